@@ -1,0 +1,50 @@
+"""Train an image classifier from a folder, prove how good it really is, and put it to work.
+
+    data = lucency.load_dataset("chest_xray", lucency.Config(effort="quick"))
+    classifier = lucency.train(data.train, data.val, lucency.Config(effort="quick"))
+    print(lucency.evaluate(classifier, data.test).metrics["auroc"])
+
+Names are loaded when they are first used, so that ``import lucency`` needs no Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lucency.classifier import Classifier
+    from lucency.config import Config
+    from lucency.dataset import load_dataset
+    from lucency.errors import LucencyError
+    from lucency.evaluation import Evaluation, evaluate
+    from lucency.pipeline import run_training
+    from lucency.training import train
+
+_HOMES = {
+    "Classifier": "lucency.classifier",
+    "Config": "lucency.config",
+    "Evaluation": "lucency.evaluation",
+    "LucencyError": "lucency.errors",
+    "evaluate": "lucency.evaluation",
+    "load_dataset": "lucency.dataset",
+    "run_training": "lucency.pipeline",
+    "train": "lucency.training",
+}
+
+__all__ = [
+    "Classifier",
+    "Config",
+    "Evaluation",
+    "LucencyError",
+    "evaluate",
+    "load_dataset",
+    "run_training",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lucency' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

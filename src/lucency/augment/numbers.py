@@ -1,0 +1,139 @@
+"""The numbers by which a picture is varied, drawn on the host; NumPy alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Floats64 = NDArray[np.float64]
+Places = Sequence[int] | NDArray[np.int64]
+_NOWHERE = (-1.0, -1.0, -1.0, -1.0, 0.0)  # a rectangle that covers nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How far pictures may vary; each value is drawn uniformly within plus or minus its range.
+
+    Attributes:
+        flip_horizontal: Mirror left-right with probability one half.
+        flip_vertical: Mirror top-bottom with probability one half.
+        rotation: Rotation in degrees.
+        zoom: Relative zoom of both axes together.
+        stretch: Relative zoom of each axis on its own.
+        shift: Translation as a share of the side.
+        gamma: Natural logarithm of the exponent of the tone curve.
+        gain: Natural logarithm of the contrast.
+        offset: Brightness added, as a share of the full range.
+        rectangles: Number of bright or dark rectangles pasted near the borders, where markers,
+            letters and collimators are.
+        untouched: Share of pictures that only flip, 0 to 1, so that the network also knows
+            pictures as they come.
+        fill: What lies outside the picture: ``constant`` (black) or ``nearest``.
+    """
+
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    stretch: float = 0.0
+    shift: float = 0.0
+    gamma: float = 0.0
+    gain: float = 0.0
+    offset: float = 0.0
+    rectangles: int = 0
+    untouched: float = 0.0
+    fill: str = "constant"
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """The numbers for a batch of n pictures, as ``Augment`` takes them.
+
+    Attributes:
+        affine: (n, 8) float32, output to input coordinates in pixels, as
+            ``keras.ops.image.affine_transform`` takes them.
+        tone: (n, 3) float32: exponent, contrast, brightness.
+        rectangles: (n, k, 5) float32: top, left, bottom, right as shares of the side, grey value.
+    """
+
+    affine: Floats
+    tone: Floats
+    rectangles: Floats
+
+
+def generator(seed: int, epoch: int, item: int, stream: int = 0) -> np.random.Generator:
+    """Return the random generator of one picture in one epoch (Philox, counter-based).
+
+    Equal arguments give equal numbers on any machine; different ones are independent. ``stream``
+    separates purposes (0 augmentation, 1 order).
+    """
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, item, epoch, stream]))
+
+
+def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple[int, int]) -> Draw:
+    """Draw the variation of the pictures ``items`` (their positions in the split) in an epoch.
+
+    Args:
+        policy: How far they may vary.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+        items: Positions of the n pictures in their split.
+        size: Height and width of the network's input in pixels.
+
+    Returns:
+        Numbers for n pictures; the same arguments give the same numbers.
+    """
+    count = len(items)
+    result = Draw(
+        affine=np.empty((count, 8), np.float32),
+        tone=np.empty((count, 3), np.float32),
+        rectangles=np.empty((count, policy.rectangles, 5), np.float32),
+    )
+    for row, item in enumerate(items):
+        numbers = generator(seed, epoch, int(item)).random(12 + 7 * policy.rectangles)
+        untouched = numbers[11] < policy.untouched
+        if untouched:
+            numbers[2:11] = 0.5  # the middle of every range: no change
+        result.affine[row] = _affine(policy, numbers[:8], size)
+        result.tone[row] = _tone(policy, 2 * numbers[8:11] - 1)
+        result.rectangles[row] = _NOWHERE if untouched else _rectangles(numbers[12:].reshape(-1, 7))
+    return result
+
+
+def _affine(policy: Augmentation, numbers: Floats64, size: tuple[int, int]) -> Any:
+    """Compose flips, zoom, stretch, rotation and shift about the picture's centre."""
+    angle, zoom, stretch_y, stretch_x, shift_y, shift_x = 2 * numbers[2:] - 1
+    height, width = size
+    scale_x = (1 + policy.zoom * zoom) * (1 + policy.stretch * stretch_x)
+    scale_y = (1 + policy.zoom * zoom) * (1 + policy.stretch * stretch_y)
+    scale_x *= -1 if policy.flip_horizontal and numbers[0] < 0.5 else 1
+    scale_y *= -1 if policy.flip_vertical and numbers[1] < 0.5 else 1
+    radians = math.radians(policy.rotation * angle)
+    cos, sin = math.cos(radians), math.sin(radians)
+    a, b, c, d = cos * scale_x, -sin * scale_y, sin * scale_x, cos * scale_y
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    to_x = middle_x + policy.shift * shift_x * width - a * middle_x - b * middle_y
+    to_y = middle_y + policy.shift * shift_y * height - c * middle_x - d * middle_y
+    return a, b, to_x, c, d, to_y, 0, 0
+
+
+def _tone(policy: Augmentation, numbers: Floats64) -> tuple[float, float, float]:
+    gamma, gain, offset = numbers
+    return math.exp(policy.gamma * gamma), math.exp(policy.gain * gain), policy.offset * offset
+
+
+def _rectangles(numbers: Floats64) -> Any:
+    """Place rectangles of 4 to 25 % of the side with their centres in the outer 22 %."""
+    sides = 0.04 + 0.21 * numbers[:, :2]
+    along, depth, level = numbers[:, 2], 0.22 * numbers[:, 3], numbers[:, 5]
+    depth = np.where(numbers[:, 4] < 0.5, depth, 1 - depth)
+    horizontal = numbers[:, 6, None] < 0.5
+    centre = np.where(horizontal, np.stack([depth, along], 1), np.stack([along, depth], 1))
+    value = np.where(level < 0.5, 1 - 0.6 * level, 0.4 * (level - 0.5))  # bright or dark
+    return np.concatenate([centre - sides / 2, centre + sides / 2, value[:, None]], axis=1)

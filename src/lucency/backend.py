@@ -1,0 +1,205 @@
+"""The only module that names TensorFlow, JAX or PyTorch.
+
+``KERAS_BACKEND`` decides which one runs. Where it is not set, the first that is installed is taken:
+JAX when an NVIDIA GPU is present, else TensorFlow (the fastest of the three on processors), then
+JAX, then PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lucency.errors import BackendError, nearest
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def load_keras() -> Any:
+    """Import Keras on the chosen backend, quietly, and return the module.
+
+    Raises:
+        BackendError: No backend is installed, or ``KERAS_BACKEND`` names an unknown or absent one.
+    """
+    os.environ["KERAS_BACKEND"] = choose_backend()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter, not errors
+    try:
+        with _start_up_chatter_kept():
+            return importlib.import_module("keras")
+    except ImportError as error:
+        raise BackendError(
+            f"Training needs Keras, which is not installed ({error}). "
+            'Run: pip install "lucency[tensorflow]"'
+        ) from error
+
+
+@contextmanager
+def _start_up_chatter_kept() -> Iterator[None]:
+    """Keep what libraries print on standard error while they load; show it only if that fails.
+
+    TensorFlow's compiled parts announce themselves there before any of its settings applies.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        shown = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(shown, kept.read())
+            raise
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+
+
+def choose_backend() -> str:
+    """Return the name of the backend to use: ``KERAS_BACKEND``, or the best that is installed.
+
+    Where the program has imported Keras already, it is the backend that Keras runs on.
+    """
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    asked = os.environ.get("KERAS_BACKEND", "")
+    if asked and asked not in BACKENDS:
+        raise BackendError(
+            f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. "
+            f"Received: {asked!r}.{nearest(asked, BACKENDS)}"
+        )
+    order = (asked,) if asked else _preference()
+    for name in order:
+        if importlib.util.find_spec(name):
+            return name
+    raise BackendError(
+        f"Training needs one of {', '.join(order)}, and none is installed. "
+        f'Run: pip install "lucency[{order[0]}]"'
+    )
+
+
+def _preference() -> tuple[str, ...]:
+    has_gpu = Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
+    return ("jax", "tensorflow", "torch") if has_gpu else ("tensorflow", "jax", "torch")
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed every generator, and make the backend's operations repeat exactly on a processor.
+
+    The same seed, versions, machine and number of threads give the same bits. On an accelerator
+    the promise is only a tolerance.
+    """
+    load_keras().utils.set_random_seed(seed)
+    if choose_backend() == "tensorflow":
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.experimental.enable_op_determinism()
+    elif choose_backend() == "torch":
+        importlib.import_module("torch").use_deterministic_algorithms(True, warn_only=True)
+
+
+def device() -> str:
+    """Return what the network runs on: ``"cpu"`` or ``"gpu"``."""
+    name = choose_backend()
+    if name == "tensorflow":
+        found = importlib.import_module("tensorflow").config.list_physical_devices("GPU")
+        return "gpu" if found else "cpu"
+    if name == "jax":
+        return "cpu" if importlib.import_module("jax").default_backend() == "cpu" else "gpu"
+    return "gpu" if importlib.import_module("torch").cuda.is_available() else "cpu"
+
+
+def has_fast_bfloat16() -> bool:
+    """Tell whether bfloat16 arithmetic is faster than float32 here.
+
+    True on a GPU, and on a processor with AVX512-BF16 or AMX when TensorFlow runs (its oneDNN
+    kernels use them; the other backends' convolutions gain nothing there).
+    """
+    if device() == "gpu":
+        return True
+    flags = _processor_flags()
+    return choose_backend() == "tensorflow" and bool({"avx512_bf16", "amx_bf16"} & flags)
+
+
+def _processor_flags() -> frozenset[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return frozenset()
+    lines = (line for line in text.splitlines() if line.startswith("flags"))
+    return frozenset(next(lines, "").partition(":")[2].split())
+
+
+def export_onnx(model: Any, path: Path) -> None:
+    """Write a float32 Keras model as one ONNX file, by the exporter of the running backend.
+
+    Args:
+        model: A ``keras.Model`` that has been called, with one named input and a dictionary of
+            outputs; the file's input and outputs get the same names.
+        path: File to write.
+
+    Raises:
+        BackendError: The exporter is not installed or refuses the model.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporters' own deprecations
+            model.export(str(path), format="onnx", verbose=False)
+            _name_onnx(path, [model.input.name], sorted(model.output))
+    except Exception as error:
+        raise BackendError(
+            f"The classifier could not be written as ONNX ({type(error).__name__}: {error}). "
+            f'Check the installation: pip install "lucency[{choose_backend()}]"'
+        ) from error
+
+
+def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
+    """Give the file's inputs and outputs our names; the exporters keep order but not names."""
+    onnx = importlib.import_module("onnx")
+    graph = (model := onnx.load(path)).graph
+    values = [*graph.input, *graph.output]
+    names = {v.name: name for v, name in zip(values, inputs + outputs, strict=True)}
+    for value in values:
+        value.name = names[value.name]
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(end, end) for end in ends]
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def environment() -> dict[str, str]:
+    """Return the versions and the machine that a result depends on."""
+    return {
+        "lucency": importlib.metadata.version("lucency"),
+        "python": platform.python_version(),
+        "keras": importlib.metadata.version("keras"),
+        "backend": f"{choose_backend()} {importlib.metadata.version(_distribution())}",
+        "device": device(),
+        "machine": f"{platform.system()} {platform.machine()}, {_processor_name()}, "
+        f"{os.cpu_count()} processors",
+    }
+
+
+def _distribution() -> str:
+    if choose_backend() != "tensorflow":
+        return choose_backend()
+    names = importlib.metadata.packages_distributions()["tensorflow"]
+    return "tensorflow-cpu" if "tensorflow-cpu" in names else names[0]
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown processor")

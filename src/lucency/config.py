@@ -1,0 +1,215 @@
+"""What a person may decide: one flat, frozen, typed configuration.
+
+Values come from a TOML file and from ``key=value`` pairs; unknown keys are refused with the nearest
+known name. ``None`` means that the plan decides, from the recipe, the effort and the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from lucency.errors import ConfigError, nearest
+
+Recipe = Literal["default", "article"]
+Effort = Literal["quick", "standard", "thorough"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """All choices of a training run; the defaults are the recommendation.
+
+    Attributes:
+        recipe: ``default`` (residual network) or ``article`` (the tutorial's own system).
+        effort: How much time to spend: ``quick``, ``standard`` or ``thorough``.
+        seed: Seed of the split, the initial weights, the order of pictures and the augmentation.
+        labels: CSV file with the columns file, label and optionally group and split.
+        split_file: A ``split.csv`` of an earlier run, to use its split again.
+        group_regex: Regular expression whose first group in a file's path is the patient.
+        max_bad: Largest share of unreadable pictures to go on with, 0 to 1.
+        val_fraction: Share of the training pictures (by patient) to validate on, where cut by us.
+        test_fraction: Share of all pictures (by patient) to test on, where cut by us.
+        positive: Class whose detection counts (two classes); ``auto`` takes the one that is not
+            called normal, negative, healthy or the like, else the last in natural order.
+        cache: Folder for decoded pictures; empty for the user's cache folder.
+        workers: Threads that decode pictures; 0 for one per processor.
+        backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
+            scratch; empty for none.
+        weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.weights.h5`` file of yours.
+        size: Side of the square input in pixels.
+        epochs: Passes over the training pictures.
+        batch: Pictures per step.
+        learning_rate: Highest learning rate.
+        weight_decay: Decoupled weight decay (AdamW), per unit of learning rate.
+        label_smoothing: Share of the label spread over all classes, 0 to below 1.
+        class_weighting: Whether rare classes weigh as much as frequent ones in the loss.
+        flip: Mirror pictures left-right at random.
+        precision: Arithmetic of the network: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
+    """
+
+    recipe: Recipe = "default"
+    effort: Effort = "standard"
+    seed: int = 0
+    labels: str = ""
+    split_file: str = ""
+    group_regex: str = ""
+    max_bad: float = 0.01
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    positive: str = "auto"
+    cache: str = ""
+    workers: int = 0
+    backbone: str = ""
+    weights: str = "imagenet"
+    size: int | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    label_smoothing: float | None = None
+    class_weighting: bool | None = None
+    flip: bool | None = None
+    precision: Precision | None = None
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(
+                    f"{name} must lie between {low:g} and {high:g}. Received: {value!r}"
+                )
+
+    @classmethod
+    def load(cls, file: Path | None, settings: Sequence[str] = (), **given: Any) -> Self:
+        """Build a configuration from a TOML file, then ``key=value`` pairs, then ``given``.
+
+        Args:
+            file: TOML file with top-level keys, or ``None``.
+            settings: Pairs such as ``"epochs=30"``; they override the file.
+            given: Values by name; ``None`` leaves what the file and the settings say.
+
+        Raises:
+            ConfigError: The file cannot be read, a key is unknown, or a value has a wrong type.
+        """
+        values = _read_toml(file) if file else {}
+        values |= dict(_split_setting(pair) for pair in settings)
+        values |= {key: value for key, value in given.items() if value is not None}
+        types_by_name = typing.get_type_hints(cls)
+        return cls(**{key: _checked(key, value, types_by_name) for key, value in values.items()})
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels to which pictures are decoded: the network's input."""
+        if self.size:
+            return self.size, self.size
+        side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[self.effort])
+        return side, side
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as a JSON object."""
+        return dataclasses.asdict(self)
+
+
+_SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 176}
+_RECIPE_SIZES: Mapping[str, int] = {"article": 255}
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "max_bad": (0, 1),
+    "val_fraction": (0.01, 0.9),
+    "test_fraction": (0.01, 0.9),
+    "workers": (0, 1024),
+    "size": (16, 2048),
+    "epochs": (1, 100_000),
+    "batch": (1, 65_536),
+    "learning_rate": (1e-9, 10),
+    "weight_decay": (0, 10),
+    "label_smoothing": (0, 0.9),
+}
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration file cannot be read: {file} ({error.strerror}). "
+            "Give the path of a TOML file to --config."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file is not valid TOML: {file}: {error}") from error
+
+
+def _split_setting(pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise ConfigError(f"--set expects key=value, for example epochs=30. Received: {pair!r}")
+    return key.strip().replace("-", "_"), value.strip()
+
+
+def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
+    """Return ``value`` in the type of the field ``key``; text is converted, the rest checked."""
+    if key not in types_by_name:
+        raise ConfigError(
+            f"Unknown configuration key {key!r}.{nearest(key, types_by_name)} "
+            f"Known keys: {', '.join(types_by_name)}."
+        )
+    for kind in _alternatives(types_by_name[key]):
+        converted = _converted(value, kind)
+        if converted is not None:
+            return converted
+    names = " or ".join(_describe(kind) for kind in _alternatives(types_by_name[key]))
+    hint = nearest(value, _choices(types_by_name[key])) if isinstance(value, str) else ""
+    raise ConfigError(f"{key} must be {names}. Received: {value!r}.{hint}")
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return [part for part in parts if part is not types.NoneType]
+
+
+def _converted(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one line per type
+    """Return ``value`` as ``kind``, or ``None`` where it is not one."""
+    if typing.get_origin(kind) is Literal:
+        return value if value in typing.get_args(kind) else None
+    if kind is bool:
+        words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+        return words.get(value.lower()) if isinstance(value, str) else _same(value, bool)
+    if kind is str:
+        return _same(value, str)
+    if isinstance(value, bool):
+        return None
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            return kind(value)
+        except ValueError:
+            return None
+    return _same(value, kind)
+
+
+def _same(value: Any, kind: type) -> Any:
+    return value if isinstance(value, kind) else None
+
+
+def _choices(hint: Any) -> list[str]:
+    return [
+        str(choice)
+        for kind in _alternatives(hint)
+        if typing.get_origin(kind) is Literal
+        for choice in typing.get_args(kind)
+    ]
+
+
+def _describe(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    return words[kind]

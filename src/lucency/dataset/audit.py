@@ -1,0 +1,123 @@
+"""The audit: what was found, what is used, what was left out and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.dataset.divide import Division
+from lucency.dataset.entry import PARTS, Excluded, counted
+from lucency.dataset.leaks import duplicates
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What is in a data set; ``found == used + len(set_aside)``.
+
+    Attributes:
+        found: Pictures in the folder.
+        used: Pictures in a part.
+        set_aside: Pictures that are not used, with the reason.
+        ignored: Files and folders that are no pictures of the data set, with the reason.
+        counts: Pictures per part and class.
+        group_source: How the patients are known: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
+            ``patient``, ``regex``, ``csv``, ``split file`` or ``none``.
+        groups: Patients per part.
+        duplicates: Pairs of identical files that are both used.
+        colour: Whether pictures are decoded in colour.
+        sizes: Least, median and greatest (height, width) of the files, each side by itself.
+        warnings: Sentences that ask for action.
+        notes: Sentences worth knowing.
+    """
+
+    found: int
+    used: int
+    set_aside: tuple[Excluded, ...]
+    ignored: tuple[Excluded, ...]
+    counts: dict[str, dict[str, int]]
+    group_source: str
+    groups: dict[str, int]
+    duplicates: tuple[tuple[str, str], ...]
+    colour: bool
+    sizes: dict[str, Size]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``audit.json``."""
+        return {
+            "format": 1,
+            "found": self.found,
+            "used": self.used,
+            "set_aside": [each._asdict() for each in self.set_aside],
+            "ignored": [each._asdict() for each in self.ignored],
+            "counts": self.counts,
+            "groups": {"source": self.group_source, "counts": self.groups},
+            "duplicates": [list(pair) for pair in self.duplicates],
+            "colour": self.colour,
+            "sizes": {name: list(size) for name, size in self.sizes.items()},
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def take_stock(
+    division: Division,
+    *,
+    classes: Sequence[str],
+    unreadable: Sequence[Excluded],
+    ignored: Sequence[Excluded],
+    colour: bool,
+    sizes: NDArray[np.integer[Any]],
+) -> Audit:
+    """Write down what a data set holds.
+
+    Args:
+        division: The readable pictures, divided.
+        classes: All class names, in the order of the tables.
+        unreadable: Found pictures that cannot be used.
+        ignored: Files that are no pictures of the data set.
+        colour: Whether pictures are decoded in colour.
+        sizes: (rows of the store, 2), height and width of the files.
+    """
+    used = division.used
+    pictures = Counter((entry.part, entry.label) for entry in used)
+    groups = Counter(part for part, _ in {(entry.part, entry.group) for entry in used})
+    same = duplicates(used)
+    copies = (
+        f"Exact copies of other pictures with the same class: {counted(len(same), 'picture')}. "
+        "They stay, and copies of each other are always in the same part."
+    )
+    aside = f"{counted(len(unreadable), 'picture')} set aside because they cannot be read."
+    return Audit(
+        found=len(unreadable) + len(division.entries),
+        used=len(used),
+        set_aside=(*unreadable, *division.set_aside),
+        ignored=tuple(ignored),
+        counts={p: {c: pictures[p, c] for c in classes} for p in PARTS if groups[p]},
+        group_source=division.group_source,
+        groups={part: groups[part] for part in PARTS if groups[part]},
+        duplicates=same,
+        colour=colour,
+        sizes=_spread(sizes[[entry.row for entry in used]]),
+        warnings=(*division.warnings, *([aside] if unreadable else [])),
+        notes=(*division.notes, *([copies] if same else [])),
+    )
+
+
+def _spread(sizes: NDArray[np.integer[Any]]) -> dict[str, Size]:
+    def pair(values: NDArray[Any]) -> Size:
+        return int(values[0]), int(values[1])
+
+    return {
+        "min": pair(sizes.min(axis=0)),
+        "median": pair(np.median(sizes, axis=0)),
+        "max": pair(sizes.max(axis=0)),
+    }

@@ -1,0 +1,60 @@
+"""One picture of a data set, as every step from the scan to the split knows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PARTS = ("train", "val", "test")
+
+SPELLINGS: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "tr"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tests"), "test"),
+}
+
+
+class Entry(NamedTuple):
+    """One picture; a step that learns more returns a copy.
+
+    Attributes:
+        file: Path below the root of the data set, with forward slashes.
+        label: Class name.
+        part: ``train``, ``val`` or ``test``; empty while nobody has decided.
+        group: Pictures with the same group (one patient) stay in one part; empty while unknown.
+        sha256: Of the bytes of the file, in hexadecimal; empty before decoding.
+        row: Place in the pixel store; -1 before decoding.
+    """
+
+    file: str
+    label: str
+    part: str = ""
+    group: str = ""
+    sha256: str = ""
+    row: int = -1
+
+
+class Excluded(NamedTuple):
+    """A file that is not used, and why."""
+
+    file: str
+    reason: str
+
+
+def natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
+    """Return a sort key in which ``2`` comes before ``10`` and case matters last."""
+    pieces = re.split("([0-9]+)", name.casefold())
+    numbered = [(int(piece), "") if odd % 2 else (0, piece) for odd, piece in enumerate(pieces)]
+    return tuple(numbered), name
+
+
+def counted(n: int, noun: str) -> str:
+    """Return ``1 picture`` or ``2,000 pictures``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(names: list[str], limit: int = 3) -> str:
+    """Return the first names in one line, and how many more there are."""
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit:,} more" if len(names) > limit else shown

@@ -1,0 +1,274 @@
+"""From a folder to pictures that are decoded, checked and divided: the way through the package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.config import Config
+from lucency.dataset.audit import Audit, take_stock
+from lucency.dataset.divide import divide
+from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
+from lucency.dataset.groups import find_groups
+from lucency.dataset.scan import Scan, scan
+from lucency.dataset.split_file import write_entries
+from lucency.dataset.store import PixelStore, decode, default_cache
+from lucency.errors import DataError, PictureError
+from lucency.images import is_colour
+from lucency.progress import SILENT, Progress
+
+_COLOUR_SAMPLE = 200
+_COLOUR_SHARE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The pictures of one part, in natural order of their paths.
+
+    Attributes:
+        name: ``train``, ``val`` or ``test``.
+        classes: Class names, in natural order.
+        files: Paths relative to the root of the data set.
+        groups: Whose picture it is.
+        labels: (n,) int64, places in ``classes``.
+        store: Decoded pixels of the whole data set.
+        rows: (n,) int64, places in the store.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    groups: tuple[str, ...]
+    labels: NDArray[np.int64]
+    store: PixelStore
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the pictures at these places of the split, (k, height, width, channels) uint8."""
+        return self.store.read(self.rows[np.asarray(indices, np.int64)])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set that is decoded, checked and divided.
+
+    Attributes:
+        root: Folder that the paths are relative to.
+        classes: Names, in natural order.
+        train: Pictures to learn from.
+        val: Pictures to choose by.
+        test: Pictures that no choice has seen; ``None`` where the folders leave none.
+        audit: What was found, used and left out, and why.
+        entries: Every readable picture with its part, ``excluded`` included, as split.csv lists it.
+        fingerprint: sha256 over file, content, class and part of every used picture.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split | None
+    audit: Audit
+    entries: tuple[Entry, ...]
+    fingerprint: str
+
+
+def load_dataset(
+    folder: Path | str,
+    config: Config | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    colour: bool | None = None,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Find, decode, check and divide the pictures of a folder.
+
+    Pictures that cannot be read are set aside with their reason, as are copies and patients of the
+    test part: found = used + set aside, always. The same folder, configuration and size give the
+    same data set; only the first call decodes.
+
+    Args:
+        folder: With train, val and test folders of class folders, or class folders alone.
+        config: How to read and divide; the defaults if none.
+        size: Height and width of the decoded pictures; as the configuration says if none.
+        colour: Whether to keep three channels; ``None`` looks at up to 200 pictures, and keeps
+            them where more than 2 % are coloured.
+        progress: Hears of the decoding.
+
+    Raises:
+        DataError: The folder is no usable data set, or has more unreadable pictures than allowed.
+        ConfigError: An option is not valid.
+    """
+    config = config or Config()
+    found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
+    if colour is None:
+        files = [found.root / entry.file for entry in found.entries]
+        colour = _is_coloured(files, _workers(config))
+    store = _decode(found, size or config.input_size, colour, config, progress)
+    entries, unreadable = _readable(found, store)
+    _check_readable(found.root, len(entries), unreadable, config.max_bad)
+    division = divide(entries, found.classes, config)
+    audit = take_stock(
+        division,
+        classes=found.classes,
+        unreadable=unreadable,
+        ignored=found.ignored,
+        colour=colour,
+        sizes=store.sizes,
+    )
+    parts = {part: _split(part, found.classes, division.used, store) for part in PARTS}
+    return Dataset(
+        root=found.root,
+        classes=found.classes,
+        train=parts["train"],
+        val=parts["val"],
+        test=parts["test"] if len(parts["test"]) else None,
+        audit=audit,
+        entries=division.entries,
+        fingerprint=_fingerprint(division.used),
+    )
+
+
+def load_labelled(
+    folder: Path | str,
+    classes: tuple[str, ...],
+    config: Config | None = None,
+    *,
+    size: tuple[int, int],
+    colour: bool,
+    progress: Progress = SILENT,
+) -> Split:
+    """Load pictures to test a finished classifier on; nothing is divided.
+
+    Args:
+        folder: Class folders; where it has a test part, only that is taken.
+        classes: What the classifier can answer; the folder's classes are among them.
+        config: How to read; the defaults if none.
+        size: Height and width of the decoded pictures.
+        colour: Whether to keep three channels.
+        progress: Hears of the decoding.
+
+    Raises:
+        DataError: The folder is no usable data set, or has classes that the classifier has not.
+    """
+    config = config or Config()
+    found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
+    foreign = [name for name in found.classes if name not in classes]
+    if foreign:
+        raise DataError(
+            f"{found.root}: the classifier does not know the class {foreign[0]!r}. "
+            f"Expected folders named {', '.join(classes)}."
+        )
+    store = _decode(found, size, colour, config, progress)
+    entries, unreadable = _readable(found, store)
+    _check_readable(found.root, len(entries), unreadable, config.max_bad)
+    tested = [entry for entry in entries if entry.part == "test"] or entries
+    groups = find_groups(
+        [entry.file for entry in tested],
+        given=[entry.group for entry in tested],
+        regex=config.group_regex or None,
+    )
+    keyed = zip(tested, groups.keys, strict=True)
+    whole = [entry._replace(part="test", group=group) for entry, group in keyed]
+    return _split("test", classes, whole, store)
+
+
+def write_split(dataset: Dataset, path: Path) -> None:
+    """Write ``split.csv``, which can be given back as the split file of another run."""
+    write_entries(dataset.entries, path)
+
+
+def _workers(config: Config) -> int:
+    return config.workers or os.cpu_count() or 1
+
+
+def _decode(
+    found: Scan, size: tuple[int, int], colour: bool, config: Config, progress: Progress
+) -> PixelStore:
+    return decode(
+        [found.root / entry.file for entry in found.entries],
+        names=[entry.file for entry in found.entries],
+        size=size,
+        colour=colour,
+        cache=Path(config.cache) if config.cache else default_cache(),
+        workers=_workers(config),
+        progress=progress,
+    )
+
+
+def _is_coloured(files: Sequence[Path], workers: int) -> bool:
+    """Look at pictures evenly spaced over the data set; unreadable ones say nothing."""
+    places = np.linspace(0, len(files) - 1, min(len(files), _COLOUR_SAMPLE)).round()
+    with ThreadPoolExecutor(workers) as pool:
+        looks = [*pool.map(_look, [files[int(place)] for place in places])]
+    return looks.count(True) > _COLOUR_SHARE * (len(looks) - looks.count(None))
+
+
+def _look(file: Path) -> bool | None:
+    try:
+        return is_colour(file)
+    except PictureError:
+        return None
+
+
+def _readable(found: Scan, store: PixelStore) -> tuple[list[Entry], tuple[Excluded, ...]]:
+    """Return the decoded entries, and everything found that cannot be used with its reason."""
+    entries = [
+        entry._replace(sha256=store.sha256[row], row=row)
+        for row, entry in enumerate(found.entries)
+        if row not in store.reasons
+    ]
+    failed = [Excluded(found.entries[row].file, why) for row, why in store.reasons.items()]
+    return entries, (*found.set_aside, *failed)
+
+
+def _check_readable(
+    root: Path, readable: int, unreadable: Sequence[Excluded], max_bad: float
+) -> None:
+    found = readable + len(unreadable)
+    first = listed([f"{file} ({reason})" for file, reason in unreadable])
+    if not readable:
+        raise DataError(
+            f"{root}: no readable picture among the {found:,} that were found: {first}. "
+            "Check that the download is complete and that these are pictures."
+        )
+    if len(unreadable) > max_bad * found:
+        raise DataError(
+            f"{root}: {len(unreadable):,} of {counted(found, 'picture')} cannot be read "
+            f"({len(unreadable) / found:.1%}; at most {max_bad:.1%} are allowed): {first}. "
+            "Repair or remove them, or go on without them with "
+            f"--max-bad {math.ceil(100 * len(unreadable) / found) / 100:g}"
+        )
+
+
+def _split(
+    part: str, classes: tuple[str, ...], entries: Sequence[Entry], store: PixelStore
+) -> Split:
+    inside = [entry for entry in entries if entry.part == part]
+    place = {label: index for index, label in enumerate(classes)}
+    return Split(
+        name=part,
+        classes=classes,
+        files=tuple(entry.file for entry in inside),
+        groups=tuple(entry.group for entry in inside),
+        labels=np.array([place[entry.label] for entry in inside], np.int64),
+        store=store,
+        rows=np.array([entry.row for entry in inside], np.int64),
+    )
+
+
+def _fingerprint(entries: Sequence[Entry]) -> str:
+    lines = sorted((entry.file, entry.sha256, entry.label, entry.part) for entry in entries)
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()

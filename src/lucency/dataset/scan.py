@@ -1,0 +1,217 @@
+"""Find the pictures of a folder, their classes and the parts (train, val, test) they lie in.
+
+Nothing is opened and no symbolic link is followed, so there are no loops and nothing outside the
+folder is read. Every file ends in one of three lists: used, set aside (a picture that cannot be
+used) or ignored (no picture of the data set).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lucency.dataset.entry import PARTS, SPELLINGS, Entry, Excluded, listed, natural
+from lucency.dataset.labels import read_labels
+from lucency.dataset.walk import Walk, is_picture, shown, visible, walk_below
+from lucency.errors import DataError
+
+_EXPECTED = "Expected train and test folders with one folder per class in each, or one per class."
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        root: The folder that holds the parts or classes; paths below are relative to it.
+        classes: Names, in natural order, at least two.
+        entries: Pictures to be read, in natural order of their paths. ``part`` is given for all
+            or for none; ``group`` only where the labels file has the column.
+        set_aside: Pictures that are found but cannot be used.
+        ignored: Files and folders that are no part of the data set.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    set_aside: tuple[Excluded, ...]
+    ignored: tuple[Excluded, ...]
+
+
+def scan(folder: Path, *, labels: Path | None = None) -> Scan:
+    """Find the pictures of a data set, with their classes and parts.
+
+    Args:
+        folder: Holds train, val and test folders (any common spelling) of class folders, or class
+            folders alone; it may be wrapped in further folders, as zip files unpack.
+        labels: CSV file with the columns file and label, and optionally group and split. Classes
+            then come from it, while the folders still give the parts.
+
+    Raises:
+        DataError: The folder or the labels cannot be understood as a data set.
+    """
+    root = _unwrapped(_checked(folder))
+    parts = _part_folders(root)
+    walk = walk_below(root, only=parts.values())
+    entries = _by_labels(walk, parts, labels, folder) if labels else _by_folder(walk, parts)
+    if not labels:
+        _check_class_folders(walk, parts, entries)
+    classes = _checked_classes(root, entries, labels)
+    return Scan(
+        root=root,
+        classes=classes,
+        entries=tuple(entries),
+        set_aside=tuple(sorted(walk.set_aside, key=lambda each: natural(each.file))),
+        ignored=tuple(sorted(walk.ignored, key=lambda each: natural(each.file))),
+    )
+
+
+def _checked(folder: Path) -> Path:
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder}: there is no such folder. {_EXPECTED} Check the path."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
+    if not stat.S_ISDIR(mode):
+        raise DataError(f"{folder}: this is a file, not a folder. {_EXPECTED} Give the folder.")
+    return folder
+
+
+def _unwrapped(folder: Path) -> Path:
+    """Go down while a folder holds nothing but one folder of folders, as zip files unpack."""
+    while True:
+        folders, files = visible(folder)
+        if len(folders) != 1 or folders[0].lower() in SPELLINGS or any(map(is_picture, files)):
+            return folder
+        inner_folders, inner_files = visible(folder / folders[0])
+        if not inner_folders or any(map(is_picture, inner_files)):
+            return folder
+        folder = folder / folders[0]
+
+
+def _part_folders(root: Path) -> dict[str, str]:
+    """Return ``{"train": "Training", ...}`` for the part folders in the root, or nothing."""
+    parts: dict[str, str] = {}
+    for name in sorted(visible(root)[0]):
+        part = SPELLINGS.get(name.lower())
+        if part in parts:
+            raise DataError(
+                f"{root}: {parts[part]!r} and {name!r} both mean the {part} part. "
+                "Keep one of them, or move the pictures of both into one folder."
+            )
+        if part:
+            parts[part] = name
+    if parts and "train" not in parts:
+        raise DataError(
+            f"{root}: holds {listed(sorted(parts.values()))} but no train folder. {_EXPECTED} "
+            "Add the train folder, or give the folder above or below."
+        )
+    return parts
+
+
+def _by_folder(walk: Walk, parts: Mapping[str, str]) -> list[Entry]:
+    """Give every picture the class folder it lies in, at any depth."""
+    names = {name: part for part, name in parts.items()}
+    depth = 1 if parts else 0
+    entries = []
+    for file in walk.files:
+        levels = file.split("/")
+        if len(levels) <= depth + 1:
+            walk.ignore(file, "not in a class folder")
+        else:
+            entries.append(Entry(file, levels[depth], part=names.get(levels[0], "")))
+    return entries
+
+
+def _by_labels(walk: Walk, parts: Mapping[str, str], labels: Path, folder: Path) -> list[Entry]:
+    """Give every picture what the labels file says; pictures it does not name are ignored."""
+    names = {name: part for part, name in parts.items()}
+    prefix = walk.root.relative_to(folder).as_posix()
+    known = [*walk.files, *(each.file for each in walk.set_aside)]
+    rows = read_labels(labels, files=known, prefix="" if prefix == "." else prefix + "/")
+    entries = []
+    for file in walk.files:
+        if row := rows.get(file):
+            part = row.part or names.get(file.partition("/")[0], "")
+            entries.append(Entry(file, row.label, part=part, group=row.group))
+        else:
+            walk.ignore(file, f"not in {labels.name}")
+    return entries
+
+
+def _check_class_folders(walk: Walk, parts: Mapping[str, str], entries: list[Entry]) -> None:
+    """Refuse a folder without class folders, and class folders without pictures."""
+    for part, name in parts.items() or [("", "")]:
+        prefix = f"{name}/" if name else ""
+        tops = [path.removeprefix(prefix) for path in walk.folders if path.startswith(prefix)]
+        folders = [top for top in tops if "/" not in top]
+        filled = {entry.label for entry in entries if entry.part == part}
+        # An empty or half-empty validation folder is no mistake: validation is then cut from train.
+        if part == "val":
+            continue
+        if not folders:
+            raise DataError(_no_classes(walk, walk.root / name))
+        if empty := [shown(prefix + folder) for folder in folders if folder not in filled]:
+            aside = [f"{file}: {reason}" for file, reason in walk.set_aside]
+            why = f" ({listed(aside)})" if aside else ""
+            raise DataError(
+                f"{walk.root}: no usable picture in the class folder {listed(empty)}{why}. "
+                "Expected pictures in every class folder. Put pictures in, or remove the folder."
+            )
+
+
+def _no_classes(walk: Walk, place: Path) -> str:
+    if links := [each.file for each in walk.set_aside if "link" in each.reason]:
+        how = f"Symbolic links are not followed ({listed(links)}): put the files themselves there."
+    elif walk.files:
+        how = "Put each class into a folder of its own, or name the classes in a CSV: --labels FILE"
+    else:
+        how = "Check the path, and that the download was unpacked."
+    what = "holds pictures but no class folders" if walk.files else "holds no class folders"
+    if not (walk.files or walk.folders or walk.set_aside or walk.ignored):
+        what = "the folder is empty"
+    return f"{place}: {what}. {_EXPECTED} {how}"
+
+
+def _differing(root: Path, train: set[str], test: set[str]) -> str:
+    sides = [
+        f"only in {part}: {listed(sorted(names, key=natural))}"
+        for part, names in (("train", train - test), ("test", test - train))
+        if names
+    ]
+    return (
+        f"{root}: the train and test folders do not hold the same classes ({'; '.join(sides)}). "
+        "Give both the same class folders, spelled alike."
+    )
+
+
+def _checked_classes(root: Path, entries: list[Entry], labels: Path | None) -> tuple[str, ...]:
+    classes = tuple(sorted({entry.label for entry in entries}, key=natural))
+    where = f"{labels} and {root}" if labels else str(root)
+    if not classes:
+        raise DataError(f"{where}: no picture with a class was found. {_EXPECTED}")
+    if len(classes) == 1:
+        raise DataError(
+            f"{where}: only one class was found, {classes[0]!r}. {_EXPECTED} "
+            "Add a folder for at least one more class, or give the folder above this one."
+        )
+    by_part = {part: {e.label for e in entries if e.part == part} for part in PARTS}
+    if by_part["test"] and by_part["train"] != by_part["test"]:
+        raise DataError(_differing(root, by_part["train"], by_part["test"]))
+    if by_part["train"] and (extra := by_part["val"] - by_part["train"]):
+        raise DataError(
+            f"{where}: validation has a class that train has not: {listed(sorted(extra))}. "
+            "Give all parts the same classes, spelled alike."
+        )
+    loose = [entry.file for entry in entries if not entry.part]
+    if loose and len(loose) < len(entries):
+        raise DataError(
+            f"{where}: some pictures belong to a part (train, val, test) and {len(loose):,} do "
+            f"not: {listed(loose)}. Fill in the split column for all of them, or for none."
+        )
+    return classes

@@ -1,0 +1,333 @@
+"""Every picture decoded once into a file of pixels, from which batches are read by position.
+
+    CACHE/<key>/pixels.bin    uint8, one row of height x width x channels per picture
+    CACHE/<key>/index.json    what the rows are: names, sha256, original sizes, reasons
+
+The rows are read with ``os.preadv``, not mapped: mapped pages count as memory of the process and
+grow with the data, until a batch system ends the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+import weakref
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from lucency.errors import PictureError, RunError
+from lucency.images import Picture, load
+from lucency.progress import SILENT, Progress, Task
+
+FORMAT = 1
+_PIXELS, _INDEX = "pixels.bin", "index.json"
+_KEPT = 8  # entries in a cache folder
+_DRAFT = ".decoding-"
+_ABANDONED = 7 * 24 * 3600  # seconds after which a draft is nobody's
+_AHEAD = 4  # pictures per worker that may wait for their turn to be written
+
+
+class _Record(NamedTuple):
+    """What the index says of a file."""
+
+    name: str
+    sha256: str
+    height: int
+    width: int
+    reason: str | None
+
+
+_Row = tuple[_Record, NDArray[np.uint8]]
+
+
+class PixelStore:
+    """Decoded pictures on disk; a context manager.
+
+    Threads may read at the same time. An open store stays readable when its entry is removed from
+    the cache, as its file lives until it is closed.
+
+    Attributes:
+        shape: Height, width and channels of every row.
+        sha256: Of the bytes of each file, in hexadecimal; empty where they could not be read.
+        reasons: Row -> why that file is no picture. Such rows hold zeros and must not be used.
+        sizes: (n, 2) int64, height and width of the files; zeros where unknown.
+        decoded: Files that were decoded for this store; 0 where the cache had them.
+    """
+
+    def __init__(self, entry: Path, *, decoded: int = 0) -> None:
+        """Open an entry of the cache.
+
+        Args:
+            entry: Its folder.
+            decoded: Files that have just been decoded into it.
+
+        Raises:
+            RunError: It is damaged or cannot be read.
+        """
+        try:
+            records, self.shape = _read_index(entry / _INDEX)
+            self._file = os.open(entry / _PIXELS, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{entry}: decoded pictures cannot be read ({error}).") from error
+        self.close = weakref.finalize(self, os.close, self._file)
+        self.sha256 = tuple(record.sha256 for record in records)
+        self.reasons = {row: r.reason for row, r in enumerate(records) if r.reason is not None}
+        self.sizes = np.array([(r.height, r.width) for r in records], np.int64).reshape(-1, 2)
+        self.decoded = decoded
+        self._stride = math.prod(self.shape)
+        if os.fstat(self._file).st_size != len(self) * self._stride:
+            self.close()
+            raise RunError(f"{entry}: decoded pictures have the wrong length.")
+
+    def __len__(self) -> int:
+        return len(self.sha256)
+
+    @property
+    def n(self) -> int:
+        """Number of rows, readable pictures or not."""
+        return len(self)
+
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return rows in the order asked for, (k, height, width, channels) uint8.
+
+        Raises:
+            IndexError: A row is negative or beyond the last.
+            RunError: The store is closed, or its file was changed or cannot be read any more.
+        """
+        pixels = np.empty((len(rows), *self.shape), np.uint8)
+        for place, row in zip(pixels, rows, strict=True):
+            if not 0 <= row < len(self):
+                raise IndexError(f"Expected rows from 0 to {len(self) - 1}. Received: {row}.")
+            self._read_row(int(row), place)
+        return pixels
+
+    def _read_row(self, row: int, place: NDArray[np.uint8]) -> None:
+        # A closed number may by now belong to some other file.
+        if not self.close.alive:
+            raise RunError("The store of decoded pictures is closed. Open it again.")
+        try:
+            count = os.preadv(self._file, [place.data], row * self._stride)
+        except OSError as error:
+            raise RunError(f"Decoded pictures cannot be read ({error.strerror}).") from error
+        if count != self._stride:
+            raise RunError("Decoded pictures were cut short while in use. Start again.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def decode(
+    files: Sequence[Path],
+    *,
+    names: Sequence[str],
+    size: tuple[int, int],
+    colour: bool,
+    cache: Path,
+    workers: int,
+    progress: Progress = SILENT,
+) -> PixelStore:
+    """Decode pictures into the cache, unless they are in it.
+
+    They are, if every file has the path, length and times of then. A file that is no picture takes
+    a row like the others. Pixels never add up in memory. Several processes may build one entry at
+    once: the first to finish wins, the others drop their copy.
+
+    The cache keeps the eight entries used last, and its folders are for their owner only, as the
+    pictures may be of patients. Entries that are open stay readable when they are removed.
+
+    Args:
+        files: In the order of the rows.
+        names: What the index calls them.
+        size: Height and width to decode to.
+        colour: Three channels if true, else one.
+        cache: Folder of the cache, made if missing.
+        workers: Threads that decode, at least 1.
+        progress: Hears of every file, and of a damaged entry.
+
+    Raises:
+        RunError: The cache cannot be written, or the disk is full.
+    """
+    entry = cache / _key(files, names, size, colour)
+    shape = (*size, 3 if colour else 1)
+    try:
+        if (store := _cached(entry, progress)) is not None:
+            return store
+        rows = _decoded(files, names, shape, workers)
+        task = progress.task("Reading pictures", len(files), "files")
+        with _draft(cache) as draft, contextlib.closing(rows), task:
+            _write(draft, rows, shape, task)
+            _publish(draft, entry)
+        _prune(cache)
+    except OSError as error:
+        raise RunError(_complaint(cache, error)) from error
+    return PixelStore(entry, decoded=len(files))
+
+
+def default_cache() -> Path:
+    """Return ``$LUCENCY_CACHE``, else ``lucency`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``."""
+    if chosen := os.environ.get("LUCENCY_CACHE"):
+        return Path(chosen)
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "lucency"
+
+
+def _key(files: Sequence[Path], names: Sequence[str], size: tuple[int, int], colour: bool) -> str:
+    """Hash all that the rows depend on, the decoder's version included."""
+    digest = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, *size, colour]).encode())
+    for file, name in zip(files, names, strict=True):
+        try:
+            status = file.stat()
+            # The time of change tells of new permissions, with which a file may be readable.
+            facts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        except OSError:
+            facts = (-1, -1, -1)
+        digest.update(json.dumps([os.path.abspath(file), name, *facts]).encode())  # noqa: PTH100
+    return digest.hexdigest()
+
+
+def _cached(entry: Path, progress: Progress) -> PixelStore | None:
+    if not entry.exists():
+        return None
+    try:
+        store = PixelStore(entry)
+    except RunError as error:
+        progress.warn(f"{error} They are decoded anew.")
+        shutil.rmtree(entry)
+        return None
+    with contextlib.suppress(OSError):  # a cache that may only be read is a cache as well
+        os.utime(entry / _INDEX)
+    return store
+
+
+def _read_index(path: Path) -> tuple[list[_Record], tuple[int, int, int]]:
+    index = json.loads(path.read_bytes())
+    height, width, channels = index["shape"]
+    return [_Record(*record) for record in index["files"]], (height, width, channels)
+
+
+@contextlib.contextmanager
+def _draft(cache: Path) -> Iterator[Path]:
+    """Yield a private folder in the cache that is gone afterwards, unless it was renamed."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=cache))
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(draft: Path, rows: Iterator[_Row], shape: Sequence[int], task: Task) -> None:
+    """Write both files of an entry and have them reach the disk."""
+    records = []
+    with _durable(draft / _PIXELS) as file:
+        for record, pixels in rows:
+            file.write(pixels.data)
+            records.append(record)
+            task.advance()
+    with _durable(draft / _INDEX) as file:
+        index = {"format": FORMAT, "n": len(records), "shape": shape, "files": records}
+        file.write(json.dumps(index).encode())
+
+
+@contextlib.contextmanager
+def _durable(path: Path) -> Iterator[BinaryIO]:
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _decoded(
+    files: Sequence[Path], names: Sequence[str], shape: tuple[int, int, int], workers: int
+) -> Generator[_Row, None, None]:
+    """Yield what each file holds, in order, with few files in flight however many there are."""
+    waiting: deque[Future[_Row]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for file, name in zip(files, names, strict=True):
+            waiting.append(pool.submit(_decode_one, file, name, shape))
+            if len(waiting) > workers * _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _decode_one(file: Path, name: str, shape: tuple[int, int, int]) -> _Row:
+    height, width, channels = shape
+    record = _Record(name, "", 0, 0, None)
+    try:
+        data = load(file)
+        record = record._replace(sha256=hashlib.sha256(data).hexdigest())
+        picture = Picture(data)
+        record = record._replace(height=picture.size[0], width=picture.size[1])
+        return record, picture.pixels((height, width), channels == 3)
+    except PictureError as error:
+        return record._replace(reason=str(error)), np.zeros(shape, np.uint8)
+
+
+def _publish(draft: Path, entry: Path) -> None:
+    """Give a finished draft its name, or leave it where another process was first."""
+    try:
+        draft.rename(entry)
+    except OSError:
+        if not entry.is_dir():
+            raise
+    folder = os.open(entry.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _prune(cache: Path) -> None:
+    """Remove the entries used longest ago, and drafts of processes that were killed."""
+    entries = [each for each in cache.iterdir() if re.fullmatch("[0-9a-f]{64}", each.name)]
+    drafts = [each for each in cache.iterdir() if each.name.startswith(_DRAFT)]
+    old = sorted(entries, key=lambda each: _last_use(each / _INDEX), reverse=True)[_KEPT:]
+    old += [each for each in drafts if _last_use(each) < time.time() - _ABANDONED]
+    for each in old:
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _complaint(cache: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return (
+            f"The disk is full: decoded pictures do not fit into the cache {cache} ({reason}). "
+            "Free some space, or choose another folder with --cache DIR."
+        )
+    return (
+        f"The cache {cache} cannot be used ({reason}). Expected a folder that may be written. "
+        "Choose another one with --cache DIR."
+    )

@@ -1,0 +1,52 @@
+"""What can go wrong, as one tree.
+
+    LucencyError            the command line prints its one line and exits with 2
+    ├── ConfigError         an option, a configuration key or its value
+    ├── DataError           the folder, its classes, labels, groups or splits
+    │   └── PictureError    one file that cannot be read as a picture; training sets it aside
+    ├── RunError            a run folder that is in the way, missing or incomplete
+    ├── ClassifierError     classifier files that are damaged, foreign or do not fit together
+    └── BackendError        Keras, its backend or an exporter is missing or failed
+
+A message says what happened, what was expected and how to put it right, with the path and the
+value received.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LucencyError(Exception):
+    """Any error whose cause the user can put right."""
+
+
+class ConfigError(LucencyError):
+    """An option, a configuration key or its value is not one that exists."""
+
+
+class DataError(LucencyError):
+    """The data set cannot be used as it is."""
+
+
+class PictureError(DataError):
+    """One file cannot be read as a picture; ``str(error)`` is the reason, without the path."""
+
+
+class RunError(LucencyError):
+    """A run folder is in the way, missing or incomplete."""
+
+
+class ClassifierError(LucencyError):
+    """Classifier files are damaged, foreign or do not fit together."""
+
+
+class BackendError(LucencyError):
+    """Keras, its backend or an exporter is missing or failed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

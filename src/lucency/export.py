@@ -1,0 +1,99 @@
+"""The classifier as an ONNX file, with a certificate that it says the same as Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lucency import backend
+from lucency.batches import pixel_batches
+from lucency.classifier import Classifier
+from lucency.dataset import Split
+from lucency.errors import BackendError
+from lucency.progress import SILENT, Progress
+
+TOLERANCE = 1e-4  # largest difference of a probability between Keras and ONNX Runtime
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How well an exported file agrees with Keras on real pictures.
+
+    Attributes:
+        split: Name of the split that both predicted.
+        n: Number of its pictures.
+        max_abs_difference: Largest absolute difference of a probability.
+        decision_agreement: Share of pictures with the same decision, 0 to 1.
+        passed: Whether the difference is within the tolerance and all decisions agree.
+    """
+
+    split: str
+    n: int
+    max_abs_difference: float
+    decision_agreement: float
+    passed: bool
+
+
+def to_onnx(
+    classifier: Classifier, split: Split, progress: Progress = SILENT
+) -> tuple[Classifier, Parity]:
+    """Return the classifier with an ONNX model of pixels to probabilities, and its certificate.
+
+    The file holds everything after resizing: scaling, network, temperature, softmax. Where there is
+    a feature map it also answers with ``activation_map``.
+
+    Args:
+        classifier: A classifier with weights.
+        split: Real pictures on which both are compared, all of them.
+        progress: Hears how far it is.
+
+    Raises:
+        BackendError: The exporter is missing or failed, or the file disagrees with Keras.
+    """
+    model = classifier.calibrated_model
+    model(np.zeros((1, *classifier.spec.size, classifier.spec.channels), np.uint8))  # exporters ask
+    with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
+        path = Path(folder) / "model.onnx"
+        backend.export_onnx(model, path)
+        exported = Classifier(classifier.spec, classifier.weights, path.read_bytes())
+    exported.history, exported.best_epoch = classifier.history, classifier.best_epoch
+    parity = _compare(classifier, exported, split, progress)
+    if not parity.passed:
+        raise BackendError(
+            f"The ONNX file disagrees with Keras on {parity.n} {split.name} pictures: "
+            f"probabilities differ by up to {parity.max_abs_difference:.2g} (at most "
+            f"{TOLERANCE:g} allowed). It was not kept; please report the versions of "
+            f"{', '.join(f'{k} {v}' for k, v in classifier.spec.versions.items())}."
+        )
+    return exported, parity
+
+
+def _compare(
+    classifier: Classifier, exported: Classifier, split: Split, progress: Progress
+) -> Parity:
+    largest, same, seen = 0.0, 0, 0
+    with progress.task("Comparing ONNX with Keras", len(split), "pictures") as task:
+        for pixels in pixel_batches(split, _BATCH):
+            pair: list[Any] = [
+                classifier.predict_with_keras(pixels).astype(np.float64),
+                exported.predict_pixels(pixels),
+            ]
+            count = min(_BATCH, len(split) - seen)
+            ours, theirs = (answers[:count] for answers in pair)
+            largest = max(largest, float(np.abs(ours - theirs).max()))
+            same += int((exported.decide(ours) == exported.decide(theirs)).sum())
+            seen += count
+            task.advance(count)
+    agreement = same / seen
+    passed = bool(largest <= TOLERANCE) and _all_but_ties(agreement, seen)
+    return Parity(split.name, seen, largest, agreement, passed)
+
+
+def _all_but_ties(agreement: float, n: int) -> bool:
+    """Decisions agree, but for a picture whose probability lies on the threshold itself."""
+    return (1 - agreement) * n <= max(1.0, 1e-3 * n)

@@ -1,0 +1,258 @@
+"""One file -> grey or colour ``uint8`` pixels: the only decoding and resizing in the program.
+
+Training, testing, prediction and reports all read pictures here, so they cannot differ. There is
+no randomness, and PNG and JPEG are the only formats whose decoders can be reached.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from lucency.errors import PictureError
+from lucency.headers import ENDS_EARLY, Header, read_header
+
+Source = str | Path | bytes | BinaryIO
+
+# Files with these names are counted as pictures. Those that are neither PNG nor JPEG inside are
+# set aside with a reason, instead of being overlooked.
+PICTURE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "tif", "tiff", "webp", "avif"),
+        *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
+    )
+)
+_MOST_BYTES = 256 * 2**20
+_MOST_PIXELS = 50_000_000
+_LEAST_SIDE = 8
+# A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that is still this many times larger
+# than asked for: 0.3 to 0.6 grey levels (mean) from a full decode, in about half the time. What
+# is left is mostly entropy decoding, which no scale saves.
+_DRAFT = 1.5
+_COLOUR_SIDE = 64
+_COLOUR_NOISE = 12  # of 255; grey pictures saved as colour JPEG stay below
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Picture:
+    """A picture whose header has been read and whose limits have been checked.
+
+    Attributes:
+        size: Height and width in pixels, after turning the picture as its EXIF data says.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        """Read the header.
+
+        Args:
+            data: The content of a PNG or JPEG file.
+
+        Raises:
+            PictureError: It is no such file, or is animated, too large or too small.
+        """
+        self._header = read_header(data)
+        _check_limits(self._header)
+        height, width = self._header.height, self._header.width
+        self.size = (width, height) if self._lies_on_its_side else (height, width)
+
+    @property
+    def _lies_on_its_side(self) -> bool:
+        return self._header.orientation >= 5
+
+    def pixels(self, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+        """Decode and resize.
+
+        The whole picture is squashed or stretched to ``size``: padding to keep its proportions
+        would hand the network the shape of the original file, and in collections of radiographs
+        that alone often tells the classes apart.
+
+        Grey pictures of more than 8 bits keep the upper 8 of the smallest of 8, 10, 12, 14 and 16
+        bits that hold their greatest value, as PNG does not record the depth of the detector.
+        Transparent parts lie on black.
+
+        Args:
+            size: Height and width to return.
+            colour: Three channels (red, green, blue) if true, else one (luma, ITU-R BT.601).
+
+        Returns:
+            (height, width, 1 or 3) uint8.
+
+        Raises:
+            PictureError: The file is damaged.
+        """
+        height, width = size
+        stored = (height, width) if self._lies_on_its_side else (width, height)
+        mode = "RGB" if colour else "L"
+        with _plainly():
+            image = self._open()
+            # Does nothing to a PNG.
+            image.draft(mode, (round(_DRAFT * stored[0]), round(_DRAFT * stored[1])))
+            small = _plain(image, mode).resize(stored, Image.Resampling.BILINEAR)
+        if turn := _TURNS.get(self._header.orientation):
+            small = small.transpose(turn)
+        return np.array(small).reshape(height, width, -1)
+
+    def _open(self) -> ImageFile:
+        stream = io.BytesIO(self._header.stream)
+        image = (PngImageFile if self._header.kind == "PNG" else JpegImageFile)(stream)
+        if image.size != (self._header.width, self._header.height):
+            raise ValueError("two readings of the header differ")
+        return image
+
+
+def read_picture(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+    """Read a picture as ``Picture.pixels`` does.
+
+    Args:
+        source: A path, the content of a file, or an open binary file.
+        size: Height and width to return; the picture is squashed to it.
+        colour: Three channels if true, else one.
+
+    Returns:
+        (height, width, 1 or 3) uint8.
+
+    Raises:
+        PictureError: The file cannot be read as a picture.
+    """
+    return Picture(load(source)).pixels(size, colour)
+
+
+def full_size(source: Source) -> tuple[int, int]:
+    """Return height and width from the header, the picture being turned as its EXIF data says.
+
+    Raises:
+        PictureError: The file cannot be read as a picture.
+    """
+    return Picture(load(source)).size
+
+
+def is_colour(source: Source) -> bool:
+    """Tell whether a picture shows colour, whatever its channels.
+
+    It is looked at in 64 x 64 pixels: what JPEG adds to a grey picture does not count, nor does a
+    coloured speck.
+
+    Raises:
+        PictureError: The file cannot be read as a picture.
+    """
+    pixels = read_picture(source, (_COLOUR_SIDE, _COLOUR_SIDE), colour=True)
+    return bool(np.ptp(pixels, axis=2).max() > _COLOUR_NOISE)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return (height, width, 1 or 3) uint8 as the content of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def load(source: Source) -> bytes:
+    """Read a file's bytes, up to 256 MiB; a pipe or a device is refused without waiting for it.
+
+    Args:
+        source: A path, or an open binary file; bytes are returned as they are.
+
+    Raises:
+        PictureError: The file is missing, too large, not a regular file or cannot be read.
+    """
+    try:
+        if isinstance(source, (str, Path)):
+            data = _load_file(source)
+        else:
+            data = source if isinstance(source, bytes) else source.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise PictureError(f"the file cannot be read ({error.strerror or error})") from error
+    if len(data) > _MOST_BYTES:
+        raise PictureError(_too_large(len(data)))
+    return data
+
+
+def _load_file(path: str | Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PictureError("not a regular file; expected a PNG or JPEG file")
+        if status.st_size > _MOST_BYTES:
+            raise PictureError(_too_large(status.st_size))
+        return file.readall()
+
+
+def _too_large(size: int) -> str:
+    least = "" if size > _MOST_BYTES + 1 else "at least "
+    return f"the file has {least}{size:,} bytes; at most {_MOST_BYTES:,} are read"
+
+
+def _check_limits(header: Header) -> None:
+    height, width = header.height, header.width
+    shape = f"{width:,} x {height:,} pixels"
+    if header.frames > 1:
+        raise PictureError(
+            f"animated ({header.frames:,} frames); expected one picture: save one frame as PNG"
+        )
+    if height * width > _MOST_PIXELS:
+        raise PictureError(f"{shape} are too many; at most {_MOST_PIXELS:,} are decoded: shrink it")
+    if min(height, width) < _LEAST_SIDE:
+        raise PictureError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """Decode to "L" or "RGB"."""
+    if image.mode == "I;16":
+        image = _eight_bits(image)
+    elif image.has_transparency_data:
+        # Palette, grey and true colour keep transparency in different places; RGBA in one.
+        layer, image = image.convert("RGBA"), Image.new("RGB", image.size)
+        image.paste(layer, mask=layer)
+    elif image.mode == "CMYK":
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    highest = int(values.max())
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Turn whatever a decoder raises over a damaged file into a reason a person understands.
+
+    That is any exception at all: damaged files have made Pillow raise OSError, SyntaxError,
+    ValueError, struct.error, zlib.error, IndexError and more.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise PictureError("not enough memory to decode it") from error
+    except Exception as error:
+        if "truncated" in str(error).lower():
+            raise PictureError(ENDS_EARLY) from error
+        what = str(error) or type(error).__name__
+        raise PictureError(
+            f"its pixels cannot be decoded ({what}): damaged, or of a rare kind; "
+            "get it again, or save it as PNG"
+        ) from error

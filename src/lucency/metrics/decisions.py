@@ -1,0 +1,90 @@
+"""Figures of decisions, from a confusion matrix with any number of leading axes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lucency.metrics.arrays import FloatArray, ratio
+
+
+def confusion_matrix(
+    labels: ArrayLike, decisions: ArrayLike, classes: int, weights: FloatArray | None = None
+) -> FloatArray:
+    """Count every pair of truth and decision.
+
+    Args:
+        labels: (n,) true class indices in 0..classes-1.
+        decisions: (n,) decided class indices.
+        classes: The number of classes.
+        weights: (..., n) how often each image counts; once when left out.
+
+    Returns:
+        (..., classes, classes), rows = truth, columns = decision.
+    """
+    cells = np.asarray(labels, np.int64) * classes + np.asarray(decisions, np.int64)
+    counted = np.ones(len(cells)) if weights is None else weights
+    order = np.argsort(cells, kind="stable")
+    present, starts = np.unique(cells[order], return_index=True)
+    matrix = np.zeros((*counted.shape[:-1], classes * classes))
+    if len(present):
+        matrix[..., present] = np.add.reduceat(counted[..., order], starts, axis=-1)
+    return matrix.reshape(*counted.shape[:-1], classes, classes)
+
+
+def _one_vs_rest(confusion: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return tp, fn, fp, tn of every class, each (..., classes)."""
+    tp = np.diagonal(confusion, axis1=-2, axis2=-1)
+    fn, fp = confusion.sum(-1) - tp, confusion.sum(-2) - tp
+    return tp, fn, fp, confusion.sum((-2, -1))[..., None] - tp - fn - fp
+
+
+def accuracy(confusion: FloatArray) -> FloatArray:
+    """Return the share of right decisions, (...) from (..., classes, classes)."""
+    return ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
+
+
+def sensitivity(confusion: FloatArray) -> FloatArray:
+    """Return tp / (tp + fn) of each class against the rest, (..., classes)."""
+    tp, fn, _, _ = _one_vs_rest(confusion)
+    return ratio(tp, tp + fn)
+
+
+def specificity(confusion: FloatArray) -> FloatArray:
+    """Return tn / (tn + fp) of each class against the rest, (..., classes)."""
+    _, _, fp, tn = _one_vs_rest(confusion)
+    return ratio(tn, tn + fp)
+
+
+def ppv(confusion: FloatArray) -> FloatArray:
+    """Return the positive predictive value tp / (tp + fp) of each class, (..., classes)."""
+    tp, _, fp, _ = _one_vs_rest(confusion)
+    return ratio(tp, tp + fp)
+
+
+def npv(confusion: FloatArray) -> FloatArray:
+    """Return the negative predictive value tn / (tn + fn) of each class, (..., classes)."""
+    _, fn, _, tn = _one_vs_rest(confusion)
+    return ratio(tn, tn + fn)
+
+
+def f1(confusion: FloatArray) -> FloatArray:
+    """Return 2 tp / (2 tp + fp + fn) of each class, (..., classes)."""
+    tp, fn, fp, _ = _one_vs_rest(confusion)
+    return ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def balanced_accuracy(confusion: FloatArray) -> FloatArray:
+    """Return the mean sensitivity over all classes, (...); nan when one of them is absent."""
+    return np.asarray(sensitivity(confusion).mean(-1))
+
+
+def mcc(confusion: FloatArray) -> FloatArray:
+    """Return Matthews' correlation for any number of classes (Gorodkin 2004), (...).
+
+    It is nan when all truths or all decisions are one class (scikit-learn says 0 there).
+    """
+    truths, decided, total = confusion.sum(-1), confusion.sum(-2), confusion.sum((-2, -1))
+    covariance = np.trace(confusion, axis1=-2, axis2=-1) * total - (truths * decided).sum(-1)
+    spread = (total**2 - (truths**2).sum(-1)) * (total**2 - (decided**2).sum(-1))
+    return ratio(covariance, np.sqrt(spread))

@@ -1,0 +1,282 @@
+"""Architectures: names and numbers in, plain ``keras.Model`` out.
+
+Every network takes pixel values from 0 to 255 and scales them itself. It ends in a layer called
+``logits`` and, after it, ``probabilities`` (sigmoid for two classes, softmax for more). Where there
+is a layer ``features``, the logits are a dense layer over its global average, so that the same
+dense layer over each position is a class activation map.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lucency.backend import load_keras
+from lucency.errors import BackendError, ClassifierError, ConfigError, nearest
+
+keras = load_keras()
+
+Shape = tuple[int, int, int]
+
+# Networks of keras.applications that scale their own input, so that 0..255 goes in as it is ...
+_SELF_SCALING = ("ConvNeXt", "EfficientNet", "MobileNetV3")
+# ... and those that expect -1..1. All others are refused rather than fed a guess.
+_MINUS_ONE_TO_ONE = (
+    *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
+    *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
+)
+
+
+def article(classes: int = 2, input_shape: Shape = (255, 255, 3)) -> Any:
+    """Build the tutorial's network: three convolutions, then two dense layers.
+
+    Args:
+        classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
+        input_shape: Height, width, channels; pixel values 0 to 255.
+
+    Returns:
+        A ``keras.Model`` with 3,706,049 parameters for two classes at 255 x 255 x 3.
+    """
+    layers = keras.layers
+    pixels = keras.Input(input_shape, name="pixels")
+    x = layers.Rescaling(1 / 255, name="rescale")(pixels)
+    for block, dropout in enumerate((0.0, 0.2, 0.2), start=1):
+        x = layers.Conv2D(32, 3, activation="relu", name=f"conv{block}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"dropout{block}")(x)
+    x = layers.Dropout(0.2, name="dropout")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(128, activation="relu", name="dense")(x)
+    return keras.Model(pixels, _head(x, classes), name="article")
+
+
+def default(
+    classes: int = 2,
+    input_shape: Shape = (112, 112, 1),
+    *,
+    width: int = 32,
+    blocks: tuple[int, ...] = (1, 1, 2, 2),
+    dropout: float = 0.2,
+) -> Any:
+    """Build a residual network with batch normalisation and global average pooling.
+
+    Args:
+        classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
+        input_shape: Height, width, channels; pixel values 0 to 255.
+        width: Channels of the first stage; later stages have 2, 4 and 5 times as many.
+        blocks: Residual blocks per stage; each stage after the first halves the resolution.
+        dropout: Share of pooled features dropped while training, 0 to below 1.
+
+    Returns:
+        A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16).
+    """
+    pixels = keras.Input(input_shape, name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(pixels)
+    x = _convolution(x, width, 3, 2, "stem")
+    for stage, count in enumerate(blocks):
+        filters = width * (1, 2, 4, 5)[min(stage, 3)]
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            last = stage == len(blocks) - 1 and block == count - 1
+            name = f"stage{stage + 1}_block{block + 1}"
+            x = _residual(x, filters, stride, name, "features" if last else f"{name}_out")
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(pixels, _head(x, classes), name="default")
+
+
+def pretrained(
+    classes: int = 2,
+    input_shape: Shape = (224, 224, 3),
+    *,
+    backbone: str = "MobileNetV2",
+    weights: str = "none",
+    dropout: float = 0.2,
+) -> Any:
+    """Put a new head on a network of ``keras.applications``, with its input scaling inside.
+
+    Args:
+        classes: Number of classes, at least 2.
+        input_shape: Height, width and 3 channels; pixel values 0 to 255.
+        backbone: Name of a ``keras.applications`` function, for example ``ConvNeXtTiny``.
+        weights: ``imagenet`` (downloaded by Keras), ``none`` for random ones, or the path of a
+            ``.weights.h5`` file of your own for the backbone without its top.
+        dropout: Share of pooled features dropped while training.
+
+    Raises:
+        ConfigError: The backbone is not one that can be used, or the weights file does not exist.
+        BackendError: The weights cannot be downloaded, or do not fit the backbone.
+    """
+    build, scaling = _application(backbone)
+    pixels = keras.Input(input_shape, name="pixels")
+    x = keras.layers.Rescaling(*scaling, name="rescale")(pixels) if scaling else pixels
+    given = {"include_preprocessing": True} if "include_preprocessing" in _names(build) else {}
+    body = _with_weights(
+        lambda source: build(
+            include_top=False, input_tensor=x, input_shape=input_shape, weights=source, **given
+        ),
+        backbone,
+        weights,
+    )
+    x = keras.layers.Activation("linear", name="features")(body.output)
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(pixels, _head(x, classes), name="pretrained")
+
+
+ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
+    "article": article,
+    "default": default,
+    "pretrained": pretrained,
+}
+
+
+def build(name: str, classes: int, input_shape: Shape, parameters: Mapping[str, Any]) -> Any:
+    """Build the architecture ``name`` with random weights, as ``classifier.json`` describes it.
+
+    Raises:
+        ClassifierError: The name or a parameter is unknown.
+    """
+    if name not in ARCHITECTURES:
+        raise ClassifierError(
+            f"Unknown architecture {name!r}.{nearest(name, ARCHITECTURES)} "
+            f"Known: {', '.join(ARCHITECTURES)}."
+        )
+    function = ARCHITECTURES[name]
+    unknown = set(parameters) - (_names(function) - {"classes", "input_shape"})
+    if unknown:
+        raise ClassifierError(f"Architecture {name!r} has no parameter {sorted(unknown)[0]!r}.")
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
+    return function(classes, input_shape, **given)
+
+
+def widened(network: Any, channels: int) -> Any:
+    """Return a function from pixels with ``channels`` to pixels with those the network takes."""
+    wanted = network.input_shape[-1]
+    if channels == wanted:
+        return lambda pixels: pixels
+    return lambda pixels: keras.ops.repeat(pixels, wanted // channels, axis=-1)
+
+
+def calibrated(network: Any, channels: int, temperature: float) -> Any:
+    """Wrap a network so that stored pixels go in and calibrated probabilities come out.
+
+    Args:
+        network: A network of this module, in float32.
+        channels: Channels of the stored pictures: 1 (grey) or 3.
+        temperature: What the logits are divided by, above 0.
+
+    Returns:
+        A model from ``pixels`` (n, height, width, channels) uint8 to a dictionary with
+        ``probabilities`` (n, classes) float32, rows sum to 1, and, for networks with a layer
+        ``features``, ``activation_map`` (n, h, w, units) float32: the logit's evidence at each
+        position, whose mean is the logit itself (Zhou et al. 2016, "Learning Deep Features for
+        Discriminative Localization"). With one unit it speaks for the second class.
+    """
+    height, width = network.input_shape[1:3]
+    pixels = keras.Input((height, width, channels), dtype="uint8", name="pixels")
+    x = widened(network, channels)(keras.ops.cast(pixels, "float32"))
+    names = {layer.name for layer in network.layers}
+    taps = ["logits", "features"] if "features" in names else ["logits"]
+    tapped = keras.Model(network.inputs, [network.get_layer(name).output for name in taps])
+    logits, *features = tapped(x)
+    scaled = logits / temperature
+    if logits.shape[-1] == 1:
+        both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
+        outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}
+    else:
+        outputs = {"probabilities": keras.ops.softmax(scaled, axis=-1)}
+    if features:
+        outputs["activation_map"] = network.get_layer("logits")(features[0])
+    return keras.Model(pixels, outputs, name="calibrated")
+
+
+def _head(x: Any, classes: int) -> Any:
+    """Add the logits and, in float32 whatever the precision, the probabilities."""
+    if classes < 2:
+        raise ConfigError(f"A classifier needs at least 2 classes. Received: {classes}")
+    units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
+    x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
+    return keras.layers.Activation(activation, name="probabilities", dtype="float32")(x)
+
+
+def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    x = _linear(x, filters, kernel, stride, name)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _linear(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    x = keras.layers.Conv2D(
+        filters, kernel, strides=stride, padding="same", use_bias=False,
+        kernel_initializer="he_normal", name=f"{name}_conv",
+    )(x)  # fmt: skip
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+
+
+def _residual(x: Any, filters: int, stride: int, name: str, out: str) -> Any:
+    """Two convolutions beside a shortcut (He et al. 2015, "Deep Residual Learning", section 3)."""
+    shortcut = x
+    if stride > 1 or x.shape[-1] != filters:
+        if stride > 1:  # average pooling keeps what a strided 1 x 1 convolution would skip
+            shortcut = keras.layers.AveragePooling2D(2, padding="same", name=f"{name}_pool")(x)
+        shortcut = _linear(shortcut, filters, 1, 1, f"{name}_shortcut")
+    x = _convolution(x, filters, 3, stride, f"{name}_a")
+    x = _linear(x, filters, 3, 1, f"{name}_b")
+    return keras.layers.ReLU(name=out)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
+
+
+def _application(backbone: str) -> tuple[Callable[..., Any], tuple[float, float] | None]:
+    """Return the Keras function of a backbone, and how to scale its input (``None``: not)."""
+    known = [
+        name
+        for name in dir(keras.applications)
+        if name in _MINUS_ONE_TO_ONE or name.startswith(_SELF_SCALING)
+    ]
+    if backbone not in known:
+        raise ConfigError(
+            f"Unknown backbone {backbone!r}.{nearest(backbone, known)} Known: {', '.join(known)}."
+        )
+    scaling = (1 / 127.5, -1.0) if backbone in _MINUS_ONE_TO_ONE else None
+    return getattr(keras.applications, backbone), scaling
+
+
+def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str) -> Any:
+    if weights == "none":
+        return make(None)
+    if weights != "imagenet":
+        return _with_weight_file(make, backbone, Path(weights))
+    try:
+        return make("imagenet")
+    except Exception as error:
+        raise BackendError(
+            f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "
+            "network: on a computer that has one, save them by keras.applications."
+            f"{backbone}(include_top=False).save_weights('{backbone}.weights.h5'), bring that "
+            f"file here and give --weights {backbone}.weights.h5; or train without, by "
+            "--weights none."
+        ) from error
+
+
+def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Path) -> Any:
+    """Load the user's own weights; only numbers are read from the file, never code."""
+    if not (file.is_file() and file.name.endswith(".weights.h5")):
+        raise ConfigError(
+            "--weights must be imagenet, none or an existing .weights.h5 file. "
+            f"Received: {str(file)!r}"
+        )
+    body = make(None)
+    try:
+        body.load_weights(file)
+    except Exception as error:
+        raise BackendError(
+            f"The weights do not fit {backbone} without its top: {file} ({error}). Save them by "
+            f"keras.applications.{backbone}(include_top=False).save_weights(...)."
+        ) from error
+    return body
+
+
+def _names(function: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(function).parameters)

@@ -1,0 +1,269 @@
+"""Schematic chest films, drawn by formula: a data set to try everything on without any patient.
+
+Brightness stands for what the rays pass through: air is black, bone and fluid are white. Half of
+them have one to three opacities in their lungs, soft clouds of varied strength. Nothing
+else depends on the class: exposure, size, format, marker and file names are drawn alike for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lucency.errors import RunError
+from lucency.progress import SILENT, Progress
+
+CLASSES = ("NORMAL", "OPACITY")
+_VAL = 8  # pictures per class, as few as the best-known collection of chest films has
+_TEST = 0.2
+_SIDE = 320  # pixels that anatomy is drawn in, before it gets its size and its grain
+_LEFT, _RIGHT = -1, 1  # sides of the picture; the patient's right lung is on the left
+
+Field = NDArray[np.floating[Any]]
+
+
+class _Shot(NamedTuple):
+    """One picture to draw: who, what, and where it goes."""
+
+    part: str
+    label: str
+    patient: int
+    number: int
+
+
+def draw_dataset(
+    folder: Path, *, seed: int = 0, images: int = 240, progress: Progress = SILENT
+) -> None:
+    """Draw a data set with train, val and test folders and a few faults to be found.
+
+    The classes are NORMAL and OPACITY, in equal numbers. The faults: a picture cut short (only
+    from 100 pictures on, as it would be more than 1 % of fewer), a copy inside train, a copy of a
+    test picture in train under another name, a hidden file and a ``__MACOSX`` folder. The same
+    seed gives the same bytes, with the same versions of NumPy and Pillow.
+
+    Args:
+        folder: Where to; it must not exist yet, or be empty.
+        seed: Decides everything.
+        images: Pictures to draw, at least 40; the two copies come on top.
+        progress: Hears of every picture.
+
+    Raises:
+        RunError: The folder is in use or cannot be written.
+        ValueError: ``images`` is too small.
+    """
+    if images < 40:
+        raise ValueError(f"Expected at least 40 images. Received: {images}.")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise RunError(f"{folder} is not empty. Give another folder, or empty it.")
+        shots = list(_plan(np.random.default_rng([seed, 0]), images))
+        with progress.task("Drawing phantoms", images, "pictures") as task:
+            files = []
+            for shot in shots:
+                files.append(_write(folder, shot, seed))
+                task.advance()
+        _plant_faults(folder, files)
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written ({error.strerror}). Give another folder."
+        ) from error
+
+
+def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
+    """Share the pictures out among patients of one to four pictures, each in one part."""
+    test = round(images * _TEST / 2)
+    train = images - 2 * (_VAL + test)
+    numbers = iter(rng.permutation(10 * images))  # a patient's number must not tell the class
+    for part, wanted in (("train", train), ("val", 2 * _VAL), ("test", 2 * test)):
+        for label, count in zip(CLASSES, (wanted // 2, wanted - wanted // 2), strict=True):
+            left = count
+            while left:
+                shots = min(int(rng.integers(1, 5)), left)
+                patient = int(next(numbers))
+                yield from (_Shot(part, label, patient, shot + 1) for shot in range(shots))
+                left -= shots
+
+
+def _write(folder: Path, shot: _Shot, seed: int) -> Path:
+    rng = np.random.default_rng([seed, 1, shot.patient, shot.number])
+    anatomy = np.random.default_rng([seed, 2, shot.patient])
+    image = _expose(_draw_chest(anatomy, rng, sick=shot.label == CLASSES[1]), rng)
+    _burn_in_marker(image, rng)
+    place = folder / shot.part / shot.label
+    place.mkdir(parents=True, exist_ok=True)
+    stem = place / f"patient{shot.patient:04d}_{shot.number}"
+    if rng.random() < 0.5:
+        path = stem.with_suffix(".png")
+        image.save(path)
+    else:
+        path = stem.with_suffix(".jpeg")
+        image.save(path, quality=int(rng.integers(75, 96)))
+    return path
+
+
+def _plant_faults(folder: Path, files: list[Path]) -> None:
+    train = [file for file in files if file.parent.parent.name == "train"]
+    test = [file for file in files if file.parent.parent.name == "test"]
+    copied, leaked, cut = train[0], test[0], train[-1]
+    _copy(copied, copied.with_stem(f"{copied.stem}_copy"))
+    _copy(leaked, folder / "train" / leaked.parent.name / f"patient99999_1{leaked.suffix}")
+    if len(files) >= 100:
+        cut.write_bytes(cut.read_bytes()[:2000])
+    (folder / "train" / CLASSES[0] / ".hidden.png").write_bytes(b"left behind by a file manager")
+    debris = folder / "__MACOSX" / "train" / CLASSES[0]
+    debris.mkdir(parents=True)
+    (debris / f"._{copied.name}").write_bytes(b"left behind by a packing program")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.write_bytes(source.read_bytes())
+
+
+def _draw_chest(anatomy: Generator, shot: Generator, *, sick: bool) -> Field:
+    """Return how much the rays are weakened, (320, 320) from 0 (air) to about 1 (spine, belly).
+
+    What belongs to the patient is drawn from ``anatomy``, what to the day from ``shot``; the
+    number of draws is the same for the sick and the well.
+    """
+    x, y = _stand(shot)
+    build = anatomy.uniform(0.92, 1.08)
+    y = y / anatomy.uniform(0.94, 1.06)
+    x = x / build
+    torso = _torso(x, y)
+    lungs = _lungs(x, y, anatomy, breath=float(shot.uniform(-0.05, 0.05)))
+    heart = _heart(x, y, size=float(anatomy.uniform(0.85, 1.15)))
+    aired = lungs * (1 - 0.92 * heart)
+    film = 0.66 * torso * (1 - 0.68 * aired)
+    film += 0.10 * heart * torso
+    film += aired * _vessels(x, y, anatomy)
+    film += _bones(x, y, torso, anatomy)
+    clouds = _opacities(x, y, anatomy)
+    if sick:
+        film += clouds * aired
+    return film
+
+
+def _stand(rng: Generator) -> tuple[Field, Field]:
+    """Return x and y from -1 to 1 as this patient stood: shifted, turned, near or far."""
+    y, x = np.meshgrid(*2 * [np.linspace(-1, 1, _SIDE, dtype=np.float32)], indexing="ij")
+    angle, zoom = rng.normal(0, 0.03), rng.uniform(0.92, 1.12)
+    x, y = x - rng.normal(0, 0.04), y - rng.normal(0, 0.03)
+    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
+    return cos * x + sin * y, cos * y - sin * x
+
+
+def _soft(inside: Field, edge: float) -> Field:
+    """Return 1 where ``inside`` is positive and 0 where it is negative, with a soft edge."""
+    return 1 / (1 + np.exp(np.clip(-inside / edge, -30, 30)))
+
+
+def _blob(x: Field, y: Field, centre: tuple[float, float], radii: tuple[float, float]) -> Field:
+    """Return 1 minus the squared distance in radii: positive inside an ellipse."""
+    return 1 - ((x - centre[0]) / radii[0]) ** 2 - ((y - centre[1]) / radii[1]) ** 2
+
+
+def _torso(x: Field, y: Field) -> Field:
+    """Neck, sloping shoulders and chest; thinner towards the sides, as less lies in the way."""
+    shoulders = 0.24 + 0.68 * _soft(y + 0.80, 0.05)
+    flank = shoulders - 0.06 * _soft(y - 0.1, 0.2)
+    thickness = np.sqrt(np.clip(1.02 - (x / flank) ** 2, 0, None))
+    return np.minimum(1, 1.25 * thickness) * _soft(flank - np.abs(x), 0.015)
+
+
+def _lungs(x: Field, y: Field, rng: Generator, breath: float) -> Field:
+    """Two fields with a pointed top, a dome below and the mediastinum between them."""
+    lungs = np.zeros_like(x)
+    height = rng.uniform(0.92, 1.06)
+    for side, floor in ((_LEFT, 0.46), (_RIGHT, 0.53)):  # the liver lifts the patient's right
+        middle = side * rng.uniform(0.39, 0.43)
+        top = _blob(x, y, (middle - side * 0.04, 0.12), (0.31, 0.86 * height))
+        dome = floor * height + breath + 1.6 * (x - middle + side * 0.10) ** 2
+        inner = side * x - 0.11 - 0.03 * y
+        lungs += _soft(top, 0.10) * _soft(dome - y, 0.014) * _soft(inner, 0.018)
+    return np.minimum(1, lungs)
+
+
+def _heart(x: Field, y: Field, size: float) -> Field:
+    """Heart, great vessels and the knob of the aorta, in the middle and to the right of it."""
+    heart = _soft(_blob(x - 0.35 * (y - 0.28), y, (0.13, 0.28), (0.29 * size, 0.27 * size)), 0.09)
+    root = _soft(_blob(x, y, (-0.02, 0.02), (0.16, 0.34)), 0.12)
+    knob = _soft(_blob(x, y, (0.10, -0.28), (0.09, 0.09)), 0.15)
+    return 1 - (1 - heart) * (1 - root) * (1 - 0.8 * knob)
+
+
+def _vessels(x: Field, y: Field, rng: Generator) -> Field:
+    """Branching shadows, dense at the roots of the lungs and fading outwards."""
+    root = np.hypot(np.abs(x) - 0.17, y - 0.02)
+    branches = np.abs(_clouds(rng, 26)) * 0.5 + np.abs(_clouds(rng, 52)) * 0.3
+    return 0.16 * np.exp(-root / 0.16) + 0.07 * branches * np.exp(-root / 0.45)
+
+
+def _bones(x: Field, y: Field, torso: Field, rng: Generator) -> Field:
+    spine = _soft(0.065 - np.abs(x), 0.012) * (0.75 + 0.25 * np.cos(2 * np.pi * y / 0.105))
+    side = np.abs(x)
+    cage = _soft(_blob(x, y, (0, 0.12), (0.82, 0.92)), 0.08) * _soft(0.62 - y, 0.05)
+    spacing, slope = rng.uniform(0.15, 0.17), rng.uniform(0.9, 1.1)
+    behind = y + 0.10 - 0.30 * slope * side + 0.75 * (side - 0.30) ** 2
+    ahead = y + 0.02 + 0.42 * slope * side - 0.20 * side**2
+    ribs = 0.085 * _bars(behind / spacing, 0.55) * _soft(side - 0.07, 0.02)
+    ribs += 0.040 * _bars(ahead / (1.15 * spacing), 0.60) * _soft(side - 0.26, 0.04)
+    collar = y + 0.60 + 0.16 * side - 0.10 * np.sin(6 * side)
+    collar = (
+        _soft(0.022 - np.abs(collar), 0.006) * _soft(side - 0.09, 0.02) * _soft(0.72 - side, 0.03)
+    )
+    return 0.17 * spine * torso + ribs * cage + 0.13 * collar
+
+
+def _bars(phase: Field, width: float) -> Field:
+    """Return soft bars, one per unit of ``phase``, brighter at their edges as hollow bones are."""
+    wave = np.cos(2 * np.pi * phase)
+    return _soft(wave - math.cos(math.pi * width), 0.12) * (1 - 0.35 * np.clip(wave, 0, 1))
+
+
+def _opacities(x: Field, y: Field, rng: Generator) -> Field:
+    """One to three clouds with ragged soft edges, anywhere in the lungs."""
+    ragged = 1 + 0.45 * _clouds(rng, 9) + 0.20 * _clouds(rng, 24)
+    film = np.zeros_like(x)
+    for _ in range(int(rng.integers(1, 4))):
+        side = rng.choice((_LEFT, _RIGHT))
+        centre = (side * rng.uniform(0.24, 0.52), rng.uniform(-0.35, 0.42))
+        radii = (rng.uniform(0.10, 0.22), rng.uniform(0.10, 0.26))
+        density = np.exp(1.2 * (_blob(x, y, centre, radii) - 1))
+        film = np.maximum(film, rng.uniform(0.14, 0.34) * density * np.clip(ragged, 0.2, 1.8))
+    return film
+
+
+def _clouds(rng: Generator, cells: int) -> Field:
+    """Return smooth noise of about unit variance with ``cells`` bumps along a side."""
+    noise = Image.fromarray(rng.standard_normal((cells, cells), np.float32))
+    return np.asarray(noise.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
+
+
+def _expose(film: Field, rng: Generator) -> Image.Image:
+    """Turn a film into grey levels of some size, with the exposure and grain of the day."""
+    height = int(rng.integers(300, 641))
+    width = int(np.clip(height * rng.uniform(0.85, 1.30), 300, 700))
+    contrast, gamma = rng.uniform(0.82, 1.08), rng.uniform(0.80, 1.30)
+    levels = rng.uniform(0.01, 0.06) + contrast * np.clip(film, 0, 1.2) ** gamma
+    large = Image.fromarray(levels.astype(np.float32))
+    grown = np.asarray(large.resize((width, height), Image.Resampling.BICUBIC))
+    # Rays come in quanta: relatively, the grain is coarser where few of them arrive.
+    grain = rng.standard_normal((height, width), np.float32) * rng.uniform(0.008, 0.025)
+    pixels = np.clip(255 * (grown + grain * (0.5 + grown)), 0, 255)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def _burn_in_marker(image: Image.Image, rng: Generator) -> None:
+    """Print the letter of a side into a corner, as markers of lead do."""
+    letter = "RL"[int(rng.integers(2))]
+    size = int(image.height * rng.uniform(0.05, 0.08))
+    across = rng.uniform(0.03, 0.08) if letter == "R" else rng.uniform(0.87, 0.92)
+    place = (int(image.width * across), int(image.height * rng.uniform(0.03, 0.10)))
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(image).text(place, letter, fill=int(rng.integers(200, 256)), font=font)

@@ -1,0 +1,301 @@
+"""Learn: a training split and a validation split in, a calibrated classifier out.
+
+The signature is the proof that nothing here can see the test pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency import backend, calibration, metrics, models
+from lucency.augment.layer import Augment
+from lucency.batches import TrainingBatch, pixel_batches, steps_per_epoch, training_batches
+from lucency.classifier import Classifier, Spec
+from lucency.config import Config
+from lucency.dataset import Split
+from lucency.errors import ConfigError
+from lucency.plan import Plan, make_plan
+from lucency.progress import SILENT, Progress
+
+keras = models.keras
+
+_NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One row of the history; ``val_*`` are measured after the epoch, ``loss`` during it.
+
+    ``loss`` includes class weights and label smoothing, ``val_loss`` the class weights only.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_auroc: float
+    seconds: float
+    images_per_second: float
+
+
+def train(
+    train_split: Split,
+    val_split: Split,
+    config: Config = Config(),  # noqa: B008 - frozen
+    progress: Progress = SILENT,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Classifier:
+    """Train a classifier, keep its best epoch on validation, and calibrate it there.
+
+    Args:
+        train_split: Pictures to learn from.
+        val_split: Pictures to choose the best epoch and the temperature by; never varied.
+        config: What a person decided; the rest follows from it and the data.
+        progress: Hears of every step.
+        on_epoch: Called with each row of the history as it is measured.
+
+    Returns:
+        The classifier; its ``history`` holds one ``Epoch`` per epoch.
+
+    Raises:
+        ConfigError: Choices that do not go together.
+    """
+    plan = make_plan(train_split, config)
+    positive = positive_class(train_split.classes, config.positive)
+    backend.make_deterministic(plan.seed)
+    network = _build_network(plan, len(train_split.classes))
+    history, best, best_epoch = _fit(network, plan, train_split, val_split, progress, on_epoch)
+    for variable, value in zip(network.weights, best, strict=True):
+        variable.assign(value)
+    spec = Spec(
+        classes=train_split.classes,
+        positive=positive,
+        size=plan.size,
+        channels=plan.channels,
+        architecture=plan.architecture,
+        network_channels=plan.network_channels,
+        parameters=plan.parameters,
+        versions=backend.environment(),
+    )
+    weights = {variable.path: np.asarray(variable) for variable in network.weights}
+    classifier = _calibrated(Classifier(spec, weights), plan, val_split)
+    classifier.history, classifier.best_epoch = tuple(history), best_epoch
+    return classifier
+
+
+def positive_class(classes: tuple[str, ...], asked: str = "auto") -> str | None:
+    """Return the class whose detection counts, for two classes; ``None`` for more.
+
+    Raises:
+        ConfigError: ``asked`` is neither ``auto`` nor one of the classes.
+    """
+    if asked not in ("auto", *classes):
+        raise ConfigError(f"--positive must be one of {', '.join(classes)}. Received: {asked!r}")
+    if len(classes) > 2:
+        return None
+    if asked != "auto":
+        return asked
+    first_is_negative = classes[0].lower() in _NEGATIVE_NAMES
+    second_is_negative = classes[1].lower() in _NEGATIVE_NAMES
+    return classes[0] if second_is_negative and not first_is_negative else classes[1]
+
+
+def learning_rate(plan: Plan, step: int, steps: int) -> float:
+    """Return the learning rate of step ``step`` (from 0), ``steps`` being those of an epoch."""
+    if plan.schedule != "cosine":
+        return plan.learning_rate * float(0.5 ** (step // (10 * steps)))
+    total = plan.epochs * steps
+    warm = max(1, round(0.05 * total))
+    if step < warm:
+        return plan.learning_rate * (step + 1) / warm
+    share = (step - warm) / max(1, total - warm)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+class Stopper:
+    """Remembers the best epoch, and says when to stop.
+
+    Args:
+        monitor: ``log_loss`` (smaller is better) or ``accuracy`` (larger is better).
+        patience: Epochs without a better value before stopping; 0 for never.
+    """
+
+    def __init__(self, monitor: str, patience: int) -> None:
+        self.monitor, self.patience = monitor, patience
+        self.best, self.best_epoch, self.epochs = -math.inf, -1, 0
+
+    def is_best(self, val_loss: float, val_accuracy: float) -> bool:
+        """Take in one epoch's values; tell whether it is the best so far. NaN never is."""
+        value = -val_loss if self.monitor == "log_loss" else val_accuracy
+        self.epochs += 1
+        if value > self.best:  # false for NaN
+            self.best, self.best_epoch = value, self.epochs - 1
+            return True
+        return False
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether ``patience`` epochs have passed without a better value."""
+        return self.patience > 0 and self.epochs - 1 - self.best_epoch >= self.patience
+
+
+def _build_network(plan: Plan, classes: int) -> Any:
+    keras.config.set_dtype_policy(plan.precision)
+    try:
+        shape = (*plan.size, plan.network_channels)
+        return models.build(plan.architecture, classes, shape, plan.parameters)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def _fit(
+    network: Any,
+    plan: Plan,
+    train_split: Split,
+    val_split: Split,
+    progress: Progress,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> tuple[list[Epoch], list[NDArray[Any]], int]:
+    """Run the epochs; return their history, and the weights and number of the best one."""
+    trainer = _trainer(network, plan)
+    judge = _judge(network, plan.channels)
+    stopper = Stopper(plan.monitor, plan.patience)
+    history: list[Epoch] = []
+    best = network.get_weights()
+    steps = steps_per_epoch(train_split, plan.batch)
+    for number in range(plan.epochs):
+        start = time.perf_counter()
+        seen = _train_epoch(trainer, plan, train_split, number, progress)
+        took = time.perf_counter() - start
+        judged = _judge_split(judge, plan, val_split)
+        row = Epoch(
+            epoch=number + 1,
+            learning_rate=learning_rate(plan, (number + 1) * steps - 1, steps),
+            loss=seen["loss"],
+            accuracy=seen["accuracy"],
+            **judged,
+            seconds=time.perf_counter() - start,
+            images_per_second=steps * plan.batch / took,
+        )
+        history.append(row)
+        if on_epoch:
+            on_epoch(row)
+        if stopper.is_best(row.val_loss, row.val_accuracy):
+            best = network.get_weights()
+        if stopper.should_stop:
+            break
+    return history, best, stopper.best_epoch + 1
+
+
+def _trainer(network: Any, plan: Plan) -> Any:
+    """Wrap the network so that stored pixels and drawn numbers go in and logits come out."""
+    height, width = plan.size
+    count = plan.augmentation.rectangles
+    inputs = [
+        keras.Input((height, width, plan.channels), dtype="uint8", name="pixels"),
+        keras.Input((8,), name="affine"),
+        keras.Input((3,), name="tone"),
+        keras.Input((count, 5), name="rectangles"),
+    ]
+    x = Augment(plan.augmentation, name="augment")(inputs)
+    logits = _logits_of(network)(models.widened(network, plan.channels)(x))
+    trainer = keras.Model(inputs, logits)
+    two = logits.shape[-1] == 1
+    smoothing = plan.label_smoothing
+    loss, accuracy = (
+        (
+            keras.losses.BinaryCrossentropy(True, smoothing),
+            keras.metrics.BinaryAccuracy("accuracy", threshold=0),
+        )
+        if two
+        else (
+            keras.losses.CategoricalCrossentropy(True, smoothing),
+            keras.metrics.CategoricalAccuracy("accuracy"),
+        )
+    )
+    # XLA's convolutions on processors are slower than the backend's own.
+    jit = "auto" if backend.choose_backend() != "tensorflow" or backend.device() == "gpu" else False
+    trainer.compile(_optimizer(plan), loss, metrics=[accuracy], jit_compile=jit)
+    return trainer
+
+
+def _optimizer(plan: Plan) -> Any:
+    if plan.optimizer == "adam":
+        return keras.optimizers.Adam(plan.learning_rate)
+    optimizer = keras.optimizers.AdamW(plan.learning_rate, weight_decay=plan.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
+
+
+def _logits_of(network: Any) -> Any:
+    return keras.Model(network.inputs, network.get_layer("logits").output, name=network.name)
+
+
+def _train_epoch(
+    trainer: Any, plan: Plan, split: Split, number: int, progress: Progress
+) -> Mapping[str, float]:
+    """Run one epoch; return its mean loss and accuracy."""
+    steps = steps_per_epoch(split, plan.batch)
+    weights = np.asarray(plan.class_weights, np.float32)
+    sums = dict.fromkeys(("loss", "accuracy"), 0.0)
+    with progress.task(f"Epoch {number + 1}/{plan.epochs}", steps * plan.batch, "pictures") as task:
+        batches = training_batches(split, plan.batch, plan.augmentation, plan.seed, number)
+        for step, batch in enumerate(batches):
+            trainer.optimizer.learning_rate = learning_rate(plan, number * steps + step, steps)
+            inputs, targets = _arrays(batch, len(split.classes))
+            seen = trainer.train_on_batch(inputs, targets, weights[batch.labels], return_dict=True)
+            sums = {name: total + float(seen[name]) for name, total in sums.items()}
+            task.advance(plan.batch, **{name: total / (step + 1) for name, total in sums.items()})
+    return {name: total / steps for name, total in sums.items()}
+
+
+def _arrays(batch: TrainingBatch, classes: int) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+    drawn = batch.draw
+    targets = (
+        batch.labels[:, None].astype(np.float32)
+        if classes == 2
+        else np.eye(classes, dtype=np.float32)[batch.labels]
+    )
+    return [batch.pixels, drawn.affine, drawn.tone, drawn.rectangles], targets
+
+
+def _judge(network: Any, channels: int) -> Any:
+    """Wrap the network for unvaried pixels; shares its weights."""
+    height, width = network.input_shape[1:3]
+    pixels = keras.Input((height, width, channels), dtype="uint8")
+    x = models.widened(network, channels)(keras.ops.cast(pixels, "float32"))
+    return keras.Model(pixels, _logits_of(network)(x))
+
+
+def _logits(judge: Any, split: Split, batch: int) -> NDArray[np.float64]:
+    parts = [np.asarray(judge.predict_on_batch(p)) for p in pixel_batches(split, batch)]
+    return np.concatenate(parts)[: len(split)].astype(np.float64)
+
+
+def _judge_split(judge: Any, plan: Plan, split: Split) -> dict[str, float]:
+    """Return loss (class-weighted), accuracy and AUROC on validation."""
+    probabilities = calibration.probabilities(_logits(judge, split, plan.batch), 1.0)
+    weights = np.asarray(plan.class_weights)[split.labels]
+    return {
+        "val_loss": metrics.log_loss(split.labels, probabilities, weights),
+        "val_accuracy": float(np.mean(probabilities.argmax(axis=1) == split.labels)),
+        "val_auroc": metrics.macro_auroc(split.labels, probabilities),
+    }
+
+
+def _calibrated(classifier: Classifier, plan: Plan, split: Split) -> Classifier:
+    """Fit the temperature on validation, in the float32 arithmetic that is served."""
+    logits = _logits(_judge(classifier.keras_model, plan.channels), split, plan.batch)
+    weights = np.asarray(plan.class_weights)[split.labels]
+    temperature = calibration.fit_temperature(logits, split.labels, weights, doubt=True)
+    spec = dataclasses.replace(classifier.spec, temperature=temperature)
+    return Classifier(spec, classifier.weights)

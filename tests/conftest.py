@@ -1,0 +1,56 @@
+"""What several test files share: a tiny data set on disk, and one small run trained on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Real radiographs, for whoever has them; tests marked ``real`` skip without.
+DATA = Path(os.environ.get("LUCENCY_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep decoded pictures of tests out of the user's cache."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("LUCENCY_CACHE", str(folder))
+
+
+@pytest.fixture(scope="session")
+def radiographs() -> Path:
+    """Return the folder of real chest radiographs, or skip."""
+    if not (DATA / "chest_xray").is_dir():
+        pytest.skip(f"no real radiographs: set LUCENCY_DATA (looked in {DATA})")
+    return DATA
+
+
+def draw_picture(random: np.random.Generator, bright: bool, side: int = 40) -> Image.Image:
+    """Draw noise with a soft spot that is brighter or darker than its surroundings."""
+    y, x = np.mgrid[:side, :side] / side
+    centre = random.uniform(0.35, 0.65, 2)
+    spot = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / 0.02)
+    grey = 110 + (70 if bright else -70) * spot + random.normal(0, 12, (side, side))
+    return Image.fromarray(grey.clip(0, 255).astype(np.uint8))
+
+
+def draw_folder(folder: Path, per_class: int, classes: tuple[str, ...] = ("dark", "light")) -> Path:
+    """Write ``per_class`` pictures of patients with two pictures each into class folders."""
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            random = np.random.default_rng([k, i])
+            picture = draw_picture(random, bright=k % 2 == 1, side=40 + 4 * (k // 2))
+            if k >= 2:
+                picture = picture.rotate(45)
+            picture.save(folder / name / f"patient{k}{i // 2:03d}_{i % 2}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two classes of 120 small grey pictures each."""
+    return draw_folder(tmp_path_factory.mktemp("tiny") / "spots", 120)

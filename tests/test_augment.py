@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lucency.augment import Augmentation, draw, generator
+from lucency.augment.layer import Augment
+
+pytestmark = pytest.mark.backend
+
+SIZE = (24, 32)
+WIDE = Augmentation(
+    flip_horizontal=True, flip_vertical=True, rotation=20, zoom=0.2, stretch=0.1, shift=0.1,
+    gamma=0.5, gain=0.3, offset=0.1, rectangles=3,
+)  # fmt: skip
+
+
+@pytest.fixture(name="pixels")
+def _pixels() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (6, *SIZE, 1), dtype=np.uint8)
+
+
+def apply(policy: Augmentation, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.float32]:
+    drawn = draw(policy, seed, 0, range(len(pixels)), SIZE)
+    return np.asarray(Augment(policy)([pixels, drawn.affine, drawn.tone, drawn.rectangles]))
+
+
+def test_no_variation_changes_nothing(pixels: NDArray[np.uint8]) -> None:
+    np.testing.assert_allclose(apply(Augmentation(), pixels), pixels, atol=1e-3)
+
+
+def test_flips_are_exact_mirrors(pixels: NDArray[np.uint8]) -> None:
+    policy = Augmentation(flip_horizontal=True)
+    mirrored = 0
+    for before, after in zip(pixels, apply(policy, pixels), strict=True):
+        flipped = np.allclose(after, before[:, ::-1], atol=1e-2)
+        assert flipped or np.allclose(after, before, atol=1e-2)
+        mirrored += flipped
+    assert 0 < mirrored < len(pixels)
+
+
+def test_vertical_flip_turns_upside_down(pixels: NDArray[np.uint8]) -> None:
+    results = apply(Augmentation(flip_vertical=True), pixels)
+    upside = [np.allclose(a, b[::-1], atol=1e-2) for a, b in zip(results, pixels, strict=True)]
+    assert any(upside)
+    assert not all(upside)
+
+
+def test_tone_curve_by_hand(pixels: NDArray[np.uint8]) -> None:
+    policy = Augmentation(gamma=0.5, gain=0.3, offset=0.1)
+    tone = draw(policy, 3, 0, range(6), SIZE).tone
+    share = np.maximum(pixels / 255, 1e-6)
+    gamma, gain, offset = (tone[:, i, None, None, None] for i in range(3))
+    expected = 255 * np.clip(share**gamma * gain + offset, 0, 1)
+    np.testing.assert_allclose(apply(policy, pixels, seed=3), expected, atol=0.05)
+
+
+def test_the_same_numbers_whoever_else_is_in_the_batch() -> None:
+    together = draw(WIDE, 5, 2, [3, 9, 4], SIZE)
+    alone = draw(WIDE, 5, 2, [9], SIZE)
+    for name in ("affine", "tone", "rectangles"):
+        np.testing.assert_array_equal(getattr(together, name)[1:2], getattr(alone, name))
+
+
+@pytest.mark.parametrize(("seed", "epoch", "item"), [(6, 2, 9), (5, 3, 9), (5, 2, 8)])
+def test_other_seeds_epochs_and_pictures_differ(seed: int, epoch: int, item: int) -> None:
+    base = draw(WIDE, 5, 2, [9], SIZE).tone
+    assert not np.array_equal(draw(WIDE, seed, epoch, [item], SIZE).tone, base)
+
+
+def test_streams_do_not_overlap() -> None:
+    first = generator(1, 2, 3, 0).random(1000)
+    second = generator(1, 2, 3, 1).random(1000)
+    assert not np.isin(first, second).any()
+
+
+def test_ranges_are_kept_and_used() -> None:
+    drawn = draw(WIDE, 0, 0, range(2000), SIZE)
+    exponents = np.log(drawn.tone[:, 0])
+    assert np.abs(exponents).max() <= 0.5
+    assert exponents.min() < -0.45
+    assert exponents.max() > 0.45
+    zooms = np.sqrt(np.abs(np.linalg.det(drawn.affine[:, [0, 1, 3, 4]].reshape(-1, 2, 2))))
+    assert zooms.min() >= 0.8 * 0.9 - 1e-6
+    assert zooms.max() <= 1.2 * 1.1 + 1e-6
+
+
+def test_rectangles_stay_near_the_borders() -> None:
+    boxes = draw(WIDE, 0, 0, range(500), SIZE).rectangles
+    centres = (boxes[..., :2] + boxes[..., 2:4]) / 2
+    depth = np.minimum(centres, 1 - centres).min(axis=-1)
+    assert depth.max() <= 0.22 + 1e-6
+    values = boxes[..., 4]
+    assert ((values <= 0.2) | (values >= 0.7)).all()
+    assert 0.4 < (values >= 0.7).mean() < 0.6
+
+
+def test_untouched_pictures_only_flip(pixels: NDArray[np.uint8]) -> None:
+    policy = Augmentation(**{**vars(WIDE), "untouched": 1.0})
+    for before, after in zip(pixels, apply(policy, pixels), strict=True):
+        variants = [before, before[::-1], before[:, ::-1], before[::-1, ::-1]]
+        assert any(np.allclose(after, variant, atol=0.05) for variant in variants)
+
+
+def test_values_stay_pixel_values(pixels: NDArray[np.uint8]) -> None:
+    result = apply(WIDE, pixels)
+    assert result.dtype == np.float32
+    assert result.shape == pixels.shape
+    assert np.isfinite(result).all()
+    assert result.min() >= 0
+    assert result.max() <= 255.01

@@ -1,0 +1,217 @@
+"""From a folder of real picture files to a divided data set and its audit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lucency.config import Config
+from lucency.dataset import Dataset, load_dataset, write_split
+from lucency.errors import DataError
+
+SIZE = (8, 8)
+Load = Callable[..., Dataset]
+
+
+def draw(file: Path, seed: int, *, colour: bool = False) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shape = (12, 10, 3) if colour else (12, 10)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def make(root: Path, prefix: str = "", n: int = 12, start: int = 0) -> Path:
+    """Draw n pictures of n patients in each of two classes, all different."""
+    for place, label in enumerate(("cat", "dog")):
+        for i in range(start, start + n):
+            draw(root / prefix / label / f"patient{label}_{i}.png", 100_000 * place + i)
+    return root
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make(make(tmp_path / "data", "train", 30), "test", 5, start=500)
+
+
+@pytest.fixture
+def load(cache: Path) -> Load:
+    def load_with(folder: Path, colour: bool | None = None, **options: object) -> Dataset:
+        config = Config(cache=str(cache), workers=1, **options)  # type: ignore[arg-type]
+        return load_dataset(folder, config, size=SIZE, colour=colour)
+
+    return load_with
+
+
+def test_pixels_labels_and_files_belong_together(folder: Path, load: Load) -> None:
+    data = load(folder, group_regex=r"patient(\w+)\.")
+    assert data.classes == ("cat", "dog")
+    assert data.test is not None
+    assert [len(split) for split in (data.train, data.val, data.test)] == [52, 8, 10]
+    for split in (data.train, data.val, data.test):
+        pixels = split.pixels(range(len(split)))
+        assert pixels.shape == (len(split), 8, 8, 1)
+        assert pixels.dtype == np.uint8
+        assert split.labels.dtype == np.int64
+        for place, file in enumerate(split.files):
+            assert file.split("/")[1] == data.classes[split.labels[place]]
+            assert split.groups[place] == Path(file).stem.removeprefix("patient")
+            with Image.open(data.root / file) as picture:
+                mean = np.asarray(picture).mean()
+            assert pixels[place].mean() == pytest.approx(mean, abs=4)
+        assert (split.pixels([2, 0]) == pixels[[2, 0]]).all()
+
+
+def test_audit_counts_every_file(folder: Path, load: Load) -> None:
+    (folder / "train/cat/broken.png").write_bytes(b"no picture")
+    (folder / "train/cat/notes.txt").write_text("x")
+    (folder / "train/cat/link.png").symlink_to(folder / "train/cat/patientcat_1.png")
+    shutil.copy(folder / "test/dog/patientdog_500.png", folder / "train/dog/patientdog_77.png")
+    shutil.copy(folder / "train/dog/patientdog_1.png", folder / "train/cat/patientcat_78.png")
+    shutil.copy(folder / "train/dog/patientdog_2.png", folder / "train/dog/patientdog_79.png")
+    data = load(folder, max_bad=0.05)
+    audit = data.audit.to_json()
+    assert json.loads(json.dumps(audit)) == audit
+    assert audit["found"] == 30 + 30 + 5 + 5 + 5
+    assert audit["found"] == audit["used"] + len(audit["set_aside"])
+    reasons = {each["file"]: each["reason"] for each in audit["set_aside"]}
+    assert reasons.pop("train/cat/broken.png")
+    assert reasons == {
+        "train/cat/link.png": "symbolic link, not followed",
+        "train/dog/patientdog_77.png": "identical to test/dog/patientdog_500.png",
+        "train/cat/patientcat_78.png": "label conflict: identical to train/dog/patientdog_1.png",
+        "train/dog/patientdog_1.png": "label conflict: identical to train/cat/patientcat_78.png",
+    }
+    assert [each["file"] for each in audit["ignored"]] == ["train/cat/notes.txt"]
+    pair = ["train/dog/patientdog_2.png", "train/dog/patientdog_79.png"]
+    assert audit["duplicates"] == [pair]
+    assert sum(n for part in audit["counts"].values() for n in part.values()) == audit["used"]
+    assert audit["counts"]["test"] == {"cat": 5, "dog": 5}
+    assert audit["groups"]["counts"]["test"] == 10
+    assert audit["sizes"] == {"min": [12, 10], "median": [12, 10], "max": [12, 10]}
+    assert audit["colour"] is False
+    homes = {file: s.name for s in (data.train, data.val) for file in s.files}
+    assert homes[pair[0]] == homes[pair[1]]
+
+
+def test_too_many_unreadable_pictures_stop_the_run(folder: Path, load: Load) -> None:
+    for i in range(5):
+        (folder / f"train/cat/broken{i}.png").write_bytes(b"")
+    says = r"5 of 75 pictures cannot be read \(6.7%; at most 1.0%.*broken0.png \(.*2 more.*0.07"
+    with pytest.raises(DataError, match=says):
+        load(folder)
+    assert load(folder, max_bad=0.07).audit.found == 75
+
+
+def test_no_readable_picture(tmp_path: Path, load: Load) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True)
+        (tmp_path / "data" / name).write_bytes(b"")
+    with pytest.raises(DataError, match="no readable picture among the 2"):
+        load(tmp_path / "data", max_bad=1)
+
+
+def test_a_class_that_cannot_be_read(folder: Path, load: Load) -> None:
+    for file in (folder / "train/cat").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="class 'cat' has 0 usable pictures"):
+        load(folder, max_bad=1)
+
+
+@pytest.mark.parametrize(("coloured", "colour"), [(1, False), (2, True)])
+def test_colour_where_more_than_2_percent_are_coloured(
+    tmp_path: Path,
+    load: Load,
+    coloured: int,
+    colour: bool,
+) -> None:
+    make(tmp_path / "data", n=30)
+    for i in range(coloured):
+        draw(tmp_path / f"data/cat/patientcat_{i}.png", i, colour=True)
+    data = load(tmp_path / "data")
+    assert data.audit.colour is colour
+    assert data.train.pixels([0]).shape == (1, 8, 8, 3 if colour else 1)
+    assert load(tmp_path / "data", colour=not colour).audit.colour is not colour
+
+
+def test_same_folder_same_data_set(folder: Path, load: Load) -> None:
+    first, second, other = load(folder), load(folder), load(folder, seed=1)
+    assert (first.train.files, first.fingerprint) == (second.train.files, second.fingerprint)
+    assert second.train.store.decoded == 0
+    assert first.fingerprint != other.fingerprint
+    draw(folder / "train/cat/patientcat_3.png", 12345)
+    assert load(folder).fingerprint != first.fingerprint
+
+
+def test_split_file_gives_the_same_data_set(folder: Path, load: Load, tmp_path: Path) -> None:
+    shutil.copy(folder / "test/dog/patientdog_500.png", folder / "train/dog/patientdog_77.png")
+    first = load(folder, seed=5)
+    write_split(first, tmp_path / "split.csv")
+    again = load(folder, split_file=str(tmp_path / "split.csv"))
+    assert again.fingerprint == first.fingerprint
+    assert again.train.groups == first.train.groups
+    assert again.audit.group_source == "split file"
+    assert [tuple(e) for e in again.audit.set_aside] == [
+        ("train/dog/patientdog_77.png", "left out by split.csv")
+    ]
+    write_split(again, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "split.csv").read_bytes()
+    text = (tmp_path / "split.csv").read_text().replace(",train,", ",val,", 1)
+    (tmp_path / "split.csv").write_text(text)
+    edited = load(folder, split_file=str(tmp_path / "split.csv"))
+    assert len(edited.val) == len(first.val) + 1
+    draw(folder / "train/cat/patientcat_3.png", 12345)
+    with pytest.raises(DataError, match="have changed since the split was made: train/cat/pat"):
+        load(folder, split_file=str(tmp_path / "split.csv"))
+
+
+def test_split_file_that_divides_a_patient_is_told(tmp_path: Path, load: Load) -> None:
+    for i in range(16):
+        draw(tmp_path / f"data/{'ab'[i // 8]}/patient{i // 2}_{i}.png", i)
+    write_split(load(tmp_path / "data"), tmp_path / "split.csv")
+    lines = (tmp_path / "split.csv").read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if ",train," in line)
+    lines[place] = lines[place].replace(",train,", ",val,")
+    (tmp_path / "split.csv").write_text("\n".join(lines))
+    edited = load(tmp_path / "data", split_file=str(tmp_path / "split.csv"))
+    assert any("has 1 patient in more than one part" in line for line in edited.audit.warnings)
+
+
+def test_labels_make_a_three_class_task_of_two_folders(tmp_path: Path, load: Load) -> None:
+    lines = ["file,label"]
+    for number, (part, n, start) in enumerate((("train", 10, 0), ("test", 3, 50))):
+        for i in range(start, start + n):
+            names = [
+                (f"{part}/NORMAL/IM-{i:04d}-0001.png", "NORMAL"),
+                (f"{part}/PNEUMONIA/person{i}_bacteria_1.png", "bacteria"),
+                (f"{part}/PNEUMONIA/person{i}_virus_1.png", "virus"),
+            ]
+            for kind, (name, label) in enumerate(names):
+                draw(tmp_path / "data" / name, 1000 * number + 10 * i + kind)
+                lines.append(f"{name},{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    data = load(tmp_path / "data", labels=str(tmp_path / "labels.csv"))
+    assert data.classes == ("bacteria", "NORMAL", "virus")
+    assert data.audit.counts["test"] == dict.fromkeys(data.classes, 3)
+    assert data.audit.group_source == "kermany"
+    assert data.test is not None
+    assert all(file.startswith("test/") for file in data.test.files)
+
+
+def test_train_and_validation_alone_leave_no_test(tmp_path: Path, load: Load) -> None:
+    make(make(tmp_path / "data", "train", 30), "val", 10, start=500)
+    data = load(tmp_path / "data")
+    assert data.test is None
+    assert set(data.audit.counts) == {"train", "val"}
+    assert len(data.val) == 20
+    assert any("no test part" in line for line in data.audit.warnings)

@@ -1,0 +1,88 @@
+"""A file is written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lucency.errors import RunError
+from lucency.files import write_bytes, write_text
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(module, name, fail)
+
+
+def test_text_round_trip_keeps_line_ends_and_undecodable_names(tmp_path: Path) -> None:
+    path = tmp_path / "näme.txt"
+    text = "ä\r\nb\n" + os.fsdecode(b"caf\xe9")
+    write_text(path, text)
+    assert path.read_bytes() == b"\xc3\xa4\r\nb\ncaf\xe9"
+    assert path.read_bytes().decode(errors="surrogateescape") == text
+
+
+def test_replaces_an_older_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_mode_follows_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    before = os.umask(0o027)
+    try:
+        write_text(path, "a")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("module", "name"), [(os, "fsync"), (Path, "replace")])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_the_old_file_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    fail_with(monkeypatch, module, name, code)
+    with pytest.raises(RunError, match="disk is full") as caught:
+        write_text(path, "new")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_leaves_the_old_file_and_passes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        write_text(tmp_path / "absent" / "a.txt", "a")
+
+
+def test_a_folder_in_the_way_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(RunError, match="Cannot write"):
+        write_text(tmp_path / "a", "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]

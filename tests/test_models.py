@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucency import models
+from lucency.errors import BackendError, ClassifierError, ConfigError
+
+keras = models.keras
+
+
+def test_the_article_is_faithful_to_the_number() -> None:
+    model = models.article(classes=2, input_shape=(255, 255, 3))
+    assert isinstance(model, keras.Model)
+    assert model.count_params() == 3_706_049
+    assert model.output_shape == (None, 1)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds.count("Conv2D") == 3
+    assert kinds.count("MaxPooling2D") == 3
+    assert kinds.count("Dropout") == 3
+    assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.2] * 3
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", ["article", "default"])
+@pytest.mark.parametrize(("classes", "units"), [(2, 1), (5, 5)])
+def test_any_number_of_classes(name: str, classes: int, units: int) -> None:
+    model = models.build(name, classes, (48, 48, 1), {})
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1)).astype(np.float32)
+    answers = np.asarray(model(pixels))
+    assert answers.shape == (3, units)
+    assert ((answers >= 0) & (answers <= 1)).all()
+    if units > 1:
+        np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.backend
+def test_the_mean_of_the_activation_map_is_the_logit() -> None:
+    network = models.default(3, (64, 64, 1), width=8, blocks=(1, 1, 1, 1))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 1), dtype=np.uint8)
+    answers = models.calibrated(network, 1, 2.0)(pixels)
+    maps, probabilities = (np.asarray(answers[k]) for k in ("activation_map", "probabilities"))
+    logits = maps.mean(axis=(1, 2)) / 2.0
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.backend
+def test_grey_pixels_fill_the_channels_of_a_colour_network() -> None:
+    network = models.article(2, (48, 48, 3))
+    grey = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), dtype=np.uint8)
+    wrapped = np.asarray(models.calibrated(network, 1, 1.0)(grey)["probabilities"])
+    direct = np.asarray(network.predict_on_batch(np.repeat(grey, 3, axis=-1).astype(np.float32)))
+    np.testing.assert_allclose(wrapped[:, 1:], direct, atol=1e-6)
+    np.testing.assert_allclose(wrapped.sum(axis=1), 1, atol=1e-6)
+
+
+def test_unknown_architectures_and_parameters_are_refused() -> None:
+    with pytest.raises(ClassifierError, match="Did you mean 'default'"):
+        models.build("defualt", 2, (32, 32, 1), {})
+    with pytest.raises(ClassifierError, match="no parameter 'depth'"):
+        models.build("default", 2, (32, 32, 1), {"depth": 3})
+    with pytest.raises(ConfigError, match="at least 2 classes"):
+        models.default(1, (32, 32, 1))
+
+
+def small_backbone() -> Any:
+    return keras.applications.MobileNet(include_top=False, input_shape=(32, 32, 3), weights=None)
+
+
+def test_a_weight_file_of_your_own_is_loaded(tmp_path: Path) -> None:
+    body = small_backbone()
+    file = tmp_path / "own.weights.h5"
+    body.save_weights(file)
+    model = models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights=str(file))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    features = keras.Model(model.inputs, model.get_layer("features").output)
+    expected = np.asarray(
+        body.predict_on_batch(pixels / 127.5 - 1)
+    )  # its input scaling is inside ours
+    np.testing.assert_allclose(features.predict_on_batch(pixels), expected, atol=1e-4)
+
+
+def test_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = models.pretrained
+    with pytest.raises(ConfigError, match=r"existing \.weights\.h5 file"):
+        make(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / "none.weights.h5"))
+    with pytest.raises(ConfigError, match="Did you mean 'MobileNetV2'"):
+        make(2, (32, 32, 3), backbone="MobilNet", weights="none")
+    other = tmp_path / "other.weights.h5"
+    models.default(2, (32, 32, 1)).save_weights(other)
+    with pytest.raises(BackendError, match="do not fit MobileNet"):
+        make(2, (32, 32, 3), backbone="MobileNet", weights=str(other))
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
+    with pytest.raises(BackendError, match=r"Without a network: .*save_weights"):
+        make(2, (96, 96, 3), backbone="MobileNet", weights="imagenet")

@@ -1,0 +1,329 @@
+"""Dividing by patient, closing leaks and the split file."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lucency.dataset.entry import Entry
+from lucency.dataset.leaks import close_leaks, duplicates
+from lucency.dataset.split import Assignment, assign, check_parts, shared_groups, weaknesses
+from lucency.dataset.split_file import EXCLUDED, apply_split, write_entries
+from lucency.errors import ConfigError, DataError
+
+
+def entry(file: str, label: str, part: str = "", group: str = "", sha256: str = "") -> Entry:
+    return Entry(file, label, part, group or file, sha256 or f"hash of {file}")
+
+
+def series(label: str, n: int, part: str = "", pictures: int = 1, first: int = 0) -> list[Entry]:
+    """Return n pictures, ``pictures`` of each patient."""
+    return [
+        entry(f"{part}/{label}/{i}", label, part, f"{label}-{i // pictures}")
+        for i in range(first, first + n)
+    ]
+
+
+def divided(
+    entries: list[Entry], seed: int = 0, val: float = 0.15, test: float = 0.15
+) -> Assignment:
+    classes = sorted({entry.label for entry in entries})
+    return assign(entries, classes=classes, seed=seed, val_fraction=val, test_fraction=test)
+
+
+def counts(assigned: Assignment) -> Counter[tuple[str, str]]:
+    return Counter((entry.part, entry.label) for entry in assigned.entries)
+
+
+def parts(assigned: Assignment) -> dict[str, str]:
+    return {entry.file: entry.part for entry in assigned.entries}
+
+
+def test_single_pictures_are_cut_exactly() -> None:
+    assigned = divided(series("a", 200) + series("b", 1000))
+    assert counts(assigned) == {
+        ("train", "a"): 140,
+        ("val", "a"): 30,
+        ("test", "a"): 30,
+        ("train", "b"): 700,
+        ("val", "b"): 150,
+        ("test", "b"): 150,
+    }
+    assert "840 to train, 180 to validate, 180 to test (seed 0)" in assigned.notes[0]
+
+
+people = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "ab"]), st.integers(1, 12)), min_size=6, max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(people, st.integers(0, 1000), st.randoms(use_true_random=False))
+def test_groups_stay_whole_in_any_order(
+    owners: list[tuple[str, int]], seed: int, shuffler: random.Random
+) -> None:
+    owners += [("a", 1)] * 3 + [("b", 1)] * 3
+    entries = [
+        entry(f"{who}-{k}", labels[k % len(labels)], group=f"patient{who}")
+        for who, (labels, n) in enumerate(owners)
+        for k in range(n)
+    ]
+    assigned = divided(entries, seed)
+    assert shared_groups(assigned.entries) == []
+    check_parts(assigned.entries, ["a", "b"])
+    assert [each.file for each in assigned.entries] == [each.file for each in entries]
+    shuffled = entries.copy()
+    shuffler.shuffle(shuffled)
+    assert parts(divided(shuffled, seed)) == parts(assigned)
+
+
+def test_shares_are_kept_where_patients_have_many_pictures() -> None:
+    draw = np.random.default_rng(3)
+    entries = [
+        entry(f"{label}{who}-{k}", label, group=f"{label}{who}")
+        for label, n in (("a", 150), ("b", 400))
+        for who in range(n)
+        for k in range(min(30, int(draw.exponential(3.3)) + 1))
+    ]
+    total = Counter(each.label for each in entries)
+    for seed in range(5):
+        got = counts(divided(entries, seed))
+        for label in "ab":
+            for part, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
+                assert got[part, label] / total[label] == pytest.approx(share, abs=0.01)
+
+
+def test_seed_decides() -> None:
+    entries = series("a", 100) + series("b", 100)
+    assert parts(divided(entries, 1)) == parts(divided(entries, 1))
+    assert parts(divided(entries, 1)) != parts(divided(entries, 2))
+
+
+def test_one_more_picture_moves_few_others() -> None:
+    before = parts(divided(series("a", 300) + series("b", 300)))
+    after = parts(divided(series("a", 301) + series("b", 300)))
+    assert sum(after[file] != part for file, part in before.items()) <= 3
+
+
+def test_test_is_kept_and_a_missing_validation_cut_from_train() -> None:
+    train = series("a", 400, "train", 4) + series("b", 400, "train")
+    test = series("a", 50, "test", first=1000) + series("b", 50, "test", first=1000)
+    assigned = divided(train + test)
+    got = counts(assigned)
+    assert (got["test", "a"], got["test", "b"]) == (50, 50)
+    assert (got["val", "a"], got["val", "b"]) == (60, 60)
+    assert all(e.part == "test" for e in assigned.entries if e.file.startswith("test/"))
+    assert shared_groups(assigned.entries) == []
+    assert "The folder has no validation part." in assigned.notes[1]
+
+
+def test_kaggles_16_validation_pictures_are_too_few() -> None:
+    train = series("N", 1341, "train") + series("P", 3875, "train")
+    val = series("N", 8, "val", first=9000) + series("P", 8, "val", first=9000)
+    test = series("N", 234, "test", first=5000) + series("P", 390, "test", first=5000)
+    assigned = divided(train + val + test)
+    assert counts(assigned)["val", "N"] == round(0.15 * 1349)
+    # Exact interval of 4 of 8, by hand from the beta distribution: 0.157 to 0.843.
+    assert "16 pictures, 8 of class 'N'" in assigned.notes[1]
+    assert "from 16% to 84%" in assigned.notes[1]
+
+
+def test_a_validation_part_that_will_do_is_kept() -> None:
+    entries = series("a", 300, "train") + series("b", 300, "train")
+    entries += series("a", 50, "val", first=300) + series("b", 60, "val", first=300)
+    assigned = divided(entries)
+    assert parts(assigned) == {e.file: e.part for e in entries}
+    assert "kept as it was given: 110" in assigned.notes[0]
+
+
+def test_a_small_validation_part_is_kept_where_a_new_one_would_be_no_larger() -> None:
+    entries = series("a", 40, "train") + series("b", 40, "train")
+    entries += series("a", 10, "val", first=40) + series("b", 10, "val", first=40)
+    assigned = divided(entries)
+    assert parts(assigned) == {e.file: e.part for e in entries}
+    warned = weaknesses(assigned.entries, ["a", "b"])
+    assert "validation part has only 10 pictures of class 'a'" in warned[0]
+    assert "no test part" in warned[1]
+
+
+def test_patients_in_train_and_validation_are_divided_again() -> None:
+    entries = series("a", 300, "train", 2) + series("b", 300, "train", 2)
+    entries += series("a", 61, "val", 2, first=299) + series("b", 60, "val", 2, first=300)
+    assert shared_groups(entries) == ["a-149"]
+    assigned = divided(entries)
+    assert shared_groups(assigned.entries) == []
+    assert "share 1 patient (a-149)" in assigned.warnings[0]
+    assert "share 1 patient (a-149)" in assigned.notes[0]
+
+
+def test_validation_is_at_most_about_2000_pictures_unless_a_class_is_rare() -> None:
+    common = divided(series("a", 8_000) + series("b", 8_000))
+    assert (counts(common)["val", "a"], counts(common)["val", "b"]) == (1000, 1000)
+    rare = divided(series("a", 29_000) + series("b", 1_000))
+    assert (counts(rare)["val", "a"], counts(rare)["val", "b"]) == (2900, 100)
+
+
+def test_every_class_reaches_every_part_at_the_smallest_possible_size() -> None:
+    assigned = divided(series("a", 3) + series("b", 100))
+    assert [counts(assigned)[part, "a"] for part in ("train", "val", "test")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        (series("a", 1) + series("b", 9), "'a' has 1 usable picture of 1 patient"),
+        (series("a", 8, pictures=4) + series("b", 9), "'a' has 8 usable pictures of 2 patients"),
+        (
+            series("a", 5, "train", 5) + series("b", 9, "train") + series("a", 9, "test", first=9),
+            "'a' has 5 usable pictures of 1 patient to divide into train, val; .* 2 patients",
+        ),
+        (series("a", 9, "test") + series("b", 9, "train"), "'a' has 0 usable pictures"),
+    ],
+)
+def test_classes_that_are_too_small(entries: list[Entry], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        divided(entries)
+
+
+def test_parts_without_a_class_and_fractions_without_train() -> None:
+    entries = series("a", 5, "train") + series("a", 5, "val") + series("b", 5, "train")
+    with pytest.raises(DataError, match="'b' has no picture in the val part"):
+        check_parts(entries, ["a", "b"])
+    with pytest.raises(ConfigError, match=r"Received: 0.5 \+ 0.5"):
+        divided(series("a", 9) + series("b", 9), val=0.5, test=0.5)
+
+
+# Leaks
+
+
+def test_copies_of_test_pictures_leave_and_test_stays() -> None:
+    entries = [
+        entry("test/a/1", "a", "test", sha256="same"),
+        entry("train/a/2", "a", "train", sha256="same"),
+        entry("train/b/3", "b", "train", sha256="same"),
+        entry("val/a/4", "a", "val", sha256="same"),
+        entry("train/a/5", "a", "train"),
+    ]
+    cleaned = close_leaks(entries)
+    assert [each.file for each in cleaned.entries] == ["test/a/1", "train/a/5"]
+    assert [(each.file, reason) for each, reason in cleaned.leaving] == [
+        (file, "identical to test/a/1") for file in ("train/a/2", "train/b/3", "val/a/4")
+    ]
+    assert "exact copies of test pictures: 3 pictures" in cleaned.warnings[0]
+
+
+def test_contradictory_copies_all_leave() -> None:
+    entries = [
+        entry("a/1", "a", sha256="same"),
+        entry("a/2", "a", sha256="same"),
+        entry("b/3", "b", sha256="same"),
+        entry("b/4", "b"),
+    ]
+    cleaned = close_leaks(entries)
+    assert [each.file for each in cleaned.entries] == ["b/4"]
+    assert [reason for _, reason in cleaned.leaving] == [
+        "label conflict: identical to b/3",
+        "label conflict: identical to b/3",
+        "label conflict: identical to a/1",
+    ]
+
+
+def test_contradictions_inside_test_are_only_told() -> None:
+    entries = [entry(f"test/{c}/1", c, "test", sha256="same") for c in "ab"]
+    cleaned = close_leaks(entries)
+    assert [each.file for each in cleaned.entries] == [each.file for each in entries]
+    assert "Contradictory labels in the test part: 2 pictures" in cleaned.warnings[0]
+
+
+def test_identical_pictures_of_one_class_stay_and_share_a_group() -> None:
+    entries = [
+        entry("a/1", "a", group="p", sha256="x"),
+        entry("a/2", "a", group="q", sha256="x"),
+        entry("a/3", "a", group="q", sha256="y"),
+        entry("a/4", "a", group="r", sha256="y"),
+        entry("a/5", "a", group="s"),
+    ]
+    cleaned = close_leaks(entries)
+    assert [each.group for each in cleaned.entries] == ["p", "p", "p", "p", "s"]
+    assert duplicates(cleaned.entries) == (("a/1", "a/2"), ("a/3", "a/4"))
+    assert not cleaned.leaving
+    assert {each.file: each.group for each in close_leaks(entries[::-1]).entries} == {
+        each.file: each.group for each in cleaned.entries
+    }
+
+
+@pytest.mark.parametrize(("shared", "leave"), [(20, 20), (21, 0)])
+def test_patients_of_test_leave_train_unless_there_are_too_many(shared: int, leave: int) -> None:
+    train = series("a", 100, "train")
+    test = [entry(f"test/{i}", "a", "test", f"a-{i}") for i in range(shared)]
+    cleaned = close_leaks(train + test)
+    assert [(each.file, why) for each, why in cleaned.leaving] == [
+        (f"train/a/{i}", "patient also in test") for i in range(leave)
+    ]
+    warning = f"shares {shared} patients with train or validation (a-0, a-1, a-10 and"
+    assert warning in cleaned.warnings[0]
+    assert ("nothing was set aside" in cleaned.warnings[0]) == (not leave)
+
+
+# The split file
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])), unique=True))
+@settings(max_examples=50, deadline=None)
+def test_split_file_round_trip(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    path = tmp_path_factory.mktemp("split") / "split.csv"
+    entries = [entry(f"{n}.png", n or "c", "train", f'g,"{n}') for n in names]
+    write_entries(entries, path)
+    bare = [each._replace(part="", group="") for each in entries]
+    assert apply_split(path, bare) == tuple(entries)
+
+
+def test_split_file_is_sorted_and_readable(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    write_entries(
+        [entry("a/10.png", "a", "val", "p", "h1"), entry("a/2.png", "a", EXCLUDED, "q", "h2")], path
+    )
+    assert path.read_text().splitlines() == [
+        "file,class,group,split,sha256",
+        "a/2.png,a,q,excluded,h2",
+        "a/10.png,a,p,val,h1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda now: now[1:], "1 pictures are not in the folder or cannot be read: a/0"),
+        (lambda now: [*now, entry("a/9", "a")], "1 pictures of the folder are not in the split"),
+        (lambda now: [now[0]._replace(sha256="other"), *now[1:]], "have changed since.*: a/0"),
+        (lambda now: [now[0]._replace(label="b"), *now[1:]], "have another class.*: a/0"),
+    ],
+)
+def test_split_file_of_another_folder(tmp_path: Path, change: object, says: str) -> None:
+    now = [entry(f"a/{i}", "a", "train") for i in range(3)]
+    write_entries(now, tmp_path / "split.csv")
+    with pytest.raises(DataError, match=says):
+        apply_split(tmp_path / "split.csv", change(now))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file,class\n", "column 'group' is missing"),
+        ("file,class,group,split,sha256\na,b,c,trian,d\n", "Received the split 'trian'"),
+        ("file,class,group,split,sha256\na,b,c\n", "line of 'a' is not complete"),
+        ("file,class,group,split,sha256\n" + "a,b,c,val,d\n" * 2, "listed more than once: a"),
+    ],
+)
+def test_split_files_that_are_none(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        apply_split(tmp_path / "split.csv", [])
+    with pytest.raises(DataError, match="cannot be read"):
+        apply_split(tmp_path / "missing.csv", [])

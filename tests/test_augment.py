@@ -96,13 +96,6 @@ def test_rectangles_stay_near_the_borders() -> None:
     assert 0.4 < (values >= 0.7).mean() < 0.6
 
 
-def test_untouched_pictures_only_flip(pixels: NDArray[np.uint8]) -> None:
-    policy = Augmentation(**{**vars(WIDE), "untouched": 1.0})
-    for before, after in zip(pixels, apply(policy, pixels), strict=True):
-        variants = [before, before[::-1], before[:, ::-1], before[::-1, ::-1]]
-        assert any(np.allclose(after, variant, atol=0.05) for variant in variants)
-
-
 def test_values_stay_pixel_values(pixels: NDArray[np.uint8]) -> None:
     result = apply(WIDE, pixels)
     assert result.dtype == np.float32

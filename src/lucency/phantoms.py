@@ -1,14 +1,16 @@
 """Schematic chest films, drawn by formula: a data set to try everything on without any patient.
 
 Brightness stands for what the rays pass through: air is black, bone and fluid are white. Half of
-them have one to three opacities in their lungs, soft clouds of varied strength. Nothing
-else depends on the class: exposure, size, format, marker and file names are drawn alike for both.
+them have one to three opacities in their lungs, soft clouds of varied strength. Nothing else
+depends on the class: exposure, size, format, marker and file names are drawn alike for both.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,17 +64,25 @@ def draw_dataset(
     try:
         if folder.exists() and any(folder.iterdir()):
             raise RunError(f"{folder} is not empty. Give another folder, or empty it.")
-        shots = list(_plan(np.random.default_rng([seed, 0]), images))
-        with progress.task("Drawing phantoms", images, "pictures") as task:
-            files = []
-            for shot in shots:
-                files.append(_write(folder, shot, seed))
-                task.advance()
-        _plant_faults(folder, files)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Drawn elsewhere and then renamed, so that an interrupted drawing leaves nothing behind.
+        with TemporaryDirectory(prefix=".drawing-", dir=folder.parent) as temporary:
+            draft = Path(temporary) / "pictures"
+            _draw_all(draft, seed, images, progress)
+            draft.rename(folder)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be written ({error.strerror}). Give another folder."
         ) from error
+
+
+def _draw_all(folder: Path, seed: int, images: int, progress: Progress) -> None:
+    files = []
+    with progress.task("Drawing phantoms", images, "pictures") as task:
+        for shot in _plan(np.random.default_rng([seed, 0]), images):
+            files.append(_write(folder, shot, seed))
+            task.advance()
+    _plant_faults(folder, files)
 
 
 def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
@@ -112,7 +122,8 @@ def _plant_faults(folder: Path, files: list[Path]) -> None:
     test = [file for file in files if file.parent.parent.name == "test"]
     copied, leaked, cut = train[0], test[0], train[-1]
     _copy(copied, copied.with_stem(f"{copied.stem}_copy"))
-    _copy(leaked, folder / "train" / leaked.parent.name / f"patient99999_1{leaked.suffix}")
+    stranger = f"patient{10 * len(files)}_1{leaked.suffix}"  # one above the highest number
+    _copy(leaked, folder / "train" / leaked.parent.name / stranger)
     if len(files) >= 100:
         cut.write_bytes(cut.read_bytes()[:2000])
     (folder / "train" / CLASSES[0] / ".hidden.png").write_bytes(b"left behind by a file manager")
@@ -160,7 +171,8 @@ def _stand(rng: Generator) -> tuple[Field, Field]:
 
 def _soft(inside: Field, edge: float) -> Field:
     """Return 1 where ``inside`` is positive and 0 where it is negative, with a soft edge."""
-    return 1 / (1 + np.exp(np.clip(-inside / edge, -30, 30)))
+    soft: Field = 1 / (1 + np.exp(np.clip(-inside / edge, -30, 30)))
+    return soft
 
 
 def _blob(x: Field, y: Field, centre: tuple[float, float], radii: tuple[float, float]) -> Field:
@@ -201,7 +213,8 @@ def _vessels(x: Field, y: Field, rng: Generator) -> Field:
     """Branching shadows, dense at the roots of the lungs and fading outwards."""
     root = np.hypot(np.abs(x) - 0.17, y - 0.02)
     branches = np.abs(_clouds(rng, 26)) * 0.5 + np.abs(_clouds(rng, 52)) * 0.3
-    return 0.16 * np.exp(-root / 0.16) + 0.07 * branches * np.exp(-root / 0.45)
+    vessels: Field = 0.16 * np.exp(-root / 0.16) + 0.07 * branches * np.exp(-root / 0.45)
+    return vessels
 
 
 def _bones(x: Field, y: Field, torso: Field, rng: Generator) -> Field:
@@ -217,13 +230,15 @@ def _bones(x: Field, y: Field, torso: Field, rng: Generator) -> Field:
     collar = (
         _soft(0.022 - np.abs(collar), 0.006) * _soft(side - 0.09, 0.02) * _soft(0.72 - side, 0.03)
     )
-    return 0.17 * spine * torso + ribs * cage + 0.13 * collar
+    bones: Field = 0.17 * spine * torso + ribs * cage + 0.13 * collar
+    return bones
 
 
 def _bars(phase: Field, width: float) -> Field:
     """Return soft bars, one per unit of ``phase``, brighter at their edges as hollow bones are."""
     wave = np.cos(2 * np.pi * phase)
-    return _soft(wave - math.cos(math.pi * width), 0.12) * (1 - 0.35 * np.clip(wave, 0, 1))
+    hollow: Field = 1 - 0.35 * np.clip(wave, 0, 1)
+    return _soft(wave - math.cos(math.pi * width), 0.12) * hollow
 
 
 def _opacities(x: Field, y: Field, rng: Generator) -> Field:

@@ -125,7 +125,8 @@ class Stopper:
     """Remembers the best epoch, and says when to stop.
 
     Args:
-        monitor: ``log_loss`` (smaller is better) or ``accuracy`` (larger is better).
+        monitor: ``log_loss`` (smaller is better), ``accuracy`` (larger is better), or ``last``
+            (the latest of sound loss).
         patience: Epochs without a better value before stopping; 0 for never.
     """
 
@@ -135,7 +136,8 @@ class Stopper:
 
     def is_best(self, val_loss: float, val_accuracy: float) -> bool:
         """Take in one epoch's values; tell whether it is the best so far. NaN never is."""
-        value = -val_loss if self.monitor == "log_loss" else val_accuracy
+        values = {"log_loss": -val_loss, "accuracy": val_accuracy, "last": self.epochs}
+        value = values[self.monitor] if math.isfinite(val_loss) else math.nan
         self.epochs += 1
         if value > self.best:  # false for NaN
             self.best, self.best_epoch = value, self.epochs - 1

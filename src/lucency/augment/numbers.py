@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
 Places = Sequence[int] | NDArray[np.int64]
-_NOWHERE = (-1.0, -1.0, -1.0, -1.0, 0.0)  # a rectangle that covers nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +31,6 @@ class Augmentation:
         offset: Brightness added, as a share of the full range.
         rectangles: Number of bright or dark rectangles pasted near the borders, where markers,
             letters and collimators are.
-        untouched: Share of pictures that only flip, 0 to 1, so that the network also knows
-            pictures as they come.
         fill: What lies outside the picture: ``constant`` (black) or ``nearest``.
     """
 
@@ -47,7 +44,6 @@ class Augmentation:
     gain: float = 0.0
     offset: float = 0.0
     rectangles: int = 0
-    untouched: float = 0.0
     fill: str = "constant"
 
 
@@ -96,13 +92,10 @@ def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple
         rectangles=np.empty((count, policy.rectangles, 5), np.float32),
     )
     for row, item in enumerate(items):
-        numbers = generator(seed, epoch, int(item)).random(12 + 7 * policy.rectangles)
-        untouched = numbers[11] < policy.untouched
-        if untouched:
-            numbers[2:11] = 0.5  # the middle of every range: no change
+        numbers = generator(seed, epoch, int(item)).random(11 + 7 * policy.rectangles)
         result.affine[row] = _affine(policy, numbers[:8], size)
         result.tone[row] = _tone(policy, 2 * numbers[8:11] - 1)
-        result.rectangles[row] = _NOWHERE if untouched else _rectangles(numbers[12:].reshape(-1, 7))
+        result.rectangles[row] = _rectangles(numbers[11:].reshape(-1, 7))
     return result
 
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from lucency.evaluation.evaluate import (
+from lucency.evaluation.measure import (
     Evaluation,
     evaluate,
     evaluate_predictions,

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_folder
+
+from lucency.classifier import Classifier
+from lucency.config import Config
+from lucency.errors import BackendError, ClassifierError, LucencyError, RunError
+from lucency.evaluation import read_evaluation, read_predictions
+from lucency.pipeline import Run, run_folder, run_training
+
+FAST = Config(effort="quick", size=32, epochs=4, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    config = dataclasses.replace(FAST, cache=str(folder.parent / "cache"))
+    return run_training(tiny_folder, config, run=str(folder), command="lucency train tiny")
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.backend
+def test_a_run_folder_is_complete(run: Run) -> None:
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "audit.json", "classifier.json", "evaluation.json", "history.csv", "model.onnx",
+        "pictures", "plan.json", "predictions.csv", "report.html", "split.csv",
+        "weights.safetensors",
+    }  # fmt: skip
+    assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
+    with (run.folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+
+
+@pytest.mark.backend
+def test_the_parity_certificate_covers_the_whole_test_part(run: Run) -> None:
+    assert run.data.test is not None
+    assert run.parity.passed
+    assert run.parity.split == "test"
+    assert run.parity.n == len(run.data.test)
+    assert run.parity.max_abs_difference <= 1e-4
+    document = json.loads((run.folder / "classifier.json").read_text())
+    assert document["onnx"]["parity"] == dataclasses.asdict(run.parity)
+
+
+def test_the_contract_of_evaluation_json(run: Run) -> None:
+    document = read_evaluation(run.folder / "evaluation.json")
+    assert document["format"] == 1
+    test = document["test"]
+    assert test["n"] == len(run.data.test or ())
+    assert test["classes"] == ["dark", "light"]
+    assert test["metrics"]["auroc"]["value"] > 0.9
+    for name in (
+        "accuracy",
+        "balanced_accuracy",
+        "sensitivity",
+        "specificity",
+        "brier",
+        "log_loss",
+    ):
+        assert set(test["metrics"][name]) == {"value", "low", "high", "method"}
+
+
+def test_predictions_hold_every_picture_of_validation_and_test(run: Run) -> None:
+    parts = {part.split: part for part in read_predictions(run.folder / "predictions.csv")}
+    assert parts["val"].files == run.data.val.files
+    assert run.data.test is not None
+    assert parts["test"].files == run.data.test.files
+    with (run.folder / "predictions.csv").open() as file:
+        assert next(csv.reader(file)) == [
+            "split", "file", "group", "label", "decision", "p_dark", "p_light",
+        ]  # fmt: skip
+
+
+def test_what_trains_is_what_serves(run: Run) -> None:
+    """The same bytes give the same probability by run, API, Keras and a fresh process."""
+    part = read_predictions(run.folder / "predictions.csv")[-1]
+    file = run.data.root / part.files[0]
+    classifier = Classifier.load(run.folder)
+    (predicted,) = classifier.predict([file])
+    np.testing.assert_allclose(predicted.probabilities, part.probabilities[0], atol=1e-6)
+    assert run.data.test is not None
+    keras = classifier.predict_with_keras(run.data.test.pixels([0]))
+    np.testing.assert_allclose(keras[0], part.probabilities[0], atol=1e-4)
+    script = "from lucency.cli import main; main()"
+    command = [sys.executable, "-c", script, "predict", str(run.folder), str(file), "--json"]
+    (answer,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    np.testing.assert_allclose(
+        list(answer["probabilities"].values()), part.probabilities[0], atol=1e-6
+    )
+
+
+def test_predicting_imports_no_keras(run: Run) -> None:
+    file = run.data.root / run.data.val.files[0]
+    script = (
+        "import sys; from lucency import Classifier;"
+        f"print(Classifier.load({str(run.folder)!r}).predict([{str(file)!r}])[0].decision);"
+        "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert done.stdout.decode().strip() in ("dark", "light")
+
+
+@pytest.mark.backend
+def test_the_network_goes_on_in_keras(run: Run) -> None:
+    model = Classifier.load(run.folder).keras_model
+    model.compile("sgd", "binary_crossentropy")
+    pixels = run.data.train.pixels(range(8)).astype(np.float32)
+    model.fit(pixels, run.data.train.labels[:8, None].astype(np.float32), verbose=0)
+
+
+def test_a_classifier_survives_saving_and_loading(run: Run, tmp_path: Path) -> None:
+    first = Classifier.load(run.folder)
+    first.save(tmp_path)
+    second = Classifier.load(tmp_path)
+    assert second.spec == first.spec
+    assert second.onnx == first.onnx
+    assert all(np.array_equal(second.weights[name], first.weights[name]) for name in first.weights)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
+def test_a_flipped_bit_is_noticed(run: Run, tmp_path: Path, name: str) -> None:
+    Classifier.load(run.folder).save(tmp_path)
+    data = bytearray((tmp_path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ClassifierError, match=name):
+        Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"classes": ["dark"]}, "classes"),
+        ({"classes": ["dark", "dark"]}, "classes"),
+        ({"temperature": 0}, "from 0.001 to 1000"),
+        ({"temperature": "1"}, "expected a number"),
+        ({"input": {"height": 10**9, "width": 32, "channels": 1}}, "from 1 to 2048"),
+        ({"positive": "bird"}, "none of the classes"),
+        ({"operating_point": {}}, "KeyError"),
+    ],
+)
+def test_a_wrong_classifier_json_is_refused(
+    run: Run, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    Classifier.load(run.folder).save(tmp_path)
+    path = tmp_path / "classifier.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ClassifierError, match=says) as caught:
+        Classifier.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_shape_are_refused(run: Run) -> None:
+    classifier = Classifier.load(run.folder)
+    name = next(iter(classifier.weights))
+    classifier.weights[name] = classifier.weights[name][..., :1]
+    with pytest.raises(ClassifierError, match="do not fit"):
+        _ = classifier.keras_model
+
+
+def test_an_onnx_file_that_disagrees_is_not_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lucency import export
+
+    classifier = Classifier.load(run.folder)
+    honest = Classifier.predict_pixels
+
+    def biased(self: Classifier, pixels: np.ndarray) -> np.ndarray:
+        return np.clip(honest(self, pixels) + [[2e-4, -2e-4]], 0, 1)
+
+    monkeypatch.setattr(Classifier, "predict_pixels", biased)
+    with pytest.raises(BackendError, match="disagrees with Keras"):
+        export.to_onnx(classifier, run.data.val)
+
+
+def test_a_name_in_use_is_refused(run: Run, tiny_folder: Path) -> None:
+    with pytest.raises(RunError, match="exists already"):
+        run_folder(str(run.folder), tiny_folder, FAST)
+
+
+def test_automatic_names_count_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my films!"
+    assert run_folder("", folder, Config()) == Path("runs/my-films-standard-1")
+    (tmp_path / "runs/my-films-standard-1").mkdir(parents=True)
+    assert run_folder("", folder, Config()) == Path("runs/my-films-standard-2")
+    assert run_folder("", folder, Config(recipe="article")) == Path("runs/my-films-article-1")
+    assert run_folder("x", folder, Config()) == Path("runs/x")
+
+
+def test_a_failure_leaves_nothing_behind(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lucency.pipeline.train", full)
+    config = dataclasses.replace(FAST, cache=str(tmp_path / "cache"))
+    with pytest.raises(LucencyError, match="No space left") as caught:
+        run_training(tiny_folder, config, run=str(tmp_path / "runs" / "x"))
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_three_classes(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "three", 40, ("10", "2", "x"))
+    config = dataclasses.replace(FAST, epochs=1, cache=str(tmp_path / "cache"))
+    done = run_training(folder, config, run=str(tmp_path / "run"))
+    assert done.data.classes == ("2", "10", "x")
+    classifier = Classifier.load(done.folder)
+    assert classifier.positive is None
+    (prediction,) = classifier.predict([folder / done.data.train.files[0]])
+    assert len(prediction.probabilities) == 3
+    assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-9)
+    document = read_evaluation(done.folder / "evaluation.json")
+    assert set(document["test"]["per_class"]) == {"2", "10", "x"}

@@ -121,15 +121,14 @@ def test_scaled_decoding_looks_like_full_decoding(size: tuple[int, int], orienta
         full = full.transpose(Image.Transpose.ROTATE_270)
     reference = np.asarray(full.resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
     difference = np.abs(read_picture(data, size, colour=False)[:, :, 0] - reference)
-    assert difference.mean() < 0.6
+    assert difference.mean() < 1
     assert difference.max() < 8
 
 
 @pytest.mark.real
-@pytest.mark.skipif("LUCENCY_DATA" not in os.environ, reason="LUCENCY_DATA is not set")
 @pytest.mark.parametrize("side", [112, 224])
-def test_real_radiographs_look_like_full_decoding(side: int) -> None:
-    files = sorted(Path(os.environ["LUCENCY_DATA"], "chest_xray_native").rglob("*.jpeg"))[::10]
+def test_real_radiographs_look_like_full_decoding(side: int, radiographs: Path) -> None:
+    files = sorted((radiographs / "chest_xray_native").rglob("*.jpeg"))[::10]
     assert files
     for file in files:
         full = Image.open(file).convert("L").resize((side, side), Image.Resampling.BILINEAR)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_folder
 
+from conftest import draw_folder
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.errors import BackendError, ClassifierError, LucencyError, RunError
@@ -179,7 +179,7 @@ def test_an_onnx_file_that_disagrees_is_not_kept(run: Run, monkeypatch: pytest.M
     honest = Classifier.predict_pixels
 
     def biased(self: Classifier, pixels: np.ndarray) -> np.ndarray:
-        return np.clip(honest(self, pixels) + [[2e-4, -2e-4]], 0, 1)
+        return np.clip(honest(self, pixels) + np.array([2e-4, -2e-4]), 0, 1)
 
     monkeypatch.setattr(Classifier, "predict_pixels", biased)
     with pytest.raises(BackendError, match="disagrees with Keras"):
@@ -207,7 +207,7 @@ def test_a_failure_leaves_nothing_behind(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lucency.pipeline.train", full)
+    monkeypatch.setattr("lucency.training.train", full)
     config = dataclasses.replace(FAST, cache=str(tmp_path / "cache"))
     with pytest.raises(LucencyError, match="No space left") as caught:
         run_training(tiny_folder, config, run=str(tmp_path / "runs" / "x"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from lucency import training
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
-from lucency.plan import make_plan
-from lucency.training import Stopper, learning_rate, positive_class, train
+from lucency.plan import make_plan, positive_class
+from lucency.training import Stopper, learning_rate, train
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 
@@ -28,9 +29,9 @@ def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 
 def test_the_stopper_remembers_the_best_and_stops_in_time() -> None:
     stopper = Stopper("accuracy", patience=2)
-    answers = []
-    for accuracy in (0.5, 0.7, 0.7, 0.6):
-        answers.append((stopper.is_best(1.0, accuracy), stopper.should_stop))
+    answers = [
+        (stopper.is_best(1.0, accuracy), stopper.should_stop) for accuracy in (0.5, 0.7, 0.7, 0.6)
+    ]
     assert answers == [(True, False), (True, False), (False, False), (False, True)]
     assert stopper.best_epoch == 1
 
@@ -57,7 +58,7 @@ def test_cosine_schedule(data: Dataset) -> None:
     assert rates[5] == pytest.approx(1.0)
     assert rates[52] == pytest.approx(0.5, abs=0.01)
     assert 0 < rates[-1] < 1e-3
-    assert all(a >= b for a, b in zip(rates[5:], rates[6:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[5:]))
 
 
 def test_the_article_halves_every_ten_epochs(data: Dataset) -> None:

@@ -40,7 +40,7 @@ _MOST_PIXELS = 50_000_000
 _LEAST_SIDE = 8
 # A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that is still this many times larger
 # than asked for. On radiographs of 1.4 megapixels this is 0.2 to 0.3 grey levels (mean) from a
-# full decode and takes half the time; what is left is mostly entropy decoding, which no scale saves.
+# full decode in half the time; what is left is mostly entropy decoding, which no scale saves.
 _DRAFT = 1.25
 _COLOUR_SIDE = 64
 _COLOUR_NOISE = 12  # of 255; grey pictures saved as colour JPEG stay below

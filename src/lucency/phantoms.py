@@ -110,7 +110,7 @@ def _write(folder: Path, shot: _Shot, seed: int) -> Path:
     stem = place / f"patient{shot.patient:04d}_{shot.number}"
     if rng.random() < 0.5:
         path = stem.with_suffix(".png")
-        image.save(path)
+        image.save(path, compress_level=1)
     else:
         path = stem.with_suffix(".jpeg")
         image.save(path, quality=int(rng.integers(75, 96)))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lucency import backend
 from lucency.classifier import Classifier
@@ -33,11 +33,12 @@ from lucency.evaluation import (
 )
 from lucency.export import Parity, to_onnx
 from lucency.files import write_text
-from lucency.gallery import write_gallery
-from lucency.plan import Plan, make_plan
+from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
-from lucency.training import Epoch, positive_class, train
+
+if TYPE_CHECKING:
+    from lucency.training import Epoch
 
 FORMAT = 1
 
@@ -96,12 +97,14 @@ def run_training(
     clock = Clock()
     with _built(target) as draft:
         data = load_dataset(folder, config, progress=progress)
-        positive_class(data.classes, config.positive)  # refuse before hours of work
+        positive_class(data.classes, config.positive)  # refuse before Keras is loaded
         plan = make_plan(data.train, config)
         _announce(data, plan, progress)
         clock.lap("reading")
+        from lucency import training  # loads Keras, which takes seconds
+
         history = _History(draft / "history.csv")
-        classifier = train(data.train, data.val, config, progress, history)
+        classifier = training.train(data.train, data.val, config, progress, history)
         classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
         clock.lap("training")
         classifier, parity = to_onnx(classifier, data.test or data.val, progress)
@@ -189,12 +192,15 @@ class _History:
     """Writes ``history.csv`` anew after every epoch."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._rows = path, [[field.name for field in dataclasses.fields(Epoch)]]
+        self._path = path
+        self._rows: list[dict[str, Any]] = []
 
     def __call__(self, epoch: Epoch) -> None:
-        self._rows.append([repr(value) for value in dataclasses.astuple(epoch)])
+        self._rows.append(dataclasses.asdict(epoch))
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(self._rows)
+        table = csv.DictWriter(text, self._rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(self._rows)
         write_text(self._path, text.getvalue())
 
 
@@ -214,6 +220,8 @@ def _test(
     write_predictions(draft / "predictions.csv", predictions)
     validation, test = evaluations[0], evaluations[1] if data.test else None
     write_evaluation(draft / "evaluation.json", validation, test)
+    from lucency.gallery import write_gallery  # shows what Keras sees
+
     write_gallery(draft, data, plan, predictions[-1])
     return validation, test
 

@@ -86,7 +86,7 @@ class _Effort:
 
 
 _EFFORTS: Mapping[str, _Effort] = {
-    "quick": _Effort(80_000, 60, 24, (1, 1, 2, 2), "minutes"),
+    "quick": _Effort(71_000, 60, 24, (1, 1, 2, 2), "minutes"),
     "standard": _Effort(105_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour"),
     "thorough": _Effort(250_000, 120, 48, (2, 2, 2, 2), "hours"),
 }
@@ -95,6 +95,8 @@ _VARIATION = Augmentation(
     gamma=0.6, gain=0.3, offset=0.15, rectangles=4,
 )  # fmt: skip
 _ARTICLE_VARIATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
+
+_NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
 
 
 def make_plan(train: Split, config: Config) -> Plan:
@@ -110,6 +112,23 @@ def make_plan(train: Split, config: Config) -> Plan:
             )
         return _article_plan(train, config)
     return _default_plan(train, config)
+
+
+def positive_class(classes: tuple[str, ...], asked: str = "auto") -> str | None:
+    """Return the class whose detection counts, for two classes; ``None`` for more.
+
+    Raises:
+        ConfigError: ``asked`` is neither ``auto`` nor one of the classes.
+    """
+    if asked not in ("auto", *classes):
+        raise ConfigError(f"--positive must be one of {', '.join(classes)}. Received: {asked!r}")
+    if len(classes) > 2:
+        return None
+    if asked != "auto":
+        return asked
+    first_is_negative = classes[0].lower() in _NEGATIVE_NAMES
+    second_is_negative = classes[1].lower() in _NEGATIVE_NAMES
+    return classes[0] if second_is_negative and not first_is_negative else classes[1]
 
 
 def _default_plan(train: Split, config: Config) -> Plan:

@@ -20,13 +20,10 @@ from lucency.batches import TrainingBatch, pixel_batches, steps_per_epoch, train
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
-from lucency.errors import ConfigError
-from lucency.plan import Plan, make_plan
+from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
 
 keras = models.keras
-
-_NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,23 +87,6 @@ def train(
     classifier = _calibrated(Classifier(spec, weights), plan, val_split)
     classifier.history, classifier.best_epoch = tuple(history), best_epoch
     return classifier
-
-
-def positive_class(classes: tuple[str, ...], asked: str = "auto") -> str | None:
-    """Return the class whose detection counts, for two classes; ``None`` for more.
-
-    Raises:
-        ConfigError: ``asked`` is neither ``auto`` nor one of the classes.
-    """
-    if asked not in ("auto", *classes):
-        raise ConfigError(f"--positive must be one of {', '.join(classes)}. Received: {asked!r}")
-    if len(classes) > 2:
-        return None
-    if asked != "auto":
-        return asked
-    first_is_negative = classes[0].lower() in _NEGATIVE_NAMES
-    second_is_negative = classes[1].lower() in _NEGATIVE_NAMES
-    return classes[0] if second_is_negative and not first_is_negative else classes[1]
 
 
 def learning_rate(plan: Plan, step: int, steps: int) -> float:

@@ -1,0 +1,61 @@
+"""Run benchmarks, print their tables and write their CSV files.
+
+The pictures are ``$LUCENCY_DATA/chest_xray_native``: class folders of radiographs at the size that
+the camera gave them. Without the variable they are looked for beside the checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from benchmarks import decode, memory, startup, training
+from benchmarks.child import ROOT
+from benchmarks.results import Skipped, show, write
+from benchmarks.sample import pictures
+
+BENCHMARKS = {
+    module.__name__.split(".")[1]: module for module in (decode, training, memory, startup)
+}
+DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")
+QUICK_SAMPLE = 20  # pictures per class
+
+
+def main() -> None:
+    given = _arguments()
+    for name in given.names or BENCHMARKS:
+        try:
+            files = pictures(DATA / "chest_xray_native", QUICK_SAMPLE if given.quick else None)
+            figures = BENCHMARKS[name].measure(files, quick=given.quick)
+        except Skipped as reason:
+            print(f"\n{name}: skipped: {reason}")
+            continue
+        folder = given.results or ROOT / (
+            "build/benchmarks" if given.quick else "benchmarks/results"
+        )
+        show(name, figures)
+        print(f"-> {write(folder / f'{name}.csv', figures)}", flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument(
+        "--quick", action="store_true", help="few pictures, few repeats: to see that it works"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="where the CSV files go (benchmarks/results, or build/benchmarks with --quick)",
+    )
+    given = parser.parse_args()
+    for name in given.names:
+        if name not in BENCHMARKS:
+            parser.error(f"no benchmark is called {name!r}; there are {', '.join(BENCHMARKS)}")
+    return given
+
+
+if __name__ == "__main__":
+    main()

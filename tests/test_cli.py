@@ -1,0 +1,247 @@
+"""The command line as a user meets it: help, results, and one clear line for every bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import draw_folder
+from lucency.screen import Lines
+
+SCRIPT = "from lucency.cli import main; main()"
+
+
+def lucency(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, check=False,
+        env={**os.environ, "COLUMNS": "100", **environment},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder above ``runs/tiny``, trained from the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    done = lucency(
+        "train", tiny_folder, "--effort", "quick", "--set", "size=32", "--set", "epochs=3",
+        "--run", "tiny", cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder / "screen.txt").write_text(done.stdout)
+    (folder / "log.txt").write_text(done.stderr)
+    return folder
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['lucency', '--help']\n"
+        "from lucency.cli import main\n"
+        "try: main()\n"
+        "finally:\n"
+        "    heavy = {'keras', 'tensorflow', 'scipy', 'onnxruntime', 'PIL', 'numpy'}\n"
+        "    assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in (b"train", b"predict", b"evaluate", b"report", b"demo"):
+        assert command in done.stdout
+
+
+@pytest.mark.slow
+def test_training_ends_with_a_screen_for_people(trained: Path) -> None:
+    screen = (trained / "screen.txt").read_text()
+    for words in ("AUROC", "95 % interval", "Always answering", "report.html", "lucency predict"):
+        assert words in screen
+    log = (trained / "log.txt").read_text()
+    assert "Epoch 3/3" in log
+    assert "oneDNN" not in log
+    assert "\x1b" not in screen + log
+    plan = json.loads((trained / "runs/tiny/plan.json").read_text())
+    assert plan["command"].startswith("lucency train ")
+
+
+@pytest.mark.slow
+def test_predict_in_three_forms(trained: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "böse, datei.png"
+    bad.write_bytes(b"nothing like a picture")
+    good = sorted((tiny_folder / "light").iterdir())[:2]
+    table = lucency("predict", "tiny", *good, bad, cwd=trained)
+    assert table.returncode == 0
+    assert str(good[0].name) in table.stdout.replace("\n", "")
+    assert "Not read" in table.stderr
+    rows = list(csv.DictReader(io.StringIO(
+        lucency("predict", "tiny", *good, bad, "--csv", cwd=trained).stdout
+    )))  # fmt: skip
+    assert [row["file"] for row in rows] == [*map(str, good), str(bad)]
+    assert rows[2]["decision"] == ""
+    assert rows[2]["reason"]
+    answers = json.loads(lucency("predict", "tiny", tiny_folder, "--json", cwd=trained).stdout)
+    assert len(answers) == 240
+    assert float(rows[0]["p_light"]) == pytest.approx(
+        next(a for a in answers if a["file"] == str(good[0]))["probabilities"]["light"]
+    )
+    alone = lucency("predict", "tiny", bad, cwd=trained)
+    assert alone.returncode == 2
+
+
+@pytest.mark.slow
+def test_evaluate_its_own_test_part_and_another_folder(trained: Path, tmp_path: Path) -> None:
+    own = json.loads(lucency("evaluate", "tiny", "--json", cwd=trained).stdout)
+    recorded = json.loads((trained / "runs/tiny/evaluation.json").read_text())["test"]
+    assert own["metrics"] == recorded["metrics"]
+    other = draw_folder(tmp_path / "other", 12)
+    measured = json.loads(lucency("evaluate", "tiny", other, "--json", cwd=trained).stdout)
+    assert measured["n"] == 24
+    assert measured["groups"] == 12
+    foreign = draw_folder(tmp_path / "foreign", 4, ("dark", "green"))
+    refused = lucency("evaluate", "tiny", foreign, cwd=trained)
+    assert refused.returncode == 2
+    assert "does not know the class 'green'" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_report_is_drawn_again_from_the_files_alone(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "moved"
+    shutil.copytree(trained / "runs/tiny", copy)
+    before = (copy / "report.html").read_bytes()
+    (copy / "report.html").unlink()
+    done = lucency("report", copy)
+    assert done.returncode == 0
+    assert (copy / "report.html").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_bytes(
+    trained: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    done = lucency(
+        "train", tiny_folder, "--effort", "quick", "--set", "size=32", "--set", "epochs=3",
+        "--run", tmp_path / "again", "--quiet", "--json",
+    )  # fmt: skip
+    assert json.loads(done.stdout)["test"]["n"] > 0
+    assert done.stderr == ""
+    for name in ("weights.safetensors", "predictions.csv", "split.csv", "evaluation.json"):
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again == (trained / "runs/tiny" / name).read_bytes(), name
+
+
+# -- bad input: one clear line, exit 2, nothing half-written --------------------------------------
+
+
+def refused(tmp_path: Path, *arguments: object) -> str:
+    before = sorted(tmp_path.rglob("*"))
+    done = lucency(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("lucency: ")
+    assert "Traceback" not in done.stderr
+    runs = [p for p in sorted(tmp_path.rglob("*")) if p not in before and p.name != "runs"]
+    assert runs == []
+    return lines[-1]
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    assert "none" in refused(tmp_path, "train", "none")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(tmp_path, "train", "empty")
+
+
+def test_one_class_only(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "one", 4, ("only",))
+    assert "only" in refused(tmp_path, "train", "one")
+
+
+def test_a_class_with_one_picture(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "few", 8)
+    for path in sorted((tmp_path / "few" / "dark").iterdir())[1:]:
+        path.unlink()
+    assert "'dark'" in refused(tmp_path, "train", "few")
+
+
+def test_no_readable_picture(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "bad", 4)
+    for path in (tmp_path / "bad").rglob("*.png"):
+        path.write_bytes(b"")
+    assert "readable" in refused(tmp_path, "train", "bad")
+
+
+def test_too_many_unreadable_pictures(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "some", 20)
+    (tmp_path / "some" / "dark" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert "--max-bad" in refused(tmp_path, "train", "some")
+
+
+def test_unknown_words(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "d", 4)
+    assert "'train'" in refused(tmp_path, "trian", "d")
+    assert "--effort" in refused(tmp_path, "train", "d", "--efort", "quick")
+    assert "Did you mean 'quick'" in refused(tmp_path, "train", "d", "--effort", "quik")
+    assert "Did you mean 'epochs'" in refused(tmp_path, "train", "d", "--set", "epoch=1")
+    assert "No such file" in refused(tmp_path, "train", "d", "--config", "none.toml").replace(
+        "cannot be read", "No such file"
+    )
+
+
+def test_a_run_name_in_use(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "d", 4)
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    line = refused(tmp_path, "train", "d", "--run", "x")
+    assert "exists already: runs/x" in line
+    assert "another name" in line
+
+
+def test_a_split_file_that_does_not_match(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "d", 6)
+    (tmp_path / "s.csv").write_text("file,class,group,split,sha256\nx/y.png,dark,g,train,00\n")
+    assert "s.csv" in refused(tmp_path, "train", "d", "--split-file", "s.csv")
+
+
+def test_no_such_run_or_picture(tmp_path: Path) -> None:
+    Image.new("L", (20, 20)).save(tmp_path / "p.png")
+    assert "No run folder: none" in refused(tmp_path, "predict", "none", "p.png")
+    (tmp_path / "notrun").mkdir()
+    assert "No classifier here" in refused(tmp_path, "predict", "notrun", "p.png")
+    assert "notrun" in refused(tmp_path, "report", "notrun")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file system that can be full")
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A file system of 64 kB stands for the full disk where mounting is allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        draw_folder(tmp_path / "d", 40)
+        done = lucency("train", tmp_path / "d", "--cache", disk / "c", cwd=tmp_path)
+        assert done.returncode == 2, done.stderr
+        assert "disk is full" in done.stderr.splitlines()[-1].lower()
+        assert [p for p in disk.rglob("*") if p.is_file()] == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_lines_tell_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with Lines().task("Reading", 3, "files") as task:
+        task.advance(3, loss=0.25)
+    line = capsys.readouterr().err
+    assert line.startswith("Reading: 3 of 3 files, loss 0.250, ")
+    assert line.count("\n") == 1

@@ -1,0 +1,373 @@
+"""The cache of decoded pictures: decoded once, read by position, rebuilt when in doubt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucency.dataset import store as store_module
+from lucency.dataset.store import PixelStore, decode, default_cache
+from lucency.errors import RunError
+from lucency.images import encode_png, read_picture
+from lucency.progress import Progress, Task
+
+SIZE = (12, 16)
+
+
+class Steps(Task):
+    def __init__(self, heard: Callable[[int], None]) -> None:
+        self.heard = heard
+
+    def advance(self, steps: int = 1, **facts: float) -> None:  # noqa: ARG002
+        self.heard(steps)
+
+
+class Listener(Progress):
+    """Counts the steps and keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.warnings: list[str] = []
+
+    def task(self, name: str, total: int, unit: str = "") -> Task:  # noqa: ARG002
+        return Steps(self.heard)
+
+    def heard(self, steps: int) -> None:
+        self.steps += steps
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Return ten pictures of different sizes, the fourth of which is none."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i}.png" for i in range(10)]
+    for i, path in enumerate(paths):
+        path.write_bytes(encode_png(rng.integers(0, 256, (20 + i, 30, 1), np.uint8)))
+    paths[3].write_bytes(b"no picture")
+    return paths
+
+
+def decoded(files: list[Path], cache: Path, **options: Any) -> PixelStore:
+    settings: dict[str, Any] = {"size": SIZE, "colour": False, "workers": 2} | options
+    return decode(files, names=[file.name for file in files], cache=cache, **settings)
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.iterdir())
+
+
+def test_rows_are_the_pictures(files: list[Path], tmp_path: Path) -> None:
+    listener = Listener()
+    with decoded(files, tmp_path / "cache", progress=listener) as store:
+        assert (store.n, len(store), store.shape, store.decoded) == (10, 10, (12, 16, 1), 10)
+        assert listener.steps == 10
+        rows = np.array([9, 0, 5, 5])
+        expected = [read_picture(files[row], SIZE, colour=False) for row in rows]
+        assert np.array_equal(store.read(rows), np.stack(expected))
+        assert store.sha256[3] == hashlib.sha256(b"no picture").hexdigest()
+        assert store.sha256[9] == hashlib.sha256(files[9].read_bytes()).hexdigest()
+        assert store.sizes.tolist() == [[0, 0] if i == 3 else [20 + i, 30] for i in range(10)]
+        assert list(store.reasons) == [3]
+        assert "not an image" in store.reasons[3]
+        assert not store.read([3]).any()
+
+
+def test_nothing_asked_is_nothing_read(files: list[Path], tmp_path: Path) -> None:
+    assert decoded(files, tmp_path / "cache").read([]).shape == (0, 12, 16, 1)
+
+
+def test_workers_and_colour(files: list[Path], tmp_path: Path) -> None:
+    one, many = (decoded(files, tmp_path / f"cache{n}", workers=n) for n in (1, 7))
+    assert np.array_equal(one.read(range(10)), many.read(range(10)))
+    coloured = decoded(files, tmp_path / "cache1", colour=True)
+    assert coloured.shape == (12, 16, 3)
+    assert np.array_equal(coloured.read([1])[..., 2], one.read([1])[..., 0])
+
+
+def test_a_second_call_decodes_nothing(files: list[Path], tmp_path: Path) -> None:
+    first = decoded(files, tmp_path / "cache")
+    listener = Listener()
+    second = decoded(files, tmp_path / "cache", progress=listener)
+    assert (second.decoded, listener.steps) == (0, 0)
+    assert np.array_equal(first.read(range(10)), second.read(range(10)))
+    assert (first.sha256, first.reasons) == (second.sha256, second.reasons)
+    assert np.array_equal(first.sizes, second.sizes)
+
+
+@pytest.mark.parametrize("change", ["content", "time", "name", "order", "size", "colour", "gone"])
+def test_any_change_decodes_anew(files: list[Path], tmp_path: Path, change: str) -> None:
+    decoded(files, tmp_path / "cache")
+    options: dict[str, Any] = {}
+    if change == "content":
+        files[0].write_bytes(encode_png(np.full((20, 30, 1), 200, np.uint8)))
+    elif change == "time":
+        os.utime(files[0], ns=(1, 1))
+    elif change == "name":
+        files[0] = files[0].rename(files[0].with_name("new.png"))
+    elif change == "order":
+        files.reverse()
+    elif change == "size":
+        options["size"] = (16, 12)
+    elif change == "colour":
+        options["colour"] = True
+    elif change == "gone":
+        files[0].unlink()
+    store = decoded(files, tmp_path / "cache", **options)
+    assert store.decoded == 10
+    assert (0 in store.reasons) == (change == "gone")
+    if change == "content":
+        assert store.read([0]).min() == 200
+
+
+def test_permissions_that_were_put_right_are_noticed(files: list[Path], tmp_path: Path) -> None:
+    files[0].chmod(0)
+    decoded(files, tmp_path / "cache")
+    files[0].chmod(0o600)
+    again = decoded(files, tmp_path / "cache")
+    assert (again.decoded, 0 in again.reasons) == (10, False)
+
+
+@pytest.mark.parametrize("damage", ["short", "long", "json", "keys", "no pixels", "no index"])
+def test_a_damaged_entry_is_made_anew(files: list[Path], tmp_path: Path, damage: str) -> None:
+    cache = tmp_path / "cache"
+    expected = decoded(files, cache).read(range(10))
+    (entry,) = entries(cache)
+    pixels, index = entry / "pixels.bin", entry / "index.json"
+    if damage in ("short", "long"):
+        os.truncate(pixels, pixels.stat().st_size + (1 if damage == "long" else -1))
+    elif damage == "json":
+        os.truncate(index, 40)
+    elif damage == "keys":
+        index.write_text("[]")
+    else:
+        (pixels if damage == "no pixels" else index).unlink()
+    listener = Listener()
+    store = decoded(files, cache, progress=listener)
+    assert store.decoded == 10
+    assert np.array_equal(store.read(range(10)), expected)
+    assert len(listener.warnings) == 1
+    assert str(entry) in listener.warnings[0]
+    assert entries(cache) == [entry]
+
+
+def test_rows_that_do_not_exist_are_refused(files: list[Path], tmp_path: Path) -> None:
+    store = decoded(files, tmp_path / "cache")
+    for row in (-1, 10):
+        with pytest.raises(IndexError, match=f"Received: {row}"):
+            store.read([row])
+
+
+def test_a_file_cut_short_while_in_use_is_noticed(files: list[Path], tmp_path: Path) -> None:
+    store = decoded(files, tmp_path / "cache")
+    os.truncate(entries(tmp_path / "cache")[0] / "pixels.bin", 100)
+    with pytest.raises(RunError, match="cut short"):
+        store.read([5])
+
+
+def test_a_closed_store_reads_no_other_file(files: list[Path], tmp_path: Path) -> None:
+    with decoded(files, tmp_path / "cache") as store:
+        pass
+    store.close()  # again: no harm
+    with pytest.raises(RunError, match="closed"):
+        store.read([0])
+
+
+def test_threads_read_at_once(files: list[Path], tmp_path: Path) -> None:
+    store = decoded(files, tmp_path / "cache")
+    expected = store.read(range(10))
+    orders = [np.random.default_rng(i).permutation(10) for i in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        for order, pixels in zip(orders, pool.map(store.read, orders), strict=True):
+            assert np.array_equal(pixels, expected[order])
+
+
+def test_two_may_build_one_entry_at_once(files: list[Path], tmp_path: Path) -> None:
+    """Both have decoded everything before the first gives its entry the name."""
+    cache = tmp_path / "cache"
+    barrier = threading.Barrier(2)
+
+    class Meeting(Listener):
+        def task(self, name: str, total: int, unit: str = "") -> Task:
+            barrier.wait(10)
+            return super().task(name, total, unit)
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(decoded, files, cache, progress=Meeting()) for _ in range(2)]
+        one, two = (call.result() for call in calls)
+    assert one.decoded == two.decoded == 10
+    assert np.array_equal(one.read(range(10)), two.read(range(10)))
+    assert len(entries(cache)) == 1
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``size`` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with at_most(200_000), pytest.raises(RunError) as caught:
+        decoded(files, cache, size=(200, 200))
+    assert str(cache) in str(caught.value)
+    assert "full" in str(caught.value)
+    assert "--cache DIR" in str(caught.value)
+    assert entries(cache) == []
+    assert decoded(files, cache, size=(200, 200)).decoded == 10
+
+
+def test_a_cache_that_cannot_be_made_is_said(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="--cache DIR"):
+        decoded(files, tmp_path / "file" / "cache")
+
+
+def test_an_interrupted_call_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
+    class Impatient(Listener):
+        def heard(self, steps: int) -> None:  # noqa: ARG002
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decoded(files, tmp_path / "cache", progress=Impatient())
+    assert entries(tmp_path / "cache") == []
+
+
+def test_old_entries_go_and_open_ones_stay_readable(files: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = decoded(files, cache)
+    expected = first.read(range(10))
+    (oldest,) = entries(cache)
+    os.utime(oldest / "index.json", (0, 0))
+    (cache / "letter.txt").write_text("not ours")
+    abandoned, recent = cache / ".decoding-old", cache / ".decoding-new"
+    for draft in (abandoned, recent):
+        draft.mkdir()
+    os.utime(abandoned, (0, 0))
+    for side in range(10, 17):
+        decoded(files, cache, size=(side, side))
+    assert oldest.is_dir()  # one of eight
+    decoded(files, cache, size=(30, 30))
+    kept = entries(cache)
+    assert oldest not in kept
+    assert len(kept) == 8 + 2
+    assert {cache / "letter.txt", recent} < set(kept)
+    assert np.array_equal(first.read(range(10)), expected)
+
+
+def test_use_keeps_an_entry_alive(files: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    decoded(files, cache)
+    (entry,) = entries(cache)
+    os.utime(entry / "index.json", (0, 0))
+    decoded(files, cache)
+    assert (entry / "index.json").stat().st_mtime > 1e9
+
+
+def test_only_the_owner_may_look(files: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "a" / "cache"
+    decoded(files, cache)
+    for folder in (cache, *entries(cache)):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_index_says_what_the_rows_are(files: list[Path], tmp_path: Path) -> None:
+    decoded(files, tmp_path / "cache")
+    (entry,) = entries(tmp_path / "cache")
+    index = json.loads((entry / "index.json").read_text())
+    assert (index["format"], index["n"], index["shape"]) == (1, 10, [12, 16, 1])
+    assert index["files"][2] == [
+        "2.png",
+        hashlib.sha256(files[2].read_bytes()).hexdigest(),
+        22,
+        30,
+        None,
+    ]
+    assert (entry / "pixels.bin").stat().st_size == 10 * 12 * 16
+
+
+def test_readers_are_never_far_ahead_of_the_writer(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded rows that wait to be written would fill the memory."""
+    many = [files[0]] * 400
+    started = []
+    decode_one = store_module._decode_one
+    monkeypatch.setattr(
+        store_module, "_decode_one", lambda *a: (started.append(1), decode_one(*a))[1]
+    )
+    ahead = []
+
+    class Watching(Listener):
+        def heard(self, steps: int) -> None:
+            super().heard(steps)
+            ahead.append(len(started) - self.steps)
+
+    decoded(many, tmp_path / "cache", progress=Watching())
+    assert len(started) == 400
+    assert max(ahead) <= 2 * 4 + 1
+
+
+def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LUCENCY_CACHE", str(tmp_path / "chosen"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache() == tmp_path / "chosen"
+    monkeypatch.delenv("LUCENCY_CACHE")
+    assert default_cache() == tmp_path / "xdg" / "lucency"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert default_cache() == tmp_path / "home" / ".cache" / "lucency"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache() == tmp_path / "home" / ".cache" / "lucency"
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from lucency.dataset.store import decode
+picture, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+store = decode([picture] * copies, names=["x"] * copies, size=(300, 300), colour=False,
+               cache=cache, workers=2)
+for row in range(0, copies, 50):
+    store.read(range(row, row + 50))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_pixels(tmp_path: Path) -> None:
+    """600 rows are 54 MB of pixels; the peak may grow by a sixth of that over 50 rows."""
+    picture = tmp_path / "x.png"
+    picture.write_bytes(encode_png(np.zeros((64, 64, 1), np.uint8)))
+    peaks = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", PEAK, str(picture), str(copies), str(tmp_path / "cache")],
+                check=True, capture_output=True, text=True,
+            ).stdout
+        )
+        for copies in (50, 600)
+    ]  # fmt: skip
+    assert peaks[1] - peaks[0] < 9_000  # KiB

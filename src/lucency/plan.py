@@ -87,7 +87,7 @@ class _Effort:
 
 _EFFORTS: Mapping[str, _Effort] = {
     "quick": _Effort(71_000, 60, 24, (1, 1, 2, 2), "minutes"),
-    "standard": _Effort(105_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour"),
+    "standard": _Effort(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour"),
     "thorough": _Effort(250_000, 120, 48, (2, 2, 2, 2), "hours"),
 }
 _VARIATION = Augmentation(

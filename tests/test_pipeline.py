@@ -150,6 +150,10 @@ def test_a_flipped_bit_is_noticed(run: Run, tmp_path: Path, name: str) -> None:
         ({"temperature": "1"}, "expected a number"),
         ({"input": {"height": 10**9, "width": 32, "channels": 1}}, "from 1 to 2048"),
         ({"positive": "bird"}, "none of the classes"),
+        (
+            {"architecture": {"name": "pretrained", "channels": 3, "parameters": {"weights": "x"}}},
+            "names weights of its own",
+        ),
         ({"operating_point": {}}, "KeyError"),
     ],
 )

@@ -34,7 +34,7 @@ def load_keras() -> Any:
     os.environ["KERAS_BACKEND"] = choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter, not errors
     try:
-        with _start_up_chatter_kept():
+        with _chatter_kept():
             return importlib.import_module("keras")
     except ImportError as error:
         raise BackendError(
@@ -44,10 +44,10 @@ def load_keras() -> Any:
 
 
 @contextmanager
-def _start_up_chatter_kept() -> Iterator[None]:
-    """Keep what libraries print on standard error while they load; show it only if that fails.
+def _chatter_kept() -> Iterator[None]:
+    """Keep what compiled libraries print on standard error; show it only if the work fails.
 
-    TensorFlow's compiled parts announce themselves there before any of its settings applies.
+    TensorFlow's announce themselves there whatever its settings say.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
@@ -150,7 +150,7 @@ def export_onnx(model: Any, path: Path) -> None:
         BackendError: The exporter is not installed or refuses the model.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _chatter_kept():
             warnings.simplefilter("ignore")  # the exporters' own deprecations
             model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))

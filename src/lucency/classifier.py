@@ -326,6 +326,8 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     if data["positive"] is not None and data["positive"] not in classes:
         raise ValueError(f"positive is none of the classes: {data['positive']!r}")
     given, network = data["input"], data["architecture"]
+    if "weights" in network["parameters"]:
+        raise ValueError("the architecture names weights of its own; ours are beside it")
     point = data["operating_point"]
     return {
         "classes": classes,
@@ -407,11 +409,8 @@ def _rebuild(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        parameters = dict(spec.parameters)
-        if "weights" in parameters:  # they are in our own file; nothing is fetched again
-            parameters["weights"] = "none"
         shape = (*spec.size, spec.network_channels)
-        network = build(spec.architecture, len(spec.classes), shape, parameters)
+        network = build(spec.architecture, len(spec.classes), shape, spec.parameters)
     finally:
         keras.config.set_dtype_policy(policy)
     _assign(network, weights)

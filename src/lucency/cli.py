@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -164,14 +165,15 @@ def demo(
 
     films = folder / "films"
     if not films.exists():
-        draw_dataset(films, progress=progress(quiet))
-    config = Config(effort="quick", size=96, epochs=24, cache=str(folder / "cache"))
+        draw_dataset(films, images=600, progress=progress(quiet))
+    config = Config(effort="quick", epochs=60, cache=str(folder / "cache"))
     number = 1 + sum(1 for _ in folder.glob("run-*"))
     _train(films, config, f"{folder}/run-{number}", as_json=False, quiet=quiet)
 
 
 def main() -> None:
     """Run the command line; errors that a user can put right are one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _end)  # so that a half-built run folder is cleared away
     try:
         outcome = app(standalone_mode=False)
     except LucencyError as error:
@@ -184,6 +186,10 @@ def main() -> None:
     except BrokenPipeError:
         raise SystemExit(141) from None
     raise SystemExit(outcome if isinstance(outcome, int) else 0)
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _fail(message: str) -> None:

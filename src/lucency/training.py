@@ -70,6 +70,8 @@ def train(
     positive = positive_class(train_split.classes, config.positive)
     backend.make_deterministic(plan.seed)
     network = _build_network(plan, len(train_split.classes))
+    if plan.recipe == "article":  # the tutorial shows what it has built
+        network.summary(print_fn=progress.note, line_length=80)
     history, best, best_epoch = _fit(network, plan, train_split, val_split, progress, on_epoch)
     for variable, value in zip(network.weights, best, strict=True):
         variable.assign(value)
@@ -80,7 +82,7 @@ def train(
         channels=plan.channels,
         architecture=plan.architecture,
         network_channels=plan.network_channels,
-        parameters=plan.parameters,
+        parameters={k: v for k, v in plan.parameters.items() if k != "weights"},
         versions=backend.environment(),
     )
     weights = {variable.path: np.asarray(variable) for variable in network.weights}

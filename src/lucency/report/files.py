@@ -92,8 +92,7 @@ def read_run(folder: Path) -> Run:
         if not (folder / name).is_file():
             raise RunError(
                 f"{folder} is not a finished run: {name} is not there. A run folder holds "
-                "plan.json and evaluation.json; give the folder that `lucency train` made, "
-                "or finish it with `lucency train --resume`."
+                "plan.json and evaluation.json; give the folder that `lucency train` made."
             )
     evaluation = _json(folder / "evaluation.json")
     if not evaluation.get("test") and not evaluation.get("validation"):

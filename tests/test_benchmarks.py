@@ -1,0 +1,105 @@
+"""The benchmarks run, on drawn pictures, and say what they measured and on what."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import draw_picture
+
+ROOT = Path(__file__).parent.parent
+CLASSES = {"NORMAL": "IM-{}-0001", "PNEUMONIA": "person{}_bacteria_7"}
+
+
+def benchmark(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"LUCENCY_DATA": str(data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for k, (name, pattern) in enumerate(CLASSES.items()):
+        target = folder / "chest_xray_native" / name
+        target.mkdir(parents=True)
+        for i in range(3):
+            picture = draw_picture(np.random.default_rng([k, i]), bright=k == 1, side=500)
+            picture.save(target / f"{pattern.format(i + 1)}.jpeg")
+    return folder
+
+
+def test_decoding_is_measured(data: Path, tmp_path: Path) -> None:
+    done = benchmark(data, "decode", "--quick", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "decode.csv").open(newline="") as file:
+        rows = {row["figure"]: row for row in csv.DictReader(file)}
+    ours, theirs = rows["112 px: Lucency"], rows["112 px: plain Pillow"]
+    speedup = rows["112 px: Lucency / Pillow"]
+    assert float(speedup["median"]) == pytest.approx(
+        float(ours["median"]) / float(theirs["median"]), rel=1e-3
+    )
+    assert speedup["target"] == ">= 1.6"
+    assert float(rows["255 px: decoded in the second run"]["max"]) == 0
+    for row in rows.values():
+        assert row["figure"] in done.stdout
+        assert (row["n"], row["repeats"]) == ("6", "1")
+        assert float(row["min"]) <= float(row["median"]) <= float(row["max"])
+        assert all(row[name] for name in ("unit", "commit", "date", "processor", "cores"))
+        assert "pillow" in row["versions"]
+
+
+def test_without_pictures_it_says_so(tmp_path: Path) -> None:
+    done = benchmark(tmp_path, "--quick", "--results", str(tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("skipped: no radiographs in") == 4
+    assert "LUCENCY_DATA" in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_benchmark_is_refused(tmp_path: Path) -> None:
+    done = benchmark(tmp_path, "speed")
+    assert done.returncode == 2
+    assert "decode, training, memory, startup" in done.stderr
+
+
+def test_copies_differ_in_bytes_and_patient_only(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.sample import copy_pictures, pictures
+
+    from lucency.dataset.groups import find_groups
+
+    files = pictures(data / "chest_xray_native")
+    copies = pictures(copy_pictures(files, tmp_path / "copies", 11))
+    assert len({hashlib.sha256(file.read_bytes()).digest() for file in copies}) == 66
+    groups = find_groups([f"{file.parent.name}/{file.name}" for file in copies])
+    assert groups.source == "kermany"
+    assert len(set(groups.keys)) == 66
+    originals = {np.asarray(Image.open(file)).tobytes() for file in files}
+    assert {np.asarray(Image.open(file)).tobytes() for file in copies} == originals
+
+
+def test_figures_are_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.results import Figure, ratio
+
+    ours, theirs = Figure("a", "1/s", [6, 8, 20], 5), Figure("b", "1/s", [3, 2, 4], 5)
+    compared = ratio("a / b", ours, theirs, least=4)
+    assert compared.spread == (2, 4, 5)  # the ratio of the medians is 8/3
+    assert (compared.n, compared.target, compared.verdict) == (5, ">= 4", "met")
+    assert Figure("c", "s", [0.2, 0.4, 0.5], 1, most=0.3).verdict == "MISSED"

@@ -1,0 +1,485 @@
+"""The documentation against the program: examples run, and every name is the one in use."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import dataclasses
+import importlib.util
+import itertools
+import json
+import re
+import shlex
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from conftest import draw_folder
+from lucency import plan
+from lucency.cli import app, main
+from lucency.config import _RANGES, Config
+from lucency.dataset.scan import scan
+from test_layers import LEVEL
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+RUN_FOLDER = (ROOT / "docs/run-folder.md").read_text()
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def section(text: str, title: str) -> str:
+    """Return what stands under a heading, up to the next heading of any level."""
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no heading {title!r}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the tables in a text, without their headers."""
+    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    rules = [i for i, row in enumerate(cells) if set("".join(row)) <= set("-")]
+    return [row for i, row in enumerate(cells) if i not in rules and i + 1 not in rules]
+
+
+def keys(title: str) -> list[str]:
+    """Return the first column of the table under a heading of run-folder.md."""
+    return [row[0].strip("`") for row in rows(section(RUN_FOLDER, title))]
+
+
+# Commands
+
+
+def make_commands() -> Any:
+    spec = importlib.util.spec_from_file_location("make_commands", ROOT / "docs/make_commands.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_commands_are_documented_as_they_are() -> None:
+    again = "run: python docs/make_commands.py"
+    assert (ROOT / "docs/commands.md").read_text() == make_commands().commands_page(), again
+
+
+def test_no_option_is_missing_from_the_commands() -> None:
+    text = (ROOT / "docs/commands.md").read_text()
+    group: Any = typer.main.get_command(app)
+    assert set(group.commands) == {"train", "predict", "evaluate", "report", "demo"}
+    for name, command in group.commands.items():
+        inside = section(text, f"lucency {name}")
+        for parameter in command.params:
+            names = parameter.opts if parameter.param_type_name == "option" else [parameter.name]
+            for each in names:
+                assert re.search(rf"(?<![\w-]){re.escape(each)}(?![\w-])", inside), (name, each)
+
+
+def command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Yield every command of the ``sh`` blocks, comments removed."""
+    for page, name in zip(PAGES, NAMES, strict=True):
+        for block in blocks(page, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if words := shlex.split(line, comments=True):
+                    yield name, words
+
+
+def test_every_command_in_the_pages_exists() -> None:
+    group: Any = typer.main.get_command(app)
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    seen = 0
+    for page, (program, *arguments) in command_lines():
+        if program == "make":
+            assert arguments[0] in targets, page
+        elif Path(program).name == "lucency":
+            seen += 1
+            assert arguments[0] in group.commands, (page, arguments)
+            context = group.make_context("lucency", list(arguments))
+            command = group.commands[arguments[0]]
+            command.make_context(arguments[0], arguments[1:], parent=context)  # refuses what is not
+            settings = [b for a, b in itertools.pairwise(arguments) if a == "--set"]
+            Config.load(None, settings)
+    assert seen >= 5
+
+
+def test_a_command_that_does_not_exist_would_be_noticed() -> None:
+    group: Any = typer.main.get_command(app)
+    context = group.make_context("lucency", ["train", "x"])
+    with pytest.raises(Exception, match="No such option: --no-such"):
+        group.commands["train"].make_context("train", ["x", "--no-such"], parent=context)
+
+
+# Configuration
+
+
+def config_table() -> dict[str, list[str]]:
+    known = {field.name for field in dataclasses.fields(Config)}
+    head = CONFIGURATION.partition("## What the plan decides")[0]
+    return {row[0].strip("`"): row[1:] for row in rows(head) if row[0].strip("`") in known}
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
+def test_every_key_is_documented_with_its_default_and_range(field: Any) -> None:
+    table = config_table()
+    assert field.name in table, f"{field.name} is not in docs/configuration.md"
+    default, allowed, meaning = table[field.name]
+    empty = {None: "by plan", "": "empty"}
+    assert default == empty.get(field.default, f"`{field.default}`")
+    assert len(meaning) > 20
+    if field.name in _RANGES:
+        low, high = (float(end.replace(",", "")) for end in allowed.split(" to "))
+        assert (low, high) == _RANGES[field.name]
+    hint = typing.get_type_hints(Config)[field.name]
+    for choice in (c for part in (hint, *typing.get_args(hint)) for c in typing.get_args(part)):
+        if isinstance(choice, str):
+            assert f"`{choice}`" in allowed
+
+
+def test_no_key_is_documented_that_does_not_exist() -> None:
+    head = CONFIGURATION.partition("## What the plan decides")[0]
+    assert {row[0].strip("`") for row in rows(head)} == set(config_table())
+
+
+def test_the_efforts_are_documented_as_they_are() -> None:
+    text = section(CONFIGURATION, "What the plan decides")
+    table = {row[0].strip("`"): row[1:] for row in rows(text)}
+    for name, effort in plan._EFFORTS.items():
+        side = Config.load(None, [f"effort={name}"]).input_size[0]
+        network = f"width {effort.width}, blocks {'-'.join(map(str, effort.blocks))}"
+        expected = [f"{side}", network, f"{effort.views:,}", f"{effort.most_epochs}"]
+        assert table[name] == expected, "docs/configuration.md"
+    assert table["size"][2] == str(Config(recipe="article").input_size[0])
+
+
+def test_the_toml_examples_load(tmp_path: Path) -> None:
+    examples = [block for page in PAGES for block in blocks(page, "toml")]
+    assert examples
+    for number, block in enumerate(examples):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        Config.load(file)
+
+
+# Pages
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that a heading gets on a page."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_no_link_is_dead(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, part = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if part:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert part in map(anchor, headings), f"{page.name} links to {link}"
+
+
+def tree() -> list[tuple[int, str]]:
+    """Return depth and name of the lines of the README's tree."""
+    (text,) = (b for b in blocks(ROOT / "README.md", "text") if b.startswith("src/lucency/"))
+    lines = text.splitlines()[1:]
+    return [((len(line) - len(line.lstrip())) // 2, line.split()[0]) for line in lines]
+
+
+def test_the_readme_names_every_module_once() -> None:
+    named, package = [], ""
+    for depth, name in tree():
+        package = name if depth == 1 and name.endswith("/") else package
+        if not name.endswith("/"):
+            named.append(name if depth == 1 else package + name)
+    source = ROOT / "src/lucency"
+    files = [str(path.relative_to(source)) for path in source.rglob("*.py")]
+    assert sorted(named) == sorted(f for f in files if not f.endswith("/__init__.py"))
+
+
+def test_the_readme_shows_the_modules_in_the_order_of_their_layers() -> None:
+    names = [name.removesuffix("/").removesuffix(".py") for depth, name in tree() if depth == 1]
+    levels = [LEVEL[name] for name in names if name != "__init__"]
+    assert levels == sorted(levels)
+
+
+def test_the_place_for_results_is_there_and_nothing_is_of_one_machine() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "| task | recipe |" in readme.partition("<!-- results -->")[2].partition("<!-- /res")[0]
+    for page in PAGES:
+        text = page.read_text()
+        assert not re.search(r"/(work|home|root|tmp)/|[a-z]:\\|index-url", text), page
+
+
+# Examples
+
+
+class Examples(typing.NamedTuple):
+    """What running all examples left behind."""
+
+    folder: Path
+    names: dict[str, Any]
+
+
+def run_examples(names: dict[str, Any]) -> None:
+    """Run the blocks of README and docs/python.md in one go, equal blocks once."""
+    pages = (ROOT / "README.md", ROOT / "docs/python.md")
+    for block in dict.fromkeys(block for page in pages for block in blocks(page, "python")):
+        # On drawn pictures one short epoch is enough to see that every line works.
+        small = 'effort="quick", size=32, epochs=1, precision="float32"'
+        exec(compile(block.replace('effort="quick"', small), block, "exec"), names)  # noqa: S102
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
+    """Run all examples on drawn pictures with a few faults, as their reader would."""
+    folder = tmp_path_factory.mktemp("reader")
+    data = draw_folder(folder / "chest_xray", 50)
+    (data / "dark/broken.png").write_bytes(b"")
+    (data / "dark/notes.txt").write_text("not a picture")
+    copied = data / "dark/patient0000_0.png"
+    copied.with_stem("patient0000_9").write_bytes(copied.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("LUCENCY_CACHE", str(folder / "cache"))
+        names: dict[str, Any] = {"__name__": "example"}
+        run_examples(names)
+        yield Examples(folder, names)
+
+
+@pytest.mark.slow
+def test_the_python_examples_do_what_they_say(
+    examples: Examples, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = examples.names
+    assert names["tutorial"].count_params() == 3_706_049
+    assert names["pixels"].shape == (3, 32, 32, 1)
+    assert names["network"].name == "default"
+    assert names["found"].metrics["sensitivity"].value == pytest.approx(2 / 3)
+    assert names["residual"].output_shape == (None, 5)
+    assert (examples.folder / "alone/classifier.json").exists()
+
+
+def test_the_readme_and_the_python_page_show_the_same_first_example() -> None:
+    assert blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs/python.md", "python")[:1]
+
+
+def test_the_labels_example_makes_three_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("NORMAL/IM-0001-0001", "PNEUMONIA/person1_bacteria_1", "PNEUMONIA/person1_virus_2")
+    for part in ("train", "val", "test"):
+        for name in names:
+            path = tmp_path / "chest_xray" / part / f"{name}.jpeg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    debris = tmp_path / "chest_xray/__MACOSX/train/NORMAL/._IM-0001-0001.jpeg"
+    debris.parent.mkdir(parents=True)
+    debris.touch()
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(ROOT / "docs/data.md", "python")
+    exec(compile(block, "docs/data.md", "exec"), {})  # noqa: S102
+    found = scan(Path("chest_xray"), labels=Path("three.csv"))
+    assert found.classes == ("bacteria", "NORMAL", "virus")
+    assert len(found.entries) == 9
+
+
+# The run folder
+
+
+def paths(value: Any, classes: tuple[str, ...], stops: tuple[str, ...] = ()) -> set[str]:
+    """Return the dotted paths to all values of a document, as the tables write them."""
+
+    def walk(value: Any, at: str) -> Iterator[str]:
+        estimate = isinstance(value, Mapping) and value.keys() == {"value", "low", "high", "method"}
+        if at in stops or estimate:
+            yield at
+        elif isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from walk(inner, f"{at}.{step(at, key)}".lstrip("."))
+        elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+            for each in value:
+                yield from walk(each, f"{at}[]")
+        else:
+            yield at
+
+    def step(at: str, key: str) -> str:
+        if key in classes:
+            return "<class>"
+        if at.endswith("metrics"):
+            return "<figure>"
+        return "<part>" if at.endswith("counts") else key
+
+    return set(walk(value, ""))
+
+
+def test_the_paths_of_a_document_are_found() -> None:
+    document = {"a": {"b": 1}, "cat": [{"n": 1}, {"m": None}], "counts": {"val": {"dog": [1, 2]}}}
+    assert paths(document, ("dog",)) == {"a.b", "cat[].n", "cat[].m", "counts.<part>.<class>"}
+    assert paths(document, ("dog",), stops=("a", "cat")) == {"a", "cat", "counts.<part>.<class>"}
+
+
+@pytest.fixture(scope="module")
+def run(examples: Examples) -> Path:
+    return examples.folder / "runs/mine"
+
+
+def document(run: Path, name: str) -> Any:
+    return json.loads((run / name).read_text())
+
+
+CLASSES = ("dark", "light")
+
+
+@pytest.mark.slow
+def test_every_file_of_a_run_is_documented(run: Path) -> None:
+    first = RUN_FOLDER.partition("## evaluation.json")[0]
+    documented = {row[0].strip("`/") for row in rows(first)}
+    assert documented == {path.name for path in run.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "stops"),
+    [
+        ("evaluation.json", ("validation", "test")),
+        ("classifier.json", ("architecture.parameters",)),
+        ("plan.json", ("config",)),
+        ("audit.json", ()),
+        ("pictures/index.json", ()),
+    ],
+)
+def test_every_key_of_a_document_is_documented(
+    run: Path, name: str, stops: tuple[str, ...]
+) -> None:
+    found = document(run, name)
+    assert paths(found, CLASSES, stops) == set(keys(name))
+    if name != "pictures/index.json":
+        assert found["format"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_every_key_of_a_part_is_documented(run: Path, part: str) -> None:
+    found = document(run, "evaluation.json")[part]
+    assert paths(found, CLASSES) == set(keys("A part"))
+    figures = {row[0].strip("`"): row[1:] for row in rows(section(RUN_FOLDER, "The figures"))}
+    assert set(found["metrics"]) == {name for name, (whole, _) in figures.items() if whole == "yes"}
+    alone = {name for name, (_, each) in figures.items() if each == "yes"}
+    explained = (ROOT / "docs/figures.md").read_text()
+    for name in CLASSES:
+        assert set(found["per_class"][name]["metrics"]) == alone
+    for name, estimate in found["metrics"].items():
+        assert set(estimate) == set(keys("An estimate"))
+        assert f"(`{name}`)" in explained
+    assert len(found["curves"]["light"]["roc"]["fpr"]) == 101
+
+
+@pytest.mark.slow
+def test_every_method_of_an_interval_is_explained(run: Path) -> None:
+    table = rows(section((ROOT / "docs/figures.md").read_text(), "Intervals"))
+    explained = {row[0].strip("`") for row in table}
+    evaluation = document(run, "evaluation.json")
+    for part in ("validation", "test"):
+        for estimate in evaluation[part]["metrics"].values():
+            method = re.sub(r"\d+", "N", estimate["method"])
+            endings = {f"...{ending}" for ending in re.findall(r", [a-z ]+$", method)}
+            assert method in explained or endings & explained, method
+
+
+@pytest.mark.slow
+def test_the_columns_of_the_tables_are_documented(run: Path) -> None:
+    documented = [block.strip().split(",") for block in blocks(ROOT / "docs/run-folder.md", "csv")]
+    for name, expected in zip(
+        ("predictions.csv", "history.csv", "split.csv"), documented, strict=False
+    ):
+        with (run / name).open(newline="") as file:
+            header = next(csv.reader(file))
+        assert list(dict.fromkeys(re.sub("^p_.*", "p_<class>", x) for x in header)) == expected
+
+
+@pytest.mark.slow
+def test_the_onnx_file_takes_and_gives_what_is_documented(run: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(run / "model.onnx", providers=["CPUExecutionProvider"])
+    documented = [row[0].split() for row in rows(section(RUN_FOLDER, "model.onnx"))]
+    given = [["input", each.name] for each in session.get_inputs()]
+    given += [["output", each.name] for each in session.get_outputs()]
+    assert sorted(given) == sorted([kind, name.strip("`")] for kind, name in documented)
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["lucency", *map(str, arguments)])
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # this process keeps its own
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.slow
+def test_what_json_prints_is_documented(
+    examples: Examples,
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def printed(*arguments: object) -> Any:
+        assert called(monkeypatch, *arguments) == 0
+        return json.loads(capsys.readouterr().out)
+
+    # The training itself was done by the examples; this is about how it is told.
+    monkeypatch.setattr("lucency.pipeline.run_training", lambda *_, **__: examples.names["run"])
+    capsys.readouterr()
+    trained = printed("train", "chest_xray", "--json", "--run", "another")
+    assert set(trained) == set(keys("lucency train --json"))
+    assert paths(trained["test"], CLASSES) == set(keys("A part"))
+    measured = printed("evaluate", run, "--json")
+    assert paths(measured, CLASSES) == set(keys("A part"))
+    picture = examples.folder / "chest_xray/light/patient1000_0.png"
+    answers = printed("predict", run, picture, "chest_xray/dark/broken.png", "--json")
+    assert {f"[].{key}" for answer in answers for key in answer} == set(
+        keys("lucency predict --json")
+    )
+    assert answers[1]["decision"] is answers[1]["probabilities"] is None
+    called(monkeypatch, "predict", run, picture, "--csv")
+    header = capsys.readouterr().out.splitlines()[0]
+    expected = blocks(ROOT / "docs/run-folder.md", "csv")[-1].strip()
+    assert header == expected.replace("p_<class>", "p_dark,p_light")
+
+
+@pytest.mark.slow
+def test_the_exit_codes_are_those_documented(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    seen = [called(monkeypatch, "report", run), called(monkeypatch, "train", "no such folder")]
+    assert seen == [0, 2]
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    monkeypatch.setattr("lucency.pipeline.run_training", stop)
+    seen.append(called(monkeypatch, "train", "chest_xray", "--run", "another"))
+    assert [str(code) for code in seen] == keys("Exit codes")[:3]
+
+
+def test_the_examples_are_written_as_the_code_is() -> None:
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            ast.parse(block)
+            assert max(map(len, block.splitlines())) <= 100, page

@@ -263,9 +263,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
 
 
 @pytest.mark.slow
-def test_the_python_examples_do_what_they_say(
-    examples: Examples, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_python_examples_do_what_they_say(examples: Examples) -> None:
     names = examples.names
     assert names["tutorial"].count_params() == 3_706_049
     assert names["pixels"].shape == (3, 32, 32, 1)

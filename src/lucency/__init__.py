@@ -45,6 +45,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "models":
+        return importlib.import_module("lucency.models")
     if name not in _HOMES:
         raise AttributeError(f"module 'lucency' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

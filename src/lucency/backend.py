@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import sys
@@ -33,6 +34,7 @@ def load_keras() -> Any:
     """
     os.environ["KERAS_BACKEND"] = choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter, not errors
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with _chatter_kept():
             return importlib.import_module("keras")

@@ -60,7 +60,7 @@ class Spec:
     parameters: Mapping[str, Any]
     temperature: float = 1.0
     threshold: float = 0.5
-    rule: str = "the more probable class, both classes taken as equally frequent"
+    rule: str = "the more probable class"
     fingerprint: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -126,6 +126,7 @@ class Classifier:
     Attributes:
         history: One row per epoch where it was trained in this process, else empty.
         best_epoch: Number of the epoch whose weights these are, from 1, where known.
+        parity: How well the ONNX model agrees with Keras, as ``lucency.export.Parity``.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Classifier:
         self.onnx = onnx
         self.history: tuple[Any, ...] = ()
         self.best_epoch: int | None = None
+        self.parity: Mapping[str, Any] | None = None
         self._session: Any = None
         self._keras_model: Any = None
         self._calibrated: Any = None
@@ -238,21 +240,22 @@ class Classifier:
         positive = self.classes.index(self.positive)
         return np.where(probabilities[:, positive] >= self.threshold, positive, 1 - positive)
 
-    def save(self, folder: Path, extra: Mapping[str, Any] | None = None) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``classifier.json``, ``weights.safetensors`` and, if there, ``model.onnx``.
 
         Args:
-            folder: Existing folder.
-            extra: What else ``classifier.json`` says of the ONNX file (its parity certificate).
+            folder: Where to; made if it does not exist.
         """
         from safetensors.numpy import save
 
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         data = save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
         document = self.spec.to_json() | {"weights": _entry(_WEIGHTS, data), "onnx": None}
         write_bytes(folder / _WEIGHTS, data)
         if self.onnx is not None:
             write_bytes(folder / _ONNX, self.onnx)
-            document["onnx"] = _entry(_ONNX, self.onnx) | dict(extra or {})
+            document["onnx"] = _entry(_ONNX, self.onnx) | {"parity": self.parity}
         write_text(folder / _JSON, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -275,7 +278,9 @@ class Classifier:
                 f"The weights are damaged: {folder / _WEIGHTS} ({error})"
             ) from error
         onnx = document.get("onnx")
-        return cls(spec, weights, _read_entry(folder, onnx, _ONNX) if onnx else None)
+        classifier = cls(spec, weights, _read_entry(folder, onnx, _ONNX) if onnx else None)
+        classifier.parity = onnx.get("parity") if onnx else None
+        return classifier
 
     def _predict_files(self, files: Sequence[str | Path]) -> list[Prediction]:
         pixels, reasons = self._read(files)

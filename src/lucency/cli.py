@@ -106,7 +106,7 @@ def predict(
         _print_json(_predictions_json(classifier.classes, predictions))
     elif as_csv:
         _print_csv(classifier.classes, predictions)
-    else:
+    elif any(prediction.decision for prediction in predictions):
         _print_table(classifier.classes, predictions)
     for prediction in predictions:
         if prediction.reason and not as_json:
@@ -125,7 +125,7 @@ def evaluate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a classifier on labelled pictures, or show what its run measured.
+    """Measure a classifier on labelled pictures.
 
     Example: lucency evaluate runs/chest_xray-quick-1 other_hospital/
     """
@@ -156,7 +156,7 @@ def demo(
     ),
     quiet: Quiet = False,
 ) -> None:
-    """Draw a small stand-in for a chest film collection, and train on it.
+    """Draw stand-in chest films and train on them.
 
     Example: lucency demo
     """
@@ -175,7 +175,7 @@ def main() -> None:
     """Run the command line; errors that a user can put right are one line and exit code 2."""
     signal.signal(signal.SIGTERM, _end)  # so that a half-built run folder is cleared away
     try:
-        outcome = app(standalone_mode=False)
+        outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except LucencyError as error:
         _fail(str(error))
     except _UsageError as error:

@@ -70,6 +70,7 @@ def to_onnx(
             f"{TOLERANCE:g} allowed). It was not kept; please report the versions of "
             f"{', '.join(f'{k} {v}' for k, v in classifier.spec.versions.items())}."
         )
+    exported.parity = dataclasses.asdict(parity)
     return exported, parity
 
 

@@ -108,7 +108,7 @@ def run_training(
         classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
         clock.lap("training")
         classifier, parity = to_onnx(classifier, data.test or data.val, progress)
-        classifier.save(draft, {"parity": dataclasses.asdict(parity)})
+        classifier.save(draft)
         clock.lap("export")
         results = _test(draft, classifier, data, plan, progress)
         write_text(draft / "audit.json", _json(data.audit.to_json()))

@@ -51,11 +51,12 @@ def train(
     progress: Progress = SILENT,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Classifier:
-    """Train a classifier, keep its best epoch on validation, and calibrate it there.
+    """Train a classifier, keep the epoch that the plan says, and calibrate it on validation.
 
     Args:
         train_split: Pictures to learn from.
-        val_split: Pictures to choose the best epoch and the temperature by; never varied.
+        val_split: Pictures to choose the temperature by, and the epoch where the plan asks for
+            the best one; never varied.
         config: What a person decided; the rest follows from it and the data.
         progress: Hears of every step.
         on_epoch: Called with each row of the history as it is measured.
@@ -82,6 +83,7 @@ def train(
         channels=plan.channels,
         architecture=plan.architecture,
         network_channels=plan.network_channels,
+        rule=_rule(plan),
         parameters={k: v for k, v in plan.parameters.items() if k != "weights"},
         versions=backend.environment(),
     )
@@ -101,6 +103,12 @@ def learning_rate(plan: Plan, step: int, steps: int) -> float:
         return plan.learning_rate * (step + 1) / warm
     share = (step - warm) / max(1, total - warm)
     return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _rule(plan: Plan) -> str:
+    if len(set(plan.class_weights)) == 1:
+        return "the more probable class"
+    return "the more probable class, all classes taken as equally frequent"
 
 
 class Stopper:

@@ -291,7 +291,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise RunError(f"There is no {path}. Evaluate the classifier to make it.") from error
+        raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"Cannot read {path}: {error}. {again}") from error
     found = document.get("format") if isinstance(document, dict) else None

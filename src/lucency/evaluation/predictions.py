@@ -211,7 +211,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
             for name in dict.fromkeys(row[0] for row in rows)
         )
     except FileNotFoundError as error:
-        raise RunError(f"There is no {path}. Evaluate the classifier to make it.") from error
+        raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise RunError(
             f"Cannot read {path}: {error}. Evaluate the classifier again to make it anew."

@@ -88,7 +88,7 @@ def test_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.Monkey
     make = models.pretrained
     with pytest.raises(ConfigError, match=r"existing \.weights\.h5 file"):
         make(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / "none.weights.h5"))
-    with pytest.raises(ConfigError, match="Did you mean 'MobileNetV2'"):
+    with pytest.raises(ConfigError, match="Did you mean 'MobileNet'"):
         make(2, (32, 32, 3), backbone="MobilNet", weights="none")
     other = tmp_path / "other.weights.h5"
     models.default(2, (32, 32, 1)).save_weights(other)

@@ -36,8 +36,7 @@ def load_keras() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter, not errors
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        with _chatter_kept():
-            return importlib.import_module("keras")
+        return _quietly("keras")
     except ImportError as error:
         raise BackendError(
             f"Training needs Keras, which is not installed ({error}). "
@@ -64,6 +63,11 @@ def _chatter_kept() -> Iterator[None]:
         finally:
             os.dup2(shown, 2)
             os.close(shown)
+
+
+def _quietly(name: str) -> Any:
+    with _chatter_kept():
+        return importlib.import_module(name)
 
 
 def choose_backend() -> str:
@@ -102,21 +106,21 @@ def make_deterministic(seed: int) -> None:
     """
     load_keras().utils.set_random_seed(seed)
     if choose_backend() == "tensorflow":
-        tensorflow = importlib.import_module("tensorflow")
+        tensorflow = _quietly("tensorflow")
         tensorflow.config.experimental.enable_op_determinism()
     elif choose_backend() == "torch":
-        importlib.import_module("torch").use_deterministic_algorithms(True, warn_only=True)
+        _quietly("torch").use_deterministic_algorithms(True, warn_only=True)
 
 
 def device() -> str:
     """Return what the network runs on: ``"cpu"`` or ``"gpu"``."""
     name = choose_backend()
     if name == "tensorflow":
-        found = importlib.import_module("tensorflow").config.list_physical_devices("GPU")
+        found = _quietly("tensorflow").config.list_physical_devices("GPU")
         return "gpu" if found else "cpu"
     if name == "jax":
-        return "cpu" if importlib.import_module("jax").default_backend() == "cpu" else "gpu"
-    return "gpu" if importlib.import_module("torch").cuda.is_available() else "cpu"
+        return "cpu" if _quietly("jax").default_backend() == "cpu" else "gpu"
+    return "gpu" if _quietly("torch").cuda.is_available() else "cpu"
 
 
 def has_fast_bfloat16() -> bool:

@@ -84,6 +84,26 @@ def test_a_weight_file_of_your_own_is_loaded(tmp_path: Path) -> None:
     np.testing.assert_allclose(features.predict_on_batch(pixels), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "module"),
+    [
+        ("MobileNetV2", "mobilenet_v2"),
+        ("Xception", "xception"),
+        ("DenseNet121", "densenet"),
+        ("ResNet50", "resnet"),
+        ("VGG16", "vgg16"),
+        ("EfficientNetB0", "efficientnet"),
+    ],
+)
+def test_every_kind_of_backbone_gets_the_scaling_it_wants(backbone: str, module: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype(np.float32)
+    given = keras.Input((4, 4, 3))
+    ours = models._scaled(given, backbone)
+    answer = pixels if ours is given else keras.Model(given, ours).predict_on_batch(pixels)
+    preprocess = getattr(keras.applications, module).preprocess_input
+    np.testing.assert_allclose(answer, preprocess(pixels.copy()), atol=2e-5)
+
+
 def test_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = models.pretrained
     with pytest.raises(ConfigError, match=r"existing \.weights\.h5 file"):

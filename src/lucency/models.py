@@ -9,6 +9,7 @@ dense layer over each position is a class activation map.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ keras = load_keras()
 
 Shape = tuple[int, int, int]
 
-# Networks of keras.applications that scale their own input, so that 0..255 goes in as it is ...
+# How the networks of keras.applications want 0..255 scaled; what is in none is refused.
 _SELF_SCALING = ("ConvNeXt", "EfficientNet", "MobileNetV3")
-# ... and those that expect -1..1. All others are refused rather than fed a guess.
 _MINUS_ONE_TO_ONE = (
     *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
     *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
 )
+_STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
+_BLUE_FIRST = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
+_MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue
+_BLUE_FIRST_MEAN = (103.939, 116.779, 123.68)
 
 
 def article(classes: int = 2, input_shape: Shape = (255, 255, 3)) -> Any:
@@ -110,9 +114,9 @@ def pretrained(
         ConfigError: The backbone is not one that can be used, or the weights file does not exist.
         BackendError: The weights cannot be downloaded, or do not fit the backbone.
     """
-    build, scaling = _application(backbone)
+    build = _application(backbone)
     pixels = keras.Input(input_shape, name="pixels")
-    x = keras.layers.Rescaling(*scaling, name="rescale")(pixels) if scaling else pixels
+    x = _scaled(pixels, backbone)
     given = {"include_preprocessing": True} if "include_preprocessing" in _names(build) else {}
     body = _with_weights(
         lambda source: build(
@@ -228,19 +232,32 @@ def _residual(x: Any, filters: int, stride: int, name: str, out: str) -> Any:
     return keras.layers.ReLU(name=out)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
-def _application(backbone: str) -> tuple[Callable[..., Any], tuple[float, float] | None]:
-    """Return the Keras function of a backbone, and how to scale its input (``None``: not)."""
-    known = [
-        name
-        for name in dir(keras.applications)
-        if name in _MINUS_ONE_TO_ONE or name.startswith(_SELF_SCALING)
-    ]
+def _application(backbone: str) -> Callable[..., Any]:
+    """Return the Keras function of a backbone whose input scaling is known."""
+    scaled = {*_MINUS_ONE_TO_ONE, *_STANDARDISED, *_BLUE_FIRST}
+    names = (name for name in dir(keras.applications) if name[0].isupper())
+    known = [name for name in names if name in scaled or name.startswith(_SELF_SCALING)]
     if backbone not in known:
         raise ConfigError(
             f"Unknown backbone {backbone!r}.{nearest(backbone, known)} Known: {', '.join(known)}."
         )
-    scaling = (1 / 127.5, -1.0) if backbone in _MINUS_ONE_TO_ONE else None
-    return getattr(keras.applications, backbone), scaling
+    return getattr(keras.applications, backbone)
+
+
+def _scaled(pixels: Any, backbone: str) -> Any:
+    """Scale 0..255 as ``keras.applications`` does for this backbone."""
+    scale: Any
+    offset: Any
+    if backbone in _MINUS_ONE_TO_ONE:
+        scale, offset = 1 / 127.5, -1.0
+    elif backbone in _STANDARDISED:
+        scale = [1 / (255 * sd) for sd in _SD]
+        offset = [-mean / sd for mean, sd in zip(_MEAN, _SD, strict=True)]
+    elif backbone in _BLUE_FIRST:
+        pixels, scale, offset = pixels[..., ::-1], 1.0, [-mean for mean in _BLUE_FIRST_MEAN]
+    else:
+        return pixels
+    return keras.layers.Rescaling(scale, offset=offset, name="rescale")(pixels)
 
 
 def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str) -> Any:
@@ -249,7 +266,9 @@ def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str
     if weights != "imagenet":
         return _with_weight_file(make, backbone, Path(weights))
     try:
-        return make("imagenet")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of sizes that it was not trained at
+            return make("imagenet")
     except Exception as error:
         raise BackendError(
             f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "

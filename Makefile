@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench lock clean
+.PHONY: install demo test check bench wheel lock clean
 
 install: $(INSTALLED)
 
@@ -28,6 +28,16 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# The wheel alone, with what it asks for and nothing of ours around it.
+wheel: install
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	sed -n 's/^\([a-z0-9._-]*==.*\) \\$$/\1/p' requirements.lock > build/wheel/constraints.txt
+	build/wheel/venv/bin/python -m pip install --quiet -c build/wheel/constraints.txt build/wheel/*.whl
+	cd build/wheel && venv/bin/lucency --help > /dev/null
+	cd build/wheel && venv/bin/python -c "from lucency import Classifier, report, evaluation"
 
 # Needs uv; the lock holds names, versions and hashes, and no address of an index.
 lock:

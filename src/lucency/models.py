@@ -241,7 +241,8 @@ def _application(backbone: str) -> Callable[..., Any]:
         raise ConfigError(
             f"Unknown backbone {backbone!r}.{nearest(backbone, known)} Known: {', '.join(known)}."
         )
-    return getattr(keras.applications, backbone)
+    build: Callable[..., Any] = getattr(keras.applications, backbone)
+    return build
 
 
 def _scaled(pixels: Any, backbone: str) -> Any:

@@ -95,7 +95,7 @@ def take_stock(
         f"Exact copies of other pictures with the same class: {counted(len(same), 'picture')}. "
         "They stay, and copies of each other are always in the same part."
     )
-    aside = f"{counted(len(unreadable), 'picture')} set aside because they cannot be read."
+    aside = f"Set aside as unreadable: {counted(len(unreadable), 'picture')}."
     return Audit(
         found=len(unreadable) + len(division.entries),
         used=len(used),

@@ -1,14 +1,8 @@
-"""The trained thing: a folder with ``classifier.json``, weights and an ONNX file, and what it says.
-
-Loading and predicting need neither Keras nor its backend. No file is ever unpickled or handed to a
-model loader: the network is rebuilt from our own JSON, and the weights are plain arrays whose
-names, shapes and sizes are checked first.
-"""
+"""The trained thing: what it says of pictures, and how it is saved and loaded."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,84 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.batches import pixel_batches
+from lucency.classifier.files import ONNX, WEIGHTS, entry_of, read_document, read_entry
+from lucency.classifier.spec import JSON, Spec
 from lucency.dataset import Split
 from lucency.errors import ClassifierError, PictureError
 from lucency.files import write_bytes, write_text
 from lucency.images import read_picture
 from lucency.progress import SILENT, Progress
 
-FORMAT = 1
-_JSON, _WEIGHTS, _ONNX = "classifier.json", "weights.safetensors", "model.onnx"
-_LARGEST_JSON = 4 * 2**20  # bytes; ours has a few thousand
-_LARGEST_MODEL = 4 * 2**30
 _BATCH = 32
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Spec:
-    """What ``classifier.json`` says.
-
-    Attributes:
-        classes: Class names in natural order.
-        positive: For two classes, the one whose detection counts; else ``None``.
-        size: Height and width of the input in pixels.
-        channels: Channels of the input: 1 (grey) or 3.
-        architecture: Name of a network in ``lucency.models``.
-        network_channels: Channels that the network takes; grey pictures are repeated to fit.
-        parameters: Parameters of the architecture.
-        temperature: What the logits are divided by.
-        threshold: Probability of ``positive`` from which on it is decided for; 0.5 of no meaning
-            for more than two classes, where the most probable class is taken.
-        rule: How the threshold was chosen, in words.
-        fingerprint: sha256 of the training data's list of files.
-        versions: Versions of what made the classifier.
-    """
-
-    classes: tuple[str, ...]
-    positive: str | None
-    size: tuple[int, int]
-    channels: int
-    architecture: str
-    network_channels: int
-    parameters: Mapping[str, Any]
-    temperature: float = 1.0
-    threshold: float = 0.5
-    rule: str = "the more probable class"
-    fingerprint: str = ""
-    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object that ``classifier.json`` holds, without the files' checksums."""
-        return {
-            "format": FORMAT,
-            "classes": list(self.classes),
-            "positive": self.positive,
-            "input": {"height": self.size[0], "width": self.size[1], "channels": self.channels},
-            "architecture": {
-                "name": self.architecture,
-                "channels": self.network_channels,
-                "parameters": dict(self.parameters),
-            },
-            "temperature": self.temperature,
-            "operating_point": {"rule": self.rule, "threshold": self.threshold},
-            "data": {"fingerprint": self.fingerprint},
-            "versions": dict(self.versions),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Check the object that ``classifier.json`` holds and return the specification.
-
-        Raises:
-            ClassifierError: A field is missing, of a wrong type or out of range.
-        """
-        try:
-            return cls(**_fields(data))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ClassifierError(
-                f"{_JSON} is not complete or has a wrong value ({type(error).__name__}: {error}). "
-                "Restore it from the training run, or train again."
-            ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,12 +176,12 @@ class Classifier:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
-        document = self.spec.to_json() | {"weights": _entry(_WEIGHTS, data), "onnx": None}
-        write_bytes(folder / _WEIGHTS, data)
+        document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data), "onnx": None}
+        write_bytes(folder / WEIGHTS, data)
         if self.onnx is not None:
-            write_bytes(folder / _ONNX, self.onnx)
-            document["onnx"] = _entry(_ONNX, self.onnx) | {"parity": self.parity}
-        write_text(folder / _JSON, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            write_bytes(folder / ONNX, self.onnx)
+            document["onnx"] = entry_of(ONNX, self.onnx) | {"parity": self.parity}
+        write_text(folder / JSON, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -266,19 +191,19 @@ class Classifier:
             ClassifierError: The folder holds no classifier, or a file is damaged or foreign.
         """
         folder = Path(folder)
-        document = _read_document(folder)
+        document = read_document(folder)
         spec = Spec.from_json(document)
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
         try:
-            weights = load(_read_entry(folder, document.get("weights"), _WEIGHTS))
+            weights = load(read_entry(folder, document.get("weights"), WEIGHTS))
         except (SafetensorError, ValueError, KeyError) as error:
             raise ClassifierError(
-                f"The weights are damaged: {folder / _WEIGHTS} ({error})"
+                f"The weights are damaged: {folder / WEIGHTS} ({error})"
             ) from error
         onnx = document.get("onnx")
-        classifier = cls(spec, weights, _read_entry(folder, onnx, _ONNX) if onnx else None)
+        classifier = cls(spec, weights, read_entry(folder, onnx, ONNX) if onnx else None)
         classifier.parity = onnx.get("parity") if onnx else None
         return classifier
 
@@ -317,94 +242,8 @@ class Classifier:
                     self.onnx, options, providers=["CPUExecutionProvider"]
                 )
             except Exception as error:
-                raise ClassifierError(f"{_ONNX} cannot be run ({error}). Train again.") from error
+                raise ClassifierError(f"{ONNX} cannot be run ({error}). Train again.") from error
         return self._session
-
-
-def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``Spec``; raises KeyError, TypeError or ValueError."""
-    if data["format"] != FORMAT:
-        raise ValueError(f"format {data['format']!r}, this version reads {FORMAT}")
-    classes = tuple(_typed(name, str) for name in data["classes"])
-    if len(classes) < 2 or len(set(classes)) < len(classes) or len(classes) > 10_000:
-        raise ValueError("classes must be 2 to 10,000 different names")
-    if data["positive"] is not None and data["positive"] not in classes:
-        raise ValueError(f"positive is none of the classes: {data['positive']!r}")
-    given, network = data["input"], data["architecture"]
-    if "weights" in network["parameters"]:
-        raise ValueError("the architecture names weights of its own; ours are beside it")
-    point = data["operating_point"]
-    return {
-        "classes": classes,
-        "positive": data["positive"],
-        "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
-        "channels": _whole(given["channels"], 3),
-        "architecture": _typed(network["name"], str),
-        "network_channels": _whole(network["channels"], 3),
-        "parameters": _typed(network["parameters"], dict),
-        "temperature": _number(data["temperature"], 1e-3, 1e3),
-        "threshold": _number(point["threshold"], 0, 1),
-        "rule": _typed(point["rule"], str),
-        "fingerprint": _typed(data["data"]["fingerprint"], str),
-        "versions": _typed(data["versions"], dict),
-    }
-
-
-def _typed(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, received {value!r}")
-    return value
-
-
-def _whole(value: Any, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"expected a whole number from 1 to {most}, received {value!r}")
-    return value
-
-
-def _number(value: Any, low: float, high: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"expected a number from {low:g} to {high:g}, received {value!r}")
-    return float(value)
-
-
-def _entry(name: str, data: bytes) -> dict[str, Any]:
-    return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _read_document(folder: Path) -> Mapping[str, Any]:
-    path = folder / _JSON
-    try:
-        document = json.loads(_read_capped(path, _LARGEST_JSON))
-    except FileNotFoundError as error:
-        raise ClassifierError(
-            f"No classifier here: {folder} has no {_JSON}. Give the folder of a training run."
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ClassifierError(f"{path} cannot be read as JSON ({error}).") from error
-    if not isinstance(document, dict):
-        raise ClassifierError(f"{path} is not a classifier: expected a JSON object.")
-    return document
-
-
-def _read_entry(folder: Path, entry: Any, name: str) -> bytes:
-    """Return a file's bytes after checking them against the checksum in ``classifier.json``."""
-    try:
-        data = _read_capped(folder / name, _LARGEST_MODEL)
-    except OSError as error:
-        raise ClassifierError(f"{folder / name} cannot be read ({error.strerror}).") from error
-    if not isinstance(entry, dict) or hashlib.sha256(data).hexdigest() != entry.get("sha256"):
-        raise ClassifierError(
-            f"{folder / name} is not the file that {_JSON} was written with (its sha256 differs). "
-            "Restore both from the training run."
-        )
-    return data
-
-
-def _read_capped(path: Path, most: int) -> bytes:
-    if path.stat().st_size > most:
-        raise ClassifierError(f"{path} is larger than {most:,} bytes; no classifier of ours is.")
-    return path.read_bytes()
 
 
 def _rebuild(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:

@@ -73,6 +73,7 @@ def train(
     network = _build_network(plan, len(train_split.classes))
     if plan.recipe == "article":  # the tutorial shows what it has built
         network.summary(print_fn=progress.note, line_length=80)
+    progress.note("The first step compiles the network and takes longer than the others.")
     history, best, best_epoch = _fit(network, plan, train_split, val_split, progress, on_epoch)
     for variable, value in zip(network.weights, best, strict=True):
         variable.assign(value)

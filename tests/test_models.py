@@ -30,7 +30,7 @@ def test_the_article_is_faithful_to_the_number() -> None:
 def test_any_number_of_classes(name: str, classes: int, units: int) -> None:
     model = models.build(name, classes, (48, 48, 1), {})
     pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1)).astype(np.float32)
-    answers = np.asarray(model(pixels))
+    answers = model.predict_on_batch(pixels)
     assert answers.shape == (3, units)
     assert ((answers >= 0) & (answers <= 1)).all()
     if units > 1:
@@ -41,8 +41,8 @@ def test_any_number_of_classes(name: str, classes: int, units: int) -> None:
 def test_the_mean_of_the_activation_map_is_the_logit() -> None:
     network = models.default(3, (64, 64, 1), width=8, blocks=(1, 1, 1, 1))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 1), dtype=np.uint8)
-    answers = models.calibrated(network, 1, 2.0)(pixels)
-    maps, probabilities = (np.asarray(answers[k]) for k in ("activation_map", "probabilities"))
+    answers = models.calibrated(network, 1, 2.0).predict_on_batch(pixels)
+    maps, probabilities = (answers[k] for k in ("activation_map", "probabilities"))
     logits = maps.mean(axis=(1, 2)) / 2.0
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
@@ -52,7 +52,7 @@ def test_the_mean_of_the_activation_map_is_the_logit() -> None:
 def test_grey_pixels_fill_the_channels_of_a_colour_network() -> None:
     network = models.article(2, (48, 48, 3))
     grey = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), dtype=np.uint8)
-    wrapped = np.asarray(models.calibrated(network, 1, 1.0)(grey)["probabilities"])
+    wrapped = models.calibrated(network, 1, 1.0).predict_on_batch(grey)["probabilities"]
     direct = np.asarray(network.predict_on_batch(np.repeat(grey, 3, axis=-1).astype(np.float32)))
     np.testing.assert_allclose(wrapped[:, 1:], direct, atol=1e-6)
     np.testing.assert_allclose(wrapped.sum(axis=1), 1, atol=1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.augment import draw
-from lucency.augment.layer import Augment
+from lucency.augment import layer as augment
 from lucency.dataset import Dataset, Split
 from lucency.evaluation import Predictions
 from lucency.files import write_bytes, write_text
@@ -59,7 +59,8 @@ def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
     chosen = _spread(np.arange(len(data.train)), _SEEN)
     drawn = draw(plan.augmentation, plan.seed, 0, chosen, plan.size)
     arrays = [data.train.pixels(chosen), drawn.affine, drawn.tone, drawn.rectangles]
-    varied = np.asarray(Augment(plan.augmentation)(arrays)).round().astype(np.uint8)
+    varied = augment.keras.ops.convert_to_numpy(augment.Augment(plan.augmentation)(arrays))
+    varied = varied.round().astype(np.uint8)
     for i, pixels in zip(chosen, varied, strict=True):
         yield _entry("seen_in_training", data.train, i), pixels
     chosen = _spread(np.arange(len(data.val)), _SEEN)

@@ -88,7 +88,7 @@ def train(
         parameters={k: v for k, v in plan.parameters.items() if k != "weights"},
         versions=backend.environment(),
     )
-    weights = {variable.path: np.asarray(variable) for variable in network.weights}
+    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
     classifier = _calibrated(Classifier(spec, weights), plan, val_split)
     classifier.history, classifier.best_epoch = tuple(history), best_epoch
     return classifier

@@ -271,9 +271,9 @@ def test_bootstrap_draws_whole_groups() -> None:
 def test_bootstrap_comes_in_pieces_that_fit_in_memory() -> None:
     first = next(metrics.bootstrap_weights(np.arange(100_000)))
     assert first.shape[1] == 100_000
-    assert first.nbytes <= 8 * 2**20
+    assert first.nbytes <= 2 * 2**20
     wide = next(metrics.bootstrap_weights(np.arange(10), width=2**18))
-    assert wide.shape == (4, 10)
+    assert wide.shape == (1, 10)
 
 
 def test_percentiles_leave_undefined_replicates_out() -> None:

@@ -15,7 +15,7 @@ from lucency.metrics.arrays import BoolArray, FloatArray, IntArray
 from lucency.metrics.scores import auroc
 
 _TAIL = 0.025  # left out at each end
-_CELLS = 2**20  # replicates x images held at once: 8 MiB an array, whatever n is
+_CELLS = 2**18  # replicates x images held at once: 2 MiB an array, whatever n is
 
 
 @dataclass(frozen=True)

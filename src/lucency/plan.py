@@ -167,6 +167,12 @@ def _default_plan(train: Split, config: Config) -> Plan:
             "the learning rate has come down to zero, and choosing among epochs that validation "
             "can hardly tell apart would only make its figures too good",
         ),
+        Choice(
+            "decision",
+            "the more probable class",
+            "where validation is almost separable, the threshold that is best there is hardly "
+            "determined and often a bad one elsewhere",
+        ),
     ]
     return Plan(
         recipe="default", effort=config.effort, seed=config.seed, **network,

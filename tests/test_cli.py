@@ -221,7 +221,6 @@ def test_no_such_run_or_picture(tmp_path: Path) -> None:
     assert "notrun" in refused(tmp_path, "report", "notrun")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file system that can be full")
 def test_a_full_disk(tmp_path: Path) -> None:
     """A file system of 64 kB stands for the full disk where mounting is allowed."""
     disk = tmp_path / "disk"

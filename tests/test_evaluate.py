@@ -18,7 +18,6 @@ from lucency.errors import ClassifierError, ConfigError, DataError, RunError
 from lucency.evaluation import (
     Evaluation,
     Predictions,
-    decisions,
     evaluate,
     evaluate_predictions,
     predict,
@@ -27,7 +26,7 @@ from lucency.evaluation import (
     write_evaluation,
     write_predictions,
 )
-from lucency.metrics import FloatArray, IntArray, clopper_pearson, delong
+from lucency.metrics import FloatArray, IntArray, clopper_pearson, decide, delong
 from lucency.progress import SILENT, Progress
 
 TWO = ("NORMAL", "PNEUMONIA")
@@ -320,11 +319,11 @@ def test_baseline_is_the_most_frequent_class() -> None:
 
 def test_decisions() -> None:
     given = np.array([[0.5, 0.5], [0.51, 0.49], [0.2, 0.8]])
-    assert decisions(given, 1, 0.5).tolist() == [1, 0, 1]
-    assert decisions(given, 0, 0.2).tolist() == [0, 0, 0]
-    assert decisions(given, None, None).tolist() == [0, 0, 1]
+    assert decide(given, 1, 0.5).tolist() == [1, 0, 1]
+    assert decide(given, 0, 0.2).tolist() == [0, 0, 0]
+    assert decide(given, None, None).tolist() == [0, 0, 1]
     with pytest.raises(ConfigError, match="threshold"):
-        decisions(given, 1, None)
+        decide(given, 1, None)
 
 
 @pytest.mark.parametrize(

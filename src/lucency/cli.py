@@ -198,10 +198,9 @@ def _fail(message: str) -> None:
 
 
 def _train(folder: Path, config: Any, run: str, *, as_json: bool, quiet: bool) -> None:
-    from lucency.pipeline import run_folder, run_training
+    from lucency.pipeline import run_training
     from lucency.screen import show_run
 
-    run_folder(run, folder, config)  # refuse a name in use before anything is imported or read
     command = shlex.join(["lucency", *sys.argv[1:]])
     done = run_training(folder, config, run=run, command=command, progress=progress(quiet))
     if not as_json:
@@ -253,15 +252,12 @@ def _evaluate(run: Path, folder: Path | None, cache: str | None, quiet: bool) ->
     from lucency.config import Config
     from lucency.dataset import load_labelled
     from lucency.evaluation import evaluate as measure
-    from lucency.evaluation import evaluate_predictions, read_predictions
+    from lucency.evaluation import evaluate_found, read_predictions
 
     classifier = Classifier.load(run)
     if folder is None:
         found = read_predictions(run / "predictions.csv")[-1]
-        evaluation = evaluate_predictions(
-            found.labels, found.probabilities, found.groups, classes=found.classes,
-            positive=classifier.positive, threshold=classifier.threshold,
-        )  # fmt: skip
+        evaluation = evaluate_found(classifier, found)
         return f"{found.split.capitalize()}: {evaluation.n:,} pictures", evaluation
     spec = classifier.spec
     split = load_labelled(

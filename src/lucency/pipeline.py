@@ -26,7 +26,7 @@ from lucency.dataset import Dataset, Split, load_dataset, write_split
 from lucency.errors import RunError
 from lucency.evaluation import (
     Evaluation,
-    evaluate_predictions,
+    evaluate_found,
     predict,
     write_evaluation,
     write_predictions,
@@ -210,13 +210,7 @@ def _test(
     """Predict validation and test with the file that is served, and write all that follows."""
     splits: list[Split] = [data.val] + ([data.test] if data.test else [])
     predictions = [predict(classifier, split, progress) for split in splits]
-    evaluations = [
-        evaluate_predictions(
-            found.labels, found.probabilities, found.groups, classes=found.classes,
-            positive=classifier.positive, threshold=classifier.threshold,
-        )
-        for found in predictions
-    ]  # fmt: skip
+    evaluations = [evaluate_found(classifier, found) for found in predictions]
     write_predictions(draft / "predictions.csv", predictions)
     validation, test = evaluations[0], evaluations[1] if data.test else None
     write_evaluation(draft / "evaluation.json", validation, test)
@@ -245,7 +239,7 @@ def _plan_json(plan: Plan, config: Config, data: Dataset, classifier: Classifier
         "choices": [dataclasses.asdict(choice) for choice in plan.choices],
         "config": config.to_json(),
         "best_epoch": classifier.best_epoch,
-        "parameters": int(classifier.keras_model.count_params()),
+        "parameters": sum(array.size for array in classifier.weights.values()),
         "environment": backend.environment(),
         "data": {"folder": data.root.name, "fingerprint": data.fingerprint},
     }

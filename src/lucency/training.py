@@ -89,7 +89,9 @@ def train(
         versions=backend.environment(),
     )
     weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
-    classifier = _calibrated(Classifier(spec, weights), plan, val_split)
+    classifier = Classifier(spec, weights)
+    temperature = _temperature(classifier, plan, val_split)
+    classifier.spec = dataclasses.replace(spec, temperature=temperature)
     classifier.history, classifier.best_epoch = tuple(history), best_epoch
     return classifier
 
@@ -202,23 +204,20 @@ def _trainer(network: Any, plan: Plan) -> Any:
     x = Augment(plan.augmentation, name="augment")(inputs)
     logits = _logits_of(network)(models.widened(network, plan.channels)(x))
     trainer = keras.Model(inputs, logits)
-    two = logits.shape[-1] == 1
-    smoothing = plan.label_smoothing
-    loss, accuracy = (
-        (
-            keras.losses.BinaryCrossentropy(True, smoothing),
-            keras.metrics.BinaryAccuracy("accuracy", threshold=0),
-        )
-        if two
-        else (
-            keras.losses.CategoricalCrossentropy(True, smoothing),
-            keras.metrics.CategoricalAccuracy("accuracy"),
-        )
-    )
+    loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
     # XLA's convolutions on processors are slower than the backend's own.
     jit = "auto" if backend.choose_backend() != "tensorflow" or backend.device() == "gpu" else False
     trainer.compile(_optimizer(plan), loss, metrics=[accuracy], jit_compile=jit)
     return trainer
+
+
+def _loss_and_accuracy(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
+    """Return the loss and the metric of logits."""
+    if two_classes:
+        loss = keras.losses.BinaryCrossentropy(True, smoothing)
+        return loss, keras.metrics.BinaryAccuracy("accuracy", threshold=0)
+    loss = keras.losses.CategoricalCrossentropy(True, smoothing)
+    return loss, keras.metrics.CategoricalAccuracy("accuracy")
 
 
 def _optimizer(plan: Plan) -> Any:
@@ -285,10 +284,8 @@ def _judge_split(judge: Any, plan: Plan, split: Split) -> dict[str, float]:
     }
 
 
-def _calibrated(classifier: Classifier, plan: Plan, split: Split) -> Classifier:
+def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
     """Fit the temperature on validation, in the float32 arithmetic that is served."""
     logits = _logits(_judge(classifier.keras_model, plan.channels), split, plan.batch)
     weights = np.asarray(plan.class_weights)[split.labels]
-    temperature = calibration.fit_temperature(logits, split.labels, weights, doubt=True)
-    spec = dataclasses.replace(classifier.spec, temperature=temperature)
-    return Classifier(spec, classifier.weights)
+    return calibration.fit_temperature(logits, split.labels, weights, doubt=True)

@@ -18,6 +18,7 @@ from lucency.dataset import Split
 from lucency.errors import ClassifierError, PictureError
 from lucency.files import write_bytes, write_text
 from lucency.images import read_picture
+from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
 _BATCH = 32
@@ -160,10 +161,8 @@ class Classifier:
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the position of the class decided for, for each row of probabilities."""
-        if self.positive is None:
-            return np.asarray(probabilities.argmax(axis=1))
-        positive = self.classes.index(self.positive)
-        return np.where(probabilities[:, positive] >= self.threshold, positive, 1 - positive)
+        positive = None if self.positive is None else self.classes.index(self.positive)
+        return decide(probabilities, positive, self.threshold)
 
     def save(self, folder: str | Path) -> None:
         """Write ``classifier.json``, ``weights.safetensors`` and, if there, ``model.onnx``.

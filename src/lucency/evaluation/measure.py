@@ -25,7 +25,13 @@ from lucency.evaluation.figures import (
     sample_of,
     value_and_spread,
 )
-from lucency.evaluation.predictions import Predictor, SplitT, decisions, find_positive, predict
+from lucency.evaluation.predictions import (
+    Predictions,
+    Predictor,
+    SplitT,
+    find_positive,
+    predict,
+)
 from lucency.files import write_text
 from lucency.metrics import Estimate
 from lucency.progress import SILENT, Progress
@@ -101,7 +107,24 @@ def evaluate(
         ClassifierError: The classifier's probabilities are not probabilities.
         ConfigError: The positive class is not one of two, or has no threshold.
     """
-    found = predict(classifier, split, progress)
+    return evaluate_found(classifier, predict(classifier, split, progress))
+
+
+def evaluate_found(classifier: Predictor[Any], found: Predictions) -> Evaluation:
+    """Measure predictions that were made before, at the operating point of their classifier.
+
+    Args:
+        classifier: Gives the positive class and the threshold.
+        found: Its predictions beside the truth.
+
+    Returns:
+        Every figure with its interval.
+
+    Raises:
+        DataError: There is no image.
+        ClassifierError: The probabilities are not probabilities.
+        ConfigError: The positive class is not one of two, or has no threshold.
+    """
     return evaluate_predictions(
         found.labels,
         found.probabilities,
@@ -148,7 +171,7 @@ def evaluate_predictions(
     index = find_positive(classes, positive)
     _check(labels, probabilities, groups, len(classes))
     truth, given = labels.astype(np.int64), probabilities.astype(np.float64)
-    sample = sample_of(truth, decisions(given, index, threshold), given, groups, index)
+    sample = sample_of(truth, metrics.decide(given, index, threshold), given, groups, index)
     value, spread = value_and_spread(sample, seed)
     counts = np.bincount(truth, minlength=len(classes)).tolist()
     most = counts.index(max(counts))

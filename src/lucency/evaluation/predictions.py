@@ -13,7 +13,7 @@ import numpy as np
 
 from lucency.errors import ConfigError, RunError, nearest
 from lucency.files import write_text
-from lucency.metrics import FloatArray, IntArray
+from lucency.metrics import FloatArray, IntArray, decide
 from lucency.progress import SILENT, Progress
 
 _COLUMNS = ["split", "file", "group", "label", "decision"]
@@ -109,30 +109,6 @@ def find_positive(classes: Sequence[str], positive: str | None) -> int | None:
     return list(classes).index(positive)
 
 
-def decisions(
-    probabilities: FloatArray, positive_index: int | None, threshold: float | None
-) -> IntArray:
-    """Decide one class for each image.
-
-    Args:
-        probabilities: (n, classes), rows sum to 1.
-        positive_index: The positive one of two classes; None for the most probable class.
-        threshold: The positive class is decided at this probability or above; unused without one.
-
-    Returns:
-        (n,) class indices; of equally probable classes the first.
-
-    Raises:
-        ConfigError: There is a positive class and no threshold.
-    """
-    if positive_index is None:
-        return np.asarray(probabilities.argmax(axis=1), np.int64)
-    if threshold is None:
-        raise ConfigError("A positive class needs a threshold between 0 and 1. Received: None.")
-    accepted = probabilities[:, positive_index] >= threshold
-    return np.where(accepted, positive_index, 1 - positive_index).astype(np.int64)
-
-
 def predict(
     classifier: Predictor[SplitT], split: SplitT, progress: Progress = SILENT
 ) -> Predictions:
@@ -157,7 +133,7 @@ def predict(
         files=split.files,
         groups=split.groups,
         labels=split.labels,
-        decisions=decisions(probabilities, positive, classifier.threshold),
+        decisions=decide(probabilities, positive, classifier.threshold),
         probabilities=probabilities,
     )
 

@@ -1,11 +1,36 @@
-"""Figures of decisions, from a confusion matrix with any number of leading axes."""
+"""Decisions and their figures, from a confusion matrix with any number of leading axes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lucency.metrics.arrays import FloatArray, ratio
+from lucency.errors import ConfigError
+from lucency.metrics.arrays import FloatArray, IntArray, ratio
+
+
+def decide(
+    probabilities: FloatArray, positive_index: int | None, threshold: float | None
+) -> IntArray:
+    """Decide one class for each image.
+
+    Args:
+        probabilities: (n, classes), rows sum to 1.
+        positive_index: The positive one of two classes; None for the most probable class.
+        threshold: The positive class is decided at this probability or above; unused without one.
+
+    Returns:
+        (n,) class indices; of equally probable classes the first.
+
+    Raises:
+        ConfigError: There is a positive class and no threshold.
+    """
+    if positive_index is None:
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+    if threshold is None:
+        raise ConfigError("A positive class needs a threshold between 0 and 1. Received: None.")
+    accepted = probabilities[:, positive_index] >= threshold
+    return np.where(accepted, positive_index, 1 - positive_index).astype(np.int64)
 
 
 def confusion_matrix(

@@ -157,20 +157,72 @@ def test_equal_probabilities_share_a_bin_in_any_order() -> None:
     assert calibration.equal_mass_bins(np.full(50, 0.3)).max() == 0
 
 
-def test_chance_error_holds_that_of_calibrated_probabilities() -> None:
+def test_debiased_error_by_hand() -> None:
+    # Two bins of ten: gaps of 0.1 and -0.1, whose variance is f (1 - f) / 9.
+    probability = np.repeat([0.1, 0.8], 10)
+    outcomes = np.array([1] * 2 + [0] * 8 + [1] * 7 + [0] * 3)
+    squares = 0.1**2 - 0.2 * 0.8 / 9, 0.1**2 - 0.7 * 0.3 / 9
+    assert sum(squares) < 0
+    assert calibration.debiased_error(probability, outcomes) == 0
+    opposite = 0.7**2 - 0.2 * 0.8 / 9, 0.5**2 - 0.7 * 0.3 / 9
+    found = calibration.debiased_error(probability, 1 - outcomes)
+    assert found == pytest.approx(math.sqrt(sum(opposite) / 2), rel=1e-12)
+
+
+def test_debiased_error_is_over_pairs_of_different_patients() -> None:
+    rng = np.random.default_rng(3)
+    probability, owner = rng.random(60), rng.integers(25, size=60)
+    outcomes = rng.random((4, 60)) < probability**4
+    bins, squares = calibration.equal_mass_bins(probability), np.zeros(4)
+    for members in (np.flatnonzero(bins == b) for b in range(6)):
+        gaps = (outcomes - probability)[:, members]
+        others = owner[members][:, None] != owner[members]
+        products = np.einsum("si,ij,sj->s", gaps, others.astype(float), gaps)
+        squares += len(members) / 60 * products / others.sum()
+    found = calibration.debiased_error(probability, outcomes, owner)
+    np.testing.assert_allclose(found, np.sqrt(np.maximum(squares, 0)), rtol=1e-12)
+    order = rng.permutation(60)
+    again = calibration.debiased_error(probability[order], outcomes[:, order], owner[order])
+    np.testing.assert_allclose(again, found, rtol=1e-12)
+
+
+def test_one_patient_has_no_debiased_error() -> None:
+    probability = np.linspace(0.1, 0.9, 12)
+    assert np.isnan(calibration.debiased_error(probability, probability > 0.5, [3] * 12))
+    assert np.isnan(calibration.chance_error(probability, [3] * 12)[1])
+
+
+def test_the_square_of_the_debiased_error_is_right_in_the_mean_and_the_plain_one_too_large() -> (
+    None
+):
+    # All claims are 0.5 and 0.6 come true: the error is 0.1 whatever n is.
+    rng = np.random.default_rng(0)
+    probability, outcomes = np.full(50, 0.5), rng.random((4000, 50)) < 0.6
+    squares = calibration.debiased_error(probability, outcomes) ** 2
+    plain = [calibration.expected_calibration_error(probability, row) for row in outcomes[:500]]
+    # A square below 0 is cut off, which adds a little; the plain error is too large by far more.
+    assert 0.01 <= squares.mean() < 0.013
+    assert np.mean(np.square(plain)) > 0.0135
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_calibrated_probabilities_are_in_their_null_band(pictures: int) -> None:
     rng = np.random.default_rng(5)
-    probability = rng.random(400)
-    low, high = calibration.chance_error(probability)
-    assert (low, high) == calibration.chance_error(probability)
-    errors = [
-        float(calibration.expected_calibration_error(probability, rng.random(400) < probability))
-        for _ in range(400)
-    ]
-    inside = np.mean([low <= error <= high for error in errors])
-    # Binomial(400, 0.95) and the error of the range itself: outside with a chance below 1e-4.
-    assert 0.89 <= inside <= 0.995
-    off = calibration.expected_calibration_error(probability, rng.random(400) < probability**3)
-    assert off > high
+    owner = np.repeat(np.arange(400 // pictures), pictures)
+    probability = rng.random(owner.max() + 1)[owner]
+    band = calibration.chance_error(probability, owner)
+    assert band == calibration.chance_error(probability, owner)
+    luck = rng.random((1000, owner.max() + 1))[:, owner]
+    errors = calibration.debiased_error(probability, luck < probability, owner)
+    inside = (errors <= band[1]).mean()
+    # Binomial(1000, 0.95), and the band's own error: outside with a chance below 1 in 10,000.
+    assert band[0] == 0
+    assert 0.91 <= inside <= 0.985
+    # Without the patients the band of alike outcomes would be too narrow.
+    alone = calibration.chance_error(probability)[1]
+    assert (errors <= alone).mean() < 0.9 or pictures == 1
+    off = calibration.debiased_error(probability, luck < probability**3, owner)
+    assert off.min() > band[1]
 
 
 def test_doubt_bounds_certainty_where_every_image_is_right() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from lucency import metrics
-from lucency.metrics import FloatArray, IntArray
+from lucency.metrics import FloatArray, IntArray, influences
 
 TOLERANCE = 1e-12
 
@@ -76,6 +78,27 @@ def test_undefined_decisions_are_nan() -> None:
     assert np.isnan(metrics.balanced_accuracy(all_negative))
     assert np.isnan(metrics.mcc(all_negative))
     assert np.isnan(metrics.accuracy(metrics.confusion_matrix([], [], 2)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_likelihood_ratios_equal_scikit_learn(seed: int) -> None:
+    labels, probabilities = answers(seed)
+    decided = probabilities.argmax(1)
+    confusion = metrics.confusion_matrix(labels, decided, 2)
+    plus, minus = reference.class_likelihood_ratios(labels, decided)
+    near((metrics.lr_plus(confusion)[1], metrics.lr_minus(confusion)[1]), (plus, minus))
+
+
+def test_likelihood_ratios_at_their_ends() -> None:
+    no_alarm = np.array([[4.0, 0.0], [1.0, 5.0]])
+    assert metrics.lr_plus(no_alarm)[1] == np.inf
+    near(metrics.lr_minus(no_alarm)[1], 1 / 6)
+    no_miss = np.array([[3.0, 1.0], [0.0, 6.0]])
+    near((metrics.lr_plus(no_miss)[1], metrics.lr_minus(no_miss)[1]), (4, 0))
+    nothing_decided = np.array([[4.0, 0.0], [6.0, 0.0]])
+    assert np.isnan(metrics.lr_plus(nothing_decided)[1])
+    assert metrics.lr_minus(nothing_decided)[1] == 1
+    assert np.isnan(metrics.lr_plus(np.array([[4.0, 1.0], [0.0, 0.0]]))).all()
 
 
 # -- scores ---------------------------------------------------------------------------------------
@@ -213,8 +236,12 @@ def test_delong_equals_all_pairs(seed: int) -> None:
     area, variance = delong_slowly(labels, probabilities[:, 1])
     found = metrics.delong(labels, probabilities[:, 1])
     near(found.value, area)
-    near((found.high - found.low) / 2, stats.norm.ppf(0.975) * math.sqrt(variance))
-    assert found.method == "DeLong"
+    _, freedom = metrics.spread(
+        influences.of_auroc(labels, probabilities[:, 1]).influence, np.arange(80)
+    )
+    reach = stats.t.ppf(0.975, freedom) * math.sqrt(variance) / (area * (1 - area))
+    near(special.logit([found.low, found.high]), special.logit(area) + reach * np.array([-1, 1]))
+    assert found.method == "DeLong, logit"
 
 
 def test_delong_of_groups_of_one_is_plain() -> None:
@@ -231,7 +258,7 @@ def test_copies_of_an_image_do_not_narrow_the_clustered_interval() -> None:
     once = metrics.delong(labels, scores)
     thrice = metrics.delong(np.tile(labels, 3), np.tile(scores, 3), np.tile(np.arange(80), 3))
     near((thrice.value, thrice.low, thrice.high), (once.value, once.low, once.high))
-    assert thrice.method == "DeLong, clustered by patient"
+    assert thrice.method == "DeLong, logit, clustered by patient"
 
 
 def test_perfect_separation_is_not_certainty() -> None:
@@ -254,6 +281,184 @@ def test_delong_of_little_or_nothing_says_little() -> None:
     assert (constant.value, constant.low < 0.1, constant.high > 0.9) == (0.5, True, True)
     one_patient = metrics.delong([1, 1, 0, 0], [4, 3, 2, 1], ["a"] * 4)
     assert (one_patient.low, one_patient.high) == (0, 1)
+
+
+def test_a_share_of_groups_of_one_is_exact() -> None:
+    hits = np.arange(16) < 8
+    found = metrics.proportion(hits, np.arange(16))
+    near((found.low, found.high), tuple(stats.binomtest(8, 16).proportion_ci(0.95, "exact")))
+    assert (found.value, found.method) == (0.5, "Clopper-Pearson")
+    assert metrics.proportion([], []) == metrics.UNDEFINED
+
+
+def test_a_share_of_copies_is_that_of_the_groups() -> None:
+    # 60 of 80 patients, each with 3 alike images: as many independent images as patients, but one
+    # because their variance is estimated, and a little fewer for its degrees of freedom.
+    hits, owner = np.repeat(np.arange(80) < 60, 3), np.repeat(np.arange(80), 3)
+    n = 79 * (stats.t.ppf(0.975, 239) / stats.t.ppf(0.975, 79)) ** 2
+    found = metrics.proportion(hits, owner)
+    near((found.low, found.high), metrics.clopper_pearson(0.75 * n, n))
+    assert found.method == "Clopper-Pearson, clustered by patient"
+
+
+def test_a_share_without_variation_counts_patients() -> None:
+    found = metrics.proportion(np.ones(12), np.repeat(np.arange(4), 3))
+    near((found.value, found.low, found.high), (1, 0.025 ** (1 / 4), 1))
+    # Of one large and nine lone patients, 19^2 / (10^2 + 9) are left.
+    uneven = metrics.proportion(np.zeros(19), np.maximum(np.arange(19) - 9, 0))
+    near(uneven.high, 1 - 0.025 ** (109 / 361))
+    one = metrics.proportion([1, 0, 1], [7, 7, 7])
+    assert one.low < 0.05
+    assert one.high > 0.95
+
+
+def test_groups_balanced_by_luck_do_not_narrow_a_share() -> None:
+    balanced = metrics.proportion(np.tile([1, 0], 40), np.repeat(np.arange(40), 2))
+    low, high = metrics.clopper_pearson(40, 80)
+    assert balanced.low <= low < high <= balanced.high
+
+
+def test_the_spread_of_a_mean_is_the_textbook_one() -> None:
+    terms = np.random.default_rng(0).normal(size=40)
+    error, freedom = metrics.spread(influences.of_mean(terms).influence, np.arange(40))
+    near(error, stats.sem(terms))
+    squares = (terms - terms.mean()) ** 2
+    near(freedom, min(39, 3 * squares.sum() ** 2 / (squares**2).sum() - 1))
+    near(
+        metrics.t_interval(terms.mean(), error, freedom, "plain"),
+        stats.t.interval(0.95, freedom, terms.mean(), error),
+    )
+
+
+def test_copies_leave_the_spread_as_it_is() -> None:
+    terms, owner = np.random.default_rng(1).random(30), np.arange(30) // 2
+    once = metrics.spread(influences.of_mean(terms).influence, owner)
+    twice = influences.of_mean(np.tile(terms, 2)).influence
+    near(metrics.spread(twice, np.tile(owner, 2)), once)
+
+
+def test_a_mistake_of_one_patient_has_few_degrees_of_freedom() -> None:
+    terms = (np.arange(50) == 7).astype(float)
+    assert metrics.spread(influences.of_mean(terms).influence, np.arange(50))[1] < 3
+    assert metrics.spread(influences.of_mean(np.ones(50)).influence, np.arange(50)) == (0, 1)
+    assert np.isnan(metrics.spread(np.zeros(3), [5, 5, 5])).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "value", "forth"),
+    [("log", 2.0, np.log), ("logit", 0.9, special.logit), ("Fisher", 0.8, np.arctanh)],
+)
+def test_intervals_are_symmetric_on_their_scale(
+    scale: metrics.Scale, value: float, forth: Callable[..., FloatArray]
+) -> None:
+    low, high = metrics.t_interval(value, 0.01, 30, scale)
+    near((forth(low) + forth(high)) / 2, forth(value))
+    # A small error reaches as far as it does without a scale.
+    assert high - low == pytest.approx(0.02 * stats.t.ppf(0.975, 30), rel=0.02)
+    for undefined in (metrics.t_interval(1.0 if scale != "log" else 0.0, 0.1, 9, scale),
+                      metrics.t_interval(value, 0.0, 9, scale)):  # fmt: skip
+        assert np.isnan(undefined).all()
+
+
+def derivatives(figure: Callable[[FloatArray], float], weights: FloatArray) -> FloatArray:
+    """Return the central differences of a figure of weights."""
+    steps = 1e-5 * np.eye(len(weights))
+    return np.array([(figure(weights + s) - figure(weights - s)) / 2e-5 for s in steps])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_influences_of_decisions_are_derivatives(classes: int) -> None:
+    labels, probabilities = answers(2, n=60, classes=classes)
+    given = influences.with_halves(labels, probabilities.argmax(1), np.arange(60), classes)
+    near(given.weights.sum(), 60 + classes)
+
+    def table(weights: FloatArray) -> FloatArray:
+        return metrics.confusion_matrix(given.labels, given.decisions, classes, weights)
+
+    names = ("sensitivity", "specificity", "ppv", "npv", "f1", "lr_plus", "lr_minus")
+    pairs = [
+        (
+            getattr(influences, f"of_{name}")(given, 1),
+            lambda weights, name=name: getattr(metrics, name)(table(weights))[1],
+        )
+        for name in names
+    ]
+    pairs.append((influences.of_mcc(given, classes), lambda weights: metrics.mcc(table(weights))))
+    for found, figure in pairs:
+        near(found.value, figure(given.weights))
+        expected = derivatives(figure, given.weights) * np.sqrt(given.weights)
+        np.testing.assert_allclose(found.influence, expected, atol=1e-7)
+
+
+def test_influences_of_rankings_are_derivatives() -> None:
+    labels, probabilities = answers(3, n=60)
+    scores = probabilities[:, 1]
+    for linear, figure in (
+        (influences.of_auroc, metrics.auroc),
+        (influences.of_average_precision, metrics.average_precision),
+    ):
+        found = linear(labels, scores)
+        near(found.value, figure(labels, scores))
+        expected = derivatives(lambda w, f=figure: float(f(labels, scores, w)), np.ones(60))
+        np.testing.assert_allclose(found.influence, expected, atol=1e-8)
+
+
+def test_an_infinite_ratio_has_a_finite_lower_end() -> None:
+    given = influences.with_halves(np.repeat([0, 1], 20), np.repeat([0, 1], 20), np.arange(40), 2)
+    found = metrics.linearised(math.inf, influences.of_lr_plus(given, 1), given.owner, "log")
+    assert 1 < found.low < found.high == math.inf
+    none = metrics.linearised(0.0, influences.of_lr_minus(given, 1), given.owner, "log")
+    assert none.low == 0 < none.high < 1
+
+
+# -- recalibration --------------------------------------------------------------------------------
+
+
+def claims(seed: int, n: int = 400) -> tuple[FloatArray, IntArray]:
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(0.3, 2, n)
+    return special.expit(odds), (rng.random(n) < special.expit(0.6 * odds - 0.4)).astype(np.int64)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slope_and_intercept_are_most_likely(seed: int) -> None:
+    probability, outcomes = claims(seed)
+    odds = special.logit(probability)
+    slope = metrics.calibration_slope(probability, outcomes)
+    fitted = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(odds[:, None], outcomes)
+    assert slope is not None
+    assert slope.value == pytest.approx(fitted.coef_[0, 0], rel=1e-6)
+    intercept = metrics.calibration_intercept(probability, outcomes)
+    assert intercept is not None
+    near(special.expit(odds + intercept.value).mean(), outcomes.mean())
+
+
+def test_influences_of_slope_and_intercept_are_what_leaving_out_changes() -> None:
+    probability, outcomes = claims(0)
+    for figure in (metrics.calibration_slope, metrics.calibration_intercept):
+        whole = figure(probability, outcomes)
+        assert whole is not None
+        near(whole.influence.sum(), 0)
+        for i in range(20):
+            left = figure(np.delete(probability, i), np.delete(outcomes, i))
+            assert left is not None
+            change = whole.value - left.value
+            assert whole.influence[i] == pytest.approx(change, rel=0.1, abs=1e-5)
+
+
+def test_separated_outcomes_have_no_slope() -> None:
+    probability = np.array([0.1, 0.2, 0.7, 0.9])
+    assert metrics.calibration_slope(probability, [0, 0, 1, 1]) is None
+    assert metrics.calibration_slope(probability, [1, 1, 0, 0]) is None
+    assert metrics.calibration_slope(np.full(4, 0.3), [0, 1, 1, 0]) is None
+    assert metrics.calibration_slope(probability, [1, 1, 1, 1]) is None
+    assert metrics.calibration_intercept(probability, [0, 0, 0, 0]) is None
+    certain = metrics.calibration_slope([0.0, 1.0, 1.0, 0.0, 0.4], [0, 1, 0, 1, 1])
+    assert certain is not None
+    assert math.isfinite(certain.value)
+
+
+# -- bootstrap ------------------------------------------------------------------------------------
 
 
 def test_bootstrap_draws_whole_groups() -> None:

@@ -99,6 +99,29 @@ def f1(confusion: FloatArray) -> FloatArray:
     return ratio(2 * tp, 2 * tp + fp + fn)
 
 
+def lr_plus(confusion: FloatArray) -> FloatArray:
+    """Return sensitivity / (1 - specificity) of each class, (..., classes).
+
+    By so much a decision for the class multiplies its odds. Infinite when no other image is
+    decided to be it, nan when it or the rest is absent or no image at all is decided to be it.
+    """
+    return _quotient(sensitivity(confusion), 1 - specificity(confusion))
+
+
+def lr_minus(confusion: FloatArray) -> FloatArray:
+    """Return (1 - sensitivity) / specificity of each class, (..., classes).
+
+    By so much a decision against the class multiplies its odds. Infinite when every other image is
+    decided to be it, nan when it or the rest is absent or every image is decided to be it.
+    """
+    return _quotient(1 - sensitivity(confusion), specificity(confusion))
+
+
+def _quotient(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Divide; x/0 is infinite and 0/0 nan without a warning."""
+    return np.where((whole == 0) & (part > 0), np.inf, ratio(part, whole))
+
+
 def balanced_accuracy(confusion: FloatArray) -> FloatArray:
     """Return the mean sensitivity over all classes, (...); nan when one of them is absent."""
     return np.asarray(sensitivity(confusion).mean(-1))

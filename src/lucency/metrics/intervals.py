@@ -1,21 +1,22 @@
-"""How sure a figure is: exact, DeLong's and bootstrap intervals of 95 %."""
+"""How sure a figure is: 95 % intervals that are exact, or linearised over patients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from lucency.metrics.arrays import BoolArray, FloatArray, IntArray
-from lucency.metrics.scores import auroc
 
+Scale = Literal["plain", "log", "logit", "Fisher"]
 _TAIL = 0.025  # left out at each end
-_CELLS = 2**18  # replicates x images held at once: 2 MiB an array, whatever n is
+NOBODY = -1  # owner of an image that was added
+_NOISE = 1e-13  # an error that rounding can make
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,17 @@ class Estimate:
         return {**known, "method": self.method}
 
 
+@dataclass(frozen=True)
+class Linear:
+    """A figure, and its derivative to the weight of each image, (n,), which sums to 0."""
+
+    value: float
+    influence: FloatArray
+
+
+UNDEFINED = Estimate(math.nan, math.nan, math.nan, "undefined")
+
+
 def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
     """Return the exact 95 % interval of a proportion (Clopper & Pearson 1934).
 
@@ -50,113 +62,146 @@ def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
     return low, high
 
 
-def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
-    """Estimate the AUROC with DeLong's interval, for patients with any number of images.
+def proportion(hits: ArrayLike, owner: ArrayLike) -> Estimate:
+    """Estimate a share of images.
 
-    The structural components come from midranks (Sun & Xu 2014) and their variance from sums over
-    each group (Obuchowski 1997), which for groups of one is DeLong's own (1988). Where that
-    variance cannot be had (one group of a class) or is 0 (perfect separation, all scores equal),
-    a normal interval would be a point. It is then Clopper and Pearson's for the k pairs of one
-    positive and one negative that can be formed with every group used once, of which the AUROC is
-    the chance to be ranked right: wide, and for perfect separation exact whatever the scores.
+    The interval is Clopper and Pearson's. Where a patient has several images it is taken at the
+    number of independent images that would tell as much (Korn & Graubard 1998).
 
     Args:
-        labels: (n,) true or 1 for positives.
-        scores: (n,) finite, higher for positives; n >= 1.
-        groups: (n,) whose image it is; each image its own when left out.
+        hits: (n,) true or 1 for the images counted; n may be 0.
+        owner: (n,) whose image it is.
 
     Returns:
-        The AUROC; all nan when positives or negatives are absent.
+        The share; all nan of no image.
     """
-    positive, values = np.asarray(labels, bool), np.asarray(scores, np.float64)
-    owners = np.arange(len(positive)) if groups is None else np.asarray(groups)
-    _, owner = np.unique(owners, return_inverse=True)
-    if positive.all() or not positive.any():
-        return Estimate(math.nan, math.nan, math.nan, "undefined")
-    area = float(auroc(positive, values))
-    single = owner.max() + 1 == len(positive)
-    method = "DeLong" if single else "DeLong, clustered by patient"
-    variance = _clustered_variance(positive, _components(positive, values) - area, owner)
-    if variance > 0:
-        reach = float(special.ndtri(1 - _TAIL)) * math.sqrt(variance)
-        return Estimate(area, max(0.0, area - reach), min(1.0, area + reach), method)
-    pairs = _independent_pairs(positive, owner)
-    return Estimate(
-        area, *clopper_pearson(area * pairs, pairs), f"exact, {pairs} independent pairs"
-    )
+    counted = np.asarray(hits, np.float64)
+    _, own = np.unique(np.asarray(owner), return_inverse=True)
+    if not len(counted):
+        return UNDEFINED
+    share = float(counted.mean())
+    if own.max() + 1 == len(counted):
+        return Estimate(share, *clopper_pearson(counted.sum(), len(counted)), "Clopper-Pearson")
+    n = _effective_number(counted, own)
+    return Estimate(share, *clopper_pearson(share * n, n), "Clopper-Pearson, clustered by patient")
 
 
-def _midranks(values: FloatArray) -> FloatArray:
-    """Return ranks from 1, equal values sharing their mean rank."""
-    _, level, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[level])
+def _effective_number(hits: FloatArray, owner: IntArray) -> float:
+    """Return how many independent images would tell as much as these, in 1..n."""
+    n, share = len(hits), hits.mean()
+    error, _ = spread((hits - share) / n, owner)
+    if not error > 0:
+        # Nothing varies, so nothing shows how alike a patient's images are: entirely (Kish 1965).
+        return float(n**2 / (np.bincount(owner) ** 2).sum())
+    # The exact interval knows of few mistakes by itself: only unequal patients lower the freedom.
+    _, freedom = spread(np.ones(n), owner)
+    few = special.stdtrit(n - 1, 1 - _TAIL) / special.stdtrit(freedom, 1 - _TAIL)
+    # Patients can balance each other by luck: that is no reason to believe in more images.
+    return float(max(1.0, min(n, share * (1 - share) / error**2) * few**2))
 
 
-def _components(positive: BoolArray, scores: FloatArray) -> FloatArray:
-    """Return for each image the share of the other class that it is ranked right against, (n,)."""
-    overall = _midranks(scores)
-    share = np.empty(len(scores))
-    for members in (positive, ~positive):
-        share[members] = (overall[members] - _midranks(scores[members])) / (~members).sum()
-    return np.where(positive, share, 1 - share)
+def spread(influence: FloatArray, owner: ArrayLike) -> tuple[float, float]:
+    """Return a figure's standard error over patients, and its degrees of freedom.
 
-
-def _clustered_variance(positive: BoolArray, centred: FloatArray, owner: IntArray) -> float:
-    """Return the AUROC's variance from its centred components; nan with too few groups."""
-    sums, factors, sizes = [], [], []
-    for members in (positive, ~positive):
-        held = len(np.unique(owner[members]))
-        if held < 2:
-            return math.nan
-        sums.append(np.bincount(owner, centred * members, minlength=owner.max() + 1))
-        factors.append(held / (held - 1))
-        sizes.append(int(members.sum()))
-    (above, below), (m, n), groups = sums, sizes, len(sums[0])
-    own = factors[0] * (above**2).sum() / m**2 + factors[1] * (below**2).sum() / n**2
-    return float(own + 2 * groups / (groups - 1) * (above * below).sum() / (m * n))
-
-
-def _independent_pairs(positive: BoolArray, owner: IntArray) -> int:
-    """Return how many positive-negative pairs can be drawn with every group used once."""
-    with_positive, with_negative = np.unique(owner[positive]), np.unique(owner[~positive])
-    groups = int(owner.max()) + 1
-    return min(len(with_positive), len(with_negative), groups // 2)
-
-
-def bootstrap_weights(
-    groups: ArrayLike, replicates: int = 2000, seed: int = 0, width: int = 1
-) -> Iterator[FloatArray]:
-    """Draw groups with replacement and say how often each image then counts.
+    The sum of a patient's influences, divided by the share of the other patients' images, is about
+    what leaving this patient out would change (jackknife). The degrees of freedom are
+    Satterthwaite's (1946) for a sum of squares whose variances are as unequal as the squares show:
+    few when a few mistakes or a few large patients make all of the error.
 
     Args:
-        groups: (n,) whose image it is; all images of a group are drawn together.
-        replicates: How many times to draw as many groups as there are.
-        seed: The same seed gives the same weights.
-        width: Most numbers that the caller derives from one replicate, when more than n.
+        influence: (n,) derivative of the figure to the weight of each image; sums to 0.
+        owner: (n,) number of its patient, from 0; NOBODY for an image that is not there, whose
+            square counts as it is and tells nothing of the degrees of freedom.
 
-    Yields:
-        (some replicates, n) float64 whole numbers, a few at a time so that memory stays bounded.
+    Returns:
+        The error (0 when nothing varies) and the degrees of freedom, from 1 to one less than
+        patients; both nan of fewer than two patients.
     """
-    _, owner = np.unique(np.asarray(groups), return_inverse=True)
-    count = int(owner.max()) + 1
-    generator = np.random.default_rng(seed)
-    step = max(1, _CELLS // max(len(owner), width))
-    for start in range(0, replicates, step):
-        rows = min(step, replicates - start)
-        drawn = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        yield times[:, owner].astype(np.float64)
+    known = np.asarray(owner)
+    there = known != NOBODY
+    _, own = np.unique(known[there], return_inverse=True)
+    sizes = np.bincount(own)
+    patients = len(sizes)
+    if patients < 2:
+        return math.nan, math.nan
+    squares = (np.bincount(own, influence[there]) / (1 - sizes / len(own))) ** 2
+    total = squares.sum()
+    added = (influence[~there] ** 2).sum()
+    error = math.sqrt((patients - 1) / patients * total + added)
+    freedom = 3 * total**2 / (squares**2).sum() - 1 if total > _NOISE**2 else 1.0
+    return error if error > _NOISE else 0.0, float(min(max(freedom, 1.0), patients - 1))
 
 
-def percentiles(replicates: NDArray[np.floating[Any]]) -> tuple[FloatArray, FloatArray]:
-    """Return the ends between which the middle 95 % of (replicates, ...) lie, each (...).
+# Forth, its derivative, and back: on these scales an error has about the same size everywhere.
+_SCALES: dict[Scale, tuple[Callable[[FloatArray], FloatArray], ...]] = {
+    "plain": (lambda x: x, np.ones_like, lambda x: x),
+    "log": (np.log, lambda x: 1 / x, np.exp),
+    "logit": (special.logit, lambda x: 1 / (x * (1 - x)), special.expit),
+    "Fisher": (np.arctanh, lambda x: 1 / (1 - x**2), np.tanh),
+}
 
-    Replicates in which the figure is undefined are left out; with fewer than half of them left
-    the ends are nan.
+
+def t_interval(value: float, error: float, freedom: float, scale: Scale) -> tuple[float, float]:
+    """Return the 95 % t interval of a figure, symmetric on a scale.
+
+    Args:
+        value: The figure.
+        error: Its standard error, before the scale.
+        freedom: Degrees of freedom of the error.
+        scale: "plain", "log" (above 0), "logit" (between 0 and 1) or "Fisher" (-1 and 1).
+
+    Returns:
+        The lower and the upper end; nan when the error is 0 or unknown, as a point would claim
+        certainty, or the value is at the end of the scale.
     """
-    defined = np.isfinite(replicates).reshape(len(replicates), -1).all(1)
-    if 2 * defined.sum() < len(replicates):
-        nothing = np.full(replicates.shape[1:], np.nan)
-        return nothing, nothing
-    low, high = np.quantile(replicates[defined].astype(np.float64), [_TAIL, 1 - _TAIL], axis=0)
-    return low, high
+    if not error > 0:
+        return math.nan, math.nan
+    forth, slope, back = _SCALES[scale]
+    given = np.asarray(value, np.float64)
+    reach = special.stdtrit(freedom, 1 - _TAIL) * error
+    with np.errstate(all="ignore"):
+        ends = forth(given) + reach * slope(given) * np.array([-1.0, 1.0])
+        low, high = back(ends) if np.isfinite(forth(given)) else (math.nan, math.nan)
+    return float(low), float(high)
+
+
+def linearised(
+    value: float, linear: Linear, owner: ArrayLike, scale: Scale, method: str = "linearised"
+) -> Estimate:
+    """Estimate a figure with the t interval of its linearisation.
+
+    Args:
+        value: The figure; may be infinite.
+        linear: It, or a smoothed form of it, which the interval is around; it is widened to hold
+            the figure.
+        owner: (n,) whose image it is; see ``spread``.
+        scale: The interval's; see ``t_interval``.
+        method: Its name; what heeds patients says so.
+
+    Returns:
+        The figure; all nan where it is undefined, its ends where nothing varies.
+    """
+    if math.isnan(value):
+        return UNDEFINED
+    low, high = t_interval(linear.value, *spread(linear.influence, owner), scale)
+    name = named(method if scale == "plain" else f"{method}, {scale}", owner)
+    if math.isnan(low):
+        return Estimate(value, math.nan, math.nan, f"{name}, no variation")
+    return Estimate(value, min(low, value), max(high, value), name)
+
+
+def clustered(owner: ArrayLike) -> bool:
+    """Return whether some patient has several images."""
+    known = np.asarray(owner)
+    known = known[known != NOBODY]
+    return len(np.unique(known)) < len(known)
+
+
+def named(method: str, owner: ArrayLike) -> str:
+    """Return the method's name, and whether it heeds patients."""
+    return f"{method}, clustered by patient" if clustered(owner) else method
+
+
+def is_one_class(positive: BoolArray) -> bool:
+    """Return whether positives or negatives are absent."""
+    return bool(positive.all() or not positive.any())

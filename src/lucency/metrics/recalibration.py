@@ -1,0 +1,96 @@
+"""How probabilities would have to be bent and moved to fit: calibration slope and intercept."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from lucency.metrics.arrays import FloatArray
+from lucency.metrics.intervals import Linear
+
+_CERTAIN = 1e-15  # a probability nearer to 0 or 1 has log odds as if it were this far away
+_STEPS = 100
+_CLOSE = 1e-10
+_LARGEST = 1e4  # a coefficient beyond has no end: the outcomes are separated
+
+
+def calibration_slope(probability: ArrayLike, outcomes: ArrayLike) -> Linear | None:
+    """Linearise the slope of the outcomes' log odds on the claimed ones (Cox 1958).
+
+    Logistic regression without penalty. 1 is right; below 1 the probabilities are too extreme,
+    above 1 too timid.
+
+    Args:
+        probability: (n,) in [0, 1]; n >= 1.
+        outcomes: (n,) true or 1 where it came true.
+
+    Returns:
+        The slope; None where no finite one is most likely: one probability separates the outcomes,
+        all came out alike or all probabilities are equal.
+    """
+    odds = _log_odds(probability)
+    came = np.asarray(outcomes, np.float64)
+    # A separating line has no best slope: Newton's steps would go on until they overflow.
+    if np.ptp(odds) == 0 or came.min() == came.max() or _separated(odds, came):
+        return None
+    return _fitted(np.stack([odds - odds.mean(), np.ones_like(odds)], axis=1), came, 0 * odds)
+
+
+def calibration_intercept(probability: ArrayLike, outcomes: ArrayLike) -> Linear | None:
+    """Linearise what must be added to the claimed log odds so that their mean fits.
+
+    Logistic regression with the slope held at 1 ("calibration in the large", Van Calster et al.
+    2019). 0 is right; above 0 more came true than was claimed.
+
+    Args:
+        probability: (n,) in [0, 1]; n >= 1.
+        outcomes: (n,) true or 1 where it came true.
+
+    Returns:
+        The intercept; None where all came out alike.
+    """
+    odds = _log_odds(probability)
+    came = np.asarray(outcomes, np.float64)
+    if came.min() == came.max():
+        return None
+    return _fitted(np.ones((len(odds), 1)), came, odds)
+
+
+def _log_odds(probability: ArrayLike) -> FloatArray:
+    claimed = np.asarray(probability, np.float64)
+    return np.asarray(special.logit(np.clip(claimed, _CERTAIN, 1 - _CERTAIN)))
+
+
+def _separated(odds: FloatArray, came: FloatArray) -> bool:
+    true, false = odds[came == 1], odds[came == 0]
+    return bool(true.min() >= false.max() or true.max() <= false.min())
+
+
+def _fitted(columns: FloatArray, came: FloatArray, offset: FloatArray) -> Linear | None:
+    """Return the first coefficient of a logistic regression, found by Newton's method.
+
+    The influences are the sandwich's (White 1982), scaled as derivatives to the images' weights.
+    """
+    coefficients = np.zeros(columns.shape[1])
+    loss = _loss(columns @ coefficients + offset, came)
+    for _ in range(_STEPS):
+        chance = special.expit(columns @ coefficients + offset)
+        curvature = (columns.T * (chance * (1 - chance))) @ columns
+        if not np.linalg.cond(curvature) < 1 / np.finfo(float).eps:
+            return None
+        step = np.linalg.solve(curvature, columns.T @ (came - chance))
+        while (new := _loss(columns @ (coefficients + step) + offset, came)) > loss + _CLOSE:
+            step /= 2
+        coefficients, loss = coefficients + step, new
+        if not np.abs(coefficients).max() < _LARGEST:
+            return None
+        if np.abs(step).max() < _CLOSE:
+            scores = columns * (came - chance)[:, None]
+            return Linear(float(coefficients[0]), np.linalg.solve(curvature, scores.T)[0])
+    return None
+
+
+def _loss(odds: FloatArray, came: FloatArray) -> float:
+    """Return -ln of the likelihood; the same as log(1 + exp(odds)) - came * odds, in sum."""
+    return float((np.logaddexp(0, odds) - came * odds).sum())

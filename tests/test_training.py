@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lucency import training
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
 from lucency.plan import make_plan, positive_class
-from lucency.training import Stopper, learning_rate, train
+from lucency.training import Stopper, epochs, learning_rate, train
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 
@@ -147,16 +146,16 @@ def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
         return {"val_loss": next(losses), "val_accuracy": 0.5, "val_auroc": 0.5}
 
     snapshots = []
-    monkeypatch.setattr(training, "_judge_split", judged)
-    original = training.Stopper.is_best
+    monkeypatch.setattr(epochs, "_judge_split", judged)
+    original = Stopper.is_best
 
     def spy(stopper: Stopper, loss: float, accuracy: float) -> bool:
         snapshots.append(loss)
         return original(stopper, loss, accuracy)
 
-    monkeypatch.setattr(training.Stopper, "is_best", spy)
+    monkeypatch.setattr(Stopper, "is_best", spy)
     plan = dataclasses.replace(make_plan(data.train, FAST), epochs=3, monitor="log_loss")
-    monkeypatch.setattr(training, "make_plan", lambda *_: plan)
+    monkeypatch.setattr("lucency.training.make_plan", lambda *_: plan)
     classifier = train(data.train, data.val, FAST)
     assert snapshots == [0.3, 0.1, 0.2]
     assert classifier.best_epoch == 2

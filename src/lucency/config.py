@@ -19,6 +19,7 @@ from lucency.errors import ConfigError, nearest
 Recipe = Literal["default", "article"]
 Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+OnLeak = Literal["stop", "drop", "ignore"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,17 @@ class Config:
         max_bad: Largest share of unreadable pictures to go on with, 0 to 1.
         val_fraction: Share of the training pictures (by patient) to validate on, where cut by us.
         test_fraction: Share of all pictures (by patient) to test on, where cut by us.
+        on_leak: What to do where pictures or patients of the test part are also in train or
+            validation: ``stop``, ``drop`` (they leave train and validation, never test) or
+            ``ignore`` (the test figures are then void).
         positive: Class whose detection counts (two classes); ``auto`` takes the one that is not
             called normal, negative, healthy or the like, else the last in natural order.
+        operating_point: Rule that chooses the threshold on validation (two classes):
+            ``balanced`` (0.5 of the calibrated probabilities), ``sensitivity>=0.95``,
+            ``specificity>=0.9`` or both with a comma, ``youden`` or ``cost:FN=5,FP=1``.
+        prevalence: Share of the positive class where the classifier will be used, between 0 and 1,
+            for predictive values and the decision curve; the one in train if none is given.
+        subgroups: CSV file with the column file and columns of attributes to report figures by.
         cache: Folder for decoded pictures; empty for the user's cache folder.
         workers: Threads that decode pictures; 0 for one per processor.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
@@ -62,7 +72,11 @@ class Config:
     max_bad: float = 0.01
     val_fraction: float = 0.15
     test_fraction: float = 0.15
+    on_leak: OnLeak = "stop"
     positive: str = "auto"
+    operating_point: str = "balanced"
+    prevalence: float | None = None
+    subgroups: str = ""
     cache: str = ""
     workers: int = 0
     backbone: str = ""
@@ -124,6 +138,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_bad": (0, 1),
     "val_fraction": (0.01, 0.9),
     "test_fraction": (0.01, 0.9),
+    "prevalence": (1e-6, 1 - 1e-6),
     "workers": (0, 1024),
     "size": (16, 2048),
     "epochs": (1, 100_000),

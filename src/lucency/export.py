@@ -45,7 +45,7 @@ def to_onnx(
     """Return the classifier with an ONNX model of pixels to probabilities, and its certificate.
 
     The file holds everything after resizing: scaling, network, temperature, softmax. Where there is
-    a feature map it also answers with ``activation_map``.
+    a feature map it also answers with ``activation_map``; ``embedding`` is for the gate.
 
     Args:
         classifier: A classifier with weights.
@@ -60,7 +60,8 @@ def to_onnx(
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
         path = Path(folder) / "model.onnx"
         backend.export_onnx(model, path)
-        exported = Classifier(classifier.spec, classifier.weights, path.read_bytes())
+        onnx = path.read_bytes()
+        exported = Classifier(classifier.spec, classifier.weights, onnx, classifier.gate)
     exported.history, exported.best_epoch = classifier.history, classifier.best_epoch
     parity = _compare(classifier, exported, split, progress)
     if not parity.passed:

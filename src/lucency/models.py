@@ -175,26 +175,29 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
 
     Returns:
         A model from ``pixels`` (n, height, width, channels) uint8 to a dictionary with
-        ``probabilities`` (n, classes) float32, rows sum to 1, and, for networks with a layer
-        ``features``, ``activation_map`` (n, h, w, units) float32: the logit's evidence at each
-        position, whose mean is the logit itself (Zhou et al. 2016, "Learning Deep Features for
-        Discriminative Localization"). With one unit it speaks for the second class.
+        ``probabilities`` (n, classes) float32, rows sum to 1, ``embedding`` (n, d) float32: what
+        the logits are a dense layer of, and, for networks with a layer ``features``,
+        ``activation_map`` (n, h, w, units) float32: the logit's evidence at each position, whose
+        mean is the logit itself (Zhou et al. 2016, "Learning Deep Features for Discriminative
+        Localization"). With one unit it speaks for the second class.
     """
     height, width = network.input_shape[1:3]
     pixels = keras.Input((height, width, channels), dtype="uint8", name="pixels")
     x = widened(network, channels)(keras.ops.cast(pixels, "float32"))
     names = {layer.name for layer in network.layers}
-    taps = ["logits", "features"] if "features" in names else ["logits"]
-    tapped = keras.Model(network.inputs, [network.get_layer(name).output for name in taps])
-    logits, *features = tapped(x)
+    logits_layer = network.get_layer("logits")
+    taps = [logits_layer.output, logits_layer.input]
+    taps += [network.get_layer("features").output] if "features" in names else []
+    logits, embedding, *features = keras.Model(network.inputs, taps)(x)
     scaled = logits / temperature
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
         outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}
     else:
         outputs = {"probabilities": keras.ops.softmax(scaled, axis=-1)}
+    outputs["embedding"] = embedding
     if features:
-        outputs["activation_map"] = network.get_layer("logits")(features[0])
+        outputs["activation_map"] = logits_layer(features[0])
     return keras.Model(pixels, outputs, name="calibrated")
 
 

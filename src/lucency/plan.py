@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lucency import backend
+from lucency import backend, operating
 from lucency.augment import Augmentation
 from lucency.config import Config
 from lucency.dataset import Split
@@ -167,12 +167,7 @@ def _default_plan(train: Split, config: Config) -> Plan:
             "the learning rate has come down to zero, and choosing among epochs that validation "
             "can hardly tell apart would only make its figures too good",
         ),
-        Choice(
-            "decision",
-            "the more probable class",
-            "where validation is almost separable, the threshold that is best there is hardly "
-            "determined and often a bad one elsewhere",
-        ),
+        _decision(train, config),
     ]
     return Plan(
         recipe="default", effort=config.effort, seed=config.seed, **network,
@@ -210,8 +205,32 @@ def _article_plan(train: Split, config: Config) -> Plan:
             Choice("augmentation", "zoom 20 %, vertical flip", f"{tutorial}; not in validation"),
             Choice("precision", precision, why_precision),
             Choice("best epoch", "highest accuracy on validation", tutorial),
+            _decision(train, config),
         ),
     )  # fmt: skip
+
+
+def _decision(train: Split, config: Config) -> Choice:
+    """Say how probabilities become decisions.
+
+    Raises:
+        ConfigError: The rule is none that exists, or there is no class to look for.
+    """
+    rule = operating.parse(config.operating_point)
+    if rule.kind != "balanced":
+        if len(train.classes) > 2:
+            raise ConfigError(
+                f"--operating-point {config.operating_point} needs two classes, one of them looked "
+                f"for; there are {len(train.classes)}. Leave it out: the most probable class is "
+                "then decided."
+            )
+        return Choice("decision", rule.words, "asked for; chosen on validation")
+    return Choice(
+        "decision",
+        "the more probable class",
+        "where validation is almost separable, the threshold that is best there is hardly "
+        "determined and often a bad one elsewhere",
+    )
 
 
 def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, Any], list[Choice]]:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from lucency.classifier.spec import JSON
 from lucency.errors import ClassifierError
 
-WEIGHTS, ONNX = "weights.safetensors", "model.onnx"
+WEIGHTS, ONNX, GATE = "weights.safetensors", "model.onnx", "gate.safetensors"
 _LARGEST_JSON = 4 * 2**20  # bytes; ours has a few thousand
 _LARGEST_MODEL = 4 * 2**30
 
@@ -53,6 +55,17 @@ def read_entry(folder: Path, entry: Any, name: str) -> bytes:
             "Restore both from the training run."
         )
     return data
+
+
+def read_arrays(folder: Path, entry: Any, name: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a safetensors file after checking its checksum."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(read_entry(folder, entry, name))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ClassifierError(f"The arrays are damaged: {folder / name} ({error})") from error
 
 
 def _read_capped(path: Path, most: int) -> bytes:

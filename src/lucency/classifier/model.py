@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,33 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.batches import pixel_batches
-from lucency.classifier.files import ONNX, WEIGHTS, entry_of, read_document, read_entry
+from lucency.classifier.answers import Answers, Prediction, joined, judged
+from lucency.classifier.files import (
+    GATE,
+    ONNX,
+    WEIGHTS,
+    entry_of,
+    read_arrays,
+    read_document,
+    read_entry,
+)
+from lucency.classifier.network import rebuilt
 from lucency.classifier.spec import JSON, Spec
+from lucency.conformal import Conformal, Kind
 from lucency.dataset import Split
 from lucency.errors import ClassifierError, PictureError
 from lucency.files import write_bytes, write_text
+from lucency.gate import Gate
 from lucency.images import read_picture
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
 _BATCH = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What the classifier says of one file.
-
-    Attributes:
-        file: The file as it was given.
-        decision: A class name; empty where the file could not be read.
-        probabilities: Probability of each class, in the order of ``Classifier.classes``.
-        reason: Why there is no decision; empty where there is one.
-    """
-
-    file: str
-    decision: str
-    probabilities: tuple[float, ...]
-    reason: str = ""
+ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # what counts as ambiguous
 
 
 class Classifier:
@@ -48,6 +44,7 @@ class Classifier:
         spec: What it is.
         weights: Arrays by variable name; may be empty where there is an ONNX model.
         onnx: The bytes of an ONNX model, which then predicts instead of Keras.
+        gate: Tells pictures that are unlike the training pictures; ``None`` lets all pass.
 
     Attributes:
         history: One row per epoch where it was trained in this process, else empty.
@@ -56,11 +53,16 @@ class Classifier:
     """
 
     def __init__(
-        self, spec: Spec, weights: Mapping[str, NDArray[Any]], onnx: bytes | None = None
+        self,
+        spec: Spec,
+        weights: Mapping[str, NDArray[Any]],
+        onnx: bytes | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.spec = spec
         self.weights = dict(weights)
         self.onnx = onnx
+        self.gate = gate
         self.history: tuple[Any, ...] = ()
         self.best_epoch: int | None = None
         self.parity: Mapping[str, Any] | None = None
@@ -84,6 +86,17 @@ class Classifier:
         return self.spec.threshold
 
     @property
+    def fingerprint(self) -> str:
+        """sha256 of the weights as they are saved, in hexadecimal."""
+        return hashlib.sha256(self._weights_file()).hexdigest()
+
+    @property
+    def conformal(self) -> Conformal | None:
+        """Prediction sets with a promised coverage, where validation could settle them."""
+        given = self.spec.conformal
+        return None if given is None else Conformal.from_json(given, len(self.classes))
+
+    @property
     def keras_model(self) -> Any:
         """The network as a plain ``keras.Model``: pixel values 0 to 255 in, probabilities out.
 
@@ -93,7 +106,7 @@ class Classifier:
             ClassifierError: The weights do not fit the architecture.
         """
         if self._keras_model is None:
-            self._keras_model = _rebuild(self.spec, self.weights)
+            self._keras_model = rebuilt(self.spec, self.weights)
         return self._keras_model
 
     @property
@@ -114,7 +127,8 @@ class Classifier:
             progress: Hears how far it is.
 
         Returns:
-            One prediction per file, in the same order; unreadable files carry their reason.
+            One prediction per file, in the same order. Where it abstains - the file cannot be read,
+            is unlike the training pictures, or is ambiguous - it carries the reason.
         """
         results: list[Prediction] = []
         with progress.task("Predicting", len(files), "files") as task:
@@ -133,39 +147,62 @@ class Classifier:
         Returns:
             (n, classes) float64, rows sum to 1.
         """
-        expected = (*self.spec.size, self.spec.channels)
-        if pixels.shape[1:] != expected or pixels.dtype != np.uint8:
-            raise ClassifierError(
-                f"Pixels must be uint8 of shape (n, {', '.join(map(str, expected))}). "
-                f"Received: {pixels.dtype} {pixels.shape}"
-            )
-        if self.onnx is None:
-            answers = self.predict_with_keras(pixels)
-        else:
-            (answers,) = self._onnx_session().run(["probabilities"], {"pixels": pixels})
-        wide = np.asarray(answers, np.float64)
-        return np.asarray(wide / wide.sum(axis=1, keepdims=True))
+        return self.answer_pixels(pixels).probabilities
+
+    def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+        """Return probabilities, and distances from the training pictures, of pictures.
+
+        Args:
+            pixels: (n, height, width, channels) uint8, at the input's size.
+        """
+        self._check_pixels(pixels)
+        if len(pixels) > _BATCH:  # the maps inside the network are many times a picture's size
+            parts = np.array_split(pixels, -(-len(pixels) // _BATCH))
+            return joined([self.answer_pixels(part) for part in parts])
+        said = self._said_by_keras(pixels) if self.onnx is None else self._said_by_onnx(pixels)
+        wide = np.asarray(said["probabilities"], np.float64)
+        distances = None if self.gate is None else self.gate.score(said["embedding"], pixels)
+        return Answers(np.asarray(wide / wide.sum(axis=1, keepdims=True)), distances)
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (n, classes) that Keras computes, ONNX or not."""
-        return np.asarray(self.calibrated_model.predict_on_batch(pixels)["probabilities"])
+        return self._said_by_keras(pixels)["probabilities"]
+
+    def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what the last layer sees of these pictures of a split, (k, d), by Keras."""
+        size = min(_BATCH, len(indices))
+        padded = np.resize(indices, -(-len(indices) // size) * size).reshape(-1, size)
+        parts = [self._said_by_keras(split.pixels(part))["embedding"] for part in padded]
+        return np.concatenate(parts)[: len(indices)]
+
+    def answer_split(self, split: Split, progress: Progress = SILENT) -> Answers:
+        """Return the answers for a split's pictures, in its order."""
+        parts: list[Answers] = []
+        with progress.task(f"Predicting {split.name}", len(split), "pictures") as task:
+            for pixels in pixel_batches(split, _BATCH):
+                parts.append(self.answer_pixels(pixels))
+                task.advance(len(pixels))
+        return joined(parts, len(split))
 
     def predict_split(self, split: Split, progress: Progress = SILENT) -> NDArray[np.float64]:
         """Return the calibrated probabilities (n, classes) of a split's pictures, in its order."""
-        parts = []
-        with progress.task(f"Predicting {split.name}", len(split), "pictures") as task:
-            for pixels in pixel_batches(split, _BATCH):
-                parts.append(self.predict_pixels(pixels))
-                task.advance(len(pixels))
-        return np.concatenate(parts)[: len(split)]
+        return self.answer_split(split, progress).probabilities
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the position of the class decided for, for each row of probabilities."""
         positive = None if self.positive is None else self.classes.index(self.positive)
         return decide(probabilities, positive, self.threshold)
 
+    def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
+        expected = (*self.spec.size, self.spec.channels)
+        if pixels.shape[1:] != expected or pixels.dtype != np.uint8:
+            raise ClassifierError(
+                f"Pixels must be uint8 of shape (n, {', '.join(map(str, expected))}). "
+                f"Received: {pixels.dtype} {pixels.shape}"
+            )
+
     def save(self, folder: str | Path) -> None:
-        """Write ``classifier.json``, ``weights.safetensors`` and, if there, ``model.onnx``.
+        """Write ``classifier.json``, ``weights.safetensors`` and, where known, the other two files.
 
         Args:
             folder: Where to; made if it does not exist.
@@ -174,9 +211,14 @@ class Classifier:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        data = save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
-        document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data), "onnx": None}
+        data = self._weights_file()
+        document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data)}
+        document |= {"onnx": None, "gate": None}
         write_bytes(folder / WEIGHTS, data)
+        if self.gate is not None:
+            arrays = save(self.gate.arrays())
+            write_bytes(folder / GATE, arrays)
+            document["gate"] = entry_of(GATE, arrays)
         if self.onnx is not None:
             write_bytes(folder / ONNX, self.onnx)
             document["onnx"] = entry_of(ONNX, self.onnx) | {"parity": self.parity}
@@ -192,32 +234,49 @@ class Classifier:
         folder = Path(folder)
         document = read_document(folder)
         spec = Spec.from_json(document)
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            weights = load(read_entry(folder, document.get("weights"), WEIGHTS))
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise ClassifierError(
-                f"The weights are damaged: {folder / WEIGHTS} ({error})"
-            ) from error
-        onnx = document.get("onnx")
-        classifier = cls(spec, weights, read_entry(folder, onnx, ONNX) if onnx else None)
+        weights = read_arrays(folder, document.get("weights"), WEIGHTS)
+        onnx, gate = document.get("onnx"), document.get("gate")
+        classifier = cls(
+            spec,
+            weights,
+            read_entry(folder, onnx, ONNX) if onnx else None,
+            Gate.from_arrays(read_arrays(folder, gate, GATE)) if gate else None,
+        )
         classifier.parity = onnx.get("parity") if onnx else None
         return classifier
+
+    def _weights_file(self) -> bytes:
+        from safetensors.numpy import save
+
+        return save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
 
     def _predict_files(self, files: Sequence[str | Path]) -> list[Prediction]:
         pixels, reasons = self._read(files)
         readable = [i for i, reason in enumerate(reasons) if not reason]
-        rows = self.predict_pixels(np.stack(pixels)) if pixels else np.empty((0, 0))
-        decisions = self.decide(rows) if pixels else np.empty(0, np.int64)
-        answers = {
-            i: Prediction(str(files[i]), self.classes[decision], tuple(map(float, row)))
-            for i, row, decision in zip(readable, rows, decisions, strict=True)
-        }
+        answers = dict(zip(readable, self._judge(files, readable, pixels), strict=True))
         return [
             answers.get(i, Prediction(str(file), "", (), reason))
             for i, (file, reason) in enumerate(zip(files, reasons, strict=True))
+        ]
+
+    def _judge(
+        self, files: Sequence[str | Path], readable: list[int], pixels: list[NDArray[np.uint8]]
+    ) -> list[Prediction]:
+        if not pixels:
+            return []
+        said = self.answer_pixels(np.stack(pixels))
+        decisions = self.decide(said.probabilities)
+        sets = self.conformal.sets(said.probabilities, *ABSTAIN) if self.conformal else None
+        return [
+            judged(
+                str(files[i]),
+                self.classes,
+                said.probabilities[place],
+                int(decisions[place]),
+                None if sets is None else sets[place],
+                None if said.distances is None else float(said.distances[place]),
+            )
+            for place, i in enumerate(readable)
         ]
 
     def _read(self, files: Iterable[str | Path]) -> tuple[list[NDArray[np.uint8]], list[str]]:
@@ -229,6 +288,14 @@ class Classifier:
             except PictureError as error:
                 reasons.append(str(error))
         return pixels, reasons
+
+    def _said_by_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        said = self.calibrated_model.predict_on_batch(pixels)
+        return {name: np.asarray(values) for name, values in said.items()}
+
+    def _said_by_onnx(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
+        return dict(zip(names, self._onnx_session().run(names, {"pixels": pixels}), strict=True))
 
     def _onnx_session(self) -> Any:
         if self._session is None:
@@ -243,36 +310,3 @@ class Classifier:
             except Exception as error:
                 raise ClassifierError(f"{ONNX} cannot be run ({error}). Train again.") from error
         return self._session
-
-
-def _rebuild(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
-    """Build the network in float32 and put the weights in, by name."""
-    from lucency.models import build, keras
-
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        shape = (*spec.size, spec.network_channels)
-        network = build(spec.architecture, len(spec.classes), shape, spec.parameters)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    _assign(network, weights)
-    return network
-
-
-def _assign(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-    variables = {variable.path: variable for variable in network.weights}
-    wrong = sorted(
-        name
-        for name in variables.keys() | weights.keys()
-        if name not in variables
-        or name not in weights
-        or tuple(variables[name].shape) != weights[name].shape
-    )
-    if wrong:
-        raise ClassifierError(
-            f"The weights do not fit the architecture {network.name!r}: {wrong[0]} "
-            f"({len(wrong)} of {len(variables)} differ). Restore both files from the training run."
-        )
-    for name, variable in variables.items():
-        variable.assign(weights[name])

@@ -28,6 +28,9 @@ class Spec:
         threshold: Probability of ``positive`` from which on it is decided for; 0.5 of no meaning
             for more than two classes, where the most probable class is taken.
         rule: How the threshold was chosen, in words.
+        chosen: Sensitivity and specificity that the threshold had on validation, where known.
+        prior: Shares of the classes that the probabilities assume; sum to 1.
+        conformal: Thresholds of the prediction sets, as ``lucency.conformal`` writes them; or none.
         fingerprint: sha256 of the training data's list of files.
         versions: Versions of what made the classifier.
     """
@@ -42,6 +45,9 @@ class Spec:
     temperature: float = 1.0
     threshold: float = 0.5
     rule: str = "the more probable class"
+    chosen: Mapping[str, float] | None = None
+    prior: tuple[float, ...] = ()
+    conformal: Mapping[str, Any] | None = None
     fingerprint: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -58,7 +64,13 @@ class Spec:
                 "parameters": dict(self.parameters),
             },
             "temperature": self.temperature,
-            "operating_point": {"rule": self.rule, "threshold": self.threshold},
+            "operating_point": {
+                "rule": self.rule,
+                "threshold": self.threshold,
+                "validation": self.chosen and dict(self.chosen),
+            },
+            "prior": list(self.prior or [1 / len(self.classes)] * len(self.classes)),
+            "conformal": self.conformal and dict(self.conformal),
             "data": {"fingerprint": self.fingerprint},
             "versions": dict(self.versions),
         }
@@ -103,9 +115,29 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": _number(data["temperature"], 1e-3, 1e3),
         "threshold": _number(point["threshold"], 0, 1),
         "rule": _typed(point["rule"], str),
+        "chosen": _rates(point.get("validation")),
+        "prior": _shares(data.get("prior"), len(classes)),
+        "conformal": data.get("conformal") and _typed(data["conformal"], dict),
         "fingerprint": _typed(data["data"]["fingerprint"], str),
         "versions": _typed(data["versions"], dict),
     }
+
+
+def _rates(value: Any) -> Mapping[str, float] | None:
+    """Return sensitivity and specificity; older classifiers do not have them."""
+    if value is None:
+        return None
+    return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}
+
+
+def _shares(value: Any, classes: int) -> tuple[float, ...]:
+    """Return the class shares; classifiers without them take all classes as equally frequent."""
+    if value is None:
+        return (1 / classes,) * classes
+    shares = tuple(_number(share, 0, 1) for share in value)
+    if len(shares) != classes or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
+        raise ValueError(f"prior must be {classes} shares above 0 that sum to 1")
+    return shares
 
 
 def _typed(value: Any, kind: type) -> Any:

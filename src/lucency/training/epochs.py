@@ -1,7 +1,4 @@
-"""Learn: a training split and a validation split in, a calibrated classifier out.
-
-The signature is the proof that nothing here can see the test pictures.
-"""
+"""The epochs: what is computed in each, and whose weights are kept."""
 
 from __future__ import annotations
 
@@ -17,11 +14,9 @@ from numpy.typing import NDArray
 from lucency import backend, calibration, metrics, models
 from lucency.augment.layer import Augment
 from lucency.batches import TrainingBatch, pixel_batches, steps_per_epoch, training_batches
-from lucency.classifier import Classifier, Spec
-from lucency.config import Config
 from lucency.dataset import Split
-from lucency.plan import Plan, make_plan, positive_class
-from lucency.progress import SILENT, Progress
+from lucency.plan import Plan
+from lucency.progress import Progress
 
 keras = models.keras
 
@@ -44,58 +39,6 @@ class Epoch:
     images_per_second: float
 
 
-def train(
-    train_split: Split,
-    val_split: Split,
-    config: Config = Config(),  # noqa: B008 - frozen
-    progress: Progress = SILENT,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Classifier:
-    """Train a classifier, keep the epoch that the plan says, and calibrate it on validation.
-
-    Args:
-        train_split: Pictures to learn from.
-        val_split: Pictures to choose the temperature by, and the epoch where the plan asks for
-            the best one; never varied.
-        config: What a person decided; the rest follows from it and the data.
-        progress: Hears of every step.
-        on_epoch: Called with each row of the history as it is measured.
-
-    Returns:
-        The classifier; its ``history`` holds one ``Epoch`` per epoch.
-
-    Raises:
-        ConfigError: Choices that do not go together.
-    """
-    plan = make_plan(train_split, config)
-    positive = positive_class(train_split.classes, config.positive)
-    backend.make_deterministic(plan.seed)
-    network = _build_network(plan, len(train_split.classes))
-    if plan.recipe == "article":  # the tutorial shows what it has built
-        network.summary(print_fn=progress.note, line_length=80)
-    progress.note("The first step compiles the network and takes longer than the others.")
-    history, best, best_epoch = _fit(network, plan, train_split, val_split, progress, on_epoch)
-    for variable, value in zip(network.weights, best, strict=True):
-        variable.assign(value)
-    spec = Spec(
-        classes=train_split.classes,
-        positive=positive,
-        size=plan.size,
-        channels=plan.channels,
-        architecture=plan.architecture,
-        network_channels=plan.network_channels,
-        rule=_rule(plan),
-        parameters={k: v for k, v in plan.parameters.items() if k != "weights"},
-        versions=backend.environment(),
-    )
-    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
-    classifier = Classifier(spec, weights)
-    temperature = _temperature(classifier, plan, val_split)
-    classifier.spec = dataclasses.replace(spec, temperature=temperature)
-    classifier.history, classifier.best_epoch = tuple(history), best_epoch
-    return classifier
-
-
 def learning_rate(plan: Plan, step: int, steps: int) -> float:
     """Return the learning rate of step ``step`` (from 0), ``steps`` being those of an epoch."""
     if plan.schedule != "cosine":
@@ -106,12 +49,6 @@ def learning_rate(plan: Plan, step: int, steps: int) -> float:
         return plan.learning_rate * (step + 1) / warm
     share = (step - warm) / max(1, total - warm)
     return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _rule(plan: Plan) -> str:
-    if len(set(plan.class_weights)) == 1:
-        return "the more probable class"
-    return "the more probable class, all classes taken as equally frequent"
 
 
 class Stopper:
@@ -143,7 +80,8 @@ class Stopper:
         return self.patience > 0 and self.epochs - 1 - self.best_epoch >= self.patience
 
 
-def _build_network(plan: Plan, classes: int) -> Any:
+def build_network(plan: Plan, classes: int) -> Any:
+    """Build the network of the plan in its precision, with random weights."""
     keras.config.set_dtype_policy(plan.precision)
     try:
         shape = (*plan.size, plan.network_channels)
@@ -152,7 +90,7 @@ def _build_network(plan: Plan, classes: int) -> Any:
         keras.config.set_dtype_policy("float32")
 
 
-def _fit(
+def fit(
     network: Any,
     plan: Plan,
     train_split: Split,
@@ -162,7 +100,7 @@ def _fit(
 ) -> tuple[list[Epoch], list[NDArray[Any]], int]:
     """Run the epochs; return their history, and the weights and number of the best one."""
     trainer = _trainer(network, plan)
-    judge = _judge(network, plan.channels)
+    judge = judge_of(network, plan.channels)
     stopper = Stopper(plan.monitor, plan.patience)
     history: list[Epoch] = []
     best = network.get_weights()
@@ -260,32 +198,26 @@ def _arrays(batch: TrainingBatch, classes: int) -> tuple[list[NDArray[Any]], NDA
     return [batch.pixels, drawn.affine, drawn.tone, drawn.rectangles], targets
 
 
-def _judge(network: Any, channels: int) -> Any:
-    """Wrap the network for unvaried pixels; shares its weights."""
+def judge_of(network: Any, channels: int) -> Any:
+    """Wrap the network for unvaried pixels; it shares its weights and answers with logits."""
     height, width = network.input_shape[1:3]
     pixels = keras.Input((height, width, channels), dtype="uint8")
     x = models.widened(network, channels)(keras.ops.cast(pixels, "float32"))
     return keras.Model(pixels, _logits_of(network)(x))
 
 
-def _logits(judge: Any, split: Split, batch: int) -> NDArray[np.float64]:
+def logits_of_split(judge: Any, split: Split, batch: int) -> NDArray[np.float64]:
+    """Return what ``judge`` says of a split, (n, 1) or (n, classes), in its order."""
     parts = [np.asarray(judge.predict_on_batch(p)) for p in pixel_batches(split, batch)]
     return np.concatenate(parts)[: len(split)].astype(np.float64)
 
 
 def _judge_split(judge: Any, plan: Plan, split: Split) -> dict[str, float]:
     """Return loss (class-weighted), accuracy and AUROC on validation."""
-    probabilities = calibration.probabilities(_logits(judge, split, plan.batch), 1.0)
+    probabilities = calibration.probabilities(logits_of_split(judge, split, plan.batch), 1.0)
     weights = np.asarray(plan.class_weights)[split.labels]
     return {
         "val_loss": metrics.log_loss(split.labels, probabilities, weights),
         "val_accuracy": float(np.mean(probabilities.argmax(axis=1) == split.labels)),
         "val_auroc": metrics.macro_auroc(split.labels, probabilities),
     }
-
-
-def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
-    """Fit the temperature on validation, in the float32 arithmetic that is served."""
-    logits = _logits(_judge(classifier.keras_model, plan.channels), split, plan.batch)
-    weights = np.asarray(plan.class_weights)[split.labels]
-    return calibration.fit_temperature(logits, split.labels, weights, doubt=True)

@@ -1,0 +1,71 @@
+"""How often the coverage of prediction sets lies in the range that theory gives it.
+
+Each simulation draws patients, finds the thresholds on some and measures coverage on others, every
+patient weighing the same. The 95 % range is what reports show. One that holds 99.8 % of the time
+tells a right procedure from a wrong one: at least 99 % of the simulations must lie in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.results import Figure
+from lucency.conformal import expected_coverage, fit
+
+CALIBRATED, TESTED, ALPHA = 200, 216, 0.1
+LEVELS = (0.95, 0.998)
+Drawn = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001 - none needed
+    simulations = 100 if quick else 1000
+    figures = []
+    for most in (1, 6):
+        rows = np.array([_simulate(seed, most) for seed in range(simulations)])
+        pictures = "one picture" if most == 1 else f"1 to {most} pictures"
+        for i, kind in enumerate(("marginal", "class-conditional, rarer class")):
+            name = f"{kind}, {pictures} a patient"
+            mean = rows[:, i, 0].mean()
+            figures.append(Figure(f"coverage: {name}", "%", [100 * mean], simulations))
+            for j, level in enumerate(LEVELS, start=1):
+                inside = [100 * rows[:, i, j].mean()]
+                least = 99.0 if level > 0.99 else None
+                label = f"in the {100 * level:g} % range: {name}"
+                figures.append(Figure(label, "%", inside, simulations, least=least))
+    return figures
+
+
+def _simulate(seed: int, most: int) -> list[list[float]]:
+    """Return for both kinds the coverage and whether it lies in each range."""
+    probabilities, labels, owner = _draw(np.random.default_rng([seed, most]), most)
+    known = owner < CALIBRATED
+    found = fit(probabilities[known], labels[known], owner[known], (ALPHA,))
+    rows = []
+    for threshold, among in zip(found.thresholds, (labels >= 0, labels == 1), strict=True):
+        new = ~known & among
+        sets = threshold.sets(probabilities[new])
+        covered = sets[np.arange(len(sets)), labels[new]]
+        patients, patient = np.unique(owner[new], return_inverse=True)
+        coverage = float((np.bincount(patient, covered) / np.bincount(patient)).mean())
+        ranges = (
+            expected_coverage(threshold.patients[1], len(patients), ALPHA, level)
+            for level in LEVELS
+        )
+        rows.append([coverage, *(float(low <= coverage <= high) for low, high in ranges)])
+    return rows
+
+
+def _draw(random: np.random.Generator, most: int) -> Drawn:
+    """Draw patients of two classes; those with more pictures are harder, and theirs are alike."""
+    patients = CALIBRATED + TESTED
+    pictures = random.integers(1, most + 1, patients)
+    owner = np.repeat(np.arange(patients), pictures)
+    labels = (random.random(patients) < 0.3).astype(np.int64)[owner]
+    ease = 1.5 - 0.2 * pictures + random.normal(size=patients)
+    odds = (ease[owner] + random.normal(size=len(owner))) * np.where(labels == 1, 1, -1)
+    second = 1 / (1 + np.exp(-odds))
+    return np.stack([1 - second, second], axis=1), labels, owner

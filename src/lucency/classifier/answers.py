@@ -1,0 +1,83 @@
+"""What a classifier says: of pixels as arrays, and of one file for people, with when to abstain."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What the network says of n pictures.
+
+    Attributes:
+        probabilities: (n, classes) float64, calibrated, rows sum to 1.
+        distances: (n,) float64, how unlike the training pictures: out of distribution above 1;
+            ``None`` for a classifier without a gate.
+    """
+
+    probabilities: NDArray[np.float64]
+    distances: NDArray[np.float64] | None = None
+
+
+def joined(parts: Sequence[Answers], count: int | None = None) -> Answers:
+    """Return the answers of several batches as one, up to ``count`` pictures."""
+    probabilities = np.concatenate([part.probabilities for part in parts])[:count]
+    distances = [part.distances for part in parts if part.distances is not None]
+    return Answers(probabilities, np.concatenate(distances)[:count] if distances else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the classifier says of one file.
+
+    Attributes:
+        file: The file as it was given.
+        decision: A class name; empty where the classifier abstains.
+        probabilities: Probability of each class, in the order of ``Classifier.classes``; empty
+            where the file could not be read.
+        reason: Why it abstains: unreadable, out of distribution or ambiguous; empty where not.
+        prediction_set: The classes that validation does not rule out; empty where there are none.
+        distance: How unlike the training pictures: out of distribution above 1.
+    """
+
+    file: str
+    decision: str
+    probabilities: tuple[float, ...]
+    reason: str = ""
+    prediction_set: tuple[str, ...] = ()
+    distance: float | None = None
+
+
+def judged(
+    file: str,
+    classes: tuple[str, ...],
+    row: NDArray[np.float64],
+    decision: int,
+    candidates: NDArray[np.bool_] | None,
+    distance: float | None,
+) -> Prediction:
+    """Turn numbers into a prediction that abstains rather than guesses.
+
+    It abstains where the picture is unlike the training pictures, and where the prediction set is
+    not just the decided class.
+    """
+    names = () if candidates is None else tuple(np.array(classes, object)[candidates])
+    reason = ""
+    if distance is not None and not distance <= 1:
+        reason = f"out of distribution: unlike the training pictures ({distance:.3g}; limit 1)"
+    elif candidates is not None and names != (classes[decision],):
+        reason = f"ambiguous: {' or '.join(names)}" if names else "ambiguous: no class fits well"
+        if len(names) == 1:
+            reason = f"ambiguous: {classes[decision]} by the threshold, {names[0]} by validation"
+    return Prediction(
+        file=file,
+        decision="" if reason else classes[decision],
+        probabilities=tuple(map(float, row)),
+        reason=reason,
+        prediction_set=names,
+        distance=distance,
+    )

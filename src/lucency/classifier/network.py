@@ -1,0 +1,44 @@
+"""The network built anew from its description, with the weights put in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from lucency.classifier.spec import Spec
+from lucency.errors import ClassifierError
+
+
+def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
+    """Build the network in float32 and put the weights in, by name."""
+    from lucency.models import build, keras
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        shape = (*spec.size, spec.network_channels)
+        network = build(spec.architecture, len(spec.classes), shape, spec.parameters)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    _assign(network, weights)
+    return network
+
+
+def _assign(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+    variables = {variable.path: variable for variable in network.weights}
+    wrong = sorted(
+        name
+        for name in variables.keys() | weights.keys()
+        if name not in variables
+        or name not in weights
+        or tuple(variables[name].shape) != weights[name].shape
+    )
+    if wrong:
+        raise ClassifierError(
+            f"The weights do not fit the architecture {network.name!r}: {wrong[0]} "
+            f"({len(wrong)} of {len(variables)} differ). Restore both files from the training run."
+        )
+    for name, variable in variables.items():
+        variable.assign(weights[name])

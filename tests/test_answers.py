@@ -1,0 +1,64 @@
+"""When a classifier abstains, and what it then says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lucency.classifier import Answers, Prediction
+from lucency.classifier.answers import joined, judged
+
+CLASSES = ("healthy", "ill")
+
+
+def judge(row: tuple[float, float], candidates: tuple[bool, bool], distance: float) -> Prediction:
+    decision = int(row[1] >= 0.5)
+    return judged("a.png", CLASSES, np.array(row), decision, np.array(candidates), distance)
+
+
+def test_a_clear_picture_is_answered() -> None:
+    answer = judge((0.1, 0.9), (False, True), 0.4)
+    assert (answer.decision, answer.reason) == ("ill", "")
+    assert answer.prediction_set == ("ill",)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "words"),
+    [
+        ((True, True), "ambiguous: healthy or ill"),
+        ((False, False), "no class fits"),
+        ((True, False), "ill by the threshold, healthy by validation"),
+    ],
+)
+def test_it_abstains_unless_the_set_is_the_decision(
+    candidates: tuple[bool, bool], words: str
+) -> None:
+    answer = judge((0.4, 0.6), candidates, 0.4)
+    assert answer.decision == ""
+    assert words in answer.reason
+    assert answer.probabilities == (0.4, 0.6)
+
+
+@pytest.mark.parametrize("distance", [1.0001, 40.0, float("nan"), float("inf")])
+def test_it_abstains_from_what_it_was_not_trained_on(distance: float) -> None:
+    answer = judge((0.0, 1.0), (False, True), distance)
+    assert answer.decision == ""
+    assert "out of distribution" in answer.reason
+
+
+def test_the_limit_itself_is_answered() -> None:
+    assert judge((0.0, 1.0), (False, True), 1.0).decision == "ill"
+
+
+def test_without_sets_and_gate_it_always_answers() -> None:
+    answer = judged("a.png", CLASSES, np.array([0.49, 0.51]), 1, None, None)
+    assert (answer.decision, answer.prediction_set, answer.distance) == ("ill", (), None)
+
+
+def test_batches_are_joined_and_cut() -> None:
+    parts = [Answers(np.full((2, 2), 0.5), np.array([i, i + 0.5])) for i in (0.0, 1.0)]
+    whole = joined(parts, 3)
+    assert whole.probabilities.shape == (3, 2)
+    assert whole.distances is not None
+    assert whole.distances.tolist() == [0.0, 0.5, 1.0]
+    assert joined([Answers(np.full((2, 2), 0.5))]).distances is None

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lucency.config import Config
-from lucency.dataset import Dataset, load_dataset, write_split
+from lucency.dataset import Dataset, load_dataset, load_labelled, write_split
 from lucency.errors import DataError
 
 SIZE = (8, 8)
@@ -47,6 +47,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def load(cache: Path) -> Load:
     def load_with(folder: Path, colour: bool | None = None, **options: object) -> Dataset:
+        options = {"on_leak": "drop"} | options
         config = Config(cache=str(cache), workers=1, **options)  # type: ignore[arg-type]
         return load_dataset(folder, config, size=SIZE, colour=colour)
 
@@ -215,3 +216,21 @@ def test_train_and_validation_alone_leave_no_test(tmp_path: Path, load: Load) ->
     assert set(data.audit.counts) == {"train", "val"}
     assert len(data.val) == 20
     assert any("no test part" in line for line in data.audit.warnings)
+
+
+def test_a_test_part_with_one_class_is_told_of(folder: Path, load: Load) -> None:
+    shutil.rmtree(folder / "test/cat")
+    data = load(folder)
+    assert data.test is not None
+    assert set(data.test.labels.tolist()) == {1}
+    assert any("no picture of cat" in line for line in data.audit.warnings)
+
+
+def test_one_class_can_be_measured_on_but_not_trained_on(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(folder / "test/dog", alone / "dog")
+    config = Config(cache=str(tmp_path / "cache"))
+    split = load_labelled(alone, ("cat", "dog"), config, size=SIZE, colour=False)
+    assert split.labels.tolist() == [1] * 5
+    with pytest.raises(DataError, match="only one class"):
+        load_dataset(alone, config)

@@ -1,4 +1,4 @@
-"""Dividing by patient, closing leaks and the split file."""
+"""Dividing by patient, and the split file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucency.dataset.entry import Entry
-from lucency.dataset.leaks import close_leaks, duplicates
 from lucency.dataset.split import Assignment, assign, check_parts, shared_groups, weaknesses
 from lucency.dataset.split_file import EXCLUDED, apply_split, write_entries
 from lucency.errors import ConfigError, DataError
@@ -197,78 +196,6 @@ def test_parts_without_a_class_and_fractions_without_train() -> None:
         check_parts(entries, ["a", "b"])
     with pytest.raises(ConfigError, match=r"Received: 0.5 \+ 0.5"):
         divided(series("a", 9) + series("b", 9), val=0.5, test=0.5)
-
-
-# Leaks
-
-
-def test_copies_of_test_pictures_leave_and_test_stays() -> None:
-    entries = [
-        entry("test/a/1", "a", "test", sha256="same"),
-        entry("train/a/2", "a", "train", sha256="same"),
-        entry("train/b/3", "b", "train", sha256="same"),
-        entry("val/a/4", "a", "val", sha256="same"),
-        entry("train/a/5", "a", "train"),
-    ]
-    cleaned = close_leaks(entries)
-    assert [each.file for each in cleaned.entries] == ["test/a/1", "train/a/5"]
-    assert [(each.file, reason) for each, reason in cleaned.leaving] == [
-        (file, "identical to test/a/1") for file in ("train/a/2", "train/b/3", "val/a/4")
-    ]
-    assert "exact copies of test pictures: 3 pictures" in cleaned.warnings[0]
-
-
-def test_contradictory_copies_all_leave() -> None:
-    entries = [
-        entry("a/1", "a", sha256="same"),
-        entry("a/2", "a", sha256="same"),
-        entry("b/3", "b", sha256="same"),
-        entry("b/4", "b"),
-    ]
-    cleaned = close_leaks(entries)
-    assert [each.file for each in cleaned.entries] == ["b/4"]
-    assert [reason for _, reason in cleaned.leaving] == [
-        "label conflict: identical to b/3",
-        "label conflict: identical to b/3",
-        "label conflict: identical to a/1",
-    ]
-
-
-def test_contradictions_inside_test_are_only_told() -> None:
-    entries = [entry(f"test/{c}/1", c, "test", sha256="same") for c in "ab"]
-    cleaned = close_leaks(entries)
-    assert [each.file for each in cleaned.entries] == [each.file for each in entries]
-    assert "Contradictory labels in the test part: 2 pictures" in cleaned.warnings[0]
-
-
-def test_identical_pictures_of_one_class_stay_and_share_a_group() -> None:
-    entries = [
-        entry("a/1", "a", group="p", sha256="x"),
-        entry("a/2", "a", group="q", sha256="x"),
-        entry("a/3", "a", group="q", sha256="y"),
-        entry("a/4", "a", group="r", sha256="y"),
-        entry("a/5", "a", group="s"),
-    ]
-    cleaned = close_leaks(entries)
-    assert [each.group for each in cleaned.entries] == ["p", "p", "p", "p", "s"]
-    assert duplicates(cleaned.entries) == (("a/1", "a/2"), ("a/3", "a/4"))
-    assert not cleaned.leaving
-    assert {each.file: each.group for each in close_leaks(entries[::-1]).entries} == {
-        each.file: each.group for each in cleaned.entries
-    }
-
-
-@pytest.mark.parametrize(("shared", "leave"), [(20, 20), (21, 0)])
-def test_patients_of_test_leave_train_unless_there_are_too_many(shared: int, leave: int) -> None:
-    train = series("a", 100, "train")
-    test = [entry(f"test/{i}", "a", "test", f"a-{i}") for i in range(shared)]
-    cleaned = close_leaks(train + test)
-    assert [(each.file, why) for each, why in cleaned.leaving] == [
-        (f"train/a/{i}", "patient also in test") for i in range(leave)
-    ]
-    warning = f"shares {shared} patients with train or validation (a-0, a-1, a-10 and"
-    assert warning in cleaned.warnings[0]
-    assert ("nothing was set aside" in cleaned.warnings[0]) == (not leave)
 
 
 # The split file

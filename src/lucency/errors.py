@@ -3,6 +3,7 @@
     LucencyError            the command line prints its one line and exits with 2
     ├── ConfigError         an option, a configuration key or its value
     ├── DataError           the folder, its classes, labels, groups or splits
+    │   ├── LeakError       test pictures or patients are also trained on; exits with 3
     │   └── PictureError    one file that cannot be read as a picture; training sets it aside
     ├── RunError            a run folder that is in the way, missing or incomplete
     ├── ClassifierError     classifier files that are damaged, foreign or do not fit together
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LucencyError(Exception):
@@ -28,6 +30,19 @@ class ConfigError(LucencyError):
 
 class DataError(LucencyError):
     """The data set cannot be used as it is."""
+
+
+class LeakError(DataError):
+    """Pictures or patients of the test part are also in train or validation.
+
+    Args:
+        message: What leaks, and the ways on.
+        dataset: The ``lucency.dataset.Dataset`` as it would be without them.
+    """
+
+    def __init__(self, message: str, dataset: Any) -> None:
+        super().__init__(message)
+        self.dataset = dataset
 
 
 class PictureError(DataError):

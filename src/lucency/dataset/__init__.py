@@ -1,6 +1,24 @@
 """From a folder of labelled pictures to train, validation and test, honestly divided.
 
-scan -> decode -> groups (patients) -> leaks -> split -> audit
+    entry         one picture, from scan to split
+    walk          list a folder, follow no links
+    labels        read a CSV of classes and patients
+    scan          find pictures, their classes and parts
+    store         decode once, read by position afterwards
+    groups        tell which pictures show one patient
+    candidates    pictures alike enough to be compared closely
+    align         lay one picture over another
+    copies        pictures that show the same though their bytes differ
+    same          who matches whom, who contradicts whom
+    leaks         the gate: nothing of test may be elsewhere
+    cut           choose patients with every class's share
+    split         decide who trains, validates and tests
+    split_file    write split.csv, and take it back
+    divide        patients, leaks and cut in order
+    audit         what was found, used, left out
+    load          the way through all of these
+
+A step that learns more of a picture returns a copy of its entry.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lucency.dataset.divide import Division
 from lucency.dataset.entry import PARTS, Excluded, counted
-from lucency.dataset.leaks import duplicates
+from lucency.dataset.leaks import Leaks
+from lucency.dataset.same import Match, identical_pairs
 
 Size = tuple[int, int]
 
@@ -31,6 +32,8 @@ class Audit:
             ``patient``, ``regex``, ``csv``, ``split file`` or ``none``.
         groups: Patients per part.
         duplicates: Pairs of identical files that are both used.
+        leaks: What of the test part was found in train and validation, and what became of it.
+        near_duplicates: Pairs inside one part that show nearly the same; they stay there.
         colour: Whether pictures are decoded in colour.
         sizes: Least, median and greatest (height, width) of the files, each side by itself.
         warnings: Sentences that ask for action.
@@ -45,6 +48,8 @@ class Audit:
     group_source: str
     groups: dict[str, int]
     duplicates: tuple[tuple[str, str], ...]
+    leaks: Leaks
+    near_duplicates: tuple[Match, ...]
     colour: bool
     sizes: dict[str, Size]
     warnings: tuple[str, ...]
@@ -61,6 +66,8 @@ class Audit:
             "counts": self.counts,
             "groups": {"source": self.group_source, "counts": self.groups},
             "duplicates": [list(pair) for pair in self.duplicates],
+            "leaks": self.leaks.to_json(),
+            "near_duplicates": [pair.to_json() for pair in self.near_duplicates],
             "colour": self.colour,
             "sizes": {name: list(size) for name, size in self.sizes.items()},
             "warnings": list(self.warnings),
@@ -90,10 +97,14 @@ def take_stock(
     used = division.used
     pictures = Counter((entry.part, entry.label) for entry in used)
     groups = Counter(part for part, _ in {(entry.part, entry.group) for entry in used})
-    same = duplicates(used)
+    same = identical_pairs(used)
     copies = (
         f"Exact copies of other pictures with the same class: {counted(len(same), 'picture')}. "
         "They stay, and copies of each other are always in the same part."
+    )
+    near = (
+        f"Nearly the same picture in one part: {counted(len(division.near), 'pair')} (resized, "
+        "saved again, mirrored or cropped). They stay, and count as one patient."
     )
     aside = f"Set aside as unreadable: {counted(len(unreadable), 'picture')}."
     return Audit(
@@ -105,10 +116,12 @@ def take_stock(
         group_source=division.group_source,
         groups={part: groups[part] for part in PARTS if groups[part]},
         duplicates=same,
+        leaks=division.leaks,
+        near_duplicates=division.near,
         colour=colour,
         sizes=_spread(sizes[[entry.row for entry in used]]),
         warnings=(*division.warnings, *([aside] if unreadable else [])),
-        notes=(*division.notes, *([copies] if same else [])),
+        notes=(*division.notes, *([copies] if same else []), *([near] if division.near else [])),
     )
 
 

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from lucency.config import Config
 from lucency.dataset.audit import Audit, take_stock
-from lucency.dataset.divide import divide
+from lucency.dataset.copies import Copy, find_copies
+from lucency.dataset.divide import Division, Known, divide, identify
 from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
 from lucency.dataset.groups import find_groups
+from lucency.dataset.same import near_pairs
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.split_file import write_entries
 from lucency.dataset.store import PixelStore, decode, default_cache
-from lucency.errors import DataError, PictureError
+from lucency.errors import DataError, LeakError, PictureError
 from lucency.images import is_colour
 from lucency.progress import SILENT, Progress
 
@@ -95,9 +97,9 @@ def load_dataset(
 ) -> Dataset:
     """Find, decode, check and divide the pictures of a folder.
 
-    Pictures that cannot be read are set aside with their reason, as are copies and patients of the
-    test part: found = used + set aside, always. The same folder, configuration and size give the
-    same data set; only the first call decodes.
+    Pictures that cannot be read are set aside with their reason, and with ``on_leak="drop"`` copies
+    and patients of the test part: found = used + set aside, always. The same folder, configuration
+    and size give the same data set; only the first call decodes.
 
     Args:
         folder: With train, val and test folders of class folders, or class folders alone.
@@ -108,6 +110,8 @@ def load_dataset(
         progress: Hears of the decoding.
 
     Raises:
+        LeakError: Pictures or patients of the test part are also in train or validation, and
+            ``on_leak`` is ``stop``; it carries the data set without them.
         DataError: The folder is no usable data set, or has more unreadable pictures than allowed.
         ConfigError: An option is not valid.
     """
@@ -119,7 +123,9 @@ def load_dataset(
     store = _decode(found, size or config.input_size, colour, config, progress)
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
-    division = divide(entries, found.classes, config)
+    known = identify(entries, config)
+    copies = find_copies(store, known.used, progress=progress)
+    division = _divided(known, found.classes, copies, config)
     audit = take_stock(
         division,
         classes=found.classes,
@@ -129,7 +135,7 @@ def load_dataset(
         sizes=store.sizes,
     )
     parts = {part: _split(part, found.classes, division.used, store) for part in PARTS}
-    return Dataset(
+    data = Dataset(
         root=found.root,
         classes=found.classes,
         train=parts["train"],
@@ -139,6 +145,9 @@ def load_dataset(
         entries=division.entries,
         fingerprint=_fingerprint(division.used),
     )
+    if config.on_leak == "stop" and division.leaks.found:
+        raise LeakError(f"{found.root}: {division.leaks.complaint}", data)
+    return data
 
 
 def load_labelled(
@@ -164,7 +173,8 @@ def load_labelled(
         DataError: The folder is no usable data set, or has classes that the classifier has not.
     """
     config = config or Config()
-    found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
+    labels = Path(config.labels) if config.labels else None
+    found = scan(Path(folder), labels=labels, least=1)
     foreign = [name for name in found.classes if name not in classes]
     if foreign:
         raise DataError(
@@ -182,12 +192,29 @@ def load_labelled(
     )
     keyed = zip(tested, groups.keys, strict=True)
     whole = [entry._replace(part="test", group=group) for entry, group in keyed]
+    near = near_pairs(whole, find_copies(store, whole, progress=progress))
+    if near:
+        pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
+        progress.note(f"Nearly the same picture: {counted(len(near), 'pair')} ({pairs}).")
     return _split("test", classes, whole, store)
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
     """Write ``split.csv``, which can be given back as the split file of another run."""
     write_entries(dataset.entries, path)
+
+
+def _divided(
+    known: Known, classes: Sequence[str], copies: Sequence[Copy], config: Config
+) -> Division:
+    try:
+        return divide(known, classes, copies, config)
+    except DataError:
+        # Where all of a class leaks, nothing is left without it; yet the leak is what to tell.
+        division = divide(known, classes, copies, replace(config, on_leak="ignore"))
+        if config.on_leak != "stop" or not division.leaks.found:
+            raise
+        return replace(division, leaks=replace(division.leaks, gate="failed"))
 
 
 def _workers(config: Config) -> int:

@@ -26,7 +26,7 @@ class Scan:
 
     Attributes:
         root: The folder that holds the parts or classes; paths below are relative to it.
-        classes: Names, in natural order, at least two.
+        classes: Names, in natural order, at least two to train on.
         entries: Pictures to be read, in natural order of their paths. ``part`` is given for all
             or for none; ``group`` only where the labels file has the column.
         set_aside: Pictures that are found but cannot be used.
@@ -40,7 +40,7 @@ class Scan:
     ignored: tuple[Excluded, ...]
 
 
-def scan(folder: Path, *, labels: Path | None = None) -> Scan:
+def scan(folder: Path, *, labels: Path | None = None, least: int = 2) -> Scan:
     """Find the pictures of a data set, with their classes and parts.
 
     Args:
@@ -48,6 +48,7 @@ def scan(folder: Path, *, labels: Path | None = None) -> Scan:
             folders alone; it may be wrapped in further folders, as zip files unpack.
         labels: CSV file with the columns file and label, and optionally group and split. Classes
             then come from it, while the folders still give the parts.
+        least: Fewest classes; 1 for pictures that are only measured on.
 
     Raises:
         DataError: The folder or the labels cannot be understood as a data set.
@@ -58,7 +59,7 @@ def scan(folder: Path, *, labels: Path | None = None) -> Scan:
     entries = _by_labels(walk, parts, labels, folder) if labels else _by_folder(walk, parts)
     if not labels:
         _check_class_folders(walk, parts, entries)
-    classes = _checked_classes(root, entries, labels)
+    classes = _checked_classes(root, entries, labels, least)
     return Scan(
         root=root,
         classes=classes,
@@ -190,18 +191,20 @@ def _differing(root: Path, train: set[str], test: set[str]) -> str:
     )
 
 
-def _checked_classes(root: Path, entries: list[Entry], labels: Path | None) -> tuple[str, ...]:
+def _checked_classes(
+    root: Path, entries: list[Entry], labels: Path | None, least: int
+) -> tuple[str, ...]:
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
     where = f"{labels} and {root}" if labels else str(root)
     if not classes:
         raise DataError(f"{where}: no picture with a class was found. {_EXPECTED}")
-    if len(classes) == 1:
+    if len(classes) < least:
         raise DataError(
             f"{where}: only one class was found, {classes[0]!r}. {_EXPECTED} "
             "Add a folder for at least one more class, or give the folder above this one."
         )
     by_part = {part: {e.label for e in entries if e.part == part} for part in PARTS}
-    if by_part["test"] and by_part["train"] != by_part["test"]:
+    if by_part["test"] - by_part["train"]:  # a class that test alone lacks is only told of
         raise DataError(_differing(root, by_part["train"], by_part["test"]))
     if by_part["train"] and (extra := by_part["val"] - by_part["train"]):
         raise DataError(

@@ -75,12 +75,11 @@ def assign(
 
 
 def check_parts(entries: Sequence[Entry], classes: Sequence[str]) -> None:
-    """Raise ``DataError`` where a class is missing from train, val or an existing test part."""
+    """Raise ``DataError`` where a class is missing from train or val."""
     present = {(entry.part, entry.label) for entry in entries}
-    parts = {"train", "val", *(entry.part for entry in entries)}
     for label in classes:
-        for part in PARTS:
-            if part in parts and (part, label) not in present:
+        for part in ("train", "val"):
+            if (part, label) not in present:
                 raise DataError(
                     f"The class {label!r} has no picture in the {part} part. Every class needs "
                     "pictures of several patients, some for each part. Add pictures of more "
@@ -90,12 +89,12 @@ def check_parts(entries: Sequence[Entry], classes: Sequence[str]) -> None:
 
 def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
     """Say which parts are missing, or have too few pictures of a class to measure a rate."""
-    warnings = []
+    warnings = _absent_from_test(entries, classes)
     for part in ("val", "test"):
         inside = [entry for entry in entries if entry.part == part]
         label, n = _smallest_class(inside, classes)
         low, high = clopper_pearson(n // 2, n)
-        if inside and high - low > _WIDEST:
+        if inside and n and high - low > _WIDEST:
             warnings.append(
                 f"The {_WORDS[part]} part has only {counted(n, 'picture')} of class {label!r}. If "
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
@@ -107,6 +106,18 @@ def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
             "come out somewhat too good; only pictures that were never looked at can tell."
         )
     return warnings
+
+
+def _absent_from_test(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
+    """Say which figures a test part without every class cannot give."""
+    tested = {entry.label for entry in entries if entry.part == "test"}
+    absent = [label for label in classes if tested and label not in tested]
+    if not absent:
+        return []
+    return [
+        f"The test part has no picture of {listed(absent)}: figures that need it, such as AUROC, "
+        "are undefined there. Add pictures of it to test."
+    ]
 
 
 def shared_groups(entries: Sequence[Entry]) -> list[str]:

@@ -1,0 +1,220 @@
+"""The leak gate: which changed copies it finds, false alarms, and how time and memory grow.
+
+Copies of 150 test pictures are planted in train and of 150 training pictures in test, each changed
+at random and saved as a real file. The pictures are the official split of
+``$LUCENCY_DATA/chest_xray`` if it is there, else the sample that all benchmarks use.
+
+Growth is measured on drawn pictures, half of which are copies of the others, and for the step that
+grows with the square, the comparison of all descriptions, on drawn descriptions: eight blocks of
+512 rows at most, scaled to all. Seconds of growth are of one processor core, whatever else runs.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.child import run
+from benchmarks.results import Figure
+from lucency.dataset.candidates import GRID, ROWS, candidates
+from lucency.dataset.copies import Copy, find_copies
+from lucency.dataset.entry import Entry
+from lucency.dataset.store import PixelStore, decode
+
+SIDE = 112
+WANTED = 0.99  # recall
+_BLOCKS = 8
+Draw = np.random.Generator
+Change = Callable[[Image.Image, Draw], tuple[Image.Image, int]]  # quality 0 stands for PNG
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    searched, compared = (100, 200), (1_000, 3_000)
+    if not quick:
+        searched, compared = (1_000, 3_000, 10_000), (1_000, 3_000, 10_000, 30_000, 100_000)
+    # Growth comes first, as a process begins with the memory of the one that starts it.
+    figures = [figure for n in searched for figure in _growth("search", n)]
+    figures += [figure for n in compared for figure in _growth("comparison", n)]
+    official = files[0].parents[2] / "chest_xray"
+    if official.is_dir() and not quick:
+        train, test = (sorted((official / part).glob("*/*.jpeg")) for part in ("train", "test"))
+    else:
+        train, test = list(files[::2]), list(files[1::2])
+    with TemporaryDirectory() as temporary:
+        return [*_recall(train, test, Path(temporary), 3 if quick else 150), *figures]
+
+
+def _recall(train: list[Path], test: list[Path], folder: Path, each: int) -> Iterator[Figure]:
+    draw = np.random.default_rng(0)
+    some = [*draw.permutation(len(train))[:each], *len(train) + draw.permutation(len(test))[:each]]
+    files = train + test
+    planted = [
+        _plant(files[place], folder / f"{kind}-{place}", change, draw)
+        for kind, change in enumerate(CHANGES.values())
+        for place in some
+    ]
+    every = files + planted
+    names = [str(file) for file in every]
+    size = (SIDE, SIDE)
+    store = decode(every, names=names, size=size, colour=False, cache=folder / "cache", workers=1)
+    parts = np.repeat(["train", "test"], [len(train), len(test)])
+    entries = [_entry(store, row, parts[row]) for row in range(len(files))]
+    start = time.process_time()
+    alarms = find_copies(store, entries)
+    seconds = time.process_time() - start
+    yield Figure("untouched split: false alarms", "pairs", [len(alarms)], len(files), most=0)
+    yield Figure("untouched split: time of one core", "s", [seconds], len(files))
+    for k, name in enumerate(CHANGES):
+        rows = [len(files) + k * len(some) + i for i in range(len(some))]
+        other = {"train": "test", "test": "train"}
+        more = [
+            _entry(store, row, other[parts[place]]) for row, place in zip(rows, some, strict=True)
+        ]
+        found = find_copies(store, entries + more)
+        recall = _found(found, [entries[place] for place in some], more)
+        yield Figure(
+            f"recall: {name}", "", [recall], len(more), least=None if name in _BEYOND else WANTED
+        )
+
+
+def _entry(store: PixelStore, row: int, part: str) -> Entry:
+    return Entry(str(row), "", str(part), str(row), store.sha256[row], row)
+
+
+def _found(copies: Sequence[Copy], originals: list[Entry], planted: list[Entry]) -> float:
+    """Return the share of planted copies that are told as copies of their original."""
+    pairs = {frozenset((copy.first.sha256, copy.second.sha256)) for copy in copies}
+    both = zip(originals, planted, strict=True)
+    return sum(frozenset((a.sha256, b.sha256)) in pairs for a, b in both) / len(planted)
+
+
+def _plant(source: Path, target: Path, change: Change, draw: Draw) -> Path:
+    picture, quality = change(Image.open(source).convert("L"), draw)
+    data = io.BytesIO()
+    if quality:
+        picture.save(data, "JPEG", quality=quality)
+    else:
+        picture.save(data, "PNG")
+    file = target.with_suffix(".jpeg" if quality else ".png")
+    file.write_bytes(data.getvalue())
+    return file
+
+
+def _any_format(draw: Draw) -> int:
+    return int(draw.integers(75, 96)) if draw.random() < 0.7 else 0
+
+
+def _resized(picture: Image.Image, scale: float) -> Image.Image:
+    side = (round(picture.width * scale), round(picture.height * scale))
+    return picture.resize(side, Image.Resampling.LANCZOS)
+
+
+def _cropped(picture: Image.Image, draw: Draw, share: float = 0.03) -> Image.Image:
+    width, height = picture.size
+    left, top = share * width * draw.random(), share * height * draw.random()
+    right, bottom = left + (1 - share) * width, top + (1 - share) * height
+    return picture.crop((round(left), round(top), round(right), round(bottom)))
+
+
+def _mirrored(picture: Image.Image) -> Image.Image:
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def _toned(picture: Image.Image, draw: Draw, most: float) -> Image.Image:
+    grey = np.asarray(picture, np.float32)
+    contrast, brightness = draw.uniform(-most, most, 2)
+    toned = (grey - grey.mean()) * (1 + contrast) + grey.mean() + 128 * brightness
+    return Image.fromarray(toned.clip(0, 255).round().astype(np.uint8))
+
+
+def _several(picture: Image.Image, draw: Draw) -> tuple[Image.Image, int]:
+    turned = _mirrored(picture) if draw.random() < 0.5 else picture
+    part = _cropped(_resized(turned, draw.uniform(0.4, 1.5)), draw)
+    return _toned(part, draw, 0.1), int(draw.integers(50, 96))
+
+
+CHANGES: dict[str, Change] = {
+    "saved as PNG": lambda picture, _: (picture, 0),
+    "saved as JPEG of quality 30 to 95": lambda picture, draw: (
+        picture,
+        int(draw.integers(30, 96)),
+    ),
+    "resized by 0.25 to 2": lambda picture, draw: (
+        _resized(picture, 2 ** draw.uniform(-2, 1)),
+        _any_format(draw),
+    ),
+    "mirrored": lambda picture, draw: (_mirrored(picture), _any_format(draw)),
+    "cropped by 3 %": lambda picture, draw: (_cropped(picture, draw), _any_format(draw)),
+    "brightness and contrast by up to 15 %": lambda picture, draw: (
+        _toned(picture, draw, 0.15),
+        _any_format(draw),
+    ),
+    "mirrored, resized, cropped, toned, JPEG": _several,
+    "cropped by 6 %": lambda picture, draw: (_cropped(picture, draw, 0.06), _any_format(draw)),
+}
+
+_BEYOND = {"cropped by 6 %"}  # more than is asked for: to see where it ends
+
+
+# Growth
+
+
+class Drawn:
+    """As many pictures as wanted, drawn when read; the second half shows the first in noise."""
+
+    shape = (64, 64, 1)
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.sizes = np.zeros((n, 2), np.int64)
+
+    def read(self, rows: Sequence[int]) -> Any:
+        return np.stack([self._picture(int(row)) for row in rows])
+
+    def _picture(self, row: int) -> Any:
+        shapes = np.random.default_rng(row % (self.n // 2)).normal(0, 1, (16, 16))
+        cloud = Image.fromarray(shapes.astype(np.float32)).resize((64, 64))
+        grain = np.random.default_rng(row).normal(0, 2, (64, 64))
+        return (128 + 40 * np.asarray(cloud) + grain).clip(0, 255).astype(np.uint8)[..., None]
+
+
+def _growth(what: str, n: int) -> Iterator[Figure]:
+    """Measure in a process of its own, for its memory."""
+    done = run(sys.executable, "-m", "benchmarks.leaks", what, str(n))
+    pairs, seconds = done.output.split()
+    name = f"{what} among {n:,} drawn"
+    yield Figure(f"{name}: time of one core", "s", [float(seconds)], n)
+    yield Figure(f"{name}: peak memory", "MiB", [done.peak], n)
+    yield Figure(f"{name}: pairs", "", [float(pairs)], n)
+
+
+def _search(n: int) -> tuple[int, float]:
+    entries = [Entry(str(row), "", "", str(row), str(row), row) for row in range(n)]
+    start = time.process_time()
+    copies = find_copies(cast(PixelStore, Drawn(n)), entries)
+    return len(copies), time.process_time() - start
+
+
+def _compare(n: int) -> tuple[int, float]:
+    draw = np.random.default_rng(0)
+    whole = draw.normal(size=(n, GRID, GRID)).astype(np.float32)
+    whole[n // 2 :] = whole[: n - n // 2] + 0.2 * whole[n // 2 :]
+    inside = whole + np.float32(0.3) * whole[::-1]
+    start = time.process_time()
+    blocks = [*itertools.islice(candidates(whole, inside, np.arange(n), np.zeros(n, int)), _BLOCKS)]
+    share = min(1.0, _BLOCKS * ROWS / n)
+    pairs = sum(len(block.first) for block in blocks)
+    return round(pairs / share), (time.process_time() - start) / share
+
+
+if __name__ == "__main__":
+    print(*(_search if sys.argv[1] == "search" else _compare)(int(sys.argv[2])))

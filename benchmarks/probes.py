@@ -1,0 +1,293 @@
+"""What the probes find where a shortcut was planted, and what where there is none.
+
+Normal films of ``$LUCENCY_DATA/chest_xray`` get one of two classes by the toss of a coin for each
+patient, so nothing tells the classes apart; then a shortcut is planted in one of them. The false
+alarms are counted on the same films with the coins alone. Odd pictures are made of films as well,
+and the real folders are probed as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from benchmarks.results import Figure, Skipped
+from lucency import Config, load_dataset
+from lucency.dataset import Dataset
+from lucency.dataset.groups import find_groups
+from lucency.probes import Probes, probe
+from lucency.probes.odd import odd
+from lucency.probes.sample import Sample, drawn
+from lucency.probes.shortcuts import KINDS, shortcut
+
+Pixels = NDArray[np.uint8]
+Save = Callable[[Image.Image, Generator], bytes]
+FILMS, SIDE, QUALITY = 300, 224, 90
+CLASSES = ("heads", "tails")
+
+
+class Plant(NamedTuple):
+    """A shortcut to plant.
+
+    Attributes:
+        name: What it is.
+        probes: Those of which at least one must flag it.
+        feature: A word that must be in its finding; empty where any will do.
+        save: Turns a picture of the one class into a file.
+    """
+
+    name: str
+    probes: tuple[str, ...]
+    feature: str
+    save: Save
+
+
+def jpeg(image: Image.Image, quality: int = QUALITY, **more: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, **more)
+    return file.getvalue()
+
+
+def plain(image: Image.Image, _: Generator) -> bytes:
+    return jpeg(image)
+
+
+def _marker(image: Image.Image, place: tuple[float, float], size: float = 0.06) -> bytes:
+    """Paste a white letter-like block with a dark slot, ``size`` of the side large."""
+    width, height = image.size
+    left, top, side = place[0] * width, place[1] * height, size * width
+    marked = image.copy()
+    pen = ImageDraw.Draw(marked)
+    pen.rectangle((left, top, left + side, top + side), fill=245)
+    pen.rectangle((left + side / 3, top + side / 3, left + side / 2, top + side), fill=60)
+    return jpeg(marked)
+
+
+def _anywhere_near_the_border(random: Generator) -> tuple[float, float]:
+    along, across = random.uniform(0.02, 0.92), random.choice([0.02, 0.92])
+    return (along, across) if random.random() < 0.5 else (across, along)
+
+
+def _frame(image: Image.Image, change: int) -> bytes:
+    """Make the outer 4 % of a picture brighter or darker by ``change`` grey levels."""
+    pixels = np.asarray(image, np.int16).copy()
+    width = max(1, round(0.04 * len(pixels)))
+    inner = pixels[width:-width, width:-width].copy()
+    pixels += change
+    pixels[width:-width, width:-width] = inner
+    return jpeg(_image(pixels))
+
+
+def _image(pixels: NDArray[np.generic]) -> Image.Image:
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _toned(image: Image.Image, gamma: float, more: float) -> bytes:
+    levels = 255 * (np.asarray(image) / 255.0) ** gamma + more
+    return jpeg(_image(levels))
+
+
+def _resized(image: Image.Image, across: float, down: float) -> bytes:
+    width, height = image.size
+    return jpeg(image.resize((round(across * width), round(down * height))))
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+PLANTS = (
+    Plant("marker in a corner", ("marks", "border"), "", lambda x, _: _marker(x, (0.03, 0.03))),
+    Plant("marker anywhere near the border", ("marks",), "",
+          lambda x, random: _marker(x, _anywhere_near_the_border(random))),
+    Plant("bright border", ("border", "marks"), "", lambda x, _: _frame(x, 60)),
+    Plant("dark border", ("border", "marks"), "", lambda x, _: _frame(x, -60)),
+    Plant("JPEG quality", ("file",), "quantisation", lambda x, _: jpeg(x, QUALITY - 5)),
+    Plant("a comment in the file", ("file",), "metadata",
+          lambda x, _: jpeg(x, comment=b"Made by another camera")),
+    Plant("size", ("file",), "width", lambda x, _: _resized(x, 1.1, 1.1)),
+    Plant("aspect ratio", ("file",), "aspect ratio", lambda x, _: _resized(x, 1.05, 0.95)),
+    Plant("PNG beside JPEG", ("file",), "format", lambda x, _: _png(x)),
+    Plant("brightness", ("tone",), "grey", lambda x, _: _toned(x, 1.0, 25)),
+    Plant("contrast", ("tone",), "grey", lambda x, _: _toned(x, 1.4, 0)),
+)  # fmt: skip
+
+
+def write_classes(
+    folder: Path,
+    pictures: Sequence[Image.Image],
+    patients: Sequence[str],
+    seed: int,
+    save: Save = plain,
+) -> Path:
+    """Write pictures into two class folders, a coin for each patient; tails are saved by ``save``.
+
+    Args:
+        folder: Where to.
+        pictures: Grey.
+        patients: Whose picture it is, by picture.
+        seed: Of the coins, and of what ``save`` draws.
+        save: Gives the content of a file.
+    """
+    random = np.random.default_rng(seed)
+    coin = dict.fromkeys(patients, 0)
+    order = random.permutation([*coin])
+    coin |= dict.fromkeys(map(str, order[: len(order) // 2]), 1)
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True)
+    number = {patient: i for i, patient in enumerate(coin)}
+    for i, (picture, patient) in enumerate(zip(pictures, patients, strict=True)):
+        content = save(picture, random) if coin[patient] else plain(picture, random)
+        kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+        # The name is the same thing for both classes, so that it tells nothing.
+        target = folder / CLASSES[coin[patient]] / f"patient{number[patient]:04d}_{i:04d}.{kind}"
+        target.write_bytes(content)
+    return folder
+
+
+def flagged_rightly(found: Probes, plant: Plant) -> bool:
+    """Whether one of the plant's probes flags it, and says so in a finding that names it."""
+    flagged = {each.probe for each in found.shortcuts if each.flagged} & set(plant.probes)
+    said = " ".join(each.text for each in found.findings if each.probe in flagged)
+    return bool(flagged) and plant.feature in said
+
+
+def shuffled(sample: Sample, seed: int) -> Sample:
+    """Return a sample whose patients are shuffled among the classes."""
+    patients, owner = np.unique(sample.groups, return_inverse=True)
+    first = np.array([np.flatnonzero(owner == i)[0] for i in range(len(patients))])
+    order = np.random.default_rng(seed).permutation(len(patients))
+    return dataclasses.replace(sample, labels=sample.labels[first][order][owner])
+
+
+def false_alarms(sample: Sample, seeds: Sequence[int]) -> list[str]:
+    """Return the probes that flag something in shuffled classes, once for each time."""
+    return [
+        kind.name
+        for seed in seeds
+        for kind in KINDS
+        if shortcut(kind, shuffled(sample, seed), None, seed).flagged
+    ]
+
+
+ODD: dict[str, Callable[[Pixels], Pixels]] = {
+    "black": lambda x: x % 4,  # not wholly, as equal files are set aside before
+    "white": lambda x: 252 + x % 4,
+    "dark (a sixth of the levels)": lambda x: x // 6,
+    "washed out (a fifth of the contrast, white)": lambda x: (200 + x // 5).astype(np.uint8),
+    "blurred (over a thirtieth of the side)": lambda x: _blurred(x, len(x) / 30),
+    "inverted": lambda x: 255 - x,
+    "upside down": lambda x: x[::-1],
+    "turned by 90 degrees": np.rot90,
+    "noise": lambda x: np.random.default_rng(int(x.sum())).integers(0, 256, x.shape, np.uint8),
+    "three times as wide": lambda x: np.repeat(x, 3, axis=1),
+    "tiny": lambda x: x[:: max(1, len(x) // 24), :: max(1, len(x) // 24)],
+}
+
+
+def _blurred(pixels: Pixels, radius: float) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    data = files[0].parents[2]
+    normal = sorted((data / "chest_xray" / "train" / "NORMAL").glob("*.jpeg"))
+    if not normal:
+        raise Skipped(f"no radiographs in {data / 'chest_xray' / 'train' / 'NORMAL'}")
+    repeats, shuffles, strange = (1, 5, 5) if quick else (2, 50, 40)
+    figures = [_planted(normal, plant, repeats) for plant in PLANTS]
+    figures.append(_clean(normal, shuffles))
+    figures += _strange(normal, strange)
+    for folder in ("chest_xray_native",) if quick else ("chest_xray", "chest_xray_native"):
+        figures += _as_it_is(data / folder)
+    return figures
+
+
+def _planted(normal: Sequence[Path], plant: Plant, repeats: int) -> Figure:
+    rates = []
+    for seed in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            found = probe(_loaded(_tossed(Path(folder), normal, seed, plant.save)), seed=seed)
+            rates.append(100.0 * flagged_rightly(found, plant))
+    return Figure(f"flagged and named: {plant.name}", "%", rates, FILMS, least=100)
+
+
+def _clean(normal: Sequence[Path], shuffles: int) -> Figure:
+    with tempfile.TemporaryDirectory() as folder:
+        data = _loaded(_tossed(Path(folder), normal, 0, plain))
+        sample = drawn([data.train, data.val], data.root, 0, 1)
+        alarms = false_alarms(sample, range(shuffles))
+    rate = 100 * len(alarms) / (shuffles * len(KINDS))
+    return Figure("false alarms, of all looks", "%", [rate], shuffles * len(KINDS), most=0.5)
+
+
+def _strange(normal: Sequence[Path], count: int) -> list[Figure]:
+    """Put a few odd pictures of each kind among 900 films and see which are listed."""
+    films = _films(normal, 900 + count, 0)
+    figures = []
+    for name, change in ODD.items():
+        with tempfile.TemporaryDirectory() as folder:
+            images = [picture for picture, _ in films]
+            images[:count] = [Image.fromarray(change(np.asarray(x))) for x in images[:count]]
+            # Two shots of one patient would pull odd pictures into one part: each stands alone.
+            root = write_classes(
+                Path(folder) / "odd", images, [str(i) for i in range(len(images))], 0
+            )
+            found = odd(_loaded(root), 1)
+        listed = {file for file, _, _ in found.pictures}
+        hits = sum(int(Path(file).stem.split("_")[1]) < count for file in listed)
+        figures.append(Figure(f"odd, listed: {name}", "%", [100 * hits / count], count, least=95))
+    return figures
+
+
+def _as_it_is(folder: Path) -> list[Figure]:
+    data = load_dataset(folder, Config(effort="quick"))
+    n = len(data.entries)
+    start = time.perf_counter()
+    found = probe(data, workers=1)
+    seconds = time.perf_counter() - start
+    figures = [Figure(f"{folder.name}: time of all probes", "s", [seconds], n, most=20)]
+    for each in found.shortcuts:
+        figures.append(Figure(f"{folder.name}: AUROC of {each.probe}", "", [each.auc.value], n))
+        if each.test:
+            name = f"{folder.name}: AUROC of {each.probe} on test"
+            figures.append(Figure(name, "", [each.test.value], len(data.test or ())))
+    share = 100 * found.odd.n / n
+    return [*figures, Figure(f"{folder.name}: odd pictures", "%", [share], n, most=0.5)]
+
+
+def _tossed(folder: Path, normal: Sequence[Path], seed: int, save: Save) -> Path:
+    films = _films(normal, FILMS, seed)
+    pictures, patients = zip(*films, strict=True)
+    return write_classes(folder / "coins", pictures, patients, seed, save)
+
+
+def _films(normal: Sequence[Path], count: int, seed: int) -> list[tuple[Image.Image, str]]:
+    """Draw films, in grey at 224 x 224, with their patients."""
+    chosen = np.random.default_rng(seed).permutation(len(normal))[:count]
+    files = [normal[i] for i in sorted(chosen)]
+    patients = find_groups([file.name for file in files]).keys
+    films = []
+    for file in files:
+        with Image.open(file) as image:
+            films.append(image.convert("L").resize((SIDE, SIDE)))
+    return [*zip(films, patients, strict=True)]
+
+
+def _loaded(folder: Path) -> Dataset:
+    cache = folder.parent / "cache"
+    return load_dataset(
+        folder, Config(effort="quick", cache=str(cache), group_regex="(patient[0-9]+)")
+    )

@@ -1,0 +1,69 @@
+"""What a file says of itself before any pixel is decoded: camera and encoder, not content."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lucency.headers import read_header
+from lucency.images import load
+
+# The more special first: of those that tell equally well the first are named.
+NAMES = (
+    "format",
+    "progressive",
+    "colour channels",
+    "chroma subsampling",
+    "metadata",
+    "JPEG quantisation",
+    "JPEG fine quantisation",
+    "aspect ratio",
+    "width",
+    "height",
+    "bytes per pixel",
+    "file size",
+)
+
+
+def headers(files: Sequence[Path], workers: int) -> NDArray[np.float64]:
+    """Read the headers of picture files.
+
+    Args:
+        files: n readable pictures.
+        workers: Threads.
+
+    Returns:
+        (n, 12) float64, in the order of ``NAMES``; sizes as logarithms.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        return np.array([*pool.map(_header, files)], np.float64)
+
+
+def _header(file: Path) -> list[float]:
+    data = load(file)
+    kind = read_header(data)
+    area = kind.width * kind.height
+    # Opening reads no pixel, and the stream has no metadata that could be harmful.
+    with Image.open(io.BytesIO(kind.stream), formats=("PNG", "JPEG")) as image:
+        tables = list((getattr(image, "quantization", None) or {0: [0]}).values())
+        sampling = [layer[1] for layer in getattr(image, "layer", ())]
+        return [
+            float(image.format == "PNG"),
+            float(bool(image.info.get("progressive") or image.info.get("interlace"))),
+            float(len(image.getbands())),
+            float(sampling[0]) if sampling else 0.0,
+            np.log1p(len(data) - len(kind.stream)),
+            np.log1p(np.mean([np.mean(table) for table in tables])),
+            np.log1p(np.mean([table[0] for table in tables])),
+            np.log(kind.width / kind.height),
+            np.log(kind.width),
+            np.log(kind.height),
+            np.log(len(data) / area),
+            np.log(len(data)),
+        ]

@@ -2,20 +2,31 @@
 
     predictions    the classifier's answers beside the truth; predictions.csv
     figures        answers -> figures, their bootstrap replicates and intervals
-    evaluation     the figures of a split together; evaluation.json
+    utility        what they mean at another prevalence and for a stated harm
+    selective      what they become where the classifier may abstain
+    attributes     what a CSV or the file names say of the images
+    subgroups      figures of the images that share an attribute
+    result         what an evaluation holds, and on what terms
+    measure        the figures of a split together
+    document       evaluation.json
 
 `predictions.csv` holds all that the figures of `evaluation.json` are recomputed from.
 """
 
 from __future__ import annotations
 
+from lucency.evaluation.attributes import read_subgroups
+from lucency.evaluation.document import (
+    again,
+    read_evaluation,
+    stated_attributes,
+    write_evaluation,
+)
 from lucency.evaluation.measure import (
-    Evaluation,
     evaluate,
     evaluate_found,
     evaluate_predictions,
-    read_evaluation,
-    write_evaluation,
+    shares_at,
 )
 from lucency.evaluation.predictions import (
     Labelled,
@@ -25,18 +36,25 @@ from lucency.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from lucency.evaluation.result import Evaluation
+from lucency.evaluation.utility import with_prior
 
 __all__ = [
     "Evaluation",
     "Labelled",
     "Predictions",
     "Predictor",
+    "again",
     "evaluate",
     "evaluate_found",
     "evaluate_predictions",
     "predict",
     "read_evaluation",
     "read_predictions",
+    "read_subgroups",
+    "shares_at",
+    "stated_attributes",
+    "with_prior",
     "write_evaluation",
     "write_predictions",
 ]

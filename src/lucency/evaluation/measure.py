@@ -1,22 +1,23 @@
-"""All figures of one split together, and ``evaluation.json``."""
+"""All figures of one split together."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lucency import calibration, metrics
-from lucency.errors import ClassifierError, DataError, RunError
+from lucency.classifier import ABSTAIN
+from lucency.conformal import Conformal
+from lucency.errors import ClassifierError, ConfigError, DataError
+from lucency.evaluation.attributes import from_names
 from lucency.evaluation.figures import (
     FPR,
     RECALL,
+    REPLICATES,
     Figures,
     Sample,
     of_class,
@@ -32,61 +33,17 @@ from lucency.evaluation.predictions import (
     find_positive,
     predict,
 )
-from lucency.files import write_text
-from lucency.metrics import Estimate
+from lucency.evaluation.result import Evaluation, Terms
+from lucency.evaluation.selective import abstention, conformal_coverage, risk_coverage
+from lucency.evaluation.subgroups import subgroups
+from lucency.evaluation.utility import (
+    PREVALENCES,
+    decision_curve,
+    predictive_values,
+    with_prior,
+)
+from lucency.metrics import FloatArray
 from lucency.progress import SILENT, Progress
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The figures of one split; each attribute is a key of its part of ``evaluation.json``.
-
-    Attributes:
-        n: Images.
-        groups: Patients; None when unknown.
-        classes: Class names in order.
-        positive: The class that is looked for, one of two, or None.
-        baseline: The split's most frequent class, and the accuracy of always answering it.
-        metrics: Each figure by name: of the positive class, or the mean over all classes.
-        per_class: Images and figures of each class against the rest.
-        confusion: Images by truth (rows) and decision (columns).
-        curves: ROC and precision-recall points with 95 % bands, of the positive class or of each.
-            A class that is absent, or the only one present, has none.
-        calibration: Equal-mass bins of the probability of the positive class (of the decided
-            class without one) and how often it came true, their mean distance "ece", and the 95 %
-            range "chance" of that distance if every probability were exactly right.
-        operating_point: The rule that turns probabilities into decisions, and its threshold.
-    """
-
-    n: int
-    groups: int | None
-    classes: tuple[str, ...]
-    positive: str | None
-    baseline: Mapping[str, Any]
-    metrics: Mapping[str, Estimate]
-    per_class: Mapping[str, Mapping[str, Any]]
-    confusion: tuple[tuple[int, ...], ...]
-    curves: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
-    calibration: Mapping[str, Any]
-    operating_point: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as dictionaries, lists and finite numbers, nan as None."""
-        return {name: _plain(value) for name, value in vars(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {key: _plain(x) for key, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def evaluate(
@@ -110,12 +67,21 @@ def evaluate(
     return evaluate_found(classifier, predict(classifier, split, progress))
 
 
-def evaluate_found(classifier: Predictor[Any], found: Predictions) -> Evaluation:
+def evaluate_found(
+    classifier: Predictor[Any],
+    found: Predictions,
+    *,
+    prevalence: float | None = None,
+    attributes: Mapping[str, Sequence[str]] | None = None,
+) -> Evaluation:
     """Measure predictions that were made before, at the operating point of their classifier.
 
     Args:
-        classifier: Gives the positive class and the threshold.
+        classifier: Gives the positive class, the threshold, the prior and the prediction sets.
         found: Its predictions beside the truth.
+        prevalence: Share of the positive class where it will be used; that of ``found`` if none.
+        attributes: By name, a value for each image, to report figures by; those in the file names
+            if none.
 
     Returns:
         Every figure with its interval.
@@ -123,16 +89,22 @@ def evaluate_found(classifier: Predictor[Any], found: Predictions) -> Evaluation
     Raises:
         DataError: There is no image.
         ClassifierError: The probabilities are not probabilities.
-        ConfigError: The positive class is not one of two, or has no threshold.
+        ConfigError: The positive class is not one of two, or has no threshold, or the prevalence is
+            not between 0 and 1.
     """
-    return evaluate_predictions(
-        found.labels,
-        found.probabilities,
-        found.groups,
-        classes=found.classes,
+    spec = classifier.spec
+    given = spec.conformal
+    terms = Terms(
         positive=classifier.positive,
         threshold=classifier.threshold,
+        rule=spec.rule,
+        chosen=spec.chosen,
+        prior=spec.prior,
+        prevalence=prevalence,
+        conformal=None if given is None else Conformal.from_json(given, len(found.classes)),
+        attributes=from_names(found.files, found.labels) if attributes is None else attributes,
     )
+    return measured(found, terms)
 
 
 def evaluate_predictions(
@@ -146,10 +118,6 @@ def evaluate_predictions(
     seed: int = 0,
 ) -> Evaluation:
     """Measure probabilities against the truth, with 95 % intervals that know about patients.
-
-    The intervals of AUROCs are DeLong's, those of proportions Clopper and Pearson's; where
-    patients have several images, DeLong's by patient and a bootstrap of patients. All else is
-    bootstrapped.
 
     Args:
         labels: (n,) true class indices; n >= 1.
@@ -171,27 +139,59 @@ def evaluate_predictions(
     index = find_positive(classes, positive)
     _check(labels, probabilities, groups, len(classes))
     truth, given = labels.astype(np.int64), probabilities.astype(np.float64)
-    sample = sample_of(truth, metrics.decide(given, index, threshold), given, groups, index)
+    found = Predictions(
+        split="",
+        classes=tuple(classes),
+        files=("",) * len(truth),
+        groups=tuple(groups or [""] * len(truth)),
+        labels=truth,
+        decisions=metrics.decide(given, index, threshold),
+        probabilities=given,
+    )
+    return measured(found, Terms(positive=positive, threshold=threshold), seed)
+
+
+def measured(found: Predictions, terms: Terms, seed: int = 0) -> Evaluation:
+    """Measure predictions on stated terms; see ``evaluate_predictions``.
+
+    Decisions are taken anew at the threshold of the terms.
+    """
+    classes, truth = found.classes, found.labels
+    index = find_positive(classes, terms.positive)
+    _check(truth, found.probabilities, found.groups, len(classes))
+    decisions = metrics.decide(found.probabilities, index, terms.threshold)
+    sample = sample_of(truth, decisions, found.probabilities, found.groups, index)
     value, spread = value_and_spread(sample, seed)
     counts = np.bincount(truth, minlength=len(classes)).tolist()
     most = counts.index(max(counts))
-    confusion = metrics.confusion_matrix(truth, sample.decisions, len(classes))
-    estimates = overall(sample, value, spread)
+    confusion = metrics.confusion_matrix(truth, decisions, len(classes))
+    estimates = overall(sample)
     return Evaluation(
         n=len(truth),
-        groups=sample.patients if any(groups or ()) else None,
+        groups=sample.patients if any(found.groups) else None,
         classes=tuple(classes),
-        positive=positive,
+        positive=terms.positive,
         baseline={"class": classes[most], "accuracy": counts[most] / len(truth)},
         metrics=estimates,
         per_class={
-            name: {"n": counts[k], "metrics": of_class(sample, k, value, spread)}
-            for k, name in enumerate(classes)
+            name: {"n": counts[k], "metrics": of_class(sample, k)} for k, name in enumerate(classes)
         },
         confusion=tuple(tuple(int(x) for x in row) for row in confusion),
         curves=_curves(sample, classes, value, spread),
-        calibration=_calibration(sample, estimates["ece"].value, spread),
-        operating_point=_operating_point(positive, threshold),
+        calibration=_calibration(sample, estimates["ece"].value),
+        operating_point=_operating_point(terms),
+        predictive_values=_predictive_values(sample, terms),
+        decision_curve=_decision_curve(sample, terms, seed),
+        selective=_selective(sample, found, terms, seed),
+        subgroups=subgroups(
+            terms.attributes,
+            truth,
+            decisions,
+            found.probabilities,
+            groups=found.groups if any(found.groups) else None,
+            classes=classes,
+            positive=index,
+        ),
     )
 
 
@@ -256,70 +256,93 @@ def _rounded(points: NDArray[np.floating[Any]]) -> list[float]:
     return [round(float(x), 6) for x in points]
 
 
-def _calibration(sample: Sample, error: float, spread: Figures) -> dict[str, Any]:
+def _calibration(sample: Sample, error: float) -> dict[str, Any]:
     bins = []
     for i, found in enumerate(calibration.reliability(sample.claimed, sample.came_true)):
-        bar = proportion(sample, sample.came_true, sample.bins == i, spread["fraction"][:, i])
+        bar = proportion(sample, sample.came_true, sample.bins == i)
         bins.append({**asdict(found), "low": bar.low, "high": bar.high})
+    plain = calibration.expected_calibration_error(
+        sample.claimed, sample.came_true, bins=sample.bins
+    )
     low, high = sample.chance
-    return {"bins": bins, "ece": error, "chance": {"low": low, "high": high}}
-
-
-def _operating_point(positive: str | None, threshold: float | None) -> dict[str, Any]:
-    if positive is None:
-        return {"rule": "the most probable class", "threshold": None}
-    return {"rule": f"{positive} at the threshold or above", "threshold": threshold}
-
-
-def write_evaluation(
-    path: Path, validation: Evaluation | None = None, test: Evaluation | None = None
-) -> None:
-    """Write ``evaluation.json``.
-
-    Args:
-        path: The file; its folder exists.
-        validation: The figures that choices were made by.
-        test: The figures of images that were never used for a choice.
-
-    Raises:
-        RunError: The file cannot be written; what was there stays.
-        DataError: Neither split is given.
-    """
-    parts = {"validation": validation, "test": test}
-    given = [part for part in parts.values() if part is not None]
-    if not given:
-        raise DataError("Nothing to write: neither validation nor test was evaluated.")
-    document = {
-        "format": FORMAT,
-        "classes": list(given[0].classes),
-        "positive": given[0].positive,
-        **{name: part and part.to_json() for name, part in parts.items()},
+    return {
+        "bins": bins,
+        "ece": error,
+        "plain": float(plain),
+        "chance": {"low": low, "high": high},
     }
-    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
-def read_evaluation(path: Path) -> dict[str, Any]:
-    """Read ``evaluation.json`` as the plain document that it is.
+def _operating_point(terms: Terms) -> dict[str, Any]:
+    if terms.positive is None:
+        return {"rule": "the most probable class", "threshold": None, "validation": None}
+    rule = terms.rule or f"{terms.positive} at the threshold or above"
+    return {"rule": rule, "threshold": terms.threshold, "validation": terms.chosen}
 
-    Args:
-        path: The file.
 
-    Returns:
-        "format", "classes", "positive", "validation" and "test", the last two a part or None.
+def _predictive_values(sample: Sample, terms: Terms) -> list[dict[str, Any]]:
+    k = sample.positive
+    if k is None:
+        return []
+    stated = () if terms.prevalence is None else (terms.prevalence,)
+    return predictive_values(
+        sample.labels == k, sample.decisions == k, sample.owner, (*PREVALENCES, *stated)
+    )
+
+
+def _decision_curve(sample: Sample, terms: Terms, seed: int) -> dict[str, Any] | None:
+    """Compute net benefit with the probabilities corrected to the prevalence they are used at."""
+    k = sample.positive
+    if k is None:
+        return None
+    positive = sample.labels == k
+    share = float(positive.mean()) if terms.prevalence is None else terms.prevalence
+    if not 0 < share < 1 or not 0 < positive.mean() < 1:
+        return None
+    shares = (share, 1 - share) if k == 0 else (1 - share, share)
+    p = with_prior(sample.probabilities, terms.prior or (0.5, 0.5), shares)[:, k]
+    return decision_curve(p, positive, share, _weights(sample, seed))
+
+
+def shares_at(prevalence: float, classes: Sequence[str], positive: str | None) -> tuple[float, ...]:
+    """Return the class shares where the positive class has this prevalence.
 
     Raises:
-        RunError: The file is missing, damaged or of another format.
+        ConfigError: There is no positive class, or the prevalence is not between 0 and 1.
     """
-    again = "Evaluate the classifier again to make it anew."
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"There is no {path}. Give the folder of a training run.") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read {path}: {error}. {again}") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT or not {"classes", "positive", "validation", "test"} <= document.keys():
-        raise RunError(
-            f"{path} is not an evaluation of format {FORMAT}. Received: format {found}. {again}"
+    k = find_positive(classes, positive)
+    if k is None:
+        raise ConfigError(
+            f"--prevalence needs two classes, one of them looked for; there are {len(classes)}."
         )
-    return dict(document)
+    if not 0 < prevalence < 1:
+        raise ConfigError(f"--prevalence must lie between 0 and 1. Received: {prevalence}")
+    return (prevalence, 1 - prevalence) if k == 0 else (1 - prevalence, prevalence)
+
+
+def _selective(sample: Sample, found: Predictions, terms: Terms, seed: int) -> dict[str, Any]:
+    risk = risk_coverage(
+        sample.probabilities, sample.labels, sample.decisions, _weights(sample, seed)
+    )
+    if terms.conformal is None:
+        return {"risk_coverage": risk, "conformal": [], "abstention": None}
+    far = np.zeros(len(sample.labels)) if found.distances is None else found.distances
+    return {
+        "risk_coverage": risk,
+        "conformal": conformal_coverage(
+            terms.conformal, sample.probabilities, sample.labels, sample.owner
+        ),
+        "abstention": abstention(
+            sample.labels,
+            sample.decisions,
+            terms.conformal.sets(sample.probabilities, *ABSTAIN),
+            ~(far <= 1),
+            sample.positive,
+            _weights(sample, seed),
+            sample.owner,
+        ),
+    }
+
+
+def _weights(sample: Sample, seed: int) -> Iterator[FloatArray]:
+    return metrics.bootstrap_weights(sample.owner, REPLICATES, seed)

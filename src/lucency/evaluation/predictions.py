@@ -11,12 +11,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from lucency.classifier import Answers, Spec
 from lucency.errors import ConfigError, RunError, nearest
 from lucency.files import write_text
 from lucency.metrics import FloatArray, IntArray, decide
 from lucency.progress import SILENT, Progress
 
-_COLUMNS = ["split", "file", "group", "label", "decision"]
+_COLUMNS = ["split", "file", "group", "label", "decision", "distance"]
 _PREFIX = "p_"
 
 
@@ -59,8 +60,12 @@ class Predictor(Protocol[_SplitT_contra]):
     def threshold(self) -> float | None:
         """Return the probability from which the positive class is decided."""
 
-    def predict_split(self, split: _SplitT_contra, progress: Progress) -> FloatArray:
-        """Return (n, classes) calibrated probabilities, float64, rows sum to 1."""
+    @property
+    def spec(self) -> Spec:
+        """Return how the threshold was chosen, the prior and the prediction sets."""
+
+    def answer_split(self, split: _SplitT_contra, progress: Progress) -> Answers:
+        """Return the calibrated probabilities, and distances from the training pictures."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Predictions:
         labels: (n,) int64 true class indices.
         decisions: (n,) int64 decided class indices.
         probabilities: (n, classes) float64, rows sum to 1.
+        distances: (n,) float64, out of distribution above 1; None without a gate.
     """
 
     split: str
@@ -84,6 +90,7 @@ class Predictions:
     labels: IntArray
     decisions: IntArray
     probabilities: FloatArray
+    distances: FloatArray | None = None
 
 
 def find_positive(classes: Sequence[str], positive: str | None) -> int | None:
@@ -126,23 +133,24 @@ def predict(
         ConfigError: The positive class is not one of two, or has no threshold.
     """
     positive = find_positive(classifier.classes, classifier.positive)
-    probabilities = classifier.predict_split(split, progress)
+    answers = classifier.answer_split(split, progress)
     return Predictions(
         split=split.name,
         classes=classifier.classes,
         files=split.files,
         groups=split.groups,
         labels=split.labels,
-        decisions=decide(probabilities, positive, classifier.threshold),
-        probabilities=probabilities,
+        decisions=decide(answers.probabilities, positive, classifier.threshold),
+        probabilities=answers.probabilities,
+        distances=answers.distances,
     )
 
 
 def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
     """Write ``predictions.csv``, one row an image.
 
-    The columns are split, file, group, label, decision and ``p_<class>`` for each class, with all
-    digits of every probability.
+    The columns are split, file, group, label, decision, distance (empty without a gate) and
+    ``p_<class>`` for each class, with all digits of every number.
 
     Args:
         path: The file; its folder exists.
@@ -161,7 +169,8 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
     writer.writerow(_COLUMNS + [_PREFIX + name for name in parts[0].classes])
     for part in parts:
         named = (np.array(part.classes, object)[x] for x in (part.labels, part.decisions))
-        rows = zip(part.files, part.groups, *named, part.probabilities.tolist(), strict=True)
+        far = [""] * len(part.files) if part.distances is None else part.distances.tolist()
+        rows = zip(part.files, part.groups, *named, far, part.probabilities.tolist(), strict=True)
         writer.writerows([part.split, *row, *given] for *row, given in rows)
     write_text(path, text.getvalue())
 
@@ -205,7 +214,7 @@ def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predic
     ragged = [row for row in rows if len(row) != len(_COLUMNS) + len(classes)]
     if ragged:
         raise ValueError(f"expected {len(_COLUMNS) + len(classes)} fields in {ragged[0]}")
-    _, files, groups, labels, decided, *_ = zip(*rows, strict=True)
+    _, files, groups, labels, decided, far, *_ = zip(*rows, strict=True)
     return Predictions(
         split=split,
         classes=classes,
@@ -214,4 +223,5 @@ def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predic
         labels=np.array([classes.index(name) for name in labels], np.int64),
         decisions=np.array([classes.index(name) for name in decided], np.int64),
         probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
+        distances=np.array(far, np.float64) if all(far) else None,
     )

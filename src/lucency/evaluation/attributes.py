@@ -1,0 +1,199 @@
+"""What pictures have in common: columns of a CSV, or words of their names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lucency.errors import DataError, nearest
+from lucency.metrics import IntArray
+
+FILE_NAME = "file name"
+UNKNOWN = "unknown"
+_MOST_BYTES = 64 * 2**20
+_MOST_VALUES = 12
+_FEWEST = 20  # pictures for which a word of the file names counts as a subgroup
+_NUMBERED = 3  # more numbers than this after one word count pictures or people
+# Columns of labels files and of split.csv: known otherwise, and no property of a patient.
+_OTHER_COLUMNS = frozenset({"file", "label", "class", "group", "split", "sha256"})
+_HEADER = "Expected a header line such as file,sex,age,machine."
+
+
+def read_subgroups(path: Path, files: Sequence[str]) -> dict[str, list[str]]:
+    """Read what a CSV says of pictures.
+
+    Commas, semicolons and tabs separate columns; a byte order mark and backslashes are accepted.
+    A row names a file by its path below the root of the data set, with or without folders before
+    it, or by its bare name where that is unique. Rows of other files are passed over, so that one
+    table can serve several parts. Columns that a labels file has (label, class, group, split,
+    sha256) are no subgroups.
+
+    Args:
+        path: CSV file, UTF-8, with a header, one column of which is ``file``; up to 64 MiB.
+        files: n pictures, relative to the root of the data set.
+
+    Returns:
+        By column the value of each of the n files; an empty cell is "unknown".
+
+    Raises:
+        DataError: The table cannot be read, has no such columns, lacks files, names one twice
+            with other values, or a column has more than 12 values.
+    """
+    header, lines = _read(path)
+    attributes = [name for name in header if name and name.lower() not in _OTHER_COLUMNS]
+    if "file" not in (name.lower() for name in header) or not attributes:
+        raise DataError(
+            f"{path}: expected the column 'file' and at least one more that divides the pictures. "
+            f"{_HEADER} Received: {','.join(header) or 'an empty file'}.{nearest('file', header)}"
+        )
+    rows = _matched(path, lines, files, attributes)
+    missing = [file for file in files if file not in rows]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing):,} of {len(files):,} pictures have no row: "
+            f"{_listed(missing)}. Add a row for each; leave cells empty where nothing is known."
+        )
+    found = {name: [rows[file][i] for file in files] for i, name in enumerate(attributes)}
+    for name, values in found.items():
+        _check_values(path, name, values)
+    return found
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the header, and the line number and the cells of every line by column name."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise DataError(f"{path}: the table cannot be read ({reason}). {_HEADER}") from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(f"{path}: the table is larger than {_MOST_BYTES:,} bytes. {_HEADER}")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = [_tidy(name) for name in next(reader, [])]
+        # Whatever the others are called, the column of files is found in any case.
+        keys = ["file" if name.lower() == "file" else name for name in header]
+        cells = [(reader.line_num, [_tidy(cell) for cell in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: this is not valid CSV ({error}). {_HEADER}"
+        ) from error
+    return header, [(number, dict(zip(keys, row, strict=False))) for number, row in cells]
+
+
+def _tidy(cell: str) -> str:
+    return " ".join(cell.split())
+
+
+def _matched(
+    path: Path,
+    lines: Sequence[tuple[int, dict[str, str]]],
+    files: Sequence[str],
+    attributes: Sequence[str],
+) -> dict[str, tuple[str, ...]]:
+    """Return the values of each file that the table names."""
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[PurePosixPath(file).name].append(file)
+    known, rows = frozenset(files), dict[str, tuple[str, ...]]()
+    for number, line in lines:
+        found = _found(f"{path}, line {number}", line.get("file", ""), known, by_name)
+        if found is None:
+            continue
+        values = tuple(line.get(name, "") or UNKNOWN for name in attributes)
+        if rows.setdefault(found, values) != values:
+            raise DataError(
+                f"{path}, line {number}: {found} was listed before with other values "
+                f"({', '.join(rows[found])}; now {', '.join(values)}). Keep one line per file."
+            )
+    return rows
+
+
+def _found(
+    place: str, written: str, known: frozenset[str], by_name: Mapping[str, Sequence[str]]
+) -> str | None:
+    """Return the known file that a row names, or None where it names another one."""
+    steps = written.replace("\\", "/").removeprefix("./").split("/")
+    for start in range(len(steps)):
+        if (tail := "/".join(steps[start:])) in known:
+            return tail
+    candidates = by_name.get(steps[0], ()) if len(steps) == 1 else ()
+    if len(candidates) > 1:
+        raise DataError(
+            f"{place}: {written} is the name of {len(candidates)} files in the data folder. "
+            "Write the path relative to the folder, as in train/a.png."
+        )
+    return candidates[0] if candidates else None
+
+
+def _check_values(path: Path, name: str, values: Sequence[str]) -> None:
+    if (distinct := len(set(values))) > _MOST_VALUES:
+        raise DataError(
+            f"{path}: the column {name!r} has {distinct:,} different values; expected at most "
+            f"{_MOST_VALUES}. Write bands, such as 0-4, 5-9, 10-14, or remove the column."
+        )
+
+
+def _listed(files: Sequence[str]) -> str:
+    return ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+
+
+def from_names(files: Sequence[str], labels: Sequence[Any] | IntArray) -> dict[str, list[str]]:
+    """Divide pictures by the words of their file names, such as bacteria and virus.
+
+    A word counts if at least 20 pictures have it and some pictures of their classes have it not: a
+    word that all pictures of its classes have says no more than the class. A number after a word
+    belongs to it (NORMAL2) unless many numbers follow it (person1, person2, ...).
+
+    Args:
+        files: n paths; only the names are looked at.
+        labels: (n,) their classes.
+
+    Returns:
+        The value of each file by the attribute "file name": its words that count, or else all its
+        words; "" for those of fewer than 20 pictures. Nothing where the names do not divide any
+        class or give more than 12 values.
+    """
+    words = _words(files)
+    classes = [str(label) for label in labels]
+    held: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, label in zip(words, classes, strict=True):
+        for word in name:
+            held[word][label] += 1
+    sizes = Counter(classes)
+    telling = {
+        word
+        for word, times in held.items()
+        if times.total() >= _FEWEST and any(times[label] < sizes[label] for label in times)
+    }
+    values = ["-".join([word for word in name if word in telling] or name) for name in words]
+    often = Counter(values)
+    values = [value if often[value] >= _FEWEST else "" for value in values]
+    of_class = defaultdict(set)
+    for value, label in zip(values, classes, strict=True):
+        of_class[label].add(value)
+    divides = any(len(found - {""}) > 1 for found in of_class.values())
+    return {FILE_NAME: values} if divides and len(set(values)) <= _MOST_VALUES else {}
+
+
+def _words(files: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the distinct words of each file name, in their order."""
+    stems = [PurePosixPath(file).stem for file in files]
+    found = [re.findall(r"([A-Za-z]{2,})(\d*)", stem) for stem in stems]
+    numbers: dict[str, set[str]] = defaultdict(set)
+    for pairs in found:
+        for word, number in pairs:
+            numbers[word].add(number)
+    counting = {word for word, seen in numbers.items() if len(seen) > _NUMBERED}
+    return [
+        tuple(dict.fromkeys(word + ("" if word in counting else digits) for word, digits in pairs))
+        for pairs in found
+    ]

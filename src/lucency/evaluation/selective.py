@@ -1,0 +1,223 @@
+"""What becomes of the figures when a classifier may pass: the most certain, sets, abstention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from lucency import metrics
+from lucency.conformal import Conformal, Threshold, expected_coverage, rank_of
+from lucency.metrics import BoolArray, Estimate, FloatArray, IntArray, Ranking
+
+COVERAGE = np.arange(1, 101) / 100
+_DRAWS = 20_000
+
+
+def risk_coverage(
+    probabilities: FloatArray,
+    labels: IntArray,
+    decisions: IntArray,
+    weights: Iterable[FloatArray],
+) -> dict[str, list[float]]:
+    """Return the share of errors among the most certain pictures (El-Yaniv & Wiener 2010).
+
+    Args:
+        probabilities: (n, classes), rows sum to 1; n >= 1.
+        labels: (n,) true class indices.
+        decisions: (n,) decided class indices; the more probable these, the more certain.
+        weights: Parts (rows, n) of ``metrics.bootstrap_weights``.
+
+    Returns:
+        "coverage" (0.01 to 1), "risk", and its 95 % band "low" and "high", 100 numbers each.
+    """
+    confidence = np.take_along_axis(probabilities, decisions[:, None], axis=1)[:, 0]
+    ranking = metrics.rank(labels != decisions, confidence)
+    value = _risk(ranking, np.ones((1, len(labels))))[0]
+    low, high = metrics.percentiles(np.concatenate([_risk(ranking, rows) for rows in weights]))
+    curves = {"coverage": COVERAGE, "risk": value, "low": low, "high": high}
+    return {name: np.round(points, 6).tolist() for name, points in curves.items()}
+
+
+def _risk(ranking: Ranking, rows: FloatArray) -> FloatArray:
+    """Return the share of errors at each coverage, (rows, points).
+
+    Equally certain pictures come in no order: part of them brings its part of their errors.
+    """
+    cuts = ranking.cut(rows)
+    wrong, answered = (np.pad(x, ((0, 0), (1, 0))) for x in (cuts.tp, cuts.tp + cuts.fp))
+    kept = COVERAGE * answered[:, -1:]
+    errors = [np.interp(*row) for row in zip(kept, answered, wrong, strict=True)]
+    return metrics.ratio(np.array(errors), kept)
+
+
+def conformal_coverage(
+    conformal: Conformal,
+    probabilities: FloatArray,
+    labels: IntArray,
+    owner: IntArray,
+) -> list[dict[str, Any]]:
+    """Measure whether prediction sets keep their promise; every patient weighs the same.
+
+    Args:
+        conformal: The thresholds, found on other pictures than these.
+        probabilities: (n, classes), rows sum to 1; n >= 1.
+        labels: (n,) true class indices.
+        owner: (n,) number of the patient.
+
+    Returns:
+        For each threshold "alpha", "kind", "coverage" (an Estimate), "expected" ({"low", "high"},
+        95 % range by chance), "mean_size", "singletons" and "empty" (shares of the pictures),
+        "per_class" (for each class in order "coverage" and "expected"), "unlimited" (indices of
+        classes that are in every set because validation has too few patients).
+    """
+    return [_kept_promise(each, probabilities, labels, owner) for each in conformal.thresholds]
+
+
+def _kept_promise(
+    threshold: Threshold, probabilities: FloatArray, labels: IntArray, owner: IntArray
+) -> dict[str, Any]:
+    sets = threshold.sets(probabilities)
+    covered = np.take_along_axis(sets, labels[:, None], axis=1)[:, 0]
+    sizes = sets.sum(axis=1)
+    members = [labels == k for k in range(probabilities.shape[1])]
+    tested = [len(np.unique(owner[part])) for part in members]
+    if threshold.kind == "marginal":
+        calibrated = threshold.patients[0]
+        expected = expected_coverage(calibrated, len(np.unique(owner)), threshold.alpha)
+    else:
+        expected = _expected_together(threshold, members, owner)
+    return {
+        "alpha": threshold.alpha,
+        "kind": threshold.kind,
+        "coverage": _coverage(covered, owner),
+        "expected": _range(expected),
+        "mean_size": float(sizes.mean()),
+        "singletons": float((sizes == 1).mean()),
+        "empty": float((sizes == 0).mean()),
+        "per_class": [
+            {
+                "coverage": _coverage(covered[part], owner[part]),
+                "expected": _range(_expected_of_class(threshold, k, tested[k])),
+            }
+            for k, part in enumerate(members)
+        ],
+        "unlimited": [k for k, all_in in enumerate(threshold.unlimited) if all_in],
+    }
+
+
+def _coverage(covered: BoolArray, owner: IntArray) -> Estimate:
+    """Estimate the chance that a set holds the truth, every patient weighing the same.
+
+    A patient's share of covered pictures varies less than one picture does, so Clopper and
+    Pearson's interval for as many pictures as patients is on the safe side.
+    """
+    if not len(covered):
+        return metrics.UNDEFINED
+    _, patient = np.unique(owner, return_inverse=True)
+    shares = np.bincount(patient, covered) / np.bincount(patient)
+    patients = len(shares)
+    ends = metrics.clopper_pearson(float(shares.sum()), patients)
+    single = patients == len(covered)
+    method = "Clopper-Pearson" if single else "Clopper-Pearson over patients"
+    return Estimate(float(shares.mean()), *ends, method)
+
+
+def _range(ends: tuple[float, float] | None) -> dict[str, float] | None:
+    return None if ends is None else {"low": ends[0], "high": ends[1]}
+
+
+def _expected_of_class(threshold: Threshold, k: int, tested: int) -> tuple[float, float] | None:
+    """Return the range by chance; None where nothing is promised of one class, or none is there."""
+    if threshold.kind == "marginal" or not tested:
+        return None
+    return expected_coverage(threshold.patients[k], tested, threshold.alpha)
+
+
+def _expected_together(
+    threshold: Threshold, members: list[BoolArray], owner: IntArray
+) -> tuple[float, float]:
+    """Return the range by chance where each class has its own quantile, by drawing them all."""
+    generator = np.random.default_rng(0)
+    weight = 1 / np.bincount(owner)[owner]
+    total = np.zeros(_DRAWS)
+    for k, part in enumerate(members):
+        patients = threshold.patients[k]
+        order = rank_of(patients, threshold.alpha)
+        tested = len(np.unique(owner[part]))
+        covered = np.ones(_DRAWS)
+        if tested and order <= patients:
+            true = generator.beta(order, patients + 1 - order, _DRAWS)
+            covered = generator.binomial(tested, true) / tested
+        total += covered * weight[part].sum()
+    low, high = np.quantile(total / weight.sum(), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def abstention(
+    labels: IntArray,
+    decisions: IntArray,
+    sets: BoolArray,
+    outside: BoolArray,
+    positive: int | None,
+    weights: Iterable[FloatArray],
+    owner: IntArray,
+) -> dict[str, Any]:
+    """Measure the decisions that are left when doubtful ones are passed on.
+
+    A picture is answered when it is not out of distribution and its set is the decided class alone.
+
+    Args:
+        labels: (n,) true class indices.
+        decisions: (n,) decided class indices.
+        sets: (n, classes) prediction sets.
+        outside: (n,) whether the gate calls it out of distribution.
+        positive: Index of the positive class; None for means over all classes.
+        weights: Parts (rows, n) of ``metrics.bootstrap_weights``; unused with a positive class.
+        owner: (n,) number of the patient.
+
+    Returns:
+        "n", "answered", "out_of_distribution", "ambiguous" (counts that add up), and "metrics" of
+        the answered: Estimates "accuracy", "sensitivity", "specificity".
+    """
+    decided = np.take_along_axis(sets, decisions[:, None], axis=1)[:, 0]
+    clear = (sets.sum(axis=1) == 1) & decided
+    answered = clear & ~outside
+    truths, given, own = labels[answered], decisions[answered], owner[answered]
+    if positive is None:
+        rows = (part[:, answered] for part in weights)
+        rates = _mean_rates(truths, given, sets.shape[1], rows)
+    else:
+        sick, found = truths == positive, given == positive
+        rates = {
+            "sensitivity": metrics.proportion(found[sick], own[sick]),
+            "specificity": metrics.proportion(~found[~sick], own[~sick]),
+        }
+    return {
+        "n": len(labels),
+        "answered": int(answered.sum()),
+        "out_of_distribution": int(outside.sum()),
+        "ambiguous": int((~clear & ~outside).sum()),
+        "metrics": {"accuracy": metrics.proportion(truths == given, own), **rates},
+    }
+
+
+def _mean_rates(
+    truths: IntArray, given: IntArray, classes: int, weights: Iterable[FloatArray]
+) -> dict[str, Estimate]:
+    """Estimate sensitivity and specificity as means over the classes, with a bootstrap."""
+    tables = [metrics.confusion_matrix(truths, given, classes, rows) for rows in weights]
+    table, drawn = metrics.confusion_matrix(truths, given, classes), np.concatenate(tables)
+    estimates = {}
+    for name, rate in (("sensitivity", metrics.sensitivity), ("specificity", metrics.specificity)):
+        value = float(rate(table).mean())
+        low, high = (float(end) for end in metrics.percentiles(rate(drawn).mean(axis=-1)))
+        if math.isnan(value):
+            estimates[name] = metrics.UNDEFINED
+        elif low == high:  # a point would claim certainty
+            estimates[name] = Estimate(value, math.nan, math.nan, "bootstrap, no variation")
+        else:
+            estimates[name] = Estimate(value, low, high, "bootstrap")
+    return estimates

@@ -1,0 +1,69 @@
+"""How often a comparison of two classifiers is wrong: false alarms at equal ones, and power.
+
+Made-up test sets: a picture's score is the truth, what its patient and it bring along for both
+classifiers, and what each classifier makes of patient and picture on its own. The two are drawn
+from one distribution, so whatever is found between equal ones is a false alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.results import Figure
+from lucency.comparison.paired import auroc_difference, mcnemar, patient_test
+
+_LEVEL = 0.05
+# Patients, pictures of each at most, and the distance of the classes: AUROC about 0.87 and 0.98.
+_SCENES = {
+    "200 patients, 1 picture each": (200, 1, 2.0),
+    "200 patients, 1 to 3 pictures": (200, 3, 2.0),
+    "80 patients, 1 to 8 pictures": (80, 8, 2.0),
+    "216 patients, 1 to 2 pictures, AUROC 0.98": (216, 2, 3.6),
+    "40 patients, 1 to 4 pictures": (40, 4, 2.0),
+}
+_Scene = tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001 - drawn
+    """Return the share of test sets on which each test finds a difference, in percent."""
+    n = 100 if quick else 4000
+    figures = []
+    for name, scene in _SCENES.items():
+        found = _shares(scene, n, gain=0.0)
+        bounds = {"ranking": (3.0, 7.0), "decisions": (None, 6.0), "pictures apart": (None, None)}
+        for test, values in found.items():
+            low, high = (None, None) if quick else bounds[test]
+            label = f"false alarms, {test}: {name}"
+            figures.append(Figure(label, "%", values, n, least=low, most=high))
+        power = _shares(scene, n // 4, gain=0.8)
+        figures.append(Figure(f"power, ranking: {name}", "%", power["ranking"], n // 4))
+    return figures
+
+
+def _shares(scene: tuple[int, int, float], n: int, gain: float) -> dict[str, list[float]]:
+    rng = np.random.default_rng(0)
+    counts = {"ranking": 0, "decisions": 0, "pictures apart": 0}
+    for _ in range(n):
+        positive, scores, owner = _draw(rng, *scene, gain)
+        one, other = scores[:1], scores[1:]
+        counts["ranking"] += auroc_difference(positive, one, other, owner).p < _LEVEL
+        middle = scene[2] / 2
+        first, second = ((x[0] > middle) == positive for x in (one, other))
+        counts["decisions"] += patient_test(first, second, owner) < _LEVEL
+        counts["pictures apart"] += mcnemar(first, second) < _LEVEL
+    return {test: [100 * count / n] for test, count in counts.items()}
+
+
+def _draw(rng: np.random.Generator, patients: int, most: int, apart: float, gain: float) -> _Scene:
+    owner = np.repeat(np.arange(patients), rng.integers(1, most + 1, patients))
+    positive = (rng.random(patients) < 0.6)[owner]
+    n = len(owner)
+    shared = apart * positive + 0.7 * rng.normal(size=patients)[owner] + 0.5 * rng.normal(size=n)
+    drift = 0.6 * rng.normal(size=(2, patients))[:, owner]
+    scores = shared + drift + 0.6 * rng.normal(size=(2, n))
+    scores[1] += gain * (positive - 0.5)
+    return positive, scores, owner

@@ -1,0 +1,236 @@
+"""Which of several classifiers is better on one test set, and whether luck explains it.
+
+    paired    differences on the same pictures, with intervals and tests
+    result    what a comparison holds
+    runs      run folders brought to the same pictures in the same order
+    words     what it comes to, in sentences
+
+Runs that differ in the seed alone are repeats of one *system*. Its figures are means over the
+seeds; their spread (sd) says what another seed may give, the interval what other patients may.
+The two are kept apart. One figure decides, named beforehand: the AUROC. The others are shown with
+their intervals and decide nothing, so looking at many of them brings no false alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lucency.comparison import words
+from lucency.comparison.paired import (
+    Answers,
+    Difference,
+    Figures,
+    auroc_difference,
+    bootstrapped,
+    holm,
+    mcnemar,
+    patient_test,
+    replicated,
+)
+from lucency.comparison.result import Comparison, Decisions, Pair, Repeated, System
+from lucency.comparison.runs import Run, Truth, read_runs
+from lucency.errors import ConfigError
+from lucency.metrics import Estimate, delong, percentiles
+
+__all__ = ["Comparison", "Decisions", "Difference", "Pair", "Repeated", "System", "compare"]
+
+# The caution about seeds is given where the difference is within so many standard errors of them.
+_SEED_ERRORS = 2.0
+
+_Replicated = Mapping[str, tuple[Figures, Figures]]
+
+
+def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) -> Comparison:
+    """Compare runs that were tested on the same pictures.
+
+    Args:
+        runs: Two or more run folders. The first one's system is what the others are compared with.
+        split: "test", or "val" with a warning: choices were made by validation.
+        repeats: Whether runs that differ in the seed alone form one system; else each is its own.
+
+    Returns:
+        Figures of every system, differences with intervals and p-values, and sentences. The
+        p-values that decide are corrected after Holm for the number of comparisons.
+
+    Raises:
+        ConfigError: ``split`` is another word.
+        DataError: The runs were not tested on the same pictures, classes, labels and patients.
+        RunError: A file is missing or damaged.
+        ClassifierError: A ``classifier.json`` is missing or damaged.
+    """
+    if split not in ("test", "val"):
+        raise ConfigError(f"The split to compare on must be 'test' or 'val'. Received: {split!r}")
+    found, truth = read_runs([Path(run) for run in runs], split)
+    by_system: dict[str, list[Run]] = {}
+    for run in found:
+        by_system.setdefault(run.system if repeats else run.name, []).append(run)
+    answers = {run.name: run.answers for run in found}
+    drawn = replicated(truth.labels, answers, truth.positive, truth.owner)
+    systems = [_system(members, truth, drawn) for members in by_system.values()]
+    pairs = _pairs(systems, truth, answers, drawn)
+    return Comparison(
+        split=split,
+        test_set=truth.test_set,
+        n=len(truth.labels),
+        groups=truth.patients if truth.known else None,
+        classes=truth.classes,
+        positive=None if truth.positive is None else truth.classes[truth.positive],
+        systems=tuple(systems),
+        pairs=tuple(pairs),
+        verdict=_verdict(systems, pairs),
+        warnings=_warnings(split, systems, truth),
+    )
+
+
+def _system(members: Sequence[Run], truth: Truth, drawn: _Replicated) -> System:
+    names = tuple(run.name for run in members)
+    name = names[0] if len(names) == 1 else f"{names[0]} ({len(names)} seeds)"
+    figures = {}
+    for figure in drawn[names[0]][0]:
+        per_run = tuple(float(drawn[run][0][figure][0]) for run in names)
+        spread = np.mean([drawn[run][1][figure] for run in names], axis=0)
+        low, high = (float(end) for end in percentiles(spread))
+        method = "patient bootstrap" if truth.clustered else "bootstrap"
+        figures[figure] = Repeated(Estimate(float(np.mean(per_run)), low, high, method), per_run)
+    if len(names) == 1 and truth.positive is not None:
+        # As in evaluation.json, so that nobody wonders at a last digit.
+        scores = members[0].found.probabilities[:, truth.positive]
+        area = delong(truth.labels == truth.positive, scores, truth.owner)
+        figures["auroc"] = Repeated(area, figures["auroc"].per_run)
+    return System(
+        name=name,
+        runs=names,
+        seeds=tuple(run.seed for run in members),
+        classifiers=tuple(run.classifier for run in members),
+        metrics=figures,
+    )
+
+
+def _pairs(
+    systems: Sequence[System], truth: Truth, answers: Mapping[str, Answers], drawn: _Replicated
+) -> list[Pair]:
+    first = systems[0]
+    differences = [_differences(first, other, truth, answers, drawn) for other in systems[1:]]
+    # Without both classes there is no ranking, and what is left is whether decisions are right.
+    ranked = all(math.isfinite(each["auroc"].value) for each in differences)
+    figure = "auroc" if ranked else "accuracy"
+    corrected = holm([each[figure].p for each in differences])
+    pairs = []
+    for other, each, p in zip(systems[1:], differences, corrected, strict=True):
+        decisions = _decisions(first, other, truth, answers)
+        verdict = [words.judgement(first.name, other.name, figure, each[figure], p)]
+        if not p < 0.05:
+            verdict += [words.resolution(figure, each[figure], _pictures(truth))]
+        if decisions:
+            only = (decisions.only_first, decisions.only_second)
+            p_decided = decisions.by_patient
+            names = (first.name, other.name)
+            verdict += [words.decided(*names, only, p_decided, clustered=truth.clustered)]
+            if figure == "auroc" and p_decided < 0.05 <= p:
+                verdict += [words.OPERATING_POINT]
+        verdict += [_seeds(first, other, figure, each[figure])]
+        sentences = tuple(filter(None, verdict))
+        pairs.append(Pair(first.name, other.name, each, decisions, figure, p, sentences))
+    return pairs
+
+
+def _differences(
+    first: System,
+    second: System,
+    truth: Truth,
+    answers: Mapping[str, Answers],
+    drawn: _Replicated,
+) -> dict[str, Difference]:
+    found = {}
+    for figure in first.metrics:
+        value = second.metrics[figure].estimate.value - first.metrics[figure].estimate.value
+        spread = [
+            np.mean([drawn[run][1][figure] for run in system.runs], axis=0)
+            for system in (first, second)
+        ]
+        found[figure] = bootstrapped(value, spread[1] - spread[0], truth.owner)
+    if truth.positive is not None:
+        one, other = (
+            np.stack([answers[run].probabilities[:, truth.positive] for run in system.runs])
+            for system in (first, second)
+        )
+        found["auroc"] = auroc_difference(truth.labels == truth.positive, one, other, truth.owner)
+    return found
+
+
+def _decisions(
+    first: System, second: System, truth: Truth, answers: Mapping[str, Answers]
+) -> Decisions | None:
+    if len(first.runs) > 1 or len(second.runs) > 1:
+        return None
+    one, other = (answers[x.runs[0]].decisions == truth.labels for x in (first, second))
+    return Decisions(
+        only_first=int((one & ~other).sum()),
+        only_second=int((other & ~one).sum()),
+        mcnemar=mcnemar(one, other),
+        by_patient=patient_test(one, other, truth.owner),
+    )
+
+
+def _seeds(first: System, second: System, figure: str, found: Difference) -> str:
+    """Return what the seeds say: the interval is of these classifiers, and the spread of others."""
+    spreads = [x.metrics[figure].sd ** 2 / len(x.runs) for x in (first, second)]
+    error = math.sqrt(sum(spreads))
+    if not math.isfinite(error):
+        return (
+            "This compares these trained classifiers. Whether their recipes differ, only several "
+            "seeds of each can tell."
+        )
+    within = "within" if abs(found.value) <= _SEED_ERRORS * error else "more than"
+    spread = " and ".join(f"{x.metrics[figure].sd:.3f} ({x.name})" for x in (first, second))
+    return (
+        f"The interval covers other patients, not other seeds: over seeds {words.NAMES[figure]} "
+        f"has a standard deviation of {spread}; the difference of the means is {within} what that "
+        "explains."
+    )
+
+
+def _pictures(truth: Truth) -> str:
+    n = f"{len(truth.labels):,} pictures"
+    return f"{n} of {truth.patients:,} patients" if truth.known else n
+
+
+def _verdict(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:
+    if not pairs:
+        figure = systems[0].metrics["auroc"]
+        return (
+            f"These are {len(systems[0].runs)} seeds of one system, so there is nothing to "
+            f"compare: AUROC {figure.estimate.value:.3f} on average, standard deviation "
+            f"{figure.sd:.3f}, from {min(figure.per_run):.3f} to {max(figure.per_run):.3f}.",
+        )
+    sentences = [sentence for pair in pairs for sentence in pair.verdict]
+    if len(pairs) > 1:
+        sentences.append(
+            f"The p-values on better and worse are corrected for {len(pairs)} comparisons (Holm); "
+            "the intervals are not."
+        )
+    return tuple(dict.fromkeys(sentences))
+
+
+def _warnings(split: str, systems: Sequence[System], truth: Truth) -> tuple[str, ...]:
+    found = []
+    if split == "val":
+        found.append(
+            "These are pictures of validation, which choices were made by: a difference may be "
+            "that of the choices. Compare on a test part."
+        )
+    if not truth.known:
+        found.append(
+            "The patients are unknown: if some have several pictures, the intervals are too short "
+            "and the p-values too small."
+        )
+    if len(systems) > 1 and len({len(system.runs) for system in systems}) > 1:
+        found.append(
+            "The systems have different numbers of seeds: means over few seeds are less certain "
+            "than the intervals say."
+        )
+    return tuple(found)

@@ -1,0 +1,100 @@
+"""What a comparison says, in sentences that a person reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from lucency.comparison.paired import Difference
+
+NAMES: Mapping[str, str] = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+}
+
+
+def p_text(p: float) -> str:
+    """Return ``p = 0.008``, ``p < 0.001`` or ``p unknown``."""
+    if not math.isfinite(p):
+        return "p unknown"
+    if p < 0.001:
+        return "p < 0.001"
+    text = f"{p:.2f}" if p >= 0.095 else f"{p:.1g}"
+    return "p = 1" if text == "1.00" else f"p = {text}"
+
+
+def judgement(first: str, second: str, figure: str, found: Difference, p: float) -> str:
+    """Return the sentence on who is better.
+
+    Args:
+        first: Name of what is compared with.
+        second: Name of what is compared.
+        figure: The figure that decides, higher being better.
+        found: Second minus first.
+        p: The p-value that decides, corrected where there are several comparisons.
+    """
+    if found.value == 0 and p == 1 and not math.isfinite(found.low):
+        return (
+            f"No difference between {first} and {second} is shown: {NAMES[figure]} is the "
+            "same, and so is what every single picture adds to it."
+        )
+    if not math.isfinite(found.low):
+        return (
+            f"Nothing can be said of {second} against {first}: on this test set the difference in "
+            f"{NAMES[figure]} has no interval ({found.method})."
+        )
+    text = f"{abs(found.value):.3f} ({_range(found)})"
+    if p < 0.05:
+        better, higher = ("better", "higher") if found.value > 0 else ("worse", "lower")
+        return (
+            f"{second} is {better} than {first}: {NAMES[figure]} {higher} by {text}, {p_text(p)}."
+        )
+    whose = second if found.value >= 0 else first
+    return (
+        f"No difference between {first} and {second} is shown: {NAMES[figure]} {text} higher with "
+        f"{whose}, {p_text(p)}."
+    )
+
+
+def _range(found: Difference) -> str:
+    """Return the interval in the direction in which the difference is told, as of its size."""
+    low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
+    return f"95 % interval {low:.3f} to {high:.3f}".replace("-", "−")
+
+
+def resolution(figure: str, found: Difference, pictures: str) -> str:
+    """Return the sentence on how small a difference the test set can show; may be empty."""
+    if not math.isfinite(found.detectable):
+        return ""
+    return (
+        f"With {pictures}, a true difference in {NAMES[figure]} below about {found.detectable:.2g} "
+        "is easily missed: one of that size shows in four of five such test sets."
+    )
+
+
+def decided(first: str, second: str, only: tuple[int, int], p: float, *, clustered: bool) -> str:
+    """Return the sentence on decisions of one classifier against another.
+
+    Args:
+        first: Name of what is compared with.
+        second: Name of what is compared.
+        only: Pictures that the first, and that the second, alone decided right.
+        p: The p-value that counts.
+        clustered: Whether some patient has several pictures, which names the test.
+    """
+    test = "answers swapped patient by patient" if clustered else "McNemar's exact test"
+    return (
+        f"Decisions: {second} alone is right on {only[1]:,} pictures, {first} alone on "
+        f"{only[0]:,} ({test}: {p_text(p)})."
+    )
+
+
+OPERATING_POINT = (
+    "The decisions differ and the rankings are not shown to: that is a matter of the operating "
+    "points rather than of the classifiers."
+)

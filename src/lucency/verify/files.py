@@ -1,0 +1,138 @@
+"""Checks of the files of a run against each other; each returns what it found, or raises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lucency.classifier import Classifier
+from lucency.classifier.files import GATE, ONNX, WEIGHTS, read_document, read_entry
+from lucency.evaluation import read_predictions
+from lucency.ledger import read_split
+from lucency.verify.finding import Differs
+
+_EXCLUDED = "excluded"
+
+
+def checksums(run: Path) -> str:
+    """Compare the classifier's files with the checksums in classifier.json.
+
+    Raises:
+        Differs: A file is named and not there, or there and not named.
+        LucencyError: A file is missing or damaged.
+    """
+    document = read_document(run)
+    named = {"weights": WEIGHTS, "onnx": ONNX, "gate": GATE}
+    present = {key: file for key, file in named.items() if document.get(key)}
+    for key, file in present.items():
+        read_entry(run, document[key], file)
+    if "onnx" not in present:
+        raise Differs(f"classifier.json names no {ONNX}. Every run has one: restore both.")
+    unnamed = [file for key, file in named.items() if key not in present and (run / file).exists()]
+    if unnamed:
+        raise Differs(f"{unnamed[0]} is there and classifier.json does not name it.")
+    return f"{', '.join(present.values())}: as classifier.json names them"
+
+
+def split(run: Path) -> str:
+    """Compare files, classes and patients of predictions.csv and split.csv.
+
+    Raises:
+        Differs: The first picture that stands in one of them only, or stands there otherwise.
+        LucencyError: A file is missing or damaged.
+    """
+    listed = read_split(run / "split.csv")
+    parts = read_predictions(run / "predictions.csv")
+    for part in parts:
+        wanted = {entry.file: entry for entry in listed if entry.part == part.split}
+        if len(set(part.files)) < len(part.files):
+            raise Differs(f"predictions.csv lists a picture of {part.split} more than once.")
+        if other := sorted(wanted.keys() ^ set(part.files)):
+            raise Differs(
+                f"{len(other):,} pictures of {part.split} are in split.csv or predictions.csv and "
+                f"not in both: {other[0]}."
+            )
+        for file, group, label in zip(part.files, part.groups, part.labels, strict=True):
+            said, entry = (part.classes[label], group), wanted[file]
+            if said != (entry.label, entry.group):
+                raise Differs(
+                    f"{file}: class and patient are {said} in predictions.csv and "
+                    f"{(entry.label, entry.group)} in split.csv."
+                )
+    missing = {entry.part for entry in listed if entry.part in ("val", "test")}
+    if missing := missing - {part.split for part in parts}:
+        raise Differs(f"predictions.csv has no row of {', '.join(sorted(missing))}.")
+    return f"{sum(len(part.files) for part in parts):,} pictures: same files, classes, patients"
+
+
+def fingerprint(run: Path) -> str:
+    """Compute the fingerprint of the data set again from split.csv.
+
+    Raises:
+        Differs: It is not the one that classifier.json was written with.
+        LucencyError: A file is missing or damaged.
+    """
+    stated = read_document(run)["data"]["fingerprint"]
+    used = (entry for entry in read_split(run / "split.csv") if entry.part != _EXCLUDED)
+    lines = sorted((entry.file, entry.sha256, entry.label, entry.part) for entry in used)
+    found = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+    if found != stated:
+        raise Differs(
+            f"split.csv has the fingerprint {found[:12]}..., and classifier.json was trained on "
+            f"{str(stated)[:12]}...: a file, class, content or part was changed."
+        )
+    return f"{len(lines):,} pictures, as classifier.json was trained on"
+
+
+def decisions(run: Path) -> str:
+    """Decide every picture again, from its probabilities at the operating point.
+
+    Raises:
+        Differs: Decisions in predictions.csv are others.
+        LucencyError: A file is missing or damaged.
+    """
+    classifier = Classifier.load(run)
+    count = 0
+    for part in read_predictions(run / "predictions.csv"):
+        if part.classes != classifier.classes:
+            raise Differs("predictions.csv and classifier.json name other classes.")
+        expected = classifier.decide(part.probabilities)
+        wrong = np.flatnonzero(part.decisions != expected)
+        if len(wrong):
+            i = int(wrong[0])
+            raise Differs(
+                f"{len(wrong):,} decisions of {part.split} do not follow from the probabilities: "
+                f"{part.files[i]} is {part.classes[part.decisions[i]]!r}, expected "
+                f"{part.classes[expected[i]]!r}."
+            )
+        count += len(expected)
+    return f"{count:,} decisions follow from the probabilities"
+
+
+def report(run: Path, render: Callable[[Path], str]) -> str:
+    """Draw the report again and compare every byte.
+
+    Raises:
+        Differs: The page is another.
+        LucencyError: A file is missing or damaged.
+    """
+    path = run / "report.html"
+    if not path.is_file():
+        raise Differs(f"There is no {path}. Draw it again with `lucency report`.")
+    stated = path.read_bytes()
+    drawn = render(run).encode("utf-8", errors="surrogateescape")
+    if stated != drawn:
+        same = next(
+            (i for i, pair in enumerate(zip(stated, drawn, strict=False)) if pair[0] != pair[1]),
+            min(len(stated), len(drawn)),
+        )
+        raise Differs(
+            f"report.html ({len(stated):,} bytes) is not what the files give ({len(drawn):,} "
+            f"bytes): they differ from byte {same:,} on. A page that another version of Lucency "
+            "drew differs too: draw it again with `lucency report`."
+        )
+    return f"drawn again from the files, equal in all {len(drawn):,} bytes"

@@ -1,0 +1,136 @@
+"""The pictures of a run read again, and its probabilities computed again from their pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.classifier import Answers, Classifier
+from lucency.classifier.files import ONNX
+from lucency.dataset import Entry
+from lucency.errors import PictureError
+from lucency.evaluation import Predictions, read_predictions
+from lucency.images import load, read_picture
+from lucency.ledger import read_split
+from lucency.progress import Progress
+from lucency.verify.finding import Differs
+
+LARGEST = 1e-6  # difference of a float32 probability, on a processor that adds up in other order
+_BATCH = 32
+
+
+def _tested(run: Path) -> tuple[Predictions, dict[str, Entry]]:
+    """Return the part that counts, and what split.csv says of its pictures."""
+    parts = {part.split: part for part in read_predictions(run / "predictions.csv")}
+    part = parts["test"] if "test" in parts else parts["val"]
+    listed = {entry.file: entry for entry in read_split(run / "split.csv")}
+    unknown = [file for file in part.files if file not in listed]
+    # A name that leads out of the data folder would have other files read and hashed.
+    outside = [file for file in part.files if not _inside(file)]
+    for what, files in (("not in split.csv", unknown), ("no path below a data folder", outside)):
+        if files:
+            raise Differs(f"{len(files):,} pictures of predictions.csv are {what}: {files[0]!r}.")
+    return part, listed
+
+
+def _inside(file: str) -> bool:
+    path = PurePosixPath(file.replace("\\", "/"))
+    return bool(file) and not path.is_absolute() and ".." not in path.parts and "\0" not in file
+
+
+def pictures(run: Path, folder: Path, progress: Progress) -> str:
+    """Compare the sha256 of the pictures with split.csv.
+
+    Raises:
+        Differs: Pictures are missing or have another content.
+        LucencyError: A file is missing or damaged.
+    """
+    part, listed = _tested(run)
+    missing, changed = [], []
+    with progress.task("Comparing pictures", len(part.files), "files") as task:
+        for file in part.files:
+            try:
+                data = load(folder / file)
+                if hashlib.sha256(data).hexdigest() != listed[file].sha256:
+                    changed.append(file)
+            except PictureError:
+                missing.append(file)
+            task.advance()
+    for what, files in (("are missing or cannot be read", missing), ("have changed", changed)):
+        if files:
+            raise Differs(
+                f"{len(files):,} of {len(part.files):,} pictures of {part.split} {what}: "
+                f"{files[0]}. Give the data folder that the run was made from: {folder}?"
+            )
+    return f"{len(part.files):,} pictures of {part.split} have the content that split.csv names"
+
+
+def probabilities(run: Path, folder: Path, progress: Progress) -> str:
+    """Classify the pictures again with the ONNX file and compare with predictions.csv.
+
+    Raises:
+        Differs: A probability or distance is further off than ``LARGEST``.
+        LucencyError: A file is missing or damaged.
+    """
+    part, _ = _tested(run)
+    classifier = Classifier.load(run)
+    if classifier.onnx is None:
+        raise Differs(f"There is no {ONNX} to predict with.")
+    answers = _predicted(classifier, folder, part.files, progress)
+    compared = [("the probability", part.probabilities, answers.probabilities)]
+    if part.distances is not None and answers.distances is not None:
+        # Relative: distances have no upper end, and 1 is where pictures become foreign.
+        scale = np.maximum(1.0, np.abs(part.distances))
+        compared.append(
+            (
+                "the distance",
+                (part.distances / scale)[:, None],
+                (answers.distances / scale)[:, None],
+            )
+        )
+    elif (part.distances is None) != (answers.distances is None):
+        raise Differs("predictions.csv has distances and the classifier no gate, or the reverse.")
+    apart = {what: np.abs(a - b).max(axis=1) for what, a, b in compared}
+    for what, difference in apart.items():
+        worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
+        if not difference[worst] <= LARGEST:
+            raise Differs(
+                f"{int((~(difference <= LARGEST)).sum()):,} of {len(difference):,} pictures: "
+                f"{what} is another; the worst, {part.files[worst]}, differs by "
+                f"{difference[worst]:.3g}."
+            )
+    largest = max(float(difference.max()) for difference in apart.values())
+    return (
+        f"{len(part.files):,} pictures of {part.split} predicted again from their pixels; the "
+        f"largest difference is {largest:.1e}"
+    )
+
+
+def _predicted(
+    classifier: Classifier, folder: Path, files: Sequence[str], progress: Progress
+) -> Answers:
+    """Decode and classify pictures a few at a time."""
+    said = []
+    size, colour = classifier.spec.size, classifier.spec.channels == 3
+    with progress.task("Predicting again", len(files), "pictures") as task:
+        for start in range(0, len(files), _BATCH):
+            part = files[start : start + _BATCH]
+            pixels = np.stack([_decoded(folder / file, size, colour) for file in part])
+            said.append(classifier.answer_pixels(pixels))
+            task.advance(len(part))
+    distances = [answers.distances for answers in said if answers.distances is not None]
+    return Answers(
+        np.concatenate([answers.probabilities for answers in said]),
+        np.concatenate(distances) if distances else None,
+    )
+
+
+def _decoded(path: Path, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+    try:
+        return read_picture(path, size, colour)
+    except PictureError as error:
+        raise Differs(f"{path} cannot be read: {error}.") from error

@@ -1,0 +1,260 @@
+"""The ledger of looks: nothing is lost, nothing is hidden, nothing about patients is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lucency.errors import RunError
+from lucency.ledger import (
+    Look,
+    Looks,
+    expected_luck,
+    ledger_path,
+    looks,
+    read_split,
+    record,
+    test_set_id,
+)
+from lucency.progress import Progress
+
+SET = test_set_id([("aa", "NORMAL")])
+
+
+class Listener(Progress):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "state" / "looks.jsonl"
+    monkeypatch.setenv("LUCENCY_LEDGER", str(path))
+    return path
+
+
+# --- what a test set is
+
+
+def test_a_test_set_is_its_contents_and_classes_in_any_order() -> None:
+    entries = [("aa", "NORMAL"), ("bb", "PNEUMONIA"), ("bb", "PNEUMONIA")]
+    same = test_set_id(entries)
+    assert same == test_set_id(reversed(entries))
+    assert same == test_set_id([(sha.upper(), label) for sha, label in entries])
+    assert re.fullmatch("[0-9a-f]{64}", same)
+    others = [
+        entries[:2],  # a picture that is there twice is there twice
+        [("aa", "PNEUMONIA"), ("bb", "PNEUMONIA"), ("bb", "PNEUMONIA")],
+        [("aa", "NORMAL"), ("bc", "PNEUMONIA"), ("bb", "PNEUMONIA")],
+        [("aa", "NORMAL,bb"), ("bb", "PNEUMONIA")],
+    ]
+    assert len({same, *map(test_set_id, others)}) == 5
+
+
+# --- the file
+
+
+def test_a_look_is_there_when_record_returns(ledger: Path) -> None:
+    first = record(SET, 319, "train", classifier="c1", run="quick-s0")
+    assert first.number == 1
+    assert first.recorded
+    (line,) = ledger.read_text().splitlines()
+    row = json.loads(line)
+    assert row.keys() == {"when", "test_set", "n", "what", "classifier", "run", "lucency"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["when"])
+    assert (row["n"], row["what"], row["run"]) == (319, "train", "quick-s0")
+    second = record(SET, 319, "evaluate", classifier="c2", run="quick-s1")
+    assert (second.number, second.classifiers) == (2, 2)
+    assert second.looks[0] == first.looks[0]
+    assert ledger.read_text().startswith(line)
+    assert looks(SET) == second
+    if os.name == "posix":
+        assert ledger.stat().st_mode & 0o077 == 0
+
+
+def test_other_test_sets_are_counted_apart(ledger: Path) -> None:
+    record("other", 5, "train", classifier="c", run="r")
+    assert record(SET, 319, "train", classifier="c", run="r").number == 1
+    assert looks("other").number == 1
+    assert looks("unknown").number == 0
+
+
+def test_no_ledger_is_no_look(ledger: Path) -> None:
+    assert looks(SET) == Looks(SET, ())
+    assert not ledger.exists()
+
+
+def test_damaged_lines_are_counted_kept_and_told(ledger: Path) -> None:
+    record(SET, 3, "train", classifier="c1", run="r")
+    good = ledger.read_bytes()
+    damage = b'{"when": 1}\nnot json\n\xff\xfe\n[]\n' + b'{"cut of'
+    ledger.write_bytes(good + damage)
+    listener = Listener()
+    found = record(SET, 3, "train", classifier="c2", run="r", progress=listener)
+    assert (found.number, found.damaged) == (2, 5)
+    assert "5 lines" in listener.warnings[0]
+    assert "5 lines of the ledger cannot be read" in found.sentence
+    # The line that a crash cut off does not swallow the new one, and nothing is deleted.
+    assert ledger.read_bytes().startswith(good + damage + b"\n{")
+    assert looks(SET).number == 2
+
+
+def test_keys_of_later_versions_are_no_damage(ledger: Path) -> None:
+    record(SET, 3, "train", classifier="c1", run="r")
+    row = json.loads(ledger.read_text()) | {"who": "somebody"}
+    ledger.write_text(json.dumps(row) + "\n")
+    assert looks(SET).number == 1
+    assert looks(SET).damaged == 0
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "under a file", "huge"])
+def test_a_ledger_that_cannot_be_written_is_said_not_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str
+) -> None:
+    path = tmp_path / "here"
+    if obstacle == "folder":
+        path.mkdir()
+    elif obstacle == "under a file":
+        path.write_text("")
+        path /= "looks.jsonl"
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**26 + 1)
+    monkeypatch.setenv("LUCENCY_LEDGER", str(path))
+    listener = Listener()
+    found = record(SET, 3, "train", classifier="c", run="r", progress=listener)
+    assert not found.recorded
+    assert found.number == 1
+    assert found.to_json()["on_record"] is False
+    assert "not on record" in found.sentence
+    (warning,) = listener.warnings
+    assert str(path) in warning
+    assert "LUCENCY_LEDGER" in warning
+    with pytest.raises(RunError, match="cannot be read"):
+        looks(SET)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+def test_a_pipe_is_no_ledger_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    monkeypatch.setenv("LUCENCY_LEDGER", str(path))
+    assert not record(SET, 3, "train", classifier="c", run="r").recorded
+
+
+def test_processes_that_write_at_once_lose_no_line(ledger: Path) -> None:
+    program = (
+        "import sys\n"
+        "from lucency.ledger import record\n"
+        "for i in range(25):\n"
+        "    record('s', 3, 'train', classifier=f'{sys.argv[1]}-{i}', run='r' * 3000)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, name]) for name in "abc"]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    found = looks("s")
+    assert (found.number, found.classifiers, found.damaged) == (75, 75, 0)
+
+
+# --- where it is
+
+
+def test_the_ledger_lies_where_the_system_keeps_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LUCENCY_LEDGER", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert ledger_path() == tmp_path / ".local/state/lucency/looks.jsonl"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert ledger_path() == tmp_path / "state/lucency/looks.jsonl"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert ledger_path() == tmp_path / "Library/Application Support/lucency/looks.jsonl"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert ledger_path() == tmp_path / "local/lucency/looks.jsonl"
+
+
+# --- what it means
+
+
+def looked(classifiers: list[str], **more: bool | int) -> Looks:
+    made = [Look("2026-01-01T00:00:00Z", SET, 319, "train", x, "r", "0") for x in classifiers]
+    return Looks(SET, tuple(made), **more)
+
+
+def test_the_sentence() -> None:
+    assert "once: this is the first look" in looked(["a"]).sentence
+    several = looked([*"aabbcdee"]).sentence
+    assert several == (
+        "This test set has been looked at 8 times, by 5 classifiers: the more often, the likelier "
+        "that the best figure is luck."
+    )
+    assert looked(["a", "a"]).sentence.endswith("2 times, by 1 classifier.")
+    assert looked([]).sentence.startswith("No look")
+    assert "1 line of the ledger" in looked(["a"], damaged=1).sentence
+
+
+def test_the_json_has_no_test_set_twice() -> None:
+    document = looked(["a", "b"]).to_json()
+    assert (document["format"], document["test_set"], document["n"]) == (1, SET, 319)
+    assert document["looks"][1].keys() == {"when", "what", "classifier", "run"}
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "errors"),
+    [(1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi))],
+)
+def test_expected_luck_by_hand(classifiers: int, errors: float) -> None:
+    # The expected largest of 2 and 3 standard normal numbers are known in closed form.
+    assert expected_luck(classifiers, 0.02) == pytest.approx(0.02 * errors, abs=1e-9)
+
+
+def test_expected_luck_is_what_coin_tossers_gain() -> None:
+    # Twenty classifiers that toss a coin on 100 pictures; the mean of 20,000 best has an error of
+    # 0.0002, and a binomial is a normal but for 0.002.
+    best = np.random.default_rng(0).binomial(100, 0.5, size=(20_000, 20)).max(axis=1) / 100
+    assert expected_luck(20, 0.05) == pytest.approx(best.mean() - 0.5, abs=0.003)
+
+
+def test_luck_in_words_is_for_a_choice_only() -> None:
+    assert looked(["a", "a"]).luck(0.014) == ""
+    assert looked(["a", "b"]).luck(math.nan) == ""
+    text = looked([*"abcde"]).luck(0.014)
+    assert "5 equally good classifiers" in text
+    assert "about 1.6 percentage points" in text  # 1.163 * 1.4
+
+
+# --- what was tested
+
+
+def test_a_split_file_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text('file,class,group,split,sha256\n"a,1.png",NORMAL,p1,test,aa\n')
+    (entry,) = read_split(path)
+    assert (entry.file, entry.label, entry.group, entry.part, entry.sha256) == (
+        "a,1.png", "NORMAL", "p1", "test", "aa",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "file,class\na,b\n", "file,class,group,split,sha256\na,b\n"])
+def test_a_damaged_split_file_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "split.csv"
+    with pytest.raises(RunError, match="There is no"):
+        read_split(path)
+    path.write_text(text)
+    with pytest.raises(RunError, match="cannot be read"):
+        read_split(path)

@@ -1,0 +1,92 @@
+"""Short pages that explain the figures of a report, in plain words.
+
+The pages are the Markdown files beside this one: `# Title` in the first line, then the text.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from lucency.errors import ConfigError, nearest
+
+# In the order in which a beginner would read them.
+_NAMES = (
+    "baseline",
+    "confusion-matrix",
+    "sensitivity-specificity",
+    "predictive-values",
+    "likelihood-ratios",
+    "roc-auroc",
+    "average-precision",
+    "f1-mcc",
+    "brier-log-loss",
+    "calibration",
+    "operating-point",
+    "decision-curve",
+    "intervals",
+    "conformal-sets",
+    "risk-coverage",
+    "out-of-distribution",
+    "leaks",
+    "patients-groups",
+    "shortcuts",
+    "shift",
+    "odd-pictures",
+    "subgroups",
+    "robustness",
+    "ledger",
+    "seeds",
+    "comparison",
+    "checklists",
+    "training-curves",
+)
+
+
+class Page(NamedTuple):
+    """One explanation: its title as plain text, and what follows it as HTML safe to insert."""
+
+    title: str
+    html: str
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all pages, in reading order."""
+    return _NAMES
+
+
+def source(name: str) -> str:
+    """Return a page as Markdown.
+
+    Args:
+        name: One of `names`.
+
+    Raises:
+        ConfigError: There is no such page.
+    """
+    if name not in _NAMES:
+        raise ConfigError(
+            f"There is no explanation {name!r}. Expected one of: {', '.join(_NAMES)}."
+            f"{nearest(name, _NAMES)}"
+        )
+    return resources.files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")
+
+
+@cache
+def page(name: str) -> Page:
+    """Return a page, rendered.
+
+    HTML inside the Markdown is shown as text, never passed on, and so are links to scripts.
+
+    Args:
+        name: One of `names`.
+
+    Raises:
+        ConfigError: There is no such page.
+    """
+    from markdown_it import MarkdownIt  # loaded late: most commands show no page
+
+    heading, _, text = source(name).partition("\n")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return Page(heading.removeprefix("# ").strip(), markdown.render(text))

@@ -1,0 +1,121 @@
+"""Changes of pixels: (n, height, width, channels) uint8 in, the same shape out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+_ANGLES = (5, -5, 10, -10, 20, -20)
+_LEVELS = (20, -20, 40, -40)
+
+
+class Change(NamedTuple):
+    """One change of pixels: ``apply`` takes and returns (n, height, width, channels) uint8."""
+
+    name: str
+    strength: str
+    apply: Callable[[Pixels], Pixels]
+
+
+def changes(seed: int) -> tuple[Change, ...]:
+    """Return all changes of pixels, from mild to strong.
+
+    Args:
+        seed: Of noise and of the markers' places; the same seed changes pictures in the same way.
+    """
+    return (
+        *(Change("rotation", f"{x:+d} degrees", partial(rotate, degrees=x)) for x in _ANGLES),
+        *(Change("zoom", f"x {x:g}", partial(zoom, factor=x)) for x in (0.9, 1.1, 1.2)),
+        *(Change("gamma", f"{x:g}", partial(gamma, exponent=x)) for x in (0.7, 1.4)),
+        *(Change("brightness", f"{x:+d} of 255", partial(brighten, levels=x)) for x in _LEVELS),
+        *(Change("noise", f"sd {x} of 255", partial(noise, sd=x, seed=seed)) for x in (5, 10, 20)),
+        *(Change("blur", f"sigma {x:g} pixels", partial(blur, sigma=x)) for x in (0.5, 1.0, 2.0)),
+        Change("inversion", "black for white", lambda pixels: 255 - pixels),
+        Change("upside down", "", lambda pixels: pixels[:, ::-1]),
+        Change("mirrored", "left for right", lambda pixels: pixels[:, :, ::-1]),
+        Change("marker", "bright letter at the border", partial(mark, seed=seed)),
+    )
+
+
+def rotate(pixels: Pixels, degrees: float) -> Pixels:
+    """Turn pictures counterclockwise about their centre; the border is drawn on outwards."""
+    turn = math.radians(degrees)
+    matrix = [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
+    return _warp(pixels, np.array(matrix))
+
+
+def zoom(pixels: Pixels, factor: float) -> Pixels:
+    """Enlarge pictures about their centre; below 1 the border is drawn on outwards."""
+    return _warp(pixels, np.eye(2) / factor)
+
+
+def _warp(pixels: Pixels, matrix: NDArray[np.float64]) -> Pixels:
+    """Resample each channel of each picture, bilinear, from ``matrix`` about the centre."""
+    from scipy import ndimage
+
+    centre = (np.array(pixels.shape[1:3]) - 1) / 2
+    offset = centre - matrix @ centre
+    result = np.empty_like(pixels)
+    for i, k in np.ndindex(len(pixels), pixels.shape[3]):
+        result[i, ..., k] = _eight_bits(
+            ndimage.affine_transform(
+                pixels[i, ..., k].astype(np.float32), matrix, offset, order=1, mode="nearest"
+            )
+        )
+    return result
+
+
+def gamma(pixels: Pixels, exponent: float) -> Pixels:
+    """Raise brightness, as a share of 255, to a power: below 1 brighter, above 1 darker."""
+    table = _eight_bits(255 * (np.arange(256) / 255) ** exponent)
+    return table[pixels]
+
+
+def brighten(pixels: Pixels, levels: int) -> Pixels:
+    """Add grey levels, cut off at black and white."""
+    return _eight_bits(pixels.astype(np.float32) + levels)
+
+
+def noise(pixels: Pixels, sd: float, seed: int) -> Pixels:
+    """Add normal noise, independent for every pixel and alike in all channels."""
+    random = np.random.default_rng(seed)
+    drawn = random.normal(0, sd, (*pixels.shape[:3], 1)).astype(np.float32)
+    return _eight_bits(pixels + drawn)
+
+
+def blur(pixels: Pixels, sigma: float) -> Pixels:
+    """Blur with a Gaussian of ``sigma`` pixels."""
+    from scipy import ndimage
+
+    return _eight_bits(ndimage.gaussian_filter(pixels.astype(np.float32), (0, sigma, sigma, 0)))
+
+
+def mark(pixels: Pixels, seed: int) -> Pixels:
+    """Paste a white letter L, a seventh of the picture high, near a corner drawn at random."""
+    random = np.random.default_rng(seed)
+    height, width = pixels.shape[1:3]
+    tall, broad = max(3, height // 7), max(2, width // 10)
+    letter = np.zeros((tall, broad), bool)
+    letter[:, : max(1, broad // 3)] = letter[-max(1, tall // 4) :] = True
+    result = pixels.copy()
+    for picture in result:
+        y, x = _near_corner(random, height, tall), _near_corner(random, width, broad)
+        picture[y : y + tall, x : x + broad][letter] = 255
+    return result
+
+
+def _near_corner(random: np.random.Generator, side: int, length: int) -> int:
+    """Return where a letter of ``length`` begins, within an eighth of one end of the side."""
+    gap = int(random.integers(max(1, side // 8)))
+    return gap if random.random() < 0.5 else max(0, side - length - gap)
+
+
+def _eight_bits(values: NDArray[np.floating[Any]]) -> Pixels:
+    return np.asarray(values.round().clip(0, 255), np.uint8)

@@ -1,0 +1,91 @@
+"""Explanations: rendered safely, short, and the same in the program and in the docs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lucency import explained
+from lucency.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = ROOT / "src" / "lucency" / "explained"
+
+
+def make_explained() -> ModuleType:
+    """Load the program that writes docs/explained."""
+    path = ROOT / "docs/make_explained.py"
+    spec = importlib.util.spec_from_file_location("make_explained", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_names_are_the_files_beside_the_module() -> None:
+    assert sorted(explained.names()) == sorted(path.stem for path in SHIPPED.glob("*.md"))
+    assert len(set(explained.names())) == len(explained.names())
+
+
+@pytest.mark.parametrize("name", explained.names())
+def test_a_page_is_short_and_says_where_it_misleads(name: str) -> None:
+    first, _, text = explained.source(name).partition("\n")
+    assert first.startswith("# ")
+    assert 80 <= len(text.split()) <= 215
+    assert re.search(r"\*\*Where (it|they) misleads?\.\*\*", text)
+    assert re.search(r"\d", text), "an example needs a number"
+
+
+@pytest.mark.parametrize("name", explained.names())
+def test_a_page_renders_to_balanced_plain_html(name: str) -> None:
+    page = explained.page(name)
+    tags = re.findall(r"<(/?)([a-z0-9]+)[^>]*>", page.html)
+    allowed = {"p", "strong", "em", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td"}
+    assert {tag for _, tag in tags} <= allowed
+    for tag in {tag for _, tag in tags}:
+        assert tags.count(("", tag)) == tags.count(("/", tag))
+    assert page.title
+    assert "#" not in page.title
+    assert "<" not in page.title
+    assert "**" not in page.html, "emphasis that Markdown did not take"
+
+
+def test_html_and_scripts_in_a_page_are_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = "# T\n\n<script>alert(1)</script>\n\na <b onclick=x>b</b> [c](javascript:alert(1))\n"
+    monkeypatch.setattr(explained, "source", lambda _: wild)
+    explained.page.cache_clear()
+    html = explained.page("baseline").html
+    explained.page.cache_clear()
+    assert "<script" not in html
+    assert "<b " not in html
+    assert "href" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize("name", ["aurok", "../errors", "", "baseline.md"])
+def test_an_unknown_page_is_one_line(name: str) -> None:
+    with pytest.raises(ConfigError, match="There is no explanation") as raised:
+        explained.page(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_name_nearly_right_is_offered() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'calibration'"):
+        explained.page("calibraton")
+
+
+def test_the_docs_are_the_same_pages() -> None:
+    folder = ROOT / "docs/explained"
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    assert found == make_explained().pages(), "run: python docs/make_explained.py"
+
+
+def test_the_baseline_page_says_what_62_percent_is() -> None:
+    text = explained.source("baseline")
+    assert "390 / 624 = 62.5 %" in text
+    assert round(390 / 624, 3) == 0.625

@@ -1,0 +1,223 @@
+"""Changes of pictures against hand-made ones, and answers before and after them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from lucency import images
+from lucency.config import Config
+from lucency.dataset import Dataset, Split, load_dataset
+from lucency.errors import DataError
+from lucency.robustness import stress
+from lucency.robustness.changes import (
+    Pixels,
+    blur,
+    brighten,
+    changes,
+    gamma,
+    mark,
+    noise,
+    rotate,
+    zoom,
+)
+
+SIZE = 32
+
+
+class Mean:
+    """Calls a picture light from a mean brightness of 110 on; may rank it in three classes."""
+
+    def __init__(self, classes: tuple[str, ...], positive: str | None) -> None:
+        self.classes = classes
+        self.positive = positive
+
+    def predict_pixels(self, pixels: Pixels) -> NDArray[np.float64]:
+        assert pixels.dtype == np.uint8
+        assert pixels.flags.c_contiguous
+        assert len(pixels) <= 64
+        p = 1 / (1 + np.exp(-(pixels.mean(axis=(1, 2, 3)) - 110) / 10))
+        rest = (1 - p) / (len(self.classes) - 1)
+        return np.stack([*[rest] * (len(self.classes) - 1), p], axis=1)
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        return probabilities.argmax(axis=1)
+
+
+@pytest.fixture(scope="module")
+def spots(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Return the tiny data set, decoded."""
+    cache = str(tmp_path_factory.mktemp("robust"))
+    return load_dataset(tiny_folder, Config(cache=cache), size=(SIZE, SIZE), colour=False)
+
+
+@pytest.fixture(scope="module")
+def part(spots: Dataset) -> Split:
+    """Return its test part."""
+    assert spots.test is not None
+    return spots.test
+
+
+LIGHT = Mean(("dark", "light"), "light")
+
+
+def picture(side: int = 9) -> Pixels:
+    """Return one grey picture with a bright block right of its centre."""
+    pixels = np.zeros((1, side, side, 1), np.uint8)
+    pixels[0, side // 2, side // 2 + 1 : side // 2 + 3] = 200
+    return pixels
+
+
+def test_a_quarter_turn_is_rot90() -> None:
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(rotate(pixels, 90), np.rot90(pixels, axes=(1, 2)))
+    np.testing.assert_array_equal(rotate(pixels, -90), np.rot90(pixels, -1, axes=(1, 2)))
+
+
+def test_turning_and_zooming_leave_a_flat_picture_alone() -> None:
+    flat = np.full((1, 10, 14, 1), 77, np.uint8)
+    for changed in (rotate(flat, 10), zoom(flat, 0.9), zoom(flat, 1.2), blur(flat, 2.0)):
+        np.testing.assert_array_equal(changed, flat)
+
+
+def test_zooming_in_spreads_what_is_in_the_middle() -> None:
+    y, x = np.mgrid[-10:11, -10:11]
+    disc = (200 * (x**2 + y**2 <= 25)).astype(np.uint8)[None, :, :, None]
+    # The area grows with the square of the factor; a disc of radius 5 has coarse edges.
+    ratio = zoom(disc, 1.2).sum(dtype=np.int64) / disc.sum(dtype=np.int64)
+    assert ratio == pytest.approx(1.44, rel=0.05)
+
+
+def test_gamma_and_brightness_by_hand() -> None:
+    pixels = np.array([0, 64, 128, 255], np.uint8).reshape(1, 2, 2, 1)
+    assert gamma(pixels, 1.4).ravel().tolist() == [0, 37, 97, 255]
+    assert gamma(pixels, 0.7).ravel().tolist() == [0, 97, 157, 255]
+    assert brighten(pixels, 20).ravel().tolist() == [20, 84, 148, 255]
+    assert brighten(pixels, -20).ravel().tolist() == [0, 44, 108, 235]
+
+
+def test_noise_has_its_spread_and_its_seed() -> None:
+    flat = np.full((4, 64, 64, 3), 128, np.uint8)
+    changed = noise(flat, 10, seed=3)
+    np.testing.assert_array_equal(changed, noise(flat, 10, seed=3))
+    assert (changed != noise(flat, 10, seed=4)).any()
+    assert (changed == changed[..., :1]).all()
+    # 16,384 pixels: the standard deviation's own error is 0.055; 6 of them, for any seed.
+    assert changed[..., 0].std() == pytest.approx(10, abs=0.34)
+
+
+def test_blur_keeps_the_mean_of_a_periodic_pattern_and_lowers_its_contrast() -> None:
+    board = (255 * (np.indices((32, 32)).sum(0) % 2)).astype(np.uint8)[None, :, :, None]
+    changed = blur(board, 1.0)
+    assert changed.mean() == pytest.approx(127.5, abs=1)
+    assert changed.std() < 0.1 * board.std()
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 1), (64, 48, 3), (8, 8, 1)])
+def test_markers_are_white_small_and_near_the_border(shape: tuple[int, ...]) -> None:
+    pixels = np.zeros((40, *shape), np.uint8)
+    marked = mark(pixels, seed=0)
+    assert not pixels.any(), "the pictures themselves stay as they are"
+    assert set(np.unique(marked)) == {0, 255}
+    share = (marked > 0).mean(axis=(1, 2, 3))
+    assert (share > 0).all()
+    assert (share < 0.08).all()
+    height, width = shape[:2]
+    inner = marked[:, height // 3 : -(height // 3), width // 3 : -(width // 3)]
+    assert not inner.any()
+    assert len({picture.tobytes() for picture in marked}) >= 4, "at random places"
+
+
+def test_every_change_keeps_shape_and_type_and_changes_something() -> None:
+    random = np.random.default_rng(0)
+    for shape in ((2, 16, 16, 1), (2, 16, 12, 3)):
+        pixels = random.integers(30, 220, shape, dtype=np.uint8)
+        before = pixels.copy()
+        for change in changes(seed=0):
+            changed = change.apply(pixels)
+            assert changed.shape == shape, change.name
+            assert changed.dtype == np.uint8, change.name
+            assert (changed != pixels).any(), change.name
+        np.testing.assert_array_equal(pixels, before)
+    names = [(change.name, change.strength) for change in changes(seed=0)]
+    assert len(set(names)) == len(names)
+
+
+def test_stress_compares_with_the_unchanged(spots: Dataset, part: Split) -> None:
+    found = stress(LIGHT, part, root=spots.root)
+    assert (found["format"], found["split"], found["n"]) == (1, "test", len(part))
+    rows = {(row["change"], row["strength"]): row for row in found["rows"]}
+    pixels = part.pixels(np.arange(len(part)))
+    p = LIGHT.predict_pixels(np.ascontiguousarray(pixels[:64]))[:, 1]
+    assert len(pixels) <= 64
+    first = found["rows"][0]
+    assert first["auroc"] == pytest.approx(roc_auc_score(part.labels, p))
+    assert first["accuracy"] == pytest.approx(((p > 0.5) == part.labels).mean())
+    assert (first["mean_change"], first["max_change"], first["flipped"]) == (0, 0, 0)
+    mirrored = rows["mirrored", "left for right"]
+    assert mirrored["max_change"] == pytest.approx(0, abs=1e-12)
+    bright = rows["brightness", "+40 of 255"]
+    after = LIGHT.predict_pixels(brighten(pixels, 40))[:, 1]
+    assert bright["mean_change"] == pytest.approx(abs(after - p).mean())
+    assert bright["flipped"] == pytest.approx(((after > 0.5) != (p > 0.5)).mean())
+    assert bright["flipped"] > 0
+    json.dumps(found, allow_nan=False)
+
+
+def test_saving_as_png_changes_nothing(spots: Dataset, part: Split) -> None:
+    rows = stress(LIGHT, part, root=spots.root)["rows"]
+    for name in ("decoded whole", "saved as PNG"):
+        (row,) = [row for row in rows if row["change"] == name]
+        assert (row["mean_change"], row["max_change"], row["flipped"]) == (0, 0, 0)
+    qualities = [row for row in rows if row["change"] == "saved as JPEG"]
+    assert all(row["max_change"] > 0 for row in qualities)
+
+
+def test_jpeg_is_what_pillow_makes_of_the_file(spots: Dataset, part: Split) -> None:
+    rows = stress(LIGHT, part, root=spots.root)["rows"]
+    (row,) = [row for row in rows if row["strength"] == "quality 30"]
+    moved = []
+    for file in part.files:
+        saved = io.BytesIO()
+        with Image.open(spots.root / file) as whole:
+            whole.save(saved, "JPEG", quality=30)
+        seen = [
+            images.read_picture(source, (SIZE, SIZE), colour=False)
+            for source in (saved.getvalue(), spots.root / file)
+        ]
+        p = LIGHT.predict_pixels(np.stack(seen))[:, 1]
+        moved.append(abs(p[0] - p[1]))
+    assert row["mean_change"] == pytest.approx(np.mean(moved))
+    assert row["max_change"] == pytest.approx(np.max(moved))
+
+
+def test_the_limit_draws_evenly_and_the_seed_repeats(spots: Dataset, part: Split) -> None:
+    found = stress(LIGHT, part, root=spots.root, limit=10, seed=5)
+    assert found["n"] == 10
+    assert found == stress(LIGHT, part, root=spots.root, limit=10, seed=5)
+    assert found != stress(LIGHT, part, root=spots.root, limit=10, seed=6)
+    assert found["rows"][0]["auroc"] is not None, "both classes are drawn"
+
+
+def test_three_classes_give_means_and_an_absent_one_no_ranking(spots: Dataset, part: Split) -> None:
+    three = Mean(("dark", "other", "light"), None)
+    rows = stress(three, part, root=spots.root, limit=20)["rows"]
+    assert all(row["auroc"] is None for row in rows)
+    assert all(0 <= row["accuracy"] <= 1 for row in rows)
+
+
+def test_a_missing_file_is_one_line(spots: Dataset, part: Split, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="restore the file") as raised:
+        stress(LIGHT, part, root=tmp_path)
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
+    with pytest.raises(DataError, match="at least one picture"):
+        stress(LIGHT, part, root=spots.root, limit=0)

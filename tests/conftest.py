@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from PIL import Image
 DATA = Path(os.environ.get("LUCENCY_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep decoded pictures of tests out of the user's cache."""
-    folder = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("LUCENCY_CACHE", str(folder))
+@pytest.fixture(scope="session", autouse=True)
+def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep decoded pictures and looks of tests out of the user's cache and ledger."""
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUCENCY_CACHE", str(folder / "cache"))
+        patch.setenv("LUCENCY_LEDGER", str(folder / "looks.jsonl"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in (b"train", b"predict", b"evaluate", b"report", b"demo"):
+    for command in (b"check", b"train", b"predict", b"evaluate", b"compare", b"verify", b"demo"):
         assert command in done.stdout
 
 
@@ -78,14 +78,16 @@ def test_predict_in_three_forms(trained: Path, tiny_folder: Path, tmp_path: Path
     good = sorted((tiny_folder / "light").iterdir())[:2]
     table = lucency("predict", "tiny", *good, bad, cwd=trained)
     assert table.returncode == 0
-    assert str(good[0].name) in table.stdout.replace("\n", "")
+    assert str(good[0].name) in (table.stdout + table.stderr).replace("\n", "")
     assert "Not read" in table.stderr
     rows = list(csv.DictReader(io.StringIO(
         lucency("predict", "tiny", *good, bad, "--csv", cwd=trained).stdout
     )))  # fmt: skip
     assert [row["file"] for row in rows] == [*map(str, good), str(bad)]
     assert rows[2]["decision"] == ""
+    assert rows[2]["p_light"] == ""
     assert rows[2]["reason"]
+    assert all(bool(row["decision"]) != bool(row["reason"]) for row in rows)
     answers = json.loads(lucency("predict", "tiny", tiny_folder, "--json", cwd=trained).stdout)
     assert len(answers) == 240
     assert float(rows[0]["p_light"]) == pytest.approx(
@@ -197,6 +199,16 @@ def test_unknown_words(tmp_path: Path) -> None:
     assert "No such file" in refused(tmp_path, "train", "d", "--config", "none.toml").replace(
         "cannot be read", "No such file"
     )
+
+
+def test_terms_that_do_not_go_with_the_data(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "three", 20, ("a", "b", "c"))
+    assert "needs two classes" in refused(tmp_path, "train", "three", "--prevalence", "0.1")
+    assert "needs two classes" in refused(tmp_path, "train", "three", "--operating-point", "youden")
+    (tmp_path / "s.csv").write_text("file,age\nx.png,3\n")
+    assert "have no row" in refused(tmp_path, "train", "three", "--subgroups", "s.csv")
+    for share in ("0", "1", "1.5", "-0.1"):
+        assert "prevalence" in refused(tmp_path, "train", "three", "--prevalence", share)
 
 
 def test_a_run_name_in_use(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -78,7 +79,9 @@ def test_the_commands_are_documented_as_they_are() -> None:
 def test_no_option_is_missing_from_the_commands() -> None:
     text = (ROOT / "docs/commands.md").read_text()
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"train", "predict", "evaluate", "report", "demo"}
+    assert set(group.commands) == {
+        "check", "train", "predict", "evaluate", "compare", "verify", "report", "demo",
+    }  # fmt: skip
     for name, command in group.commands.items():
         inside = section(text, f"lucency {name}")
         for parameter in command.params:
@@ -194,28 +197,33 @@ def test_no_link_is_dead(page: Path) -> None:
             assert part in map(anchor, headings), f"{page.name} links to {link}"
 
 
-def tree() -> list[tuple[int, str]]:
-    """Return depth and name of the lines of the README's tree."""
+def tree() -> list[str]:
+    """Return the names in the README's tree."""
     (text,) = (b for b in blocks(ROOT / "README.md", "text") if b.startswith("src/lucency/"))
-    lines = text.splitlines()[1:]
-    return [((len(line) - len(line.lstrip())) // 2, line.split()[0]) for line in lines]
+    return [line.split()[0] for line in text.splitlines()[1:]]
 
 
 def test_the_readme_names_every_module_once() -> None:
-    named, package = [], ""
-    for depth, name in tree():
-        package = name if depth == 1 and name.endswith("/") else package
-        if not name.endswith("/"):
-            named.append(name if depth == 1 else package + name)
     source = ROOT / "src/lucency"
-    files = [str(path.relative_to(source)) for path in source.rglob("*.py")]
-    assert sorted(named) == sorted(f for f in files if not f.endswith("/__init__.py"))
+    files = [path.name for path in source.glob("*.py") if path.name != "__init__.py"]
+    packages = [f"{path.parent.name}/" for path in source.glob("*/__init__.py")]
+    assert sorted(tree()) == sorted([*files, *packages])
 
 
 def test_the_readme_shows_the_modules_in_the_order_of_their_layers() -> None:
-    names = [name.removesuffix("/").removesuffix(".py") for depth, name in tree() if depth == 1]
-    levels = [LEVEL[name] for name in names if name != "__init__"]
+    levels = [LEVEL[name.removesuffix("/").removesuffix(".py")] for name in tree()]
     assert levels == sorted(levels)
+
+
+@pytest.mark.parametrize(
+    "package",
+    sorted((ROOT / "src/lucency").glob("*/__init__.py")),
+    ids=lambda path: path.parent.name,
+)
+def test_a_package_names_its_modules(package: Path) -> None:
+    words = package.read_text().split('"""')[1]
+    named = re.findall(r"^    (\w+) +\S", words, re.MULTILINE)
+    assert {path.stem for path in package.parent.glob("*.py")} - {"__init__"} <= set(named)
 
 
 def test_the_place_for_results_is_there_and_nothing_is_of_one_machine() -> None:
@@ -326,6 +334,33 @@ def paths(value: Any, classes: tuple[str, ...], stops: tuple[str, ...] = ()) -> 
     return set(walk(value, ""))
 
 
+def agrees(found: set[str], documented: set[str], document: Any) -> None:
+    """Compare keys; what is an empty list or null in a document may have documented parts."""
+    hollow = tuple(
+        f"{at}{inside}" for at in sorted(found) if at in _hollow(document) for inside in ("[]", ".")
+    )
+    beyond = {key for key in documented - found if hollow and key.startswith(hollow)}
+    bare = {
+        at
+        for at in found - documented
+        if any(key.startswith((f"{at}[]", f"{at}.")) for key in documented)
+    }
+    assert sorted(found - bare) == sorted(documented - beyond)
+
+
+def _hollow(document: Any, at: str = "") -> set[str]:
+    """Return the paths at which a document holds an empty list or null."""
+    if document is None or document == []:
+        return {at}
+    if isinstance(document, Mapping):
+        inner = ((f"{at}.{key}".lstrip("."), value) for key, value in document.items())
+    elif isinstance(document, list):
+        inner = ((f"{at}[]", value) for value in document)
+    else:
+        return set()
+    return {each for path, value in inner for each in _hollow(value, path)}
+
+
 def test_the_paths_of_a_document_are_found() -> None:
     document = {"a": {"b": 1}, "cat": [{"n": 1}, {"m": None}], "counts": {"val": {"dog": [1, 2]}}}
     assert paths(document, ("dog",)) == {"a.b", "cat[].n", "cat[].m", "counts.<part>.<class>"}
@@ -358,7 +393,10 @@ def test_every_file_of_a_run_is_documented(run: Path) -> None:
         ("evaluation.json", ("validation", "test")),
         ("classifier.json", ("architecture.parameters",)),
         ("plan.json", ("config",)),
-        ("audit.json", ()),
+        ("audit.json", ("leaks.patients",)),
+        ("looks.json", ()),
+        ("robustness.json", ()),
+        ("checklist.json", ()),
         ("pictures/index.json", ()),
     ],
 )
@@ -366,7 +404,7 @@ def test_every_key_of_a_document_is_documented(
     run: Path, name: str, stops: tuple[str, ...]
 ) -> None:
     found = document(run, name)
-    assert paths(found, CLASSES, stops) == set(keys(name))
+    agrees(paths(found, CLASSES, stops), set(keys(name)), found)
     if name != "pictures/index.json":
         assert found["format"] == 1
 
@@ -375,7 +413,7 @@ def test_every_key_of_a_document_is_documented(
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_every_key_of_a_part_is_documented(run: Path, part: str) -> None:
     found = document(run, "evaluation.json")[part]
-    assert paths(found, CLASSES) == set(keys("A part"))
+    agrees(paths(found, CLASSES), set(keys("A part")), found)
     figures = {row[0].strip("`"): row[1:] for row in rows(section(RUN_FOLDER, "The figures"))}
     assert set(found["metrics"]) == {name for name, (whole, _) in figures.items() if whole == "yes"}
     alone = {name for name, (_, each) in figures.items() if each == "yes"}
@@ -446,9 +484,9 @@ def test_what_json_prints_is_documented(
     capsys.readouterr()
     trained = printed("train", "chest_xray", "--json", "--run", "another")
     assert set(trained) == set(keys("lucency train --json"))
-    assert paths(trained["test"], CLASSES) == set(keys("A part"))
+    agrees(paths(trained["test"], CLASSES), set(keys("A part")), trained["test"])
     measured = printed("evaluate", run, "--json")
-    assert paths(measured, CLASSES) == set(keys("A part"))
+    agrees(paths(measured, CLASSES), set(keys("A part")), measured)
     picture = examples.folder / "chest_xray/light/patient1000_0.png"
     answers = printed("predict", run, picture, "chest_xray/dark/broken.png", "--json")
     assert {f"[].{key}" for answer in answers for key in answer} == set(
@@ -463,7 +501,10 @@ def test_what_json_prints_is_documented(
 
 @pytest.mark.slow
 def test_the_exit_codes_are_those_documented(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -471,9 +512,12 @@ def test_the_exit_codes_are_those_documented(
     seen = [called(monkeypatch, "report", run), called(monkeypatch, "train", "no such folder")]
     assert seen == [0, 2]
     assert len(capsys.readouterr().err.splitlines()) == 1
+    changed = shutil.copytree(run, tmp_path / "changed")
+    (changed / "report.html").write_text("better")
+    seen.append(called(monkeypatch, "verify", changed))
     monkeypatch.setattr("lucency.pipeline.run_training", stop)
     seen.append(called(monkeypatch, "train", "chest_xray", "--run", "another"))
-    assert [str(code) for code in seen] == keys("Exit codes")[:3]
+    assert [str(code) for code in seen] == keys("Exit codes")[:4]
 
 
 def test_the_examples_are_written_as_the_code_is() -> None:

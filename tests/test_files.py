@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lucency.errors import RunError
-from lucency.files import write_bytes, write_text
+from lucency.files import built_folder, write_bytes, write_text
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int) -> None:
@@ -86,3 +86,26 @@ def test_a_folder_in_the_way_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Cannot write"):
         write_text(tmp_path / "a", "a")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "above" / "made"
+    with built_folder(target) as draft:
+        (draft / "a").write_text("1")
+        assert not target.exists()
+    assert (target / "a").read_text() == "1"
+    with pytest.raises(UnicodeEncodeError), built_folder(target, replace=True) as draft:
+        (draft / "b").write_text("half of it \udcff")
+    assert [path.name for path in target.iterdir()] == ["a"]
+    with built_folder(target, replace=True) as draft:
+        (draft / "c").write_text("3")
+    assert [path.name for path in target.iterdir()] == ["c"]
+    assert [path.name for path in target.parent.iterdir()] == ["made"]
+
+
+def test_a_folder_that_is_in_use_stays(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "a").write_text("1")
+    with pytest.raises(RunError, match="made"), built_folder(tmp_path / "made") as draft:
+        (draft / "b").write_text("2")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "a"]

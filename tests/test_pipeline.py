@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import csv
 import dataclasses
 import json
@@ -34,9 +35,9 @@ pytestmark = pytest.mark.slow
 def test_a_run_folder_is_complete(run: Run) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
-        "audit.json", "classifier.json", "evaluation.json", "history.csv", "model.onnx",
-        "pictures", "plan.json", "predictions.csv", "report.html", "split.csv",
-        "weights.safetensors",
+        "audit.json", "checklist.json", "classifier.json", "evaluation.json", "gate.safetensors",
+        "history.csv", "looks.json", "model.onnx", "model_card.md", "pictures", "plan.json",
+        "predictions.csv", "report.html", "robustness.json", "split.csv", "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
     with (run.folder / "history.csv").open() as file:
@@ -80,7 +81,7 @@ def test_predictions_hold_every_picture_of_validation_and_test(run: Run) -> None
     assert parts["test"].files == run.data.test.files
     with (run.folder / "predictions.csv").open() as file:
         assert next(csv.reader(file)) == [
-            "split", "file", "group", "label", "decision", "p_dark", "p_light",
+            "split", "file", "group", "label", "decision", "distance", "p_dark", "p_light",
         ]  # fmt: skip
 
 
@@ -106,11 +107,11 @@ def test_predicting_imports_no_keras(run: Run) -> None:
     file = run.data.root / run.data.val.files[0]
     script = (
         "import sys; from lucency import Classifier;"
-        f"print(Classifier.load({str(run.folder)!r}).predict([{str(file)!r}])[0].decision);"
+        f"print(Classifier.load({str(run.folder)!r}).predict([{str(file)!r}])[0].probabilities);"
         "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-    assert done.stdout.decode().strip() in ("dark", "light")
+    assert sum(ast.literal_eval(done.stdout.decode())) == pytest.approx(1)
 
 
 @pytest.mark.backend

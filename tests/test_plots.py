@@ -25,6 +25,12 @@ BINS = [
     {"n": 10, "mean_probability": 0.2, "fraction": 0.1, "low": 0.0, "high": 0.4},
     {"n": 0, "mean_probability": None, "fraction": None, "low": None, "high": None},
 ]
+BENEFIT = {
+    "threshold": [0.1, 0.5, 0.9], "model": [0.5, 0.3, -0.4], "low": [0.4, 0.2, -0.9],
+    "high": [0.6, 0.4, 0.1], "all": [0.55, 0.0, -3.0],
+}  # fmt: skip
+RISK = {"coverage": [0.1, 0.5, 1.0], "risk": [0.0, 0.02, 0.08], "low": [0.0, 0.0, 0.05],
+        "high": [0.01, 0.04, 0.11]}  # fmt: skip
 NASTY = ('"><img src=x onerror=alert(1)>', "</svg><script>", "a\nb\u202e\udc80\0", "x" * 255, "&")
 
 
@@ -48,6 +54,18 @@ def draw_all(name: str) -> dict[str, str]:
             [plots.Row(name, [plots.Estimate(0.9, 0.8, 0.95), plots.Estimate(None)], 0.5)],
             splits=[name, "b"], title=name, baseline=name,
         ),
+        "lineup": plots.lineup(
+            [plots.Line(name, plots.Estimate(0.9, 0.8, 0.95), alarm=True),
+             plots.Line("own", plots.Estimate(0.98, 0.9, 1.0), own=True),
+             plots.Line("unknown", plots.Estimate(None))],
+            title=name, x_label=name, own=name, limits=(0.3, 1.0),
+        ),
+        "net_benefit": plots.net_benefit(BENEFIT, title=name, name=name, positive=name),
+        "predictive_values": plots.predictive_values(
+            [0.01, 0.5], {name: [plots.Estimate(0.1, 0.05, 0.2), plots.Estimate(0.9)]},
+            title=name, positive=name,
+        ),
+        "risk_coverage": plots.risk_coverage(RISK, title=name, name=name),
     }  # fmt: skip
 
 
@@ -228,9 +246,66 @@ def test_forest_orders_rows_and_marks_undefined() -> None:
     assert "always a: 0.500" in drawing
 
 
+def test_forest_may_begin_above_zero() -> None:
+    rows = [plots.Row("a", [plots.Estimate(0.8, 0.7, 0.9)])]
+    drawing = plots.forest(rows, splits=["t"], title="t", baseline="b", limits=(0.6, 1.0))
+    left, right, x = (
+        numbers(drawing, pattern)[0][0]
+        for pattern in (
+            r'<text x="([\d.]+)" y="[\d.]+"[^>]*>0\.6<',
+            r'<text x="([\d.]+)" y="[\d.]+"[^>]*>1<',
+            r'<circle cx="([\d.]+)" [^>]*><title>a, t: 0.800',
+        )
+    )
+    assert x == pytest.approx((left + right) / 2, abs=0.1)
+
+
+def test_lineup_marks_alarms_the_own_figure_and_guessing() -> None:
+    drawing = draw_all("a")["lineup"]
+    assert "a: 0.900 (0.800 to 0.950), alarm; own: 0.980 (0.900 to 1.000); unknown: " in drawing
+    assert drawing.count("var(--bad") == 3  # line, diamond and legend
+    guess = re.search(r'd="M([\d.]+) [\d.]+L\1 [^"]*"[^>]*stroke-dasharray="2 3"', drawing)
+    assert guess is not None
+    ((left,),) = numbers(drawing, r'<text x="([\d.]+)" y="[\d.]+"[^>]*>0\.5<')
+    assert float(guess.group(1)) == pytest.approx(left, abs=0.1)
+    high = plots.lineup([], title="t", x_label="x", own="o", limits=(0.6, 1.0))
+    assert drawing.count('stroke-dasharray="2 3"') - high.count('stroke-dasharray="2 3"') == 1
+
+
+def test_net_benefit_is_cut_off_where_doing_nothing_is_better() -> None:
+    drawing = draw_all("a")["net_benefit"]
+    heights = numbers(drawing, r'viewBox="0 0 [\d.]+ ([\d.]+)"')[0][0]
+    ends = [float(y) for path in re.findall(r'd="M([^"Z]+)Z?"', drawing)
+            for y in re.findall(r"[\d.]+ ([\d.-]+)", path)]  # fmt: skip
+    assert min(ends) >= 0
+    assert max(ends) <= heights
+    assert "at 0.10: a 0.500, treat all 0.550" in drawing
+
+
+def test_predictive_values_lie_on_log_odds() -> None:
+    values = [plots.Estimate(0.5)] * 3
+    drawing = plots.predictive_values([0.1, 0.5, 0.9], {"v": values}, title="t", positive="p")
+    first, middle, last = [x for (x,) in numbers(drawing, r'<circle cx="([\d.]+)"')]
+    assert middle - first == pytest.approx(last - middle, abs=0.02)  # odds 1/9, 1, 9
+    assert "v 0.500 at prevalence 0.9" in drawing
+
+
+def test_risk_is_told_at_three_coverages() -> None:
+    assert (
+        "2.0% wrong of the 50% most certain; 8.0% wrong of the 100% most certain"
+        in draw_all("a")["risk_coverage"]
+    )
+
+
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda: plots.net_benefit(
+            {"threshold": [], "model": [], "all": []}, title="t", name="n", positive="p"
+        ),
+        lambda: plots.risk_coverage({"coverage": [], "risk": []}, title="t", name="n"),
+        lambda: plots.predictive_values([], {"PPV": []}, title="t", positive="p"),
+        lambda: plots.lineup([], title="t", x_label="x", own="o", limits=(0.4, 1)),
         lambda: plots.roc({"fpr": [], "tpr": []}, title="t"),
         lambda: plots.precision_recall({"recall": [], "precision": []}, title="t", prevalence=0),
         lambda: plots.reliability([], title="t", x_label="x", y_label="y"),

@@ -17,7 +17,7 @@ from sklearn import metrics as reference
 from sklearn.dummy import DummyClassifier
 
 from lucency.errors import RunError
-from lucency.report import words, write_report
+from lucency.report import render, words, write_report
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("NORMAL", "BACTERIA", "VIRUS")
@@ -335,6 +335,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, f"</{tag}> closes something else"
+        if tag in {"td", "th"}:
+            self.words.append(" ")
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
@@ -348,7 +350,9 @@ class Page(HTMLParser):
 def page(run: Path) -> Page:
     path = write_report(run)
     assert path == run / "report.html"
-    return Page(path.read_text("utf-8"))
+    text = path.read_text("utf-8")
+    assert text == render(run)
+    return Page(text)
 
 
 ALLOWED = {
@@ -356,13 +360,14 @@ ALLOWED = {
     "header", "section", "aside", "h1", "h2", "h3", "span", "b", "bdi", "strong", "small", "dl",
     "dt", "dd", "div", "figure", "figcaption", "img", "table", "caption", "thead", "tbody",
     "tfoot", "tr", "th", "td", "pre", "code", "svg", "desc", "path", "rect", "circle", "text", "g",
+    "details", "summary", "em",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "aria-label",
     "tabindex", "role", "scope", "src", "alt", "xmlns", "viewbox", "width", "height",
     "font-family", "d", "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray",
     "stroke-linejoin", "x", "y", "cx", "cy", "r", "transform", "text-anchor", "font-size",
-    "font-weight", "paint-order",
+    "font-weight", "paint-order", "aria-hidden",
 }  # fmt: skip
 
 
@@ -371,8 +376,10 @@ def test_two_classes_the_answer_comes_first_and_every_section_follows(tmp_path: 
     sections = [attrs["id"] for tag, attrs in found.elements if tag == "section"]
     links = [attrs["href"] for tag, attrs in found.elements if tag == "a"]
     assert sections[0] == "answer"
-    assert sections[-1] == "limits"
-    assert {f"#{name}" for name in sections} == set(links)
+    assert sections[-2:] == ["limits", "explained"]
+    assert links[1 : len(sections) + 1] == [f"#{name}" for name in sections]
+    anchors = {attrs["id"] for _, attrs in found.elements if "id" in attrs}
+    assert {link.removeprefix("#") for link in links} <= anchors
     assert len(found.open) == 0
     evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     auroc = evaluation["test"]["metrics"]["auroc"]
@@ -441,6 +448,15 @@ def test_missing_parts_become_sentences(tmp_path: Path) -> None:
         "This run holds no pictures of what the network sees",
         "This run holds no predictions of its test part",
         "This run holds no list of choices",
+        "This run holds no verdict of a leak gate",
+        "This run holds no probes for shortcuts",
+        "This run holds no predictive values at other prevalences",
+        "This run holds no decision curve",
+        "This run holds no figures on selective use",
+        "This run holds no figures of subgroups",
+        "This run holds no test of robustness",
+        "This run holds no record of looks at its test set",
+        "This run holds no checklists",
     ):
         assert sentence in found.text
 
@@ -604,6 +620,9 @@ def test_damaged_files_are_a_run_error_and_leave_no_page(
         (1.0, 624, True, "100.0 %"),
         (0.0, 50, True, "0 %"),
         (-0.25, 624, False, "−0.250"),
+        (15.6029, 624, False, "15.6"),
+        (1.079, 99, False, "1.1"),
+        (4821.3, 624, False, "4821"),
     ],
 )
 def test_rounding_shows_what_n_supports(value: float, n: int, share: bool, expected: str) -> None:
@@ -616,6 +635,8 @@ def test_figures_with_and_without_interval() -> None:
     assert words.figure_text({"value": 0.5, "low": None}, 624, share=False) == "0.500"
     assert words.figure_text({"value": None}, 624, share=False) == "– undefined"
     assert words.figure_text({"value": float("nan")}, 624, share=True) == "– undefined"
+    ratio = {"value": 1.08, "low": 0.8514, "high": 31.22}
+    assert words.figure_text(ratio, 624, share=False) == "1.1 (0.9–31.2)"
     wide = {"value": 0.1, "low": -0.2, "high": 0.4}
     assert words.interval_text(wide, 624, share=False) == "−0.200 to 0.400"
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from lucency.errors import RunError
@@ -51,6 +54,41 @@ def write_text(path: Path, text: str) -> None:
         RunError: The disk is full, the folder is missing or may not be written.
     """
     write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+
+
+@contextlib.contextmanager
+def built_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a hidden folder that becomes ``target`` on success and vanishes on any failure.
+
+    Args:
+        target: The folder to appear; folders above it are made.
+        replace: Whether it takes the place of a folder that is there already.
+
+    Raises:
+        RunError: The folder cannot be made or renamed.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise RunError(
+            f"The folder cannot be made: {target} ({error.strerror}). "
+            "Give a folder that can be written."
+        ) from error
+    old = draft.with_name(f"{draft.name}.old")
+    try:
+        yield draft
+        draft.chmod(0o755)
+        if replace and target.exists():
+            target.rename(old)
+        draft.rename(target)
+    except OSError as error:
+        if old.exists():
+            old.rename(target)
+        raise RunError(f"The folder could not be written: {target} ({error.strerror}).") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _complaint(path: Path, size: int, error: OSError) -> str:

@@ -1,9 +1,9 @@
-"""The pictures that a report shows: examples, what the network sees, and the worst mistakes."""
+"""The pictures that a report shows: examples, leaks, odd ones, the input and the worst mistakes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.augment import draw
-from lucency.augment import layer as augment
-from lucency.dataset import Dataset, Split
+from lucency.dataset import Dataset, Entry, Split
 from lucency.evaluation import Predictions
 from lucency.files import write_bytes, write_text
 from lucency.images import encode_png, read_picture
@@ -21,22 +20,36 @@ from lucency.plan import Plan
 _SAMPLES = 4  # examples per class
 _SEEN = 8  # pictures on the sheet of what the network sees
 _MISTAKES = 10
+_PAIRS = 8  # leaking pairs
+_ODD = 12
 _SIDE = 224  # pixels of an example's or a mistake's side
 
+Shown = tuple[dict[str, Any], NDArray[np.uint8]]
 
-def write_gallery(run: Path, data: Dataset, plan: Plan, judged: Predictions) -> None:
+
+def write_gallery(
+    run: Path, data: Dataset, audit: Mapping[str, Any], plan: Plan, judged: Predictions
+) -> None:
     """Write ``pictures/`` with ``index.json`` into a run folder.
 
     Args:
         run: The run folder.
         data: The data set.
+        audit: The content of ``audit.json``, whose leaks and odd pictures are shown.
         plan: What the training pictures are varied by.
         judged: The predictions whose worst mistakes are shown.
     """
-    folder = run / "pictures"
+    _write(run / "pictures", [*_found(data, audit), *_seen(data, plan), *_mistakes(data, judged)])
+
+
+def write_check_gallery(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
+    """Write ``pictures/`` with ``index.json`` into the folder of a check, without a network."""
+    _write(folder / "pictures", _found(data, audit))
+
+
+def _write(folder: Path, entries: Iterable[Shown]) -> None:
     folder.mkdir()
     index = []
-    entries = [*_samples(data), *_seen(data, plan), *_mistakes(data, judged)]
     for number, (entry, pixels) in enumerate(entries):
         name = f"{number:03d}-{entry['kind']}.png"
         write_bytes(folder / name, encode_png(pixels))
@@ -44,14 +57,27 @@ def write_gallery(run: Path, data: Dataset, plan: Plan, judged: Predictions) -> 
     write_text(folder / "index.json", json.dumps(index, indent=1) + "\n")
 
 
-Shown = tuple[dict[str, Any], NDArray[np.uint8]]
+def _found(data: Dataset, audit: Mapping[str, Any]) -> Iterator[Shown]:
+    """Show examples, and what the audit found."""
+    yield from _samples(data)
+    entries = {entry.file: entry for entry in data.entries}
+    for kind, pairs in (("leak", audit["leaks"]["pairs"]), ("duplicate", audit["near_duplicates"])):
+        for number, pair in enumerate(pairs[:_PAIRS]):
+            for name in (pair["first"], pair["second"]):
+                yield _of_file(kind, entries[name]) | {"pair": number}, _read(data, name)
+    for each in audit["odd"]["pictures"][:_ODD]:
+        yield _of_file("odd", entries[each["file"]]), _read(data, each["file"])
+
+
+def _of_file(kind: str, entry: Entry) -> dict[str, Any]:
+    return {"kind": kind, "file": entry.file, "label": entry.label, "split": entry.part}
 
 
 def _samples(data: Dataset) -> Iterator[Shown]:
     split = data.train
     for label, name in enumerate(split.classes):
         for i in _spread(np.flatnonzero(split.labels == label), _SAMPLES):
-            yield _entry("sample", split, i, name), _original(data, split, i)
+            yield _entry("sample", split, i, name), _read(data, split.files[i])
 
 
 def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
@@ -59,6 +85,8 @@ def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
     chosen = _spread(np.arange(len(data.train)), _SEEN)
     drawn = draw(plan.augmentation, plan.seed, 0, chosen, plan.size)
     arrays = [data.train.pixels(chosen), drawn.affine, drawn.tone, drawn.rectangles]
+    from lucency.augment import layer as augment  # loads Keras
+
     varied = augment.keras.ops.convert_to_numpy(augment.Augment(plan.augmentation)(arrays))
     varied = varied.round().astype(np.uint8)
     for i, pixels in zip(chosen, varied, strict=True):
@@ -74,7 +102,7 @@ def _mistakes(data: Dataset, judged: Predictions) -> Iterator[Shown]:
     of_truth = judged.probabilities[rows, judged.labels]
     wrong = np.flatnonzero(judged.decisions != judged.labels)
     for i in wrong[np.argsort(of_truth[wrong], kind="stable")][:_MISTAKES]:
-        yield _entry("mistake", split, i), _original(data, split, i)
+        yield _entry("mistake", split, i), _read(data, split.files[i])
 
 
 def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:
@@ -82,10 +110,9 @@ def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[st
     return {"kind": kind, "file": split.files[i], "label": name, "split": split.name}
 
 
-def _original(data: Dataset, split: Split, i: int) -> NDArray[np.uint8]:
+def _read(data: Dataset, file: str) -> NDArray[np.uint8]:
     """Return the picture larger than the network sees it, for people."""
-    colour = split.store.shape[2] == 3
-    return read_picture(data.root / split.files[i], (_SIDE, _SIDE), colour)
+    return read_picture(data.root / file, (_SIDE, _SIDE), data.train.store.shape[2] == 3)
 
 
 def _spread(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -11,31 +11,37 @@ import dataclasses
 import io
 import json
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucency import backend
+from lucency.card import write_card
+from lucency.checking import audited, check_folder, write_audit, write_findings
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_split
-from lucency.errors import RunError
+from lucency.errors import LeakError, RunError
 from lucency.evaluation import (
     Evaluation,
+    Predictions,
     evaluate_found,
     predict,
+    read_subgroups,
+    shares_at,
+    stated_attributes,
     write_evaluation,
     write_predictions,
 )
+from lucency.examination import content_of, note_look
 from lucency.export import Parity, to_onnx
-from lucency.files import write_text
+from lucency.files import built_folder, write_text
+from lucency.gallery import write_gallery
 from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
+from lucency.robustness import stress
 
 if TYPE_CHECKING:
     from lucency.training import Epoch
@@ -95,12 +101,17 @@ def run_training(
     """
     target = run_folder(run, folder, config)
     clock = Clock()
-    with _built(target) as draft:
-        data = load_dataset(folder, config, progress=progress)
-        positive_class(data.classes, config.positive)  # refuse before Keras is loaded
+    with built_folder(target) as draft:
+        data = _load(folder, config, progress)
+        _refuse_early(data, config)
         plan = make_plan(data.train, config)
-        _announce(data, plan, progress)
+        _write_subgroups(draft, data, config)
         clock.lap("reading")
+        audit = audited(data, config, progress)
+        write_audit(draft, audit)
+        write_split(data, draft / "split.csv")
+        _announce(data, audit, plan, progress)
+        clock.lap("checking")
         from lucency import training  # loads Keras, which takes seconds
 
         history = _History(draft / "history.csv")
@@ -110,13 +121,22 @@ def run_training(
         classifier, parity = to_onnx(classifier, data.test or data.val, progress)
         classifier.save(draft)
         clock.lap("export")
-        results = _test(draft, classifier, data, plan, progress)
-        write_text(draft / "audit.json", _json(data.audit.to_json()))
-        write_split(data, draft / "split.csv")
+        judged = [predict(classifier, data.val, progress)]
+        if data.test is not None:
+            _note_look(draft, classifier, data.test, target.name, progress)
+            judged.append(predict(classifier, data.test, progress))
+        write_predictions(draft / "predictions.csv", judged)
+        results = _measure(draft, classifier, judged, config)
         clock.lap("testing")
+        tested = data.test or data.val
+        stressed = stress(classifier, tested, root=data.root, seed=config.seed, progress=progress)
+        write_text(draft / "robustness.json", _json(stressed))
+        write_gallery(draft, data, audit, plan, judged[-1])
+        clock.lap("robustness")
         facts = {"run": target.name, "command": command, "seconds": clock.seconds}
         facts |= _plan_json(plan, config, data, classifier)
         write_text(draft / "plan.json", _json(facts))
+        write_card(draft)
         write_report(draft)
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
 
@@ -167,27 +187,6 @@ def _new_name(folder: Path, config: Config) -> Path:
     raise RunError("Every automatic run name is taken. Give one with --run.")
 
 
-@contextmanager
-def _built(target: Path) -> Iterator[Path]:
-    """Yield a hidden folder that becomes ``target`` on success and vanishes on any failure."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise RunError(
-            f"The run folder cannot be made: {target} ({error.strerror}). "
-            "Give a folder that can be written with --run."
-        ) from error
-    try:
-        yield draft
-        draft.chmod(0o755)
-        draft.rename(target)
-    except OSError as error:
-        raise RunError(f"The run could not be written: {target} ({error.strerror}).") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
 class _History:
     """Writes ``history.csv`` anew after every epoch."""
 
@@ -204,26 +203,67 @@ class _History:
         write_text(self._path, text.getvalue())
 
 
-def _test(
-    draft: Path, classifier: Classifier, data: Dataset, plan: Plan, progress: Progress
-) -> tuple[Evaluation, Evaluation | None]:
-    """Predict validation and test with the file that is served, and write all that follows."""
-    splits: list[Split] = [data.val] + ([data.test] if data.test else [])
-    predictions = [predict(classifier, split, progress) for split in splits]
-    evaluations = [evaluate_found(classifier, found) for found in predictions]
-    write_predictions(draft / "predictions.csv", predictions)
-    validation, test = evaluations[0], evaluations[1] if data.test else None
-    write_evaluation(draft / "evaluation.json", validation, test)
-    from lucency.gallery import write_gallery  # shows what Keras sees
+def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
+    """Load the data; where the leak gate stops it, leave a page that shows the pictures."""
+    try:
+        return load_dataset(folder, config, progress=progress)
+    except LeakError as error:
+        audit = audited(error.dataset, config, progress)
+        done = write_findings(error.dataset, audit, check_folder(folder))
+        raise LeakError(f"{error} See the pictures: {done.page}", error.dataset) from error
 
-    write_gallery(draft, data, plan, predictions[-1])
+
+def _refuse_early(data: Dataset, config: Config) -> None:
+    """Refuse what does not go with the classes, before Keras is loaded."""
+    positive = positive_class(data.classes, config.positive)
+    if config.prevalence is not None:
+        shares_at(config.prevalence, data.classes, positive)
+
+
+def _write_subgroups(draft: Path, data: Dataset, config: Config) -> None:
+    """Keep what the given CSV says of validation and test, so that figures can be recomputed."""
+    if not config.subgroups:
+        return
+    files = (*data.val.files, *(data.test.files if data.test else ()))
+    columns = read_subgroups(Path(config.subgroups), files)
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["file", *columns])
+    table.writerows(zip(files, *columns.values(), strict=True))
+    write_text(draft / "subgroups.csv", text.getvalue())
+
+
+def _note_look(
+    draft: Path, classifier: Classifier, test: Split, run: str, progress: Progress
+) -> None:
+    looks = note_look(classifier, content_of(test), "train", run, progress)
+    write_text(draft / "looks.json", _json(looks.to_json()))
+
+
+def _measure(
+    draft: Path, classifier: Classifier, judged: list[Predictions], config: Config
+) -> tuple[Evaluation, Evaluation | None]:
+    """Measure validation and test by the file that is served, and write ``evaluation.json``."""
+    evaluations = [
+        evaluate_found(
+            classifier,
+            found,
+            prevalence=config.prevalence,
+            attributes=stated_attributes(draft, found),
+        )
+        for found in judged
+    ]
+    validation, test = evaluations[0], evaluations[1] if len(evaluations) > 1 else None
+    write_evaluation(draft / "evaluation.json", validation, test)
     return validation, test
 
 
-def _announce(data: Dataset, plan: Plan, progress: Progress) -> None:
+def _announce(data: Dataset, audit: Mapping[str, Any], plan: Plan, progress: Progress) -> None:
     """Say what was found and decided, before anything long runs."""
     for line in data.audit.warnings:
         progress.warn(line)
+    for finding in audit["findings"]:
+        (progress.note if finding["level"] == "note" else progress.warn)(finding["text"])
     for line in data.audit.notes:
         progress.note(line)
     for choice in plan.choices:

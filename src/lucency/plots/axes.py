@@ -13,6 +13,7 @@ MUTED = "var(--muted, #59636e)"
 GRID = "var(--grid, #e4e8eb)"
 PAPER = "var(--paper, #ffffff)"
 HEAT = "var(--heat, #0072b2)"
+WARN = "var(--bad, #b3261e)"
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too.
 _OKABE_ITO = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
@@ -36,6 +37,8 @@ def visible(text: str) -> str:
     Control, direction and unpaired surrogate characters can hide or reverse what stands around
     them, and the last cannot be written as UTF-8; file names may hold any of them.
     """
+    if text.isprintable():  # nearly always; pictures in the page are long texts too
+        return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")
         if unicodedata.category(character) in _UNSEEN
@@ -211,7 +214,8 @@ class Axes:
         self._y_ticks = _labelled(self.y_ticks, self.y)
         widest = max((text_width(shorten(text, 24)) for _, text in self._y_ticks), default=0)
         self.left = widest + (32 if self.y_label else 12)
-        self.right = self.size[0] - 16
+        last = max((text_width(text) / 2 for _, text in self._x_ticks[-1:]), default=0)
+        self.right = self.size[0] - max(16, last + 2)
         self._keys = list(self._placed())
         self.top = self._keys[-1][2] + 16 if self._keys else 12
         self.bottom = self.size[1] - (44 if self.x_label else 26)

@@ -1,9 +1,8 @@
-"""Drawings without a curve: confusion matrix, score histograms and forest plot."""
+"""Drawings without a curve: confusion matrix and score histograms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +11,11 @@ from lucency.plots.axes import (
     GRID,
     HEAT,
     INK,
-    MUTED,
     SERIES,
     THIN,
     Axes,
-    Key,
     Tick,
     box,
-    diamond,
     hint,
     label,
     nice_ticks,
@@ -177,62 +173,3 @@ def _above(values: npt.ArrayLike, threshold: float | None) -> str:
     if threshold is None:
         return f"median {np.median(array):.2f}"
     return f"{(array >= threshold).mean():.1%} at or above {threshold:.3g}"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; any of the three may be missing."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a forest plot: an estimate per split, in the order of the splits."""
-
-    name: str
-    estimates: Sequence[Estimate]
-    baseline: float | None = None
-
-
-def forest(rows: Sequence[Row], *, splits: Sequence[str], title: str, baseline: str) -> str:
-    """Draw figures with their intervals under each other, with what the trivial answer scores.
-
-    Args:
-        rows: figures in [0, 1]; ends outside are drawn outside as far as they go.
-        splits: names of the estimates of each row, the most important first.
-        title: what a screen reader says first.
-        baseline: what the hollow diamond stands for.
-    """
-    keys = [Key(name, SERIES[i], mark="ring" if i else "dot") for i, name in enumerate(splits)]
-    count = len(rows)
-    axes = Axes(
-        (0.0, 1.0),
-        (-0.6, count - 0.4),
-        legend=[*keys, Key(baseline, MUTED, mark="diamond")],
-        size=(440, 76.0 + 34 * count),
-        x_ticks=[(tick / 5, f"{tick / 5:.1f}") for tick in range(6)],
-        y_ticks=[(count - 1 - i, row.name) for i, row in enumerate(rows)],
-    )
-    told = []
-    for i, row in enumerate(rows):
-        for j, estimate in enumerate(row.estimates):
-            level = count - 1 - i + (0.17 - 0.34 * j if len(row.estimates) > 1 else 0.0)
-            told += _add_estimate(axes, level, estimate, f"{row.name}, {splits[j]}", j)
-        if row.baseline is not None:
-            x, y = axes.across(row.baseline), axes.up(count - 1 - i)
-            axes.marks.append(diamond(x, y, MUTED, f"{baseline}: {row.baseline:.3f}"))
-    return axes.drawn(title, "; ".join(told) or "no figures")
-
-
-def _add_estimate(axes: Axes, level: float, shown: Estimate, name: str, split: int) -> list[str]:
-    if shown.value is None:
-        return [f"{name}: undefined"]
-    words = f"{name}: {shown.value:.3f}"
-    if shown.low is not None and shown.high is not None:
-        words += f" ({shown.low:.3f} to {shown.high:.3f})"
-        axes.line([shown.low, shown.high], [level, level], SERIES[split], width=2)
-    axes.point(shown.value, level, SERIES[split], hollow=split > 0, text=words)
-    return [words]

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 
-from lucency.report.files import Picture, Run, png_bytes
+from lucency.report.files import Picture, png_bytes
 
 _PAGE_BYTES = 2_400_000  # of pictures, so that the page stays below 3 MB
+
+
+# The most telling first: they get the room that there is.
+_ORDER = (
+    *("mistake", "leak", "odd", "sample"),
+    *("seen_in_training", "seen_in_validation", "duplicate"),
+)
 
 
 class Album:
     """The pictures of a run as data URIs, the most telling first, up to a total size."""
 
-    def __init__(self, run: Run) -> None:
-        order = ("mistake", "sample", "seen_in_training", "seen_in_validation")
+    def __init__(self, folder: Path, pictures: Sequence[Picture], classes: int) -> None:
+        """Read the pictures of a folder.
+
+        Args:
+            folder: holds ``pictures/``.
+            pictures: what ``pictures/index.json`` lists.
+            classes: how many classes there are; the more, the fewer samples of each.
+        """
         self._shown: dict[tuple[str, str], list[tuple[Picture, str]]] = defaultdict(list)
         self.left_out = 0
         room = _PAGE_BYTES
-        for kind in order:
-            for picture in self._picked(run, kind):
-                data = png_bytes(run.folder, picture.png)
+        for kind in _ORDER:
+            for picture in _picked([each for each in pictures if each.kind == kind], classes):
+                data = png_bytes(folder, picture.png)
                 if data is None or len(data) * 4 // 3 > room:
                     self.left_out += 1
                     continue
                 uri = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
                 room -= len(uri)
                 self._shown[kind, picture.label].append((picture, uri))
-
-    @staticmethod
-    def _picked(run: Run, kind: str) -> list[Picture]:
-        found = [picture for picture in run.pictures if picture.kind == kind]
-        if kind != "sample":
-            return found[:16]
-        most = max(2, min(6, 36 // len(run.classes)))
-        seen: Counter[str] = Counter()
-        picked = []
-        for picture in found:
-            seen[picture.label] += 1
-            if seen[picture.label] <= most:
-                picked.append(picture)
-        return picked
 
     def kind(self, kind: str) -> dict[str, list[tuple[Picture, str]]]:
         """Return label -> pictures with their data URIs."""
@@ -53,3 +54,17 @@ class Album:
     def all(self, kind: str) -> list[tuple[Picture, str]]:
         """Return the pictures of one kind with their data URIs, label by label."""
         return [pair for pairs in self.kind(kind).values() for pair in pairs]
+
+
+def _picked(found: list[Picture], classes: int) -> list[Picture]:
+    """Return the pictures of one kind that are shown."""
+    if not found or found[0].kind != "sample":
+        return found[:16]
+    most = max(2, min(6, 36 // max(classes, 1)))
+    seen: Counter[str] = Counter()
+    picked = []
+    for picture in found:
+        seen[picture.label] += 1
+        if seen[picture.label] <= most:
+            picked.append(picture)
+    return picked

@@ -20,16 +20,23 @@ _FOREST = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its caption: a heading and one explaining sentence."""
+    """A drawing with its caption: a heading, one explaining sentence and where to read more."""
 
     drawing: Markup
     heading: str
     says: str = ""
+    explained: str = ""
 
 
-def _figure(drawing: str, heading: str, says: str = "") -> Figure:
+def figure(drawing: str, heading: str, says: str = "", explained: str = "") -> Figure:
+    """Return a drawing of ``plots`` with its caption; ``explained`` names an explanation."""
     # What `plots` returns has every text escaped.
-    return Figure(Markup(drawing), heading, says)  # noqa: S704
+    return Figure(Markup(drawing), heading, says, explained)  # noqa: S704
+
+
+def estimate(entry: Json | None) -> plots.Estimate:
+    """Return an estimate of a JSON document for drawing; what is missing stays missing."""
+    return plots.Estimate(*(number((entry or {}).get(key)) for key in ("value", "low", "high")))
 
 
 def best_epoch(run: Run) -> tuple[int, str] | None:
@@ -63,7 +70,7 @@ def training(run: Run) -> list[Figure]:
         accuracy["validation AUROC"] = columns["val_auroc"]
     rate = {"learning rate": columns["learning_rate"]}
     return [
-        _figure(
+        figure(
             plots.line_curves(
                 loss, title="Loss", y_label="loss", epochs=epochs, limits=(0, None), best=best
             ),
@@ -71,7 +78,7 @@ def training(run: Run) -> list[Figure]:
             "What training makes small. If training falls while validation rises, the network "
             "learns its pictures by heart.",
         ),
-        _figure(
+        figure(
             plots.line_curves(
                 accuracy,
                 title="Accuracy",
@@ -84,7 +91,7 @@ def training(run: Run) -> list[Figure]:
             "Share decided rightly. Training pictures are augmented, so they can be harder "
             "than the validation pictures.",
         ),
-        _figure(
+        figure(
             plots.line_curves(
                 rate,
                 title="Learning rate",
@@ -102,7 +109,7 @@ def training(run: Run) -> list[Figure]:
 def confusions(run: Run) -> list[Figure]:
     """Draw the confusion matrix of each split."""
     return [
-        _figure(
+        figure(
             plots.confusion(part["confusion"], part["classes"], title=f"Confusion matrix, {name}"),
             f"{name.capitalize()}, {plural(part['n'], 'picture')}",
         )
@@ -124,7 +131,7 @@ def curves(run: Run) -> list[Figure]:
         )
         of = "" if run.positive else f": {target} against the rest"
         drawn += [
-            _figure(
+            figure(
                 plots.roc(
                     pair["roc"],
                     title=f"ROC, {target}",
@@ -133,8 +140,9 @@ def curves(run: Run) -> list[Figure]:
                     operating_point=_operating_point(part, target) if run.positive else None,
                 ),
                 f"ROC{of}",
+                explained="roc-auroc",
             ),
-            _figure(
+            figure(
                 plots.precision_recall(
                     pair["pr"],
                     title=f"Precision-recall, {target}",
@@ -143,6 +151,7 @@ def curves(run: Run) -> list[Figure]:
                     beside=pr_beside,
                 ),
                 f"Precision–recall{of}",
+                explained="average-precision",
             ),
         ]
     return drawn
@@ -191,9 +200,9 @@ def _histograms_of(run: Run, name: str) -> list[Figure]:
             x_label=f"probability of {run.positive}",
             threshold=threshold,
         )
-        return [_figure(drawing, name.capitalize())]
+        return [figure(drawing, name.capitalize())]
     return [
-        _figure(
+        figure(
             plots.score_histograms(
                 {target: p[labels == target, i], "the rest": p[labels != target, i]},
                 title=f"Probabilities of {target}, {name}",
@@ -217,7 +226,7 @@ def calibrations(run: Run) -> list[Figure]:
     else:
         x_label, y_label = "stated probability of the decision", "share decided rightly"
     return [
-        _figure(
+        figure(
             plots.reliability(
                 part["calibration"]["bins"],
                 title=f"Calibration, {name}",
@@ -241,11 +250,12 @@ def forest(run: Run) -> Figure:
         title="Figures with 95 % intervals",
         baseline=f"always {part['baseline']['class']}",
     )
-    return _figure(
+    return figure(
         drawing,
         "Figures beside the trivial answer",
         "Mark: the figure. Line: its 95 % interval. Diamond: what always giving the same "
         "answer scores.",
+        "intervals",
     )
 
 
@@ -254,9 +264,6 @@ def _forest_rows(run: Run, baselines: dict[str, float]) -> Iterator[plots.Row]:
     for key in _FOREST:
         entries = [found.get(key) or {} for found in metrics]
         if any(number(entry.get("value")) is not None for entry in entries):
-            estimates = [
-                plots.Estimate(*(number(entry.get(end)) for end in ("value", "low", "high")))
-                for entry in entries
-            ]
+            estimates = [estimate(entry) for entry in entries]
             short = {"ppv": "PPV", "npv": "NPV"}.get(key, name_of(key).title)
             yield plots.Row(short, estimates, baselines.get(key))

@@ -59,6 +59,9 @@ class Run:
     predictions: Predictions | None
     pictures: list[Picture]
     shared_groups: int | None
+    robustness: Json | None = None
+    looks: Json | None = None
+    checklist: Json | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -110,7 +113,37 @@ def read_run(folder: Path) -> Run:
         _predictions(folder / "predictions.csv", evaluation["classes"]),
         _pictures(folder / "pictures" / "index.json"),
         _shared_groups(folder / "split.csv"),
+        _optional(folder / "robustness.json"),
+        _optional(folder / "looks.json"),
+        _optional(folder / "checklist.json"),
     )
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a look at the data alone left behind: its audit and pictures."""
+
+    folder: Path
+    audit: Json
+    pictures: list[Picture]
+
+
+def read_check(folder: Path) -> Check:
+    """Read what a look at the data left behind.
+
+    Args:
+        folder: holds ``audit.json`` and perhaps ``pictures/``.
+
+    Raises:
+        RunError: ``audit.json`` is missing, damaged or from a newer version.
+    """
+    path = folder / "audit.json"
+    if not path.is_file():
+        raise RunError(
+            f"{folder} holds no check of data: audit.json is not there. "
+            "Give the folder that a check or `lucency train` made."
+        )
+    return Check(folder, _json(path), _pictures(folder / "pictures" / "index.json"))
 
 
 def _json(path: Path) -> Json:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from lucency.report.album import Album
 from lucency.report.drawings import split_names
 from lucency.report.files import Json, Run, number
 from lucency.report.words import (
+    EXPLAINED,
     NAMES,
     figure_text,
     interval_text,
@@ -29,7 +28,6 @@ from lucency.report.words import (
     value_text,
 )
 
-_SHOWN = 20  # names shown of a longer list
 _MISTAKES = 10
 _PER_CLASS = ("sensitivity", "specificity", "ppv", "f1", "auroc")
 
@@ -82,6 +80,22 @@ def answer(run: Run) -> list[Markup]:
     ]
 
 
+def baseline(run: Run) -> Markup:
+    """Return what the trivial answer's accuracy means, counted in pictures."""
+    name, part = next(iter(run.parts.items()))
+    frequent = part["baseline"]["class"]
+    sentence = Markup(
+        "{} of the {} {} are {}, the most frequent class: whoever always answers {} is right "
+        "that often ({}) without looking at any picture. Only what lies above this baseline is "
+        "the classifier's doing."
+    )
+    shown = isolated(frequent)
+    count = int(part["per_class"][frequent]["n"])
+    share = rounded(part["baseline"]["accuracy"], part["n"], share=True)
+    pictures = plural(part["n"], f"{name} picture").split(" ", 1)
+    return sentence.format(f"{count:,}", pictures[0], pictures[1], shown, shown, share)
+
+
 def scope(run: Run) -> str:
     """Return on what the headline was measured."""
     name, part = next(iter(run.parts.items()))
@@ -97,12 +111,19 @@ def scope(run: Run) -> str:
     )
 
 
+def alarms(audit: Json | None) -> list[str]:
+    """Return the findings about the data that nobody may overlook."""
+    found = (audit or {}).get("findings") or []
+    return [str(finding["text"]) for finding in found if finding.get("level") == "alarm"]
+
+
 def warnings(run: Run) -> list[str]:
     """Return what a reader must know before believing the figures."""
     name, part = next(iter(run.parts.items()))
     found = [str(line) for line in (run.audit or {}).get("warnings", [])]
     if name != "test":
         found.insert(0, "There is no test part: no figure here is an independent test.")
+    found += alarms(run.audit)
     low, trivially = number(part["metrics"]["accuracy"].get("low")), part["baseline"]["accuracy"]
     if low is not None and low <= trivially:
         found.append(
@@ -130,53 +151,6 @@ def warnings(run: Run) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def counts(audit: Json) -> dict[str, Any]:
-    """Return pictures per class and part with row and column sums, and patients per part."""
-    table: dict[str, dict[str, int]] = audit["counts"]
-    parts = [part for part in ("train", "val", "test") if table.get(part)]
-    classes = list(dict.fromkeys(name for part in parts for name in table[part]))
-    sums = {part: sum(table[part].values()) for part in parts}
-    rows = []
-    for name in classes:
-        cells = [(table[part].get(name, 0), sums[part]) for part in parts]
-        cells.append((sum(count for count, _ in cells), sum(sums.values())))
-        rows.append((name, [f"{n:,} ({percent(n / max(total, 1), total)})" for n, total in cells]))
-    words = {"train": "Training", "val": "Validation", "test": "Test"}
-    groups = audit.get("groups") or {}
-    known = groups.get("counts") or {}
-    return {
-        "parts": [words[part] for part in parts],
-        "rows": rows,
-        "sums": [*sums.values(), sum(sums.values())],
-        "patients": [known.get(part) for part in parts] if groups.get("source") != "none" else [],
-        "source": groups.get("source"),
-    }
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Files left out for one reason: how many, and the first of their names."""
-
-    reason: str
-    count: int
-    files: list[str]
-
-
-def left_out(entries: Iterable[Json]) -> list[Reason]:
-    """Group files by the reason they were left out for, the most frequent first."""
-    files: dict[str, list[str]] = defaultdict(list)
-    for entry in entries:
-        files[str(entry["reason"])].append(str(entry["file"]))
-    order = Counter({reason: len(names) for reason, names in files.items()}).most_common()
-    return [Reason(reason, count, sorted(files[reason])[:_SHOWN]) for reason, count in order]
-
-
-def duplicates(audit: Json) -> tuple[int, list[list[str]]]:
-    """Return how many pairs of equal pictures there are, and the first of them."""
-    pairs = audit.get("duplicates") or []
-    return len(pairs), pairs[:_SHOWN]
-
-
 def metrics(run: Run) -> list[dict[str, Any]]:
     """Return every figure of every split with its interval, method and explanation."""
     found = [part["metrics"] for part in run.parts.values()]
@@ -199,6 +173,7 @@ def metrics(run: Run) -> list[dict[str, Any]]:
             "baseline": "" if baseline is None else rounded(baseline, 100, share=name.share),
             "method": method,
             "says": name.says,
+            "explained": EXPLAINED.get(key, ""),
         })  # fmt: skip
     return rows
 

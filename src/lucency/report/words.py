@@ -45,9 +45,39 @@ NAMES = {
         "curve; guessing scores the share of positives."),
     "brier": Name("Brier score", False, "Mean squared error of the probabilities; 0 is perfect."),
     "log_loss": Name("Log loss", False, "Penalty for confident mistakes; 0 is perfect."),
-    "ece": Name("Calibration error (ECE)", False, "Mean distance between stated probability and "
-        "observed share; 0 is perfect."),
+    "lr_plus": Name("Positive likelihood ratio", False, "How many times as often a picture of the "
+        "class is called positive as another one; 1 says nothing, above 10 says much."),
+    "lr_minus": Name("Negative likelihood ratio", False, "How many times as often a picture of "
+        "the class is called negative as another one; 1 says nothing, below 0.1 says much."),
+    "ece": Name("Calibration error (ECE)", False, "Distance between stated probability and "
+        "observed share; 0 is perfect, and chance alone gives a little."),
+    "calibration_slope": Name("Calibration slope", False, "1 is perfect; below 1 the "
+        "probabilities are too extreme, above 1 too careful."),
+    "calibration_intercept": Name("Calibration intercept", False, "0 is perfect; above 0 what is "
+        "stated happens more often than stated, below 0 less often."),
 }  # fmt: skip
+
+
+# The page that explains a metric.
+EXPLAINED = {
+    "auroc": "roc-auroc",
+    "sensitivity": "sensitivity-specificity",
+    "specificity": "sensitivity-specificity",
+    "accuracy": "baseline",
+    "balanced_accuracy": "sensitivity-specificity",
+    "ppv": "predictive-values",
+    "npv": "predictive-values",
+    "lr_plus": "likelihood-ratios",
+    "lr_minus": "likelihood-ratios",
+    "f1": "f1-mcc",
+    "mcc": "f1-mcc",
+    "average_precision": "average-precision",
+    "brier": "brier-log-loss",
+    "log_loss": "brier-log-loss",
+    "ece": "calibration",
+    "calibration_slope": "calibration",
+    "calibration_intercept": "calibration",
+}
 
 
 def name_of(metric: str) -> Name:
@@ -55,7 +85,9 @@ def name_of(metric: str) -> Name:
     return NAMES.get(metric, Name(metric.replace("_", " "), share=False, says=""))
 
 
-def rounded(value: float, n: int, *, share: bool = False, end: bool = False) -> str:
+def rounded(
+    value: float, n: int, *, share: bool = False, end: bool = False, largest: float = 0.0
+) -> str:
     """Return ``value`` with no more digits than ``n`` pictures support, and no false perfection.
 
     Args:
@@ -63,8 +95,11 @@ def rounded(value: float, n: int, *, share: bool = False, end: bool = False) -> 
         n: pictures behind it; below 100 one digit fewer is shown.
         share: whether it is a percentage.
         end: whether it is the end of an interval, which carries no unit and may round to 1.
+        largest: the largest of the numbers that it stands beside, which then get as many decimals.
     """
     decimals = (3 if n >= 100 else 2) - (2 if share else 0)
+    if not share and max(abs(value), largest) > 1:  # a ratio: 15.6, not 15.603
+        decimals = max(0, decimals - len(str(int(max(abs(value), largest)))))
     scale, unit = (100, "" if end else f"{THIN}%") if share else (1, "")
     text = f"{value * scale:.{decimals}f}"
     if not end and 0 < value < 1 and float(text) in (0, scale):
@@ -77,7 +112,12 @@ def rounded(value: float, n: int, *, share: bool = False, end: bool = False) -> 
 def value_text(entry: Mapping[str, Any] | None, n: int, *, share: bool) -> str:
     """Return the value alone, or a dash where it is undefined."""
     value = number((entry or {}).get("value"))
-    return UNDEFINED if value is None else rounded(value, n, share=share)
+    return UNDEFINED if value is None else rounded(value, n, share=share, largest=_largest(entry))
+
+
+def _largest(entry: Mapping[str, Any] | None) -> float:
+    known = (number((entry or {}).get(key)) for key in ("value", "low", "high"))
+    return max((abs(value) for value in known if value is not None), default=0.0)
 
 
 def interval_text(entry: Mapping[str, Any] | None, n: int, *, share: bool) -> str:
@@ -86,7 +126,8 @@ def interval_text(entry: Mapping[str, Any] | None, n: int, *, share: bool) -> st
     if low is None or high is None:
         return ""
     dash = " to " if low < 0 else "–"
-    return dash.join(rounded(end, n, share=share, end=True) for end in (low, high))
+    largest = _largest(entry)
+    return dash.join(rounded(end, n, share=share, end=True, largest=largest) for end in (low, high))
 
 
 def figure_text(entry: Mapping[str, Any] | None, n: int, *, share: bool) -> str:

@@ -1,0 +1,66 @@
+"""The command line: thin, and quick to start; heavy imports live in the commands.
+
+    options    what several commands share
+    making     train, check, demo
+    using      predict, evaluate, compare, verify, report
+
+Results go to standard output, all else to standard error.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+import typer
+
+from lucency.cli.making import check, demo, train
+from lucency.cli.using import compare, evaluate, predict, report, verify
+from lucency.errors import LeakError, LucencyError
+from lucency.screen import say
+
+__all__ = ["app", "main"]
+
+# Typer carries its own copy of Click and does not name this base class in public.
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="lucency",
+    help="Train an image classifier from a folder, prove how good it is, and put it to work.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _command in (check, train, predict, evaluate, compare, verify, report, demo):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Errors that a user can put right are one line and exit code 2; a check that fails is 3.
+    """
+    signal.signal(signal.SIGTERM, _end)  # so that a half-built run folder is cleared away
+    try:
+        outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except LucencyError as error:
+        _fail(str(error), 3 if isinstance(error, LeakError) else 2)
+    except _UsageError as error:
+        _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        say("Stopped.")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(141) from None
+    raise SystemExit(outcome if isinstance(outcome, int) else 0)
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _fail(message: str, code: int) -> None:
+    say("lucency: " + " ".join(message.split()))
+    raise SystemExit(code)

@@ -1,0 +1,140 @@
+"""Commands that look at data and make classifiers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from lucency.cli import options
+from lucency.screen import progress
+
+
+def check(  # noqa: PLR0913, PLR0917 - one per option
+    folder: options.Folder,
+    out: Annotated[
+        Path | None, Option(help="Folder for the page (checks/NAME).", metavar="DIR")
+    ] = None,
+    labels: options.Labels = None,
+    split_file: options.SplitFile = None,
+    group_regex: options.GroupRegex = None,
+    max_bad: options.MaxBad = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    cache: options.Cache = None,
+    workers: options.Workers = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Look at the data only: duplicates, leaks, patients, shortcuts, shift, odd pictures.
+
+    Exits with 3 when test pictures or patients are also in train or validation.
+
+    Example: lucency check chest_xray
+    """
+    from lucency.checking import run_check
+    from lucency.config import Config
+    from lucency.screen.results import show_check
+
+    made = Config.load(
+        config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
+        max_bad=max_bad, cache=cache, workers=workers,
+    )  # fmt: skip
+    done = run_check(folder, made, out=out, progress=progress(quiet))
+    if as_json:
+        typer.echo(json.dumps(done.audit, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        show_check(done)
+    if not done.passed:
+        raise typer.Exit(3)
+
+
+def train(  # noqa: PLR0913, PLR0917 - one per option
+    folder: options.Folder,
+    recipe: Annotated[
+        str | None, Option(help="default, or article (the tutorial's system).")
+    ] = None,
+    effort: Annotated[str | None, Option(help="quick, standard or thorough.")] = None,
+    seed: options.Seed = None,
+    run: Annotated[str, Option(help="Name (made under runs/) or path of the run folder.")] = "",
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    labels: options.Labels = None,
+    split_file: options.SplitFile = None,
+    group_regex: options.GroupRegex = None,
+    on_leak: options.OnLeak = None,
+    positive: Annotated[str | None, Option(help="Class to look for, of two.")] = None,
+    operating_point: options.OperatingPoint = None,
+    prevalence: options.Prevalence = None,
+    subgroups: options.Subgroups = None,
+    max_bad: options.MaxBad = None,
+    backbone: Annotated[
+        str | None, Option(help="keras.applications network to fine-tune.", metavar="NAME")
+    ] = None,
+    weights: Annotated[str | None, Option(help="imagenet, none or a .weights.h5 file.")] = None,
+    cache: options.Cache = None,
+    workers: options.Workers = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train, calibrate and test a classifier, and write its report.
+
+    Exits with 3 when test pictures or patients are also in train or validation (see --on-leak).
+
+    Example: lucency train chest_xray --effort quick
+    """
+    from lucency.config import Config
+
+    made = Config.load(
+        config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
+        split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
+        operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
+        max_bad=max_bad, backbone=backbone, weights=weights, cache=cache, workers=workers,
+    )  # fmt: skip
+    _train(folder, made, run, as_json=as_json, quiet=quiet)
+
+
+def demo(
+    folder: Annotated[Path, Argument(help="New folder for the drawn pictures and the run.")] = Path(
+        "demo"
+    ),
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw stand-in chest films with planted faults, and train on them.
+
+    Example: lucency demo
+    """
+    from lucency.config import Config
+    from lucency.phantoms import draw_dataset
+
+    films = folder / "films"
+    if not films.exists():
+        draw_dataset(films, images=600, progress=progress(quiet))
+    config = Config(effort="quick", epochs=60, on_leak="drop", cache=str(folder / "cache"))
+    number = 1 + sum(1 for _ in folder.glob("run-*"))
+    _train(films, config, f"{folder}/run-{number}", as_json=False, quiet=quiet)
+
+
+def _train(folder: Path, config: Any, run: str, *, as_json: bool, quiet: bool) -> None:
+    from lucency.pipeline import run_training
+    from lucency.screen.results import show_run
+
+    command = shlex.join(["lucency", *sys.argv[1:]])
+    done = run_training(folder, config, run=run, command=command, progress=progress(quiet))
+    if not as_json:
+        show_run(done)
+        return
+    document = {
+        "run": str(done.folder),
+        "report": str(done.report),
+        "seconds": done.seconds,
+        "validation": done.validation.to_json(),
+        "test": done.test.to_json() if done.test else None,
+        "warnings": list(done.data.audit.warnings),
+    }
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,117 @@
+"""``lucency check``, and the gate that stops training: exit codes, page, what is left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import draw_folder
+from lucency.checking import run_check
+from lucency.config import Config
+from lucency.errors import ConfigError, LeakError, RunError
+from lucency.examination import examine
+from lucency.pipeline import run_training
+
+FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Return a folder with train and test parts that share nothing."""
+    draw_folder(tmp_path / "data/train", 40)
+    whole = draw_folder(tmp_path / "whole", 60)
+    for name in ("dark", "light"):
+        (tmp_path / "data/test" / name).mkdir(parents=True)
+        for file in sorted((whole / name).iterdir())[40:]:
+            shutil.move(file, tmp_path / "data/test" / name)
+    return tmp_path / "data"
+
+
+def leak(parts: Path) -> str:
+    """Put a mirrored and re-encoded copy of a test picture into train."""
+    source = sorted((parts / "test/light").iterdir())[0]
+    target = parts / "train/light/patient9000_0.jpeg"
+    Image.open(source).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(target, quality=95)
+    return str(target.relative_to(parts))
+
+
+def test_a_clean_folder_passes_and_has_a_page(parts: Path, tmp_path: Path) -> None:
+    done = run_check(parts, FAST, out=tmp_path / "check")
+    assert done.passed
+    names = {path.name for path in done.folder.iterdir()}
+    assert names == {"audit.json", "check.html", "pictures", "split.csv"}
+    audit = json.loads((done.folder / "audit.json").read_text())
+    assert audit["leaks"]["gate"] == "passed"
+    assert {each["probe"] for each in audit["probes"]} >= {"file", "border", "tone", "name"}
+    assert "Passed" in done.page.read_text()
+
+
+def test_a_leak_fails_the_check_and_is_shown(parts: Path, tmp_path: Path) -> None:
+    copy = leak(parts)
+    done = run_check(parts, FAST, out=tmp_path / "check")
+    assert not done.passed
+    (pair,) = done.audit["leaks"]["pairs"]
+    assert (pair["second"], pair["kind"]) == (copy, "mirrored")
+    shown = json.loads((done.folder / "pictures/index.json").read_text())
+    assert [each["file"] for each in shown if each["kind"] == "leak"] == [pair["first"], copy]
+    assert copy.rpartition("/")[2] in done.page.read_text()
+
+
+def test_training_stops_on_a_leak_and_leaves_the_page_alone(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy = leak(parts)
+    with pytest.raises(LeakError, match=copy) as stopped:
+        run_training(parts, FAST)
+    assert "--on-leak drop" in str(stopped.value)
+    assert str(Path("checks/data/check.html")) in str(stopped.value)
+    assert Path("checks/data/check.html").is_file()
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_second_check_takes_the_place_of_the_first_but_of_nothing_else(
+    parts: Path, tmp_path: Path
+) -> None:
+    first = run_check(parts, FAST, out=tmp_path / "check")
+    before = first.page.read_bytes()
+    assert run_check(parts, FAST, out=tmp_path / "check").page.read_bytes() == before
+    (tmp_path / "check/thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"thesis\.txt"):
+        run_check(parts, FAST, out=tmp_path / "check")
+    assert (tmp_path / "check/thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_figures_on_other_terms(parts: Path, tmp_path: Path) -> None:
+    """A threshold, a prevalence and subgroups chosen afterwards change nothing in the run."""
+    run = run_training(parts, FAST, run=str(tmp_path / "run")).folder
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    table = tmp_path / "machines.csv"
+    files = [*run_files(run)]
+    table.write_text(
+        "file,machine\n" + "".join(f"{f},{'ab'[i % 2]}\n" for i, f in enumerate(files))
+    )
+    terms = Config(operating_point="specificity>=0.5", prevalence=0.03, subgroups=str(table))
+    done = examine(run, None, terms, choose=True)
+    assert done.looks is not None
+    assert done.looks.number == 2
+    found = done.evaluation
+    assert found.operating_point["validation"]["specificity"] >= 0.5
+    assert 0.03 in [each["prevalence"] for each in found.predictive_values]
+    assert [(each["attribute"], each["value"]) for each in found.subgroups] == [
+        ("machine", "a"),
+        ("machine", "b"),
+    ]
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    with pytest.raises(ConfigError, match="one of balanced"):
+        examine(run, None, Config(operating_point="best"), choose=True)
+
+
+def run_files(run: Path) -> list[str]:
+    rows = (run / "predictions.csv").read_text().splitlines()[1:]
+    return [row.split(",")[1] for row in rows]

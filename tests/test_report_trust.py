@@ -1,0 +1,363 @@
+"""What the report and the check page say about leaks, use, limits of trust, and looks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lucency import explained
+from lucency.errors import RunError
+from lucency.report import write_check, write_report
+from test_report import ALLOWED, ATTRIBUTES, HOSTILE, THREE, Page, make_run, page, tiny_png
+from trusted import trust
+
+SAFE_TAGS = ALLOWED | {"em"}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("template") / "run")
+
+
+@pytest.fixture
+def plain(template: Path, tmp_path: Path) -> Path:
+    """A run of older times, without anything that this file is about."""
+    return Path(shutil.copytree(template, tmp_path / "run"))
+
+
+@pytest.fixture
+def run(plain: Path) -> Path:
+    return trust(plain)
+
+
+def check(folder: Path) -> Page:
+    path = write_check(folder)
+    assert path == folder / "check.html"
+    return Page(path.read_text("utf-8"))
+
+
+def make_check(run: Path, out: Path) -> Path:
+    """Leave what a check leaves: the audit and the pictures of a run, and nothing else."""
+    out.mkdir()
+    shutil.copy(run / "audit.json", out)
+    shutil.copytree(run / "pictures", out / "pictures")
+    return out
+
+
+def change(path: Path, **values: Any) -> None:
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | values))
+
+
+def section(found: Page, heading: str, following: str) -> str:
+    """Return the words of a section; both headings stand in the list of contents before it."""
+    start = found.text.index(heading, found.text.rindex("Lucency report"))
+    return found.text[start : found.text.index(following, start)]
+
+
+def test_everything_is_there_and_every_link_leads_somewhere(run: Path) -> None:
+    found = page(run)
+    assert "This run holds no" not in found.text.replace("no probes", "")
+    anchors = {attrs["id"] for _, attrs in found.elements if "id" in attrs}
+    links = {str(attrs["href"]) for tag, attrs in found.elements if tag == "a"}
+    assert {link.removeprefix("#") for link in links} <= anchors
+    explanations = {a.removeprefix("explained-") for a in anchors if a.startswith("explained-")}
+    assert explanations <= set(explained.names())
+    assert {f"#explained-{name}" for name in explanations} <= links, "only pages with a link"
+    assert {"leaks", "baseline", "calibration", "decision-curve", "ledger"} <= explanations
+    assert "comparison" not in explanations
+    assert not found.open
+
+
+def test_the_baseline_is_told_in_pictures(plain: Path) -> None:
+    text = page(plain).text
+    assert "390 of the 624 test pictures are PNEUMONIA, the most frequent class" in text
+    assert "is right that often (62.5 %) without looking at any picture" in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "word", "level"),
+    [
+        ("passed", "Passed", "good"),
+        ("dropped", "Closed", "warn"),
+        ("failed", "Failed", "bad"),
+        ("ignored", "Ignored", "bad"),
+        ("no test part", "No test part", "warn"),
+        ("<b>new</b>", "<b>new</b>", "bad"),
+    ],
+)
+def test_gate_has_one_verdict_in_word_and_colour(
+    plain: Path, gate: str, word: str, level: str
+) -> None:
+    found = page(trust(plain, gate=gate))
+    classes = [a["class"] for tag, a in found.elements if tag == "p" and "class" in a]
+    assert [name for name in classes if name and name.startswith("verdict")] == [f"verdict {level}"]
+    assert f"{word} " in section(found, "Leak gate", "Samples of")
+    banner = "The test figures on this page are void." in found.text
+    assert banner == (gate == "ignored")
+    if banner:
+        assert found.text.index("figures on this page are void") < found.text.index("Contents")
+
+
+def test_leaking_pairs_show_both_pictures(run: Path) -> None:
+    audit = json.loads((run / "audit.json").read_text())
+    first = audit["leaks"]["pairs"][0]
+    index = json.loads((run / "pictures" / "index.json").read_text())
+    for side, shade in (("first", 11), ("second", 12)):
+        (run / "pictures" / f"leak-{side}.png").write_bytes(tiny_png(shade))
+        index.append({"kind": "leak", "file": first[side], "png": f"leak-{side}.png",
+                      "label": "NORMAL", "split": "test", "pair": 0})  # fmt: skip
+    (run / "pictures" / "index.json").write_text(json.dumps(index))
+    found = page(run)
+    images = [attrs["alt"] for tag, attrs in found.elements if tag == "img"]
+    assert images[:2] == [first["first"], first["second"]]
+    assert "4 leaking pairs" in found.text
+    assert "1 patient of the test part also has 3 pictures in the training" in found.text
+    assert "4 pairs of used pictures show the same thing" in found.text
+    assert "1 with different labels: one of the two is probably wrong" in found.text
+    assert f"nearly the same, alike {first['similarity']:.3f}" in found.text
+
+
+def test_operating_point_is_shown_where_chosen_and_where_it_counts(run: Path) -> None:
+    test = json.loads((run / "evaluation.json").read_text())["test"]["metrics"]
+    text = section(page(run), "Operating point", "Use elsewhere")
+    assert "Rule: greatest Youden index on validation. Threshold: 0.5." in text
+    moved = {name: 100 * test[name]["value"] - then
+             for name, then in (("sensitivity", 95.1), ("specificity", 96.2))}  # fmt: skip
+    for name, points in moved.items():
+        way = "higher" if points > 0 else "lower"
+        assert f"{name} is {abs(points):.1f} points {way}" in text
+
+
+def test_old_runs_show_the_validation_part_beside_the_test_part(plain: Path) -> None:
+    validation = json.loads((plain / "evaluation.json").read_text())["validation"]["metrics"]
+    text = section(page(plain), "Operating point", "Use elsewhere")
+    assert f"{100 * validation['sensitivity']['value']:.1f} % (" in text
+    assert "higher" in text or "lower" in text
+
+
+def test_predictive_values_are_told_in_pictures_at_the_rarest(run: Path) -> None:
+    value = json.loads((run / "evaluation.json").read_text())["test"]["predictive_values"][0]
+    text = section(page(run), "Use elsewhere", "Calibration")
+    about = f"about {100 * value['ppv']['value']:.0f} ("
+    assert (
+        f"Where 1 of 100 examined are PNEUMONIA, of 100 pictures called PNEUMONIA {about}" in text
+    )
+    assert "63 %" in text  # the stated one
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ([0.1, 0.3, 0.2, -0.1], "at thresholds from 0.20 to 0.60."),
+        ([0.1, 0.3, 0.0, 0.1], "at thresholds from 0.20 to 0.20 and some beyond."),
+        ([0.1, 0.1, 0.0, -0.1], "nowhere."),
+        ([None, 0.3, 0.2, 0.1], "at thresholds from 0.20 to 0.80."),
+    ],
+)
+def test_decision_curve_says_where_it_pays(
+    run: Path, model: list[float | None], words: str
+) -> None:
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    evaluation["test"]["decision_curve"] = {
+        "prevalence": 0.6, "threshold": [0.1, 0.2, 0.6, 0.8], "model": model,
+        "low": model, "high": model, "all": [0.5, 0.25, 0.0, -1.0],
+    }  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    assert f"Worth using where it lies above both other lines: {words}" in page(run).text
+
+
+@pytest.mark.parametrize(("ece", "verdict"), [(0.054, "more than"), (0.02, "no more than")])
+def test_calibration_error_is_judged_by_what_chance_gives(
+    run: Path, ece: float, verdict: str
+) -> None:
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for part in ("test", "validation"):
+        evaluation[part]["calibration"]["ece"] = ece
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    text = section(page(run), "How far the probabilities are off", "Selective use")
+    assert f"So it is {verdict} chance {verdict} chance" in text
+    assert "−0.010 to 0.021" in text
+    assert "Calibration slope 1.08 (0.85–1.31)" in text
+
+
+def test_selective_use_names_what_was_kept_of_each_promise(run: Path) -> None:
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    found = evaluation["test"]["selective"]
+    found["conformal"] = found["conformal"][2:4]  # 95 %
+    found["conformal"][0]["coverage"]["value"] = 0.9
+    found["conformal"][1]["unlimited"] = [1]
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    text = section(page(run), "Selective use", "All figures")
+    assert "Of 624 pictures: answered 575 (92.1 %), unlike the training pictures 12 (1.9 %)" in text
+    assert "95 % all pictures 90.0 % (92.0–96.0) 92.0–98.0 less" in text
+    assert "95 % NORMAL" in text
+    assert "Validation has too few patients of PNEUMONIA" in text
+    assert "Accuracy 97.0 % (94.0–100.0)" in text
+
+
+def test_subgroups_of_one_class_say_what_they_are_ranked_against(run: Path) -> None:
+    text = section(page(run), "Subgroups", "Robustness")
+    assert "file name: bacteria 100 80 0 100 90.0 % (87.0–93.0)" in text
+    assert "0.980 (0.950–1.000)*" in text
+    assert "ranked against all pictures of the other classes" in text
+
+
+def test_robustness_shows_the_worst_first_and_shades_them(run: Path) -> None:
+    found = page(run)
+    text = section(found, "Robustness", "Worst mistakes")
+    assert "What changes most decisions: inversion (40.3 %)." in text
+    assert text.index("inversion 0.875") < text.index("JPEG, quality 75 0.885")
+    assert "All 12 changes" in text
+    assert text.count("unchanged") == 1  # not among the worst
+    shades = {str(a.get("class")) for tag, a in found.elements if tag == "td"}
+    assert {"n shade-0", "n shade-5"} <= shades
+
+
+def test_looks_and_checklists_are_counted(run: Path) -> None:
+    text = page(run).text
+    assert text.count("This test set has been looked at 4 times, by 2 classifiers.") == 2
+    assert "TRIPOD+AI: 2 filled, 1 needs the author, 1 not done of 4 items" in text
+
+
+def test_alarms_of_the_probes_stand_before_the_figures_are_believed(run: Path) -> None:
+    findings = [{"level": level, "text": f"{level}: <i>x</i>", "probe": "file"}
+                for level in ("alarm", "note")]  # fmt: skip
+    change(run / "audit.json", findings=findings)
+    text = section(page(run), "Before you believe these figures", "Leak gate")
+    assert "alarm: <i>x</i>" in text
+    assert "note: <i>x</i>" not in text.split("Data")[0]
+
+
+def test_probes_stand_beside_the_network_with_alarms_first(run: Path) -> None:
+    own = json.loads((run / "evaluation.json").read_text())["test"]["metrics"]["auroc"]["value"]
+    text = section(page(run), "Shortcuts and shift", "Training 20 epochs")
+    assert text.index("Alarm The file headers alone") < text.index("Note Note on bacteria.")
+    assert f"this network: {own:.3f} (" in text  # read aloud
+    assert "file: 0.912 (0.902 to 0.922), alarm" in text
+    assert "6 probes" not in text
+    assert "5 probes, 1 flagged" in text
+    assert "file 0.912 (0.902–0.922) 0.882 (0.842–0.922) yes file alone 0.892" in text
+    assert "name – undefined – no" in text
+
+
+def test_shift_says_which_way(run: Path) -> None:
+    text = section(page(run), "Training and test part", "Odd pictures")
+    assert "brighter than the training pictures: +8.9 grey levels of 255 (+7.1 to +10.7)" in text
+    assert "bacteria 74.3 % 63.0 % −11.3 points (−16.0 to −6.0)" in text
+    assert "tone 0.810 (0.780–0.840)" in text
+    audit = json.loads((run / "audit.json").read_text())
+    change(run / "audit.json", shift=audit["shift"] | {"tone": None})
+    assert "grey levels" not in page(run).text
+
+
+def test_odd_pictures_are_listed_with_their_thumbnails(run: Path) -> None:
+    index = json.loads((run / "pictures" / "index.json").read_text())
+    index.append({"kind": "odd", "file": "train/virus", "png": "0.png", "label": "NORMAL",
+                  "split": "train"})  # fmt: skip
+    (run / "pictures" / "index.json").write_text(json.dumps(index))
+    found = page(run)
+    text = section(found, "Odd pictures", "Training 20 epochs")
+    assert "64 pictures stand out." in text
+    assert "train/virus very dark 3.14" in text
+    assert "And 60 more." in text
+    alts = [attrs["alt"] for tag, attrs in found.elements if tag == "img"]
+    assert alts.count("very dark, train/virus") == 1
+
+
+def test_check_page_has_probes_without_a_network(run: Path, tmp_path: Path) -> None:
+    text = check(make_check(run, tmp_path / "check")).text
+    assert "Alarm The file headers alone tell the classes apart." in text
+    assert "file: 0.912 (0.902 to 0.922), alarm" in text
+    assert "this network" not in text
+
+
+def test_three_classes_have_no_threshold_and_no_prevalence(tmp_path: Path) -> None:
+    run = trust(make_run(tmp_path / "run", classes=THREE))
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for part in ("test", "validation"):
+        evaluation[part] |= {"predictive_values": [], "decision_curve": None}
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    text = page(run).text
+    assert "With more than two classes there is no threshold" in text
+    assert "Predictive values and net benefit are for two classes" in text
+    assert "This run holds no decision curve" not in text
+
+
+def test_nothing_but_validation_still_draws(tmp_path: Path) -> None:
+    run = trust(make_run(tmp_path / "run", sizes={"val": (25, 60)}), gate="no test part")
+    text = section(page(run), "Operating point", "Use elsewhere")
+    assert "Validation" in text
+    assert "On the test part" not in text
+
+
+def test_empty_lists_are_no_mistake(plain: Path) -> None:
+    run = trust(plain, gate="passed")
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    evaluation["test"] |= {
+        "subgroups": [], "predictive_values": [],
+        "selective": {"risk_coverage": None, "conformal": [], "abstention": None},
+    }  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    change(run / "audit.json", near_duplicates=[], probes=None, odd=None, findings=[])
+    for name, key in (("robustness", "rows"), ("looks", "looks"), ("checklist", "items")):
+        change(run / f"{name}.json", **{key: []})
+    assert "No two used pictures are nearly the same." in page(run).text
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("looks.json", "["), ("robustness.json", '{"rows": [{}]}'), ("checklist.json", "[]"),
+     ("audit.json", '{"leaks": []}')],
+)  # fmt: skip
+def test_damaged_additions_are_a_run_error(run: Path, file: str, text: str) -> None:
+    (run / file).write_text(text)
+    with pytest.raises(RunError):
+        write_report(run)
+    assert not (run / "report.html").exists()
+
+
+def test_hostile_names_stay_text_everywhere(tmp_path: Path) -> None:
+    run = trust(make_run(tmp_path / "run", names=HOSTILE), names=list(HOSTILE), gate=HOSTILE[2])
+    found = page(run)
+    assert {tag for tag, _ in found.elements} <= SAFE_TAGS
+    assert {name for _, attrs in found.elements for name in attrs} <= ATTRIBUTES
+    assert not found.open
+    assert "\u202e" not in found.text
+    found = check(make_check(run, tmp_path / "check"))
+    assert {tag for tag, _ in found.elements} <= SAFE_TAGS
+    assert {name for _, attrs in found.elements for name in attrs} <= ATTRIBUTES
+    assert not found.open
+
+
+def test_check_page_shows_the_data_alone(plain: Path, tmp_path: Path) -> None:
+    out = make_check(trust(plain, gate="failed"), tmp_path / "check")
+    found = check(out)
+    sections = [attrs["id"] for tag, attrs in found.elements if tag == "section"]
+    assert sections == ["answer", "data", "shortcuts", "explained"]
+    assert "3,671 pictures, 2 classes" in found.text
+    assert found.text.count("Failed Copies or patients of the test part are in the") == 1
+    assert "The share of PNEUMONIA differs" in found.text
+    assert "Accuracy" not in found.text
+    assert write_check(out).read_bytes() == write_check(out).read_bytes()
+    images = [attrs["src"] for tag, attrs in found.elements if tag == "img"]
+    assert images
+    assert all(source and source.startswith("data:image/png;base64,") for source in images)
+
+
+def test_check_without_its_audit(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"holds no check of data: audit\.json is not there"):
+        write_check(tmp_path)
+
+
+def test_check_with_an_audit_of_older_times(plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(plain / "audit.json", out)
+    text = check(out).text
+    assert "This check holds no verdict of a leak gate." in text
+    assert "This check holds no sample pictures." in text

@@ -10,14 +10,27 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks import decode, memory, startup, training
+from benchmarks import (
+    comparison,
+    conformal,
+    coverage,
+    decode,
+    gate,
+    leaks,
+    memory,
+    probes,
+    startup,
+    training,
+)
 from benchmarks.child import ROOT
 from benchmarks.results import Skipped, show, write
 from benchmarks.sample import pictures
 
-BENCHMARKS = {
-    module.__name__.split(".")[1]: module for module in (decode, training, memory, startup)
-}
+_ALL = (
+    *(decode, training, memory, startup),
+    *(leaks, probes, gate, coverage, conformal, comparison),
+)
+BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")
 QUICK_SAMPLE = 20  # pictures per class
 

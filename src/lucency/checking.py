@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, write_split
 from lucency.errors import LeakError, RunError
-from lucency.files import built_folder, write_text
+from lucency.files import built_folder, write_json
 from lucency.gallery import write_check_gallery
 from lucency.probes import probe
 from lucency.progress import SILENT, Progress
@@ -93,14 +92,8 @@ def write_findings(data: Dataset, audit: Mapping[str, Any], out: Path) -> Check:
             "Give a new folder with --out."
         )
     with built_folder(out, replace=True) as draft:
-        write_audit(draft, audit)
+        write_json(draft / "audit.json", audit)
         write_split(data, draft / "split.csv")
         write_check_gallery(draft, data, audit)
         write_check(draft)
     return Check(out, out / "check.html", data, audit)
-
-
-def write_audit(folder: Path, audit: Mapping[str, Any]) -> None:
-    """Write ``audit.json``."""
-    text = json.dumps(audit, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(folder / "audit.json", text + "\n")

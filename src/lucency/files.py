@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lucency.errors import RunError
 
@@ -54,6 +56,20 @@ def write_text(path: Path, text: str) -> None:
         RunError: The disk is full, the folder is missing or may not be written.
     """
     write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document as ``write_text`` does, with every name as it is spelled.
+
+    Args:
+        path: The file; its folder exists.
+        document: Dictionaries, lists, text and finite numbers.
+
+    Raises:
+        RunError: The disk is full, the folder is missing or may not be written.
+        ValueError: A number is not finite.
+    """
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager

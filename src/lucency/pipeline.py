@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lucency import backend
 from lucency.card import write_card
-from lucency.checking import audited, check_folder, write_audit, write_findings
+from lucency.checking import audited, check_folder, write_findings
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_split
@@ -36,7 +35,7 @@ from lucency.evaluation import (
 )
 from lucency.examination import content_of, note_look
 from lucency.export import Parity, to_onnx
-from lucency.files import built_folder, write_text
+from lucency.files import built_folder, write_json, write_text
 from lucency.gallery import write_gallery
 from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
@@ -108,7 +107,7 @@ def run_training(
         _write_subgroups(draft, data, config)
         clock.lap("reading")
         audit = audited(data, config, progress)
-        write_audit(draft, audit)
+        write_json(draft / "audit.json", audit)
         write_split(data, draft / "split.csv")
         _announce(data, audit, plan, progress)
         clock.lap("checking")
@@ -130,12 +129,12 @@ def run_training(
         clock.lap("testing")
         tested = data.test or data.val
         stressed = stress(classifier, tested, root=data.root, seed=config.seed, progress=progress)
-        write_text(draft / "robustness.json", _json(stressed))
+        write_json(draft / "robustness.json", stressed)
         write_gallery(draft, data, audit, plan, judged[-1])
         clock.lap("robustness")
         facts = {"run": target.name, "command": command, "seconds": clock.seconds}
         facts |= _plan_json(plan, config, data, classifier)
-        write_text(draft / "plan.json", _json(facts))
+        write_json(draft / "plan.json", facts)
         write_card(draft)
         write_report(draft)
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
@@ -237,7 +236,7 @@ def _note_look(
     draft: Path, classifier: Classifier, test: Split, run: str, progress: Progress
 ) -> None:
     looks = note_look(classifier, content_of(test), "train", run, progress)
-    write_text(draft / "looks.json", _json(looks.to_json()))
+    write_json(draft / "looks.json", looks.to_json())
 
 
 def _measure(
@@ -283,7 +282,3 @@ def _plan_json(plan: Plan, config: Config, data: Dataset, classifier: Classifier
         "environment": backend.environment(),
         "data": {"folder": data.root.name, "fingerprint": data.fingerprint},
     }
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

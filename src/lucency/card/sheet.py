@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from lucency.card import facts, figures
 from lucency.card.documents import Documents, escape, read_documents
 from lucency.card.items import Item, checklist
-from lucency.files import write_text
+from lucency.files import write_json, write_text
 
 CARD = "model_card.md"
 CHECKLIST = "checklist.json"
@@ -35,7 +34,7 @@ def write_card(run: Path) -> None:
     items = checklist(documents)
     document = {"format": FORMAT, "items": [item._asdict() for item in items]}
     write_text(run / CARD, model_card(documents, items))
-    write_text(run / CHECKLIST, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_json(run / CHECKLIST, document)
 
 
 def model_card(documents: Documents, items: Sequence[Item]) -> str:

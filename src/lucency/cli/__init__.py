@@ -1,6 +1,6 @@
 """The command line: thin, and quick to start; heavy imports live in the commands.
 
-    options    what several commands share
+    options    what several commands share, and how they print JSON
     making     train, check, demo
     using      predict, evaluate, compare, verify, report
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -47,7 +46,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
     )  # fmt: skip
     done = run_check(folder, made, out=out, progress=progress(quiet))
     if as_json:
-        typer.echo(json.dumps(done.audit, indent=1, ensure_ascii=False, allow_nan=False))
+        options.print_json(done.audit)
     else:
         show_check(done)
     if not done.passed:
@@ -137,4 +136,4 @@ def _train(folder: Path, config: Any, run: str, *, as_json: bool, quiet: bool) -
         "test": done.test.to_json() if done.test else None,
         "warnings": list(done.data.audit.warnings),
     }
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    options.print_json(document)

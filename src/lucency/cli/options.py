@@ -1,11 +1,12 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the one way in which they print JSON."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Option, echo
 
 Folder = Annotated[Path, Argument(help="Folder of class folders, or of train, val and test.")]
 RunFolder = Annotated[Path, Argument(help="Run folder, or the name of one under runs/.")]
@@ -45,3 +46,8 @@ Prevalence = Annotated[
 Subgroups = Annotated[
     str | None, Option(help="CSV with file and attributes to report figures by.", metavar="FILE")
 ]
+
+
+def print_json(document: Any) -> None:
+    """Print a result as one JSON document on standard output."""
+    echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

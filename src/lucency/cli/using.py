@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +35,7 @@ def predict(
     adjust = _adjusted(classifier, prevalence)
     predictions = [adjust(each) for each in classifier.predict(_pictures(files))]
     if as_json:
-        _print_json([_prediction_json(classifier.classes, each) for each in predictions])
+        options.print_json([_prediction_json(classifier.classes, each) for each in predictions])
     elif as_csv:
         _print_csv(classifier.classes, predictions)
     else:
@@ -72,7 +71,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     chosen = operating_point is not None
     done = examine(_run(run), folder, terms, choose=chosen, progress=progress(quiet))
     if as_json:
-        _print_json(done.evaluation.to_json())
+        options.print_json(done.evaluation.to_json())
         return
     show_evaluation(done.evaluation, done.title)
     if done.looks is not None:
@@ -96,7 +95,7 @@ def compare(
     found = compare_runs([_run(run) for run in runs])
     note_comparison(found, progress(quiet=as_json))
     if as_json:
-        _print_json(found.to_json())
+        options.print_json(found.to_json())
     else:
         show_comparison(found)
 
@@ -121,7 +120,7 @@ def verify(
 
     done = verify_run(_run(run), folder, progress(quiet), render=render)
     if as_json:
-        _print_json(done.to_json())
+        options.print_json(done.to_json())
     else:
         show_verification(done)
     if not done.passed:
@@ -197,10 +196,6 @@ def _prediction_json(classes: tuple[str, ...], each: Prediction) -> dict[str, An
         "prediction_set": list(each.prediction_set),
         "distance": each.distance,
     }
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:

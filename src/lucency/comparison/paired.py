@@ -134,7 +134,7 @@ def auroc_difference(
         Mean AUROC of the second minus that of the first; all nan when positives or negatives are
         absent, no interval and p = 1 where no pair of pictures is ranked differently.
     """
-    method = "paired DeLong" + (", clustered by patient" if _clustered(owner) else "")
+    method = metrics.named("paired DeLong", owner)
     if positive.all() or not positive.any():
         return Difference(math.nan, math.nan, math.nan, math.nan, math.nan, "undefined")
     difference = _components(positive, second) - _components(positive, first)
@@ -147,10 +147,6 @@ def auroc_difference(
     reach = float(special.ndtri(1 - _TAIL)) * error
     p = 2 * float(special.ndtr(-abs(value) / error))
     return Difference(value, max(-1.0, value - reach), min(1.0, value + reach), p, error, method)
-
-
-def _clustered(owner: IntArray) -> bool:
-    return int(owner.max()) + 1 < len(owner)
 
 
 def _components(positive: BoolArray, scores: FloatArray) -> FloatArray:
@@ -232,7 +228,7 @@ def bootstrapped(value: float, replicates: NDArray[np.float64], owner: IntArray)
         The difference; without interval where fewer than half of the replicates are defined or
         nothing varies.
     """
-    method = "paired patient bootstrap" if _clustered(owner) else "paired bootstrap"
+    method = "paired patient bootstrap" if metrics.clustered(owner) else "paired bootstrap"
     if not math.isfinite(value):
         return Difference(math.nan, math.nan, math.nan, math.nan, math.nan, "undefined")
     low, high = (float(end) for end in metrics.percentiles(replicates))

@@ -19,7 +19,6 @@ from lucency.dataset.audit import Audit, take_stock
 from lucency.dataset.copies import Copy, find_copies
 from lucency.dataset.divide import Division, Known, divide, identify
 from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
-from lucency.dataset.groups import find_groups
 from lucency.dataset.same import near_pairs
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.split_file import write_entries
@@ -185,13 +184,8 @@ def load_labelled(
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
     tested = [entry for entry in entries if entry.part == "test"] or entries
-    groups = find_groups(
-        [entry.file for entry in tested],
-        given=[entry.group for entry in tested],
-        regex=config.group_regex or None,
-    )
-    keyed = zip(tested, groups.keys, strict=True)
-    whole = [entry._replace(part="test", group=group) for entry, group in keyed]
+    known = identify(tested, replace(config, split_file=""))
+    whole = [entry._replace(part="test") for entry in known.entries]
     near = near_pairs(whole, find_copies(store, whole, progress=progress))
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])

@@ -164,7 +164,6 @@ def measured(found: Predictions, terms: Terms, seed: int = 0) -> Evaluation:
     value, spread = value_and_spread(sample, seed)
     counts = np.bincount(truth, minlength=len(classes)).tolist()
     most = counts.index(max(counts))
-    confusion = metrics.confusion_matrix(truth, decisions, len(classes))
     estimates = overall(sample)
     return Evaluation(
         n=len(truth),
@@ -176,12 +175,12 @@ def measured(found: Predictions, terms: Terms, seed: int = 0) -> Evaluation:
         per_class={
             name: {"n": counts[k], "metrics": of_class(sample, k)} for k, name in enumerate(classes)
         },
-        confusion=tuple(tuple(int(x) for x in row) for row in confusion),
+        confusion=tuple(tuple(int(x) for x in row) for row in sample.confusion),
         curves=_curves(sample, classes, value, spread),
         calibration=_calibration(sample, estimates["ece"].value),
         operating_point=_operating_point(terms),
         predictive_values=_predictive_values(sample, terms),
-        decision_curve=_decision_curve(sample, terms, seed),
+        decision_curve=_decision_curve(sample, classes, terms, seed),
         selective=_selective(sample, found, terms, seed),
         subgroups=subgroups(
             terms.attributes,
@@ -290,7 +289,9 @@ def _predictive_values(sample: Sample, terms: Terms) -> list[dict[str, Any]]:
     )
 
 
-def _decision_curve(sample: Sample, terms: Terms, seed: int) -> dict[str, Any] | None:
+def _decision_curve(
+    sample: Sample, classes: Sequence[str], terms: Terms, seed: int
+) -> dict[str, Any] | None:
     """Compute net benefit with the probabilities corrected to the prevalence they are used at."""
     k = sample.positive
     if k is None:
@@ -299,7 +300,7 @@ def _decision_curve(sample: Sample, terms: Terms, seed: int) -> dict[str, Any] |
     share = float(positive.mean()) if terms.prevalence is None else terms.prevalence
     if not 0 < share < 1 or not 0 < positive.mean() < 1:
         return None
-    shares = (share, 1 - share) if k == 0 else (1 - share, share)
+    shares = shares_at(share, classes, terms.positive)
     p = with_prior(sample.probabilities, terms.prior or (0.5, 0.5), shares)[:, k]
     return decision_curve(p, positive, share, _weights(sample, seed))
 

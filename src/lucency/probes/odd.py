@@ -57,7 +57,8 @@ def odd(data: Dataset, workers: int) -> Odd:
     """
     parts = [part for part in (data.train, data.val, data.test) if part]
     files = [file for part in parts for file in part.files]
-    measures = np.concatenate([_measured(part, _mean_picture(data.train)) for part in parts])
+    mean = _mean_picture(data.train)
+    measures = np.concatenate([_measured(part, mean) for part in parts])
     sizes = np.concatenate([part.store.sizes[part.rows] for part in parts]).astype(np.float64)
     found = [*_by_pixels(measures), *_by_size(sizes, data.train.store.shape[:2])]
     if not data.audit.colour:

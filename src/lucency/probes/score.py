@@ -51,7 +51,7 @@ def cross_validated(
             scores[ask] = (
                 _model(trees).fit(features[learn], labels[learn]).predict_proba(features[ask])
             )
-    return area(labels, scores, owner)
+    return area(labels, scores, groups)
 
 
 def transferred(
@@ -65,18 +65,17 @@ def transferred(
     model = _model(trees).fit(*learn)
     if len(np.unique(labels)) < len(model.classes_):
         return Estimate(math.nan, math.nan, math.nan, "undefined")
-    owner = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return area(labels, model.predict_proba(features), owner)
+    return area(labels, model.predict_proba(features), groups)
 
 
-def area(labels: IntArray, scores: FloatArray, owner: IntArray) -> Estimate:
+def area(labels: IntArray, scores: FloatArray, groups: Sequence[str]) -> Estimate:
     """Estimate an AUROC with an interval that knows about patients; macro for several classes."""
     if scores.shape[1] == 2:
-        return metrics.delong(labels == 1, scores[:, 1], owner)
+        return metrics.delong(labels == 1, scores[:, 1], groups)
     ranks = [metrics.rank(labels == k, scores[:, k]) for k in range(scores.shape[1])]
     spread = [
         np.mean([rank.cut(rows).auroc() for rank in ranks], axis=0)
-        for rows in metrics.bootstrap_weights(owner, _REPLICATES)
+        for rows in metrics.bootstrap_weights(groups, _REPLICATES)
     ]
     low, high = (float(end) for end in metrics.percentiles(np.concatenate(spread)))
     return Estimate(metrics.macro_auroc(labels, scores), low, high, "patient bootstrap")

@@ -126,8 +126,7 @@ def _prevalence(data: Dataset, seed: int) -> tuple[tuple[str, float, float, Esti
 
 def _means(values: FloatArray, groups: Sequence[str], seed: int) -> FloatArray:
     """Return bootstrap replicates of the means of columns, (replicates, columns)."""
-    owner = np.unique(np.asarray(groups), return_inverse=True)[1]
-    drawn = metrics.bootstrap_weights(owner, _REPLICATES, seed)
+    drawn = metrics.bootstrap_weights(groups, _REPLICATES, seed)
     return np.concatenate([rows @ values / rows.sum(axis=1)[:, None] for rows in drawn])
 
 

@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "lucency"
 
 LAYERS = [
     "errors",
-    "files | progress | config | headers | explained",
+    "files | progress | config | headers | explained | interruption",
+    "runs",
     "images | metrics | plots | backend | phantoms",
     "calibration | operating | conformal | gate",
     "dataset | models | augment",

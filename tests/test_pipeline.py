@@ -14,9 +14,9 @@ import pytest
 from conftest import draw_folder
 from lucency.classifier import Classifier
 from lucency.config import Config
-from lucency.errors import BackendError, ClassifierError, LucencyError, RunError
+from lucency.errors import BackendError, ClassifierError, LucencyError
 from lucency.evaluation import read_evaluation, read_predictions
-from lucency.pipeline import Run, run_folder, run_training
+from lucency.pipeline import Run, run_training
 
 FAST = Config(effort="quick", size=32, epochs=4, precision="float32")
 
@@ -189,21 +189,6 @@ def test_an_onnx_file_that_disagrees_is_not_kept(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(Classifier, "predict_pixels", biased)
     with pytest.raises(BackendError, match="disagrees with Keras"):
         export.to_onnx(classifier, run.data.val)
-
-
-def test_a_name_in_use_is_refused(run: Run, tiny_folder: Path) -> None:
-    with pytest.raises(RunError, match="exists already"):
-        run_folder(str(run.folder), tiny_folder, FAST)
-
-
-def test_automatic_names_count_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "my films!"
-    assert run_folder("", folder, Config()) == Path("runs/my-films-standard-1")
-    (tmp_path / "runs/my-films-standard-1").mkdir(parents=True)
-    assert run_folder("", folder, Config()) == Path("runs/my-films-standard-2")
-    assert run_folder("", folder, Config(recipe="article")) == Path("runs/my-films-article-1")
-    assert run_folder("x", folder, Config()) == Path("runs/x")
 
 
 def test_a_failure_leaves_nothing_behind(

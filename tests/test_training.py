@@ -12,7 +12,8 @@ from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
 from lucency.plan import make_plan, positive_class
-from lucency.training import Stopper, epochs, learning_rate, train
+from lucency.training import Stopper, learning_rate, train
+from lucency.training.epochs import Fit
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 
@@ -142,11 +143,11 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None
 def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([0.3, 0.1, 0.2])
 
-    def judged(*_: object) -> dict[str, float]:
+    def judged(_: object) -> dict[str, float]:
         return {"val_loss": next(losses), "val_accuracy": 0.5, "val_auroc": 0.5}
 
     snapshots = []
-    monkeypatch.setattr(epochs, "_judge_split", judged)
+    monkeypatch.setattr(Fit, "_judged", judged)
     original = Stopper.is_best
 
     def spy(stopper: Stopper, loss: float, accuracy: float) -> bool:

@@ -56,7 +56,7 @@ def _chatter_kept() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             kept.seek(0)
             os.write(shown, kept.read())
             raise
@@ -121,6 +121,19 @@ def device() -> str:
     if name == "jax":
         return "cpu" if _quietly("jax").default_backend() == "cpu" else "gpu"
     return "gpu" if _quietly("torch").cuda.is_available() else "cpu"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error of any backend says that memory ran out.
+
+    They have no type in common, and most say so in their text only.
+    """
+    text = f"{type(error).__name__}: {error}".lower()
+    signs = (
+        *("resourceexhausted", "resource_exhausted", "outofmemory", "out of memory", "bad_alloc"),
+        *("oom when allocating", "not enough memory", "can't allocate memory"),
+    )
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def has_fast_bfloat16() -> bool:

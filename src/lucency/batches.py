@@ -43,7 +43,7 @@ def steps_per_epoch(split: Split, size: int) -> int:
 
 
 def training_batches(
-    split: Split, size: int, policy: Augmentation, seed: int, epoch: int
+    split: Split, size: int, policy: Augmentation, seed: int, epoch: int, first: int = 0
 ) -> Iterator[TrainingBatch]:
     """Yield the batches of one epoch, a pure function of the arguments.
 
@@ -53,6 +53,7 @@ def training_batches(
         policy: How far pictures may vary.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
+        first: The batch to begin with, from 0; those before it are skipped without being read.
     """
     order = generator(seed, epoch, 0, _ORDER).permutation(len(split))
     order = np.resize(order, steps_per_epoch(split, size) * size)
@@ -63,7 +64,7 @@ def training_batches(
         drawn = draw(policy, seed, epoch, items, (height, width))
         return TrainingBatch(pixels, split.labels[items], drawn)
 
-    yield from _ahead(load, order.reshape(-1, size))
+    yield from _ahead(load, order.reshape(-1, size)[first:])
 
 
 def pixel_batches(split: Split, size: int) -> Iterator[NDArray[np.uint8]]:

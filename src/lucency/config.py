@@ -61,6 +61,8 @@ class Config:
         class_weighting: Whether rare classes weigh as much as frequent ones in the loss.
         flip: Mirror pictures left-right at random.
         precision: Arithmetic of the network: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
+        checkpoint_seconds: Least time from one checkpoint to the next inside an epoch; there is
+            one after every epoch in any case. The result does not depend on it.
     """
 
     recipe: Recipe = "default"
@@ -90,6 +92,7 @@ class Config:
     class_weighting: bool | None = None
     flip: bool | None = None
     precision: Precision | None = None
+    checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -146,6 +149,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "learning_rate": (1e-9, 10),
     "weight_decay": (0, 10),
     "label_smoothing": (0, 0.9),
+    "checkpoint_seconds": (0, 86_400),
 }
 
 

@@ -63,6 +63,7 @@ def to_onnx(
         onnx = path.read_bytes()
         exported = Classifier(classifier.spec, classifier.weights, onnx, classifier.gate)
     exported.history, exported.best_epoch = classifier.history, classifier.best_epoch
+    exported.training = classifier.training
     parity = _compare(classifier, exported, split, progress)
     if not parity.passed:
         raise BackendError(

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process at a time works in."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lucency.errors import RunError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -30,16 +33,111 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _create(temporary, data)
         temporary.replace(path)
     except OSError as error:
         raise RunError(_complaint(path, len(data), error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files that reach the disk before it gets its name; it is new.
+
+    Args:
+        target: The folder to appear; the one above it exists.
+        files: Content by name, in the order of writing.
+
+    Raises:
+        RunError: The disk is full, or the folder above may not be written. Nothing is left.
+    """
+    draft = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        draft.mkdir()
+        for name, data in files.items():
+            _create(draft / name, data)
+        _sync_folder(draft)
+        draft.rename(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise RunError(_complaint(target, sum(map(len, files.values())), error)) from error
+
+
+def _create(path: Path, data: bytes) -> None:
+    """Write a file and have it reach the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
+    if sys.platform == "win32":  # which cannot open folders, and has no need to
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_folder(folder: Path, target: Path) -> None:
+    """Give a folder its final name, and have that reach the disk.
+
+    Raises:
+        RunError: The name is taken, or the folder above may not be written.
+    """
+    try:
+        folder.rename(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise RunError(f"The folder could not be written: {target} ({error.strerror}).") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that no other process has, however this one ends; its file stays.
+
+    Args:
+        path: The lock file, made if missing; it says which process has the lock.
+
+    Raises:
+        RunError: Another process has it; the message is its process number, where it is known.
+        OSError: The file cannot be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            raise RunError(holder or "unknown") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)  # which releases the lock
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 2**30, os.SEEK_SET)  # Windows forbids others to read locked bytes
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,8 +196,9 @@ def built_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         if replace and target.exists():
             target.rename(old)
         draft.rename(target)
+        _sync_folder(target.parent)
     except OSError as error:
-        if old.exists():
+        if old.exists() and not target.exists():
             old.rename(target)
         raise RunError(f"The folder could not be written: {target} ({error.strerror}).") from error
     finally:
@@ -108,7 +207,7 @@ def built_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def _complaint(path: Path, size: int, error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in _FULL:
         return (
             f"The disk is full: {path} ({size} bytes) was not written and is as it was before. "
             "Free some space and run again."

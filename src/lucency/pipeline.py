@@ -1,7 +1,7 @@
 """The main job: a folder of pictures in, a run folder with a tested classifier and a report out.
 
-The run is built under a hidden name beside its final one and renamed when all is written, so that
-a run folder that exists is complete.
+The run is made in a folder of its own that gets its final name when all is written, so that a run
+folder is complete. Ended at any moment, the same command goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import re
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,17 +35,19 @@ from lucency.evaluation import (
 )
 from lucency.examination import content_of, note_look
 from lucency.export import Parity, to_onnx
-from lucency.files import built_folder, write_json, write_text
+from lucency.files import write_json, write_text
 from lucency.gallery import write_gallery
 from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.robustness import stress
+from lucency.runs import Claim, claimed
 
 if TYPE_CHECKING:
     from lucency.training import Epoch
 
 FORMAT = 1
+_TIMES = ("seconds", "images_per_second")  # of an epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,7 @@ def run_training(
     config: Config = Config(),  # noqa: B008 - frozen
     *,
     run: str = "",
+    resume: bool | None = None,
     command: str = "",
     progress: Progress = SILENT,
 ) -> Run:
@@ -92,51 +95,61 @@ def run_training(
         folder: Folder of class folders, or of train/val/test folders with class folders.
         config: What a person decided.
         run: Name of the run (made under ``runs/``) or a path; empty for a new name.
+        resume: ``True`` only goes on with an unfinished run, ``False`` begins anew; ``None`` goes
+            on where the same configuration has left one.
         command: The command line, to be written down.
         progress: Hears of every step.
 
     Raises:
-        LucencyError: Anything a user can put right; nothing is left behind.
+        LucencyError: Anything a user can put right; only checkpoints are left behind.
+        Interrupted: A signal asked to stop; what was trained is kept.
     """
-    target = run_folder(run, folder, config)
-    clock = Clock()
-    with built_folder(target) as draft:
-        data = _load(folder, config, progress)
-        _refuse_early(data, config)
-        plan = make_plan(data.train, config)
-        _write_subgroups(draft, data, config)
-        clock.lap("reading")
-        audit = audited(data, config, progress)
-        write_json(draft / "audit.json", audit)
-        write_split(data, draft / "split.csv")
-        _announce(data, audit, plan, progress)
-        clock.lap("checking")
-        from lucency import training  # loads Keras, which takes seconds
+    with claimed(folder, config, run, resume) as claim:
+        return fill(claim, folder, config, command=command, progress=progress)
 
-        history = _History(draft / "history.csv")
-        classifier = training.train(data.train, data.val, config, progress, history)
-        classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
-        clock.lap("training")
-        classifier, parity = to_onnx(classifier, data.test or data.val, progress)
-        classifier.save(draft)
-        clock.lap("export")
-        judged = [predict(classifier, data.val, progress)]
-        if data.test is not None:
-            _note_look(draft, classifier, data.test, target.name, progress)
-            judged.append(predict(classifier, data.test, progress))
-        write_predictions(draft / "predictions.csv", judged)
-        results = _measure(draft, classifier, judged, config)
-        clock.lap("testing")
-        tested = data.test or data.val
-        stressed = stress(classifier, tested, root=data.root, seed=config.seed, progress=progress)
-        write_json(draft / "robustness.json", stressed)
-        write_gallery(draft, data, audit, plan, judged[-1])
-        clock.lap("robustness")
-        facts = {"run": target.name, "command": command, "seconds": clock.seconds}
-        facts |= _plan_json(plan, config, data, classifier)
-        write_json(draft / "plan.json", facts)
-        write_card(draft)
-        write_report(draft)
+
+def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: Progress) -> Run:
+    """Do the whole job in a run folder that this process has claimed; as ``run_training``."""
+    target, draft, clock = claim.target, claim.draft, Clock()
+    if claim.resumed:
+        progress.note(f"Going on with the unfinished run {draft}.")
+    data = _load(folder, config, progress)
+    _refuse_early(data, config)
+    plan = make_plan(data.train, config)
+    _write_subgroups(draft, data, config)
+    clock.lap("reading")
+    audit = audited(data, config, progress)
+    write_json(draft / "audit.json", audit)
+    write_split(data, draft / "split.csv")
+    _announce(data, audit, plan, progress)
+    clock.lap("checking")
+    from lucency import training  # loads Keras, which takes seconds
+
+    history = _History(draft / "history.csv", progress)
+    classifier = training.train(data.train, data.val, config, progress, history, claim.checkpoints)
+    history.write()
+    classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
+    clock.lap("training")
+    classifier, parity = to_onnx(classifier, data.test or data.val, progress)
+    classifier.save(draft)
+    clock.lap("export")
+    judged = [predict(classifier, data.val, progress)]
+    if data.test is not None:
+        _note_look(draft, classifier, data.test, target.name, progress)
+        judged.append(predict(classifier, data.test, progress))
+    write_predictions(draft / "predictions.csv", judged)
+    results = _measure(draft, classifier, judged, config)
+    clock.lap("testing")
+    tested = data.test or data.val
+    stressed = stress(classifier, tested, root=data.root, seed=config.seed, progress=progress)
+    write_json(draft / "robustness.json", stressed)
+    write_gallery(draft, data, audit, plan, judged[-1])
+    clock.lap("robustness")
+    facts = {"run": target.name, "command": command, "seconds": clock.seconds}
+    facts |= _plan_json(plan, config, data, classifier, resumed=claim.resumed)
+    write_json(draft / "plan.json", facts)
+    write_card(draft)
+    write_report(draft)
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
 
 
@@ -155,46 +168,24 @@ class Clock:
         self._last = now
 
 
-def run_folder(run: str, folder: Path, config: Config) -> Path:
-    """Return the folder of a new run.
-
-    Args:
-        run: A name (made under ``runs/``), a path (with a slash), or empty for a new name.
-        folder: The data folder, which names the run where ``run`` is empty.
-        config: Its recipe and effort name the run too.
-
-    Raises:
-        RunError: It exists already.
-    """
-    if not run:
-        return _new_name(folder, config)
-    target = Path(run) if "/" in run or run in (".", "..") else Path("runs") / run
-    if target.exists() or target.is_symlink():
-        raise RunError(
-            f"The run folder exists already: {target}. Give another name with --run, or delete it."
-        )
-    return target
-
-
-def _new_name(folder: Path, config: Config) -> Path:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-") or "run"
-    kind = config.effort if config.recipe == "default" else config.recipe
-    for number in range(1, 1_000_000):
-        target = Path("runs") / f"{stem}-{kind}-{number}"
-        if not target.exists():
-            return target
-    raise RunError("Every automatic run name is taken. Give one with --run.")
-
-
 class _History:
     """Writes ``history.csv`` anew after every epoch."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self._path, self._progress = path, progress
         self._rows: list[dict[str, Any]] = []
 
     def __call__(self, epoch: Epoch) -> None:
-        self._rows.append(dataclasses.asdict(epoch))
+        """Take in an epoch; a disk that is full is no reason to stop training."""
+        row = dataclasses.asdict(epoch)
+        self._rows.append({name: row[name] for name in row if name not in _TIMES})
+        try:
+            self.write()
+        except RunError as error:
+            self._progress.warn(f"Training goes on. {error}")
+
+    def write(self) -> None:
+        """Write all rows; without times, which would differ from machine to machine."""
         text = io.StringIO()
         table = csv.DictWriter(text, self._rows[0], lineterminator="\n")
         table.writeheader()
@@ -235,8 +226,20 @@ def _write_subgroups(draft: Path, data: Dataset, config: Config) -> None:
 def _note_look(
     draft: Path, classifier: Classifier, test: Split, run: str, progress: Progress
 ) -> None:
+    """Write the look into the ledger, unless this run did before it was ended and gone on with."""
+    path = draft / "looks.json"
+    if path.exists() and _last_looked(path) == classifier.fingerprint:
+        return
     looks = note_look(classifier, content_of(test), "train", run, progress)
-    write_json(draft / "looks.json", looks.to_json())
+    write_json(path, looks.to_json())
+
+
+def _last_looked(path: Path) -> str:
+    """Return whose look was the last; nobody's where that cannot be read: one more is honest."""
+    try:
+        return str(json.loads(path.read_bytes())["looks"][-1]["classifier"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return ""
 
 
 def _measure(
@@ -269,7 +272,9 @@ def _announce(data: Dataset, audit: Mapping[str, Any], plan: Plan, progress: Pro
         progress.note(f"{choice.name}: {choice.value} ({choice.reason})")
 
 
-def _plan_json(plan: Plan, config: Config, data: Dataset, classifier: Classifier) -> dict[str, Any]:
+def _plan_json(
+    plan: Plan, config: Config, data: Dataset, classifier: Classifier, *, resumed: bool
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "recipe": plan.recipe,
@@ -278,6 +283,10 @@ def _plan_json(plan: Plan, config: Config, data: Dataset, classifier: Classifier
         "choices": [dataclasses.asdict(choice) for choice in plan.choices],
         "config": config.to_json(),
         "best_epoch": classifier.best_epoch,
+        "training": {**classifier.training, "resumed": resumed},
+        "epochs": [
+            {name: getattr(row, name) for name in ("epoch", *_TIMES)} for row in classifier.history
+        ],
         "parameters": sum(array.size for array in classifier.weights.values()),
         "environment": backend.environment(),
         "data": {"folder": data.root.name, "fingerprint": data.fingerprint},

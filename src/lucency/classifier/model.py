@@ -49,6 +49,7 @@ class Classifier:
     Attributes:
         history: One row per epoch where it was trained in this process, else empty.
         best_epoch: Number of the epoch whose weights these are, from 1, where known.
+        training: What went wrong and was mended where it was trained in this process.
         parity: How well the ONNX model agrees with Keras, as ``lucency.export.Parity``.
     """
 
@@ -65,6 +66,7 @@ class Classifier:
         self.gate = gate
         self.history: tuple[Any, ...] = ()
         self.best_epoch: int | None = None
+        self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
         self._session: Any = None
         self._keras_model: Any = None

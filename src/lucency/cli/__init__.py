@@ -9,7 +9,6 @@ Results go to standard output, all else to standard error.
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Any
 
@@ -18,6 +17,7 @@ import typer
 from lucency.cli.making import check, demo, train
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError
+from lucency.interruption import Interrupted, heard
 from lucency.screen import say
 
 __all__ = ["app", "main"]
@@ -40,11 +40,15 @@ for _command in (check, train, predict, evaluate, compare, verify, report, demo)
 def main() -> None:
     """Run the command line.
 
-    Errors that a user can put right are one line and exit code 2; a check that fails is 3.
+    Errors that a user can put right are one line and exit code 2; a check that fails is 3. What
+    was stopped and can be gone on with exits with 75 (EX_TEMPFAIL of sysexits.h).
     """
-    signal.signal(signal.SIGTERM, _end)  # so that a half-built run folder is cleared away
     try:
-        outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with heard():
+            outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except Interrupted as stopped:
+        say(" ".join(["Stopped.", stopped.kept]).strip())
+        raise SystemExit(75 if stopped.kept else 128 + stopped.number) from None
     except LucencyError as error:
         _fail(str(error), 3 if isinstance(error, LeakError) else 2)
     except _UsageError as error:
@@ -55,10 +59,6 @@ def main() -> None:
     except BrokenPipeError:
         raise SystemExit(141) from None
     raise SystemExit(outcome if isinstance(outcome, int) else 0)
-
-
-def _end(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def _fail(message: str, code: int) -> None:

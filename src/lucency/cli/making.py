@@ -61,6 +61,10 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     effort: Annotated[str | None, Option(help="quick, standard or thorough.")] = None,
     seed: options.Seed = None,
     run: Annotated[str, Option(help="Name (made under runs/) or path of the run folder.")] = "",
+    resume: Annotated[
+        bool | None,
+        Option("--resume/--no-resume", help="Only go on with an unfinished run, or begin anew."),
+    ] = None,
     config: options.ConfigFile = None,
     settings: options.Settings = None,
     labels: options.Labels = None,
@@ -83,7 +87,9 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
 ) -> None:
     """Train, calibrate and test a classifier, and write its report.
 
-    Exits with 3 when test pictures or patients are also in train or validation (see --on-leak).
+    The same command goes on with its own unfinished run. Ctrl-C and SIGTERM save it and exit with
+    75; a second one leaves at once. Exits with 3 when test pictures or patients are also in train
+    or validation (see --on-leak).
 
     Example: lucency train chest_xray --effort quick
     """
@@ -95,7 +101,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
         max_bad=max_bad, backbone=backbone, weights=weights, cache=cache, workers=workers,
     )  # fmt: skip
-    _train(folder, made, run, as_json=as_json, quiet=quiet)
+    _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 
 
 def demo(
@@ -115,16 +121,24 @@ def demo(
     if not films.exists():
         draw_dataset(films, images=600, progress=progress(quiet))
     config = Config(effort="quick", epochs=60, on_leak="drop", cache=str(folder / "cache"))
-    number = 1 + sum(1 for _ in folder.glob("run-*"))
-    _train(films, config, f"{folder}/run-{number}", as_json=False, quiet=quiet)
+    number = 1
+    while (folder / f"run-{number}").exists():
+        number += 1
+    _train(films, config, f"{folder}/run-{number}", None, as_json=False, quiet=quiet)
 
 
-def _train(folder: Path, config: Any, run: str, *, as_json: bool, quiet: bool) -> None:
-    from lucency.pipeline import run_training
-    from lucency.screen.results import show_run
+def _train(
+    folder: Path, config: Any, run: str, resume: bool | None, *, as_json: bool, quiet: bool
+) -> None:
+    from lucency.runs import claimed
 
-    command = shlex.join(["lucency", *sys.argv[1:]])
-    done = run_training(folder, config, run=run, command=command, progress=progress(quiet))
+    with claimed(folder, config, run, resume) as claim:
+        # Loaded only now: a second process on the same run hears of it at once.
+        from lucency.pipeline import fill
+        from lucency.screen.results import show_run
+
+        command = shlex.join(["lucency", *sys.argv[1:]])
+        done = fill(claim, folder, config, command=command, progress=progress(quiet))
     if not as_json:
         show_run(done)
         return

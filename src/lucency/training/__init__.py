@@ -1,26 +1,37 @@
 """Learn: a training split and a validation split in, a calibrated classifier out.
 
-    epochs    network, loss, learning rate, whose weights are kept
-    settle    what validation settles then: temperature, threshold, sets and gate
+    steps         one step: loss, optimiser, and what they change
+    course        how far training is, beside the weights
+    checkpoint    both on disk, whole or not believed
+    epochs        the loop, and what is done about faults
+    settle        what validation settles then: temperature, threshold, sets and gate
 
 The signature of ``train`` is the proof that nothing here can see the test pictures.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from lucency import backend
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.models import keras
-from lucency.plan import make_plan, positive_class
+from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
-from lucency.training.epochs import Epoch, Stopper, build_network, fit, learning_rate
+from lucency.training.checkpoint import Checkpoints
+from lucency.training.course import Course, Epoch, Setback, Stopper, learning_rate
+from lucency.training.epochs import Fit, build_network
 from lucency.training.settle import settle
+from lucency.training.steps import Stepper
 
-__all__ = ["Epoch", "Stopper", "learning_rate", "train"]
+__all__ = ["Checkpoints", "Course", "Epoch", "Setback", "Stopper", "learning_rate", "train"]
 
 
 def train(
@@ -29,8 +40,12 @@ def train(
     config: Config = Config(),  # noqa: B008 - frozen
     progress: Progress = SILENT,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Path | None = None,
 ) -> Classifier:
     """Train a classifier, keep the epoch that the plan says, and settle the rest on validation.
+
+    On a processor, the same data, configuration, versions and machine give the same bits, also
+    where training was ended at any moment and gone on with from its checkpoints.
 
     Args:
         train_split: Pictures to learn from.
@@ -39,13 +54,18 @@ def train(
             never varied.
         config: What a person decided; the rest follows from it and the data.
         progress: Hears of every step.
-        on_epoch: Called with each row of the history as it is measured.
+        on_epoch: Called with each row of the history as it is measured; of epochs that were over
+            before, at the start.
+        checkpoints: Folder for checkpoints, made if missing; training goes on from what is there.
+            ``None`` keeps none.
 
     Returns:
         The classifier; its ``history`` holds one ``Epoch`` per epoch.
 
     Raises:
         ConfigError: Choices that do not go together.
+        RunError: The checkpoints are of another training, or training diverged from the start.
+        BackendError: There is not enough memory for one picture at a time.
     """
     plan = make_plan(train_split, config)
     positive = positive_class(train_split.classes, config.positive)
@@ -54,8 +74,12 @@ def train(
     if plan.recipe == "article":  # the tutorial shows what it has built
         network.summary(print_fn=progress.note, line_length=80)
     progress.note("The first step compiles the network and takes longer than the others.")
-    history, best, best_epoch = fit(network, plan, train_split, val_split, progress, on_epoch)
-    for variable, value in zip(network.weights, best, strict=True):
+    parts = (train_split, val_split)
+    stepper = Stepper(network, plan, len(train_split.classes))
+    kept = _checkpoints(checkpoints, stepper, plan, parts, config, progress)
+    fit = Fit(stepper, plan, parts, kept, progress)
+    fit.run(on_epoch)
+    for variable, value in zip(network.weights, fit.best or (), strict=True):
         variable.assign(value)
     spec = Spec(
         classes=train_split.classes,
@@ -69,6 +93,48 @@ def train(
     )
     weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
     classifier = Classifier(spec, weights)
-    settle(classifier, plan, config, (train_split, val_split), progress)
-    classifier.history, classifier.best_epoch = tuple(history), best_epoch
+    settle(classifier, plan, config, parts, progress)
+    course = fit.course
+    classifier.history, classifier.best_epoch = tuple(course.history), course.stopper.best_epoch + 1
+    classifier.training = {
+        "setbacks": [dataclasses.asdict(each) for each in course.setbacks],
+        "micro_batch": course.micro,
+    }
     return classifier
+
+
+def _checkpoints(
+    folder: Path | None,
+    stepper: Stepper,
+    plan: Plan,
+    parts: tuple[Split, Split],
+    config: Config,
+    progress: Progress,
+) -> Checkpoints | None:
+    if folder is None:
+        return None
+    return Checkpoints(
+        folder,
+        _identity(plan, parts),
+        seconds=config.checkpoint_seconds,
+        largest=stepper.capture().nbytes,
+        progress=progress,
+    )
+
+
+def _identity(plan: Plan, parts: tuple[Split, Split]) -> dict[str, Any]:
+    """Return what has to be the same for training to go on, and what ought to be."""
+    made = backend.environment()
+    return {
+        "plan": {k: v for k, v in dataclasses.asdict(plan).items() if k != "choices"},
+        "data": {part.name: _fingerprint(part) for part in parts},
+        "backend": {"backend": backend.choose_backend(), "device": made.pop("device")},
+        "versions": made,
+    }
+
+
+def _fingerprint(split: Split) -> str:
+    """Return the sha256 over file, content, patient and class of a split's pictures, in order."""
+    content = (split.store.sha256[row] for row in split.rows)
+    rows = [*zip(split.files, content, split.groups, map(int, split.labels), strict=True)]
+    return hashlib.sha256(json.dumps([split.classes, rows]).encode()).hexdigest()

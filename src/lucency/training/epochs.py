@@ -1,83 +1,245 @@
-"""The epochs: what is computed in each, and whose weights are kept."""
+"""The epochs: what is computed in each, whose weights are kept, and what is done about faults."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency import backend, calibration, metrics, models
-from lucency.augment.layer import Augment
-from lucency.batches import TrainingBatch, pixel_batches, steps_per_epoch, training_batches
+from lucency import backend, calibration, interruption, metrics, models
+from lucency.batches import pixel_batches, steps_per_epoch, training_batches
 from lucency.dataset import Split
+from lucency.errors import RunError
+from lucency.interruption import Interrupted
 from lucency.plan import Plan
 from lucency.progress import Progress
+from lucency.training.checkpoint import Checkpoints
+from lucency.training.course import Course, Epoch, Setback, Snapshot, Stopper, learning_rate
+from lucency.training.steps import Arrays, Stepper, logits_of
 
 keras = models.keras
 
-
-@dataclasses.dataclass(frozen=True)
-class Epoch:
-    """One row of the history; ``val_*`` are measured after the epoch, ``loss`` during it.
-
-    ``loss`` includes class weights and label smoothing, ``val_loss`` the class weights only.
-    """
-
-    epoch: int
-    learning_rate: float
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    val_auroc: float
-    seconds: float
-    images_per_second: float
+_MOST_SETBACKS = 3
+_OUT_OF_MEMORY = "out of memory"
 
 
-def learning_rate(plan: Plan, step: int, steps: int) -> float:
-    """Return the learning rate of step ``step`` (from 0), ``steps`` being those of an epoch."""
-    if plan.schedule != "cosine":
-        return plan.learning_rate * float(0.5 ** (step // (10 * steps)))
-    total = plan.epochs * steps
-    warm = max(1, round(0.05 * total))
-    if step < warm:
-        return plan.learning_rate * (step + 1) / warm
-    share = (step - warm) / max(1, total - warm)
-    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+class _Diverged(Exception):  # noqa: N818 - says what training has done
+    """Training cannot go on from here; the text says why."""
 
 
-class Stopper:
-    """Remembers the best epoch, and says when to stop.
+class Fit:
+    """Trains a network, and can be gone on with by another process at any step.
+
+    What it comes to depends on the plan and the data alone: not on when checkpoints were written,
+    nor on whether it was done in one piece.
 
     Args:
-        monitor: ``log_loss`` (smaller is better), ``accuracy`` (larger is better), or ``last``
-            (the latest of sound loss).
-        patience: Epochs without a better value before stopping; 0 for never.
+        stepper: The network and its optimiser.
+        plan: How to train.
+        parts: Train and validation.
+        checkpoints: Where snapshots go, if they are to be kept.
+        progress: Hears of every step and fault.
     """
 
-    def __init__(self, monitor: str, patience: int) -> None:
-        self.monitor, self.patience = monitor, patience
-        self.best, self.best_epoch, self.epochs = -math.inf, -1, 0
+    def __init__(
+        self,
+        stepper: Stepper,
+        plan: Plan,
+        parts: tuple[Split, Split],
+        checkpoints: Checkpoints | None,
+        progress: Progress,
+    ) -> None:
+        self._stepper, self._plan, self._progress = stepper, plan, progress
+        self._train, self._val = parts
+        self._checkpoints = checkpoints
+        self._judge = judge_of(stepper.network, plan.channels)
+        self._steps = steps_per_epoch(self._train, plan.batch)
+        self.course = Course(Stopper(plan.monitor, plan.patience), stepper.micro)
+        self.best: Arrays | None = None
+        self._anchor: Snapshot  # the beginning of the epoch under way
 
-    def is_best(self, val_loss: float, val_accuracy: float) -> bool:
-        """Take in one epoch's values; tell whether it is the best so far. NaN never is."""
-        values = {"log_loss": -val_loss, "accuracy": val_accuracy, "last": self.epochs}
-        value = values[self.monitor] if math.isfinite(val_loss) else math.nan
-        self.epochs += 1
-        if value > self.best:  # false for NaN
-            self.best, self.best_epoch = value, self.epochs - 1
-            return True
-        return False
+    def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
+        """Train until nothing is left, from the newest checkpoint where there is one.
 
-    @property
-    def should_stop(self) -> bool:
-        """Whether ``patience`` epochs have passed without a better value."""
-        return self.patience > 0 and self.epochs - 1 - self.best_epoch >= self.patience
+        Args:
+            on_epoch: Called with each row of the history, also of epochs that were over before.
+
+        Raises:
+            Interrupted: A signal asked to stop; where training is has been saved.
+            RunError: Training diverged before there was any sound epoch.
+            BackendError: There is not enough memory for one picture.
+        """
+        self._begin()
+        for row in self.course.history:
+            if on_epoch:
+                on_epoch(row)
+        with interruption.held():
+            try:
+                while not self.course.finished:
+                    self._go_on(on_epoch)
+            except Interrupted:
+                self._save()
+                raise
+
+    def _begin(self) -> None:
+        """Go on from the newest checkpoint, or begin."""
+        kept = self._checkpoints
+        found = kept and kept.latest()
+        if not (kept and found):
+            self._anchor = self._snapshot()
+            self._save()
+            return
+        self._set(found)
+        self._anchor = (self.course.step and kept.beginning_of(self.course.epoch)) or found
+        where = f"epoch {self.course.epoch + 1}, step {self.course.step + 1}"
+        where = "the end of training" if self.course.finished else where
+        self._progress.note(f"Going on from the checkpoint at {where}.")
+
+    def _go_on(self, on_epoch: Callable[[Epoch], None] | None) -> None:
+        """Train and judge one epoch, or mend what stands in its way."""
+        fault = ""
+        try:
+            row = self._epoch()
+        except _Diverged as diverged:
+            fault = str(diverged)
+        except Exception as error:
+            if not backend.is_out_of_memory(error):
+                raise
+            fault = _OUT_OF_MEMORY
+        # Mended here, where the error no longer holds on to the memory that ran out.
+        if fault == _OUT_OF_MEMORY:
+            self._shrink()
+        elif fault:
+            self._set_back(fault)
+        else:
+            self._end_epoch(row, on_epoch)
+
+    def _end_epoch(self, row: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
+        self.course.next_epoch(row)
+        if self.course.stopper.is_best(row.val_loss, row.val_accuracy):
+            self.best = self._stepper.network.get_weights()
+        enough = self.course.stopper.should_stop
+        self.course.finished = enough or self.course.epoch == self._plan.epochs
+        self._anchor = self._snapshot()
+        self._save()
+        if on_epoch:
+            on_epoch(row)
+
+    def _epoch(self) -> Epoch:
+        """Run what is left of an epoch and judge it."""
+        plan, course = self._plan, self.course
+        before, start = course.seconds, time.perf_counter()
+        self._train_steps()
+        took = before + time.perf_counter() - start
+        judged = self._judged()
+        if not np.isfinite(judged["val_loss"]):
+            raise _Diverged("the loss on validation is not a number")
+        seen = course.means()
+        return Epoch(
+            epoch=course.epoch + 1,
+            learning_rate=self._rate((course.epoch + 1) * self._steps - 1),
+            loss=seen["loss"],
+            accuracy=seen["accuracy"],
+            **judged,
+            seconds=before + time.perf_counter() - start,
+            images_per_second=self._steps * plan.batch / took,
+        )
+
+    def _train_steps(self) -> None:
+        plan, course = self._plan, self.course
+        name, total = f"Epoch {course.epoch + 1}/{plan.epochs}", self._steps * plan.batch
+        batches = training_batches(
+            self._train, plan.batch, plan.augmentation, plan.seed, course.epoch, course.step
+        )
+        with self._progress.task(name, total, "pictures") as task:
+            if course.step:
+                task.advance(course.step * plan.batch, **course.means())
+            last = time.perf_counter()
+            for batch in batches:
+                rate = self._rate(course.epoch * self._steps + course.step)
+                course.add(self._stepper.train(batch, rate))
+                course.seconds += time.perf_counter() - last
+                last = time.perf_counter()
+                if fault := course.fault(len(self._train.classes)):
+                    raise _Diverged(fault)
+                task.advance(plan.batch, **course.means())
+                interruption.check()
+                if self._checkpoints and course.step < self._steps and self._checkpoints.due():
+                    self._save()
+
+    def _judged(self) -> dict[str, float]:
+        """Return loss (class-weighted), accuracy and AUROC on validation."""
+        split = self._val
+        logits = logits_of_split(self._judge, split, self._stepper.micro)
+        probabilities = calibration.probabilities(logits, 1.0)
+        weights = np.asarray(self._plan.class_weights)[split.labels]
+        return {
+            "val_loss": metrics.log_loss(split.labels, probabilities, weights),
+            "val_accuracy": float(np.mean(probabilities.argmax(axis=1) == split.labels)),
+            "val_auroc": metrics.macro_auroc(split.labels, probabilities),
+        }
+
+    def _rate(self, step: int) -> float:
+        return self.course.rate * learning_rate(self._plan, step, self._steps)
+
+    def _set_back(self, fault: str) -> None:
+        """Begin the epoch again at half the rate; after the third time, end training."""
+        where = Setback(self.course.epoch + 1, self.course.step, fault)
+        self._set(self._anchor)
+        course = self.course
+        course.setbacks.append(where)
+        words = f"Training diverged in epoch {where.epoch}, step {where.step}: {fault}."
+        if len(course.setbacks) > _MOST_SETBACKS:
+            course.finished = True
+            if self.best is None:
+                raise RunError(
+                    f"{words} It did so {len(course.setbacks)} times, before any epoch was over. "
+                    f"Give a lower rate: --set learning_rate={self._plan.learning_rate / 10:g}"
+                )
+            self._progress.warn(
+                f"{words} Training ends here, with the weights of epoch "
+                f"{course.stopper.best_epoch + 1}."
+            )
+        else:
+            course.rate /= 2
+            self._progress.warn(
+                f"{words} Back to the beginning of the epoch, at {course.rate:g} times the rate "
+                f"({len(course.setbacks)} of at most {_MOST_SETBACKS} times)."
+            )
+        self._anchor = self._snapshot()
+        self._save()
+
+    def _shrink(self) -> None:
+        """Begin the epoch again, with half as many pictures computed at once."""
+        self._stepper.shrink()
+        self._set(self._anchor)
+        self.course.micro = self._stepper.micro
+        self._anchor = self._snapshot()
+        self._progress.warn(
+            f"Out of memory: pictures are now computed {self._stepper.micro} at a time, and a step "
+            f"is still taken for {self._plan.batch}. The epoch begins again."
+        )
+        self._save()
+
+    def _set(self, snapshot: Snapshot) -> None:
+        """Go to where a snapshot was taken; a micro-batch that was made smaller stays so."""
+        copied = Snapshot.of(snapshot.course, snapshot.weights, snapshot.best)
+        self.course, self.best = copied.course, copied.best
+        while self._stepper.micro > self.course.micro:
+            self._stepper.shrink()
+        self.course.micro = self._stepper.micro
+        self._stepper.restore(snapshot.weights)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot.of(self.course, self._stepper.capture(), self.best)
+
+    def _save(self) -> None:
+        if self._checkpoints:
+            at_anchor = (self._anchor.course.epoch, 0) == (self.course.epoch, self.course.step)
+            self._checkpoints.write(self._anchor if at_anchor else self._snapshot())
 
 
 def build_network(plan: Plan, classes: int) -> Any:
@@ -90,134 +252,22 @@ def build_network(plan: Plan, classes: int) -> Any:
         keras.config.set_dtype_policy("float32")
 
 
-def fit(
-    network: Any,
-    plan: Plan,
-    train_split: Split,
-    val_split: Split,
-    progress: Progress,
-    on_epoch: Callable[[Epoch], None] | None,
-) -> tuple[list[Epoch], list[NDArray[Any]], int]:
-    """Run the epochs; return their history, and the weights and number of the best one."""
-    trainer = _trainer(network, plan)
-    judge = judge_of(network, plan.channels)
-    stopper = Stopper(plan.monitor, plan.patience)
-    history: list[Epoch] = []
-    best = network.get_weights()
-    steps = steps_per_epoch(train_split, plan.batch)
-    for number in range(plan.epochs):
-        start = time.perf_counter()
-        seen = _train_epoch(trainer, plan, train_split, number, progress)
-        took = time.perf_counter() - start
-        judged = _judge_split(judge, plan, val_split)
-        row = Epoch(
-            epoch=number + 1,
-            learning_rate=learning_rate(plan, (number + 1) * steps - 1, steps),
-            loss=seen["loss"],
-            accuracy=seen["accuracy"],
-            **judged,
-            seconds=time.perf_counter() - start,
-            images_per_second=steps * plan.batch / took,
-        )
-        history.append(row)
-        if on_epoch:
-            on_epoch(row)
-        if stopper.is_best(row.val_loss, row.val_accuracy):
-            best = network.get_weights()
-        if stopper.should_stop:
-            break
-    return history, best, stopper.best_epoch + 1
-
-
-def _trainer(network: Any, plan: Plan) -> Any:
-    """Wrap the network so that stored pixels and drawn numbers go in and logits come out."""
-    height, width = plan.size
-    count = plan.augmentation.rectangles
-    inputs = [
-        keras.Input((height, width, plan.channels), dtype="uint8", name="pixels"),
-        keras.Input((8,), name="affine"),
-        keras.Input((3,), name="tone"),
-        keras.Input((count, 5), name="rectangles"),
-    ]
-    x = Augment(plan.augmentation, name="augment")(inputs)
-    logits = _logits_of(network)(models.widened(network, plan.channels)(x))
-    trainer = keras.Model(inputs, logits)
-    loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
-    # XLA's convolutions on processors are slower than the backend's own.
-    jit = "auto" if backend.choose_backend() != "tensorflow" or backend.device() == "gpu" else False
-    trainer.compile(_optimizer(plan), loss, metrics=[accuracy], jit_compile=jit)
-    return trainer
-
-
-def _loss_and_accuracy(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
-    """Return the loss and the metric of logits."""
-    if two_classes:
-        loss = keras.losses.BinaryCrossentropy(True, smoothing)
-        return loss, keras.metrics.BinaryAccuracy("accuracy", threshold=0)
-    loss = keras.losses.CategoricalCrossentropy(True, smoothing)
-    return loss, keras.metrics.CategoricalAccuracy("accuracy")
-
-
-def _optimizer(plan: Plan) -> Any:
-    if plan.optimizer == "adam":
-        return keras.optimizers.Adam(plan.learning_rate)
-    optimizer = keras.optimizers.AdamW(plan.learning_rate, weight_decay=plan.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    return optimizer
-
-
-def _logits_of(network: Any) -> Any:
-    return keras.Model(network.inputs, network.get_layer("logits").output, name=network.name)
-
-
-def _train_epoch(
-    trainer: Any, plan: Plan, split: Split, number: int, progress: Progress
-) -> Mapping[str, float]:
-    """Run one epoch; return its mean loss and accuracy."""
-    steps = steps_per_epoch(split, plan.batch)
-    weights = np.asarray(plan.class_weights, np.float32)
-    sums = dict.fromkeys(("loss", "accuracy"), 0.0)
-    with progress.task(f"Epoch {number + 1}/{plan.epochs}", steps * plan.batch, "pictures") as task:
-        batches = training_batches(split, plan.batch, plan.augmentation, plan.seed, number)
-        for step, batch in enumerate(batches):
-            trainer.optimizer.learning_rate = learning_rate(plan, number * steps + step, steps)
-            inputs, targets = _arrays(batch, len(split.classes))
-            seen = trainer.train_on_batch(inputs, targets, weights[batch.labels], return_dict=True)
-            sums = {name: total + float(seen[name]) for name, total in sums.items()}
-            task.advance(plan.batch, **{name: total / (step + 1) for name, total in sums.items()})
-    return {name: total / steps for name, total in sums.items()}
-
-
-def _arrays(batch: TrainingBatch, classes: int) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
-    drawn = batch.draw
-    targets = (
-        batch.labels[:, None].astype(np.float32)
-        if classes == 2
-        else np.eye(classes, dtype=np.float32)[batch.labels]
-    )
-    return [batch.pixels, drawn.affine, drawn.tone, drawn.rectangles], targets
-
-
 def judge_of(network: Any, channels: int) -> Any:
     """Wrap the network for unvaried pixels; it shares its weights and answers with logits."""
     height, width = network.input_shape[1:3]
     pixels = keras.Input((height, width, channels), dtype="uint8")
     x = models.widened(network, channels)(keras.ops.cast(pixels, "float32"))
-    return keras.Model(pixels, _logits_of(network)(x))
+    return keras.Model(pixels, logits_of(network)(x))
 
 
 def logits_of_split(judge: Any, split: Split, batch: int) -> NDArray[np.float64]:
-    """Return what ``judge`` says of a split, (n, 1) or (n, classes), in its order."""
-    parts = [np.asarray(judge.predict_on_batch(p)) for p in pixel_batches(split, batch)]
+    """Return what ``judge`` says of a split, (n, 1) or (n, classes), in its order.
+
+    Raises:
+        Interrupted: A signal that was held asks to stop.
+    """
+    parts = []
+    for pixels in pixel_batches(split, batch):
+        parts.append(np.asarray(judge.predict_on_batch(pixels)))
+        interruption.check()
     return np.concatenate(parts)[: len(split)].astype(np.float64)
-
-
-def _judge_split(judge: Any, plan: Plan, split: Split) -> dict[str, float]:
-    """Return loss (class-weighted), accuracy and AUROC on validation."""
-    probabilities = calibration.probabilities(logits_of_split(judge, split, plan.batch), 1.0)
-    weights = np.asarray(plan.class_weights)[split.labels]
-    return {
-        "val_loss": metrics.log_loss(split.labels, probabilities, weights),
-        "val_accuracy": float(np.mean(probabilities.argmax(axis=1) == split.labels)),
-        "val_auroc": metrics.macro_auroc(split.labels, probabilities),
-    }

@@ -1,0 +1,398 @@
+"""Training that is ended anywhere and gone on with comes to the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucency import interruption
+from lucency.classifier import Classifier
+from lucency.config import Config
+from lucency.dataset import Dataset, load_dataset
+from lucency.errors import BackendError, RunError
+from lucency.interruption import Interrupted
+from lucency.plan import Plan, make_plan
+from lucency.progress import Progress
+from lucency.training import train
+from lucency.training.epochs import Fit
+from lucency.training.steps import Stepper
+
+FAST = Config(effort="quick", size=32, epochs=3, precision="float32", batch=32)
+STEPS = 6  # of an epoch: 168 training pictures
+EPOCH = STEPS + 2  # places in an epoch where training can stop: validation has two batches
+
+pytestmark = pytest.mark.slow
+
+
+class Heard(Progress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+@pytest.fixture(scope="module")
+def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    cache = tmp_path_factory.mktemp("cache")
+    return load_dataset(tiny_folder, dataclasses.replace(FAST, cache=str(cache)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_network() -> Iterator[None]:
+    """Build a network that compiles in a second, with all kinds of layers that have a state."""
+
+    def small(*given: Any) -> Plan:
+        return dataclasses.replace(make_plan(*given), parameters={"width": 4, "blocks": (1, 1)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lucency.training.make_plan", small)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Dataset) -> Classifier:
+    assert -(-len(data.train) // 32) == STEPS
+    return train(data.train, data.val, FAST)
+
+
+def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the signal heard at the n-th place at which training can stop, from 1."""
+    calls = iter(range(1, 10**6))
+
+    def check() -> None:
+        if next(calls) == call:
+            raise Interrupted(15)
+
+    monkeypatch.setattr(interruption, "check", check)
+
+
+def stopped_at(call: int, data: Dataset, folder: Path, config: Config = FAST, **given: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_at(call, patch)
+        with pytest.raises(Interrupted):
+            train(data.train, data.val, config, checkpoints=folder, **given)
+
+
+def facts(classifier: Classifier, data: Dataset) -> dict[str, Any]:
+    """Return all that must not depend on how often training was ended."""
+    rows = [dataclasses.asdict(row) for row in classifier.history]
+    times = {"seconds", "images_per_second"}
+    return {
+        "weights": {name: array.tobytes() for name, array in classifier.weights.items()},
+        "history": [{k: v for k, v in row.items() if k not in times} for row in rows],
+        "best": classifier.best_epoch,
+        "spec": classifier.spec.to_json(),
+        "predictions": classifier.predict_split(data.val).tobytes(),
+        "training": classifier.training,
+    }
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(
+    "calls",
+    [(3,), (STEPS,), (STEPS + 1,), (EPOCH + 1,), (1, 2, EPOCH, 5), (3 * EPOCH + 1,)],
+    ids=["inside an epoch", "last step", "while judged", "first step of the second",
+         "four times", "after the end"],
+)  # fmt: skip
+def test_ended_anywhere_and_gone_on_with(
+    calls: tuple[int, ...], data: Dataset, undisturbed: Classifier, tmp_path: Path
+) -> None:
+    for call in calls:
+        if call <= 3 * EPOCH:
+            stopped_at(call, data, tmp_path)
+        else:
+            train(data.train, data.val, FAST, checkpoints=tmp_path)
+    heard = Heard()
+    rows: list[Any] = []
+    again = train(
+        data.train, data.val, FAST, checkpoints=tmp_path, progress=heard, on_epoch=rows.append
+    )
+    assert any("Going on" in line for line in heard.notes)
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert facts(again, data) == facts(undisturbed, data)
+
+
+@pytest.mark.parametrize("monitor", ["log_loss", "accuracy"])
+def test_the_best_epoch_and_the_patience_survive(
+    monitor: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation is made to get worse after the first epoch, so that patience ends training."""
+    plan = dataclasses.replace(
+        make_plan(data.train, FAST), parameters={"width": 4, "blocks": (1, 1)},
+        epochs=6, monitor=monitor, patience=2,
+    )  # fmt: skip
+    monkeypatch.setattr("lucency.training.make_plan", lambda *_: plan)
+    original = Fit._judged
+
+    def worse(self: Fit) -> dict[str, float]:
+        later = self.course.epoch
+        judged = original(self)
+        return judged | {"val_loss": 0.1 + later, "val_accuracy": 0.9 - later / 10}
+
+    monkeypatch.setattr(Fit, "_judged", worse)
+    whole = train(data.train, data.val, FAST)
+    assert (whole.best_epoch, len(whole.history)) == (1, 3)
+    stopped_at(EPOCH + 2, data, tmp_path)
+    assert facts(train(data.train, data.val, FAST, checkpoints=tmp_path), data) == facts(
+        whole, data
+    )
+
+
+def test_other_plans_data_and_backends_are_refused_by_name(data: Dataset, tmp_path: Path) -> None:
+    stopped_at(2, data, tmp_path)
+
+    def refused(config: Config, changed: Dataset = data) -> str:
+        with pytest.raises(RunError) as caught:
+            train(changed.train, changed.val, config, checkpoints=tmp_path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "learning_rate is 0.003 there and 0.001 here" in refused(
+        dataclasses.replace(FAST, learning_rate=1e-3)
+    )
+    assert "precision is float32 there and mixed_bfloat16 here" in refused(
+        dataclasses.replace(FAST, precision="mixed_bfloat16")
+    )
+    fewer = dataclasses.replace(
+        data.val, files=data.val.files[1:], groups=data.val.groups[1:],
+        labels=data.val.labels[1:], rows=data.val.rows[1:],
+    )  # fmt: skip
+    assert "val is" in refused(FAST, dataclasses.replace(data, val=fewer))
+    state = json.loads(next(tmp_path.glob("*-step-2/state.json")).read_text())
+    assert state["identity"]["backend"]["backend"] in ("tensorflow", "jax", "torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lucency.training.backend.device", lambda: "gpu")
+        patch.setattr("lucency.training.backend.environment", lambda: {"device": "gpu"})
+        assert "device is cpu there and gpu here" in refused(FAST)
+
+
+def test_other_versions_are_told_of(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_at(2, data, tmp_path)
+    from lucency import backend
+
+    made = backend.environment()
+    monkeypatch.setattr("lucency.training.backend.environment", lambda: made | {"keras": "9.9"})
+    heard = Heard()
+    stopped_at(1, data, tmp_path, progress=heard)
+    assert any("keras is" in line and "last digits" in line for line in heard.warnings)
+
+
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
+    data: Dataset, undisturbed: Classifier, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(FAST, checkpoint_seconds=0)
+    stopped_at(EPOCH + 3, data, tmp_path, config)
+    newest = max(tmp_path.iterdir())
+    assert newest.name.endswith("-epoch-2-step-3")
+    file = newest / "optimizer.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    heard = Heard()
+    again = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    (line,) = heard.warnings
+    assert line.startswith("DAMAGED CHECKPOINT, not used:")
+    assert str(newest) in line
+    assert facts(again, data) == facts(undisturbed, data)
+
+
+def test_two_checkpoints_and_the_last_beginning_are_kept(data: Dataset, tmp_path: Path) -> None:
+    config = dataclasses.replace(FAST, checkpoint_seconds=0)
+    stopped_at(EPOCH + 4, data, tmp_path, config)
+    assert sorted(path.name.partition("-")[2] for path in tmp_path.iterdir()) == [
+        "epoch-2", "epoch-2-step-3", "epoch-2-step-4",
+    ]  # fmt: skip
+    stopped_at(EPOCH, data, tmp_path, config)
+    names = sorted(path.name.partition("-")[2] for path in tmp_path.iterdir())
+    assert len(names) == 3
+    assert "epoch-3" in names
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+def losing(monkeypatch: pytest.MonkeyPatch, spoiled: Mapping[int, float]) -> list[int]:
+    """Have the n-th steps, from 1, spoil all weights and report these losses."""
+    taken: list[int] = []
+    original = Stepper.train
+
+    def train_on(self: Stepper, *given: Any) -> Mapping[str, float]:
+        seen = original(self, *given)
+        taken.append(1)
+        if (loss := spoiled.get(len(taken))) is None:
+            return seen
+        for variable in self.network.trainable_variables:
+            variable.assign(np.full(variable.shape, np.nan, np.float32))
+        return dict(seen) | {"loss": loss}
+
+    monkeypatch.setattr(Stepper, "train", train_on)
+    return taken
+
+
+def test_nan_goes_back_to_the_last_good_state_at_half_the_rate(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(monkeypatch, {STEPS + 3: math.nan})
+    heard = Heard()
+    found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    (line,) = heard.warnings
+    assert "epoch 2, step 3: the loss is not a number" in line
+    assert found.training["setbacks"] == [
+        {"epoch": 2, "step": 3, "what": "the loss is not a number"}
+    ]
+    assert len(found.history) == 3
+    assert all(np.isfinite(array).all() for array in found.weights.values())
+    whole = [row.learning_rate for row in train(data.train, data.val, FAST).history]
+    rates = [row.learning_rate for row in found.history]
+    assert rates == [whole[0], whole[1] / 2, whole[2] / 2]
+
+
+def test_setbacks_do_not_depend_on_where_training_was_ended(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second epoch diverges at its fifth step, as long as its rate is the planned one."""
+    original = Stepper.train
+    threshold = 0.0025  # what the cosine allows in the second epoch only at the full rate
+
+    def fragile(self: Stepper, batch: Any, rate: float) -> Mapping[str, float]:
+        seen = dict(original(self, batch, rate))
+        count = int(self.capture().optimizer[0])
+        bad = count == STEPS + 5 and rate > threshold / 2
+        return seen | ({"loss": math.inf} if bad else {})
+
+    monkeypatch.setattr(Stepper, "train", fragile)
+    whole = facts(train(data.train, data.val, FAST), data)
+    assert len(whole["training"]["setbacks"]) == 1
+    for call in (EPOCH + 3, EPOCH + 6):  # before it diverges, and after it went back
+        folder = tmp_path / str(call)
+        stopped_at(call, data, folder, dataclasses.replace(FAST, checkpoint_seconds=0))
+        assert facts(train(data.train, data.val, FAST, checkpoints=folder), data) == whole
+
+
+def test_after_three_setbacks_training_ends_with_the_last_good_weights(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(monkeypatch, {STEPS + n: math.inf for n in range(1, 5)})
+    heard = Heard()
+    found = train(data.train, data.val, FAST, progress=heard)
+    assert len(heard.warnings) == 4
+    assert "with the weights of epoch 1" in heard.warnings[-1]
+    assert (found.best_epoch, len(found.history)) == (1, 1)
+    assert all(np.isfinite(array).all() for array in found.weights.values())
+
+
+def test_training_that_only_diverges_is_refused_with_a_lower_rate(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(monkeypatch, dict.fromkeys(range(1, 9), math.nan))
+    with pytest.raises(RunError, match=r"--set learning_rate=0\.0003") as caught:
+        train(data.train, data.val, FAST)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rate_that_explodes_is_set_back(data: Dataset) -> None:
+    """No fault is injected here: the rate is a thousand times too high."""
+    heard = Heard()
+    config = dataclasses.replace(FAST, learning_rate=10.0, epochs=6)
+    found = train(data.train, data.val, config, progress=heard)
+    assert all(np.isfinite(array).all() for array in found.weights.values())
+    assert any("diverged" in line for line in heard.warnings)
+
+
+class OutOfMemoryError(Exception):
+    """As TensorFlow says it."""
+
+    def __str__(self) -> str:
+        return "OOM when allocating tensor with shape[32,24,16,16]"
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let at most so many pictures be computed at once."""
+    original = Stepper.train
+
+    def limit(most: int) -> None:
+        def train_on(self: Stepper, *given: Any) -> Mapping[str, float]:
+            if self.micro > most:
+                raise OutOfMemoryError
+            return original(self, *given)
+
+        monkeypatch.setattr(Stepper, "train", train_on)
+
+    return limit
+
+
+def test_out_of_memory_halves_what_is_computed_at_once(
+    data: Dataset, tmp_path: Path, little_memory: Callable[[int], None]
+) -> None:
+    little_memory(8)
+    heard = Heard()
+    found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    assert [("16 at a time" in a, "8 at a time" in b) for a, b in [heard.warnings]] == [
+        (True, True)
+    ]
+    assert found.training["micro_batch"] == 8
+    assert len(found.history) == 3
+    assert math.isfinite(found.history[-1].val_loss)
+    shutil.rmtree(tmp_path)
+    stopped_at(STEPS + 2, data, tmp_path)
+    assert facts(train(data.train, data.val, FAST, checkpoints=tmp_path), data) == facts(
+        found, data
+    )
+
+
+def test_out_of_memory_with_one_picture_is_one_line(
+    data: Dataset, little_memory: Callable[[int], None]
+) -> None:
+    little_memory(0)
+    with pytest.raises(BackendError, match="one picture at a time") as caught:
+        train(data.train, data.val, FAST)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_in_parts_is_the_same_step(data: Dataset) -> None:
+    """Without batch statistics and dropout, parts add up to the whole, but for rounding."""
+    from lucency import backend
+    from lucency.batches import training_batches
+    from lucency.training.epochs import build_network
+
+    plan = dataclasses.replace(make_plan(data.train, FAST), architecture="article", parameters={})
+    plan = dataclasses.replace(plan, network_channels=3, batch=30)
+    batch = next(training_batches(data.train, 30, plan.augmentation, 0, 0))
+    results = []
+    for micro in (30, 15, 1):
+        backend.make_deterministic(0)
+        network = build_network(plan, 2)
+        for layer in network.layers:
+            if "dropout" in layer.name:
+                layer.rate = 0.0
+        stepper = Stepper(network, plan, 2)
+        while stepper.micro > micro:
+            stepper.shrink()
+        assert stepper.micro == micro
+        losses = [stepper.train(batch, 1e-3)["loss"] for _ in range(3)]
+        results.append((losses, stepper.capture()))
+    (whole, weights), *others = results
+    for losses, parts in others:
+        np.testing.assert_allclose(losses, whole, rtol=1e-4)
+        assert int(parts.optimizer[0]) == int(weights.optimizer[0]) == 3
+        assert [a.shape for a in parts.optimizer] == [a.shape for a in weights.optimizer]
+        for ours, theirs in zip(parts.network, weights.network, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-4)

@@ -1,0 +1,232 @@
+"""The run folder while it is made: names, lock, going on, and what is left after an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lucency.config import Config
+from lucency.errors import ConfigError, DataError, LeakError, RunError
+from lucency.interruption import Interrupted
+from lucency.runs import Claim, claimed
+
+DEFAULT = Config()
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def checkpoint(claim: Claim) -> None:
+    (claim.checkpoints / "000001-epoch-1").mkdir(parents=True, exist_ok=True)
+
+
+def work(error: BaseException | None = None, *, trained: bool = True, run: str = "",
+         config: Config = DEFAULT, resume: bool | None = None) -> Claim:  # fmt: skip
+    """Claim a run, write some of it, and end well or with an error."""
+    with claimed(Path("films"), config, run, resume) as claim:
+        if trained:
+            checkpoint(claim)
+        (claim.draft / "split.csv").write_text("of this attempt")
+        (claim.draft / "looks.json").write_text("{}")
+        if error:
+            raise error
+    return claim
+
+
+def leave_unfinished(run: str = "", config: Config = DEFAULT) -> Path:
+    """Write a checkpoint and be interrupted."""
+    with pytest.raises(Interrupted):
+        work(Interrupted(15), run=run, config=config)
+    (draft,) = Path("runs").glob(f"{run or 'films'}*.unfinished")
+    return draft
+
+
+def refused(
+    message: str, config: Config = DEFAULT, run: str = "", resume: bool | None = None
+) -> None:
+    with pytest.raises(RunError, match=message) as caught:
+        work(config=config, run=run, resume=resume)
+    assert "\n" not in str(caught.value)
+
+
+def names(folder: Path = Path("runs")) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_name_in_use_is_refused() -> None:
+    Path("runs/x").mkdir(parents=True)
+    refused("exists already: runs/x", run="x")
+    assert names() == ["x"]
+
+
+def test_automatic_names_count_up() -> None:
+    folder = Path("my films!")
+
+    def name(run: str = "", config: Config = DEFAULT) -> str:
+        with claimed(folder, config, run) as claim:
+            assert claim.draft.name == f"{claim.target.name}.unfinished"
+        return str(claim.target)
+
+    assert name() == "runs/my-films-standard-1"
+    assert name() == "runs/my-films-standard-2"
+    assert name(config=Config(recipe="article")) == "runs/my-films-article-1"
+    assert name("x") == "runs/x"
+    assert name("./y") == "y"
+
+
+def test_a_finished_run_holds_nothing_of_its_making() -> None:
+    with claimed(Path("films"), Config(), "x") as claim:
+        checkpoint(claim)
+        (claim.draft / "report.html").write_text("done")
+        assert not claim.resumed
+    assert names() == ["x"]
+    assert names(Path("runs/x")) == ["report.html"]
+
+
+def test_the_same_command_goes_on_with_its_own_run() -> None:
+    draft = leave_unfinished()
+    with claimed(Path("films"), Config(workers=7, cache="/else", checkpoint_seconds=1.0)) as claim:
+        assert claim.draft == draft
+        assert claim.resumed
+        assert names(draft) == ["checkpoints", "lock", "looks.json", "run.json"]
+    assert names() == ["films-standard-1"]
+
+
+def test_another_command_takes_another_name() -> None:
+    draft = leave_unfinished()
+    for config, folder in ((Config(epochs=7), "films"), (Config(), "elsewhere/films")):
+        with claimed(Path(folder), config) as claim:
+            assert not claim.resumed
+            assert claim.draft != draft
+    assert names() == ["films-standard-1.unfinished", "films-standard-2", "films-standard-3"]
+
+
+def test_another_configuration_is_refused_with_the_difference_named() -> None:
+    leave_unfinished(run="x")
+    message = r"epochs is None there and 7 here, flip is None there and True here"
+    refused(message, Config(epochs=7, flip=True), "x")
+    refused(message, Config(epochs=7, flip=True), "x", resume=True)
+    leave_unfinished()
+    refused("unfinished run of another command: seed is 0", Config(seed=1), resume=True)
+    assert names() == ["films-standard-1.unfinished", "x.unfinished"]
+
+
+def test_data_that_moved_are_compared_by_content_later() -> None:
+    leave_unfinished(run="x")
+    with claimed(Path("moved"), Config(), "x") as claim:
+        assert claim.resumed
+
+
+def test_a_damaged_description_is_refused_not_overwritten() -> None:
+    draft = leave_unfinished(run="x")
+    for text in ("", "[]", '{"folder": 1}', "[" * 100_000):
+        (draft / "run.json").write_text(text)
+        refused("another command", run="x")
+    assert (draft / "checkpoints").is_dir()
+
+
+def test_resume_insists_and_no_resume_begins_anew() -> None:
+    refused("no checkpoint to go on from: runs/films-standard-1.unfinished", resume=True)
+    assert names() == []
+    draft = leave_unfinished()
+    with claimed(Path("films"), Config(), resume=True) as claim:
+        assert claim.resumed
+        Path("runs/films-standard-1.unfinished/checkpoints/000001-epoch-1/x").write_text("x")
+        (claim.draft / "y").mkdir()
+    leave_unfinished(run="z")
+    with claimed(Path("films"), Config(epochs=9), "z", resume=False) as claim:
+        assert not claim.resumed
+        assert names(claim.draft) == ["lock", "run.json"]
+    assert not draft.exists()
+
+
+ERRORS = (
+    ConfigError("x"),
+    DataError("x"),
+    Interrupted(2),
+    KeyboardInterrupt(),
+    OSError(28, "full"),
+)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_without_a_checkpoint_nothing_is_left(error: BaseException) -> None:
+    with pytest.raises((type(error), RunError)):
+        work(error, trained=False)
+    assert names() == []
+
+
+@pytest.mark.parametrize("error", [LeakError("It leaks.", None), OSError(28, "No space left")])
+def test_with_a_checkpoint_errors_say_where_it_is(error: Exception) -> None:
+    with pytest.raises((LeakError, RunError)) as caught:
+        work(error)
+    assert str(caught.value).endswith("is kept in runs/films-standard-1.unfinished.")
+    assert "\n" not in str(caught.value)
+    assert names() == ["films-standard-1.unfinished"]
+    with pytest.raises(Interrupted) as stopped:
+        work(Interrupted(15))
+    assert "the same command goes on" in stopped.value.kept
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from lucency.config import Config
+from lucency.runs import claimed
+with claimed(Path("films"), Config(), sys.argv[1]) as claim:
+    (claim.draft / "here").touch()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("run", ["", "x"])
+def test_a_second_process_is_refused_at_once_and_a_dead_one_holds_nothing(run: str) -> None:
+    first = subprocess.Popen([sys.executable, "-c", HOLDER, run])
+    draft = Path("runs") / f"{run or 'films-standard-1'}.unfinished"
+    try:
+        for _ in range(500):
+            if (draft / "here").exists():
+                break
+            time.sleep(0.02)
+        refused(f"Another process \\(number {first.pid}\\) is working on", run=run)
+        refused("Another process", run=run, resume=False)
+        assert (draft / "here").exists()
+    finally:
+        first.kill()
+        first.wait()
+    with claimed(Path("films"), Config(), run):
+        pass
+
+
+@pytest.mark.slow
+def test_the_command_refuses_within_a_second(here: Path) -> None:
+    (here / "films").mkdir()
+    script = "from lucency.cli import main; main()"
+    command = [sys.executable, "-c", script, "train", "films"]
+    with claimed(Path("films"), Config()):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            times.append(time.perf_counter() - start)
+            assert done.returncode == 2
+            assert done.stderr.startswith(f"lucency: Another process (number {os.getpid()}) is")
+            assert len(done.stderr.splitlines()) == 1
+    assert min(times) < 1.0  # 0.2 s where the machine is free
+
+
+def test_the_description_is_of_the_command() -> None:
+    draft = leave_unfinished(run="x", config=Config(seed=3))
+    document = json.loads((draft / "run.json").read_text())
+    assert document["config"] == json.loads(json.dumps(dataclasses.asdict(Config(seed=3))))
+    assert document["folder"] == str(Path("films").resolve())

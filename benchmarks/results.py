@@ -95,7 +95,7 @@ def write(path: Path, figures: Sequence[Figure]) -> Path:
         low, median, high = (f"{value:.6g}" for value in each.spread)
         measured = {"figure": each.name, "unit": each.unit, "n": each.n}
         spread = {"repeats": len(each.values), "min": low, "median": median, "max": high}
-        rows.append(measured | spread | {"target": each.target} | _circumstances())
+        rows.append(measured | spread | {"target": each.target} | circumstances())
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
@@ -104,7 +104,8 @@ def write(path: Path, figures: Sequence[Figure]) -> Path:
     return path
 
 
-def _circumstances() -> dict[str, str]:
+def circumstances() -> dict[str, str]:
+    """Return commit, date, machine and versions of a measurement."""
     return {
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),

@@ -181,16 +181,25 @@ def export_onnx(model: Any, path: Path) -> None:
 
 
 def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
-    """Give the file's inputs and outputs our names; the exporters keep order but not names."""
+    """Give inputs and outputs our names, and all else names in the order of first use.
+
+    The exporters keep the order of inputs and outputs but not their names, and name what lies
+    between by counters that differ from process to process: the same network is the same file.
+    """
     onnx = importlib.import_module("onnx")
     graph = (model := onnx.load(path)).graph
     values = [*graph.input, *graph.output]
     names = {v.name: name for v, name in zip(values, inputs + outputs, strict=True)}
-    for value in values:
-        value.name = names[value.name]
-    for node in graph.node:
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
         for ends in (node.input, node.output):
-            ends[:] = [names.get(end, end) for end in ends]
+            ends[:] = [end and names.setdefault(end, f"v{len(names)}") for end in ends]
+    for value in (*values, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for named in (graph.initializer, graph.value_info):
+        ordered = sorted(named, key=lambda value: (len(value.name), value.name))
+        del named[:]
+        named.extend(ordered)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

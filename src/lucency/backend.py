@@ -194,12 +194,16 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
         node.name = f"{node.op_type}_{number}"
         for ends in (node.input, node.output):
             ends[:] = [end and names.setdefault(end, f"v{len(names)}") for end in ends]
-    for value in (*values, *graph.value_info, *graph.initializer):
+    for value in (*values, *graph.initializer):
         value.name = names.get(value.name, value.name)
-    for named in (graph.initializer, graph.value_info):
-        ordered = sorted(named, key=lambda value: (len(value.name), value.name))
-        del named[:]
-        named.extend(ordered)
+    for value in values:
+        for place, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_param:
+                size.dim_param = "n" if place == 0 else f"size{place}"
+    ordered = sorted(graph.initializer, key=lambda value: (len(value.name), value.name))
+    del graph.initializer[:], graph.value_info[:]  # the latter is what follows from the rest
+    graph.initializer.extend(ordered)
+    graph.doc_string = ""  # TensorFlow's exporter writes a counter into it
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

@@ -155,7 +155,7 @@ class Checkpoints:
     def _newest(self, places: Sequence[_Place]) -> Snapshot | None:
         for place in reversed(places):
             try:
-                state, files = _verified(place.path, self._largest)
+                state, files = verified(place.path, self._largest)
                 course = Course.from_json(state["course"])
                 self._refuse_foreign(place.path, state["identity"])
                 return _snapshot(course, files)
@@ -193,11 +193,12 @@ def _content(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes
     files = {f"{name}.safetensors": _packed(part) for name, part in arrays.items() if part}
     state = {"course": snapshot.course.to_json(), "identity": identity}
     files[_STATE] = json.dumps(state, indent=1).encode()
-    listed = {
-        name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        for name, data in files.items()
-    }
-    return files | {_MANIFEST: _manifest(listed)}
+    return files | {_MANIFEST: _manifest({name: _listed(data) for name, data in files.items()})}
+
+
+def _listed(data: bytes) -> dict[str, Any]:
+    """Return what the manifest says of a file."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 def _manifest(listed: Mapping[str, Any]) -> bytes:
@@ -210,11 +211,20 @@ def _packed(arrays: Arrays) -> bytes:
     return bytes(save({f"{place:06d}": array for place, array in enumerate(arrays)}))
 
 
-def _verified(path: Path, largest: int) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the state and all files of a checkpoint; raises Damaged where a bit is not as written.
+def verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the state and all files of a checkpoint that is as it was written, to the last bit.
 
     Every file is compared with the manifest, and the manifest with what we would write of the same
     content: there is no byte that could change unnoticed.
+
+    Args:
+        path: Its folder.
+        largest: Bytes; longer files are not read.
+
+    Raises:
+        Damaged: It is not.
+        OSError: A file is missing or cannot be read.
+        ValueError: The manifest is no JSON; KeyError or TypeError: it is no manifest.
     """
     manifest = _read(path / _MANIFEST, _LARGEST_JSON)
     document = json.loads(manifest)
@@ -227,8 +237,8 @@ def _verified(path: Path, largest: int) -> tuple[dict[str, Any], dict[str, bytes
         raise Damaged("a file is missing")
     files = {name: _read(path / name, largest) for name in listed}
     for name, data in files.items():
-        if hashlib.sha256(data).hexdigest() != listed[name]["sha256"]:
-            raise Damaged(f"the sha256 of {name} differs")
+        if listed[name] != _listed(data):
+            raise Damaged(f"{name} is not as it was written")
     return json.loads(files[_STATE]), files
 
 

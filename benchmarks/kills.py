@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmarks.child import ROOT
 from benchmarks.trial import Trial
-from benchmarks.victim import events
+from benchmarks.watched import events
 
 INTERVAL = 0.2  # seconds from one checkpoint to the next inside an epoch
 SLACK = 3.0  # seconds that a step or a save may take beyond that on a busy machine
@@ -86,7 +86,7 @@ def command(run: str) -> list[str]:
     """Return the command line of one run."""
     settings = [f"epochs={EPOCHS}", "size=16", "batch=8", f"checkpoint_seconds={INTERVAL}"]
     given = [word for setting in settings for word in ("--set", setting)]
-    program = [sys.executable, "-m", "benchmarks.victim", "train", "films"]
+    program = [sys.executable, "-m", "benchmarks.watched", "train", "films"]
     return [*program, "--effort", "quick", "--run", run, *given]
 
 

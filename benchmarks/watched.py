@@ -1,6 +1,6 @@
 """The command line under observation: it writes down what training does, and can end in a save.
 
-``python -m benchmarks.victim ARGUMENTS...`` is ``lucency ARGUMENTS...``. The environment variable
+``python -m benchmarks.watched ARGUMENTS...`` is ``lucency ARGUMENTS...``. The environment variable
 ``VICTIM`` is a JSON object:
 
     log     file to which a line is added for every start, step and checkpoint

@@ -168,7 +168,10 @@ def export_onnx(model: Any, path: Path) -> None:
 
 
 def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
-    """Give the file's inputs and outputs our names; the exporters keep order but not names."""
+    """Give the file's inputs and outputs our names; the exporters keep order but not names.
+
+    What they wrote beside the network, such as source lines of this machine, is left out.
+    """
     onnx = importlib.import_module("onnx")
     graph = (model := onnx.load(path)).graph
     values = [*graph.input, *graph.output]
@@ -178,6 +181,11 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
     for node in graph.node:
         for ends in (node.input, node.output):
             ends[:] = [names.get(end, end) for end in ends]
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.value_info, *values):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    for tensor in graph.initializer:
+        tensor.ClearField("data_location")
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

@@ -150,8 +150,7 @@ def open_regular(path: Path, most: int, *, follow: bool = False) -> BinaryIO:
         raise OSError("it is a symbolic link; expected the file itself")
     if not stat.S_ISREG(path.stat().st_mode):  # before opening, which may wind a tape
         raise OSError("it is not a regular file")
-    names = ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY")
-    names += () if follow else ("O_NOFOLLOW",)
+    names = ["O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY", *([] if follow else ["O_NOFOLLOW"])]
     descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in names))
     file = os.fdopen(descriptor, "rb")
     status = os.fstat(descriptor)  # of what was opened, whatever took its place meanwhile
@@ -244,8 +243,18 @@ _LONGEST_HEADER = 4 * 2**20  # bytes; 1,800 arrays have some 300,000
 _MOST_ARRAYS = 20_000
 _MOST_AXES = 8
 _TYPES = {
-    **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1", "I8": "|i1", "U8": "|u1"},
-    **{"I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4", "I64": "<i8", "U64": "<u8"},
+    "F16": "<f2",
+    "F32": "<f4",
+    "F64": "<f8",
+    "BOOL": "|b1",
+    "I8": "|i1",
+    "U8": "|u1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "I64": "<i8",
+    "U64": "<u8",
 }
 
 

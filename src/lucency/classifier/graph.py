@@ -73,7 +73,12 @@ def check_graph(onnx: bytes, spec: Spec) -> Needs:
     needs = check_sizes(model, raw, spec)
     for name, shape in needs.answers.items():
         expected = (1, len(spec.classes)) if name == "probabilities" else None
-        if shape is None or len(shape) != ANSWERS[name] or shape[0] != 1 or expected not in (None, shape):
+        if (
+            shape is None
+            or len(shape) != ANSWERS[name]
+            or shape[0] != 1
+            or expected not in (None, shape)
+        ):
             raise ValueError(f"it gives {name!r} of shape {shape} for a picture")
     return needs
 

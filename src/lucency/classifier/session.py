@@ -70,7 +70,9 @@ class Session:
         try:
             said = self._runtime.run(list(names), {INPUT: pixels})
         except Exception as error:  # ONNX Runtime's have no class in common
-            raise ClassifierError(f"{ONNX} cannot be run ({_short(error)}). Train again.") from error
+            raise ClassifierError(
+                f"{ONNX} cannot be run ({_short(error)}). Train again."
+            ) from error
         answers = dict(zip(names, said, strict=True))
         self._check(answers["probabilities"], len(pixels))
         return answers

@@ -157,4 +157,3 @@ def _work(node: Any, value: _Value, given: list[_Value]) -> float:
         kernels = [a.ints for a in node.attribute if a.name == "kernel_shape"]
         return moved + value.size * float(math.prod(kernels[0]) if kernels else 1)
     return moved
-

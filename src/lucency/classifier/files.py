@@ -136,7 +136,12 @@ def _checksum(file: BinaryIO) -> str:
 
 
 def _compare(path: Path, entry: Any, found: str) -> None:
-    if not isinstance(entry, dict) or found != entry.get("sha256"):
+    if not isinstance(entry, dict) or entry.get("file") != path.name:
+        raise ClassifierError(
+            f"{JSON} names another file than {path}; ours are always called so. Restore it from "
+            "the training run."
+        )
+    if found != entry.get("sha256"):
         raise ClassifierError(
             f"{path} is not the file that {JSON} was written with (its sha256 differs). "
             "Restore both from the training run."

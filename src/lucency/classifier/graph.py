@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lucency.classifier import wire
-from lucency.classifier.sizes import Needs, check_sizes
+from lucency.classifier.sizes import WIDTHS, Needs, check_sizes
 from lucency.classifier.spec import Spec
 
 INPUT = "pixels"
@@ -32,12 +32,10 @@ _NETWORK = (
     " ReduceSum ReduceSumSquare Softmax"
 )
 _SHAPE = (
-    "Concat Constant ConstantOfShape DepthToSpace Expand Gather Pad Range Reshape Shape Size Slice"
+    "Concat Constant ConstantOfShape DepthToSpace Expand Gather Pad Reshape Shape Size Slice"
     " SpaceToDepth Split Squeeze Tile Transpose Unsqueeze"
 )
 OPERATIONS = frozenset(f"{_ELEMENTWISE} {_NETWORK} {_SHAPE}".split())
-# Bytes of one number, by onnx.TensorProto.DataType: float, uint8, int8, int32, int64, bool.
-_TYPES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1}
 
 
 def check_graph(onnx: bytes, spec: Spec) -> Needs:
@@ -99,12 +97,12 @@ def _check_tensor(tensor: Any, raw: int | None = None) -> None:
     name = tensor.name[:80]
     if tensor.data_location or tensor.external_data or tensor.HasField("segment"):
         raise ValueError(f"the tensor {name!r} is to be read from another file")
-    if tensor.data_type not in _TYPES:
+    if tensor.data_type not in WIDTHS:
         raise ValueError(f"the tensor {name!r} is of type {tensor.data_type}, which ours are not")
     if len(tensor.dims) > 8 or any(not 0 <= side < 2**40 for side in tensor.dims):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
     numbers = (tensor.float_data, tensor.int32_data, tensor.int64_data)
-    held = (len(tensor.raw_data) if raw is None else raw) / _TYPES[tensor.data_type]
+    held = (len(tensor.raw_data) if raw is None else raw) / WIDTHS[tensor.data_type]
     if held + sum(map(len, numbers)) != math.prod(tensor.dims):
         raise ValueError(f"the tensor {name!r} does not hold the numbers that its shape says")
 

@@ -129,9 +129,9 @@ class Classifier:
     def calibrated_model(self) -> Any:
         """A ``keras.Model`` from stored pixels to calibrated probabilities, as in the ONNX file."""
         if self._calibrated is None:
+            network = self.keras_model  # refuses weights that do not fit before Keras is imported
             from lucency.models import calibrated
 
-            network = self.keras_model
             self._calibrated = calibrated(network, self.spec.channels, self.spec.temperature)
         return self._calibrated
 

@@ -18,7 +18,8 @@ _ALWAYS = 64 * 2**20  # bytes of a value, whatever the picture
 _MOST_WORK = 1e12  # multiplications for one picture: some ten seconds
 _WORK_PER_PIXEL = 4e6  # the largest of keras.applications (ConvNeXtXLarge) does 1.2e6
 _WORK_ALWAYS = 1e9
-_MOST_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1}
+# Bytes of one number, by onnx.TensorProto.DataType: float, uint8, int8, int32, int64, bool.
+WIDTHS = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1}
 _POOLS = ("AveragePool", "MaxPool")
 
 
@@ -119,18 +120,20 @@ def _given(model: Any) -> dict[str, _Value]:
     values = {}
     for tensor in model.graph.initializer:
         shape = tuple(tensor.dims)
-        values[tensor.name] = _Value(math.prod(shape), shape, _MOST_BYTES[tensor.data_type], True)
+        values[tensor.name] = _Value(math.prod(shape), shape, WIDTHS[tensor.data_type], True)
     for number, value in enumerate(model.graph.input):
         kind = value.type.tensor_type
         shape = tuple(side.dim_value for side in kind.shape.dim)
-        width = _MOST_BYTES[kind.elem_type]
+        width = WIDTHS[kind.elem_type]
         values[value.name] = _Value(math.prod(shape), shape, width, number > 0)
     return values
 
 
 def _value(node: Any, name: str, shaped: Mapping[str, Any], given: list[_Value]) -> _Value:
     kind = shaped.get(name)
-    width = _MOST_BYTES.get(kind.elem_type if kind is not None else 0, 8)
+    if kind is not None and kind.elem_type not in WIDTHS:
+        raise ValueError(f"{node.op_type} makes values of type {kind.elem_type}, which ours are not")
+    width = WIDTHS[kind.elem_type] if kind is not None else 8
     fixed = node.op_type == "Shape" or all(value.fixed for value in given)
     if kind is not None and kind.HasField("shape"):
         sides = [side.dim_value if side.HasField("dim_value") else -1 for side in kind.shape.dim]

@@ -110,7 +110,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     _check_format(data["format"])
     classes = _classes(data["classes"])
     if data["positive"] is not None and (data["positive"] not in classes or len(classes) != 2):
-        raise ValueError(f"positive is none of the two classes: {_shown(data['positive'])}")
+        raise ValueError(f"positive is none of the classes, of two: {_shown(data['positive'])}")
     given, network = data["input"], data["architecture"]
     checked_parameters(_text(network["name"]), _typed(network["parameters"], dict))
     channels = _one_of(given["channels"], (1, 3))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import gc
 import importlib
 import io
 import json
@@ -71,9 +72,12 @@ class Outcome:
 
 
 def warm_up() -> None:
-    """Import what the commands import, so that forks need not."""
+    """Import and build what the commands need, so that forks need not."""
     for name in _HEAVY:
         importlib.import_module(name)
+    _command(["--help"])
+    _command(["predict", os.devnull, os.devnull])  # what is first done when a command is run
+    gc.freeze()  # so that forks need not copy what they only look through
 
 
 def watched(

@@ -93,16 +93,17 @@ class StoredWeights:
     Args:
         folder: The run folder.
         entry: What ``classifier.json`` says of the file.
-        most: How many numbers the network has that the weights are for.
+        expected: How many numbers the network has that the weights are for.
 
     Attributes:
         sha256: Of the file.
 
     Raises:
-        ClassifierError: The file is missing, damaged, not the one that was written, or holds more.
+        ClassifierError: The file is missing, damaged, not the one that was written, or holds
+            another number of them.
     """
 
-    def __init__(self, folder: Path, entry: Any, most: int) -> None:
+    def __init__(self, folder: Path, entry: Any, expected: int) -> None:
         self._folder, self._entry = folder, entry
         try:
             with open_regular(folder / WEIGHTS, _LARGEST[WEIGHTS]) as file:
@@ -111,10 +112,10 @@ class StoredWeights:
             raise _unreadable(folder / WEIGHTS, error) from error
         except ValueError as error:
             raise _damaged(folder / WEIGHTS, error) from error
-        if held > most:  # before it is all read for its checksum
+        if held != expected:  # before it is all read for its checksum
             raise ClassifierError(
                 f"{folder / WEIGHTS} holds {held:,} numbers, and the network in {JSON} has "
-                f"{most:,}. Restore both from the training run."
+                f"{expected:,}. Restore both from the training run."
             )
         self.sha256 = check_entry(folder, entry, WEIGHTS)
 

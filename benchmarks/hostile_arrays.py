@@ -58,7 +58,7 @@ _FILES = {
     "has a header that is nested deeply": _header(b"[" * 10**6),
     "has a header of two million values": _header(b"[" + b"0," * 2_000_000 + b"0]"),
     "says a tensor is 2^62 long": _header({"w": _entry(shape=[2**62])}, _FOUR),
-    "says sides whose product overflows": _header({"w": _entry(shape=[2**32, 2**32, 2**32])}, _FOUR),
+    "says sides whose product overflows": _header({"w": _entry(shape=[2**32] * 3)}, _FOUR),
     "says sides that are negative": _header({"w": _entry(shape=[-2, -2])}, _FOUR),
     "says a side that is true": _header({"w": _entry(shape=[True, 4])}, _FOUR),
     "says a million sides": _header({"w": _entry(shape=[1] * 10**6)}, _FOUR),
@@ -93,14 +93,14 @@ def _keras() -> bytes:
 
 
 def _sealed(name: str, data: bytes) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
+    def spoil(run: Path, _: Path) -> None:
         (run / name).write_bytes(data)
         seal(run)
 
     return spoil
 
 
-def _vast(run: Path, canary: Path) -> None:
+def _vast(run: Path, _: Path) -> None:
     count = 375_000_000
     header = _header({"w": _entry(shape=[count], offsets=(0, 4 * count))})
     (run / "weights.safetensors").write_bytes(header)
@@ -108,7 +108,7 @@ def _vast(run: Path, canary: Path) -> None:
 
 
 def _flipped(name: str) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
+    def spoil(run: Path, _: Path) -> None:
         data = bytearray((run / name).read_bytes())
         data[len(data) * 2 // 3] ^= 4
         (run / name).write_bytes(data)
@@ -117,7 +117,7 @@ def _flipped(name: str) -> Callable[[Path, Path], None]:
 
 
 def _cut(name: str) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
+    def spoil(run: Path, _: Path) -> None:
         data = (run / name).read_bytes()
         (run / name).write_bytes(data[: len(data) - 7])
         seal(run)
@@ -139,7 +139,7 @@ _GATES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 def _gate(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
+    def spoil(run: Path, _: Path) -> None:
         arrays = load_file(run / "gate.safetensors")
         change(arrays)
         save_file(arrays, run / "gate.safetensors")
@@ -148,7 +148,7 @@ def _gate(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], 
     return spoil
 
 
-def _large(run: Path, canary: Path) -> None:
+def _large(run: Path, _: Path) -> None:
     """Describe half a billion weights within all bounds, and bring four."""
 
     def described(document: dict[str, Any]) -> None:

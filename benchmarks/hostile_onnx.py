@@ -1,4 +1,4 @@
-"""Hostile ONNX files: data elsewhere, control flow, foreign operations, bombs of memory and work."""
+"""Hostile ONNX files: data elsewhere, control flow, foreign operations, bombs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kinds() -> Iterator[Kind]:
 
 
 def _written(data: bytes) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
+    def spoil(run: Path, _: Path) -> None:
         (run / "model.onnx").write_bytes(data)
         seal(run)
 
@@ -40,6 +40,18 @@ def _file(make: Callable[[], Any]) -> Callable[[Path, Path], None]:
         _written(made if isinstance(made, bytes) else made.SerializeToString())(run, canary)
 
     return spoil
+
+
+def _length(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
 
 
 # Numbers elsewhere
@@ -75,8 +87,8 @@ def _point(tensor: Any, where: str, offset: str = "0") -> None:
 def _constant_elsewhere() -> ModelProto:
     tensor = array(_ONE, "far")
     _point(tensor, "/etc/hostname")
-    return network(node("Constant", [], ["far"], value=tensor), node("Add", ["logits", "far"], ["x"]),
-                   last="x")  # fmt: skip
+    far = node("Constant", [], ["far"], value=tensor)
+    return network(far, node("Add", ["logits", "far"], ["x"]), last="x")
 
 
 def _sparse() -> ModelProto:
@@ -112,17 +124,6 @@ def _overridden() -> ModelProto:
     return model
 
 
-_WHOLE: dict[str, Callable[[], Any]] = {
-    "numbers of a constant elsewhere": _constant_elsewhere,
-    "with a sparse tensor of terabytes": _sparse,
-    "with a training graph": _training,
-    "with a function of its own": _function,
-    "with a function that replaces an operation": _overridden,
-    "with two graphs": lambda: network().SerializeToString() * 2,
-    "with a tensor whose numbers are there twice": lambda: _twice(),
-}
-
-
 def _twice() -> bytes:
     model = network()
     data = model.SerializeToString()
@@ -134,6 +135,17 @@ def _twice() -> bytes:
     rest = ModelProto.FromString(data)
     rest.ClearField("graph")
     return rest.SerializeToString() + b"\x3a" + _varint(len(graph)) + graph
+
+
+_WHOLE: dict[str, Callable[[], Any]] = {
+    "numbers of a constant elsewhere": _constant_elsewhere,
+    "with a sparse tensor of terabytes": _sparse,
+    "with a training graph": _training,
+    "with a function of its own": _function,
+    "with a function that replaces an operation": _overridden,
+    "with two graphs": lambda: network().SerializeToString() * 2,
+    "with a tensor whose numbers are there twice": _twice,
+}
 
 
 # Control flow and foreign operations
@@ -180,9 +192,7 @@ def _nested() -> bytes:
     """A graph in an attribute in a graph in an attribute ..., ten thousand deep."""
     data = b""
     for _ in range(10_000):
-        data = b"".join(_length(number, data) for number in (6, 5, 1))[:0] or _length(
-            1, _length(5, _length(6, data))
-        )
+        data = _length(1, _length(5, _length(6, data)))
     return _length(7, data)
 
 
@@ -194,7 +204,8 @@ _CONTROL: dict[str, Callable[[], Any]] = {
     "with an operation of nobody": _one("Owned", domain="evil"),
     "with an operation of machine learning": _one("Normalizer", domain="ai.onnx.ml"),
     "with random numbers": lambda: network(
-        node("RandomNormal", [], ["x"], shape=[1, 2]), node("Add", ["x", "logits"], ["y"]), last="y"),
+        node("RandomNormal", [], ["x"], shape=[1, 2]), node("Add", ["x", "logits"], ["y"]),
+        last="y"),
     "with a sequence": lambda: network(
         node("SequenceConstruct", ["logits"], ["s"]), node("SequenceAt", ["s", "zero"], ["x"]),
         weights=(array(np.array(0), "zero"),), last="x"),
@@ -288,7 +299,8 @@ def _worked() -> ModelProto:
 def _hidden() -> ModelProto:
     """A size that only the pixels know: the brighter the picture, the larger."""
     return network(
-        node("Cast", ["mean"], ["whole"], to=TensorProto.INT64), node("Squeeze", ["whole"], ["one"]),
+        node("Cast", ["mean"], ["whole"], to=TensorProto.INT64),
+        node("Squeeze", ["whole"], ["one"]),
         node("Unsqueeze", ["one", "first"], ["n"]), node("Mul", ["n", "million"], ["shape"]),
         node("ConstantOfShape", ["shape"], ["big"]), node("ReduceMax", ["big"], ["m"], keepdims=0),
         node("Add", ["logits", "m"], ["x"]), last="x",
@@ -300,6 +312,12 @@ def _lying() -> ModelProto:
     """A declared shape that is not what comes out."""
     model = _grown("Tile", [1, 2**30])
     model.graph.value_info.append(helper.make_tensor_value_info("big", _F, [1, 2]))
+    return model
+
+
+def _documented() -> ModelProto:
+    model = network()
+    model.graph.doc_string = "a" * (3 * 2**20)
     return model
 
 
@@ -325,26 +343,8 @@ _BOMBS: dict[str, Callable[[], Any]] = {
     "of a million empty operations": lambda: _length(7, b"\x0a\x00" * 10**6),
     "of a million empty attributes": lambda: _length(7, _length(1, b"\x2a\x00" * 10**6)),
     "of a million empty tensors": lambda: _length(7, b"\x2a\x00" * 10**6),
-    "with a megabyte of words": lambda: _documented(),
+    "with a megabyte of words": _documented,
 }  # fmt: skip
-
-
-def _documented() -> ModelProto:
-    model = network()
-    model.graph.doc_string = "a" * (3 * 2**20)
-    return model
-
-
-def _length(number: int, data: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*found, value])
 
 
 # Wrong ends

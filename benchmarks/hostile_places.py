@@ -49,7 +49,7 @@ def _link(name: str) -> Callable[[Path, Path], None]:
 
 
 def _replaced(name: str, make: Callable[[Path], object]) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
+    def spoil(run: Path, _: Path) -> None:
         (run / name).unlink(missing_ok=True)
         make(run / name)
 
@@ -73,7 +73,7 @@ def _sparse(name: str, size: int) -> Callable[[Path, Path], None]:
 
 
 def _socket(path: Path) -> None:
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(path.parent)  # the name of a socket may only have 108 characters
     try:
         with socket.socket(socket.AF_UNIX) as made:

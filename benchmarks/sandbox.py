@@ -36,7 +36,15 @@ _HEAVY = (
 )
 # Code, processes, the network, other people's files, and modules that read models their own way.
 _FORBIDDEN = (
-    *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.startfile"),
+    *(
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.fork",
+        "os.forkpty",
+        "os.startfile",
+    ),
     *("subprocess.", "socket.", "pickle.", "ctypes.", "shutil.", "urllib.", "http.", "webbrowser."),
     *("os.kill", "os.chmod", "os.chown", "os.link", "os.symlink"),
 )
@@ -147,7 +155,7 @@ def _work(
         watch.awake = False
         told = {
             "code": code, "said": said[:9000], "raised": raised[:9000], "refused": refused,
-            "forbidden": sorted(watch.forbidden)[:5], "seconds": seconds,
+            "forbidden": sorted(watch.forbidden)[:50], "seconds": seconds,
             "growth": _memory("VmHWM") - before,
         }  # fmt: skip
         os.write(write, json.dumps(told).encode())
@@ -208,7 +216,7 @@ class _Watch:
 
 def _regular(path: str | bytes) -> bool:
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(os.fsdecode(path)).stat().st_mode
     except OSError:
         return True  # there is nothing to open
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)

@@ -132,7 +132,9 @@ def _given(model: Any) -> dict[str, _Value]:
 def _value(node: Any, name: str, shaped: Mapping[str, Any], given: list[_Value]) -> _Value:
     kind = shaped.get(name)
     if kind is not None and kind.elem_type not in WIDTHS:
-        raise ValueError(f"{node.op_type} makes values of type {kind.elem_type}, which ours are not")
+        raise ValueError(
+            f"{node.op_type} makes values of type {kind.elem_type}, which ours are not"
+        )
     width = WIDTHS[kind.elem_type] if kind is not None else 8
     fixed = node.op_type == "Shape" or all(value.fixed for value in given)
     if kind is not None and kind.HasField("shape"):

@@ -395,7 +395,6 @@ _BYTES = {
     "is a pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
     "is ONNX Runtime's own format": b"\x18\x00\x00\x00ORTM" + bytes(4096),
     "is a zip archive": b"PK\x03\x04" + bytes(4096),
-    "is empty": b"",
 }
 
 

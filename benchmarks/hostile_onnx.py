@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from benchmarks.hostile_bombs import BOMBS
 from benchmarks.kind import Kind
-from benchmarks.victim import network, seal
+from benchmarks.victim import message, network, seal, varint
 
 node, array = helper.make_node, numpy_helper.from_array
 _F, _ONE = TensorProto.FLOAT, np.ones((1, 2), np.float32)
@@ -19,7 +20,7 @@ _F, _ONE = TensorProto.FLOAT, np.ones((1, 2), np.float32)
 def kinds() -> Iterator[Kind]:
     for what, place in _PLACES.items():
         yield Kind(f"ONNX numbers in {what}", _elsewhere(place))
-    for what, make in {**_WHOLE, **_CONTROL, **_BOMBS, **_WRONG}.items():
+    for what, make in {**_WHOLE, **_CONTROL, **BOMBS, **_WRONG}.items():
         yield Kind(f"ONNX {what}", _file(make))
     for what, data in _BYTES.items():
         yield Kind(f"model.onnx {what}", _written(data))
@@ -40,18 +41,6 @@ def _file(make: Callable[[], Any]) -> Callable[[Path, Path], None]:
         _written(made if isinstance(made, bytes) else made.SerializeToString())(run, canary)
 
     return spoil
-
-
-def _length(number: int, data: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*found, value])
 
 
 # Numbers elsewhere
@@ -134,7 +123,7 @@ def _twice() -> bytes:
     )
     rest = ModelProto.FromString(data)
     rest.ClearField("graph")
-    return rest.SerializeToString() + b"\x3a" + _varint(len(graph)) + graph
+    return rest.SerializeToString() + b"\x3a" + varint(len(graph)) + graph
 
 
 _WHOLE: dict[str, Callable[[], Any]] = {
@@ -192,8 +181,8 @@ def _nested() -> bytes:
     """A graph in an attribute in a graph in an attribute ..., ten thousand deep."""
     data = b""
     for _ in range(10_000):
-        data = _length(1, _length(5, _length(6, data)))
-    return _length(7, data)
+        data = message(1, message(5, message(6, data)))
+    return message(7, data)
 
 
 _CONTROL: dict[str, Callable[[], Any]] = {
@@ -214,138 +203,6 @@ _CONTROL: dict[str, Callable[[], Any]] = {
         weights=(helper.make_tensor("text", TensorProto.STRING, [1], [b"a"]),)),
     "with graphs in graphs": _nested,
 }  # fmt: skip
-
-# Bombs
-
-
-def _filled(*shape: int) -> ModelProto:
-    return network(
-        node("ConstantOfShape", ["shape"], ["big"]), node("ReduceMax", ["big"], ["m"], keepdims=0),
-        node("Add", ["logits", "m"], ["x"]), weights=(array(np.array(shape, np.int64), "shape"),),
-        last="x",
-    )  # fmt: skip
-
-
-def _many() -> ModelProto:
-    """Fifty constants that are small enough each."""
-    nodes = [node("ConstantOfShape", ["shape"], [f"c{i}"]) for i in range(50)]
-    nodes += [node("ReduceMax", [f"c{i}"], [f"m{i}"], keepdims=0) for i in range(50)]
-    nodes += [node("Sum", [f"m{i}" for i in range(50)], ["m"]), node("Add", ["logits", "m"], ["x"])]
-    return network(*nodes, weights=(array(np.array([15 * 2**20]), "shape"),), last="x")
-
-
-def _grown(kind: str, argument: Any, *more: Any, given: str = "logits") -> ModelProto:
-    inputs = [given, "argument", *(f"more{i}" for i in range(len(more)))]
-    weights = [array(np.array(argument, np.int64), "argument")]
-    weights += [array(np.array(value), f"more{i}") for i, value in enumerate(more)]
-    nodes = [node(kind, inputs, ["big"]), node("ReduceMax", ["big", "last"], ["x"], keepdims=1)]
-    weights.append(array(np.array([1]), "last"))
-    return network(*nodes, weights=tuple(weights), last="x")
-
-
-def _resized() -> ModelProto:
-    sizes = array(np.array([1, 2**31], np.int64), "sizes")
-    return network(
-        node("Resize", ["logits", "", "", "sizes"], ["big"]),
-        node("ReduceMax", ["big"], ["m"], keepdims=0), node("Add", ["logits", "m"], ["x"]),
-        weights=(sizes,), last="x",
-    )  # fmt: skip
-
-
-def _ranged() -> ModelProto:
-    numbers = {"start": 0, "limit": 2**34, "step": 1}
-    return network(
-        node("Range", [*numbers], ["r"]), node("Cast", ["r"], ["f"], to=_F),
-        node("ReduceMax", ["f"], ["m"], keepdims=0), node("Add", ["logits", "m"], ["x"]),
-        weights=tuple(array(np.array(v), k) for k, v in numbers.items()), last="x",
-    )  # fmt: skip
-
-
-def _doubled() -> ModelProto:
-    """Thirty times twice as long, from two numbers."""
-    nodes = [node("Concat", ["logits", "logits"], ["d0"], axis=1)]
-    nodes += [node("Concat", [f"d{i}"] * 2, [f"d{i + 1}"], axis=1) for i in range(30)]
-    nodes += [node("ReduceMax", ["d30", "last"], ["m"]), node("Add", ["logits", "m"], ["x"])]
-    return network(*nodes, weights=(array(np.array([1]), "last"),), last="x")
-
-
-def _outer() -> ModelProto:
-    """The outer product of a long vector with itself."""
-    long = array(np.array([300_000]), "long")
-    return network(
-        node("Expand", ["mean", "long"], ["row"]), node("Transpose", ["row"], ["column"]),
-        node("Mul", ["row", "column"], ["big"]), node("ReduceMax", ["big"], ["m"], keepdims=0),
-        node("Add", ["logits", "m"], ["x"]), weights=(long,), last="x",
-    )  # fmt: skip
-
-
-def _pooled() -> ModelProto:
-    size = 10**6
-    return network(
-        node("Transpose", ["raw"], ["t"], perm=[0, 3, 1, 2]),
-        node("MaxPool", ["t"], ["p"], kernel_shape=[size, size], pads=[size - 8] * 4),
-        node("ReduceMax", ["p"], ["m"], keepdims=0), node("Add", ["logits", "m"], ["x"]), last="x",
-    )  # fmt: skip
-
-
-def _worked() -> ModelProto:
-    """Small values, and a hundred products of matrices of 2,000 x 2,000."""
-    nodes = [node("Expand", ["mean", "square"], ["s0"])]
-    nodes += [node("MatMul", [f"s{i}", f"s{i}"], [f"s{i + 1}"]) for i in range(100)]
-    nodes += [node("ReduceMax", ["s100"], ["m"], keepdims=0), node("Add", ["logits", "m"], ["x"])]
-    return network(*nodes, weights=(array(np.array([2000, 2000]), "square"),), last="x")
-
-
-def _hidden() -> ModelProto:
-    """A size that only the pixels know: the brighter the picture, the larger."""
-    return network(
-        node("Cast", ["mean"], ["whole"], to=TensorProto.INT64),
-        node("Squeeze", ["whole"], ["one"]),
-        node("Unsqueeze", ["one", "first"], ["n"]), node("Mul", ["n", "million"], ["shape"]),
-        node("ConstantOfShape", ["shape"], ["big"]), node("ReduceMax", ["big"], ["m"], keepdims=0),
-        node("Add", ["logits", "m"], ["x"]), last="x",
-        weights=(array(np.array([0]), "first"), array(np.array([10**8]), "million")),
-    )  # fmt: skip
-
-
-def _lying() -> ModelProto:
-    """A declared shape that is not what comes out."""
-    model = _grown("Tile", [1, 2**30])
-    model.graph.value_info.append(helper.make_tensor_value_info("big", _F, [1, 2]))
-    return model
-
-
-def _documented() -> ModelProto:
-    model = network()
-    model.graph.doc_string = "a" * (3 * 2**20)
-    return model
-
-
-_BOMBS: dict[str, Callable[[], Any]] = {
-    "that fills a terabyte": lambda: _filled(2**38),
-    "that fills 2 GB": lambda: _filled(2**29),
-    "that fills fifty times 60 MB": _many,
-    "with a shape that overflows": lambda: _filled(2**32, 2**32),
-    "with a negative shape": lambda: _filled(-1, -1),
-    "that repeats a number 2^33 times": lambda: _grown("Tile", [1, 2**33]),
-    "that expands a number to a terabyte": lambda: _grown("Expand", [1, 2**38], given="mean"),
-    "that pads to a terabyte": lambda: _grown("Pad", [0, 0, 0, 2**38]),
-    "that resizes to 2^31": _resized,
-    "that counts to 2^34": _ranged,
-    "that doubles thirty times": _doubled,
-    "that makes an outer product": _outer,
-    "with a kernel of 10^6 x 10^6": _pooled,
-    "that multiplies for hours": _worked,
-    "with a size that depends on the picture": _hidden,
-    "that declares another shape than it has": _lying,
-    "with 50,001 operations": lambda: network(
-        *(node("Relu", ["logits"], [f"r{i}"]) for i in range(50_001))),
-    "of a million empty operations": lambda: _length(7, b"\x0a\x00" * 10**6),
-    "of a million empty attributes": lambda: _length(7, _length(1, b"\x2a\x00" * 10**6)),
-    "of a million empty tensors": lambda: _length(7, b"\x2a\x00" * 10**6),
-    "with a megabyte of words": _documented,
-}  # fmt: skip
-
 
 # Wrong ends
 

@@ -44,7 +44,7 @@ DEEDS: Sequence[tuple[Callable[[Path], object], str]] = (
     (_executed, "exec "),
     (lambda _: os.system("true"), "os.system"),  # noqa: S605 - what is to be seen
     (lambda canary: canary.unlink(), "os.remove"),
-    (lambda _: __import__("keras"), "import keras"),
+    (lambda _: __import__("h5py"), "import h5py"),
     (lambda _: np.ones(2**25).sum(), "took 2"),  # 256 MiB
     (lambda _: os.kill(os.getpid(), 9), "ended with None"),
     (lambda _: __import__("time").sleep(2.5), "took 2.5 s"),
@@ -60,7 +60,7 @@ def unseen(folder: Path, judge: Judge) -> tuple[int, list[str]]:
         outcome = sandbox.watched(["--help"], _bound(deed, canary), [], [canary])
         found = judge(kind, outcome)
         if not any(line.startswith(f"planted: {expected}") for line in found):
-            missed.append(f"deed {number} ({expected}) was not seen, but {found}")
+            missed.append(f"deed {number} ({expected}) was not seen, but {found[:3]}")
     return len(DEEDS), missed
 
 

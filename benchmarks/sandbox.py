@@ -155,7 +155,7 @@ def _work(
         watch.awake = False
         told = {
             "code": code, "said": said[:9000], "raised": raised[:9000], "refused": refused,
-            "forbidden": sorted(watch.forbidden)[:50], "seconds": seconds,
+            "forbidden": sorted(watch.forbidden)[:9], "seconds": seconds,
             "growth": _memory("VmHWM") - before,
         }  # fmt: skip
         os.write(write, json.dumps(told).encode())

@@ -85,6 +85,20 @@ def network(*more: Any, weights: tuple[Any, ...] = (), last: str = "logits") -> 
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
 
+def message(number: int, data: bytes) -> bytes:
+    """Return a field of Protocol Buffers that holds bytes."""
+    return bytes([number << 3 | 2]) + varint(len(data)) + data
+
+
+def varint(value: int) -> bytes:
+    """Return a whole number as Protocol Buffers write it."""
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
 def seal(run: Path) -> None:
     """Make ``classifier.json`` name the files as they are now: a forger can compute a checksum."""
     files = {"weights": "weights.safetensors", "gate": "gate.safetensors", "onnx": "model.onnx"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def spec_of(classes: tuple[str, ...] = TWO, fingerprint: str = "") -> Spec:
         channels=1,
         architecture="default",
         network_channels=1,
-        parameters={},
+        parameters={"width": 1, "blocks": [1]},
         fingerprint=fingerprint,
     )
 
@@ -77,8 +78,10 @@ def write_answers(
     run: Path, found: Predictions, contents: list[str] | None = None, **plan: Any
 ) -> Path:
     """Write a run folder that says ``found`` of pictures with these sha256."""
-    weights = {"w": np.frombuffer(run.name.encode(), np.uint8)}
-    Classifier(spec_of(found.classes), weights).save(run)
+    spec = spec_of(found.classes)
+    seed = zlib.crc32(run.name.encode())
+    weights = {"w": np.random.default_rng(seed).integers(0, 256, spec.weight_count, np.uint8)}
+    Classifier(spec, weights).save(run)
     write_predictions(run / "predictions.csv", [found])
     write_plan(run, **plan)
     if contents is not None:
@@ -112,8 +115,9 @@ def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
     """Let ``brightness_network`` answer pictures, and write all that belongs to it but a report."""
     lines = sorted((x.file, x.sha256, x.label, x.part) for x in entries)
     fingerprint = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
-    weights = {"w": np.ones(3, np.float32)}
-    classifier = Classifier(spec_of(fingerprint=fingerprint), weights, brightness_network())
+    spec = spec_of(fingerprint=fingerprint)
+    weights = {"w": np.ones(spec.weight_count, np.float32)}
+    classifier = Classifier(spec, weights, brightness_network())
     classifier.save(run)
     write_plan(run)
     write_entries(entries, run / "split.csv")

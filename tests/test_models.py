@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lucency import models
 from lucency.errors import BackendError, ClassifierError, ConfigError
@@ -73,8 +75,8 @@ def small_backbone() -> Any:
 
 def test_a_weight_file_of_your_own_is_loaded(tmp_path: Path) -> None:
     body = small_backbone()
-    file = tmp_path / "own.weights.h5"
-    body.save_weights(file)
+    file = tmp_path / "own.safetensors"
+    save_file({variable.path: np.array(variable) for variable in body.weights}, file)
     model = models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights=str(file))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     features = keras.Model(model.inputs, model.get_layer("features").output)
@@ -104,20 +106,68 @@ def test_every_kind_of_backbone_gets_the_scaling_it_wants(backbone: str, module:
     np.testing.assert_allclose(answer, preprocess(pixels.copy()), atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["own.weights.h5", "own.h5", "own.keras"])
+def test_a_file_that_keras_would_have_to_read_is_not_opened(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)  # whoever opens it waits for ever
+    with pytest.raises(ConfigError, match=r"existing \.safetensors.*save_file") as caught:
+        models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_line_that_converts_weights_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small_backbone().save_weights("own.weights.h5")
+    with pytest.raises(ConfigError, match="On a computer") as caught:
+        models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights="own.weights.h5")
+    line = str(caught.value).partition("may run it: ")[2]
+    exec(line, {})  # noqa: S102 - the line that people are told to run
+    network = models.pretrained(
+        2, (32, 32, 3), backbone="MobileNet", weights="MobileNet.safetensors"
+    )
+    ours = {variable.path: np.array(variable) for variable in network.weights}
+    for variable in small_backbone_from("own.weights.h5").weights:
+        np.testing.assert_array_equal(ours[variable.path], np.array(variable))
+
+
+def small_backbone_from(file: str) -> Any:
+    body = small_backbone()
+    body.load_weights(file)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda arrays, first: arrays.pop(first), "not there"),
+        (lambda arrays, _: arrays.update(more=np.zeros(1, np.float32)), "no variable"),
+        (lambda arrays, first: arrays.update({first: arrays[first][..., :1]}), "backbone's is"),
+        (lambda arrays, first: arrays.update({first: arrays[first].astype(int)}), "int64"),
+        (lambda arrays, first: arrays.update({first: arrays[first] * np.nan}), "not finite"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, change: Any, says: str) -> None:
+    arrays = {variable.path: np.array(variable) for variable in small_backbone().weights}
+    change(arrays, next(iter(arrays)))
+    file = tmp_path / "own.safetensors"
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+    with pytest.raises(ConfigError, match=f"do not fit MobileNet.*{says}"):
+        models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights=str(file))
+
+
 def test_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = models.pretrained
-    with pytest.raises(ConfigError, match=r"existing \.weights\.h5 file"):
-        make(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / "none.weights.h5"))
+    with pytest.raises(ConfigError, match="No such file"):
+        make(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / "none.safetensors"))
+    with pytest.raises(ConfigError, match=r"existing \.safetensors file"):
+        make(2, (32, 32, 3), backbone="MobileNet", weights="imagnet")
     with pytest.raises(ConfigError, match="Did you mean 'MobileNet'"):
         make(2, (32, 32, 3), backbone="MobilNet", weights="none")
-    other = tmp_path / "other.weights.h5"
-    models.default(2, (32, 32, 1)).save_weights(other)
-    with pytest.raises(BackendError, match="do not fit MobileNet"):
-        make(2, (32, 32, 3), backbone="MobileNet", weights=str(other))
 
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
-    with pytest.raises(BackendError, match=r"Without a network: .*save_weights"):
+    with pytest.raises(BackendError, match=r"Without a network: .*save_file"):
         make(2, (96, 96, 3), backbone="MobileNet", weights="imagenet")

@@ -181,16 +181,18 @@ def export_onnx(model: Any, path: Path) -> None:
 
 
 def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
-    """Give inputs and outputs our names, and all else names in the order of first use.
+    """Give inputs and outputs our names, and bring all else into an order of its own.
 
-    The exporters keep the order of inputs and outputs but not their names, and name what lies
-    between by counters that differ from process to process: the same network is the same file.
+    The exporters keep the order of inputs and outputs but not their names, and what lies between
+    comes in an order and with names that differ from time to time: the same network is to be the
+    same file. What they wrote beside it, such as source lines of this machine, is left out.
     """
     onnx = importlib.import_module("onnx")
     graph = (model := onnx.load(path)).graph
     values = [*graph.input, *graph.output]
     names = {v.name: name for v, name in zip(values, inputs + outputs, strict=True)}
-    for number, node in enumerate(graph.node):
+    nodes = _in_order(graph)
+    for number, node in enumerate(nodes):
         node.name = f"{node.op_type}_{number}"
         for ends in (node.input, node.output):
             ends[:] = [end and names.setdefault(end, f"v{len(names)}") for end in ends]
@@ -201,11 +203,34 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
             if size.dim_param:
                 size.dim_param = "n" if place == 0 else f"size{place}"
     ordered = sorted(graph.initializer, key=lambda value: (len(value.name), value.name))
-    del graph.initializer[:], graph.value_info[:]  # the latter is what follows from the rest
+    del graph.node[:], graph.initializer[:], graph.value_info[:]  # the last follows from the rest
+    graph.node.extend(nodes)
     graph.initializer.extend(ordered)
-    graph.doc_string = ""  # TensorFlow's exporter writes a counter into it
+    for part in (model, graph, *graph.node, *graph.initializer, *values):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    for tensor in graph.initializer:
+        tensor.ClearField("data_location")
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Return copies of a graph's nodes, each after those that it needs, outputs last in turn."""
+    makers = {end: place for place, node in enumerate(graph.node) for end in node.output}
+    order: dict[int, None] = {}
+    waiting = [makers[value.name] for value in reversed(graph.output)]
+    while waiting:
+        needed = [makers[end] for end in graph.node[waiting[-1]].input if end in makers]
+        missing = [place for place in reversed(needed) if place not in order]
+        if missing:
+            waiting += missing
+        else:
+            order[waiting.pop()] = None
+    copies = [type(graph.node[0])() for _ in order]
+    for copy, place in zip(copies, order, strict=True):
+        copy.CopyFrom(graph.node[place])
+    return copies
 
 
 def environment() -> dict[str, str]:

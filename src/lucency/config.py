@@ -51,7 +51,8 @@ class Config:
         workers: Threads that decode pictures; 0 for one per processor.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
             scratch; empty for none.
-        weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.weights.h5`` file of yours.
+        weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.safetensors`` file of
+            yours.
         size: Side of the square input in pixels.
         epochs: Passes over the training pictures.
         batch: Pictures per step.

@@ -27,6 +27,8 @@ Kind = Literal["marginal", "class-conditional"]
 ALPHAS = (0.1, 0.05)
 _SCORE = "1 - probability"
 _NEGLIGIBLE = 1e-9
+_MOST_THRESHOLDS = 100
+_MOST_PATIENTS = 2**40
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,11 @@ class Conformal:
         """
         try:
             if data["score"] != _SCORE:
-                raise ValueError(f"score {data['score']!r}, this version reads {_SCORE!r}")
-            return cls(tuple(_threshold(row, classes) for row in data["thresholds"]))
+                raise ValueError(f"score {str(data['score'])[:40]!r}, expected {_SCORE!r}")
+            rows = data["thresholds"]
+            if not isinstance(rows, list) or len(rows) > _MOST_THRESHOLDS:
+                raise ValueError(f"expected a list of at most {_MOST_THRESHOLDS} thresholds")
+            return cls(tuple(_threshold(row, classes) for row in rows))
         except (KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
                 "The prediction sets in classifier.json are not complete or have a wrong value "
@@ -128,16 +133,22 @@ class Conformal:
 
 def _threshold(row: Mapping[str, Any], classes: int) -> Threshold:
     """Return one checked row; raises KeyError, TypeError or ValueError."""
-    alpha, kind = float(row["alpha"]), row["kind"]
-    scores = tuple(float(score) for score in row["scores"])
-    patients = tuple(int(count) for count in row["patients"])
-    if kind not in ("marginal", "class-conditional") or not 0 < alpha < 1:
-        raise ValueError(f"alpha {alpha!r} of kind {kind!r}")
+    alpha, kind, scores, patients = (row[name] for name in ("alpha", "kind", "scores", "patients"))
+    if kind not in ("marginal", "class-conditional") or not _numeric(alpha) or not 0 < alpha < 1:
+        raise ValueError(f"alpha {str(alpha)[:40]} of kind {str(kind)[:40]!r}")
+    if not isinstance(scores, list) or not isinstance(patients, list):
+        raise TypeError("expected lists of scores and patients")
     if not len(scores) == len(patients) == classes:
         raise ValueError(f"{len(scores)} scores and {len(patients)} counts for {classes} classes")
-    if not all(0 <= score <= 1 for score in scores) or min(patients) < 0:
-        raise ValueError(f"scores {scores} of {patients} patients")
-    return Threshold(alpha, kind, scores, patients)
+    if not all(_numeric(score) and 0 <= score <= 1 for score in scores):
+        raise ValueError(f"scores {str(scores)[:80]} are not all from 0 to 1")
+    if not all(type(count) is int and 0 <= count < _MOST_PATIENTS for count in patients):
+        raise ValueError(f"counts of patients {str(patients)[:80]}")
+    return Threshold(float(alpha), kind, tuple(map(float, scores)), tuple(patients))
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def needed_patients(alpha: float) -> int:

@@ -13,7 +13,7 @@ from lucency import backend
 from lucency.batches import pixel_batches
 from lucency.classifier import Classifier
 from lucency.dataset import Split
-from lucency.errors import BackendError
+from lucency.errors import BackendError, ClassifierError
 from lucency.progress import SILENT, Progress
 
 TOLERANCE = 1e-4  # largest difference of a probability between Keras and ONNX Runtime
@@ -64,7 +64,13 @@ def to_onnx(
         exported = Classifier(classifier.spec, classifier.weights, onnx, classifier.gate)
     exported.history, exported.best_epoch = classifier.history, classifier.best_epoch
     exported.training = classifier.training
-    parity = _compare(classifier, exported, split, progress)
+    try:
+        parity = _compare(classifier, exported, split, progress)
+    except ClassifierError as error:
+        raise BackendError(
+            f"The ONNX file that was made of the network cannot be used: {error} The exporter of "
+            f"{backend.choose_backend()} does not manage it; set KERAS_BACKEND to another backend."
+        ) from error
     if not parity.passed:
         raise BackendError(
             f"The ONNX file disagrees with Keras on {parity.n} {split.name} pictures: "

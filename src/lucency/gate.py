@@ -35,6 +35,7 @@ VIEWS = ("features", "picture", "posture")
 _SIDE = 16  # of the small picture: what is shown, not how it was made
 _MOST_AXES = {"features": 128, "picture": 16}  # further directions share one mean variance
 _CHUNK = 64  # pictures made small at once
+_MOST_CLASSES = 10_000
 _SOFTEST = 1.0  # grey levels: less contrast than this is rounding, not to be blown up
 _FIELDS = ("means", "axes", "variances", "rest")
 
@@ -145,6 +146,8 @@ class Gate:
             ClassifierError: An array is missing, misshapen, not finite or out of range.
         """
         names = [f"{name}.{x}" for name in ("features", "picture") for x in _FIELDS] + ["limits"]
+        if foreign := sorted(arrays.keys() - set(names)):
+            raise _damaged(f"{foreign[0][:40]!r} is no array of it")
         for name in names:
             array = arrays.get(name)
             if array is None or array.dtype != np.float32 or not np.isfinite(array).all():
@@ -166,7 +169,7 @@ def _check_cloud(name: str, cloud: _Cloud) -> None:
     if cloud.means.ndim != 2 or cloud.axes.ndim != 2 or cloud.variances.ndim != 1:
         raise _damaged(f"the arrays of {name} have wrong shapes")
     (classes, d), (k, width) = cloud.means.shape, cloud.axes.shape
-    if not classes or not 0 < k <= d or width != d:
+    if not 0 < classes <= _MOST_CLASSES or not 0 < k <= d or width != d:
         raise _damaged(f"the axes of {name} do not fit its means")
     if cloud.variances.shape != (k,) or cloud.rest.shape != (1,):
         raise _damaged(f"the variances of {name} do not fit its axes")

@@ -14,8 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lucency.backend import load_keras
 from lucency.errors import BackendError, ClassifierError, ConfigError, nearest
+from lucency.files import arrays_of, read_bytes
 
 keras = load_keras()
 
@@ -31,6 +34,7 @@ _STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
 _BLUE_FIRST = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
 _MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue
 _BLUE_FIRST_MEAN = (103.939, 116.779, 123.68)
+_LARGEST_WEIGHTS = 2**31  # bytes; the largest network of keras.applications has 1.4 * 10**9
 
 
 def article(classes: int = 2, input_shape: Shape = (255, 255, 3)) -> Any:
@@ -107,12 +111,14 @@ def pretrained(
         input_shape: Height, width and 3 channels; pixel values 0 to 255.
         backbone: Name of a ``keras.applications`` function, for example ``ConvNeXtTiny``.
         weights: ``imagenet`` (downloaded by Keras), ``none`` for random ones, or the path of a
-            ``.weights.h5`` file of your own for the backbone without its top.
+            ``.safetensors`` file of your own: for each variable of the backbone without its top,
+            an array of its ``path``.
         dropout: Share of pooled features dropped while training.
 
     Raises:
-        ConfigError: The backbone is not one that can be used, or the weights file does not exist.
-        BackendError: The weights cannot be downloaded, or do not fit the backbone.
+        ConfigError: The backbone is not one that can be used, or the weights file does not exist,
+            is damaged or does not fit the backbone.
+        BackendError: The weights cannot be downloaded.
     """
     build = _application(backbone)
     pixels = keras.Input(input_shape, name="pixels")
@@ -276,29 +282,60 @@ def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str
     except Exception as error:
         raise BackendError(
             f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "
-            "network: on a computer that has one, save them by keras.applications."
-            f"{backbone}(include_top=False).save_weights('{backbone}.weights.h5'), bring that "
-            f"file here and give --weights {backbone}.weights.h5; or train without, by "
+            "network: on a computer that has one, run: "
+            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}. Bring "
+            f"that file here and give --weights {backbone}.safetensors; or train without, by "
             "--weights none."
         ) from error
 
 
 def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Path) -> Any:
-    """Load the user's own weights; only numbers are read from the file, never code."""
-    if not (file.is_file() and file.name.endswith(".weights.h5")):
+    """Put the user's own arrays into a backbone, all of them checked before the first is used."""
+    if file.suffix != ".safetensors":
+        # Formats that Keras would have to read: they can hold code, or name other files.
+        made = f"keras.applications.{backbone}(include_top=False, weights='{file.name}')"
+        keras_file = file.suffix in (".h5", ".hdf5", ".keras")
+        how = f" On a computer that may run it: {_conversion(backbone, made)}" if keras_file else ""
         raise ConfigError(
-            "--weights must be imagenet, none or an existing .weights.h5 file. "
-            f"Received: {str(file)!r}"
+            "--weights must be imagenet, none or an existing .safetensors file. "
+            f"Received: {str(file)!r}.{how}"
         )
     body = make(None)
+    variables = {variable.path: variable for variable in body.weights}
     try:
-        body.load_weights(file)
-    except Exception as error:
-        raise BackendError(
-            f"The weights do not fit {backbone} without its top: {file} ({error}). Save them by "
-            f"keras.applications.{backbone}(include_top=False).save_weights(...)."
+        arrays = arrays_of(read_bytes(file, _LARGEST_WEIGHTS, follow=True))
+        _check_arrays(arrays, variables)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise ConfigError(
+            f"The weights do not fit {backbone} without its top: {file} ({reason}). Make them by: "
+            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}"
         ) from error
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
     return body
+
+
+def _check_arrays(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+    """Raise ValueError at the first array that is missing, foreign, misshapen or not finite."""
+    for path in sorted(arrays.keys() ^ variables.keys()):
+        raise ValueError(f"{path[:80]!r} is {'not there' if path in variables else 'no variable'}")
+    for path, array in arrays.items():
+        shape, kind = tuple(variables[path].shape), str(variables[path].dtype)
+        if array.shape != shape or str(array.dtype) != kind:
+            raise ValueError(
+                f"{path!r} is {array.dtype} {array.shape}, and the backbone's is {kind} {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path!r} is not finite everywhere")
+
+
+def _conversion(backbone: str, made: str) -> str:
+    """Return the line of Python that writes the weights of a backbone as we read them."""
+    return (
+        "import keras, numpy, safetensors.numpy as s; "
+        f"s.save_file({{w.path: numpy.array(w) for w in {made}.weights}}, '{backbone}.safetensors')"
+    )
 
 
 def _names(function: Callable[..., Any]) -> set[str]:

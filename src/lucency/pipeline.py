@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ from lucency.evaluation import (
 )
 from lucency.examination import content_of, note_look
 from lucency.export import Parity, to_onnx
-from lucency.files import write_json, write_text
+from lucency.files import read_json, write_json, write_text
 from lucency.gallery import write_gallery
 from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
@@ -237,8 +236,8 @@ def _note_look(
 def _last_looked(path: Path) -> str:
     """Return whose look was the last; nobody's where that cannot be read: one more is honest."""
     try:
-        return str(json.loads(path.read_bytes())["looks"][-1]["classifier"])
-    except (ValueError, KeyError, IndexError, TypeError):
+        return str(read_json(path)["looks"][-1]["classifier"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return ""
 
 

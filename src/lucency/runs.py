@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from typing import Any
 
 from lucency.config import Config
 from lucency.errors import LucencyError, RunError
-from lucency.files import locked, rename_folder, write_json
+from lucency.files import locked, read_json, rename_folder, write_json
 from lucency.interruption import Interrupted
 
 FORMAT = 1
@@ -170,10 +169,9 @@ def _document(folder: Path, config: Config) -> dict[str, Any]:
 def _read(draft: Path) -> Mapping[str, Any]:
     """Return what an unfinished run is of; nothing where that cannot be read."""
     try:
-        with (draft / _RUN).open("rb") as file:
-            document = json.loads(file.read(_LARGEST_JSON))
+        document = read_json(draft / _RUN, _LARGEST_JSON)
         return {"folder": document["folder"], "config": dict(document["config"])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {"folder": "", "config": {}}
 
 

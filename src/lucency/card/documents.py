@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lucency.errors import RunError
+from lucency.files import read_json
 
 _FORMAT = 1
-_MOST_BYTES = 64 * 2**20
 _LONGEST = 300  # characters of one name or sentence
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -50,17 +49,14 @@ def read_documents(run: Path) -> Documents:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
     again = "Restore the file from the training run."
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise RunError(f"{path} is larger than {_MOST_BYTES:,} bytes. {again}")
-        document = json.loads(data)
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"Cannot read {path}: {error}. {again}") from error
+        document = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise RunError(f"Cannot read {path}: {reason}. {again}") from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise RunError(f"{path} is not a document of format {_FORMAT}. {again}")
     return document

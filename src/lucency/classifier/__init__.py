@@ -1,14 +1,20 @@
 """A folder with ``classifier.json``, weights and an ONNX file, and what it says of pictures.
 
-    spec       what classifier.json says, every value checked
-    files      size caps and checksums of the files beside it
-    answers    probabilities, decisions and when to abstain
-    network    built anew from its description
-    model      predict, save, load
+    architectures    what a network may be, and how many weights it has
+    spec             what classifier.json says, every value checked
+    files            size caps and checksums of the files beside it
+    answers          probabilities, decisions and when to abstain
+    wire             an ONNX file cut up before it is parsed
+    sizes            memory and work that an ONNX file needs
+    graph            what an ONNX file may say
+    session          ONNX Runtime, with a limit to its memory
+    network          built anew from its description
+    model            predict, save, load
 
-Loading and predicting need neither Keras nor its backend. No file is ever unpickled or handed to a
-model loader: the network is rebuilt from our own JSON, and the weights are plain arrays whose
-names, shapes and sizes are checked first.
+Loading and predicting need neither Keras nor its backend. A folder may come from a stranger: no
+file is ever unpickled or handed to a model loader, the network is rebuilt from our own JSON, the
+weights are plain arrays whose names, shapes and sizes are checked first, and an ONNX file is run
+only where every operation and every size in it is one that our networks have.
 """
 
 from __future__ import annotations

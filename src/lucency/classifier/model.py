@@ -17,12 +17,14 @@ from lucency.classifier.files import (
     GATE,
     ONNX,
     WEIGHTS,
+    StoredWeights,
     entry_of,
     read_arrays,
     read_document,
     read_entry,
 )
 from lucency.classifier.network import rebuilt
+from lucency.classifier.session import BATCH, Session, batch_of
 from lucency.classifier.spec import JSON, Spec
 from lucency.conformal import Conformal, Kind
 from lucency.dataset import Split
@@ -33,7 +35,6 @@ from lucency.images import read_picture
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
-_BATCH = 32
 ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # what counts as ambiguous
 
 
@@ -42,7 +43,8 @@ class Classifier:
 
     Args:
         spec: What it is.
-        weights: Arrays by variable name; may be empty where there is an ONNX model.
+        weights: Arrays by variable name, or those of a file, which are read when they are asked
+            for; may be empty where there is an ONNX model.
         onnx: The bytes of an ONNX model, which then predicts instead of Keras.
         gate: Tells pictures that are unlike the training pictures; ``None`` lets all pass.
 
@@ -56,19 +58,20 @@ class Classifier:
     def __init__(
         self,
         spec: Spec,
-        weights: Mapping[str, NDArray[Any]],
+        weights: Mapping[str, NDArray[Any]] | StoredWeights,
         onnx: bytes | None = None,
         gate: Gate | None = None,
     ) -> None:
         self.spec = spec
-        self.weights = dict(weights)
+        self._stored = weights if isinstance(weights, StoredWeights) else None
+        self._weights = None if isinstance(weights, StoredWeights) else dict(weights)
         self.onnx = onnx
         self.gate = gate
         self.history: tuple[Any, ...] = ()
         self.best_epoch: int | None = None
         self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
-        self._session: Any = None
+        self._session: Session | None = None
         self._keras_model: Any = None
         self._calibrated: Any = None
 
@@ -88,8 +91,21 @@ class Classifier:
         return self.spec.threshold
 
     @property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Arrays by variable name, read from the run folder when they are first asked for.
+
+        Raises:
+            ClassifierError: The file has changed since the classifier was loaded.
+        """
+        if self._weights is None:
+            self._weights = self._stored.read() if self._stored else {}
+        return self._weights
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of the weights as they are saved, in hexadecimal."""
+        if self._weights is None and self._stored:
+            return self._stored.sha256
         return hashlib.sha256(self._weights_file()).hexdigest()
 
     @property
@@ -115,9 +131,9 @@ class Classifier:
     def calibrated_model(self) -> Any:
         """A ``keras.Model`` from stored pixels to calibrated probabilities, as in the ONNX file."""
         if self._calibrated is None:
+            network = self.keras_model  # refuses weights that do not fit before Keras is imported
             from lucency.models import calibrated
 
-            network = self.keras_model
             self._calibrated = calibrated(network, self.spec.channels, self.spec.temperature)
         return self._calibrated
 
@@ -134,8 +150,9 @@ class Classifier:
         """
         results: list[Prediction] = []
         with progress.task("Predicting", len(files), "files") as task:
-            for start in range(0, len(files), _BATCH):
-                part = files[start : start + _BATCH]
+            size = batch_of(self.spec)
+            for start in range(0, len(files), size):
+                part = files[start : start + size]
                 results += self._predict_files(part)
                 task.advance(len(part))
         return results
@@ -158,8 +175,9 @@ class Classifier:
             pixels: (n, height, width, channels) uint8, at the input's size.
         """
         self._check_pixels(pixels)
-        if len(pixels) > _BATCH:  # the maps inside the network are many times a picture's size
-            parts = np.array_split(pixels, -(-len(pixels) // _BATCH))
+        most = batch_of(self.spec)
+        if len(pixels) > most:  # the maps inside the network are many times a picture's size
+            parts = np.array_split(pixels, -(-len(pixels) // most))
             return joined([self.answer_pixels(part) for part in parts])
         said = self._said_by_keras(pixels) if self.onnx is None else self._said_by_onnx(pixels)
         wide = np.asarray(said["probabilities"], np.float64)
@@ -172,7 +190,7 @@ class Classifier:
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what the last layer sees of these pictures of a split, (k, d), by Keras."""
-        size = min(_BATCH, len(indices))
+        size = min(BATCH, len(indices))
         padded = np.resize(indices, -(-len(indices) // size) * size).reshape(-1, size)
         parts = [self._said_by_keras(split.pixels(part))["embedding"] for part in padded]
         return np.concatenate(parts)[: len(indices)]
@@ -181,7 +199,7 @@ class Classifier:
         """Return the answers for a split's pictures, in its order."""
         parts: list[Answers] = []
         with progress.task(f"Predicting {split.name}", len(split), "pictures") as task:
-            for pixels in pixel_batches(split, _BATCH):
+            for pixels in pixel_batches(split, BATCH):
                 parts.append(self.answer_pixels(pixels))
                 task.advance(len(pixels))
         return joined(parts, len(split))
@@ -236,7 +254,7 @@ class Classifier:
         folder = Path(folder)
         document = read_document(folder)
         spec = Spec.from_json(document)
-        weights = read_arrays(folder, document.get("weights"), WEIGHTS)
+        weights = StoredWeights(folder, document.get("weights"), spec.weight_count)
         onnx, gate = document.get("onnx"), document.get("gate")
         classifier = cls(
             spec,
@@ -295,20 +313,8 @@ class Classifier:
         said = self.calibrated_model.predict_on_batch(pixels)
         return {name: np.asarray(values) for name, values in said.items()}
 
-    def _said_by_onnx(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
-        return dict(zip(names, self._onnx_session().run(names, {"pixels": pixels}), strict=True))
-
-    def _onnx_session(self) -> Any:
+    def _said_by_onnx(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         if self._session is None:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
-            try:
-                self._session = onnxruntime.InferenceSession(
-                    self.onnx, options, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:
-                raise ClassifierError(f"{ONNX} cannot be run ({error}). Train again.") from error
-        return self._session
+            self._session = Session(self.onnx or b"", self.spec)
+        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
+        return self._session.run(names, pixels)

@@ -12,7 +12,18 @@ from lucency.errors import ClassifierError
 
 
 def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
-    """Build the network in float32 and put the weights in, by name."""
+    """Build the network in float32 and put the weights in, by name.
+
+    Raises:
+        ClassifierError: The weights do not fit the architecture; nothing is built for another
+            number of them than the architecture has.
+    """
+    held = sum(array.size for array in weights.values())
+    if held != spec.weight_count:
+        raise ClassifierError(
+            f"The weights do not fit the architecture {spec.architecture!r}: {held:,} numbers, "
+            f"expected {spec.weight_count:,}. Restore both files from the training run."
+        )
     from lucency.models import build, keras
 
     policy = keras.config.dtype_policy()
@@ -34,6 +45,7 @@ def _assign(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
         if name not in variables
         or name not in weights
         or tuple(variables[name].shape) != weights[name].shape
+        or str(variables[name].dtype) != str(weights[name].dtype)
     )
     if wrong:
         raise ClassifierError(

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Self
 
+from lucency.classifier.architectures import checked_parameters, weight_count
+from lucency.conformal import Conformal
 from lucency.errors import ClassifierError
 
 FORMAT = 1
 JSON = "classifier.json"
+_MOST_CLASSES = 10_000
+_LONGEST = 1000  # characters of a name or a sentence
+# Control characters, which a terminal obeys, and halves of characters, which cannot be printed.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,12 @@ class Spec:
     fingerprint: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    @property
+    def weight_count(self) -> int:
+        """How many numbers the weights of the described network are."""
+        shape = (*self.size, self.network_channels)
+        return weight_count(self.architecture, len(self.classes), shape, self.parameters)
+
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``classifier.json`` holds, without the files' checksums."""
         return {
@@ -84,7 +98,7 @@ class Spec:
         """
         try:
             return cls(**_fields(data))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ClassifierError(
                 f"{JSON} is not complete or has a wrong value ({type(error).__name__}: {error}). "
                 "Restore it from the training run, or train again."
@@ -93,34 +107,63 @@ class Spec:
 
 def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``Spec``; raises KeyError, TypeError or ValueError."""
-    if data["format"] != FORMAT:
-        raise ValueError(f"format {data['format']!r}, this version reads {FORMAT}")
-    classes = tuple(_typed(name, str) for name in data["classes"])
-    if len(classes) < 2 or len(set(classes)) < len(classes) or len(classes) > 10_000:
-        raise ValueError("classes must be 2 to 10,000 different names")
-    if data["positive"] is not None and data["positive"] not in classes:
-        raise ValueError(f"positive is none of the classes: {data['positive']!r}")
+    _check_format(data["format"])
+    classes = _classes(data["classes"])
+    if data["positive"] is not None and (data["positive"] not in classes or len(classes) != 2):
+        raise ValueError(f"positive is none of the classes, of two: {_shown(data['positive'])}")
     given, network = data["input"], data["architecture"]
-    if "weights" in network["parameters"]:
-        raise ValueError("the architecture names weights of its own; ours are beside it")
+    checked_parameters(_text(network["name"]), _typed(network["parameters"], dict))
+    channels = _one_of(given["channels"], (1, 3))
     point = data["operating_point"]
     return {
         "classes": classes,
         "positive": data["positive"],
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
-        "channels": _whole(given["channels"], 3),
-        "architecture": _typed(network["name"], str),
-        "network_channels": _whole(network["channels"], 3),
-        "parameters": _typed(network["parameters"], dict),
+        "channels": channels,
+        "architecture": network["name"],
+        "network_channels": _one_of(network["channels"], (channels, 3)),
+        "parameters": network["parameters"],
         "temperature": _number(data["temperature"], 1e-3, 1e3),
         "threshold": _number(point["threshold"], 0, 1),
-        "rule": _typed(point["rule"], str),
+        "rule": _text(point["rule"]),
         "chosen": _rates(point.get("validation")),
         "prior": _shares(data.get("prior"), len(classes)),
-        "conformal": data.get("conformal") and _typed(data["conformal"], dict),
-        "fingerprint": _typed(data["data"]["fingerprint"], str),
-        "versions": _typed(data["versions"], dict),
+        "conformal": _conformal(data.get("conformal"), len(classes)),
+        "fingerprint": _text(data["data"]["fingerprint"]),
+        "versions": _versions(data["versions"]),
     }
+
+
+def _check_format(found: Any) -> None:
+    if type(found) is int and found > FORMAT:
+        raise ValueError(
+            f"format {_shown(found)}, which a later version of Lucency made; this one reads "
+            f"{FORMAT}: update Lucency"
+        )
+    if type(found) is not int or found != FORMAT:
+        raise ValueError(f"format {_shown(found)}, this version reads {FORMAT}")
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not 2 <= len(value) <= _MOST_CLASSES:
+        raise ValueError(f"classes must be 2 to {_MOST_CLASSES:,} different names")
+    classes = tuple(_text(name) for name in value)
+    if len(set(classes)) < len(classes) or "" in classes:
+        raise ValueError(f"classes must be 2 to {_MOST_CLASSES:,} different names")
+    return classes
+
+
+def _conformal(value: Any, classes: int) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    Conformal.from_json(value, classes)
+    return dict(value)
+
+
+def _versions(value: Any) -> Mapping[str, str]:
+    if len(_typed(value, dict)) > 100:
+        raise ValueError("more than 100 versions")
+    return {_text(name): _text(version) for name, version in value.items()}
 
 
 def _rates(value: Any) -> Mapping[str, float] | None:
@@ -140,19 +183,38 @@ def _shares(value: Any, classes: int) -> tuple[float, ...]:
     return shares
 
 
+def _shown(value: Any) -> str:
+    """Return a value as an error shows it: in one line, never longer than that."""
+    return reprlib.repr(value)[:80]
+
+
 def _typed(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, received {value!r}")
+        raise TypeError(f"expected {kind.__name__}, received {_shown(value)}")
     return value
+
+
+def _text(value: Any) -> str:
+    if len(_typed(value, str)) > _LONGEST or _UNPRINTABLE.search(value):
+        raise ValueError(
+            f"expected up to {_LONGEST} characters that can be printed, received {_shown(value)}"
+        )
+    return str(value)
 
 
 def _whole(value: Any, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"expected a whole number from 1 to {most}, received {value!r}")
+        raise ValueError(f"expected a whole number from 1 to {most}, received {_shown(value)}")
+    return value
+
+
+def _one_of(value: Any, choices: tuple[int, ...]) -> int:
+    if type(value) is not int or value not in choices:
+        raise ValueError(f"expected {' or '.join(map(str, choices))}, received {_shown(value)}")
     return value
 
 
 def _number(value: Any, low: float, high: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"expected a number from {low:g} to {high:g}, received {value!r}")
+        raise ValueError(f"expected a number from {low:g} to {high:g}, received {_shown(value)}")
     return float(value)

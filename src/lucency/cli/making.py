@@ -79,7 +79,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     backbone: Annotated[
         str | None, Option(help="keras.applications network to fine-tune.", metavar="NAME")
     ] = None,
-    weights: Annotated[str | None, Option(help="imagenet, none or a .weights.h5 file.")] = None,
+    weights: Annotated[str | None, Option(help="imagenet, none or a .safetensors file.")] = None,
     cache: options.Cache = None,
     workers: options.Workers = None,
     as_json: options.AsJson = False,

@@ -15,10 +15,10 @@ from lucency.classifier.files import read_document
 from lucency.comparison.paired import Answers
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
+from lucency.files import read_json
 from lucency.ledger import read_split, test_set_id
 from lucency.metrics import IntArray
 
-_LARGEST = 16 * 2**20  # bytes of plan.json; ours has a few thousand
 # What a run may differ in and still be a repeat: chance, the machine, and what only is reported.
 _NO_SYSTEM = {"seed", "cache", "workers", "prevalence", "subgroups"}
 
@@ -175,16 +175,14 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
 def _system(folder: Path) -> dict[str, Any]:
     """Return seed and system of a run; one without plan.json is a system of its own."""
     path = folder / "plan.json"
-    if not path.is_file():
-        return {"seed": None, "system": str(folder)}
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"more than {_LARGEST:,} bytes")
-        plan = json.loads(path.read_text("utf-8", errors="surrogateescape"))
+        plan = read_json(path)
         config = {key: value for key, value in plan["config"].items() if key not in _NO_SYSTEM}
         version = plan["environment"]["lucency"]
         system = json.dumps([plan["recipe"], plan["effort"], version, config], sort_keys=True)
         return {"seed": plan["seed"], "system": system}
+    except FileNotFoundError:
+        return {"seed": None, "system": str(folder)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path} cannot be read as a plan ({type(error).__name__}: {error}). Restore it from "

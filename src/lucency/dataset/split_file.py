@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lucency.dataset.entry import PARTS, Entry, listed, natural
 from lucency.errors import DataError
-from lucency.files import write_text
+from lucency.files import read_table, write_text
 
 # Readable pictures that are in no part (copies of test pictures, for example) are listed too:
 # without them the file would not match its folder when it is given back.
@@ -64,16 +64,16 @@ def _refuse(path: Path, what: str, files: list[str]) -> None:
 
 def _read(path: Path) -> dict[str, Entry]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-                raise DataError(
-                    f"{path}: the column {missing[0]!r} is missing. Expected a split.csv with "
-                    f"the columns {','.join(_COLUMNS)}."
-                )
-            entries = [_entry(path, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        text = read_table(path, follow=True)  # the user named it: a link is meant
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
+            raise DataError(
+                f"{path}: the column {missing[0]!r} is missing. Expected a split.csv with "
+                f"the columns {','.join(_COLUMNS)}."
+            )
+        entries = [_entry(path, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise DataError(
             f"{path}: the split file cannot be read ({reason}). Give the split.csv of a run."
         ) from error

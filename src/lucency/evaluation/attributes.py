@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lucency.errors import DataError, nearest
+from lucency.files import read_bytes
 from lucency.metrics import IntArray
 
 FILE_NAME = "file name"
@@ -24,7 +25,9 @@ _OTHER_COLUMNS = frozenset({"file", "label", "class", "group", "split", "sha256"
 _HEADER = "Expected a header line such as file,sex,age,machine."
 
 
-def read_subgroups(path: Path, files: Sequence[str]) -> dict[str, list[str]]:
+def read_subgroups(
+    path: Path, files: Sequence[str], *, follow: bool = True
+) -> dict[str, list[str]]:
     """Read what a CSV says of pictures.
 
     Commas, semicolons and tabs separate columns; a byte order mark and backslashes are accepted.
@@ -36,6 +39,7 @@ def read_subgroups(path: Path, files: Sequence[str]) -> dict[str, list[str]]:
     Args:
         path: CSV file, UTF-8, with a header, one column of which is ``file``; up to 64 MiB.
         files: n pictures, relative to the root of the data set.
+        follow: Whether the table may be a symbolic link; not in a run folder.
 
     Returns:
         By column the value of each of the n files; an empty cell is "unknown".
@@ -44,7 +48,7 @@ def read_subgroups(path: Path, files: Sequence[str]) -> dict[str, list[str]]:
         DataError: The table cannot be read, has no such columns, lacks files, names one twice
             with other values, or a column has more than 12 values.
     """
-    header, lines = _read(path)
+    header, lines = _read(path, follow)
     attributes = [name for name in header if name and name.lower() not in _OTHER_COLUMNS]
     if "file" not in (name.lower() for name in header) or not attributes:
         raise DataError(
@@ -64,17 +68,13 @@ def read_subgroups(path: Path, files: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def _read(path: Path, follow: bool) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the header, and the line number and the cells of every line by column name."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        text = data.decode("utf-8-sig")
+        text = read_bytes(path, _MOST_BYTES, follow=follow).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = (error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise DataError(f"{path}: the table cannot be read ({reason}). {_HEADER}") from error
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{path}: the table is larger than {_MOST_BYTES:,} bytes. {_HEADER}")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lucency.evaluation.attributes import read_subgroups
 from lucency.evaluation.measure import evaluate_found
 from lucency.evaluation.predictions import Predictions, read_predictions
 from lucency.evaluation.result import Evaluation
-from lucency.files import write_text
+from lucency.files import read_json, write_text
 
 FORMAT = 1
 
@@ -62,11 +63,12 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     """
     again = "Evaluate the classifier again to make it anew."
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = read_json(path)
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read {path}: {error}. {again}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise RunError(f"Cannot read {path}: {reason}. {again}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT or not {"classes", "positive", "validation", "test"} <= document.keys():
         raise RunError(
@@ -103,14 +105,16 @@ def again(run: Path) -> dict[str, Any]:
 def stated_attributes(run: Path, part: Predictions) -> dict[str, list[str]] | None:
     """Return the attributes that a run was given for subgroups, or None."""
     file = run / "subgroups.csv"
-    return read_subgroups(file, part.files) if file.is_file() else None
+    if not os.path.lexists(file):
+        return None
+    return read_subgroups(file, part.files, follow=False)
 
 
 def _stated_prevalence(file: Path) -> float | None:
     try:
-        value = json.loads(file.read_text("utf-8"))["config"].get("prevalence")
+        value = read_json(file)["config"].get("prevalence")
+        return None if value is None else float(value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"Cannot read {file} ({error}). Give the folder of a training run."
         ) from error
-    return None if value is None else float(value)

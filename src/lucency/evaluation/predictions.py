@@ -13,7 +13,7 @@ import numpy as np
 
 from lucency.classifier import Answers, Spec
 from lucency.errors import ConfigError, RunError, nearest
-from lucency.files import write_text
+from lucency.files import read_table, write_text
 from lucency.metrics import FloatArray, IntArray, decide
 from lucency.progress import SILENT, Progress
 
@@ -188,7 +188,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         RunError: The file is missing or is not one that ``write_predictions`` wrote.
     """
     try:
-        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+        text = read_table(path)
         header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         classes = _classes(header)
         return tuple(
@@ -198,8 +198,9 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError, IndexError, csv.Error) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise RunError(
-            f"Cannot read {path}: {error}. Evaluate the classifier again to make it anew."
+            f"Cannot read {path}: {reason}. Evaluate the classifier again to make it anew."
         ) from error
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lucency.dataset import Entry
 from lucency.errors import RunError
+from lucency.files import read_table
 
-_LARGEST = 2**30  # bytes; ours has some 140 per picture
 _COLUMNS = ("file", "class", "group", "split", "sha256")
 
 
@@ -42,10 +42,7 @@ def read_split(path: Path) -> tuple[Entry, ...]:
         RunError: It is missing, too large or not one that a run wrote.
     """
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"more than {_LARGEST:,} bytes")
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.DictReader(io.StringIO(read_table(path), newline=""), strict=True)
         if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
             raise ValueError(f"it has no column {missing[0]}")
         rows = [[row[name] for name in _COLUMNS] for row in reader]
@@ -54,7 +51,8 @@ def read_split(path: Path) -> tuple[Entry, ...]:
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError, csv.Error) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise RunError(
-            f"{path} cannot be read as a split.csv ({error}). Restore it from the training run."
+            f"{path} cannot be read as a split.csv ({reason}). Restore it from the training run."
         ) from error
     return tuple(Entry(file, label, part, group, sha) for file, label, group, part, sha in rows)

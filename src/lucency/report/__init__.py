@@ -39,7 +39,10 @@ __all__ = ["render", "write_check", "write_report"]
 
 _HERE = Path(__file__).parent
 # What reading a file of another shape than ours raises.
-_UNFIT = (KeyError, IndexError, TypeError, ValueError, AttributeError, csv.Error, UndefinedError)
+_UNFIT = (
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError),
+    *(csv.Error, UndefinedError),
+)
 
 
 def render(run: Path) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
+import os
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lucency.errors import RunError
+from lucency.files import read_bytes, read_json, read_table
 
 Json = dict[str, Any]
 
@@ -161,29 +163,38 @@ def _json(path: Path) -> Json:
 
 def _parsed(path: Path) -> Any:
     try:
-        # File names that are not UTF-8 stand in our files as the bytes that they were.
-        return json.loads(path.read_text("utf-8", errors="surrogateescape"))
-    except (ValueError, RecursionError) as error:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise RunError(
-            f"{path} is damaged: expected JSON, {error}. Train or evaluate again."
+            f"{path} is damaged: expected JSON, {reason}. Train or evaluate again."
         ) from error
 
 
 def _optional(path: Path) -> Json | None:
-    return _json(path) if path.is_file() else None
+    return _json(path) if _there(path) else None
+
+
+def _there(path: Path) -> bool:
+    """Whether there is anything of this name, be it a link that leads nowhere."""
+    return os.path.lexists(path)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """Yield the rows of a table one by one; a missing file has none."""
-    if not path.is_file():
+    if not _there(path):
         return
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        for row in csv.DictReader(lines):
-            if None in row or None in row.values():
-                raise RunError(
-                    f"{path} is damaged: a row does not fit its header. Train or evaluate again."
-                )
-            yield row
+    try:
+        text = read_table(path)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise RunError(f"{path} is damaged: {reason}. Train or evaluate again.") from error
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        if None in row or None in row.values():
+            raise RunError(
+                f"{path} is damaged: a row does not fit its header. Train or evaluate again."
+            )
+        yield row
 
 
 def number(value: object) -> float | None:
@@ -199,7 +210,7 @@ def _history(path: Path) -> list[dict[str, float | None]]:
 
 
 def _predictions(path: Path, classes: list[str]) -> Predictions | None:
-    if not path.is_file():
+    if not _there(path):
         return None
     names: dict[str, list[str]] = {name: [] for name in ("split", "file", "label", "decision")}
     flat = array("d")
@@ -212,7 +223,9 @@ def _predictions(path: Path, classes: list[str]) -> Predictions | None:
 
 
 def _pictures(path: Path) -> list[Picture]:
-    if not path.is_file():
+    if path.parent.is_symlink():
+        raise RunError(f"{path.parent} is a symbolic link; expected the folder itself.")
+    if not _there(path):
         return []
     keys = ("kind", "file", "png", "label", "split")
     return [Picture(*(str(entry[key]) for key in keys)) for entry in _parsed(path)]
@@ -227,9 +240,9 @@ def png_bytes(folder: Path, name: str) -> bytes | None:
     home = (folder / "pictures").resolve()
     try:
         path = (home / name).resolve()
-        if path.parent != home or not path.is_file() or path.stat().st_size > _LARGEST_PNG:
+        if path.parent != home:
             return None
-        data = path.read_bytes()
+        data = read_bytes(path, _LARGEST_PNG)
     except (OSError, ValueError):  # ValueError: a name with a null byte
         return None
     return data if data.startswith(_PNG) else None
@@ -237,7 +250,7 @@ def png_bytes(folder: Path, name: str) -> bytes | None:
 
 def _shared_groups(path: Path) -> int | None:
     """Count the groups with pictures in more than one part."""
-    if not path.is_file():
+    if not _there(path):
         return None
     parts: Mapping[str, set[str]] = defaultdict(set)
     for row in _rows(path):

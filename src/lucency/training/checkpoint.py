@@ -14,17 +14,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
-import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from lucency.errors import RunError
-from lucency.files import write_folder
+from lucency.files import arrays_of, parse_json, read_bytes, write_folder
 from lucency.progress import SILENT, Progress
 from lucency.training.course import Course, Snapshot
 from lucency.training.steps import Arrays, Weights
@@ -226,8 +224,8 @@ def verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dict[str
         OSError: A file is missing or cannot be read.
         ValueError: The manifest is no JSON; KeyError or TypeError: it is no manifest.
     """
-    manifest = _read(path / _MANIFEST, _LARGEST_JSON)
-    document = json.loads(manifest)
+    manifest = read_bytes(path / _MANIFEST, _LARGEST_JSON)
+    document = parse_json(manifest)
     listed = document["files"]
     if document["format"] != FORMAT or _manifest(listed) != manifest:
         raise Damaged(f"{_MANIFEST} is not as it was written")
@@ -235,31 +233,18 @@ def verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dict[str
         raise Damaged("a file is missing or one too many")
     if not {_STATE, "network.safetensors", "optimizer.safetensors"} <= set(listed):
         raise Damaged("a file is missing")
-    files = {name: _read(path / name, largest) for name in listed}
+    files = {name: read_bytes(path / name, largest) for name in listed}
     for name, data in files.items():
         if listed[name] != _listed(data):
             raise Damaged(f"{name} is not as it was written")
     return json.loads(files[_STATE]), files
 
 
-def _read(path: Path, most: int) -> bytes:
-    """Read a regular file of at most ``most`` bytes, through no link."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-            raise Damaged(f"{path.name} is no file, or longer than any of this network")
-        return file.read(most)
-
-
 def _snapshot(course: Course, files: Mapping[str, bytes]) -> Snapshot:
-    from safetensors.numpy import load
-
     parts: dict[str, Arrays | None] = dict.fromkeys(_ARRAYS)
     for name in _ARRAYS:
         if data := files.get(f"{name}.safetensors"):
-            loaded = load(data)
+            loaded = arrays_of(data)
             parts[name] = [loaded[key] for key in sorted(loaded)]
     return Snapshot(
         course, Weights(parts["network"] or [], parts["optimizer"] or []), parts["best"]

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from lucency.classifier import Classifier
-from lucency.classifier.files import GATE, ONNX, WEIGHTS, read_document, read_entry
+from lucency.classifier.files import GATE, ONNX, WEIGHTS, check_entry, read_document
 from lucency.evaluation import read_predictions
+from lucency.files import read_bytes
 from lucency.ledger import read_split
 from lucency.verify.finding import Differs
 
 _EXCLUDED = "excluded"
+_LARGEST_PAGE = 256 * 2**20  # bytes
 
 
 def checksums(run: Path) -> str:
@@ -29,7 +31,7 @@ def checksums(run: Path) -> str:
     named = {"weights": WEIGHTS, "onnx": ONNX, "gate": GATE}
     present = {key: file for key, file in named.items() if document.get(key)}
     for key, file in present.items():
-        read_entry(run, document[key], file)
+        check_entry(run, document[key], file)
     if "onnx" not in present:
         raise Differs(f"classifier.json names no {ONNX}. Every run has one: restore both.")
     unnamed = [file for key, file in named.items() if key not in present and (run / file).exists()]
@@ -121,9 +123,13 @@ def report(run: Path, render: Callable[[Path], str]) -> str:
         LucencyError: A file is missing or damaged.
     """
     path = run / "report.html"
-    if not path.is_file():
-        raise Differs(f"There is no {path}. Draw it again with `lucency report`.")
-    stated = path.read_bytes()
+    try:
+        stated = read_bytes(path, _LARGEST_PAGE)
+    except FileNotFoundError as error:
+        raise Differs(f"There is no {path}. Draw it again with `lucency report`.") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise Differs(f"{path} cannot be read: {reason}. Draw it again.") from error
     drawn = render(run).encode("utf-8", errors="surrogateescape")
     if stated != drawn:
         same = next(

@@ -1,0 +1,158 @@
+"""Hostile weights and gates: headers that lie, other formats in their place, bits that flipped."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from benchmarks.kind import Kind
+from benchmarks.victim import edit, seal
+
+_FOUR = np.zeros(4, np.float32).tobytes()
+
+
+def kinds() -> Iterator[Kind]:
+    for what, data in _FILES.items():
+        yield Kind(f"weights.safetensors {what}", _sealed("weights.safetensors", data))
+    for what in ("has a header of 2^63 bytes", "is a pickle that runs a command"):
+        yield Kind(f"gate.safetensors {what}", _sealed("gate.safetensors", _FILES[what]))
+    yield Kind("weights.safetensors is a zip bomb of NumPy", _sealed("weights.safetensors", _npz()))
+    yield Kind("weights.safetensors is a .keras archive with a Lambda layer",
+               _sealed("weights.safetensors", _keras()))  # fmt: skip
+    yield Kind("weights.safetensors is 1.5 GB of nothing with an honest header", _vast)
+    for name in ("weights.safetensors", "gate.safetensors", "model.onnx"):
+        yield Kind(f"a bit of {name} has flipped", _flipped(name))
+        yield Kind(f"{name} ends early", _cut(name))
+    for what, change in _GATES.items():
+        yield Kind(f"a gate {what}", _gate(change))
+    yield Kind("weights without an ONNX file, for a network that is described large", _large)
+
+
+def _header(entries: Any, body: bytes = b"", length: int | None = None) -> bytes:
+    text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + body
+
+
+def _entry(dtype: str = "F32", shape: Any = (4,), offsets: Any = (0, 16)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+class _Shell:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("echo owned > /tmp/lucency-owned",)
+
+
+_FILES = {
+    "has a header of 2^63 bytes": _header({}, length=2**63),
+    "has a header longer than the file": _header({}, length=10**6),
+    "has a header that is nested deeply": _header(b"[" * 10**6),
+    "has a header of two million values": _header(b"[" + b"0," * 2_000_000 + b"0]"),
+    "says a tensor is 2^62 long": _header({"w": _entry(shape=[2**62])}, _FOUR),
+    "says sides whose product overflows": _header({"w": _entry(shape=[2**32] * 3)}, _FOUR),
+    "says sides that are negative": _header({"w": _entry(shape=[-2, -2])}, _FOUR),
+    "says a side that is true": _header({"w": _entry(shape=[True, 4])}, _FOUR),
+    "says a million sides": _header({"w": _entry(shape=[1] * 10**6)}, _FOUR),
+    "has tensors that overlap": _header({"a": _entry(), "b": _entry()}, _FOUR),
+    "has a hole": _header({"a": _entry(offsets=(16, 32))}, _FOUR * 2),
+    "has a tail": _header({"a": _entry()}, _FOUR * 2),
+    "points behind its end": _header({"a": _entry(offsets=(2**40, 2**40 + 16))}, _FOUR),
+    "points before its start": _header({"a": _entry(offsets=(-16, 0))}, _FOUR),
+    "is of an unknown type": _header({"a": _entry("O")}, _FOUR),
+    "names a tensor twice": _header(b'{"a":' + json.dumps(_entry()).encode() + b',"a":'
+                                    + json.dumps(_entry()).encode() + b"}", _FOUR),
+    "has a hundred thousand tensors": _header(
+        {str(i): _entry(shape=[0], offsets=(0, 0)) for i in range(50_000)}),
+    "is a pickle that runs a command": pickle.dumps(_Shell()),
+    "is HDF5": b"\x89HDF\r\n\x1a\n" + bytes(2048),
+}  # fmt: skip
+
+
+def _npz() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", bytes(2**24))
+    return file.getvalue()
+
+
+def _keras() -> bytes:
+    file, code = io.BytesIO(), {"class_name": "Lambda", "config": {"function": "__import__('os')"}}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("config.json", json.dumps(code))
+        archive.writestr("../../../canary/secret", "owned")
+    return file.getvalue()
+
+
+def _sealed(name: str, data: bytes) -> Callable[[Path, Path], None]:
+    def spoil(run: Path, _: Path) -> None:
+        (run / name).write_bytes(data)
+        seal(run)
+
+    return spoil
+
+
+def _vast(run: Path, _: Path) -> None:
+    count = 375_000_000
+    header = _header({"w": _entry(shape=[count], offsets=(0, 4 * count))})
+    (run / "weights.safetensors").write_bytes(header)
+    os.truncate(run / "weights.safetensors", len(header) + 4 * count)
+
+
+def _flipped(name: str) -> Callable[[Path, Path], None]:
+    def spoil(run: Path, _: Path) -> None:
+        data = bytearray((run / name).read_bytes())
+        data[len(data) * 2 // 3] ^= 4
+        (run / name).write_bytes(data)
+
+    return spoil
+
+
+def _cut(name: str) -> Callable[[Path, Path], None]:
+    def spoil(run: Path, _: Path) -> None:
+        data = (run / name).read_bytes()
+        (run / name).write_bytes(data[: len(data) - 7])
+        seal(run)
+
+    return spoil
+
+
+_GATES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "with numbers that are none": lambda g: g.update(limits=np.full(3, np.nan, np.float32)),
+    "with limits below 0": lambda g: g.update(limits=np.full(3, -1, np.float32)),
+    "without its means": lambda g: g.pop("features.means"),
+    "with an array too many": lambda g: g.update(more=np.zeros(1, np.float32)),
+    "for more features": lambda g: g.update({"features.means": np.zeros((1, 9), np.float32),
+                                             "features.axes": np.ones((1, 9), np.float32)}),
+    "of a million classes": lambda g: g.update({"features.means": np.zeros((10**6, 1), "f4")}),
+    "of float64": lambda g: g.update(limits=np.ones(3)),
+    "without variance": lambda g: g.update({"features.variances": np.zeros(1, np.float32)}),
+}  # fmt: skip
+
+
+def _gate(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], None]:
+    def spoil(run: Path, _: Path) -> None:
+        arrays = load_file(run / "gate.safetensors")
+        change(arrays)
+        save_file(arrays, run / "gate.safetensors")
+        seal(run)
+
+    return spoil
+
+
+def _large(run: Path, _: Path) -> None:
+    """Describe half a billion weights within all bounds, and bring four."""
+
+    def described(document: dict[str, Any]) -> None:
+        document["architecture"]["parameters"] = {"width": 512, "blocks": [2, 2, 2, 4]}
+        document["onnx"] = None
+
+    edit(run / "classifier.json", described)

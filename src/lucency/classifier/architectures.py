@@ -1,0 +1,171 @@
+"""What a description of a network may say, and how many numbers such a network has: no Keras here.
+
+A few digits in a stranger's file can describe a network that no machine can hold. Its parameters
+are bounded, and its weights counted, before anything is built; the count must then be that of the
+weights file, which cannot lie about its own length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lucency.errors import nearest
+
+_WIDEST, _LONGEST, _MOST_STAGES = 512, 64, 8
+_PARAMETERS = {
+    "article": frozenset[str](),
+    "default": frozenset({"width", "blocks", "dropout"}),
+    "pretrained": frozenset({"backbone", "dropout"}),
+}
+
+# Networks of keras.applications without their top: numbers in all, and features at the end.
+BACKBONES: Mapping[str, tuple[int, int]] = {
+    "ConvNeXtBase": (87_566_464, 1024),
+    "ConvNeXtLarge": (196_230_336, 1536),
+    "ConvNeXtSmall": (49_454_688, 768),
+    "ConvNeXtTiny": (27_820_128, 768),
+    "ConvNeXtXLarge": (348_147_968, 2048),
+    "DenseNet121": (7_037_504, 1024),
+    "DenseNet169": (12_642_880, 1664),
+    "DenseNet201": (18_321_984, 1920),
+    "EfficientNetB0": (4_049_571, 1280),
+    "EfficientNetB1": (6_575_239, 1280),
+    "EfficientNetB2": (7_768_569, 1408),
+    "EfficientNetB3": (10_783_535, 1536),
+    "EfficientNetB4": (17_673_823, 1792),
+    "EfficientNetB5": (28_513_527, 2048),
+    "EfficientNetB6": (40_960_143, 2304),
+    "EfficientNetB7": (64_097_687, 2560),
+    "EfficientNetV2B0": (5_919_312, 1280),
+    "EfficientNetV2B1": (6_931_124, 1280),
+    "EfficientNetV2B2": (8_769_374, 1408),
+    "EfficientNetV2B3": (12_930_622, 1536),
+    "EfficientNetV2L": (117_746_848, 1280),
+    "EfficientNetV2M": (53_150_388, 1280),
+    "EfficientNetV2S": (20_331_360, 1280),
+    "InceptionResNetV2": (54_336_736, 1536),
+    "InceptionV3": (21_802_784, 2048),
+    "MobileNet": (3_228_864, 1024),
+    "MobileNetV2": (2_257_984, 1280),
+    "MobileNetV3Large": (2_996_352, 960),
+    "MobileNetV3Small": (939_120, 576),
+    "NASNetLarge": (84_916_818, 4032),
+    "NASNetMobile": (4_269_716, 1056),
+    "ResNet101": (42_658_176, 2048),
+    "ResNet101V2": (42_626_560, 2048),
+    "ResNet152": (58_370_944, 2048),
+    "ResNet152V2": (58_331_648, 2048),
+    "ResNet50": (23_587_712, 2048),
+    "ResNet50V2": (23_564_800, 2048),
+    "VGG16": (14_714_688, 512),
+    "VGG19": (20_024_384, 512),
+    "Xception": (20_861_480, 2048),
+}
+
+
+def checked_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that ``lucency.models`` does not take, or that no network of ours has.
+
+    Args:
+        name: The architecture.
+        parameters: By name; those that are left out have their defaults.
+
+    Raises:
+        ValueError: The name, a parameter or its value is not one of ours.
+    """
+    if name not in _PARAMETERS:
+        raise ValueError(
+            f"unknown architecture {name[:40]!r}.{nearest(name[:40], _PARAMETERS)} "
+            f"Known: {', '.join(_PARAMETERS)}"
+        )
+    if "weights" in parameters:
+        raise ValueError("the architecture names weights of its own; ours are beside it")
+    if unknown := sorted(parameters.keys() - _PARAMETERS[name]):
+        raise ValueError(f"the architecture {name!r} has no parameter {unknown[0][:40]!r}")
+    for parameter, value in parameters.items():
+        _CHECKS[parameter](value)
+
+
+def _check_width(value: Any) -> None:
+    if type(value) is not int or not 1 <= value <= _WIDEST:
+        raise ValueError(f"width must be from 1 to {_WIDEST}, received {str(value)[:40]}")
+
+
+def _check_blocks(value: Any) -> None:
+    sound = isinstance(value, list | tuple) and 1 <= len(value) <= _MOST_STAGES
+    if not sound or any(type(count) is not int or not 1 <= count <= _LONGEST for count in value):
+        raise ValueError(
+            f"blocks must be 1 to {_MOST_STAGES} numbers from 1 to {_LONGEST}, "
+            f"received {str(value)[:40]}"
+        )
+
+
+def _check_dropout(value: Any) -> None:
+    if type(value) not in (int, float) or not 0 <= value < 1:
+        raise ValueError(f"dropout must be from 0 to below 1, received {str(value)[:40]}")
+
+
+def _check_backbone(value: Any) -> None:
+    if not isinstance(value, str) or value not in BACKBONES:
+        raise ValueError(f"unknown backbone {str(value)[:40]!r}")
+
+
+_CHECKS = {
+    "width": _check_width,
+    "blocks": _check_blocks,
+    "dropout": _check_dropout,
+    "backbone": _check_backbone,
+}
+
+
+def weight_count(
+    name: str, classes: int, shape: tuple[int, int, int], parameters: Mapping[str, Any]
+) -> int:
+    """Return how many numbers the weights of a network are, as ``count_params`` would.
+
+    Args:
+        name: An architecture whose parameters are checked.
+        classes: How many classes.
+        shape: Height, width and channels of its input.
+        parameters: As for ``checked_parameters``.
+
+    Returns:
+        All numbers, those of batch normalisation included.
+    """
+    units = 1 if classes == 2 else classes
+    if name == "article":
+        return _article(shape) + 129 * units
+    if name == "pretrained":
+        weights, features = BACKBONES[parameters.get("backbone", "MobileNetV2")]
+        return weights + (features + 1) * units
+    width, blocks = parameters.get("width", 32), parameters.get("blocks", (1, 1, 2, 2))
+    weights, features = _default(shape[2], width, blocks)
+    return weights + (features + 1) * units
+
+
+def _article(shape: tuple[int, int, int]) -> int:
+    """Return the numbers of three convolutions and the wide dense layer."""
+    height, width, channels = shape
+    for _ in range(3):
+        height, width = (max(0, (side - 2) // 2) for side in (height, width))
+    convolutions = 9 * 32 * (channels + 32 + 32) + 3 * 32
+    return convolutions + (height * width * 32 + 1) * 128
+
+
+def _default(channels: int, width: int, blocks: Sequence[int]) -> tuple[int, int]:
+    """Return the numbers before the head, and the features that go into it."""
+    total, before = _normalised(channels, width, 9), width
+    for stage, count in enumerate(blocks):
+        filters = width * (1, 2, 4, 5)[min(stage, 3)]
+        for block in range(count):
+            total += _normalised(before, filters, 9) + _normalised(filters, filters, 9)
+            if before != filters or (stage and not block):
+                total += _normalised(before, filters, 1)
+            before = filters
+    return total, before
+
+
+def _normalised(before: int, after: int, area: int) -> int:
+    """Return the numbers of a convolution without bias, and of the normalisation behind it."""
+    return before * after * area + 4 * after

@@ -1,0 +1,49 @@
+"""Files: written whole or not at all, read as if a stranger had made them.
+
+writing    under a hidden name, to the disk, renamed
+locks      one process at a time
+reading    regular files of bounded size, JSON and tables
+arrays     safetensors files, the header checked first
+"""
+
+from __future__ import annotations
+
+from lucency.files.arrays import ArrayPlace, array_places, arrays_of
+from lucency.files.locks import locked
+from lucency.files.reading import (
+    LARGEST_JSON,
+    LARGEST_TABLE,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_table,
+)
+from lucency.files.writing import (
+    built_folder,
+    rename_folder,
+    write_bytes,
+    write_folder,
+    write_json,
+    write_text,
+)
+
+__all__ = [
+    "LARGEST_JSON",
+    "LARGEST_TABLE",
+    "ArrayPlace",
+    "array_places",
+    "arrays_of",
+    "built_folder",
+    "locked",
+    "open_regular",
+    "parse_json",
+    "read_bytes",
+    "read_json",
+    "read_table",
+    "rename_folder",
+    "write_bytes",
+    "write_folder",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,88 @@
+"""The look at an ONNX file takes what our exporters make, and says what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, helper, numpy_helper
+
+from lucency import backend, models
+from lucency.classifier import Spec
+from lucency.classifier.graph import check_graph
+from lucency.classifier.session import BATCH, Session, batch_of, memory_limit
+from lucency.classifier.sizes import Needs
+from lucency.classifier.wire import MOST_BYTES, cut
+from lucency.errors import ClassifierError
+from small_runs import SIDE, brightness_network, spec_of
+
+NETWORKS = {
+    "default": lambda channels: models.default(3, (64, 64, channels), width=8),
+    "article": lambda channels: models.article(3, (64, 64, channels)),
+    "pretrained": lambda _: models.pretrained(3, (64, 64, 3), backbone="MobileNet", weights="none"),
+}
+
+
+def spec(side: int = 64, channels: int = 1) -> Spec:
+    return Spec(
+        classes=("a", "b", "c"), positive=None, size=(side, side), channels=channels,
+        architecture="default", network_channels=channels, parameters={},
+    )  # fmt: skip
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_exporters_make_is_taken(name: str, channels: int, tmp_path: Path) -> None:
+    network = models.calibrated(NETWORKS[name](channels), channels, 1.3)
+    network(np.zeros((1, 64, 64, channels), np.uint8))
+    backend.export_onnx(network, tmp_path / "model.onnx")
+    onnx = (tmp_path / "model.onnx").read_bytes()
+    needs = check_graph(onnx, spec(64, channels))
+    assert needs.answers["probabilities"] == (1, 3)
+    assert 0.5 < needs.weights / (4 * network.count_params()) < 1.5
+    assert len(cut(onnx).rest) < MOST_BYTES / 2
+    assert memory_limit(needs, BATCH) > BATCH * needs.largest
+    if (name, backend.choose_backend()) == ("article", "jax"):
+        return  # ONNX Runtime does not run the pooling that jax2onnx writes
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 64, 64, channels), np.uint8)
+    said = Session(onnx, spec(64, channels)).run(["probabilities", "embedding"], pixels)
+    expected = network.predict_on_batch(pixels)
+    np.testing.assert_allclose(said["probabilities"], expected["probabilities"], atol=1e-4)
+
+
+def test_what_a_network_needs_is_told_by_hand() -> None:
+    needs = check_graph(brightness_network(), spec_of())
+    assert needs.weights == 4 * (2 + 2 + 1) + 8 * 2
+    assert needs.largest == 4 * SIDE * SIDE  # the pixels as float32
+    assert needs.folded == 0
+    assert needs.answers == {"probabilities": (1, 2)}
+
+
+def test_large_pictures_go_through_a_few_at_a_time() -> None:
+    assert [batch_of(spec(side)) for side in (16, 256, 512, 1024, 2048)] == [32, 32, 8, 2, 1]
+    small, large = (memory_limit(Needs(0, 0, n, 0, {}), 32) for n in (0, 2**20))
+    assert large - small == 6 * 32 * 2**20
+
+
+def test_cutting_leaves_all_but_long_numbers() -> None:
+    model = ModelProto.FromString(brightness_network())
+    long = np.arange(1000, dtype=np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(long, "long"))
+    rest, raw = cut(model.SerializeToString())
+    assert raw == {"slope": 8, "middle": 8, "scale": 4, "axes": 16, "long": 4000}
+    model.graph.initializer[-1].ClearField("raw_data")
+    assert ModelProto.FromString(rest) == model
+
+
+@pytest.mark.parametrize("answer", [np.nan, -0.1, 1.1])
+def test_probabilities_that_are_none_are_refused(answer: float) -> None:
+    model = ModelProto.FromString(brightness_network())
+    model.graph.node[-1].output[0] = "honest"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(answer, np.float32), "lie"))
+    zero = helper.make_node("Sub", ["honest", "honest"], ["zero"])
+    model.graph.node.extend([zero, helper.make_node("Add", ["zero", "lie"], ["probabilities"])])
+    session = Session(model.SerializeToString(), spec_of())
+    with pytest.raises(ClassifierError, match="probabilities that are none"):
+        session.run(["probabilities"], np.zeros((2, SIDE, SIDE, 1), np.uint8))

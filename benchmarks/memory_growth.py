@@ -1,0 +1,89 @@
+"""Memory stays flat over fifty epochs, and over a hundred thousand predictions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.child import ROOT
+from benchmarks.kills import draw
+from benchmarks.trial import Trial
+
+MOST = 5.0  # percent of growth
+_WARM = 0.2  # share of the work in which memory may still grow: buffers, threads, caches
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def trials(folder: Path, quick: bool) -> list[Trial]:
+    draw(folder / "films", 60)
+    epochs, predictions = (15, 3_000) if quick else (50, 100_000)
+    run = str(folder / "run")
+    return [
+        _trial("training epochs", epochs, _measured(folder, "train", run, epochs)),
+        _trial("predictions", predictions, _measured(folder, "predict", run, predictions)),
+    ]
+
+
+def _trial(what: str, n: int, resident: list[int]) -> Trial:
+    """Compare the largest memory of the last fifth with that once everything is warm."""
+    share = max(1, round(_WARM * len(resident)))
+    warm, last = max(resident[: share + 1]), max(resident[-share:])
+    growth = 100 * (last / warm - 1)
+    failures = [] if growth < MOST else [f"{growth:.1f} % of growth"]
+    notes = f"{warm / 2**20:,.0f} MiB after a fifth, {last / 2**20:,.0f} MiB at the end"
+    return Trial(
+        f"{what}: memory grows by less than {MOST:g} %", n, failures, f"{notes} ({growth:+.1f} %)"
+    )
+
+
+def _measured(folder: Path, what: str, run: str, n: int) -> list[int]:
+    """Do the work in a process of its own; return its resident bytes, in order."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory_growth", what, str(folder), run, str(n)],
+        cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=os.environ | {"LUCENCY_LEDGER": str(folder / "looks.jsonl")},
+    )  # fmt: skip
+    found: list[int] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+
+
+def _train(folder: Path, run: str, n: int) -> list[int]:
+    from lucency import pipeline
+    from lucency.config import Config
+
+    config = Config(effort="quick", size=32, epochs=n, cache=str(folder / "cache"))
+    seen: list[int] = []
+    taken: Callable[..., None] = pipeline._History.__call__
+
+    def measured(self: pipeline._History, epoch: object) -> None:
+        taken(self, epoch)
+        seen.append(_resident())
+
+    pipeline._History.__call__ = measured  # type: ignore[method-assign, assignment]
+    pipeline.run_training(folder / "films", config, run=run)
+    return seen
+
+
+def _predict(folder: Path, run: str, n: int) -> list[int]:
+    from lucency.classifier import Classifier
+
+    classifier = Classifier.load(run)
+    files = sorted((folder / "films").rglob("*.png"))[:100]
+    seen = []
+    for _ in range(n // len(files)):
+        classifier.predict(files)
+        seen.append(_resident())
+    return seen
+
+
+if __name__ == "__main__":
+    work, place, name, count = sys.argv[1:]
+    print(json.dumps({"train": _train, "predict": _predict}[work](Path(place), name, int(count))))

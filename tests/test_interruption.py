@@ -1,0 +1,132 @@
+"""Ctrl-C and SIGTERM, in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lucency import interruption
+from lucency.interruption import Interrupted, check, heard, held
+
+SCRIPT = "from lucency.cli import main; main()"
+SETTINGS = ("epochs=500", "size=16", "batch=8")
+
+
+def signalled(number: int, steps: list[str], *, hold: bool) -> None:
+    """Take two steps, and get a signal during the first."""
+    with heard(), held() if hold else contextlib.nullcontext():
+        os.kill(os.getpid(), number)
+        time.sleep(0.05)
+        steps.append("first")
+        check()
+        steps.append("second")
+
+
+@pytest.mark.parametrize(("hold", "done"), [(False, []), (True, ["first"])])
+def test_a_signal_is_raised_at_once_or_at_the_next_place_to_stop(
+    hold: bool, done: list[str]
+) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        steps: list[str] = []
+        with pytest.raises(Interrupted) as caught:
+            signalled(number, steps, hold=hold)
+        assert steps == done
+        assert caught.value.number == number
+        check()  # said once, and forgotten
+
+
+def test_nothing_is_changed_afterwards() -> None:
+    before = [signal.getsignal(number) for number in interruption._SIGNALS]
+    with heard():
+        assert signal.getsignal(signal.SIGTERM) not in before
+    assert [signal.getsignal(number) for number in interruption._SIGNALS] == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_no_library_swallows_it() -> None:
+    assert not issubclass(Interrupted, Exception)
+
+
+STUCK = """
+import ctypes, time
+from lucency.interruption import heard, held
+with heard(), held():
+    print("ready", flush=True)
+    # Compiled code that never looks at signals, without the lock of the interpreter.
+    libc, until = ctypes.CDLL(None), time.monotonic() + 60
+    while libc.poll(None, 0, 60_000) and time.monotonic() < until:
+        pass
+"""
+
+
+def test_the_second_signal_ends_a_program_that_is_stuck_in_compiled_code() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None, "the first signal is held"
+    start = time.perf_counter()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 128 + signal.SIGTERM
+    assert time.perf_counter() - start < 1
+    process.communicate()
+
+
+# -- the whole command -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def training(tiny_folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a training that would take minutes, and wait until it trains."""
+    given = [word for setting in SETTINGS for word in ("--set", setting)]
+    command = ["train", str(tiny_folder), "--effort", "quick", "--run", "x", *given]
+    with (tmp_path / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *command], cwd=tmp_path, stderr=log, stdout=log
+        )
+    try:
+        for _ in range(1200):
+            if b"Epoch 2/" in (tmp_path / "log.txt").read_bytes() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_training_is_saved_and_exits_with_75(
+    training: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals
+) -> None:
+    start = time.perf_counter()
+    training.send_signal(number)
+    assert training.wait(30) == 75
+    assert time.perf_counter() - start < 10
+    log = (tmp_path / "log.txt").read_text()
+    assert log.splitlines()[-1].startswith("Stopped. Kept in runs/x.unfinished")
+    assert "Traceback" not in log
+    assert list((tmp_path / "runs/x.unfinished/checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_a_second_signal_leaves_at_once(training: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    training.send_signal(signal.SIGTERM)
+    training.send_signal(signal.SIGINT)
+    start = time.perf_counter()
+    assert training.wait(10) in (75, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert time.perf_counter() - start < 1
+    assert list((tmp_path / "runs/x.unfinished/checkpoints").glob("[0-9]*"))

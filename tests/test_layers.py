@@ -11,9 +11,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "lucency"
 
 LAYERS = [
     "errors",
-    "files | progress | config | headers | explained",
+    "files | progress | config | headers | sources | explained",
     "images | metrics | plots | backend | phantoms",
-    "calibration | operating | conformal | gate",
+    "decoding | calibration | operating | conformal | gate",
     "dataset | models | augment",
     "batches | probes",
     "classifier",

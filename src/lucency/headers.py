@@ -29,6 +29,7 @@ _FOREIGN = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
 )
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 _MOST_CHUNKS = 2**17  # of a PNG; in the largest file they would have 2 KB each
 _MOST_SEGMENTS = 2**14  # of a JPEG; files of 256 MiB with metadata in full segments have 4,096
@@ -95,7 +96,7 @@ def _what_it_is(data: bytes) -> str:
     for start, kind in _FOREIGN:
         if data.startswith(start):
             return f"a {kind} file; expected PNG or JPEG: convert it to PNG"
-    if data[4:8] == b"ftyp":
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
         return "a HEIF or AVIF file; expected PNG or JPEG: convert it to PNG"
     if _WEB_PAGE.match(data, 0, 1000):
         return "not an image but a web page, saved under its name; get the image itself"
@@ -150,7 +151,7 @@ def _read_jpeg(data: bytes) -> Header:
             if height or width:  # see IHDR above
                 raise PictureError(_DAMAGED.format("it has two headers"))
             height, width = _read_frame(data, marker, start)
-        elif scans and marker not in _BETWEEN_SCANS:
+        elif marker not in _BETWEEN_SCANS if scans else marker == 0xDA and not height:
             raise PictureError(_DAMAGED.format("its parts are not in order"))
         elif marker == 0xDA:  # start of scan
             scans += 1

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from benchmarks import bad_decoder
 from benchmarks.bad_files import USED, picture
 from benchmarks.bad_kinds import IGNORED, Kind, kinds
 from benchmarks.parts import saved
+from benchmarks.told import told
 from benchmarks.trial import Trial
 from lucency.classifier import Answers, Classifier
 from lucency.classifier.spec import Spec
@@ -321,16 +322,5 @@ def _forbidden(folder: Path) -> Trial:
     return Trial("a file that may not be read is named", 1, failures)
 
 
-def main(arguments: Sequence[str]) -> int:
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory() as folder:
-        found = trials(Path(folder), "--quick" in arguments)
-    for each in found:
-        print(f"{'held' if each.held else 'FAILED'}: {each.name} ({each.n}; {each.seconds:.1f} s)")
-        print("".join(f"    {line}\n" for line in [each.notes, *each.failures] if line), end="")
-    return not all(each.held for each in found)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(told(trials))

@@ -9,16 +9,14 @@ in the folder and named; that costs the one picture, and is to be told to the ma
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks.mutations import mutated, seeds
+from benchmarks.told import told
 from benchmarks.trial import Trial
 from lucency.decoding import Decoded, DecoderPool, Request
 from lucency.images import MOST_PIXELS
@@ -145,16 +143,5 @@ def _digest(decoded: Decoded) -> bytes:
     return hashlib.sha256(pixels + repr(decoded[1:]).encode()).digest()
 
 
-def main() -> int:
-    with TemporaryDirectory() as folder:
-        found = trials(Path(folder), "--quick" in sys.argv[1:])
-        for each in found:
-            verdict = "held" if each.held else "FAILED"
-            print(f"{verdict}: {each.name} ({each.n:,}; {each.seconds:.0f} s)")
-            lines = itertools.chain([each.notes] if each.notes else [], each.failures[:20])
-            print("".join(f"    {line}\n" for line in lines), end="")
-    return not all(each.held for each in found)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(trials))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 import os
-import re
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,7 +22,6 @@ GREETING = b"lucency decoder 1\n"
 _REQUEST = struct.Struct(">??IHHB3q")  # content?, stamped?, length, height, width, colour, stamp
 _ANSWER = struct.Struct(">B?32sIII")  # outcome, hashed?, sha256, height, width, length
 _MOST_REASON = 1000  # bytes
-_ODD = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd]")  # line ends and control characters above all
 
 Read = Callable[[int], bytes | bytearray]  # returns that many bytes or raises EOFError
 
@@ -141,4 +139,5 @@ def reason_of(answer: Answer) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(_ODD.sub(" ", text).split())
+    """Leave out line ends, control characters and whatever else a terminal may act upon."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -361,6 +361,42 @@ def test_decoders_end_with_their_parent(file: Path, number: signal.Signals) -> N
         assert gone(pids)
 
 
+STOPPED = """
+import sys
+from lucency.decoding import DecoderPool, Request
+with DecoderPool(1, deadline=0.8) as pool:
+    for decoded in pool.map(Request(sys.argv[1], (2000, 2000), False) for _ in range(100)):
+        print(decoded.reason, flush=True)
+"""
+
+
+@LINUX
+def test_a_program_that_was_stopped_goes_on(file: Path) -> None:
+    """The time during which it stood still is not the picture's fault."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(file)], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"\n"
+        os.kill(parent.pid, signal.SIGSTOP)
+        time.sleep(2.5)
+        os.kill(parent.pid, signal.SIGCONT)
+        assert parent.stdout.read() == b"\n" * 99
+    assert parent.returncode == 0
+
+
+@LINUX
+def test_a_decoder_may_wait_long_for_its_first_picture(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucency.decoding.process._START", 1.0)
+    with DecoderPool(1, deadline=1.0) as pool:
+        pool.start(1)
+        time.sleep(2.5)
+        assert pool.submit(asked(file)).result().reason == ""
+    assert pool.lost == 0
+
+
 @LINUX
 def test_ctrl_c_ends_a_command_without_ado(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "data", 40)
@@ -389,7 +425,7 @@ def test_ctrl_c_ends_a_command_without_ado(tmp_path: Path) -> None:
     assert len(said.splitlines()) <= 1
     assert pids
     assert gone(pids)
-    assert not any((tmp_path / "cache").iterdir())
+    assert not [*tmp_path.glob("cache/*")]
 
 
 def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) -> None:

@@ -134,11 +134,9 @@ class Classifier:
         results: list[Prediction] = []
         size, colour = self.spec.size, self.spec.channels == 3
         with DecoderPool() as pool, progress.task("Predicting", len(files), "files") as task:
-            # They load their modules while ONNX Runtime loads its own.
-            pool.start(len(files))
-            if self.onnx is not None:
-                self._onnx_session()
             decoded = pool.map(Request(str(file), size, colour) for file in files)
+            if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
+                self._onnx_session()
             for start in range(0, len(files), _BATCH):
                 part = files[start : start + _BATCH]
                 results += self._predict_decoded(part, [*islice(decoded, _BATCH)])

@@ -41,10 +41,10 @@ def main() -> None:
             request = read_request(lambda count: _exactly(requests, count))
             _alarm(deadline + _MARGIN)
             answer = _answer(request)
+            _alarm(0)  # for the parent to read may take any time, as after Ctrl-Z
             answers.write(packed_answer(answer))
             answers.write(answer.payload)
             answers.flush()
-            _alarm(0)
     except (EOFError, BrokenPipeError):
         os._exit(0)  # without a last flush into a pipe that nobody reads
 

@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -23,6 +24,9 @@ from lucency.sources import OTHER_CONTENT, not_again
 DEADLINE = 30.0  # seconds; 50 megapixels of progressive CMYK take 6 on one slow core
 _AHEAD = 4  # pictures per process that may wait for their turn
 _LOOK = 0.1  # seconds between two looks for a process that hangs
+# More than this between two looks, and it was this process that stood still, as after Ctrl-Z: an
+# answer may have been waiting all that time.
+_STOPPED = 1.0
 
 
 class Decoded(NamedTuple):
@@ -108,17 +112,23 @@ class DecoderPool:
     def map(self, requests: Iterable[Request]) -> Generator[Decoded, None, None]:
         """Yield what becomes of pictures, in order, with few in flight however many there are.
 
+        The first are on their way when this returns, before anything is asked of the generator.
+
         Raises:
             RunError: No process can be started.
         """
-        waiting: deque[Future[Decoded]] = deque()
+        coming = iter(requests)
+        first = [self.submit(each) for each in islice(coming, self.workers * _AHEAD)]
+        return self._answers(deque(first), coming)
+
+    def _answers(
+        self, waiting: deque[Future[Decoded]], coming: Iterator[Request]
+    ) -> Generator[Decoded, None, None]:
         try:
-            for request in requests:
-                waiting.append(self.submit(request))
-                if len(waiting) > self.workers * _AHEAD:
-                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                answer = waiting.popleft().result()
+                waiting.extend(self.submit(each) for each in islice(coming, 1))
+                yield answer
         finally:
             for each in waiting:
                 each.cancel()
@@ -193,11 +203,16 @@ class DecoderPool:
         child.close()
 
     def _watching(self) -> None:
+        last = time.monotonic()
         while not self._closed.wait(min(_LOOK, self._deadline / 4)):
+            now = time.monotonic()
+            away, last = now - last, now
             with self._lock:
                 children = [*self._children]
             for child in children:
-                child.check(time.monotonic())
+                if away > _STOPPED:
+                    child.grant(away)
+                child.check(now)
 
 
 def read_again(

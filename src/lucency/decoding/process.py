@@ -72,7 +72,7 @@ class Child:
             RunError: It cannot be started.
         """
         self.answers, self.alive, self.late = 0, True, False
-        self._deadline, self._due = deadline, time.monotonic() + _START
+        self._deadline, self._due = deadline, float("inf")
         self._lock = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
@@ -101,6 +101,7 @@ class Child:
         """
         self.alive = False  # until it has answered
         if not self.answers:
+            self._due_in(_START)
             self._greeted()
         self._due_in(self._deadline)
         try:
@@ -122,6 +123,11 @@ class Child:
             if now > self._due and not self.late:
                 self.late = True
                 self._process.kill()
+
+    def grant(self, seconds: float) -> None:
+        """Give the process more time for its picture."""
+        with self._lock:
+            self._due += seconds
 
     def kill(self) -> None:
         """End the process at once; ``close`` is still to come."""

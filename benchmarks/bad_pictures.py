@@ -25,7 +25,7 @@ from lucency.classifier.spec import Spec
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.dataset.walk import shown
-from lucency.decoding import DecoderPool, Request
+from lucency.decoding.pool import DecoderPool, Request
 from lucency.progress import Progress, Task
 
 _GOOD = 20  # per class
@@ -302,7 +302,7 @@ def _misdecoded(root: Path, cache: Path) -> Trial:
 _NOBODY = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from lucency.decoding import child
+from lucency.decoding.pool import child
 if not os.geteuid():
     os.setgid(65534), os.setuid(65534)
 child.main()

@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.results import Figure, ratio
 from lucency.dataset.store import Listed, PixelStore, decode
-from lucency.decoding import DecoderPool
+from lucency.decoding.pool import DecoderPool
 
 SIDES = (112, 255)
 WORKERS = os.cpu_count() or 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.mutations import mutated, seeds
 from benchmarks.told import told
 from benchmarks.trial import Trial
-from lucency.decoding import Decoded, DecoderPool, Request
+from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.images import MOST_PIXELS
 
 _MANY, _FEW = 100_000, 1_500

@@ -29,7 +29,7 @@ from lucency.dataset.candidates import GRID, ROWS, candidates
 from lucency.dataset.copies import Copy, find_copies
 from lucency.dataset.entry import Entry
 from lucency.dataset.store import Listed, PixelStore, decode
-from lucency.decoding import DecoderPool
+from lucency.decoding.pool import DecoderPool
 
 SIDE = 112
 WANTED = 0.99  # recall

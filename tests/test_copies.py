@@ -19,7 +19,7 @@ from lucency.dataset.candidates import GRID, candidates, grids
 from lucency.dataset.copies import Copy, _believed, find_copies
 from lucency.dataset.entry import Entry
 from lucency.dataset.store import Listed, PixelStore, decode
-from lucency.decoding import DecoderPool
+from lucency.decoding.pool import DecoderPool
 from lucency.phantoms import draw_dataset
 from test_leaks import scene
 

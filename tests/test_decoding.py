@@ -23,7 +23,7 @@ from benchmarks.parts import saved
 from conftest import draw_folder
 from lucency import sources
 from lucency.dataset.store import Listed, decode
-from lucency.decoding import Decoded, DecoderPool, Request, read_again
+from lucency.decoding.pool import Decoded, DecoderPool, Request, read_again
 from lucency.decoding.process import child_command
 from lucency.decoding.protocol import (
     Answer,
@@ -335,7 +335,7 @@ def test_closing_waits_for_no_picture() -> None:
 
 PARENT = """
 import sys, time
-from lucency.decoding import DecoderPool, Request
+from lucency.decoding.pool import DecoderPool, Request
 pool = DecoderPool(2)
 pool.start(2)
 print(pool.submit(Request(sys.argv[1], (8, 8), False)).result().reason, flush=True)
@@ -363,7 +363,7 @@ def test_decoders_end_with_their_parent(file: Path, number: signal.Signals) -> N
 
 STOPPED = """
 import sys
-from lucency.decoding import DecoderPool, Request
+from lucency.decoding.pool import DecoderPool, Request
 with DecoderPool(1, deadline=0.8) as pool:
     for decoded in pool.map(Request(sys.argv[1], (2000, 2000), False) for _ in range(100)):
         print(decoded.reason, flush=True)
@@ -443,6 +443,17 @@ def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) 
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
+
+
+def test_a_decoder_loads_what_it_needs_and_no_more() -> None:
+    """It is waited for by whoever classifies one picture."""
+    script = "from lucency.decoding import child; import sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "PIL.Image" in loaded
+    assert not {"numpy", "concurrent.futures", "lucency.decoding.pool"} & set(loaded)
 
 
 # --- files that change

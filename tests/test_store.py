@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from lucency.dataset.store import Listed, PixelStore, decode, default_cache
-from lucency.decoding import DecoderPool
+from lucency.decoding.pool import DecoderPool
 from lucency.errors import RunError
 from lucency.images import encode_png, read_picture
 from lucency.progress import Progress, Task
@@ -327,7 +327,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from lucency.dataset.store import Listed, decode
-from lucency.decoding import DecoderPool
+from lucency.decoding.pool import DecoderPool
 picture, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 with DecoderPool(2) as pool:
     store = decode([Listed(picture, "x")] * copies, size=(300, 300), colour=False,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lucency.augment import draw
 from lucency.dataset import Dataset, Entry, Split
-from lucency.decoding import DecoderPool, read_again
+from lucency.decoding.pool import DecoderPool, read_again
 from lucency.evaluation import Predictions
 from lucency.files import write_bytes, write_text
 from lucency.images import encode_png

@@ -27,7 +27,7 @@ from lucency.classifier.network import rebuilt
 from lucency.classifier.spec import JSON, Spec
 from lucency.conformal import Conformal, Kind
 from lucency.dataset import Split
-from lucency.decoding import Decoded, DecoderPool, Request
+from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.errors import ClassifierError
 from lucency.files import write_bytes, write_text
 from lucency.gate import Gate

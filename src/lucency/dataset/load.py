@@ -21,7 +21,7 @@ from lucency.dataset.same import near_pairs
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.split_file import write_entries
 from lucency.dataset.store import Listed, PixelStore, decode, default_cache
-from lucency.decoding import DecoderPool, Request
+from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import DataError, LeakError
 from lucency.images import COLOUR_LOOK, shows_colour
 from lucency.progress import SILENT, Progress

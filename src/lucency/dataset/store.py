@@ -29,7 +29,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from lucency.decoding import Decoded, DecoderPool, Request
+from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.errors import RunError
 from lucency.progress import SILENT, Progress, Task
 from lucency.sources import Stamp, stamp_of

@@ -9,11 +9,7 @@ A file of somebody else is a program for the decoder, and decoders have had hole
 such a process costs one picture, which is told with the reason; all else goes on. The processes
 are of the same user and not cut off from the network or the disk for reading: this contains
 failures, and makes attacks harder, not impossible.
+
+Import from the modules: nothing is loaded here, as the process that decodes loads this too, and
+without NumPy it starts in half the time.
 """
-
-from __future__ import annotations
-
-from lucency.decoding.pool import Decoded, DecoderPool, read_again
-from lucency.decoding.protocol import Request
-
-__all__ = ["Decoded", "DecoderPool", "Request", "read_again"]

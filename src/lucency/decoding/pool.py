@@ -21,6 +21,8 @@ from lucency.decoding.protocol import Answer, Outcome, Request, reason_of
 from lucency.errors import PassingError, PictureError, RunError
 from lucency.sources import OTHER_CONTENT, not_again
 
+__all__ = ["Decoded", "DecoderPool", "Request", "read_again"]
+
 DEADLINE = 30.0  # seconds; 50 megapixels of progressive CMYK take 6 on one slow core
 _AHEAD = 4  # pictures per process that may wait for their turn
 _LOOK = 0.1  # seconds between two looks for a process that hangs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lucency.dataset import Dataset, Split
-from lucency.decoding import DecoderPool, read_again
+from lucency.decoding.pool import DecoderPool, read_again
 from lucency.images import COLOUR_LOOK, shows_colour
 from lucency.probes import features
 

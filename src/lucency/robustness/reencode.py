@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from lucency import images
-from lucency.decoding import DecoderPool, read_again
+from lucency.decoding.pool import DecoderPool, read_again
 from lucency.robustness.changes import Pixels
 
 _PROCESSES = 2  # that decode: each holds a few pictures at their own size

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lucency.classifier import Answers, Classifier
 from lucency.classifier.files import ONNX
 from lucency.dataset import Entry
-from lucency.decoding import Decoded, DecoderPool, Request
+from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.errors import PictureError
 from lucency.evaluation import Predictions, read_predictions
 from lucency.ledger import read_split

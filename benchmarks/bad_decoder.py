@@ -46,7 +46,7 @@ def _misbehave(source: str) -> None:
 
 def main() -> None:
     sys.path.insert(0, sys.argv[2])
-    from lucency.decoding.pool import child
+    from lucency.decoding import child
 
     honest = child._answer
 

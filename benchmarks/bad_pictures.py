@@ -302,7 +302,7 @@ def _misdecoded(root: Path, cache: Path) -> Trial:
 _NOBODY = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from lucency.decoding.pool import child
+from lucency.decoding import child
 if not os.geteuid():
     os.setgid(65534), os.setuid(65534)
 child.main()

@@ -36,13 +36,13 @@ def child_command(deadline: float) -> list[str]:
     """Return the command of a decoding process.
 
     It looks for modules where this process found its own, and nowhere else: not in the working
-    folder, which may hold anything, and not where environment variables point. Without ``site`` it
-    starts in half the time.
+    folder, which may hold anything, and not where environment variables point. Without ``site``, and
+    with the collection of garbage off until all is loaded, it starts in two thirds of the time.
     """
     folders = {str(Path(module.__path__[0]).parent) for module in (lucency, PIL)}
     script = (
-        f"import sys; sys.path += {sorted(folders)!r}; "
-        "from lucency.decoding.child import main; main()"
+        f"import gc, sys; gc.disable(); sys.path += {sorted(folders)!r}; "
+        "from lucency.decoding.child import main; gc.enable(); main()"
     )
     flags = ["-B"] if sys.dont_write_bytecode else []
     return [sys.executable, "-I", "-S", *flags, "-c", script, str(deadline)]

@@ -36,8 +36,8 @@ def child_command(deadline: float) -> list[str]:
     """Return the command of a decoding process.
 
     It looks for modules where this process found its own, and nowhere else: not in the working
-    folder, which may hold anything, and not where environment variables point. Without ``site``, and
-    with the collection of garbage off until all is loaded, it starts in two thirds of the time.
+    folder, which may hold anything, and not where environment variables point. Without ``site``,
+    and with no collection of garbage until all is loaded, it starts in two thirds of the time.
     """
     folders = {str(Path(module.__path__[0]).parent) for module in (lucency, PIL)}
     script = (

@@ -18,7 +18,16 @@ from benchmarks.child import ROOT
 from benchmarks.results import circumstances
 from benchmarks.trial import Trial, timed
 
-PARTS = ("kills", "faults", "damage", "memory_growth", "bad_pictures", "hostile", "fuzz")
+PARTS = (
+    "kills",
+    "faults",
+    "damage",
+    "memory_growth",
+    "out_of_memory",
+    "bad_pictures",
+    "hostile",
+    "fuzz",
+)
 _SHOWN = 5  # failures of one promise
 
 

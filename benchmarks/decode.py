@@ -1,7 +1,8 @@
 """Files decoded per second: Lucency into a fresh cache, beside Pillow with as many workers.
 
-Lucency also hashes every file, checks it, and writes the pixels to disk. The two take turns, and
-each ratio is of neighbours. All files are in the memory of the operating system from the start.
+Lucency also starts its processes, hashes every file, checks it, and writes the pixels to disk. The
+two take turns, and each ratio is of neighbours. All files are in the memory of the operating system
+from the start.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from benchmarks.results import Figure, ratio
-from lucency.dataset.store import PixelStore, decode
+from lucency.dataset.store import Listed, PixelStore, decode
+from lucency.decoding.pool import DecoderPool
 
 SIDES = (112, 255)
 WORKERS = os.cpu_count() or 1
@@ -51,14 +53,9 @@ def _at(side: int, files: Sequence[Path], repeats: int) -> list[Figure]:
 
 
 def _lucency(files: Sequence[Path], side: int, cache: Path) -> PixelStore:
-    return decode(
-        files,
-        names=[file.name for file in files],
-        size=(side, side),
-        colour=False,
-        cache=cache,
-        workers=WORKERS,
-    )
+    listed = [Listed(file, file.name) for file in files]
+    with DecoderPool(WORKERS) as pool:
+        return decode(listed, size=(side, side), colour=False, cache=cache, pool=pool)
 
 
 def _pillow(files: Sequence[Path], side: int) -> list[Image.Image]:

@@ -28,7 +28,8 @@ from benchmarks.results import Figure
 from lucency.dataset.candidates import GRID, ROWS, candidates
 from lucency.dataset.copies import Copy, find_copies
 from lucency.dataset.entry import Entry
-from lucency.dataset.store import PixelStore, decode
+from lucency.dataset.store import Listed, PixelStore, decode
+from lucency.decoding.pool import DecoderPool
 
 SIDE = 112
 WANTED = 0.99  # recall
@@ -63,9 +64,9 @@ def _recall(train: list[Path], test: list[Path], folder: Path, each: int) -> Ite
         for place in some
     ]
     every = files + planted
-    names = [str(file) for file in every]
-    size = (SIDE, SIDE)
-    store = decode(every, names=names, size=size, colour=False, cache=folder / "cache", workers=1)
+    listed, cache = [Listed(file, str(file)) for file in every], folder / "cache"
+    with DecoderPool(1) as pool:
+        store = decode(listed, size=(SIDE, SIDE), colour=False, cache=cache, pool=pool)
     parts = np.repeat(["train", "test"], [len(train), len(test)])
     entries = [_entry(store, row, parts[row]) for row in range(len(files))]
     start = time.process_time()

@@ -18,7 +18,8 @@ from lucency.dataset.align import SIDE, blur, similarity
 from lucency.dataset.candidates import GRID, candidates, grids
 from lucency.dataset.copies import Copy, _believed, find_copies
 from lucency.dataset.entry import Entry
-from lucency.dataset.store import PixelStore, decode
+from lucency.dataset.store import Listed, PixelStore, decode
+from lucency.decoding.pool import DecoderPool
 from lucency.phantoms import draw_dataset
 from test_leaks import scene
 
@@ -63,8 +64,9 @@ def stored(
     for i, picture in enumerate(pictures):
         picture.save(folder / f"{i}.png")
     files = [folder / f"{i}.png" for i in range(len(pictures))]
-    size, names = (side, side), [file.name for file in files]
-    return decode(files, names=names, size=size, colour=colour, cache=folder / "cache", workers=1)
+    listed, cache = [Listed(file, file.name) for file in files], folder / "cache"
+    with DecoderPool(1) as pool:
+        return decode(listed, size=(side, side), colour=colour, cache=cache, pool=pool)
 
 
 def entries(store: PixelStore, parts: list[str] | None = None) -> list[Entry]:

@@ -11,10 +11,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "lucency"
 
 LAYERS = [
     "errors",
-    "files | progress | config | headers | explained | interruption",
+    "files | progress | config | headers | sources | explained | interruption",
     "runs",
     "images | metrics | plots | backend | phantoms",
-    "calibration | operating | conformal | gate",
+    "decoding | calibration | operating | conformal | gate",
     "dataset | models | augment",
     "batches | probes",
     "classifier",

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucency.dataset import store as store_module
-from lucency.dataset.store import PixelStore, decode, default_cache
+from lucency.dataset.store import Listed, PixelStore, decode, default_cache
+from lucency.decoding.pool import DecoderPool
 from lucency.errors import RunError
 from lucency.images import encode_png, read_picture
 from lucency.progress import Progress, Task
@@ -67,8 +67,9 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def decoded(files: list[Path], cache: Path, **options: Any) -> PixelStore:
-    settings: dict[str, Any] = {"size": SIZE, "colour": False, "workers": 2} | options
-    return decode(files, names=[file.name for file in files], cache=cache, **settings)
+    settings: dict[str, Any] = {"size": SIZE, "colour": False} | options
+    with DecoderPool(settings.pop("workers", 2)) as pool:
+        return decode([Listed(f, f.name) for f in files], cache=cache, pool=pool, **settings)
 
 
 def entries(cache: Path) -> list[Path]:
@@ -298,7 +299,7 @@ def test_the_index_says_what_the_rows_are(files: list[Path], tmp_path: Path) -> 
     decoded(files, tmp_path / "cache")
     (entry,) = entries(tmp_path / "cache")
     index = json.loads((entry / "index.json").read_text())
-    assert (index["format"], index["n"], index["shape"]) == (1, 10, [12, 16, 1])
+    assert (index["format"], index["n"], index["shape"]) == (2, 10, [12, 16, 1])
     assert index["files"][2] == [
         "2.png",
         hashlib.sha256(files[2].read_bytes()).hexdigest(),
@@ -307,28 +308,6 @@ def test_the_index_says_what_the_rows_are(files: list[Path], tmp_path: Path) -> 
         None,
     ]
     assert (entry / "pixels.bin").stat().st_size == 10 * 12 * 16
-
-
-def test_readers_are_never_far_ahead_of_the_writer(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Decoded rows that wait to be written would fill the memory."""
-    many = [files[0]] * 400
-    started = []
-    decode_one = store_module._decode_one
-    monkeypatch.setattr(
-        store_module, "_decode_one", lambda *a: (started.append(1), decode_one(*a))[1]
-    )
-    ahead = []
-
-    class Watching(Listener):
-        def heard(self, steps: int) -> None:
-            super().heard(steps)
-            ahead.append(len(started) - self.steps)
-
-    decoded(many, tmp_path / "cache", progress=Watching())
-    assert len(started) == 400
-    assert max(ahead) <= 2 * 4 + 1
 
 
 def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -347,10 +326,12 @@ def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from lucency.dataset.store import decode
+from lucency.dataset.store import Listed, decode
+from lucency.decoding.pool import DecoderPool
 picture, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-store = decode([picture] * copies, names=["x"] * copies, size=(300, 300), colour=False,
-               cache=cache, workers=2)
+with DecoderPool(2) as pool:
+    store = decode([Listed(picture, "x")] * copies, size=(300, 300), colour=False,
+                   cache=cache, pool=pool)
 for row in range(0, copies, 50):
     store.read(range(row, row + 50))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

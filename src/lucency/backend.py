@@ -132,6 +132,7 @@ def is_out_of_memory(error: Exception) -> bool:
     signs = (
         *("resourceexhausted", "resource_exhausted", "outofmemory", "out of memory", "bad_alloc"),
         *("oom when allocating", "not enough memory", "can't allocate memory"),
+        *("could not create a primitive", "could not execute a primitive"),  # oneDNN
     )
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 

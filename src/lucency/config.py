@@ -48,7 +48,7 @@ class Config:
             for predictive values and the decision curve; the one in train if none is given.
         subgroups: CSV file with the column file and columns of attributes to report figures by.
         cache: Folder for decoded pictures; empty for the user's cache folder.
-        workers: Threads that decode pictures; 0 for one per processor.
+        workers: Processes that decode pictures; 0 for one per processor.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.safetensors`` file of

@@ -5,6 +5,7 @@
     ├── DataError           the folder, its classes, labels, groups or splits
     │   ├── LeakError       test pictures or patients are also trained on; exits with 3
     │   └── PictureError    one file that cannot be read as a picture; training sets it aside
+    │       └── PassingError    not for what is in it: it vanished, changed, or memory ran out
     ├── RunError            a run folder that is in the way, missing or incomplete
     ├── ClassifierError     classifier files that are damaged, foreign or do not fit together
     └── BackendError        Keras, its backend or an exporter is missing or failed
@@ -47,6 +48,10 @@ class LeakError(DataError):
 
 class PictureError(DataError):
     """One file cannot be read as a picture; ``str(error)`` is the reason, without the path."""
+
+
+class PassingError(PictureError):
+    """A reason that lies not in the content of the file and may be gone by the next run."""
 
 
 class RunError(LucencyError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from lucency.augment import draw
 from lucency.dataset import Dataset, Entry, Split
+from lucency.decoding.pool import DecoderPool, read_again
 from lucency.evaluation import Predictions
 from lucency.files import write_bytes, write_text
-from lucency.images import encode_png, read_picture
+from lucency.images import encode_png
 from lucency.plan import Plan
 
 _SAMPLES = 4  # examples per class
@@ -25,6 +27,7 @@ _ODD = 12
 _SIDE = 224  # pixels of an example's or a mistake's side
 
 Shown = tuple[dict[str, Any], NDArray[np.uint8]]
+Read = Callable[[str], NDArray[np.uint8]]
 
 
 def write_gallery(
@@ -38,13 +41,23 @@ def write_gallery(
         audit: The content of ``audit.json``, whose leaks and odd pictures are shown.
         plan: What the training pictures are varied by.
         judged: The predictions whose worst mistakes are shown.
+
+    Raises:
+        DataError: A file has vanished or changed since it was decoded.
     """
-    _write(run / "pictures", [*_found(data, audit), *_seen(data, plan), *_mistakes(data, judged)])
+    with _reading(data) as read:
+        found, mistakes = [*_found(data, audit, read)], [*_mistakes(data, judged, read)]
+    _write(run / "pictures", [*found, *_seen(data, plan), *mistakes])
 
 
 def write_check_gallery(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
-    """Write ``pictures/`` with ``index.json`` into the folder of a check, without a network."""
-    _write(folder / "pictures", _found(data, audit))
+    """Write ``pictures/`` with ``index.json`` into the folder of a check, without a network.
+
+    Raises:
+        DataError: A file has vanished or changed since it was decoded.
+    """
+    with _reading(data) as read:
+        _write(folder / "pictures", _found(data, audit, read))
 
 
 def _write(folder: Path, entries: Iterable[Shown]) -> None:
@@ -57,27 +70,27 @@ def _write(folder: Path, entries: Iterable[Shown]) -> None:
     write_text(folder / "index.json", json.dumps(index, indent=1) + "\n")
 
 
-def _found(data: Dataset, audit: Mapping[str, Any]) -> Iterator[Shown]:
+def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Shown]:
     """Show examples, and what the audit found."""
-    yield from _samples(data)
+    yield from _samples(data, read)
     entries = {entry.file: entry for entry in data.entries}
     for kind, pairs in (("leak", audit["leaks"]["pairs"]), ("duplicate", audit["near_duplicates"])):
         for number, pair in enumerate(pairs[:_PAIRS]):
             for name in (pair["first"], pair["second"]):
-                yield _of_file(kind, entries[name]) | {"pair": number}, _read(data, name)
+                yield _of_file(kind, entries[name]) | {"pair": number}, read(name)
     for each in audit["odd"]["pictures"][:_ODD]:
-        yield _of_file("odd", entries[each["file"]]), _read(data, each["file"])
+        yield _of_file("odd", entries[each["file"]]), read(each["file"])
 
 
 def _of_file(kind: str, entry: Entry) -> dict[str, Any]:
     return {"kind": kind, "file": entry.file, "label": entry.label, "split": entry.part}
 
 
-def _samples(data: Dataset) -> Iterator[Shown]:
+def _samples(data: Dataset, read: Read) -> Iterator[Shown]:
     split = data.train
     for label, name in enumerate(split.classes):
         for i in _spread(np.flatnonzero(split.labels == label), _SAMPLES):
-            yield _entry("sample", split, i, name), _read(data, split.files[i])
+            yield _entry("sample", split, i, name), read(split.files[i])
 
 
 def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
@@ -96,13 +109,13 @@ def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
         yield _entry("seen_in_validation", data.val, i), pixels
 
 
-def _mistakes(data: Dataset, judged: Predictions) -> Iterator[Shown]:
+def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]:
     split = data.test if judged.split == "test" and data.test else data.val
     rows = np.arange(len(split))
     of_truth = judged.probabilities[rows, judged.labels]
     wrong = np.flatnonzero(judged.decisions != judged.labels)
     for i in wrong[np.argsort(of_truth[wrong], kind="stable")][:_MISTAKES]:
-        yield _entry("mistake", split, i), _read(data, split.files[i])
+        yield _entry("mistake", split, i), read(split.files[i])
 
 
 def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:
@@ -110,9 +123,18 @@ def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[st
     return {"kind": kind, "file": split.files[i], "label": name, "split": split.name}
 
 
-def _read(data: Dataset, file: str) -> NDArray[np.uint8]:
-    """Return the picture larger than the network sees it, for people."""
-    return read_picture(data.root / file, (_SIDE, _SIDE), data.train.store.shape[2] == 3)
+@contextmanager
+def _reading(data: Dataset) -> Iterator[Read]:
+    """Yield what reads a picture of the data set larger than the network sees it, for people."""
+    contents = {entry.file: entry.sha256 for entry in data.entries}
+    colour = data.train.store.shape[2] == 3
+    with DecoderPool(1) as pool:
+
+        def read(file: str) -> NDArray[np.uint8]:
+            again = read_again(pool, [(data.root / file, contents[file])], (_SIDE, _SIDE), colour)
+            return next(again)
+
+        yield read
 
 
 def _spread(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ fail, nor unpack to gigabytes, nor print a warning.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import NamedTuple
@@ -25,11 +26,22 @@ _FOREIGN = (
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
 )
-_MOST_PARTS = 2**20  # chunks or segments; a file of nothing else would take minutes
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
+_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
+_MOST_CHUNKS = 2**17  # of a PNG; in the largest file they would have 2 KB each
+_MOST_SEGMENTS = 2**14  # of a JPEG; files of 256 MiB with metadata in full segments have 4,096
+# Every scan goes over all pixels again, and costs a few bytes of file. Encoders write 1 to 20.
+_MOST_SCANS = 100
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Decoders of the other kinds are rarely used, and rarely looked after.
+_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, all with Huffman codes
 _WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xD9)}
+_BETWEEN_SCANS = {0xC4, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
+_SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that cannot occur inside
 _DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # APP0 and APP14 tell how colours are coded
 _EXIF = b"Exif\0\0"
 
@@ -84,14 +96,18 @@ def _what_it_is(data: bytes) -> str:
     for start, kind in _FOREIGN:
         if data.startswith(start):
             return f"a {kind} file; expected PNG or JPEG: convert it to PNG"
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        return "a HEIF or AVIF file; expected PNG or JPEG: convert it to PNG"
+    if _WEB_PAGE.match(data, 0, 1000):
+        return "not an image but a web page, saved under its name; get the image itself"
     return "not an image, whatever its name says: its content is neither PNG nor JPEG"
 
 
 def _read_png(data: bytes) -> Header:
     """Walk over the chunks: length, name, content, checksum (PNG 3rd edition, section 5)."""
     kept, place = [_PNG_START], len(_PNG_START)
-    height, width, orientation, frames = 0, 0, 1, 1
-    for number in range(_MOST_PARTS):
+    height, width, orientation, frames = 0, 0, 0, 1
+    for number in range(_MOST_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, place)
         content, end = memoryview(data)[place + 8 : place + 8 + length], place + 12 + length
         if end > len(data):
@@ -108,41 +124,72 @@ def _read_png(data: bytes) -> Header:
             width, height = struct.unpack_from(">II", content)
         elif name == b"acTL":
             (frames,) = struct.unpack_from(">I", content)
-        elif name == b"eXIf":
+        elif name == b"eXIf" and not orientation:
             orientation = _orientation(bytes(content))
         elif name == b"IEND":
-            return Header("PNG", height, width, orientation, frames, b"".join(kept))
+            return Header("PNG", height, width, orientation or 1, frames, b"".join(kept))
         place = end
     raise PictureError(_DAMAGED.format("too many chunks"))
 
 
 def _read_jpeg(data: bytes) -> Header:
-    """Walk over the segments up to the first scan: FF, marker, length, content (ITU T.81, B.1)."""
+    """Walk over the segments: FF, marker, length, content (ITU T.81, B.1); drop what is behind."""
     kept, place = [data[:2]], 2
-    height, width, orientation = 0, 0, 0
-    for _ in range(_MOST_PARTS):
+    height, width, orientation, scans = 0, 0, 0, 0
+    for _ in range(_MOST_SEGMENTS):
         place = data.index(b"\xff", place)
         marker = data[place + 1]
-        if marker == 0xFF or marker in _WITHOUT_LENGTH:
+        if marker == 0xD9 and scans:  # end of image
+            kept.append(data[place : place + 2])
+            return Header("JPEG", height, width, orientation or 1, 1, b"".join(kept))
+        if not scans and (marker == 0xFF or marker in _WITHOUT_LENGTH):
             place += 1 if marker == 0xFF else 2
             continue
         (length,) = struct.unpack_from(">H", data, place + 2)
         start, end = place + 4, place + 2 + length
-        if marker == 0xDA:  # start of scan
-            if data.rfind(b"\xff\xd9", start) < 0:  # the end marker cannot occur inside a scan
-                raise PictureError(ENDS_EARLY)
-            kept.append(data[place:])
-            return Header("JPEG", height, width, orientation or 1, 1, b"".join(kept))
         if marker in _START_OF_FRAME:
             if height or width:  # see IHDR above
                 raise PictureError(_DAMAGED.format("it has two headers"))
-            height, width = struct.unpack_from(">HH", data, start + 1)
+            height, width = _read_frame(data, marker, start)
+        elif marker not in _BETWEEN_SCANS if scans else marker == 0xDA and not height:
+            raise PictureError(_DAMAGED.format("its parts are not in order"))
+        elif marker == 0xDA:  # start of scan
+            scans += 1
+            end = _end_of_scan(data, end, scans)
         elif marker == 0xE1 and not orientation and data.startswith(_EXIF, start):
             orientation = _orientation(data[start + len(_EXIF) : end])
         if marker not in _DROPPED:
             kept.append(data[place:end])
         place = end
     raise PictureError(_DAMAGED.format("too many segments"))
+
+
+def _read_frame(data: bytes, marker: int, start: int) -> tuple[int, int]:
+    """Return height and width, if it is a kind of JPEG that is decoded."""
+    bits, height, width = struct.unpack_from(">BHH", data, start)
+    if marker not in _FRAMES or bits != 8:
+        kind = f"{bits}-bit" if bits != 8 else "lossless, hierarchical or arithmetic-coded"
+        raise PictureError(
+            f"a JPEG of a rare kind ({kind}); expected a baseline or progressive one: "
+            "save it as PNG"
+        )
+    if not height:
+        raise PictureError(
+            "a JPEG of a rare kind (its header leaves the height open); save it as PNG"
+        )
+    return height, width
+
+
+def _end_of_scan(data: bytes, start: int, scans: int) -> int:
+    """Return where the next marker is."""
+    if scans > _MOST_SCANS:
+        raise PictureError(
+            f"a JPEG of more than {_MOST_SCANS} scans, as files that are to keep decoders busy; "
+            "save it as PNG if it is real"
+        )
+    if not (found := _SCAN_ENDS.search(data, start)):
+        raise PictureError(ENDS_EARLY)
+    return found.start()
 
 
 def _orientation(exif: bytes) -> int:

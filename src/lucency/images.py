@@ -2,27 +2,31 @@
 
 Training, testing, prediction and reports all read pictures here, so they cannot differ. There is
 no randomness, and PNG and JPEG are the only formats whose decoders can be reached.
+
+Files of others are decoded by ``lucency.decoding``, in processes that call this module. NumPy is
+loaded where it is needed, as those processes do without it and start in a third of the time.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from lucency.errors import PictureError
+from lucency.errors import PassingError, PictureError
 from lucency.headers import ENDS_EARLY, Header, read_header
+from lucency.sources import load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Source = str | Path | bytes | BinaryIO
 
@@ -35,14 +39,13 @@ PICTURE_SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
     )
 )
-_MOST_BYTES = 256 * 2**20
-_MOST_PIXELS = 50_000_000
+MOST_PIXELS = 50_000_000
 _LEAST_SIDE = 8
 # A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that is still this many times larger
 # than asked for. On radiographs of 1.4 megapixels this is 0.2 to 0.3 grey levels (mean) from a
 # full decode in half the time; what is left is mostly entropy decoding, which no scale saves.
 _DRAFT = 1.25
-_COLOUR_SIDE = 64
+COLOUR_LOOK = (64, 64)  # pixels in which a picture is looked at for colour
 _COLOUR_NOISE = 12  # of 255; grey pictures saved as colour JPEG stay below
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,6 +84,13 @@ class Picture:
         return self._header.orientation >= 5
 
     def pixels(self, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+        """Return what ``decode`` does as (height, width, 1 or 3) uint8."""
+        import numpy as np
+
+        rows = bytearray(self.decode(size, colour))  # an array over bytes could not be written to
+        return np.frombuffer(rows, np.uint8).reshape(*size, 3 if colour else 1)
+
+    def decode(self, size: tuple[int, int], colour: bool) -> bytes:
         """Decode and resize.
 
         The whole picture is squashed or stretched to ``size``: padding to keep its proportions
@@ -96,9 +106,10 @@ class Picture:
             colour: Three channels (red, green, blue) if true, else one (luma, ITU-R BT.601).
 
         Returns:
-            (height, width, 1 or 3) uint8.
+            height x width x 1 or 3 bytes: rows from the top, pixels from the left.
 
         Raises:
+            PassingError: There is not enough memory.
             PictureError: The file is damaged.
         """
         height, width = size
@@ -112,7 +123,7 @@ class Picture:
             small = _plain(image, mode).resize(stored, Image.Resampling.BILINEAR, box)
         if self._header.orientation != 1:
             small = small.transpose(_TURNS[self._header.orientation])
-        return np.array(small).reshape(height, width, -1)
+        return small.tobytes()
 
     def _open(self) -> ImageFile:
         stream = io.BytesIO(self._header.stream)
@@ -136,7 +147,7 @@ def read_picture(source: Source, size: tuple[int, int], colour: bool) -> NDArray
     Raises:
         PictureError: The file cannot be read as a picture.
     """
-    return Picture(load(source)).pixels(size, colour)
+    return Picture(_content(source)).pixels(size, colour)
 
 
 def full_size(source: Source) -> tuple[int, int]:
@@ -145,7 +156,7 @@ def full_size(source: Source) -> tuple[int, int]:
     Raises:
         PictureError: The file cannot be read as a picture.
     """
-    return Picture(load(source)).size
+    return Picture(_content(source)).size
 
 
 def is_colour(source: Source) -> bool:
@@ -157,7 +168,13 @@ def is_colour(source: Source) -> bool:
     Raises:
         PictureError: The file cannot be read as a picture.
     """
-    pixels = read_picture(source, (_COLOUR_SIDE, _COLOUR_SIDE), colour=True)
+    return shows_colour(read_picture(source, COLOUR_LOOK, colour=True))
+
+
+def shows_colour(pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether a picture of 64 x 64 pixels, (64, 64, 3) uint8, shows colour."""
+    import numpy as np
+
     return bool(np.ptp(pixels, axis=2).max() > _COLOUR_NOISE)
 
 
@@ -168,41 +185,8 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def load(source: Source) -> bytes:
-    """Read a file's bytes, up to 256 MiB; a pipe or a device is refused without waiting for it.
-
-    Args:
-        source: A path, or an open binary file; bytes are returned as they are.
-
-    Raises:
-        PictureError: The file is missing, too large, not a regular file or cannot be read.
-    """
-    try:
-        if isinstance(source, (str, Path)):
-            data = _load_file(source)
-        else:
-            data = source if isinstance(source, bytes) else source.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise PictureError(f"the file cannot be read ({error.strerror or error})") from error
-    if len(data) > _MOST_BYTES:
-        raise PictureError(_too_large(len(data)))
-    return data
-
-
-def _load_file(path: str | Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PictureError("not a regular file; expected a PNG or JPEG file")
-        if status.st_size > _MOST_BYTES:
-            raise PictureError(_too_large(status.st_size))
-        return file.readall()
-
-
-def _too_large(size: int) -> str:
-    least = "" if size > _MOST_BYTES + 1 else "at least "
-    return f"the file has {least}{size:,} bytes; at most {_MOST_BYTES:,} are read"
+def _content(source: Source) -> bytes:
+    return source if isinstance(source, bytes) else load(source)
 
 
 def _check_limits(header: Header) -> None:
@@ -212,8 +196,8 @@ def _check_limits(header: Header) -> None:
         raise PictureError(
             f"animated ({header.frames:,} frames); expected one picture: save one frame as PNG"
         )
-    if height * width > _MOST_PIXELS:
-        raise PictureError(f"{shape} are too many; at most {_MOST_PIXELS:,} are decoded: shrink it")
+    if height * width > MOST_PIXELS:
+        raise PictureError(f"{shape} are too many; at most {MOST_PIXELS:,} are decoded: shrink it")
     if min(height, width) < _LEAST_SIDE:
         raise PictureError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
 
@@ -232,10 +216,10 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    highest = int(values.max())
+    highest = max(value for value in image.getextrema() if isinstance(value, (int, float)))
     bits = next(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
-    return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+    # Dividing by a power of two is exact, and what is left of it is cut off.
+    return image.point(lambda value: value * (1 / 2 ** (bits - 8)) + 0).convert("L")
 
 
 @contextmanager
@@ -248,7 +232,7 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise PictureError("not enough memory to decode it") from error
+        raise PassingError("not enough memory to decode it") from error
     except Exception as error:
         if "truncated" in str(error).lower():
             raise PictureError(ENDS_EARLY) from error

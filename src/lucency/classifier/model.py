@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,10 +29,10 @@ from lucency.classifier.session import BATCH, Session, batch_of
 from lucency.classifier.spec import JSON, Spec
 from lucency.conformal import Conformal, Kind
 from lucency.dataset import Split
-from lucency.errors import ClassifierError, PictureError
+from lucency.decoding.pool import Decoded, DecoderPool, Request
+from lucency.errors import ClassifierError
 from lucency.files import write_bytes, write_text
 from lucency.gate import Gate
-from lucency.images import read_picture
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
@@ -149,11 +150,15 @@ class Classifier:
             is unlike the training pictures, or is ambiguous - it carries the reason.
         """
         results: list[Prediction] = []
-        with progress.task("Predicting", len(files), "files") as task:
-            size = batch_of(self.spec)
-            for start in range(0, len(files), size):
-                part = files[start : start + size]
-                results += self._predict_files(part)
+        size, colour = self.spec.size, self.spec.channels == 3
+        with DecoderPool() as pool, progress.task("Predicting", len(files), "files") as task:
+            decoded = pool.map(Request(str(file), size, colour) for file in files)
+            if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
+                self._onnx_session()
+            batch = batch_of(self.spec)
+            for start in range(0, len(files), batch):
+                part = files[start : start + batch]
+                results += self._predict_decoded(part, [*islice(decoded, batch)])
                 task.advance(len(part))
         return results
 
@@ -270,13 +275,15 @@ class Classifier:
 
         return save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
 
-    def _predict_files(self, files: Sequence[str | Path]) -> list[Prediction]:
-        pixels, reasons = self._read(files)
-        readable = [i for i, reason in enumerate(reasons) if not reason]
+    def _predict_decoded(
+        self, files: Sequence[str | Path], decoded: Sequence[Decoded]
+    ) -> list[Prediction]:
+        pixels = [each.pixels for each in decoded if each.pixels is not None]
+        readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
         answers = dict(zip(readable, self._judge(files, readable, pixels), strict=True))
         return [
-            answers.get(i, Prediction(str(file), "", (), reason))
-            for i, (file, reason) in enumerate(zip(files, reasons, strict=True))
+            answers.get(i, Prediction(str(file), "", (), each.reason))
+            for i, (file, each) in enumerate(zip(files, decoded, strict=True))
         ]
 
     def _judge(
@@ -299,22 +306,15 @@ class Classifier:
             for place, i in enumerate(readable)
         ]
 
-    def _read(self, files: Iterable[str | Path]) -> tuple[list[NDArray[np.uint8]], list[str]]:
-        pixels, reasons = [], []
-        for file in files:
-            try:
-                pixels.append(read_picture(Path(file), self.spec.size, self.spec.channels == 3))
-                reasons.append("")
-            except PictureError as error:
-                reasons.append(str(error))
-        return pixels, reasons
-
     def _said_by_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         said = self.calibrated_model.predict_on_batch(pixels)
         return {name: np.asarray(values) for name, values in said.items()}
 
     def _said_by_onnx(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
+        return self._onnx_session().run(names, pixels)
+
+    def _onnx_session(self) -> Session:
         if self._session is None:
             self._session = Session(self.onnx or b"", self.spec)
-        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
-        return self._session.run(names, pixels)
+        return self._session

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +20,10 @@ from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
 from lucency.dataset.same import near_pairs
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.split_file import write_entries
-from lucency.dataset.store import PixelStore, decode, default_cache
-from lucency.errors import DataError, LeakError, PictureError
-from lucency.images import is_colour
+from lucency.dataset.store import Listed, PixelStore, decode, default_cache
+from lucency.decoding.pool import DecoderPool, Request
+from lucency.errors import DataError, LeakError
+from lucency.images import COLOUR_LOOK, shows_colour
 from lucency.progress import SILENT, Progress
 
 _COLOUR_SAMPLE = 200
@@ -115,11 +114,13 @@ def load_dataset(
         ConfigError: An option is not valid.
     """
     config = config or Config()
-    found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
-    if colour is None:
-        files = [found.root / entry.file for entry in found.entries]
-        colour = _is_coloured(files, _workers(config))
-    store = _decode(found, size or config.input_size, colour, config, progress)
+    with DecoderPool(config.workers) as pool:
+        if colour is None:
+            pool.start(pool.workers)  # they load their modules while the folder is searched
+        found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
+        if colour is None:
+            colour = _is_coloured(found, pool)
+        store = _decode(found, size or config.input_size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
     known = identify(entries, config)
@@ -180,7 +181,8 @@ def load_labelled(
             f"{found.root}: the classifier does not know the class {foreign[0]!r}. "
             f"Expected folders named {', '.join(classes)}."
         )
-    store = _decode(found, size, colour, config, progress)
+    with DecoderPool(config.workers) as pool:
+        store = _decode(found, size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
     tested = [entry for entry in entries if entry.part == "test"] or entries
@@ -211,37 +213,35 @@ def _divided(
         return replace(division, leaks=replace(division.leaks, gate="failed"))
 
 
-def _workers(config: Config) -> int:
-    return config.workers or os.cpu_count() or 1
-
-
 def _decode(
-    found: Scan, size: tuple[int, int], colour: bool, config: Config, progress: Progress
+    found: Scan,
+    size: tuple[int, int],
+    colour: bool,
+    config: Config,
+    pool: DecoderPool,
+    progress: Progress,
 ) -> PixelStore:
     return decode(
-        [found.root / entry.file for entry in found.entries],
-        names=[entry.file for entry in found.entries],
+        [
+            Listed(found.root / entry.file, entry.file, found.stamps[entry.file])
+            for entry in found.entries
+        ],
         size=size,
         colour=colour,
         cache=Path(config.cache) if config.cache else default_cache(),
-        workers=_workers(config),
+        pool=pool,
         progress=progress,
     )
 
 
-def _is_coloured(files: Sequence[Path], workers: int) -> bool:
+def _is_coloured(found: Scan, pool: DecoderPool) -> bool:
     """Look at pictures evenly spaced over the data set; unreadable ones say nothing."""
-    places = np.linspace(0, len(files) - 1, min(len(files), _COLOUR_SAMPLE)).round()
-    with ThreadPoolExecutor(workers) as pool:
-        looks = [*pool.map(_look, [files[int(place)] for place in places])]
-    return looks.count(True) > _COLOUR_SHARE * (len(looks) - looks.count(None))
-
-
-def _look(file: Path) -> bool | None:
-    try:
-        return is_colour(file)
-    except PictureError:
-        return None
+    n = len(found.entries)
+    places = np.linspace(0, n - 1, min(n, _COLOUR_SAMPLE)).round()
+    files = [str(found.root / found.entries[int(place)].file) for place in places]
+    seen = [each.pixels for each in pool.map(Request(file, COLOUR_LOOK, True) for file in files)]
+    looks = [shows_colour(pixels) for pixels in seen if pixels is not None]
+    return sum(looks) > _COLOUR_SHARE * len(looks)
 
 
 def _readable(found: Scan, store: PixelStore) -> tuple[list[Entry], tuple[Excluded, ...]]:

@@ -16,6 +16,7 @@ from lucency.dataset.entry import PARTS, SPELLINGS, Entry, Excluded, listed, nat
 from lucency.dataset.labels import read_labels
 from lucency.dataset.walk import Walk, is_picture, shown, visible, walk_below
 from lucency.errors import DataError
+from lucency.sources import Stamp
 
 _EXPECTED = "Expected train and test folders with one folder per class in each, or one per class."
 
@@ -29,6 +30,7 @@ class Scan:
         classes: Names, in natural order, at least two to train on.
         entries: Pictures to be read, in natural order of their paths. ``part`` is given for all
             or for none; ``group`` only where the labels file has the column.
+        stamps: What each of these files was when it was found, by path.
         set_aside: Pictures that are found but cannot be used.
         ignored: Files and folders that are no part of the data set.
     """
@@ -36,6 +38,7 @@ class Scan:
     root: Path
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
+    stamps: Mapping[str, Stamp]
     set_aside: tuple[Excluded, ...]
     ignored: tuple[Excluded, ...]
 
@@ -64,6 +67,7 @@ def scan(folder: Path, *, labels: Path | None = None, least: int = 2) -> Scan:
         root=root,
         classes=classes,
         entries=tuple(entries),
+        stamps=walk.stamps,
         set_aside=tuple(sorted(walk.set_aside, key=lambda each: natural(each.file))),
         ignored=tuple(sorted(walk.ignored, key=lambda each: natural(each.file))),
     )

@@ -20,9 +20,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -31,16 +29,30 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from lucency.errors import PictureError, RunError
-from lucency.images import Picture, load
+from lucency.decoding.pool import Decoded, DecoderPool, Request
+from lucency.errors import RunError
 from lucency.progress import SILENT, Progress, Task
+from lucency.sources import Stamp, stamp_of
 
-FORMAT = 1
+FORMAT = 2  # 1 kept reasons that were gone by the next run
 _PIXELS, _INDEX = "pixels.bin", "index.json"
 _KEPT = 8  # entries in a cache folder
 _DRAFT = ".decoding-"
 _ABANDONED = 7 * 24 * 3600  # seconds after which a draft is nobody's
-_AHEAD = 4  # pictures per worker that may wait for their turn to be written
+
+
+class Listed(NamedTuple):
+    """A file to be decoded.
+
+    Attributes:
+        path: Where it is.
+        name: What the index calls it.
+        stamp: Of the file when it was found; ``None`` where nobody has looked yet.
+    """
+
+    path: Path
+    name: str
+    stamp: Stamp | None = None
 
 
 class _Record(NamedTuple):
@@ -51,9 +63,6 @@ class _Record(NamedTuple):
     height: int
     width: int
     reason: str | None
-
-
-_Row = tuple[_Record, NDArray[np.uint8]]
 
 
 class PixelStore:
@@ -141,13 +150,12 @@ class PixelStore:
 
 
 def decode(
-    files: Sequence[Path],
+    files: Iterable[Listed],
     *,
-    names: Sequence[str],
     size: tuple[int, int],
     colour: bool,
     cache: Path,
-    workers: int,
+    pool: DecoderPool,
     progress: Progress = SILENT,
 ) -> PixelStore:
     """Decode pictures into the cache, unless they are in it.
@@ -157,29 +165,32 @@ def decode(
     once: the first to finish wins, the others drop their copy.
 
     The cache keeps the eight entries used last, and its folders are for their owner only, as the
-    pictures may be of patients. Entries that are open stay readable when they are removed.
+    pictures may be of patients. Entries that are open stay readable when they are removed. Where a
+    file failed for a reason that may be gone by the next run, as it vanished or its decoder ran
+    out of time or memory, the rows serve this call alone and are not kept.
 
     Args:
         files: In the order of the rows.
-        names: What the index calls them.
         size: Height and width to decode to.
         colour: Three channels if true, else one.
         cache: Folder of the cache, made if missing.
-        workers: Threads that decode, at least 1.
+        pool: Who decodes.
         progress: Hears of every file, and of a damaged entry.
 
     Raises:
-        RunError: The cache cannot be written, or the disk is full.
+        RunError: The cache cannot be written, the disk is full, or no decoder can be started.
     """
-    entry = cache / _key(files, names, size, colour)
+    files = [each if each.stamp else each._replace(stamp=_stamp(each.path)) for each in files]
+    entry = cache / _key(files, size, colour)
     shape = (*size, 3 if colour else 1)
     try:
         if (store := _cached(entry, progress)) is not None:
             return store
-        rows = _decoded(files, names, shape, workers)
+        requests = (Request(str(each.path), size, colour, each.stamp) for each in files)
         task = progress.task("Reading pictures", len(files), "files")
-        with _draft(cache) as draft, contextlib.closing(rows), task:
-            _write(draft, rows, shape, task)
+        with _draft(cache) as draft, contextlib.closing(pool.map(requests)) as rows, task:
+            if _write(draft, files, rows, shape, task):
+                return PixelStore(draft, decoded=len(files))  # its folder goes, its file stays open
             _publish(draft, entry)
         _prune(cache)
     except OSError as error:
@@ -196,17 +207,20 @@ def default_cache() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "lucency"
 
 
-def _key(files: Sequence[Path], names: Sequence[str], size: tuple[int, int], colour: bool) -> str:
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path.stat())
+    except OSError:
+        return None  # whoever reads it will say why
+
+
+def _key(files: Sequence[Listed], size: tuple[int, int], colour: bool) -> str:
     """Hash all that the rows depend on, the decoder's version included."""
     digest = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, *size, colour]).encode())
-    for file, name in zip(files, names, strict=True):
-        try:
-            status = file.stat()
-            # The time of change tells of new permissions, with which a file may be readable.
-            facts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        except OSError:
-            facts = (-1, -1, -1)
-        digest.update(json.dumps([os.path.abspath(file), name, *facts]).encode())  # noqa: PTH100
+    for path, name, stamp in files:
+        # The time of change tells of new permissions, with which a file may be readable.
+        place = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
+        digest.update(json.dumps([place, name, *(stamp or (-1, -1, -1))]).encode())
     return digest.hexdigest()
 
 
@@ -241,17 +255,29 @@ def _draft(cache: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write(draft: Path, rows: Iterator[_Row], shape: Sequence[int], task: Task) -> None:
-    """Write both files of an entry and have them reach the disk."""
-    records = []
+def _write(
+    draft: Path,
+    files: Sequence[Listed],
+    rows: Iterable[Decoded],
+    shape: tuple[int, ...],
+    task: Task,
+) -> bool:
+    """Write both files of an entry and have them reach the disk.
+
+    Returns:
+        Whether a reason among them may be gone by the next run.
+    """
+    records, nothing, passing = [], np.zeros(shape, np.uint8), False
     with _durable(draft / _PIXELS) as file:
-        for record, pixels in rows:
-            file.write(pixels.data)
-            records.append(record)
+        for (_, name, _), decoded in zip(files, rows, strict=True):
+            file.write((nothing if decoded.pixels is None else decoded.pixels).data)
+            records.append(_Record(name, decoded.sha256, *decoded.size, decoded.reason or None))
+            passing = passing or decoded.passing
             task.advance()
     with _durable(draft / _INDEX) as file:
         index = {"format": FORMAT, "n": len(records), "shape": shape, "files": records}
         file.write(json.dumps(index).encode())
+    return passing
 
 
 @contextlib.contextmanager
@@ -260,33 +286,6 @@ def _durable(path: Path) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
-
-
-def _decoded(
-    files: Sequence[Path], names: Sequence[str], shape: tuple[int, int, int], workers: int
-) -> Generator[_Row, None, None]:
-    """Yield what each file holds, in order, with few files in flight however many there are."""
-    waiting: deque[Future[_Row]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for file, name in zip(files, names, strict=True):
-            waiting.append(pool.submit(_decode_one, file, name, shape))
-            if len(waiting) > workers * _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _decode_one(file: Path, name: str, shape: tuple[int, int, int]) -> _Row:
-    height, width, channels = shape
-    record = _Record(name, "", 0, 0, None)
-    try:
-        data = load(file)
-        record = record._replace(sha256=hashlib.sha256(data).hexdigest())
-        picture = Picture(data)
-        record = record._replace(height=picture.size[0], width=picture.size[1])
-        return record, picture.pixels((height, width), channels == 3)
-    except PictureError as error:
-        return record._replace(reason=str(error)), np.zeros(shape, np.uint8)
 
 
 def _publish(draft: Path, entry: Path) -> None:

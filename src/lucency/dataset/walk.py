@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from lucency.dataset.entry import Excluded, natural
 from lucency.errors import DataError
 from lucency.images import PICTURE_SUFFIXES
+from lucency.sources import Stamp, stamp_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _HIDDEN = "hidden, or left behind by the program that packed the folder"
@@ -23,6 +24,7 @@ class Walk:
     Attributes:
         root: Where the walk began.
         files: Usable pictures by name and kind; none has been opened. In natural order.
+        stamps: What each of them was when it was found.
         folders: Real folders, in natural order.
         set_aside: Pictures that cannot be used, and linked folders.
         ignored: Everything else.
@@ -30,6 +32,7 @@ class Walk:
 
     root: Path
     files: list[str] = field(default_factory=list)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     set_aside: list[Excluded] = field(default_factory=list)
     ignored: list[Excluded] = field(default_factory=list)
@@ -76,9 +79,19 @@ def _place(walk: Walk, entry: os.DirEntry[str], path: str) -> bool:
         walk.ignore(path, "not a picture: the file name has no picture suffix")
     elif reason := _unusable(entry, path):
         walk.set_aside.append(Excluded(shown(path), reason))
-    else:
+    elif stamp := _stamp(entry):
         walk.files.append(path)
+        walk.stamps[path] = stamp
+    else:
+        walk.set_aside.append(Excluded(path, "vanished after it was found; run again"))
     return False
+
+
+def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
+    try:
+        return stamp_of(entry.stat(follow_symlinks=False))
+    except OSError:
+        return None
 
 
 def _unusable(entry: os.DirEntry[str], path: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lucency.headers import read_header
-from lucency.images import load
+from lucency.sources import load_again
 
 # The more special first: of those that tell equally well the first are named.
 NAMES = (
@@ -31,22 +31,26 @@ NAMES = (
 )
 
 
-def headers(files: Sequence[Path], workers: int) -> NDArray[np.float64]:
-    """Read the headers of picture files.
+def headers(files: Sequence[Path], sha256: Sequence[str], workers: int) -> NDArray[np.float64]:
+    """Read the headers of picture files that were decoded before.
 
     Args:
         files: n readable pictures.
+        sha256: Of the bytes of each.
         workers: Threads.
 
     Returns:
         (n, 12) float64, in the order of ``NAMES``; sizes as logarithms.
+
+    Raises:
+        DataError: A file has vanished or changed since it was decoded.
     """
     with ThreadPoolExecutor(workers) as pool:
-        return np.array([*pool.map(_header, files)], np.float64)
+        return np.array([*pool.map(_header, files, sha256)], np.float64)
 
 
-def _header(file: Path) -> list[float]:
-    data = load(file)
+def _header(file: Path, sha256: str) -> list[float]:
+    data = load_again(file, sha256)
     kind = read_header(data)
     area = kind.width * kind.height
     # Opening reads no pixel, and the stream has no metadata that could be harmful.

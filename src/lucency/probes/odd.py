@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lucency.dataset import Dataset, Split
-from lucency.images import is_colour
+from lucency.decoding.pool import DecoderPool, read_again
+from lucency.images import COLOUR_LOOK, shows_colour
 from lucency.probes import features
 
 FloatArray = NDArray[np.float64]
@@ -62,7 +62,10 @@ def odd(data: Dataset, workers: int) -> Odd:
     sizes = np.concatenate([part.store.sizes[part.rows] for part in parts]).astype(np.float64)
     found = [*_by_pixels(measures), *_by_size(sizes, data.train.store.shape[:2])]
     if not data.audit.colour:
-        found += _coloured([data.root / file for file in files], workers)
+        rows = np.concatenate([part.rows for part in parts])
+        contents = [data.train.store.sha256[row] for row in rows]
+        paths = [data.root / file for file in files]
+        found += _coloured([*zip(paths, contents, strict=True)], workers)
     worst: dict[int, tuple[str, float, float]] = {}
     for i, reason, value, badness in found:
         if badness > worst.get(i, ("", 0.0, -1.0))[2]:
@@ -152,10 +155,12 @@ def _by_size(sizes: FloatArray, side: Sequence[int]) -> list[_Found]:
     return found
 
 
-def _coloured(files: Sequence[Path], workers: int) -> list[_Found]:
+def _coloured(files: Sequence[tuple[Path, str]], workers: int) -> list[_Found]:
+    """Look at up to 1,000 files, each given with its sha256, for colour."""
     places = np.linspace(0, len(files) - 1, min(len(files), _COLOURED)).round().astype(int)
-    with ThreadPoolExecutor(workers) as pool:
-        looks = [*pool.map(is_colour, [files[i] for i in places])]
+    with DecoderPool(workers) as pool:
+        seen = read_again(pool, [files[i] for i in places], COLOUR_LOOK, colour=True)
+        looks = [shows_colour(pixels) for pixels in seen]
     return [
         (int(i), "in colour among grey pictures", 1.0, 2.0)
         for i, coloured in zip(places, looks, strict=True)

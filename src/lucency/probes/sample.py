@@ -68,7 +68,9 @@ def drawn(parts: Sequence[Split], root: Path, seed: int, workers: int) -> Sample
         files=names,
         labels=labels[chosen],
         groups=tuple(groups[i] for i in chosen),
-        header=headers([root / name for name in names], workers),
+        header=headers(
+            [root / name for name in names], [store.sha256[rows[i]] for i in chosen], workers
+        ),
         seen=np.concatenate(seen),
     )
 

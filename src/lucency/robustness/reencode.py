@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from lucency import images
-from lucency.errors import DataError, PictureError
+from lucency.decoding.pool import DecoderPool, read_again
 from lucency.robustness.changes import Pixels
 
+_PROCESSES = 2  # that decode: each holds a few pictures at their own size
 _QUALITIES = (95, 75, 50, 30)
 
 
@@ -50,38 +52,30 @@ FILE_CHANGES: tuple[tuple[str, str, Callable[[Image.Image], Image.Image | bytes]
 )
 
 
-def changed_files(paths: list[Path], shape: tuple[int, ...]) -> Iterator[tuple[str, str, Pixels]]:
+def changed_files(
+    files: Sequence[tuple[Path, str]], shape: tuple[int, ...]
+) -> Iterator[tuple[str, str, Pixels]]:
     """Read files again and change them in each of ``FILE_CHANGES``.
 
     Args:
-        paths: n PNG or JPEG files.
+        files: n PNG or JPEG files that were decoded before, each with its sha256.
         shape: (n, height, width, 1 or 3), of what the network sees.
 
     Yields:
         Name and strength of each change, and what the network sees then, uint8 of ``shape``.
 
     Raises:
-        DataError: A file is missing or unreadable.
+        DataError: A file has vanished or changed since it was decoded.
     """
     seen = np.empty((len(FILE_CHANGES), *shape), np.uint8)
-    for i, path in enumerate(paths):
-        whole = _decoded(path, colour=shape[3] == 3)
-        for k, (_, _, apply) in enumerate(FILE_CHANGES):
-            seen[k, i] = _at_size(apply(whole), shape[1:3], colour=shape[3] == 3)
+    colour = shape[3] == 3
+    with DecoderPool(min(_PROCESSES, os.cpu_count() or 1)) as pool:
+        for i, pixels in enumerate(read_again(pool, files, None, colour)):
+            whole = Image.fromarray(pixels if colour else pixels[..., 0])
+            for k, (_, _, apply) in enumerate(FILE_CHANGES):
+                seen[k, i] = _at_size(apply(whole), shape[1:3], colour)
     for (name, strength, _), pixels in zip(FILE_CHANGES, seen, strict=True):
         yield name, strength, pixels
-
-
-def _decoded(path: Path, colour: bool) -> Image.Image:
-    try:
-        picture = images.Picture(images.load(path))
-        pixels = picture.pixels(picture.size, colour)
-    except PictureError as error:
-        raise DataError(
-            f"{path}: {error}. Expected the data folder as it was when the pictures were decoded; "
-            "restore the file."
-        ) from error
-    return Image.fromarray(pixels if colour else pixels[..., 0])
 
 
 def _at_size(changed: Image.Image | bytes, size: tuple[int, ...], colour: bool) -> Pixels:

@@ -73,7 +73,7 @@ def stress(
         decodes large JPEG files at a fraction of their size.
 
     Raises:
-        DataError: The split is empty, the limit is below 1, or a file is missing or unreadable.
+        DataError: The split is empty, the limit is below 1, or a file has vanished or changed.
     """
     if not len(split) or limit < 1:
         raise DataError(
@@ -86,7 +86,8 @@ def stress(
         None if classifier.positive is None else classifier.classes.index(classifier.positive)
     )
     row = partial(_row, labels=labels, positive=positive)
-    paths = [root / split.files[i] for i in chosen]
+    contents = [split.store.sha256[row] for row in split.rows[chosen]]
+    files = [(root / split.files[i], sha256) for i, sha256 in zip(chosen, contents, strict=True)]
     with progress.task("Stressing", len(changes(seed)) + len(FILE_CHANGES), "changes") as task:
         plain = _answer(classifier, pixels)
         rows = [row("none", "as they are", plain, plain)]
@@ -95,7 +96,7 @@ def stress(
             rows.append(row(change.name, change.strength, changed, plain))
             task.advance()
         whole = plain
-        for name, strength, seen in changed_files(paths, pixels.shape):
+        for name, strength, seen in changed_files(files, pixels.shape):
             changed = _answer(classifier, seen)
             rows.append(row(name, strength, changed, whole))
             # The first is the file decoded whole, which all others are compared with.

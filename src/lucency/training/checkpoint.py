@@ -11,13 +11,16 @@ from between two epochs (its name has no step), to which training goes back when
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import faulthandler
 import hashlib
 import json
 import re
 import shutil
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +35,7 @@ _MANIFEST, _STATE = "manifest.json", "state.json"
 _ARRAYS = ("network", "optimizer", "best")
 _LARGEST_JSON = 64 * 2**20  # bytes; ours grow by some 300 with every epoch
 _KEPT = 2
+_CRASH = ".crash"
 _NAME = re.compile(r"(\d{6,})-epoch-(\d+)(?:-step-(\d+))?")
 
 
@@ -101,6 +105,28 @@ class Checkpoints:
     def beginning_of(self, epoch: int) -> Snapshot | None:
         """Return the newest sound snapshot of the beginning of an epoch, if it is there."""
         return self._newest([p for p in self._places() if (p.epoch, p.step) == (epoch, 0)])
+
+    def crashed(self) -> bool:
+        """Tell whether the last process died in compiled code, as ``watched`` would know."""
+        trace = self._folder / _CRASH
+        return trace.exists() and trace.stat().st_size > 0
+
+    def note_crash(self) -> None:
+        """Leave the same trace for memory that ran out where this process could not mend it."""
+        (self._folder / _CRASH).write_bytes(b"out of memory")
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have a crash of compiled code leave a trace that the next process finds."""
+        was_enabled = faulthandler.is_enabled()
+        with (self._folder / _CRASH).open("wb") as trace:
+            faulthandler.enable(trace)
+            try:
+                yield
+            finally:
+                faulthandler.disable()
+                if was_enabled and sys.__stderr__:
+                    faulthandler.enable(sys.__stderr__)
 
     def due(self) -> bool:
         """Tell whether it is time for the next one."""

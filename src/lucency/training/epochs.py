@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -76,12 +77,17 @@ class Fit:
         for row in self.course.history:
             if on_epoch:
                 on_epoch(row)
-        with interruption.held():
+        watched = self._checkpoints.watched() if self._checkpoints else contextlib.nullcontext()
+        with interruption.held(), watched:
             try:
                 while not self.course.finished:
                     self._go_on(on_epoch)
             except Interrupted:
                 self._save()
+                raise
+            except Exception as error:
+                if self._checkpoints and backend.is_out_of_memory(error):
+                    self._checkpoints.note_crash()
                 raise
 
     def _begin(self) -> None:
@@ -97,6 +103,10 @@ class Fit:
         where = f"epoch {self.course.epoch + 1}, step {self.course.step + 1}"
         where = "the end of training" if self.course.finished else where
         self._progress.note(f"Going on from the checkpoint at {where}.")
+        if kept.crashed():
+            # Backends on processors often die of a lack of memory instead of saying so.
+            self._progress.warn("The last process crashed in compiled code.")
+            self._shrink()
 
     def _go_on(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         """Train and judge one epoch, or mend what stands in its way."""
@@ -219,8 +229,9 @@ class Fit:
         self.course.micro = self._stepper.micro
         self._anchor = self._snapshot()
         self._progress.warn(
-            f"Out of memory: pictures are now computed {self._stepper.micro} at a time, and a step "
-            f"is still taken for {self._plan.batch}. The epoch begins again."
+            "Out of memory, or so it seems: pictures are now computed "
+            f"{self._stepper.micro} at a time, and a step is still taken for {self._plan.batch}. "
+            "The epoch begins again."
         )
         self._save()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from lucency.classifier import Answers, Classifier
 from lucency.classifier.files import ONNX
 from lucency.dataset import Entry
+from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.errors import PictureError
 from lucency.evaluation import Predictions, read_predictions
-from lucency.images import load, read_picture
 from lucency.ledger import read_split
 from lucency.progress import Progress
+from lucency.sources import load
 from lucency.verify.finding import Differs
 
 LARGEST = 1e-6  # difference of a float32 probability, on a processor that adds up in other order
@@ -116,12 +118,13 @@ def _predicted(
     """Decode and classify pictures a few at a time."""
     said = []
     size, colour = classifier.spec.size, classifier.spec.channels == 3
-    with progress.task("Predicting again", len(files), "pictures") as task:
-        for start in range(0, len(files), _BATCH):
-            part = files[start : start + _BATCH]
-            pixels = np.stack([_decoded(folder / file, size, colour) for file in part])
-            said.append(classifier.answer_pixels(pixels))
-            task.advance(len(part))
+    paths = [folder / file for file in files]
+    with DecoderPool() as pool, progress.task("Predicting again", len(files), "pictures") as task:
+        decoded = pool.map(Request(str(path), size, colour) for path in paths)
+        read = (_pixels(path, each) for path, each in zip(paths, decoded, strict=True))
+        while pixels := [*islice(read, _BATCH)]:
+            said.append(classifier.answer_pixels(np.stack(pixels)))
+            task.advance(len(pixels))
     distances = [answers.distances for answers in said if answers.distances is not None]
     return Answers(
         np.concatenate([answers.probabilities for answers in said]),
@@ -129,8 +132,8 @@ def _predicted(
     )
 
 
-def _decoded(path: Path, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+def _pixels(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
     try:
-        return read_picture(path, size, colour)
+        return decoded.or_error()
     except PictureError as error:
         raise Differs(f"{path} cannot be read: {error}.") from error

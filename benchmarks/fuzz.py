@@ -1,0 +1,147 @@
+"""A hundred thousand spoiled PNG and JPEG files: the program goes on, and every answer is one.
+
+    python -m benchmarks.fuzz [--quick]
+
+It prints how far it is. A file that crashes a decoder or keeps it busy beyond the deadline is kept
+in the folder and named; that costs the one picture, and is to be told to the makers of Pillow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.mutations import mutated, seeds
+from benchmarks.told import told
+from benchmarks.trial import Trial
+from lucency.decoding.pool import Decoded, DecoderPool, Request
+from lucency.images import MOST_PIXELS
+
+_MANY, _FEW = 100_000, 1_500
+_DEADLINE = 10.0  # seconds; these files have 0.01 megapixels, or up to 50 where the header lies
+_SIZES = ((24, 20), (64, 64), (7, 90))
+_STEPS = 20  # lines of progress
+
+
+def trials(folder: Path, quick: bool) -> list[Trial]:
+    count = _FEW if quick else _MANY
+    sound, start = seeds(), time.perf_counter()
+    seen: Counter[str] = Counter()
+    failures, memory = [], []
+    with DecoderPool(deadline=_DEADLINE) as pool:
+        for number, decoded in enumerate(pool.map(_requests(sound, count))):
+            failures += [f"mutation {number}: {what}" for what in _faults(decoded, number)]
+            kind = _kind(decoded)
+            seen[kind] += 1
+            if kind in ("crashed", "took too long"):
+                _keep(folder, mutated(sound, number), number, kind)
+            if (number + 1) % (count // _STEPS) == 0:
+                memory.append(_resident())
+                _tell(number + 1, count, seen, time.perf_counter() - start)
+        lost = pool.lost
+    seconds = time.perf_counter() - start
+    notes = ", ".join(f"{n:,} {kind}" for kind, n in seen.most_common())
+    for kind in ("decoded", "refused by the decoder"):
+        if seen[kind] < count // 20:
+            failures.append(f"the mutations tell too little: only {seen[kind]:,} {kind}")
+    return [
+        Trial(
+            "spoiled files: pixels of the right shape, or a reason in one line",
+            count,
+            failures,
+            f"{notes}; {lost} decoders replaced",
+            seconds,
+        ),
+        _flat(memory, count),
+        _repeated(sound, count),
+    ]
+
+
+def _requests(sound: list[bytes], count: int) -> Iterator[Request]:
+    return (_request(sound, number) for number in range(count))
+
+
+def _request(sound: list[bytes], number: int) -> Request:
+    size = None if number % 10 == 9 else _SIZES[number % len(_SIZES)]
+    return Request(mutated(sound, number), size, colour=number % 2 == 1)
+
+
+def _faults(decoded: Decoded, number: int) -> list[str]:
+    """Return what is wrong with an answer, whatever became of the picture."""
+    faults = []
+    if decoded.pixels is not None:
+        size = decoded.size if number % 10 == 9 else _SIZES[number % len(_SIZES)]
+        if decoded.pixels.shape != (*size, 3 if number % 2 else 1) or decoded.reason:
+            faults.append(f"pixels of shape {decoded.pixels.shape} instead of {size}")
+    elif not decoded.reason or not decoded.reason.isprintable() or len(decoded.reason) > 1000:
+        faults.append(f"no reason in one line: {decoded.reason!r}")
+    if decoded.size[0] * decoded.size[1] > MOST_PIXELS:
+        faults.append(f"more pixels than allowed: {decoded.size}")
+    return faults
+
+
+def _kind(decoded: Decoded) -> str:
+    if decoded.pixels is not None:
+        return "decoded"
+    if not decoded.passing:
+        return f"refused by the {'decoder' if decoded.size[0] else 'header'}"
+    if "took longer" in decoded.reason:
+        return "took too long"
+    return "short of memory" if "memory to" in decoded.reason else "crashed"
+
+
+def _keep(folder: Path, data: bytes, number: int, kind: str) -> None:
+    path = folder / f"{kind.replace(' ', '-')}-{number}"
+    path.write_bytes(data)
+    print(f"    {kind}: mutation {number}, {len(data):,} bytes, kept as {path}", flush=True)
+
+
+def _tell(done: int, count: int, seen: Counter[str], seconds: float) -> None:
+    figures = ", ".join(f"{n:,} {kind}" for kind, n in sorted(seen.items()))
+    print(f"    {done:,} of {count:,} in {seconds:.0f} s: {figures}", flush=True)
+
+
+def _resident() -> float:
+    """Return the memory of this process in MiB; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _flat(memory: list[float], count: int) -> Trial:
+    """Compare the memory after a quarter with that of the end."""
+    quarter = memory[len(memory) // 4]
+    grown = max(memory[-3:]) - quarter
+    # Pixels of up to 50 megapixels come and go where a spoiled header says so.
+    failures = [f"from {quarter:.0f} to {max(memory[-3:]):.0f} MiB"] if grown > 150 else []
+    return Trial("the memory of the main process stays flat", count, failures, f"{grown:+.0f} MiB")
+
+
+def _repeated(sound: list[bytes], count: int) -> Trial:
+    """Ask again in another order, of other processes: the answers are the same."""
+    numbers = range(0, count, count // 200)
+
+    def digests(order: list[int]) -> dict[int, bytes]:
+        with DecoderPool(2, deadline=_DEADLINE) as pool:
+            said = pool.map(_request(sound, number) for number in order)
+            return {number: _digest(each) for number, each in zip(order, said, strict=True)}
+
+    first, second = digests([*numbers]), digests([*reversed(numbers)])
+    changed = [number for number in first if first[number] != second[number]]
+    failures = [f"mutation {number} was answered otherwise" for number in changed]
+    return Trial("the same bytes get the same answer", len(first), failures)
+
+
+def _digest(decoded: Decoded) -> bytes:
+    pixels = b"" if decoded.pixels is None else decoded.pixels.tobytes()
+    return hashlib.sha256(pixels + repr(decoded[1:]).encode()).digest()
+
+
+if __name__ == "__main__":
+    raise SystemExit(told(trials))

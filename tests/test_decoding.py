@@ -1,0 +1,538 @@
+"""Decoding in processes that may crash: the answers are right, and nothing else is harmed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.bad_decoder import FAILURES
+from benchmarks.bad_decoder import command as bad_command
+from benchmarks.parts import saved
+
+from conftest import draw_folder
+from lucency import sources
+from lucency.dataset.store import Listed, decode
+from lucency.decoding.pool import Decoded, DecoderPool, Request, read_again
+from lucency.decoding.process import child_command
+from lucency.decoding.protocol import (
+    Answer,
+    Outcome,
+    ProtocolError,
+    packed_answer,
+    read_answer,
+    reason_of,
+    reason_payload,
+)
+from lucency.errors import DataError, PassingError, PictureError, RunError
+from lucency.images import encode_png, read_picture
+from lucency.sources import load, stamp_of
+
+SIZE = (12, 16)
+LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode_png(np.random.default_rng(0).integers(0, 256, (20, 30, 1), np.uint8)))
+    return path
+
+
+def asked(path: Path, **facts: object) -> Request:
+    return Request(str(path), SIZE, colour=False)._replace(**facts)  # type: ignore[arg-type]
+
+
+def children(parent: int | str = "self") -> set[int]:
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the links are of no interest
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Find no process, pipe or thread afterwards that was not there before."""
+    before = children(), len(descriptors()), threading.active_count()
+    yield
+    assert (children(), len(descriptors()), threading.active_count()) == before
+
+
+def gone(pids: set[int], seconds: float = 10) -> bool:
+    """Wait until processes have ended, be it as zombies of somebody else."""
+    end = time.monotonic() + seconds
+
+    def runs(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    while any(map(runs, pids)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+# --- answers
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("size", [SIZE, None])
+def test_pixels_are_those_of_the_same_process(
+    file: Path, size: tuple[int, int] | None, colour: bool
+) -> None:
+    expected = read_picture(file, size or (20, 30), colour)
+    with DecoderPool(1) as pool:
+        for source in (str(file), file.read_bytes()):
+            decoded = pool.submit(Request(source, size, colour)).result()
+            assert np.array_equal(decoded.or_error(), expected)
+            assert (decoded.size, decoded.reason, decoded.passing) == ((20, 30), "", False)
+
+
+def test_answers_come_in_order_and_are_never_far_ahead(tmp_path: Path) -> None:
+    """Pixels that wait to be written would fill the memory."""
+    pictures = [np.full((8, 8, 1), value, np.uint8) for value in range(100)]
+    begun = 0
+
+    def requests() -> Iterator[Request]:
+        nonlocal begun
+        for picture in pictures:
+            begun += 1
+            yield Request(encode_png(picture), (8, 8), colour=False)
+
+    with DecoderPool(2) as pool:
+        for done, decoded in enumerate(pool.map(requests())):
+            assert begun - done <= 2 * 4 + 2
+            assert decoded.or_error()[0, 0, 0] == done
+
+
+def test_reasons_tell_the_picture_from_the_moment(file: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(file.read_bytes()[:-20])
+    with DecoderPool(2) as pool:
+        bad, missing = pool.map([asked(damaged), asked(tmp_path / "missing.png")])
+    assert not bad.passing
+    assert missing.passing
+    with pytest.raises(PictureError, match="ends early"):
+        bad.or_error()
+    with pytest.raises(PassingError, match="No such file"):
+        missing.or_error()
+
+
+def test_fifty_megapixels_fit_into_the_memory_of_a_decoder() -> None:
+    picture = np.zeros((7071, 7071), np.uint8)
+    with DecoderPool(1) as pool:
+        data = saved(picture, "JPEG", progressive=True)
+        decoded = pool.submit(Request(data, (8, 8), colour=True)).result()
+    assert decoded.reason == ""
+
+
+# --- failures of decoders
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failing_decoder_costs_the_one_picture(file: Path, tmp_path: Path, failure: str) -> None:
+    bad = tmp_path / f"{failure}.png"
+    bad.write_bytes(file.read_bytes())
+    with (
+        nothing_left(),
+        DecoderPool(2, deadline=0.5, command=bad_command(0.5)) as pool,
+    ):
+        answers = [*pool.map(map(asked, [file, bad, file, file, bad, file]))]
+    assert [bool(each.reason) for each in answers] == [False, True, False, False, True, False]
+    for each in (answers[1], answers[4]):
+        assert FAILURES[failure] in each.reason
+        assert each.passing
+        assert each.pixels is None
+    # Memory is asked for in vain, and the process goes on.
+    assert (pool.lost == 0) == (failure == "memory")
+
+
+@LINUX
+def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
+    with nothing_left(), DecoderPool(1) as pool:
+        pool.start(1)
+        time.sleep(1)  # until it is ready, without having been asked
+        for number in (signal.SIGSEGV, signal.SIGKILL):
+            (pid,) = children()
+            os.kill(pid, signal.SIGSTOP)
+            waiting = pool.submit(asked(file))
+            time.sleep(0.1)
+            os.kill(pid, number)
+            os.kill(pid, signal.SIGCONT)
+            first = waiting.result(10)
+            # The first had decoded nothing yet: it must be the picture. After that it may be an
+            # earlier one, and a fresh process gives its own opinion.
+            if number == signal.SIGSEGV:
+                assert first.reason == "its decoder crashed (signal 11)"
+            else:
+                assert first.reason == ""
+            assert pool.submit(asked(file)).result(10).reason == ""
+            assert gone({pid})
+    assert pool.lost == 2
+
+
+@LINUX
+def test_a_decoder_that_hangs_is_ended_at_the_deadline(file: Path) -> None:
+    with nothing_left(), DecoderPool(1, deadline=0.4) as pool:
+        assert pool.submit(asked(file)).result(10).reason == ""
+        (pid,) = children()
+        os.kill(pid, signal.SIGSTOP)
+        start = time.monotonic()
+        assert pool.submit(asked(file)).result(10).reason == "took longer than 0.4 s to decode"
+        assert 0.3 < time.monotonic() - start < 5
+        assert pool.submit(asked(file)).result(10).reason == ""
+        assert gone({pid})
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="no limits on memory there")
+def test_a_picture_that_needs_too_much_memory_is_named(file: Path) -> None:
+    bomb = saved(np.zeros((7000, 7000), np.uint8))
+    script = 'ulimit -v 220000; exec "$@"'
+    command = ["sh", "-c", script, "sh", *child_command(30)]
+    with DecoderPool(1, command=command) as pool:
+        first = pool.submit(Request(bomb, SIZE, colour=True)).result()
+        assert first.reason == "not enough memory to decode it"
+        assert first.passing
+        assert pool.submit(asked(file)).result().reason == ""
+    assert pool.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["/no/such/program"], "No such file"),
+        ([sys.executable, "-c", "import no_such_module"], "No module named 'no_such_module'"),
+        ([sys.executable, "-c", "print('hello, how are you?')"], "does not answer as a decoder"),
+        ([sys.executable, "-c", ""], "ended at once"),
+    ],
+)
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_picture(
+    file: Path, command: list[str], expected: str
+) -> None:
+    with nothing_left(), DecoderPool(2, command=command) as pool:
+        with pytest.raises(RunError, match="cannot be started") as caught:
+            next(pool.map([asked(file)] * 20))
+        assert expected in str(caught.value)
+
+
+# --- what a decoder that was taken over may say
+
+
+def reader(data: bytes) -> Callable[[int], bytes]:
+    rest = memoryview(data)
+
+    def read(count: int) -> bytes:
+        nonlocal rest
+        assert count <= 3 * 50_000_000  # never asks for more than a picture can have
+        found, rest = rest[:count], rest[count:]
+        if len(found) < count:
+            raise EOFError
+        return bytes(found)
+
+    return read
+
+
+def test_answers_are_read_as_they_were_written() -> None:
+    request = Request("x", (2, 3), colour=True)
+    for answer in (
+        Answer(Outcome.PIXELS, "ab" * 32, (50, 60), bytes(range(18))),
+        Answer(Outcome.REFUSED, "", (0, 0), b"damaged"),
+    ):
+        assert read_answer(reader(packed_answer(answer) + answer.payload), request) == answer
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"outcome": 3},
+        {"size": (7072, 7072)},
+        {"size": (2**32 - 1, 2**32 - 1)},
+        {"size": (0, 5)},
+        {"size": (0, 0)},
+        {"sha256": ""},
+        {"payload": bytes(17)},
+        {"payload": bytes(19)},
+        {"outcome": Outcome.REFUSED, "payload": b""},
+        {"outcome": Outcome.REFUSED, "payload": b"x" * 1001},
+    ],
+)
+def test_nonsense_is_refused(facts: dict[str, object]) -> None:
+    good = Answer(Outcome.PIXELS, "ab" * 32, (50, 60), bytes(18))
+    bad = good._replace(**facts)  # type: ignore[arg-type]
+    with pytest.raises(ProtocolError):
+        read_answer(reader(packed_answer(bad) + bad.payload), Request("x", (2, 3), colour=True))
+
+
+def test_any_bytes_are_an_answer_or_refused() -> None:
+    draw = random.Random(1)  # noqa: S311 - not for secrets
+    for _ in range(3000):
+        kind = draw.choice((b"\0", b"\1", b"\2", draw.randbytes(1)))
+        head = (
+            kind
+            + draw.randbytes(33)
+            + struct.pack(">III", *(draw.choice((0, 1, 18, 10**5, 2**32 - 1)) for _ in range(3)))
+        )
+        with pytest.raises((ProtocolError, EOFError)):
+            read_answer(reader(head), Request("x", (2, 3), colour=True))
+
+
+def test_a_reason_is_one_line_whatever_is_sent() -> None:
+    for said in (b"a\nb\x1b[31m\r", b"\xff\xfe\0", "a\u2028\u202e\x85b".encode()):
+        line = reason_of(Answer(Outcome.REFUSED, "", (0, 0), said))
+        assert line.isprintable()
+    assert reason_payload("ä\n" * 2000).decode().count("ä") > 300
+    assert len(reason_payload("ä" * 2000)) <= 1000
+
+
+# --- nothing is left behind
+
+
+@LINUX
+@pytest.mark.parametrize("how", ["finished", "closed", "error", "interrupt", "unused"])
+def test_no_process_or_pipe_is_left(file: Path, how: str) -> None:
+    wanted = {"error": ZeroDivisionError, "interrupt": KeyboardInterrupt}.get(how)
+    with nothing_left():
+        try:
+            with DecoderPool(2) as pool:
+                answers = pool.map([asked(file)] * 30)
+                if how != "unused":
+                    next(answers)
+                if how == "finished":
+                    assert len([*answers]) == 29
+                if wanted:
+                    raise wanted
+        except (ZeroDivisionError, KeyboardInterrupt) as error:
+            assert wanted is type(error)  # noqa: PT017 - both are expected in turn
+
+
+@LINUX
+def test_closing_waits_for_no_picture() -> None:
+    """A picture that takes for ever does not keep an interrupted program from ending."""
+    with nothing_left():
+        pool = DecoderPool(1, command=bad_command(30))
+        waiting = pool.submit(Request("/no/hang.png", SIZE, colour=False))
+        time.sleep(0.5)
+        start = time.monotonic()
+        pool.close()
+        assert time.monotonic() - start < 3
+        assert waiting.done()
+
+
+PARENT = """
+import sys, time
+from lucency.decoding.pool import DecoderPool, Request
+pool = DecoderPool(2)
+pool.start(2)
+print(pool.submit(Request(sys.argv[1], (8, 8), False)).result().reason, flush=True)
+time.sleep(60)
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_decoders_end_with_their_parent(file: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"\n"
+        pids = children(parent.pid)
+        assert len(pids) == 2
+        os.killpg(parent.pid, number)
+        parent.wait(20)
+        assert gone(pids)
+
+
+STOPPED = """
+import sys
+from lucency.decoding.pool import DecoderPool, Request
+with DecoderPool(1, deadline=0.8) as pool:
+    for decoded in pool.map(Request(sys.argv[1], (2000, 2000), False) for _ in range(100)):
+        print(decoded.reason, flush=True)
+"""
+
+
+@LINUX
+def test_a_program_that_was_stopped_goes_on(file: Path) -> None:
+    """The time during which it stood still is not the picture's fault."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(file)], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"\n"
+        os.kill(parent.pid, signal.SIGSTOP)
+        time.sleep(2.5)
+        os.kill(parent.pid, signal.SIGCONT)
+        assert parent.stdout.read() == b"\n" * 99
+    assert parent.returncode == 0
+
+
+@LINUX
+def test_a_decoder_may_wait_long_for_its_first_picture(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucency.decoding.process._START", 1.0)
+    with DecoderPool(1, deadline=1.0) as pool:
+        pool.start(1)
+        time.sleep(2.5)
+        assert pool.submit(asked(file)).result().reason == ""
+    assert pool.lost == 0
+
+
+@LINUX
+def test_ctrl_c_ends_a_command_without_ado(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "data", 40)
+    slow = saved(np.zeros((6000, 6000), np.uint8))  # half a second
+    for i in range(30):
+        (folder / "dark" / f"z{i}.png").write_bytes(slow)
+    script = "from lucency.cli import main; main()"
+    places = ("--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "check"))
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "check", str(folder), *places],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as parent:
+        end = time.monotonic() + 30
+        while not (pids := children(parent.pid)) and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.killpg(parent.pid, signal.SIGINT)
+        start = time.monotonic()
+        _, said = parent.communicate(timeout=30)
+    assert time.monotonic() - start < 3
+    assert parent.returncode == 130
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 1
+    assert pids
+    assert gone(pids)
+    assert not [*tmp_path.glob("cache/*")]
+
+
+def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) -> None:
+    """What lies beside the pictures is never run."""
+    for name in ("PIL.py", "lucency.py", "hashlib.py", "sitecustomize.py", "usercustomize.py"):
+        (tmp_path / name).write_text("raise SystemExit('run by mistake')")
+    script = PARENT.replace("time.sleep(60)", "pool.close()")
+    folders = os.pathsep.join(str(Path(each).resolve()) for each in sys.path if each)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(file)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": folders},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
+
+
+def test_a_decoder_loads_what_it_needs_and_no_more() -> None:
+    """It is waited for by whoever classifies one picture."""
+    script = "from lucency.decoding import child; import sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "PIL.Image" in loaded
+    assert not {"numpy", "concurrent.futures", "lucency.decoding.pool"} & set(loaded)
+
+
+# --- files that change
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = sources._read_up_to
+
+    def grow() -> None:
+        with file.open("ab") as more:
+            more.write(b"x")
+
+    changes = [grow, lambda: os.truncate(file, 10), lambda: os.utime(file, ns=(1, 1))]
+
+    def changing(descriptor: int, most: int) -> bytes:
+        data = read(descriptor, most)
+        changes.pop()()
+        return data
+
+    monkeypatch.setattr(sources, "_read_up_to", changing)
+    while changes:
+        with pytest.raises(PassingError, match="changed while it was being read"):
+            load(file)
+
+
+def test_a_file_that_grows_for_ever_is_not_read_for_ever(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "read", lambda _, most: b"x" * min(most, 10))
+    with pytest.raises(PassingError, match="changed while"):
+        load(file)
+
+
+def test_refusing_a_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = descriptors() if Path("/proc/self/fd").exists() else set()
+    for _ in range(5):
+        with pytest.raises(PictureError, match="not a regular file"):
+            load(tmp_path)
+    assert len(descriptors()) == len(before)
+
+
+@pytest.mark.parametrize("reason", ["vanished", "changed", "crash"])
+def test_reasons_that_pass_are_not_kept(file: Path, tmp_path: Path, reason: str) -> None:
+    """They used to be given again and again by the cache, until the file was touched."""
+    data, cache = file.read_bytes(), tmp_path / "cache"
+    bad = tmp_path / "segfault.png"
+    bad.write_bytes(data)
+    listed = [Listed(path, path.name, stamp_of(path.stat())) for path in (file, bad)]
+    if reason == "vanished":
+        bad.unlink()
+    elif reason == "changed":
+        os.utime(bad, ns=(1, 1))
+    command = bad_command(30) if reason == "crash" else None
+    with DecoderPool(1, command=command) as pool:
+        store = decode(listed, size=SIZE, colour=False, cache=cache, pool=pool)
+    assert reason in store.reasons[1]
+    assert np.array_equal(store.read([0])[0], read_picture(file, SIZE, colour=False))
+    assert not store.read([1]).any()
+    assert [*cache.iterdir()] == []
+    if reason == "crash":
+        with DecoderPool(1) as pool:
+            again = decode(listed, size=SIZE, colour=False, cache=cache, pool=pool)
+        assert again.reasons == {}
+        assert len([*cache.iterdir()]) == 1
+
+
+def test_files_read_again_are_what_they_were(file: Path, tmp_path: Path) -> None:
+    sha256 = "0" * 64
+    with DecoderPool(1) as pool:
+        decoded: Decoded = pool.submit(asked(file)).result()
+        assert next(read_again(pool, [(file, decoded.sha256)], None, True)).shape == (20, 30, 3)
+        with pytest.raises(DataError, match="changed since") as caught:
+            next(read_again(pool, [(file, sha256)], SIZE, colour=False))
+        assert str(file) in str(caught.value)
+        file.write_bytes(b"no picture")
+        with pytest.raises(DataError, match="changed since"):
+            next(read_again(pool, [(file, decoded.sha256)], SIZE, colour=False))
+        file.unlink()
+        with pytest.raises(DataError, match="No such file"):
+            next(read_again(pool, [(file, decoded.sha256)], SIZE, colour=False))

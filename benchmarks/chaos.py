@@ -19,6 +19,9 @@ from benchmarks.results import circumstances
 from benchmarks.trial import Trial, timed
 
 PARTS = (
+    *("kills", "faults", "damage", "memory_growth", "out_of_memory"),
+    *("bad_pictures", "hostile", "fuzz"),
+)
     "kills",
     "faults",
     "damage",

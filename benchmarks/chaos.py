@@ -22,15 +22,6 @@ PARTS = (
     *("kills", "faults", "damage", "memory_growth", "out_of_memory"),
     *("bad_pictures", "hostile", "fuzz"),
 )
-    "kills",
-    "faults",
-    "damage",
-    "memory_growth",
-    "out_of_memory",
-    "bad_pictures",
-    "hostile",
-    "fuzz",
-)
 _SHOWN = 5  # failures of one promise
 
 

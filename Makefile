@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench wheel lock clean
+.PHONY: install demo test check bench chaos wheel lock clean
 
 install: $(INSTALLED)
 
@@ -28,6 +28,10 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Every promise of reliability, in full: about an hour.
+chaos: install
+	$(BIN)/python -m benchmarks.chaos
 
 # The wheel alone, with what it asks for and nothing of ours around it.
 wheel: install

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,17 +48,17 @@ class Tally:
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    backends = [("tensorflow", 6 if quick else 200, 3 if quick else 60)]
+    backends = [("tensorflow", 3 if quick else 200, 2 if quick else 60)]
     if not quick:
         backends.append(("jax", 20, 6))
-    return [_trial(folder / name, name, kills, inside) for name, kills, inside in backends]
+    return [_trial(folder / name, name, kills, inside, quick) for name, kills, inside in backends]
 
 
-def _trial(folder: Path, backend: str, kills: int, inside: int) -> Trial:
+def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> Trial:
     start = time.perf_counter()
     folder.mkdir()
     draw(folder / "films", 60)
-    usual = _duration(folder, backend)
+    usual = _duration(folder, backend, ("whole",) if quick else ("warm", "whole"))
     drawn, tally = random.Random(0), Tally()  # noqa: S311 - no secret
     while tally.kills < kills or tally.inside < inside:
         tally.runs += 1
@@ -107,9 +108,9 @@ def started(folder: Path, run: str, backend: str, **wanted: object) -> subproces
         )  # fmt: skip
 
 
-def _duration(folder: Path, backend: str) -> float:
-    """Make the undisturbed run that all others are compared with, twice; return its seconds."""
-    for run in ("warm", "whole"):
+def _duration(folder: Path, backend: str, runs: Sequence[str]) -> float:
+    """Make the undisturbed run that all others are compared with; return its seconds."""
+    for run in runs:
         start = time.perf_counter()
         process = started(folder, run, backend)
         if process.wait():

@@ -11,11 +11,13 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import sys
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import typer.main
@@ -25,6 +27,7 @@ from lucency import plan
 from lucency.cli import app, main
 from lucency.config import _RANGES, Config
 from lucency.dataset.scan import scan
+from lucency.interruption import Interrupted
 from test_layers import LEVEL
 
 ROOT = Path(__file__).parent.parent
@@ -506,18 +509,16 @@ def test_the_exit_codes_are_those_documented(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     seen = [called(monkeypatch, "report", run), called(monkeypatch, "train", "no such folder")]
     assert seen == [0, 2]
     assert len(capsys.readouterr().err.splitlines()) == 1
     changed = shutil.copytree(run, tmp_path / "changed")
     (changed / "report.html").write_text("better")
     seen.append(called(monkeypatch, "verify", changed))
-    monkeypatch.setattr("lucency.pipeline.run_training", stop)
-    seen.append(called(monkeypatch, "train", "chest_xray", "--run", "another"))
-    assert [str(code) for code in seen] == keys("Exit codes")[:4]
+    for stopped in (Interrupted(signal.SIGTERM), KeyboardInterrupt()):
+        monkeypatch.setattr("lucency.pipeline.fill", Mock(side_effect=stopped))
+        seen.append(called(monkeypatch, "train", "chest_xray", "--run", "fresh"))
+    assert [str(code) for code in seen] == keys("Exit codes")[:5]
 
 
 def test_the_examples_are_written_as_the_code_is() -> None:

@@ -224,7 +224,6 @@ def history(random: np.random.Generator) -> list[dict[str, Any]]:
             "loss": loss, "accuracy": 0.98 - 0.3 * np.exp(-epoch / 4),
             "val_loss": seen, "val_accuracy": 0.99 - 0.45 * seen,
             "val_auroc": 0.998 - 0.06 * seen if epoch > 1 else "",
-            "seconds": 9.5, "images_per_second": 460.0,
         })  # fmt: skip
     return rows
 
@@ -245,6 +244,11 @@ def plan_of(classes: tuple[str, ...], names: list[str]) -> dict[str, Any]:
         ],
         "environment": {"lucency": "0.1.0", "python": "3.11.9", "keras": "3.15.1",
                         "backend": "tensorflow 2.21.0", "machine": "x86_64, 2 cores"},
+        "epochs": [{"epoch": n + 1, "seconds": 9.5, "images_per_second": 460} for n in range(20)],
+        "training": {
+            "resumed": True, "batch": 32, "micro_batch": 16,
+            "setbacks": [{"epoch": 3, "step": 7, "what": "the loss is not a number"}],
+        },
         "parameters": 1_203_457, "seconds": {"decode": 21.4, "train": 842.0, "total": 901.3},
         "data": {"folder": "chest_xray", "fingerprint": "9f2c" * 16},
     }  # fmt: skip
@@ -393,6 +397,14 @@ def test_two_classes_the_answer_comes_first_and_every_section_follows(tmp_path: 
     assert "and 3 more" in found.text  # 23 files cut short, 20 named
     assert "and 7 more" in found.text  # 27 pairs, 20 named
     assert "No patient is in two parts." in found.text
+
+
+def test_training_says_its_pace_and_what_it_met_with(tmp_path: Path) -> None:
+    text = page(make_run(tmp_path / "run")).text
+    assert "20 epochs in 3 min 10 s, 460 pictures per second." in text
+    assert "diverged in epoch 3, step 7 (the loss is not a number)" in text
+    assert "gone on with from a checkpoint" in text
+    assert "computed 16 at a time, and a step was still taken for 32" in text
 
 
 def test_page_needs_nothing_from_outside(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ GroupRegex = Annotated[
     str | None, Option(help="Expression whose first group is the patient.", metavar="REGEX")
 ]
 MaxBad = Annotated[float | None, Option(help="Share of unreadable pictures to accept (0.01).")]
-Workers = Annotated[int | None, Option(help="Threads that decode (one per processor).")]
+Workers = Annotated[int | None, Option(help="Processes that decode (one per processor).")]
 OnLeak = Annotated[
     str | None, Option(help="stop, drop or ignore, where test pictures are in train too.")
 ]

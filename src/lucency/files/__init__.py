@@ -1,9 +1,11 @@
 """Files: written whole or not at all, read as if a stranger had made them.
 
-writing    under a hidden name, to the disk, renamed
-locks      one process at a time
-reading    regular files of bounded size, JSON and tables
-arrays     safetensors files, the header checked first
+    writing    under a hidden name, to the disk, renamed
+    locks      one process at a time
+    reading    regular files of bounded size, JSON and tables
+    arrays     safetensors files, the header checked first
+
+No other module opens a file of a run folder.
 """
 
 from __future__ import annotations

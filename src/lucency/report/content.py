@@ -45,6 +45,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "warnings": tables.warnings(run),
         "training": drawings.training(run),
         "pace": _pace(run),
+        "mishaps": _mishaps(run),
         "mistakes": tables.mistakes(run, album),
         "robustness": record.robustness(run),
         "looks": record.looks(run),
@@ -142,11 +143,31 @@ def _subtitle(run: Run) -> list[tuple[str, str]]:
 
 def _pace(run: Run) -> str:
     """Return how long training took, and how fast it was."""
-    if not run.history:
+    epochs = run.plan.get("epochs") or []
+    if not epochs:
         return ""
-    total = sum(row.get("seconds") or 0.0 for row in run.history)
-    speeds = [speed for row in run.history if (speed := row.get("images_per_second"))]
-    text = f"{words.plural(len(run.history), 'epoch')} in {words.seconds_text(total)}"
+    total = sum(number(row.get("seconds")) or 0.0 for row in epochs)
+    speeds = [speed for row in epochs if (speed := number(row.get("images_per_second")))]
+    text = f"{words.plural(len(epochs), 'epoch')} in {words.seconds_text(total)}"
     return (
         f"{text}, {sum(speeds) / len(speeds):,.0f} pictures per second." if speeds else text + "."
     )
+
+
+def _mishaps(run: Run) -> list[str]:
+    """Return what training met with, one sentence each."""
+    training = run.plan.get("training") or {}
+    said = [
+        f"Training diverged in epoch {each.get('epoch')}, step {each.get('step')} "
+        f"({each.get('what')}): it went back to the beginning of the epoch, at half the rate."
+        for each in training.get("setbacks") or []
+    ]
+    if training.get("resumed"):
+        said.append("It was ended on the way, and gone on with from a checkpoint.")
+    micro, batch = training.get("micro_batch"), training.get("batch")
+    if micro and batch and micro < batch:
+        said.append(
+            f"Memory ran out: pictures were computed {micro} at a time, and a step was still taken "
+            f"for {batch}. Batch statistics are then of fewer pictures."
+        )
+    return said

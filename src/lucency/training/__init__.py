@@ -98,6 +98,7 @@ def train(
     classifier.history, classifier.best_epoch = tuple(course.history), course.stopper.best_epoch + 1
     classifier.training = {
         "setbacks": [dataclasses.asdict(each) for each in course.setbacks],
+        "batch": plan.batch,
         "micro_batch": course.micro,
     }
     return classifier

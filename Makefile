@@ -18,7 +18,7 @@ demo: install
 	$(BIN)/lucency demo demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff format --check .

@@ -6,6 +6,9 @@ import dataclasses
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from lucency.errors import BackendError, RunError
 from lucency.interruption import Interrupted
 from lucency.plan import Plan, make_plan
 from lucency.progress import Progress
-from lucency.training import train
+from lucency.training import Checkpoints, train
 from lucency.training.epochs import Fit
 from lucency.training.steps import Stepper
 
@@ -102,10 +105,16 @@ def facts(classifier: Classifier, data: Dataset) -> dict[str, Any]:
     }
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize(
     "calls",
-    [(3,), (STEPS,), (STEPS + 1,), (EPOCH + 1,), (1, 2, EPOCH, 5), (3 * EPOCH + 1,)],
+    [
+        pytest.param((3,), marks=pytest.mark.backend),
+        (STEPS,),
+        (STEPS + 1,),
+        (EPOCH + 1,),
+        pytest.param((1, 2, EPOCH, 5), marks=pytest.mark.backend),
+        (3 * EPOCH + 1,),
+    ],
     ids=["inside an epoch", "last step", "while judged", "first step of the second",
          "four times", "after the end"],
 )  # fmt: skip
@@ -199,7 +208,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
 ) -> None:
     config = dataclasses.replace(FAST, checkpoint_seconds=0)
     stopped_at(EPOCH + 3, data, tmp_path, config)
-    newest = max(tmp_path.iterdir())
+    newest = max(tmp_path.glob("[0-9]*"))
     assert newest.name.endswith("-epoch-2-step-3")
     file = newest / "optimizer.safetensors"
     content = bytearray(file.read_bytes())
@@ -210,17 +219,18 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
     (line,) = heard.warnings
     assert line.startswith("DAMAGED CHECKPOINT, not used:")
     assert str(newest) in line
+    assert not newest.exists(), "it would push out a sound one"
     assert facts(again, data) == facts(undisturbed, data)
 
 
 def test_two_checkpoints_and_the_last_beginning_are_kept(data: Dataset, tmp_path: Path) -> None:
     config = dataclasses.replace(FAST, checkpoint_seconds=0)
     stopped_at(EPOCH + 4, data, tmp_path, config)
-    assert sorted(path.name.partition("-")[2] for path in tmp_path.iterdir()) == [
+    assert sorted(path.name.partition("-")[2] for path in tmp_path.glob("[0-9]*")) == [
         "epoch-2", "epoch-2-step-3", "epoch-2-step-4",
     ]  # fmt: skip
     stopped_at(EPOCH, data, tmp_path, config)
-    names = sorted(path.name.partition("-")[2] for path in tmp_path.iterdir())
+    names = sorted(path.name.partition("-")[2] for path in tmp_path.glob("[0-9]*"))
     assert len(names) == 3
     assert "epoch-3" in names
 
@@ -356,6 +366,45 @@ def test_out_of_memory_halves_what_is_computed_at_once(
     assert facts(train(data.train, data.val, FAST, checkpoints=tmp_path), data) == facts(
         found, data
     )
+
+
+def test_a_crash_of_the_last_process_is_taken_for_memory_that_ran_out(
+    data: Dataset, tmp_path: Path
+) -> None:
+    stopped_at(2, data, tmp_path)
+    assert (tmp_path / ".crash").read_bytes() == b""
+    (tmp_path / ".crash").write_bytes(b"Fatal Python error: Segmentation fault")
+    heard = Heard()
+    stopped_at(1, data, tmp_path, progress=heard)
+    assert "crashed in compiled code" in heard.warnings[0]
+    assert "16 at a time" in heard.warnings[1]
+    (tmp_path / ".crash").unlink()
+    (tmp_path / ".crash").mkdir()  # where no trace can be written
+    heard = Heard()
+    found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    assert found.training["micro_batch"] == 16
+    assert any("leave no trace" in line for line in heard.warnings)
+
+
+CRASHING = """
+import ctypes, sys
+from pathlib import Path
+from lucency.training import Checkpoints
+kept = Checkpoints(Path(sys.argv[1]), {}, seconds=0, largest=0)
+with kept.watched():
+    ctypes.string_at(0)
+"""
+
+
+def test_a_real_crash_leaves_a_trace_and_a_kill_does_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CRASHING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGSEGV
+    assert Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
+    quiet = CRASHING.replace("ctypes.string_at(0)", "import os; os.kill(os.getpid(), 9)")
+    done = subprocess.run([*command[:2], quiet, command[3]], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
 
 
 def test_out_of_memory_with_one_picture_is_one_line(

@@ -86,7 +86,10 @@ def claimed(
         if resume and not claim.resumed:
             _forget(draft)
             raise RunError(_nothing(target))
-        _clear(draft, keep=_KEPT if known else {_LOCK})
+        try:
+            _clear(draft, keep=_KEPT if known else {_LOCK})
+        except OSError as error:
+            raise RunError(f"Cannot tidy up {draft} ({error.strerror}). Remove it.") from error
         write_json(draft / _RUN, _document(folder, config))
         try:
             yield claim
@@ -245,6 +248,7 @@ def _complete(claim: Claim) -> None:
     Killed in between, the run is complete, with a little too much in it.
     """
     rename_folder(claim.draft, claim.target)
-    for name in (_RUN, _LOCK):
-        (claim.target / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what stays does no harm
+        for name in (_RUN, _LOCK):
+            (claim.target / name).unlink(missing_ok=True)
     shutil.rmtree(claim.target / CHECKPOINTS, ignore_errors=True)

@@ -97,9 +97,15 @@ def rename_folder(folder: Path, target: Path) -> None:
     """
     try:
         folder.rename(target)
-        _sync_folder(target.parent)
     except OSError as error:
         raise RunError(f"The folder could not be written: {target} ({error.strerror}).") from error
+    try:
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise RunError(
+            f"{target} is complete, but its name may not have reached the disk ({error.strerror}). "
+            "Check the disk."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -87,6 +87,7 @@ class Checkpoints:
         self._identity = json.loads(json.dumps(identity))
         self._largest = largest + _LARGEST_JSON
         self._last, self._told = time.monotonic(), False
+        self._damaged: set[Path] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for draft in folder.glob(".*.tmp"):  # of a process that was killed
@@ -109,7 +110,7 @@ class Checkpoints:
     def crashed(self) -> bool:
         """Tell whether the last process died in compiled code, as ``watched`` would know."""
         trace = self._folder / _CRASH
-        return trace.exists() and trace.stat().st_size > 0
+        return trace.is_file() and trace.stat().st_size > 0
 
     def note_crash(self) -> None:
         """Leave the same trace for memory that ran out where this process could not mend it."""
@@ -119,14 +120,15 @@ class Checkpoints:
     def watched(self) -> Iterator[None]:
         """Have a crash of compiled code leave a trace that the next process finds."""
         was_enabled = faulthandler.is_enabled()
-        with (self._folder / _CRASH).open("wb") as trace:
-            faulthandler.enable(trace)
+        with contextlib.ExitStack() as stack:
             try:
-                yield
-            finally:
-                faulthandler.disable()
-                if was_enabled and sys.__stderr__:
-                    faulthandler.enable(sys.__stderr__)
+                trace = stack.enter_context((self._folder / _CRASH).open("wb"))
+            except OSError as error:  # no reason not to train
+                self._progress.warn(f"Crashes leave no trace in {self._folder} ({error.strerror}).")
+            else:
+                faulthandler.enable(trace)
+                stack.callback(_traced_as_before, was_enabled)
+            yield
 
     def due(self) -> bool:
         """Tell whether it is time for the next one."""
@@ -139,16 +141,14 @@ class Checkpoints:
         ones stay.
         """
         self._last = time.monotonic()
-        number = 1 + max((place.number for place in self._places()), default=0)
-        place = _Place.of(self._folder, number, snapshot.course)
         content = _content(snapshot, self._identity)
         try:
             self._check_space(sum(map(len, content.values())))
-            write_folder(place.path, content)
-        except RunError as error:
-            self._progress.warn(f"No checkpoint was written, and training goes on. {error}")
-        else:
+            number = 1 + max((place.number for place in self._places()), default=0)
+            write_folder(_Place.of(self._folder, number, snapshot.course).path, content)
             self._prune()
+        except (RunError, OSError) as error:
+            self._progress.warn(f"No checkpoint was written, and training goes on. {error}")
 
     def _places(self) -> list[_Place]:
         """Return the checkpoints that are there, the newest last."""
@@ -160,6 +160,8 @@ class Checkpoints:
         )
 
     def _prune(self) -> None:
+        for path in self._damaged:
+            shutil.rmtree(path, ignore_errors=True)
         places = self._places()
         between = [place for place in places if place.step == 0]
         for place in places[:-_KEPT]:
@@ -184,6 +186,7 @@ class Checkpoints:
                 self._refuse_foreign(place.path, state["identity"])
                 return _snapshot(course, files)
             except (Damaged, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+                self._damaged.add(place.path)
                 self._progress.warn(
                     f"DAMAGED CHECKPOINT, not used: {place.path} ({error}). "
                     "Training goes on from the one before it."
@@ -205,6 +208,12 @@ class Checkpoints:
                 f"The checkpoint was made elsewhere or by other versions: {what}. Training goes "
                 "on; its result may differ in the last digits from that of one piece."
             )
+
+
+def _traced_as_before(was_enabled: bool) -> None:
+    faulthandler.disable()
+    if was_enabled and sys.__stderr__:
+        faulthandler.enable(sys.__stderr__)
 
 
 def _content(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes]:

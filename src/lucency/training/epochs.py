@@ -242,7 +242,13 @@ class Fit:
         while self._stepper.micro > self.course.micro:
             self._stepper.shrink()
         self.course.micro = self._stepper.micro
-        self._stepper.restore(snapshot.weights)
+        try:
+            self._stepper.restore(snapshot.weights)
+        except ValueError as error:
+            raise RunError(
+                f"The checkpoint does not fit this version of Keras ({error}). Use the versions "
+                "that it was written with, or begin anew with --no-resume."
+            ) from error
 
     def _snapshot(self) -> Snapshot:
         return Snapshot.of(self.course, self._stepper.capture(), self.best)

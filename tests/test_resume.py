@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -405,6 +406,18 @@ def test_a_real_crash_leaves_a_trace_and_a_kill_does_not(tmp_path: Path) -> None
     done = subprocess.run([*command[:2], quiet, command[3]], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
+
+
+def test_out_of_memory_that_cannot_be_mended_is_one_line_and_left_to_the_next_process(
+    data: Dataset, tmp_path: Path, little_memory: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    little_memory(8)
+    monkeypatch.setattr(Stepper, "restore", Mock(side_effect=MemoryError()))
+    with pytest.raises(BackendError, match="The same command does, with fewer") as caught:
+        train(data.train, data.val, FAST, checkpoints=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
 
 
 def test_out_of_memory_with_one_picture_is_one_line(

@@ -122,12 +122,7 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     write_split(data, draft / "split.csv")
     _announce(data, audit, plan, progress)
     clock.lap("checking")
-    from lucency import training  # loads Keras, which takes seconds
-
-    history = _History(draft / "history.csv", progress)
-    classifier = training.train(data.train, data.val, config, progress, history, claim.checkpoints)
-    history.write()
-    classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
+    classifier = _trained(claim, data, config, progress)
     clock.lap("training")
     classifier, parity = to_onnx(classifier, data.test or data.val, progress)
     classifier.save(draft)
@@ -150,6 +145,16 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     write_card(draft)
     write_report(draft)
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
+
+
+def _trained(claim: Claim, data: Dataset, config: Config, progress: Progress) -> Classifier:
+    from lucency import training  # loads Keras, which takes seconds
+
+    history = _History(claim.draft / "history.csv", progress)
+    classifier = training.train(data.train, data.val, config, progress, history, claim.checkpoints)
+    history.write()
+    classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
+    return classifier
 
 
 class Clock:

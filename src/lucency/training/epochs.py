@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lucency import backend, calibration, interruption, metrics, models
 from lucency.batches import pixel_batches, steps_per_epoch, training_batches
 from lucency.dataset import Split
-from lucency.errors import RunError
+from lucency.errors import BackendError, LucencyError, RunError
 from lucency.interruption import Interrupted
 from lucency.plan import Plan
 from lucency.progress import Progress
@@ -86,9 +86,14 @@ class Fit:
                 self._save()
                 raise
             except Exception as error:
-                if self._checkpoints and backend.is_out_of_memory(error):
+                if isinstance(error, LucencyError) or not backend.is_out_of_memory(error):
+                    raise
+                if self._checkpoints:
                     self._checkpoints.note_crash()
-                raise
+                raise BackendError(
+                    "Out of memory, and this process cannot go on. The same command does, with "
+                    "fewer pictures computed at once; or give a smaller batch: --set batch=N"
+                ) from error
 
     def _begin(self) -> None:
         """Go on from the newest checkpoint, or begin."""

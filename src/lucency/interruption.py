@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -46,9 +45,10 @@ def heard() -> Iterator[None]:
     many seconds. A thread of its own therefore reads them too, and ends the program at the second.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    reading, writing = socket.socketpair()
-    writing.setblocking(False)
-    old = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    reading, writing = os.pipe()
+    if os.name == "posix":  # elsewhere only sockets have to be
+        os.set_blocking(writing, False)
+    old = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_leave_at_the_second, args=(reading,), daemon=True).start()
     for number in _SIGNALS:
         signal.signal(number, _hear)
@@ -58,7 +58,7 @@ def heard() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(old)
-        writing.close()  # which ends the thread
+        os.close(writing)  # which ends the thread
         _Asked.number = 0
 
 
@@ -89,11 +89,11 @@ def _hear(number: int, _: Any) -> None:
         check()
 
 
-def _leave_at_the_second(reading: socket.socket) -> None:
+def _leave_at_the_second(reading: int) -> None:
     """End the program at the second signal, wherever its main thread is."""
     seen = 0
-    with reading:
-        while numbers := reading.recv(64):
+    with os.fdopen(reading, "rb", buffering=0) as numbers_of_signals:
+        while numbers := numbers_of_signals.read(64):
             seen += sum(number in _SIGNALS for number in numbers)
             if seen > 1:
                 os._exit(128 + numbers[-1])  # nothing is half-written: files are renamed when whole

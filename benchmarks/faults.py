@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills import SAME, draw
+from benchmarks.kills import differences, draw
 from benchmarks.trial import Trial
 from lucency.config import Config
 from lucency.errors import LucencyError
@@ -96,11 +96,11 @@ def _one(folder: Path, whole: Path, fault: Fault) -> tuple[str, list[str]]:
     else:
         if not heard.warnings:
             wrong.append("nobody was told")
-        wrong += _differences(whole, target)
+        wrong += differences(whole, target)
         return outcome, wrong
     if not target.exists():
         _train(folder, target, _Heard())
-    return outcome, wrong + _differences(whole, target)
+    return outcome, wrong + differences(whole, target)
 
 
 def _unsound(draft: Path) -> list[str]:
@@ -116,14 +116,6 @@ def _unsound(draft: Path) -> list[str]:
             wrong.append(f"{path.name} is left, and damaged ({error})")
     hidden = [path for path in draft.rglob(".*.tmp") if path.is_file()]
     return wrong + [f"{path.name} is left behind" for path in hidden]
-
-
-def _differences(whole: Path, target: Path) -> list[str]:
-    return [
-        f"{name} differs from that of the undisturbed run"
-        for name in SAME
-        if (whole / name).read_bytes() != (target / name).read_bytes()
-    ]
 
 
 def _whole(folder: Path) -> tuple[Path, list[tuple[str, str]]]:

@@ -185,8 +185,8 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
     """Give inputs and outputs our names, and bring all else into an order of its own.
 
     The exporters keep the order of inputs and outputs but not their names, and what lies between
-    comes in an order and with names that differ from time to time: the same network is to be the
-    same file. What they wrote beside it, such as source lines of this machine, is left out.
+    comes in an order and with names that differ from time to time, so that files could not be
+    compared. What they wrote beside it, such as source lines of this machine, is left out.
     """
     onnx = importlib.import_module("onnx")
     graph = (model := onnx.load(path)).graph

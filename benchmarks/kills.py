@@ -64,7 +64,7 @@ def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> 
         tally.runs += 1
         _one_run(folder, backend, usual, drawn, tally, (kills, inside))
     notes = (
-        f"{tally.inside} inside a save, {tally.runs} runs all ended with the same bytes; at most "
+        f"{tally.inside} inside a save, {tally.runs} runs to their end; at most "
         f"{tally.repeated:.1f} s of training repeated (interval {INTERVAL} s), at most "
         f"{tally.looks} looks at the test part on record for a run"
     )

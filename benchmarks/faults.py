@@ -54,6 +54,7 @@ class _Heard(Progress):
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
     draw(folder / "films", 20)
+    (folder / "runs").mkdir()  # by the first run alone, so that no later one could fail there
     with _small_network(), _own_places(folder):
         whole, places = _whole(folder)
         faults = [
@@ -211,6 +212,7 @@ def _kind(path: str) -> str:
     name = "/".join(Path(path).parts[-2:])
     name = re.sub(r"\.(decoding-)[^/]*", r".\1X", name)
     name = re.sub(r"[0-9a-f]{64}", "KEY", name)
+    name = re.sub(r"lucency-[a-z0-9_]{8}", "lucency-X", name)  # temporary folders
     name = re.sub(r"\.\d+\.tmp$", ".tmp", name)
     name = re.sub(r"[^/]+\.png", "X.png", name)
     name = re.sub(r"\d{6}-epoch-\d+(-step-\d+)?", "CHECKPOINT", name)

@@ -7,21 +7,13 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.trial import Trial
+from benchmarks.trial import Heard, Trial
 from lucency.progress import Progress
 from lucency.training.checkpoint import Checkpoints
 from lucency.training.course import Course, Snapshot, Stopper
 from lucency.training.steps import Weights
 
 _IDENTITY = {"plan": {"seed": 0}, "data": {"train": "x"}, "backend": {}, "versions": {}}
-
-
-class _Heard(Progress):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
@@ -41,7 +33,7 @@ def flipped(data: bytes, drawn: random.Random) -> bytes:
 
 
 def _trial(name: str, folder: Path, times: int, spoil: Callable[[bytes], bytes]) -> Trial:
-    heard = _Heard()
+    heard = Heard()
     checkpoints, newest = written(folder, heard)
     files = sorted(newest.iterdir())
     failures = []
@@ -55,7 +47,7 @@ def _trial(name: str, folder: Path, times: int, spoil: Callable[[bytes], bytes])
 
 
 def _one(
-    checkpoints: Checkpoints, heard: _Heard, file: Path, spoil: Callable[[bytes], bytes]
+    checkpoints: Checkpoints, heard: Heard, file: Path, spoil: Callable[[bytes], bytes]
 ) -> Iterator[str]:
     """Spoil a file, look, and put it back."""
     whole = file.read_bytes()
@@ -69,7 +61,7 @@ def _one(
     file.write_bytes(whole)
 
 
-def _unnoticed(checkpoints: Checkpoints, heard: _Heard) -> Iterator[str]:
+def _unnoticed(checkpoints: Checkpoints, heard: Heard) -> Iterator[str]:
     heard.warnings.clear()
     found = checkpoints.latest()
     if found is None or found.course.step != 2 or heard.warnings:

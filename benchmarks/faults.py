@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kills import differences, draw
-from benchmarks.trial import Trial
+from benchmarks.trial import Heard, Trial
 from lucency.config import Config
 from lucency.errors import LucencyError
 from lucency.progress import Progress
@@ -42,14 +42,6 @@ class Fault:
     def __str__(self) -> str:
         since = " and all after it" if self.lasts else ""
         return f"{self.call} of {self.place}{since}: {errno.errorcode[self.code]}"
-
-
-class _Heard(Progress):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
@@ -83,7 +75,7 @@ def _one(folder: Path, whole: Path, fault: Fault) -> tuple[str, list[str]]:
     for path in (target, draft, folder / "cache", folder / "looks.jsonl"):
         shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
-    heard, wrong, outcome = _Heard(), [], "went on to the end with a warning"
+    heard, wrong, outcome = Heard(), [], "went on to the end with a warning"
     try:
         with failing(fault):
             _train(folder, target, heard)
@@ -100,7 +92,7 @@ def _one(folder: Path, whole: Path, fault: Fault) -> tuple[str, list[str]]:
         wrong += differences(whole, target)
         return outcome, wrong
     if not target.exists():
-        _train(folder, target, _Heard())
+        _train(folder, target, Heard())
     return outcome, wrong + differences(whole, target)
 
 
@@ -123,7 +115,7 @@ def _whole(folder: Path) -> tuple[Path, list[tuple[str, str]]]:
     """Make the undisturbed run; return it and the calls that it makes, each place once."""
     seen: dict[tuple[str, str], None] = {}
     with _patched(lambda call, place: seen.setdefault((call, place))):
-        _train(folder, folder / "runs" / "whole", _Heard())
+        _train(folder, folder / "runs" / "whole", Heard())
     return folder / "runs" / "whole", list(seen)
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lucency.progress import Progress
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -30,6 +32,16 @@ class Trial:
     def held(self) -> bool:
         """Whether it was tried at all, and never failed."""
         return self.n > 0 and not self.failures
+
+
+class Heard(Progress):
+    """Keeps the warnings that it is told."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
 
 
 # A trial module has a function ``trials(folder, quick)``: an empty folder to work in, and whether

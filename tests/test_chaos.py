@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from benchmarks import damage, faults, kills
 from benchmarks.chaos import PARTS
-from benchmarks.trial import Trial, timed
+from benchmarks.trial import Heard, Trial, timed
 
 ROOT = Path(__file__).parent.parent
 # Those with tests of their own: bad_pictures, hostile and fuzz. Memory that runs out for real takes
@@ -95,9 +95,6 @@ def test_a_fault_is_injected_where_it_says(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_that_is_believed_would_be_reported(tmp_path: Path) -> None:
-    class Heard(damage._Heard):
-        pass
-
     heard = Heard()
     checkpoints, newest = damage.written(tmp_path, heard)
     (file, *_) = sorted(newest.iterdir())

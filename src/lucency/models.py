@@ -18,7 +18,7 @@ import numpy as np
 
 from lucency.backend import load_keras
 from lucency.errors import BackendError, ClassifierError, ConfigError, nearest
-from lucency.files import arrays_of, read_bytes
+from lucency.files import arrays_of, read_bytes, why
 
 keras = load_keras()
 
@@ -306,9 +306,9 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
         arrays = arrays_of(read_bytes(file, _LARGEST_WEIGHTS, follow=True))
         _check_arrays(arrays, variables)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
         raise ConfigError(
-            f"The weights do not fit {backbone} without its top: {file} ({reason}). Make them by: "
+            f"The weights do not fit {backbone} without its top: {file} ({why(error)}). "
+            "Make them by: "
             f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}"
         ) from error
     for path, variable in variables.items():

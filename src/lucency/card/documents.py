@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.errors import RunError
-from lucency.files import read_json
+from lucency.files import read_json, why
 
 _FORMAT = 1
 _LONGEST = 300  # characters of one name or sentence
@@ -55,8 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise RunError(f"Cannot read {path}: {reason}. {again}") from error
+        raise RunError(f"Cannot read {path}: {why(error)}. {again}") from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise RunError(f"{path} is not a document of format {_FORMAT}. {again}")
     return document

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lucency.classifier.spec import JSON
 from lucency.errors import ClassifierError
-from lucency.files import array_places, arrays_of, open_regular, read_bytes, read_json
+from lucency.files import array_places, arrays_of, open_regular, read_bytes, read_json, why
 
 WEIGHTS, ONNX, GATE = "weights.safetensors", "model.onnx", "gate.safetensors"
 _LARGEST_JSON = 4 * 2**20  # bytes; ours has a few thousand
@@ -42,7 +42,7 @@ def read_document(folder: Path) -> Mapping[str, Any]:
             f"No classifier here: {folder} has no {JSON}. Give the folder of a training run."
         ) from error
     except (OSError, ValueError) as error:
-        raise ClassifierError(f"{path} cannot be read as JSON ({_reason(error)}).") from error
+        raise ClassifierError(f"{path} cannot be read as JSON ({why(error)}).") from error
     if not isinstance(document, dict):
         raise ClassifierError(f"{path} is not a classifier: expected a JSON object.")
     return document
@@ -149,13 +149,9 @@ def _compare(path: Path, entry: Any, found: str) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
-    return str((isinstance(error, OSError) and error.strerror) or error)
-
-
 def _unreadable(path: Path, error: OSError) -> ClassifierError:
     return ClassifierError(
-        f"{path} cannot be read: {_reason(error)}. Restore it from the training run."
+        f"{path} cannot be read: {why(error)}. Restore it from the training run."
     )
 
 

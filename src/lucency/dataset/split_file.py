@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lucency.dataset.entry import PARTS, Entry, listed, natural
 from lucency.errors import DataError
-from lucency.files import read_table, write_text
+from lucency.files import read_table, why, write_text
 
 # Readable pictures that are in no part (copies of test pictures, for example) are listed too:
 # without them the file would not match its folder when it is given back.
@@ -73,9 +73,8 @@ def _read(path: Path) -> dict[str, Entry]:
             )
         entries = [_entry(path, row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
         raise DataError(
-            f"{path}: the split file cannot be read ({reason}). Give the split.csv of a run."
+            f"{path}: the split file cannot be read ({why(error)}). Give the split.csv of a run."
         ) from error
     times = Counter(entry.file for entry in entries)
     _refuse(path, "are listed more than once", [file for file, n in times.items() if n > 1])

@@ -13,7 +13,7 @@ from lucency.evaluation.attributes import read_subgroups
 from lucency.evaluation.measure import evaluate_found
 from lucency.evaluation.predictions import Predictions, read_predictions
 from lucency.evaluation.result import Evaluation
-from lucency.files import read_json, write_text
+from lucency.files import read_json, why, write_text
 
 FORMAT = 1
 
@@ -67,8 +67,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise RunError(f"Cannot read {path}: {reason}. {again}") from error
+        raise RunError(f"Cannot read {path}: {why(error)}. {again}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT or not {"classes", "positive", "validation", "test"} <= document.keys():
         raise RunError(

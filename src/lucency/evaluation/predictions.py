@@ -13,7 +13,7 @@ import numpy as np
 
 from lucency.classifier import Answers, Spec
 from lucency.errors import ConfigError, RunError, nearest
-from lucency.files import read_table, write_text
+from lucency.files import read_table, why, write_text
 from lucency.metrics import FloatArray, IntArray, decide
 from lucency.progress import SILENT, Progress
 
@@ -198,9 +198,8 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError, IndexError, csv.Error) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
         raise RunError(
-            f"Cannot read {path}: {reason}. Evaluate the classifier again to make it anew."
+            f"Cannot read {path}: {why(error)}. Evaluate the classifier again to make it anew."
         ) from error
 
 

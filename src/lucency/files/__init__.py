@@ -11,7 +11,7 @@ No other module opens a file of a run folder.
 from __future__ import annotations
 
 from lucency.files.arrays import ArrayPlace, array_places, arrays_of
-from lucency.files.locks import locked
+from lucency.files.locks import lock, locked
 from lucency.files.reading import (
     LARGEST_JSON,
     LARGEST_TABLE,
@@ -20,6 +20,7 @@ from lucency.files.reading import (
     read_bytes,
     read_json,
     read_table,
+    why,
 )
 from lucency.files.writing import (
     built_folder,
@@ -37,6 +38,7 @@ __all__ = [
     "array_places",
     "arrays_of",
     "built_folder",
+    "lock",
     "locked",
     "open_regular",
     "parse_json",
@@ -44,6 +46,7 @@ __all__ = [
     "read_json",
     "read_table",
     "rename_folder",
+    "why",
     "write_bytes",
     "write_folder",
     "write_json",

@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            _lock(descriptor)
+            lock(descriptor, wait=False)
         except OSError as error:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             raise RunError(holder or "unknown") from error
@@ -36,14 +36,26 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)  # which releases the lock
 
 
-def _lock(descriptor: int) -> None:
+def lock(descriptor: int, *, alone: bool = True, wait: bool = True) -> None:
+    """Lock an open file against other processes until it is closed.
+
+    Args:
+        descriptor: Of the file.
+        alone: Whether others may not hold the lock either; on Windows they never may.
+        wait: Whether to wait for it.
+
+    Raises:
+        OSError: Another process has it, and ``wait`` is false.
+    """
     if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(descriptor, 2**30, os.SEEK_SET)  # Windows forbids others to read locked bytes
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        # Far behind the end: Windows forbids others to read locked bytes.
+        os.lseek(descriptor, 2**30, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)

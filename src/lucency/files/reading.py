@@ -15,6 +15,11 @@ _MOST_ITEMS = 2_000_000  # of a JSON document: an empty list of 2 bytes takes 64
 _MOST_CELLS = 10_000_000  # of a table, for the same reason
 
 
+def why(error: Exception) -> str:
+    """Return why a file could not be read, without its path, as it follows "cannot be read:"."""
+    return str((isinstance(error, OSError) and error.strerror) or error)
+
+
 def open_regular(path: Path, most: int, *, follow: bool = False) -> BinaryIO:
     """Open a regular file for reading, without waiting for a pipe or touching a device.
 

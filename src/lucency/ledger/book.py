@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lucency.errors import RunError
+from lucency.files import lock
 from lucency.ledger.look import Look, Looks, What
 from lucency.progress import SILENT, Progress
 
@@ -146,24 +147,10 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
-        _lock(descriptor, alone=bool(flags & os.O_RDWR))
+        lock(descriptor, alone=bool(flags & os.O_RDWR))
         yield descriptor
     finally:
         os.close(descriptor)  # which also releases the lock
-
-
-def _lock(descriptor: int, *, alone: bool) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        # Far behind the end: Windows forbids others to read locked bytes.
-        os.lseek(descriptor, 2**30, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
 
 
 def _lines(descriptor: int) -> list[bytes]:

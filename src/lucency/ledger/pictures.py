@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lucency.dataset import Entry
 from lucency.errors import RunError
-from lucency.files import read_table
+from lucency.files import read_table, why
 
 _COLUMNS = ("file", "class", "group", "split", "sha256")
 
@@ -51,8 +51,8 @@ def read_split(path: Path) -> tuple[Entry, ...]:
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError, csv.Error) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
         raise RunError(
-            f"{path} cannot be read as a split.csv ({reason}). Restore it from the training run."
+            f"{path} cannot be read as a split.csv ({why(error)}). "
+            "Restore it from the training run."
         ) from error
     return tuple(Entry(file, label, part, group, sha) for file, label, group, part, sha in rows)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lucency.errors import RunError
-from lucency.files import read_bytes, read_json, read_table
+from lucency.files import read_bytes, read_json, read_table, why
 
 Json = dict[str, Any]
 
@@ -165,9 +165,8 @@ def _parsed(path: Path) -> Any:
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
         raise RunError(
-            f"{path} is damaged: expected JSON, {reason}. Train or evaluate again."
+            f"{path} is damaged: expected JSON, {why(error)}. Train or evaluate again."
         ) from error
 
 
@@ -187,8 +186,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     try:
         text = read_table(path)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise RunError(f"{path} is damaged: {reason}. Train or evaluate again.") from error
+        raise RunError(f"{path} is damaged: {why(error)}. Train or evaluate again.") from error
     for row in csv.DictReader(io.StringIO(text, newline="")):
         if None in row or None in row.values():
             raise RunError(

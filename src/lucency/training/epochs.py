@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,6 @@ from lucency.training.steps import Arrays, Stepper, logits_of
 keras = models.keras
 
 _MOST_SETBACKS = 3
-_OUT_OF_MEMORY = "out of memory"
 
 
 class _Diverged(Exception):  # noqa: N818 - says what training has done
@@ -83,7 +84,7 @@ class Fit:
                 while not self.course.finished:
                     self._go_on(on_epoch)
             except Interrupted:
-                self._save()
+                self._write(self._snapshot())
                 raise
             except Exception as error:
                 if isinstance(error, LucencyError) or not backend.is_out_of_memory(error):
@@ -100,8 +101,7 @@ class Fit:
         kept = self._checkpoints
         found = kept and kept.latest()
         if not (kept and found):
-            self._anchor = self._snapshot()
-            self._save()
+            self._drop_anchor()
             return
         self._set(found)
         self._anchor = (self.course.step and kept.beginning_of(self.course.epoch)) or found
@@ -115,22 +115,17 @@ class Fit:
 
     def _go_on(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         """Train and judge one epoch, or mend what stands in its way."""
-        fault = ""
         try:
             row = self._epoch()
-        except _Diverged as diverged:
-            fault = str(diverged)
+        except _Diverged as fault:
+            then = partial(self._set_back, str(fault))
         except Exception as error:
             if not backend.is_out_of_memory(error):
                 raise
-            fault = _OUT_OF_MEMORY
-        # Mended here, where the error no longer holds on to the memory that ran out.
-        if fault == _OUT_OF_MEMORY:
-            self._shrink()
-        elif fault:
-            self._set_back(fault)
+            then = partial(self._shrink)
         else:
-            self._end_epoch(row, on_epoch)
+            then = partial(self._end_epoch, row, on_epoch)
+        then()  # here, where an error no longer holds on to the memory that ran out
 
     def _end_epoch(self, row: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
         self.course.next_epoch(row)
@@ -138,8 +133,7 @@ class Fit:
             self.best = self._stepper.network.get_weights()
         enough = self.course.stopper.should_stop
         self.course.finished = enough or self.course.epoch == self._plan.epochs
-        self._anchor = self._snapshot()
-        self._save()
+        self._drop_anchor()
         if on_epoch:
             on_epoch(row)
 
@@ -183,7 +177,7 @@ class Fit:
                 task.advance(plan.batch, **course.means())
                 interruption.check()
                 if self._checkpoints and course.step < self._steps and self._checkpoints.due():
-                    self._save()
+                    self._write(self._snapshot())
 
     def _judged(self) -> dict[str, float]:
         """Return loss (class-weighted), accuracy and AUROC on validation."""
@@ -224,26 +218,23 @@ class Fit:
                 f"{words} Back to the beginning of the epoch, at {course.rate:g} times the rate "
                 f"({len(course.setbacks)} of at most {_MOST_SETBACKS} times)."
             )
-        self._anchor = self._snapshot()
-        self._save()
+        self._drop_anchor()
 
     def _shrink(self) -> None:
         """Begin the epoch again, with half as many pictures computed at once."""
         self._stepper.shrink()
         self._set(self._anchor)
         self.course.micro = self._stepper.micro
-        self._anchor = self._snapshot()
         self._progress.warn(
             "Out of memory, or so it seems: pictures are now computed "
             f"{self._stepper.micro} at a time, and a step is still taken for {self._plan.batch}. "
             "The epoch begins again."
         )
-        self._save()
+        self._drop_anchor()
 
     def _set(self, snapshot: Snapshot) -> None:
         """Go to where a snapshot was taken; a micro-batch that was made smaller stays so."""
-        copied = Snapshot.of(snapshot.course, snapshot.weights, snapshot.best)
-        self.course, self.best = copied.course, copied.best
+        self.course, self.best = copy.deepcopy(snapshot.course), snapshot.best
         while self._stepper.micro > self.course.micro:
             self._stepper.shrink()
         self.course.micro = self._stepper.micro
@@ -258,10 +249,14 @@ class Fit:
     def _snapshot(self) -> Snapshot:
         return Snapshot.of(self.course, self._stepper.capture(), self.best)
 
-    def _save(self) -> None:
+    def _drop_anchor(self) -> None:
+        """Keep where training is, to come back to from anywhere in the epoch that begins."""
+        self._anchor = self._snapshot()
+        self._write(self._anchor)
+
+    def _write(self, snapshot: Snapshot) -> None:
         if self._checkpoints:
-            at_anchor = (self._anchor.course.epoch, 0) == (self.course.epoch, self.course.step)
-            self._checkpoints.write(self._anchor if at_anchor else self._snapshot())
+            self._checkpoints.write(snapshot)
 
 
 def build_network(plan: Plan, classes: int) -> Any:

@@ -17,7 +17,7 @@ _IDENTITY = {"plan": {"seed": 0}, "data": {"train": "x"}, "backend": {}, "versio
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    drawn = random.Random(0)  # noqa: S311 - no secret
+    drawn = random.Random(0)
     cuts, flips = (20, 100) if quick else (100, 1000)
     return [
         _trial("cut off", folder / "cut", cuts, lambda data: data[: drawn.randrange(len(data))]),

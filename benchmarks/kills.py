@@ -59,7 +59,7 @@ def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> 
     folder.mkdir()
     draw(folder / "films", 60)
     usual = _duration(folder, backend, ("whole",) if quick else ("warm", "whole"))
-    drawn, tally = random.Random(0), Tally()  # noqa: S311 - no secret
+    drawn, tally = random.Random(0), Tally()
     while tally.kills < kills or tally.inside < inside:
         tally.runs += 1
         _one_run(folder, backend, usual, drawn, tally, (kills, inside))

@@ -65,7 +65,7 @@ def mutated(sound: Sequence[bytes], number: int) -> bytes:
         sound: Files to start from, as of ``seeds``.
         number: Which mutation.
     """
-    draw = random.Random(number)  # noqa: S311 - not for secrets
+    draw = random.Random(number)
     data, other = draw.choice(sound), draw.choice(sound)
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         ways = _RAW if draw.random() < 0.15 else _PNG if data.startswith(PNG) else _JPEG

@@ -16,7 +16,10 @@ from pathlib import Path
 
 from benchmarks.child import ROOT
 
-_PACKAGES = ("lucency", "numpy", "pillow", "keras", "tensorflow-cpu", "tensorflow", "onnxruntime")
+_PACKAGES = (
+    *("lucency", "numpy", "pillow", "simplejpeg", "keras", "tensorflow-cpu", "tensorflow", "jax"),
+    *("torch", "onnxruntime"),
+)
 
 
 class Skipped(Exception):  # noqa: N818 - no error

@@ -123,6 +123,47 @@ def device() -> str:
     return "gpu" if _quietly("torch").cuda.is_available() else "cpu"
 
 
+def waits_for_memory() -> bool:
+    """Tell whether layers run one by one here, so that their passes over memory take the time.
+
+    So it is with TensorFlow on a processor, where XLA's convolutions are slower than its own.
+    """
+    return choose_backend() == "tensorflow" and device() == "cpu"
+
+
+def normalized(
+    x: Any, gamma: Any, beta: Any, moving: tuple[Any, Any], epsilon: float, training: bool
+) -> tuple[Any, Any, Any]:
+    """Normalise a batch by TensorFlow's one kernel for it.
+
+    Args:
+        x: (n, height, width, channels), float32 or bfloat16.
+        gamma: (channels,) scale.
+        beta: (channels,) offset.
+        moving: Mean and variance to use where ``training`` is false, (channels,) each.
+        epsilon: Added to the variance.
+        training: Whether the batch's own mean and variance are used.
+
+    Returns:
+        The batch, normalised, and its mean and (biased) variance in float32, without gradient.
+    """
+    tf = _quietly("tensorflow")
+    gamma, beta, *moving_now = (tf.cast(each.value, "float32") for each in (gamma, beta, *moving))
+    mean, variance = ((), ()) if training else moving_now
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon,
+        is_training=training,
+    )  # fmt: skip
+    count = tf.cast(tf.size(x) // tf.shape(x)[-1], "float32")
+    biased = variance * (count - 1) / count if training else variance
+    return y, tf.stop_gradient(mean), tf.stop_gradient(biased)
+
+
+def add_bias(x: Any, bias: Any) -> Any:
+    """Add one number per channel by TensorFlow's kernel, whose gradient is one as well."""
+    return _quietly("tensorflow").nn.bias_add(x, bias)
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an error of any backend says that memory ran out.
 

@@ -86,9 +86,9 @@ class _Effort:
 
 
 _EFFORTS: Mapping[str, _Effort] = {
-    "quick": _Effort(71_000, 60, 24, (1, 1, 2, 2), "minutes on two processors"),
+    "quick": _Effort(71_000, 60, 32, (1, 1, 2, 2), "minutes on two processors"),
     "standard": _Effort(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
-    "thorough": _Effort(200_000, 120, 40, (1, 1, 2, 2), "when time matters least"),
+    "thorough": _Effort(200_000, 120, 48, (1, 1, 2, 2), "when time matters least"),
 }
 _VARIATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,

@@ -1,5 +1,6 @@
 """Learn: a training split and a validation split in, a calibrated classifier out.
 
+    fused         the same network in fewer passes over memory
     steps         one step: loss, optimiser, and what they change
     course        how far training is, beside the weights
     checkpoint    both on disk, whole or not believed

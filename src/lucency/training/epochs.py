@@ -21,7 +21,8 @@ from lucency.plan import Plan
 from lucency.progress import Progress
 from lucency.training.checkpoint import Checkpoints
 from lucency.training.course import Course, Epoch, Setback, Snapshot, Stopper, learning_rate
-from lucency.training.steps import Arrays, Stepper, logits_of
+from lucency.training.fused import fused
+from lucency.training.steps import Arrays, Stepper
 
 keras = models.keras
 
@@ -273,8 +274,7 @@ def judge_of(network: Any, channels: int) -> Any:
     """Wrap the network for unvaried pixels; it shares its weights and answers with logits."""
     height, width = network.input_shape[1:3]
     pixels = keras.Input((height, width, channels), dtype="uint8")
-    x = models.widened(network, channels)(keras.ops.cast(pixels, "float32"))
-    return keras.Model(pixels, logits_of(network)(x))
+    return keras.Model(pixels, fused(network, channels)(keras.ops.cast(pixels, "float32")))
 
 
 def logits_of_split(judge: Any, split: Split, batch: int) -> NDArray[np.float64]:

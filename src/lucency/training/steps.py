@@ -14,6 +14,7 @@ from lucency.augment.layer import Augment
 from lucency.batches import TrainingBatch
 from lucency.errors import BackendError
 from lucency.plan import Plan
+from lucency.training.fused import fused
 
 keras = models.keras
 
@@ -144,20 +145,14 @@ class Stepper:
             keras.Input((plan.augmentation.rectangles, 5), name="rectangles"),
         ]
         x = Augment(plan.augmentation, name="augment")(inputs)
-        logits = logits_of(self.network)(models.widened(self.network, plan.channels)(x))
+        logits = fused(self.network, plan.channels)(x)
         trainer = keras.Model(inputs, logits)
         loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
-        # XLA's convolutions on processors are slower than the backend's own.
-        plainly = backend.choose_backend() == "tensorflow" and backend.device() == "cpu"
         optimizer = _optimizer(plan, self._parts)
-        trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=not plainly and "auto")
+        compiled = False if backend.waits_for_memory() else "auto"
+        trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=compiled)
         optimizer.build(trainer.trainable_variables)  # so that there are slots to restore
         return trainer
-
-
-def logits_of(network: Any) -> Any:
-    """Return the network up to its logits, with the same weights."""
-    return keras.Model(network.inputs, network.get_layer("logits").output, name=network.name)
 
 
 def _adds_up(variable: Any) -> bool:

@@ -1,0 +1,175 @@
+"""The same network in fewer passes over memory, for TensorFlow on a processor.
+
+There, a training step waits for memory more than for arithmetic: every layer reads and writes whole
+feature maps, and those that no kernel of oneDNN covers do it several times. The layers here share
+the variables of the plain Keras layers that they stand for and compute the same function, up to
+rounding. On accelerators, and on JAX anywhere, the compiler does as much by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lucency import backend, models
+
+keras = models.keras
+ops = keras.ops
+
+_SMALL = 4096  # values per picture; below it, dropout costs nothing to speak of
+_GREY_KERNEL = "article"  # whose first convolution sees three equal channels, equally scaled
+
+
+def fused(network: Any, channels: int) -> Any:
+    """Return a model from stored pixels to logits that shares the variables of ``network``.
+
+    Args:
+        network: A network of ``lucency.models``.
+        channels: Channels of the stored pictures: 1 (grey) or 3.
+
+    Returns:
+        A model from (n, height, width, channels) pixel values 0 to 255 to logits.
+    """
+    height, width, wanted = network.input_shape[1:]
+    plain = keras.Model(network.input, network.get_layer("logits").output, name=network.name)
+    pixels = keras.Input((height, width, channels))
+    if not backend.waits_for_memory():
+        return keras.Model(pixels, plain(models.widened(network, channels)(pixels)))
+    x = pixels
+    if network.name != _GREY_KERNEL:
+        x, channels = models.widened(network, channels)(pixels), wanted
+    inputs = keras.Input((height, width, channels))
+    clone = keras.models.clone_model(
+        plain, input_tensors=inputs, clone_function=_replacement(plain)
+    )
+    return keras.Model(pixels, clone(x))
+
+
+def _replacement(network: Any) -> Callable[[Any], Any]:
+    """Return a function from a layer of the network to what computes the same."""
+    pooled = {}
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            before = layer.input._keras_history.operation
+            if _may_come_after(layer, before):
+                pooled[before.name] = pooled[layer.name] = before
+    layers = keras.layers
+
+    def replace(layer: Any) -> Any:
+        if layer.name in pooled:
+            own = _Kernel if layer is pooled[layer.name] else _PoolThenActivate
+            return own(pooled[layer.name], layer)
+        if isinstance(layer, layers.BatchNormalization) and _has_kernel(layer):
+            return _Normalization(layer)
+        if isinstance(layer, layers.Dropout) and _is_large(layer):
+            return _Dropout(layer)
+        return layer
+
+    return replace
+
+
+def _may_come_after(pool: Any, before: Any) -> bool:
+    """Tell whether bias and ReLU of a convolution may be left until its pooling is done."""
+    return (
+        isinstance(before, keras.layers.Conv2D)
+        and before.activation is keras.activations.relu
+        and before.use_bias
+        and before.groups == 1
+        and before.data_format == pool.data_format == "channels_last"
+        and len(before._outbound_nodes) == 1
+    )
+
+
+def _has_kernel(norm: Any) -> bool:
+    """Tell whether oneDNN has a fast kernel: in bfloat16, for 16 channels at a time alone."""
+    shape = norm.input.shape
+    short = norm.compute_dtype == "bfloat16"
+    return (
+        len(shape) == 4
+        and norm.axis in (-1, 3)
+        and norm.scale
+        and norm.center
+        and not norm.renorm
+        and not (short and shape[-1] % 16)
+        and norm.compute_dtype in ("float32", "bfloat16")
+    )
+
+
+def _is_large(dropout: Any) -> bool:
+    values = 1
+    for size in dropout.input.shape[1:]:
+        values *= size or 0
+    plain = dropout.noise_shape is None and dropout.input.shape[-1] % 2 == 0
+    return plain and values >= _SMALL and dropout.rate > 0
+
+
+class _Shared(keras.layers.Layer):  # type: ignore[misc, name-defined]
+    """Stands for a layer, and has its variables."""
+
+    def __init__(self, inner: Any, **kwargs: Any) -> None:
+        super().__init__(name=f"fused_{inner.name}", dtype=inner.dtype_policy, **kwargs)
+        self.inner = inner
+        self.built = True
+
+
+class _Kernel(_Shared):
+    """A convolution without what can wait until after the pooling."""
+
+    def __init__(self, convolution: Any, _: Any) -> None:
+        super().__init__(convolution)
+
+    def call(self, x: Any) -> Any:
+        layer, kernel = self.inner, self.inner.kernel
+        if x.shape[-1] == 1 < kernel.shape[2]:
+            kernel = ops.sum(kernel, axis=2, keepdims=True)  # of equal channels, the same
+        return ops.conv(x, kernel, layer.strides, layer.padding, None, layer.dilation_rate)
+
+
+class _PoolThenActivate(_Shared):
+    """The pooling, then bias and ReLU, which change nothing about which value is the greatest."""
+
+    def __init__(self, convolution: Any, pool: Any) -> None:
+        super().__init__(pool)
+        self.convolution = convolution
+
+    def call(self, x: Any) -> Any:
+        # In float32, as TensorFlow's bias and ReLU in bfloat16 take one number at a time.
+        x = ops.cast(self.inner(x), "float32")
+        bias = ops.cast(self.convolution.bias, "float32")
+        return ops.cast(ops.relu(backend.add_bias(x, bias)), self.compute_dtype)
+
+
+class _Normalization(_Shared):
+    """Batch normalisation by one kernel."""
+
+    def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:  # noqa: ARG002
+        norm = self.inner
+        training = training and norm.trainable
+        x, mean, variance = backend.normalized(
+            x,
+            norm.gamma,
+            norm.beta,
+            (norm.moving_mean, norm.moving_variance),
+            norm.epsilon,
+            training,
+        )
+        if training:
+            for moving, now in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+                moving.assign(moving * norm.momentum + now * (1 - norm.momentum))
+        return x
+
+
+class _Dropout(_Shared):
+    """Dropout with 16 random bits per value; the rate is met to 1/65,536."""
+
+    def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:  # noqa: ARG002
+        if not training:
+            return x
+        shape = ops.shape(x)
+        bits = keras.random.randint(
+            (*shape[:-1], shape[-1] // 2), -(2**31), 2**31 - 1, "int32", self.inner.seed_generator
+        )
+        dropped = round(self.inner.rate * 2**16)
+        kept = ops.reshape(ops.view(bits, "uint16"), shape) >= ops.cast(dropped, "uint16")
+        x = x * ops.cast(1 / (1 - dropped / 2**16), x.dtype)
+        return ops.where(kept, x, ops.zeros_like(x))

@@ -11,15 +11,18 @@ import os
 from pathlib import Path
 
 from benchmarks import (
+    answers,
     comparison,
     conformal,
     coverage,
     decode,
     gate,
+    growth,
     leaks,
-    memory,
     probes,
+    quality,
     startup,
+    steps,
     training,
 )
 from benchmarks.child import ROOT
@@ -27,7 +30,7 @@ from benchmarks.results import Skipped, show, write
 from benchmarks.sample import pictures
 
 _ALL = (
-    *(decode, training, memory, startup),
+    *(decode, steps, training, quality, answers, growth, startup),
     *(leaks, probes, gate, coverage, conformal, comparison),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}

@@ -1,6 +1,7 @@
 """Seconds from pressing enter to the prompt's return, of commands that should not keep you waiting.
 
-Each command runs once before, so that its files are in the memory of the operating system.
+Each command runs once before, so that its files are in the memory of the operating system. The
+look at all films, for copies, leaks and shortcuts, is at ``$LUCENCY_DATA/chest_xray``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from benchmarks.child import LUCENCY, run
 from benchmarks.results import Figure
 from benchmarks.sample import copy_pictures
 
+VERBS = ("check", "train", "predict", "evaluate", "compare", "verify", "report", "demo")
+
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     repeats = 2 if quick else 5
@@ -20,12 +23,28 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         folder = copy_pictures(files, Path(temporary) / "pictures")
         trained = f"{temporary}/run"
         options = ("--effort", "quick", "--set", "epochs=1", "--quiet")
-        places = ("--run", trained, "--cache", f"{temporary}/cache")
-        run(LUCENCY, "train", str(folder), *options, *places)
-        return [
-            _timed("lucency --help", repeats, "--help", most=0.3),
+        cache = ("--cache", f"{temporary}/cache")
+        run(LUCENCY, "train", str(folder), *options, "--run", trained, *cache)
+        figures = [_timed("lucency --help", repeats, "--help", most=0.3)]
+        figures += [_timed(f"lucency {verb} --help", repeats, verb, "--help") for verb in VERBS]
+        figures += [
             _timed("lucency predict RUN PICTURE", repeats, "predict", trained, str(files[0])),
+            _timed("lucency report RUN", repeats, "report", trained),
+            _timed("lucency verify RUN", repeats, "verify", trained),
         ]
+        everything = files[0].parents[2] / "chest_xray"
+        if not quick and everything.is_dir():
+            figures += _checked(everything, cache)
+    return figures
+
+
+def _checked(folder: Path, cache: tuple[str, str]) -> list[Figure]:
+    n = sum(1 for _ in folder.rglob("*.jp*g"))
+    seconds = [run(LUCENCY, "check", str(folder), *cache).seconds for _ in range(2)]
+    return [
+        Figure("lucency check FOLDER, all films, first", "s", seconds[:1], n),
+        Figure("lucency check FOLDER, all films, again", "s", seconds[1:], n),
+    ]
 
 
 def _timed(name: str, repeats: int, *arguments: str, most: float | None = None) -> Figure:

@@ -13,6 +13,7 @@ import importlib.util
 import logging
 import os
 import platform
+import stat
 import sys
 import tempfile
 import warnings
@@ -24,6 +25,7 @@ from typing import Any
 from lucency.errors import BackendError, nearest
 
 BACKENDS = ("tensorflow", "jax", "torch")
+_MOST_COMPILED = 2**30  # bytes on disk
 
 
 def load_keras() -> Any:
@@ -162,6 +164,30 @@ def normalized(
 def add_bias(x: Any, bias: Any) -> Any:
     """Add one number per channel by TensorFlow's kernel, whose gradient is one as well."""
     return _quietly("tensorflow").nn.bias_add(x, bias)
+
+
+def is_slow_here() -> bool:
+    """Tell whether another backend would train several times faster on this processor."""
+    return choose_backend() != "tensorflow" and device() == "cpu"
+
+
+def keep_compiled(folder: Path) -> None:
+    """Have JAX keep compiled networks in a folder, for processes to come; others compile anew.
+
+    Such files are code, so the folder is made for its owner alone, and one that somebody else may
+    write to is not used. ``JAX_COMPILATION_CACHE_DIR`` goes before.
+    """
+    if choose_backend() != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError:  # a home that cannot be written to costs the time to compile again
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        jax = _quietly("jax")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_max_size", _MOST_COMPILED)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -23,6 +23,7 @@ from lucency import backend
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
+from lucency.dataset.store import default_cache
 from lucency.models import keras
 from lucency.plan import Plan, make_plan, positive_class
 from lucency.progress import SILENT, Progress
@@ -71,10 +72,18 @@ def train(
     plan = make_plan(train_split, config)
     positive = positive_class(train_split.classes, config.positive)
     backend.make_deterministic(plan.seed)
+    backend.keep_compiled(default_cache() / "compiled")
     network = build_network(plan, len(train_split.classes))
     if plan.recipe == "article":  # the tutorial shows what it has built
         network.summary(print_fn=progress.note, line_length=80)
-    progress.note("The first step compiles the network and takes longer than the others.")
+    if backend.is_slow_here():
+        progress.warn(
+            f"{backend.choose_backend()} trains on a processor several times slower than "
+            'TensorFlow. To use that: pip install "lucency[tensorflow]", then set '
+            "KERAS_BACKEND=tensorflow."
+        )
+    if not backend.waits_for_memory():
+        progress.note("The first step compiles the network and takes longer than the others.")
     parts = (train_split, val_split)
     stepper = Stepper(network, plan, len(train_split.classes))
     kept = _checkpoints(checkpoints, stepper, plan, parts, config, progress)

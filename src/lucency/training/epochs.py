@@ -62,6 +62,7 @@ class Fit:
         self._steps = steps_per_epoch(self._train, plan.batch)
         self.course = Course(Stopper(plan.monitor, plan.patience), stepper.micro)
         self.best: Arrays | None = None
+        self._compiled = False
         self._anchor: Snapshot  # the beginning of the epoch under way
 
     def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
@@ -171,7 +172,10 @@ class Fit:
             for batch in batches:
                 rate = self._rate(course.epoch * self._steps + course.step)
                 course.add(self._stepper.train(batch, rate))
-                course.seconds += time.perf_counter() - last
+                course.seconds += (took := time.perf_counter() - last)
+                if not self._compiled:
+                    self._compiled = True
+                    self._progress.note(f"Compiled, and one step made, in {took:.1f} s.")
                 last = time.perf_counter()
                 if fault := course.fault(len(self._train.classes)):
                     raise _Diverged(fault)

@@ -1,0 +1,77 @@
+"""Answers of a finished classifier: one picture at a time, and many at once beside Keras.
+
+The default network of ``standard`` at 224 x 224 pixels, from decoded pixels to calibrated
+probabilities; both in float32, with the threads that they take by themselves.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.child import LUCENCY, run
+from benchmarks.results import Figure, Skipped, ratio
+from benchmarks.sample import copy_pictures
+
+SIDE = 224
+MANY = 256
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    if not importlib.util.find_spec("keras"):
+        raise Skipped("Keras is not installed")
+    singles, rounds = (20, 1) if quick else (500, 7)
+    with TemporaryDirectory() as temporary:
+        folder = copy_pictures(files, Path(temporary) / "pictures")
+        trained = f"{temporary}/run"
+        options = ("--set", "epochs=1", "--set", f"size={SIDE}", "--quiet")
+        places = ("--run", trained, "--cache", f"{temporary}/cache")
+        run(LUCENCY, "train", str(folder), *options, *places)
+        command = (sys.executable, "-m", "benchmarks.answers", trained, str(singles), str(rounds))
+        seen: dict[str, Any] = json.loads(run(*command).output.splitlines()[-1])
+    one = 1000 * np.array(seen["one"])
+    onnx = Figure(f"{MANY} pictures: ONNX Runtime", "pictures/s", seen["onnx"], MANY)
+    keras = Figure(f"{MANY} pictures: Keras", "pictures/s", seen["keras"], MANY)
+    return [
+        Figure("one picture, median", "ms", [float(np.median(one))], singles, most=15),
+        Figure("one picture, 99th percentile", "ms", [float(np.quantile(one, 0.99))], singles),
+        onnx,
+        keras,
+        ratio("ONNX Runtime / Keras", onnx, keras, least=1),
+    ]
+
+
+def _times(folder: str, singles: int, rounds: int) -> dict[str, list[float]]:
+    from lucency import Classifier
+
+    classifier = Classifier.load(folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (MANY, SIDE, SIDE, 1), dtype=np.uint8)
+    classifier.predict_pixels(pixels[:1])
+    one = [
+        _seconds(lambda i=i: classifier.predict_pixels(pixels[i : i + 1]))
+        for i in np.arange(singles) % MANY
+    ]
+    onnx, keras = [], []
+    classifier.predict_with_keras(pixels)
+    for _ in range(rounds):
+        onnx.append(MANY / _seconds(lambda: classifier.predict_pixels(pixels)))
+        keras.append(MANY / _seconds(lambda: classifier.predict_with_keras(pixels)))
+    return {"one": one, "onnx": onnx, "keras": keras}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    print(json.dumps(_times(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

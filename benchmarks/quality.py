@@ -1,0 +1,144 @@
+"""Seconds from files to a classifier that ranks the official test films at AUROC 0.93 and 0.96.
+
+Each way is a process of its own; the clock runs from the start of the program, and stands still
+while test films are looked at. Lucency trains anew for every number of epochs, as its learning rate
+comes down to zero in the last; the others are looked at after every epoch of one run. Everything is
+read from ``$LUCENCY_DATA/chest_xray``: 5,216 films of 224 pixels and the public test films.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.child import run
+from benchmarks.results import Figure, Skipped
+
+FAIR, GOOD = 0.93, 0.96
+OURS, ARTICLE, RESNET = "Lucency, quick", "article's code", "PyTorch, ResNet-18, bfloat16"
+MOST_EPOCHS = {OURS: (1, 2, 3, 4, 6, 16), ARTICLE: (12,), RESNET: (4,)}
+
+Seen = list[tuple[float, float]]  # seconds and AUROC
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    folder = files[0].parents[2] / "chest_xray"
+    if quick or not folder.is_dir():
+        raise Skipped("it takes the whole data set, and most of an hour")
+    ways = [way for way in WAYS if way != RESNET or importlib.util.find_spec("torch")]
+    seen = {way: _seen(way, folder) for way in ways}
+    n = sum(1 for _ in (folder / "train").rglob("*.jp*g"))
+    figures = []
+    for way, pairs in seen.items():
+        figures += [
+            Figure(f"{way}: AUROC after {seconds:.0f} s", "", [auroc], n)
+            for seconds, auroc in pairs
+        ]
+        for level in (FAIR, GOOD):
+            if (reached := _reached(pairs, level)) is not None:
+                figures.append(Figure(f"{way}: until AUROC {level}", "s", [reached], n))
+    ours, theirs = _reached(seen[OURS], GOOD), _reached(seen[ARTICLE], FAIR)
+    if ours and theirs:
+        name = f"{ARTICLE} until {FAIR} / {OURS} until {GOOD}"
+        figures.append(Figure(name, "x", [theirs / ours], n, least=10))
+    return figures
+
+
+def _reached(pairs: Seen, level: float) -> float | None:
+    return next((seconds for seconds, auroc in pairs if auroc >= level), None)
+
+
+def _seen(way: str, folder: Path) -> Seen:
+    pairs: Seen = []
+    for epochs in MOST_EPOCHS[way]:
+        command = (sys.executable, "-m", "benchmarks.quality", way, str(folder), str(epochs))
+        pairs += map(tuple, json.loads(run(*command).output.splitlines()[-1]))
+        print(way, [(round(s), round(a, 4)) for s, a in pairs], flush=True)
+    return pairs
+
+
+class Clock:
+    """Seconds since the program started, but for those spent on looking."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.seen: Seen = []
+
+    def look(self, labels: Sequence[int], scores: Callable[[], Sequence[float]]) -> float:
+        """Note the AUROC now; return it."""
+        from sklearn.metrics import roc_auc_score
+
+        now = time.perf_counter()
+        auroc = float(roc_auc_score(labels, scores()))
+        self.seen.append((now - self._start, auroc))
+        self._start += time.perf_counter() - now
+        return auroc
+
+
+def _lucency(folder: Path, epochs: int, clock: Clock) -> None:
+    import lucency
+
+    with TemporaryDirectory() as cache:
+        config = lucency.Config(effort="quick", epochs=epochs, cache=cache)
+        data = lucency.load_dataset(folder, config)
+        classifier = lucency.train(data.train, data.val, config)
+        clock.look(data.test.labels, lambda: classifier.predict_split(data.test)[:, 1])
+
+
+def _article(folder: Path, epochs: int, clock: Clock) -> None:
+    from lucency.models import keras  # first, as it chooses the backend
+    from benchmarks import in_keras  # isort: skip
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # isort: skip
+
+    network, pictures = in_keras.article(keras, folder / "train", 255, 100)
+    test = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
+        folder / "test", (255, 255), class_mode="binary", batch_size=100, shuffle=False
+    )
+    network.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+
+    def end(_: int, logs: Any) -> None:  # noqa: ARG001
+        scores = lambda: network.predict(test, verbose=0)[:, 0]  # noqa: E731
+        network.stop_training = clock.look(test.labels, scores) >= FAIR
+
+    network.fit(
+        pictures,
+        epochs=epochs,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end)],
+        verbose=0,
+    )
+
+
+def _resnet(folder: Path, epochs: int, clock: Clock) -> None:
+    import torch
+
+    from benchmarks import in_torch
+
+    batches = in_torch.loader(in_torch.Pictures(folder / "train", 224, "mirror"), 32, shuffle=True)
+    pictures = in_torch.Pictures(folder / "test", 224)
+    test = in_torch.loader(pictures, 32, shuffle=False)
+    network = in_torch.resnet18().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, epochs * len(batches))
+    for _ in range(epochs):
+        in_torch.epoch(network, optimizer, batches, "bfloat16", schedule)
+        labels = [label for _, label in pictures.files]
+        if clock.look(labels, lambda: in_torch.predict(network, test, "bfloat16")) >= GOOD:
+            return
+
+
+WAYS: dict[str, Callable[[Path, int, Clock], None]] = {
+    OURS: _lucency,
+    ARTICLE: _article,
+    RESNET: _resnet,
+}
+
+if __name__ == "__main__":
+    CLOCK = Clock()
+    WAYS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), CLOCK)
+    print(json.dumps(CLOCK.seen))

@@ -1,0 +1,207 @@
+"""Each step of training by itself, and the training step against what this machine could do.
+
+The limits are measured in the same process: arithmetic by multiplying two matrices of 4,096 x 4,096
+in the precision of the network, memory by adding one to 256 MiB of it. A training step counts as
+three times the multiplications of its convolutions and dense layers, and must at least read and
+write what goes into and comes out of each of them once per pass (forward, to inputs, to weights).
+The real step reads, draws and feeds its pictures; the one beside it gets the same tensors, made
+before, again and again. Both alternate.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.child import run
+from benchmarks.results import Figure, Skipped
+from benchmarks.sample import copy_pictures
+
+RECIPES = ("quick", "standard", "article")
+PASSES = 3  # forward, and backward to inputs and weights
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    if not importlib.util.find_spec("keras"):
+        raise Skipped("Keras is not installed")
+    with TemporaryDirectory() as temporary:
+        folder = copy_pictures(files, Path(temporary) / "pictures")
+        return [
+            Figure(f"{recipe}: {name}", unit, values, n, least=least, most=most)
+            for recipe in RECIPES
+            for name, unit, values, n, least, most in _in_child(recipe, folder, 2 if quick else 8)
+        ]
+
+
+def _in_child(*arguments: object) -> Any:
+    command = (sys.executable, "-m", "benchmarks.steps", *map(str, arguments))
+    return json.loads(run(*command).output.splitlines()[-1])
+
+
+class Bench:
+    """One recipe, ready to train."""
+
+    def __init__(self, recipe: str, folder: Path) -> None:
+        from lucency import backend
+        from lucency.config import Config
+        from lucency.dataset import load_labelled
+        from lucency.plan import make_plan
+        from lucency.training.epochs import build_network
+        from lucency.training.steps import Stepper
+
+        given: Any = {"recipe": "article"} if recipe == "article" else {"effort": recipe}
+        config = Config(**given, cache=str(folder.parent / "cache"))
+        classes = tuple(sorted(each.name for each in folder.iterdir()))
+        self.split = load_labelled(folder, classes, config, size=config.input_size, colour=False)
+        self.plan = make_plan(self.split, config)
+        backend.make_deterministic(0)
+        self.network = build_network(self.plan, 2)
+        self.stepper = Stepper(self.network, self.plan, 2)
+
+    def real(self, epoch: int) -> float:
+        """Return seconds per step of an epoch, reading and drawing included."""
+        from lucency.batches import training_batches
+
+        plan, steps, start = self.plan, 0, time.perf_counter()
+        for batch in training_batches(self.split, plan.batch, plan.augmentation, 0, epoch):
+            self.stepper.train(batch, 1e-3)
+            steps += 1
+        return (time.perf_counter() - start) / steps
+
+    def synthetic(self, steps: int) -> float:
+        """Return seconds per step on tensors that are there already."""
+        from lucency.batches import training_batches
+        from lucency.models import keras
+
+        plan = self.plan
+        batch = next(training_batches(self.split, plan.batch, plan.augmentation, 0, 0))
+        drawn = batch.draw
+        labels = batch.labels[:, None].astype(np.float32)
+        arrays = [batch.pixels, drawn.affine, drawn.tone, drawn.rectangles, labels]
+        *inputs, targets = [keras.ops.convert_to_tensor(each) for each in arrays]
+        weights = keras.ops.ones(plan.batch)
+        trainer = self.stepper._trainer  # what feeds it is what is compared
+        start = time.perf_counter()
+        for _ in range(steps):
+            trainer.train_on_batch(inputs, targets, weights)
+        return (time.perf_counter() - start) / steps
+
+    def operations(self) -> float:
+        """Return multiplications and additions of one training step."""
+        total = 0
+        for layer, _, outside in self._layers():
+            places = outside[1] * outside[2] if len(outside) == 4 else 1
+            grey = layer.name == "conv1"  # three equal channels are computed as one
+            total += places * int(np.prod(layer.kernel.shape)) // (3 if grey else 1)
+        return 2.0 * PASSES * total * self.plan.batch
+
+    def traffic(self) -> float:
+        """Return bytes that one training step has to move at least."""
+        values = sum(
+            int(np.prod(inside[1:])) + int(np.prod(outside[1:]))
+            for _, inside, outside in self._layers()
+        )
+        size = 4 if self.plan.precision == "float32" else 2
+        return float(PASSES * values * size * self.plan.batch)
+
+    def _layers(self) -> list[tuple[Any, Any, Any]]:
+        return [
+            (layer, layer.input.shape, layer.output.shape)
+            for layer in self.network.layers
+            if hasattr(layer, "kernel")
+        ]
+
+
+def _limits(precision: str) -> tuple[float, float]:
+    """Return operations and bytes per second."""
+    import tensorflow as tf
+
+    kind = tf.float32 if precision == "float32" else tf.bfloat16
+    side = 4096
+    one = tf.cast(tf.random.normal((side, side)), kind)
+    arithmetic = 2.0 * side**3 / _best(lambda: tf.linalg.matmul(one, one))
+    many = tf.zeros(2**26, tf.float32)
+    memory = 2.0 * 2**28 / _best(lambda: many + 1.0)
+    return arithmetic, memory
+
+
+def _best(work: Callable[[], object], repeats: int = 7) -> float:
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def _augmentation(bench: Bench) -> tuple[float, float]:
+    """Return pictures per second of drawing numbers and of varying pictures by them."""
+    from lucency.augment import draw
+    from lucency.augment.layer import Augment
+    from lucency.models import keras
+
+    plan = bench.plan
+    items = np.arange(plan.batch)
+    drawing = _best(lambda: draw(plan.augmentation, 0, 1, items, plan.size))
+    drawn = draw(plan.augmentation, 0, 1, items, plan.size)
+    inputs = [
+        keras.Input(bench.split.store.shape, dtype="uint8"),
+        keras.Input((8,)),
+        keras.Input((3,)),
+        keras.Input((plan.augmentation.rectangles, 5)),
+    ]
+    model = keras.Model(inputs, Augment(plan.augmentation)(inputs))
+    arrays = [bench.split.pixels(items), drawn.affine, drawn.tone, drawn.rectangles]
+    varying = _best(lambda: model.predict_on_batch(arrays))
+    return plan.batch / drawing, plan.batch / varying
+
+
+def main(recipe: str, folder: Path, rounds: int) -> list[tuple[Any, ...]]:
+    bench = Bench(recipe, folder)
+    plan, n = bench.plan, len(bench.split)
+    bench.real(0)
+    bench.synthetic(2)
+    steps = max(1, n // plan.batch)
+    pairs = [(bench.real(k + 1), bench.synthetic(steps)) for k in range(rounds)]
+    real, alone = ([each[k] for each in pairs] for k in (0, 1))
+    arithmetic, memory = _limits(plan.precision)
+    drawing, varying = _augmentation(bench)
+    order = np.random.default_rng(0).permutation(n)
+    reading = n / _best(lambda: bench.split.pixels(order))
+    counted, moved = bench.operations(), bench.traffic()
+    needed = counted / arithmetic, moved / memory
+    best = statistics.median(alone)
+    return [
+        ("read from the cache", "pictures/s", [reading], n, None, None),
+        ("draw augmentation", "pictures/s", [drawing], plan.batch, None, None),
+        ("apply augmentation", "pictures/s", [varying], plan.batch, None, None),
+        (f"train, {plan.precision}", "pictures/s", [plan.batch / s for s in real], n, None, None),
+        (
+            "train, tensors made before",
+            "pictures/s",
+            [plan.batch / s for s in alone],
+            n,
+            None,
+            None,
+        ),
+        ("feeding costs", "%", [100 * (a / b - 1) for a, b in pairs], n, None, 3.0),
+        ("limit of arithmetic", "GFLOP/s", [arithmetic / 1e9], 1, None, None),
+        ("limit of memory", "GB/s", [memory / 1e9], 1, None, None),
+        ("counted in a step", "GFLOP", [counted / 1e9], plan.batch, None, None),
+        ("moved in a step, at least", "GB", [moved / 1e9], plan.batch, None, None),
+        ("of the limit of arithmetic", "%", [100 * needed[0] / best], plan.batch, None, None),
+        ("of the limit of memory", "%", [100 * needed[1] / best], plan.batch, None, None),
+    ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,48 +83,47 @@ def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple
     Returns:
         Numbers for n pictures; the same arguments give the same numbers.
     """
-    count = len(items)
-    result = Draw(
-        affine=np.empty((count, 8), np.float32),
-        tone=np.empty((count, 3), np.float32),
-        rectangles=np.empty((count, policy.rectangles, 5), np.float32),
+    count = 11 + 7 * policy.rectangles
+    numbers = np.stack([generator(seed, epoch, int(item)).random(count) for item in items])
+    return Draw(
+        affine=_affine(policy, numbers[:, :8], size),
+        tone=_tone(policy, 2 * numbers[:, 8:11] - 1),
+        rectangles=_rectangles(numbers[:, 11:].reshape(len(items), policy.rectangles, 7)),
     )
-    for row, item in enumerate(items):
-        numbers = generator(seed, epoch, int(item)).random(11 + 7 * policy.rectangles)
-        result.affine[row] = _affine(policy, numbers[:8], size)
-        result.tone[row] = _tone(policy, 2 * numbers[8:11] - 1)
-        result.rectangles[row] = _rectangles(numbers[11:].reshape(-1, 7))
-    return result
 
 
-def _affine(policy: Augmentation, numbers: Floats64, size: tuple[int, int]) -> Any:
+def _affine(policy: Augmentation, numbers: Floats64, size: tuple[int, int]) -> Floats:
     """Compose flips, zoom, stretch, rotation and shift about the picture's centre."""
-    angle, zoom, stretch_y, stretch_x, shift_y, shift_x = 2 * numbers[2:] - 1
+    angle, zoom, stretch_y, stretch_x, shift_y, shift_x = 2 * numbers[:, 2:].T - 1
     height, width = size
     scale_x = (1 + policy.zoom * zoom) * (1 + policy.stretch * stretch_x)
     scale_y = (1 + policy.zoom * zoom) * (1 + policy.stretch * stretch_y)
-    scale_x *= -1 if policy.flip_horizontal and numbers[0] < 0.5 else 1
-    scale_y *= -1 if policy.flip_vertical and numbers[1] < 0.5 else 1
-    radians = math.radians(policy.rotation * angle)
-    cos, sin = math.cos(radians), math.sin(radians)
+    mirrored = numbers[:, :2] < 0.5
+    scale_x[mirrored[:, 0] & policy.flip_horizontal] *= -1
+    scale_y[mirrored[:, 1] & policy.flip_vertical] *= -1
+    radians = np.radians(policy.rotation) * angle
+    cos, sin = np.cos(radians), np.sin(radians)
     a, b, c, d = cos * scale_x, -sin * scale_y, sin * scale_x, cos * scale_y
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     to_x = middle_x + policy.shift * shift_x * width - a * middle_x - b * middle_y
     to_y = middle_y + policy.shift * shift_y * height - c * middle_x - d * middle_y
-    return a, b, to_x, c, d, to_y, 0, 0
+    nothing = np.zeros_like(a)
+    return np.stack([a, b, to_x, c, d, to_y, nothing, nothing], axis=1).astype(np.float32)
 
 
-def _tone(policy: Augmentation, numbers: Floats64) -> tuple[float, float, float]:
-    gamma, gain, offset = numbers
-    return math.exp(policy.gamma * gamma), math.exp(policy.gain * gain), policy.offset * offset
+def _tone(policy: Augmentation, numbers: Floats64) -> Floats:
+    gamma, gain, offset = numbers.T
+    tone = [np.exp(policy.gamma * gamma), np.exp(policy.gain * gain), policy.offset * offset]
+    return np.stack(tone, axis=1).astype(np.float32)
 
 
-def _rectangles(numbers: Floats64) -> Any:
+def _rectangles(numbers: Floats64) -> Floats:
     """Place rectangles of 4 to 25 % of the side with their centres in the outer 22 %."""
-    sides = 0.04 + 0.21 * numbers[:, :2]
-    along, depth, level = numbers[:, 2], 0.22 * numbers[:, 3], numbers[:, 5]
-    depth = np.where(numbers[:, 4] < 0.5, depth, 1 - depth)
-    horizontal = numbers[:, 6, None] < 0.5
-    centre = np.where(horizontal, np.stack([depth, along], 1), np.stack([along, depth], 1))
+    sides = 0.04 + 0.21 * numbers[..., :2]
+    along, depth, level = numbers[..., 2], 0.22 * numbers[..., 3], numbers[..., 5]
+    depth = np.where(numbers[..., 4] < 0.5, depth, 1 - depth)
+    horizontal = numbers[..., 6, None] < 0.5
+    centre = np.where(horizontal, np.stack([depth, along], -1), np.stack([along, depth], -1))
     value = np.where(level < 0.5, 1 - 0.6 * level, 0.4 * (level - 0.5))  # bright or dark
-    return np.concatenate([centre - sides / 2, centre + sides / 2, value[:, None]], axis=1)
+    corners = [centre - sides / 2, centre + sides / 2, value[..., None]]
+    return np.concatenate(corners, axis=-1).astype(np.float32)

@@ -180,13 +180,18 @@ class Classifier:
             pixels: (n, height, width, channels) uint8, at the input's size.
         """
         self._check_pixels(pixels)
-        most = batch_of(self.spec)
-        if len(pixels) > most:  # the maps inside the network are many times a picture's size
-            parts = np.array_split(pixels, -(-len(pixels) // most))
-            return joined([self.answer_pixels(part) for part in parts])
-        said = self._said_by_keras(pixels) if self.onnx is None else self._said_by_onnx(pixels)
-        wide = np.asarray(said["probabilities"], np.float64)
-        distances = None if self.gate is None else self.gate.score(said["embedding"], pixels)
+        say = self._said_by_keras if self.onnx is None else self._said_by_onnx
+        # The maps inside the network are many times a picture's size.
+        count = max(1, -(-len(pixels) // batch_of(self.spec)))
+        said = [say(part) for part in np.array_split(pixels, count)]
+        wide = np.concatenate([each["probabilities"] for each in said]).astype(np.float64)
+        distances = None
+        if self.gate is not None:
+            # After the network, as the threads of both would wait for one another.
+            embedding = np.concatenate([each["embedding"] for each in said])
+            parts = range(0, max(1, len(pixels)), BATCH)
+            scores = [self.gate.score(embedding[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
+            distances = np.concatenate(scores)
         return Answers(np.asarray(wide / wide.sum(axis=1, keepdims=True)), distances)
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ keras = models.keras
 ops = keras.ops
 
 _SMALL = 4096  # values per picture; below it, dropout costs nothing to speak of
-_GREY_KERNEL = "article"  # whose first convolution sees three equal channels, equally scaled
+_EQUAL_CHANNELS = "article"  # the network that scales the channels of a grey picture alike
 
 
 def fused(network: Any, channels: int) -> Any:
@@ -36,7 +36,7 @@ def fused(network: Any, channels: int) -> Any:
     if not backend.waits_for_memory():
         return keras.Model(pixels, plain(models.widened(network, channels)(pixels)))
     x = pixels
-    if network.name != _GREY_KERNEL:
+    if network.name != _EQUAL_CHANNELS:
         x, channels = models.widened(network, channels)(pixels), wanted
     inputs = keras.Input((height, width, channels))
     clone = keras.models.clone_model(
@@ -57,8 +57,8 @@ def _replacement(network: Any) -> Callable[[Any], Any]:
 
     def replace(layer: Any) -> Any:
         if layer.name in pooled:
-            own = _Kernel if layer is pooled[layer.name] else _PoolThenActivate
-            return own(pooled[layer.name], layer)
+            before = pooled[layer.name]
+            return _Kernel(layer) if layer is before else _PoolThenActivate(layer, before)
         if isinstance(layer, layers.BatchNormalization) and _has_kernel(layer):
             return _Normalization(layer)
         if isinstance(layer, layers.Dropout) and _is_large(layer):
@@ -113,10 +113,7 @@ class _Shared(keras.layers.Layer):  # type: ignore[misc, name-defined]
 
 
 class _Kernel(_Shared):
-    """A convolution without what can wait until after the pooling."""
-
-    def __init__(self, convolution: Any, _: Any) -> None:
-        super().__init__(convolution)
+    """A convolution without the bias and ReLU that can wait until after the pooling."""
 
     def call(self, x: Any) -> Any:
         layer, kernel = self.inner, self.inner.kernel
@@ -128,7 +125,7 @@ class _Kernel(_Shared):
 class _PoolThenActivate(_Shared):
     """The pooling, then bias and ReLU, which change nothing about which value is the greatest."""
 
-    def __init__(self, convolution: Any, pool: Any) -> None:
+    def __init__(self, pool: Any, convolution: Any) -> None:
         super().__init__(pool)
         self.convolution = convolution
 

@@ -34,7 +34,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     if not importlib.util.find_spec("keras"):
         raise Skipped("Keras is not installed")
     with TemporaryDirectory() as temporary:
-        folder = copy_pictures(files, Path(temporary) / "pictures")
+        folder = copy_pictures(files, Path(temporary) / "pictures", 1 if quick else 5)
         return [
             Figure(f"{recipe}: {name}", unit, values, n, least=least, most=most)
             for recipe in RECIPES
@@ -131,7 +131,8 @@ def _limits(precision: str) -> tuple[float, float]:
     many = ops.zeros(2**26)
 
     def done(x: Any) -> None:
-        ops.convert_to_numpy(ops.reshape(x, (-1,))[0])  # some backends answer before they compute
+        # Some backends answer before they have computed.
+        ops.convert_to_numpy(ops.cast(ops.reshape(x, (-1,))[0], "float32"))
 
     arithmetic = 2.0 * side**3 / _best(lambda: done(ops.matmul(one, one)))
     memory = 2.0 * 2**28 / _best(lambda: done(ops.add(many, 1.0)))

@@ -9,16 +9,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from benchmarks.child import LUCENCY, run
-from benchmarks.results import Figure, Skipped, ratio
+from benchmarks.child import LUCENCY, answer, run
+from benchmarks.results import Figure, Skipped, ratio, seconds
 from benchmarks.sample import copy_pictures
 
 SIDE = 224
@@ -35,8 +34,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         options = ("--set", "epochs=1", "--set", f"size={SIDE}", "--quiet")
         places = ("--run", trained, "--cache", f"{temporary}/cache")
         run(LUCENCY, "train", str(folder), *options, *places)
-        command = (sys.executable, "-m", "benchmarks.answers", trained, str(singles), str(rounds))
-        seen: dict[str, Any] = json.loads(run(*command).output.splitlines()[-1])
+        seen: dict[str, Any] = answer("answers", trained, singles, rounds)
     one = 1000 * np.array(seen["one"])
     onnx = Figure(f"{MANY} pictures: ONNX Runtime", "pictures/s", seen["onnx"], MANY)
     keras = Figure(f"{MANY} pictures: Keras", "pictures/s", seen["keras"], MANY)
@@ -56,21 +54,15 @@ def _times(folder: str, singles: int, rounds: int) -> dict[str, list[float]]:
     pixels = np.random.default_rng(0).integers(0, 256, (MANY, SIDE, SIDE, 1), dtype=np.uint8)
     classifier.predict_pixels(pixels[:1])
     one = [
-        _seconds(lambda i=i: classifier.predict_pixels(pixels[i : i + 1]))
+        seconds(lambda i=i: classifier.predict_pixels(pixels[i : i + 1]))
         for i in np.arange(singles) % MANY
     ]
     onnx, keras = [], []
     classifier.predict_with_keras(pixels)
     for _ in range(rounds):
-        onnx.append(MANY / _seconds(lambda: classifier.predict_pixels(pixels)))
-        keras.append(MANY / _seconds(lambda: classifier.predict_with_keras(pixels)))
+        onnx.append(MANY / seconds(lambda: classifier.predict_pixels(pixels)))
+        keras.append(MANY / seconds(lambda: classifier.predict_with_keras(pixels)))
     return {"one": one, "onnx": onnx, "keras": keras}
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ import sysconfig
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 LUCENCY = str(Path(sysconfig.get_path("scripts")) / "lucency")
@@ -30,6 +32,12 @@ class Finished:
     output: str
     seconds: float
     peak: float
+
+
+def answer(module: str, *arguments: object) -> Any:
+    """Run a module of the benchmarks in a process of its own; return its last line, JSON."""
+    command = (sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments))
+    return json.loads(run(*command).output.splitlines()[-1])
 
 
 def run(*command: str) -> Finished:

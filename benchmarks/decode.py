@@ -11,14 +11,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from benchmarks.results import Figure, ratio
+from benchmarks.results import Figure, ratio, seconds
 from benchmarks.sample import copy_pictures, pictures
 from lucency.dataset.store import Listed, PixelStore, decode
 from lucency.decoding.pool import DecoderPool
@@ -40,14 +40,14 @@ def _at(side: int, files: Sequence[Path], repeats: int) -> list[Figure]:
     first, again, theirs, bare, decoded = [], [], [], [], []
     for _ in range(repeats):
         with TemporaryDirectory() as folder:
-            first.append(_seconds(lambda: _lucency(files, side, Path(folder)).close()))
+            first.append(seconds(lambda: _lucency(files, side, Path(folder)).close()))
             start = time.perf_counter()
             with _lucency(files, side, Path(folder)) as store:
                 again.append(time.perf_counter() - start)
                 decoded.append(store.decoded)
-        theirs.append(_seconds(lambda: _pillow(files, side)))
+        theirs.append(seconds(lambda: _pillow(files, side)))
         if TURBO:
-            bare.append(_seconds(lambda: _turbo(files, side)))
+            bare.append(seconds(lambda: _turbo(files, side)))
     n = len(files)
     ours = Figure(f"{side} px: Lucency", "files/s", [n / each for each in first], n)
     pillow = Figure(f"{side} px: plain Pillow", "files/s", [n / each for each in theirs], n)
@@ -91,9 +91,3 @@ def _turbo(files: Sequence[Path], side: int) -> None:
     with ThreadPoolExecutor(WORKERS) as pool:
         for _ in pool.map(decode, files):
             pass
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

@@ -20,7 +20,7 @@ SIDES_QUICK = (32, 64)
 
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
-    times, repeats = ((1, 2, 3), 1) if quick else ((1, 4, 16), 1)
+    times, repeats = (1, 2, 3) if quick else (1, 4, 16), 1
     with TemporaryDirectory() as temporary:
         folders = [copy_pictures(files, Path(temporary) / f"{copies}x", copies) for copies in times]
         rounds = [[_trained(folder) for folder in folders] for _ in range(repeats)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.child import run
+from benchmarks.child import answer
 from benchmarks.results import Figure, Skipped
 
 FAIR, GOOD = 0.93, 0.96
@@ -57,8 +57,7 @@ def _reached(pairs: Seen, level: float) -> float | None:
 def _seen(way: str, folder: Path) -> Seen:
     pairs: Seen = []
     for epochs in MOST_EPOCHS[way]:
-        command = (sys.executable, "-m", "benchmarks.quality", way, str(folder), str(epochs))
-        pairs += map(tuple, json.loads(run(*command).output.splitlines()[-1]))
+        pairs += map(tuple, answer("quality", way, folder, epochs))
         print(way, [(round(s), round(a, 4)) for s, a in pairs], flush=True)
     return pairs
 

@@ -11,7 +11,8 @@ import platform
 import shutil
 import statistics
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.child import ROOT
@@ -71,6 +72,13 @@ def ratio(name: str, ours: Figure, theirs: Figure, *, least: float | None = None
     """Compare two figures that were measured in turns, pair by pair."""
     pairs = zip(ours.values, theirs.values, strict=True)
     return Figure(name, "x", [a / b for a, b in pairs], ours.n, least=least)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.child import run
-from benchmarks.results import Figure, Skipped
+from benchmarks.child import answer
+from benchmarks.results import Figure, Skipped, seconds
 from benchmarks.sample import copy_pictures
 
 RECIPES = ("quick", "standard", "article")
@@ -38,13 +38,10 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         return [
             Figure(f"{recipe}: {name}", unit, values, n, least=least, most=most)
             for recipe in RECIPES
-            for name, unit, values, n, least, most in _in_child(recipe, folder, 2 if quick else 8)
+            for name, unit, values, n, least, most in answer(
+                "steps", recipe, folder, 2 if quick else 8
+            )
         ]
-
-
-def _in_child(*arguments: object) -> Any:
-    command = (sys.executable, "-m", "benchmarks.steps", *map(str, arguments))
-    return json.loads(run(*command).output.splitlines()[-1])
 
 
 class Bench:
@@ -140,12 +137,7 @@ def _limits(precision: str) -> tuple[float, float]:
 
 
 def _best(work: Callable[[], object], repeats: int = 7) -> float:
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    return min([seconds(work) for _ in range(repeats)][1:])
 
 
 def _augmentation(bench: Bench) -> tuple[float, float]:

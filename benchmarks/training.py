@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.child import run
+from benchmarks.child import answer
 from benchmarks.results import Figure, Skipped, ratio
 from benchmarks.sample import copy_pictures
 
@@ -67,8 +67,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
 
 def _in_child(*arguments: object) -> list[float]:
     """Return the seconds before the first epoch, then those of each epoch."""
-    command = (sys.executable, "-m", "benchmarks.training", *map(str, arguments))
-    stamps: list[float] = json.loads(run(*command).output.splitlines()[-1])
+    stamps: list[float] = answer("training", *arguments)
     return [stamps[0], *(b - a for a, b in itertools.pairwise(stamps))]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lucency.progress import Progress
+
 # Real radiographs, for whoever has them; tests marked ``real`` skip without.
 DATA = Path(os.environ.get("LUCENCY_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -30,6 +32,20 @@ def radiographs() -> Path:
     if not (DATA / "chest_xray").is_dir():
         pytest.skip(f"no real radiographs: set LUCENCY_DATA (looked in {DATA})")
     return DATA
+
+
+class Heard(Progress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
 
 
 def draw_picture(random: np.random.Generator, bright: bool, side: int = 40) -> Image.Image:

@@ -48,7 +48,7 @@ def pixels(network: Any, channels: int) -> Any:
 
 
 def logits_and_gradients(model: Any, x: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
-    """Train on a batch by plain descent, so that the change of each variable is its gradient."""
+    """Return the logits while training, and the gradient of the sum of their squares."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:

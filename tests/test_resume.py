@@ -17,6 +17,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from conftest import Heard
 from lucency import interruption
 from lucency.classifier import Classifier
 from lucency.config import Config
@@ -24,7 +25,6 @@ from lucency.dataset import Dataset, load_dataset
 from lucency.errors import BackendError, RunError
 from lucency.interruption import Interrupted
 from lucency.plan import Plan, make_plan
-from lucency.progress import Progress
 from lucency.training import Checkpoints, train
 from lucency.training.epochs import Fit
 from lucency.training.steps import Stepper
@@ -34,20 +34,6 @@ STEPS = 6  # of an epoch: 168 training pictures
 EPOCH = STEPS + 2  # places in an epoch where training can stop: validation has two batches
 
 pytestmark = pytest.mark.slow
-
-
-class Heard(Progress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import Heard
 from lucency import backend
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
 from lucency.plan import make_plan, positive_class
-from lucency.progress import Progress
 from lucency.training import Stopper, learning_rate, train
 from lucency.training.epochs import Fit
 
@@ -146,17 +146,6 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None
 def test_it_says_how_long_compiling_took_and_where_another_backend_is_faster(
     data: Dataset,
 ) -> None:
-    class Heard(Progress):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-            self.warnings: list[str] = []
-
-        def note(self, line: str) -> None:
-            self.notes.append(line)
-
-        def warn(self, line: str) -> None:
-            self.warnings.append(line)
-
     heard = Heard()
     train(data.train, data.val, dataclasses.replace(FAST, epochs=1), heard)
     (line,) = (line for line in heard.notes if line.startswith("Compiled"))

@@ -8,6 +8,7 @@ rounding. On accelerators, and on JAX anywhere, the compiler does as much by its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -96,9 +97,7 @@ def _has_kernel(norm: Any) -> bool:
 
 
 def _is_large(dropout: Any) -> bool:
-    values = 1
-    for size in dropout.input.shape[1:]:
-        values *= size or 0
+    values = math.prod(size or 0 for size in dropout.input.shape[1:])
     plain = dropout.noise_shape is None and dropout.input.shape[-1] % 2 == 0
     return plain and values >= _SMALL and dropout.rate > 0
 

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 
 from benchmarks import (
+    ablation,
+    accuracy,
     answers,
     comparison,
     conformal,
@@ -31,7 +33,7 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison),
+    *(leaks, probes, gate, coverage, conformal, comparison, ablation, accuracy),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

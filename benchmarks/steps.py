@@ -81,9 +81,7 @@ class Bench:
 
         plan = self.plan
         batch = next(training_batches(self.split, plan.batch, plan.augmentation, 0, 0))
-        drawn = batch.draw
-        labels = batch.labels[:, None].astype(np.float32)
-        arrays = [batch.pixels, drawn.affine, drawn.tone, drawn.rectangles, labels]
+        arrays = [*batch.inputs, batch.labels[:, None].astype(np.float32)]
         *inputs, targets = [keras.ops.convert_to_tensor(each) for each in arrays]
         weights = keras.ops.ones(plan.batch)
         trainer = self.stepper._trainer  # what feeds it is what is compared
@@ -143,20 +141,14 @@ def _best(work: Callable[[], object], repeats: int = 7) -> float:
 def _augmentation(bench: Bench) -> tuple[float, float]:
     """Return pictures per second of drawing numbers and of varying pictures by them."""
     from lucency.augment import draw
-    from lucency.augment.layer import Augment
+    from lucency.augment.layer import varied
     from lucency.models import keras
 
     plan = bench.plan
     items = np.arange(plan.batch)
     drawing = _best(lambda: draw(plan.augmentation, 0, 1, items, plan.size))
     drawn = draw(plan.augmentation, 0, 1, items, plan.size)
-    inputs = [
-        keras.Input(bench.split.store.shape, dtype="uint8"),
-        keras.Input((8,)),
-        keras.Input((3,)),
-        keras.Input((plan.augmentation.rectangles, 5)),
-    ]
-    model = keras.Model(inputs, Augment(plan.augmentation)(inputs))
+    model = keras.Model(*varied(plan.augmentation, bench.split.store.shape))
     arrays = [bench.split.pixels(items), drawn.affine, drawn.tone, drawn.rectangles]
     varying = _best(lambda: model.predict_on_batch(arrays))
     return plan.batch / drawing, plan.batch / varying

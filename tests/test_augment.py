@@ -12,7 +12,7 @@ pytestmark = pytest.mark.backend
 SIZE = (24, 32)
 WIDE = Augmentation(
     flip_horizontal=True, flip_vertical=True, rotation=20, zoom=0.2, stretch=0.1, shift=0.1,
-    gamma=0.5, gain=0.3, offset=0.1, rectangles=3,
+    gamma=0.5, gain=0.3, offset=0.1, sharpness=0.9, rectangles=3,
 )  # fmt: skip
 
 
@@ -51,9 +51,27 @@ def test_tone_curve_by_hand(pixels: NDArray[np.uint8]) -> None:
     policy = Augmentation(gamma=0.5, gain=0.3, offset=0.1)
     tone = draw(policy, 3, 0, range(6), SIZE).tone
     share = np.maximum(pixels / 255, 1e-6)
-    gamma, gain, offset = (tone[:, i, None, None, None] for i in range(3))
+    gamma, gain, offset, _ = tone.T[:, :, None, None, None]
     expected = 255 * np.clip(share**gamma * gain + offset, 0, 1)
     np.testing.assert_allclose(apply(policy, pixels, seed=3), expected, atol=0.05)
+
+
+def test_detail_by_hand(pixels: NDArray[np.uint8]) -> None:
+    policy = Augmentation(sharpness=0.9)
+    added = draw(policy, 3, 0, range(6), SIZE).tone[:, 3]
+    assert -0.3 <= added.min() < added.max() <= 0.9
+    inner = pixels[:, 1:-1, 1:-1].astype(float)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels.astype(float), (3, 3), (1, 2))
+    expected = inner + added[:, None, None, None] * (inner - windows.mean((-1, -2)))
+    found = apply(policy, pixels, seed=3)[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(found, np.clip(expected, 0, 255), atol=0.05)
+
+
+def test_detail_is_added_on_average_and_flat_pictures_stay() -> None:
+    drawn = draw(Augmentation(sharpness=1.5), 0, 0, range(4000), SIZE).tone[:, 3]
+    assert drawn.mean() == pytest.approx(0.5, abs=0.05)
+    flat = np.full((6, *SIZE, 1), 77, np.uint8)
+    np.testing.assert_allclose(apply(Augmentation(sharpness=1.5), flat), 77, atol=1e-3)
 
 
 def test_the_same_numbers_whoever_else_is_in_the_batch() -> None:

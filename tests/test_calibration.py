@@ -242,3 +242,53 @@ def test_doubt_fades_with_more_images() -> None:
         calibration.fit_temperature(logits, labels, doubt=doubt) for doubt in (False, True)
     )
     assert doubtful == pytest.approx(plain, rel=2e-3)
+
+
+# -- temperature and offset -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_finds_the_temperature_and_offset_that_drew_the_labels(classes: int) -> None:
+    generator = np.random.default_rng(1)
+    logits = generator.normal(0, 3, (40_000, classes))
+    shift = np.linspace(-1, 1, classes)
+    chances = special.softmax((logits + shift) / 1.7, axis=1).cumsum(1)
+    labels = (generator.random((len(logits), 1)) > chances).sum(1)
+    temperature, offset = calibration.fit(logits, labels)
+    assert temperature == pytest.approx(1.7, rel=0.05)
+    np.testing.assert_allclose(offset, shift, atol=0.08)
+    assert offset.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_log_odds_have_the_offset_of_their_two_columns() -> None:
+    logits, labels = drawn(1.3, 2, n=3000)
+    logits[:, 1] -= 0.8
+    temperature, offset = calibration.fit(logits, labels)
+    odds = logits[:, 1] - logits[:, 0]
+    for shaped in (odds, odds[:, None]):
+        again, added = calibration.fit(shaped, labels)
+        assert again == pytest.approx(temperature, rel=1e-4)
+        np.testing.assert_allclose(added, [offset[1] - offset[0]], atol=1e-4)
+    assert added[0] == pytest.approx(0.8, abs=0.2)
+
+
+def test_images_that_are_all_right_give_an_offset_that_is_finite_and_between_them() -> None:
+    odds, labels = np.repeat([1.0, 5.0], 20), np.repeat([0, 1], 20)
+    temperature, offset = calibration.fit(odds, labels)
+    assert offset[0] == pytest.approx(-3, abs=1e-3)  # halfway, as both have as many
+    assert 2 / temperature == pytest.approx(np.log(21), rel=1e-3)  # 21 to 1, of 20 images
+    seen_twice = calibration.fit(np.tile(odds, 2), np.tile(labels, 2), views=2)
+    assert seen_twice[0] == pytest.approx(temperature, rel=1e-4)
+
+
+def test_logits_that_say_nothing_get_no_offset_beyond_the_shares() -> None:
+    temperature, offset = calibration.fit(np.zeros((40, 2)), np.repeat([0, 1], 20))
+    assert temperature == pytest.approx(1, rel=1e-6)
+    np.testing.assert_allclose(offset, 0, atol=1e-6)
+
+
+def test_an_offset_needs_images_and_finite_logits() -> None:
+    with pytest.raises(DataError, match="no image"):
+        calibration.fit(np.zeros((0, 2)), np.zeros(0, int))
+    with pytest.raises(ClassifierError, match="not finite"):
+        calibration.fit([0.0, math.nan], [0, 1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,11 @@ class TrainingBatch:
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     draw: Draw
+
+    @property
+    def inputs(self) -> list[NDArray[Any]]:
+        """What ``lucency.augment.layer.varied`` takes."""
+        return [self.pixels, self.draw.affine, self.draw.tone, self.draw.rectangles]
 
 
 def steps_per_epoch(split: Split, size: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,13 @@ def default(
     width: int = 32,
     blocks: tuple[int, ...] = (1, 1, 2, 2),
     dropout: float = 0.2,
+    members: int = 1,
 ) -> Any:
     """Build a residual network with batch normalisation and global average pooling.
+
+    Several members are as many networks side by side, whose logits are averaged (Lakshminarayanan
+    et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles"). As
+    their feature maps stand beside each other, the average is one dense layer over them.
 
     Args:
         classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
@@ -76,20 +81,21 @@ def default(
         width: Channels of the first stage; later stages have 2, 4 and 5 times as many.
         blocks: Residual blocks per stage; each stage after the first halves the resolution.
         dropout: Share of pooled features dropped while training, 0 to below 1.
+        members: Networks whose logits are averaged, at least 1.
 
     Returns:
-        A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16).
+        A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16), or those
+        of all members, each divided by their number.
     """
     pixels = keras.Input(input_shape, name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(pixels)
-    x = _convolution(x, width, 3, 2, "stem")
-    for stage, count in enumerate(blocks):
-        filters = width * (1, 2, 4, 5)[min(stage, 3)]
-        for block in range(count):
-            stride = 2 if stage > 0 and block == 0 else 1
-            last = stage == len(blocks) - 1 and block == count - 1
-            name = f"stage{stage + 1}_block{block + 1}"
-            x = _residual(x, filters, stride, name, "features" if last else f"{name}_out")
+    if members == 1:
+        x = _stages(x, width, blocks, "", "features")
+    else:
+        names = [f"member{k + 1}_" for k in range(members)]
+        maps = [_stages(x, width, blocks, name, f"{name}features") for name in names]
+        x = keras.layers.Concatenate(name="members")(maps)
+        x = keras.layers.Rescaling(1 / members, name="features")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
@@ -171,13 +177,16 @@ def widened(network: Any, channels: int) -> Any:
     return lambda pixels: keras.ops.repeat(pixels, wanted // channels, axis=-1)
 
 
-def calibrated(network: Any, channels: int, temperature: float) -> Any:
+def calibrated(
+    network: Any, channels: int, temperature: float, offset: Sequence[float] = ()
+) -> Any:
     """Wrap a network so that stored pixels go in and calibrated probabilities come out.
 
     Args:
         network: A network of this module, in float32.
         channels: Channels of the stored pictures: 1 (grey) or 3.
         temperature: What the logits are divided by, above 0.
+        offset: What is added to each logit before; empty for nothing.
 
     Returns:
         A model from ``pixels`` (n, height, width, channels) uint8 to a dictionary with
@@ -195,7 +204,7 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
     taps = [logits_layer.output, logits_layer.input]
     taps += [network.get_layer("features").output] if "features" in names else []
     logits, embedding, *features = keras.Model(network.inputs, taps)(x)
-    scaled = logits / temperature
+    scaled = (logits + np.array(offset or 0, np.float32)) / temperature
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
         outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}
@@ -214,6 +223,19 @@ def _head(x: Any, classes: int) -> Any:
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
     x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
     return keras.layers.Activation(activation, name="probabilities", dtype="float32")(x)
+
+
+def _stages(x: Any, width: int, blocks: tuple[int, ...], prefix: str, out: str) -> Any:
+    """Add the stem and all stages; the last feature map is called ``out``."""
+    x = _convolution(x, width, 3, 2, f"{prefix}stem")
+    for stage, count in enumerate(blocks):
+        filters = width * (1, 2, 4, 5)[min(stage, 3)]
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            last = stage == len(blocks) - 1 and block == count - 1
+            name = f"{prefix}stage{stage + 1}_block{block + 1}"
+            x = _residual(x, filters, stride, name, out if last else f"{name}_out")
+    return x
 
 
 def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:

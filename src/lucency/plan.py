@@ -49,6 +49,8 @@ class Plan:
         precision: Keras dtype policy of the network while training.
         monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
             ``log_loss``.
+        calibration: What is fitted to validation pictures once the weights are there: a
+            ``temperature``, or ``temperature and offset``, to pictures as they are and varied.
         patience: Epochs without a better value before training stops; 0 for never.
         choices: The same for people, with reasons.
     """
@@ -73,6 +75,7 @@ class Plan:
     precision: str
     monitor: str
     patience: int
+    calibration: str
     choices: tuple[Choice, ...]
 
 
@@ -83,6 +86,7 @@ class _Effort:
     width: int
     blocks: tuple[int, ...]
     time: str
+    members: int = 1  # networks side by side, each of that width
 
 
 _EFFORTS: Mapping[str, _Effort] = {
@@ -92,7 +96,7 @@ _EFFORTS: Mapping[str, _Effort] = {
 }
 _VARIATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,
-    gamma=0.6, gain=0.3, offset=0.15, rectangles=4,
+    gamma=0.6, gain=0.3, offset=0.15, sharpness=1.5, rectangles=2,
 )  # fmt: skip
 _ARTICLE_VARIATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
 
@@ -156,7 +160,7 @@ def _default_plan(train: Split, config: Config) -> Plan:
         Choice(
             "augmentation",
             f"{'mirror, ' if flip else ''}turn 10°, zoom 15 %, stretch 10 %, shift 6 %, "
-            "tone curve, 4 border rectangles",
+            "sharpness, tone curve, 2 border rectangles",
             "exposure and what is written at the borders must not decide; "
             "validation and test pictures are never varied",
         ),
@@ -174,7 +178,7 @@ def _default_plan(train: Split, config: Config) -> Plan:
         epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
         weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
         augmentation=variation, precision=precision, monitor="last", patience=0,
-        choices=tuple(choices),
+        calibration="temperature and offset", choices=tuple(choices),
     )  # fmt: skip
 
 
@@ -195,6 +199,7 @@ def _article_plan(train: Split, config: Config) -> Plan:
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
         class_weights=weights, precision=precision, monitor="accuracy", patience=5,
+        calibration="temperature",
         augmentation=dataclasses.replace(_ARTICLE_VARIATION, flip_horizontal=flip),
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),
@@ -241,8 +246,12 @@ def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, A
         choice = Choice("network", f"{config.backbone}, weights {config.weights}", "asked for")
         channels_in, name = 3, "pretrained"
     else:
-        parameters = {"width": effort.width, "blocks": effort.blocks}
+        parameters = {"width": effort.width, "blocks": effort.blocks, "members": effort.members}
         what = f"residual network, {sum(effort.blocks)} blocks, width {effort.width}"
+        if effort.members > 1:
+            what = f"{effort.members} residual networks side by side, their logits averaged, " + (
+                f"each of {sum(effort.blocks)} blocks, width {effort.width}"
+            )
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
         channels_in, name = channels, "default"
     network = {

@@ -12,7 +12,7 @@ keras = load_keras()
 
 
 class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
-    """Apply a ``Draw`` to pictures: one affine resample, one tone curve, the rectangles.
+    """Apply a ``Draw`` to pictures: one affine resample, detail, one tone curve, the rectangles.
 
     Args:
         policy: The policy that the numbers were drawn from; what it leaves out costs nothing.
@@ -35,8 +35,15 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
             x, affine, interpolation="bilinear", fill_mode=self.policy.fill, fill_value=0,
             data_format="channels_last",
         )  # fmt: skip
+        x = self._with_detail(x, tone)
         x = self._with_tone(x, tone)
         return 255 * self._with_rectangles(x, rectangles)
+
+    def _with_detail(self, x: Any, tone: Any) -> Any:
+        if not self.policy.sharpness:
+            return x
+        mean = keras.ops.average_pool(x, 3, 1, "same", data_format="channels_last")
+        return keras.ops.clip(x + tone[:, 3, None, None, None] * (x - mean), 0, 1)
 
     def _with_tone(self, x: Any, tone: Any) -> Any:
         policy = self.policy
@@ -65,3 +72,19 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Any:
         """Return the shape of the pixels, which stays as it is."""
         return input_shape[0]
+
+
+def varied(policy: Augmentation, shape: tuple[int, int, int]) -> tuple[list[Any], Any]:
+    """Return the inputs that take pixels and a ``Draw``, and the varied pixels.
+
+    Args:
+        policy: How far pictures may vary.
+        shape: Height, width and channels of the stored pictures.
+    """
+    inputs = [
+        keras.Input(shape, dtype="uint8", name="pixels"),
+        keras.Input((8,), name="affine"),
+        keras.Input((4,), name="tone"),
+        keras.Input((policy.rectangles, 5), name="rectangles"),
+    ]
+    return inputs, Augment(policy, name="augment")(inputs)

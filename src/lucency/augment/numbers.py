@@ -27,6 +27,9 @@ class Augmentation:
         gamma: Natural logarithm of the exponent of the tone curve.
         gain: Natural logarithm of the contrast.
         offset: Brightness added, as a share of the full range.
+        sharpness: Most of a picture's fine detail (its difference from the mean over 3 x 3 pixels)
+            that is added, as a share of that detail; a third as much is taken away at most.
+            Resampling takes detail away, so that more of it is added on average.
         rectangles: Number of bright or dark rectangles pasted near the borders, where markers,
             letters and collimators are.
         fill: What lies outside the picture: ``constant`` (black) or ``nearest``.
@@ -41,6 +44,7 @@ class Augmentation:
     gamma: float = 0.0
     gain: float = 0.0
     offset: float = 0.0
+    sharpness: float = 0.0
     rectangles: int = 0
     fill: str = "constant"
 
@@ -52,7 +56,7 @@ class Draw:
     Attributes:
         affine: (n, 8) float32, output to input coordinates in pixels, as
             ``keras.ops.image.affine_transform`` takes them.
-        tone: (n, 3) float32: exponent, contrast, brightness.
+        tone: (n, 4) float32: exponent, contrast, brightness, detail added.
         rectangles: (n, k, 5) float32: top, left, bottom, right as shares of the side, grey value.
     """
 
@@ -83,12 +87,12 @@ def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple
     Returns:
         Numbers for n pictures; the same arguments give the same numbers.
     """
-    count = 11 + 7 * policy.rectangles
+    count = 12 + 7 * policy.rectangles
     numbers = np.stack([generator(seed, epoch, int(item)).random(count) for item in items])
     return Draw(
         affine=_affine(policy, numbers[:, :8], size),
-        tone=_tone(policy, 2 * numbers[:, 8:11] - 1),
-        rectangles=_rectangles(numbers[:, 11:].reshape(len(items), policy.rectangles, 7)),
+        tone=_tone(policy, 2 * numbers[:, [8, 9, 10, -1]] - 1),
+        rectangles=_rectangles(numbers[:, 11:-1].reshape(len(items), policy.rectangles, 7)),
     )
 
 
@@ -112,8 +116,9 @@ def _affine(policy: Augmentation, numbers: Floats64, size: tuple[int, int]) -> F
 
 
 def _tone(policy: Augmentation, numbers: Floats64) -> Floats:
-    gamma, gain, offset = numbers.T
+    gamma, gain, offset, detail = numbers.T
     tone = [np.exp(policy.gamma * gamma), np.exp(policy.gain * gain), policy.offset * offset]
+    tone.append(policy.sharpness * (2 * detail + 1) / 3)
     return np.stack(tone, axis=1).astype(np.float32)
 
 

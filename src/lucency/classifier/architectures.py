@@ -12,10 +12,10 @@ from typing import Any
 
 from lucency.errors import nearest
 
-_WIDEST, _LONGEST, _MOST_STAGES = 512, 64, 8
+_WIDEST, _LONGEST, _MOST_STAGES, _MOST_MEMBERS = 512, 64, 8, 16
 _PARAMETERS = {
     "article": frozenset[str](),
-    "default": frozenset({"width", "blocks", "dropout"}),
+    "default": frozenset({"width", "blocks", "dropout", "members"}),
     "pretrained": frozenset({"backbone", "dropout"}),
 }
 
@@ -106,6 +106,11 @@ def _check_dropout(value: Any) -> None:
         raise ValueError(f"dropout must be from 0 to below 1, received {str(value)[:40]}")
 
 
+def _check_members(value: Any) -> None:
+    if type(value) is not int or not 1 <= value <= _MOST_MEMBERS:
+        raise ValueError(f"members must be from 1 to {_MOST_MEMBERS}, received {str(value)[:40]}")
+
+
 def _check_backbone(value: Any) -> None:
     if not isinstance(value, str) or value not in BACKBONES:
         raise ValueError(f"unknown backbone {str(value)[:40]!r}")
@@ -115,6 +120,7 @@ _CHECKS = {
     "width": _check_width,
     "blocks": _check_blocks,
     "dropout": _check_dropout,
+    "members": _check_members,
     "backbone": _check_backbone,
 }
 
@@ -141,7 +147,8 @@ def weight_count(
         return weights + (features + 1) * units
     width, blocks = parameters.get("width", 32), parameters.get("blocks", (1, 1, 2, 2))
     weights, features = _default(shape[2], width, blocks)
-    return weights + (features + 1) * units
+    members = parameters.get("members", 1)
+    return members * weights + (members * features + 1) * units
 
 
 def _article(shape: tuple[int, int, int]) -> int:

@@ -21,21 +21,26 @@ _SMALL = 4096  # values per picture; below it, dropout costs nothing to speak of
 _EQUAL_CHANNELS = "article"  # the network that scales the channels of a grey picture alike
 
 
-def fused(network: Any, channels: int) -> Any:
+def fused(network: Any, channels: int, members: int = 1) -> Any:
     """Return a model from stored pixels to logits that shares the variables of ``network``.
 
     Args:
         network: A network of ``lucency.models``.
         channels: Channels of the stored pictures: 1 (grey) or 3.
+        members: Networks side by side whose logits are wanted one by one.
 
     Returns:
-        A model from (n, height, width, channels) pixel values 0 to 255 to logits.
+        A model from (n, height, width, channels) pixel values 0 to 255 to logits (n, units); for
+        several members (n, members, units), whose mean over the members they are.
     """
     height, width, wanted = network.input_shape[1:]
-    plain = keras.Model(network.input, network.get_layer("logits").output, name=network.name)
+    logits = network.get_layer("logits")
+    end = logits.output if members == 1 else logits.input
+    plain = keras.Model(network.input, end, name=network.name)
     pixels = keras.Input((height, width, channels))
+    heads = _Members(logits, members) if members > 1 else lambda x: x
     if not backend.waits_for_memory():
-        return keras.Model(pixels, plain(models.widened(network, channels)(pixels)))
+        return keras.Model(pixels, heads(plain(models.widened(network, channels)(pixels))))
     x = pixels
     if network.name != _EQUAL_CHANNELS:
         x, channels = models.widened(network, channels)(pixels), wanted
@@ -43,7 +48,7 @@ def fused(network: Any, channels: int) -> Any:
     clone = keras.models.clone_model(
         plain, input_tensors=inputs, clone_function=_replacement(plain)
     )
-    return keras.Model(pixels, clone(x))
+    return keras.Model(pixels, heads(clone(x)))
 
 
 def _replacement(network: Any) -> Callable[[Any], Any]:
@@ -153,6 +158,20 @@ class _Normalization(_Shared):
             for moving, now in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
                 moving.assign(moving * norm.momentum + now * (1 - norm.momentum))
         return x
+
+
+class _Members(_Shared):
+    """The part of a dense layer over all members' features that speaks for each of them."""
+
+    def __init__(self, dense: Any, members: int) -> None:
+        super().__init__(dense)
+        self.members = members
+
+    def call(self, x: Any) -> Any:
+        count, units = self.members, self.inner.kernel.shape[-1]
+        x = count * ops.reshape(x, (-1, count, x.shape[-1] // count))  # features are divided by it
+        kernel = ops.reshape(self.inner.kernel, (count, x.shape[-1], units))
+        return ops.einsum("nkd,kdu->nku", x, kernel) + self.inner.bias
 
 
 class _Dropout(_Shared):

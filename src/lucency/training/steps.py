@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import backend, models
-from lucency.augment.layer import Augment
+from lucency.augment.layer import varied
 from lucency.batches import TrainingBatch
 from lucency.errors import BackendError
 from lucency.plan import Plan
@@ -57,6 +57,7 @@ class Stepper:
         self.network = network
         self.micro = plan.batch
         self._plan, self._classes = plan, classes
+        self._members = int(plan.parameters.get("members", 1))
         self._class_weights = np.asarray(plan.class_weights, np.float32)
         self._trainer = self._compiled()
 
@@ -70,6 +71,9 @@ class Stepper:
         self._trainer.optimizer.learning_rate = rate
         arrays = _arrays(batch, self._classes)
         weights = self._class_weights[batch.labels]
+        if self._members > 1:  # each learns by itself
+            arrays[-1] = np.repeat(arrays[-1][:, None], self._members, axis=1)
+            weights = np.repeat(weights[:, None], self._members, axis=1)
         seen = []
         for start in range(0, len(batch.labels), self.micro):
             part = slice(start, start + self.micro)
@@ -137,15 +141,8 @@ class Stepper:
     def _compiled(self) -> Any:
         """Wrap the network so that stored pixels and drawn numbers go in and logits come out."""
         plan = self._plan
-        height, width = plan.size
-        inputs = [
-            keras.Input((height, width, plan.channels), dtype="uint8", name="pixels"),
-            keras.Input((8,), name="affine"),
-            keras.Input((3,), name="tone"),
-            keras.Input((plan.augmentation.rectangles, 5), name="rectangles"),
-        ]
-        x = Augment(plan.augmentation, name="augment")(inputs)
-        logits = fused(self.network, plan.channels)(x)
+        inputs, x = varied(plan.augmentation, (*plan.size, plan.channels))
+        logits = fused(self.network, plan.channels, self._members)(x)
         trainer = keras.Model(inputs, logits)
         loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
         optimizer = _optimizer(plan, self._parts)
@@ -189,10 +186,9 @@ def _optimizer(plan: Plan, parts: int) -> Any:
 
 def _arrays(batch: TrainingBatch, classes: int) -> Arrays:
     """Return what the trainer takes, the targets last."""
-    drawn = batch.draw
     targets = (
         batch.labels[:, None].astype(np.float32)
         if classes == 2
         else np.eye(classes, dtype=np.float32)[batch.labels]
     )
-    return [batch.pixels, drawn.affine, drawn.tone, drawn.rectangles, targets]
+    return [*batch.inputs, targets]

@@ -1,0 +1,114 @@
+"""What each part of the default recipe is worth on films unlike those it learns from.
+
+Every variant is trained on films of the training part alone and looks at those of ``shifted``, as
+they are and changed as in the report's table of robustness. No test film is looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.child import answer
+from benchmarks.results import Figure, Skipped
+from benchmarks.shifted import SHIFTED, parts
+
+VIEWS = 40_000
+SEEDS = {"four members": 1}  # else two, as it takes four times as long
+
+# What is changed: fields of the augmentation, and of the network.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "recipe": ({}, {}),
+    "without sharpness": ({"sharpness": 0.0}, {}),
+    "without rectangles": ({"rectangles": 0}, {}),
+    "twice as many rectangles": ({"rectangles": 4}, {}),
+    "without tone": ({"gamma": 0.0, "gain": 0.0, "offset": 0.0}, {}),
+    "four members": ({}, {"members": 4}),
+}
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    folder = files[0].parents[2] / "chest_xray"
+    if quick or not folder.is_dir():
+        raise Skipped("it takes the whole data set, and most of an hour")
+    figures = []
+    for variant in VARIANTS:
+        seen = []
+        for seed in range(SEEDS.get(variant, 2)):
+            seen.append(answer("ablation", variant, seed, folder))
+            print(variant, seed, {k: round(v, 4) for k, v in seen[-1].items()}, flush=True)
+        n = int(seen[0].pop("n"))
+        figures += [Figure(f"{variant}: {k}", "", [s[k] for s in seen], n) for k in seen[0]]
+    return figures
+
+
+def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:
+    import lucency
+    from lucency import training
+
+    config = lucency.Config(effort="quick", seed=seed, cache=os.environ.get("LUCENCY_CACHE"))
+    found = parts(lucency.load_dataset(folder, config))
+    config = dataclasses.replace(config, epochs=round(VIEWS / len(found["fit"])))
+    augmentation, parameters = VARIANTS[variant]
+    planned = training.make_plan
+
+    def changed(*given: Any) -> Any:
+        plan = planned(*given)
+        return dataclasses.replace(
+            plan,
+            augmentation=dataclasses.replace(plan.augmentation, **augmentation),
+            parameters={**plan.parameters, **parameters},
+        )
+
+    with mock.patch.object(training, "make_plan", changed):
+        classifier = lucency.train(found["fit"], found["alike"], config)
+    return _figures(classifier, found)
+
+
+def _figures(classifier: Any, found: dict[str, Any]) -> dict[str, float]:
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    from lucency.robustness.changes import blur, brighten, gamma, mark, noise
+
+    pixels = {name: found[name].pixels(np.arange(len(found[name]))) for name in SHIFTED}
+    labels = {name: found[name].labels for name in SHIFTED}
+    logits = {name: _logits(classifier, each) for name, each in pixels.items()}
+    everything, truth = np.concatenate([*pixels.values()]), np.concatenate([*labels.values()])
+    changes = (
+        brighten(everything, 40), brighten(everything, -40), gamma(everything, 0.6),
+        blur(everything, 1.0), noise(everything, 10, 0), mark(mark(everything, 1), 2),
+    )  # fmt: skip
+    *changed, marked = (_logits(classifier, each) for each in changes)
+    whole = np.concatenate([*logits.values()])
+    zero = classifier.spec.offset[0]  # what the calibrated logit is where the network's is 0
+    figures = {"AUROC, " + name: roc_auc_score(labels[name], logits[name]) for name in SHIFTED}
+    figures |= {
+        "AUROC, all": roc_auc_score(truth, whole),
+        "AUROC, all changed": float(np.mean([roc_auc_score(truth, z) for z in (*changed, marked)])),
+        "balanced accuracy, all": balanced_accuracy_score(truth, whole > 0),
+        "balanced accuracy, all, offset left out": balanced_accuracy_score(truth, whole > zero),
+        "balanced accuracy, changed": float(
+            np.mean([balanced_accuracy_score(truth, z > 0) for z in changed])
+        ),
+        "decisions that two markers turn": float(np.mean((marked > 0) != (whole > 0))),
+        "n": len(truth),
+    }
+    return figures
+
+
+def _logits(classifier: Any, pixels: Any) -> Any:
+    """Return the calibrated log odds of pneumonia, times the temperature."""
+    said = np.clip(classifier.predict_pixels(pixels), 1e-12, 1)
+    return classifier.spec.temperature * np.log(said[:, 1] / said[:, 0])
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measured(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))

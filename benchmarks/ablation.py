@@ -10,9 +10,9 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -22,16 +22,24 @@ from benchmarks.results import Figure, Skipped
 from benchmarks.shifted import SHIFTED, parts
 
 VIEWS = 40_000
-SEEDS = {"four members": 1}  # else two, as it takes four times as long
 
-# What is changed: fields of the augmentation, and of the network.
-VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "recipe": ({}, {}),
-    "without sharpness": ({"sharpness": 0.0}, {}),
-    "without rectangles": ({"rectangles": 0}, {}),
-    "twice as many rectangles": ({"rectangles": 4}, {}),
-    "without tone": ({"gamma": 0.0, "gain": 0.0, "offset": 0.0}, {}),
-    "four members": ({}, {"members": 4}),
+class Variant(NamedTuple):
+    """What differs from the recipe: fields of the augmentation, the network, the configuration."""
+
+    augmentation: Mapping[str, float] = {}
+    parameters: Mapping[str, int] = {}
+    config: Mapping[str, int] = {}
+    seeds: int = 2
+
+
+VARIANTS = {
+    "recipe": Variant(),
+    "112 pixels": Variant(config={"size": 112}),
+    "three members": Variant(parameters={"members": 3}, seeds=1),
+    "without sharpness": Variant({"sharpness": 0.0}),
+    "without rectangles": Variant({"rectangles": 0}),
+    "without tone": Variant({"gamma": 0.0, "gain": 0.0, "offset": 0.0}),
+    "four rectangles": Variant({"rectangles": 4}),
 }
 
 
@@ -40,9 +48,9 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     if quick or not folder.is_dir():
         raise Skipped("it takes the whole data set, and most of an hour")
     figures = []
-    for variant in VARIANTS:
+    for variant, what in VARIANTS.items():
         seen = []
-        for seed in range(SEEDS.get(variant, 2)):
+        for seed in range(what.seeds):
             seen.append(answer("ablation", variant, seed, folder))
             print(variant, seed, {k: round(v, 4) for k, v in seen[-1].items()}, flush=True)
         n = int(seen[0].pop("n"))
@@ -54,18 +62,19 @@ def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:
     import lucency
     from lucency import training
 
-    config = lucency.Config(effort="quick", seed=seed, cache=os.environ.get("LUCENCY_CACHE"))
+    what = VARIANTS[variant]
+    cache = os.environ.get("LUCENCY_CACHE")
+    config = lucency.Config(effort="quick", seed=seed, cache=cache, **what.config)
     found = parts(lucency.load_dataset(folder, config))
     config = dataclasses.replace(config, epochs=round(VIEWS / len(found["fit"])))
-    augmentation, parameters = VARIANTS[variant]
     planned = training.make_plan
 
     def changed(*given: Any) -> Any:
         plan = planned(*given)
         return dataclasses.replace(
             plan,
-            augmentation=dataclasses.replace(plan.augmentation, **augmentation),
-            parameters={**plan.parameters, **parameters},
+            augmentation=dataclasses.replace(plan.augmentation, **what.augmentation),
+            parameters={**plan.parameters, **what.parameters},
         )
 
     with mock.patch.object(training, "make_plan", changed):

@@ -134,7 +134,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-_SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 160}
+_SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}
 _RECIPE_SIZES: Mapping[str, int] = {"article": 255}
 
 _RANGES: Mapping[str, tuple[float, float]] = {

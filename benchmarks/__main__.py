@@ -18,6 +18,7 @@ from benchmarks import (
     conformal,
     coverage,
     decode,
+    elsewhere,
     gate,
     growth,
     leaks,
@@ -33,7 +34,7 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, accuracy),
+    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

@@ -1,7 +1,8 @@
 """What each part of the default recipe is worth on films unlike those it learns from.
 
 Every variant is trained on films of the training part alone and looks at those of ``shifted``, as
-they are and changed as in the report's table of robustness. No test film is looked at.
+they are and changed as in the report's table of robustness. No test film is looked at. What was
+trained before is read from ``$LUCENCY_RUNS``.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from unittest import mock
 
 import numpy as np
 
+from benchmarks.accuracy import RUNS
 from benchmarks.child import answer
 from benchmarks.results import Figure, Skipped
 from benchmarks.shifted import SHIFTED, parts
 
 VIEWS = 40_000
+
 
 class Variant(NamedTuple):
     """What differs from the recipe: fields of the augmentation, the network, the configuration."""
@@ -51,11 +54,21 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     for variant, what in VARIANTS.items():
         seen = []
         for seed in range(what.seeds):
-            seen.append(answer("ablation", variant, seed, folder))
+            seen.append(_kept(variant, seed, folder))
             print(variant, seed, {k: round(v, 4) for k, v in seen[-1].items()}, flush=True)
         n = int(seen[0].pop("n"))
         figures += [Figure(f"{variant}: {k}", "", [s[k] for s in seen], n) for k in seen[0]]
     return figures
+
+
+def _kept(variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train, or read what an earlier call found."""
+    file = RUNS / f"ablation-{variant.replace(' ', '-')}-{seed}.json"
+    if not file.exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(answer("ablation", variant, seed, folder)), encoding="ascii")
+    found: dict[str, float] = json.loads(file.read_text(encoding="ascii"))
+    return found
 
 
 def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """How good the recipes are on the radiographs: every effort from several seeds.
 
-Each row is a whole ``lucency train`` of ``$LUCENCY_DATA/chest_xray``, from the command line, and one
-look at the public test films. Runs are kept in ``$LUCENCY_RUNS`` (build/accuracy); those that are
-there are not trained again. ``accuracy_runs.csv`` has every run with its intervals.
+Each row is a whole ``lucency train`` of ``$LUCENCY_DATA/chest_xray``, from the command line, and
+one look at the public test films. Runs are kept in ``$LUCENCY_RUNS`` (build/accuracy); those that
+are there are not trained again. ``accuracy_runs.csv`` has every run with its intervals.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import Heard
 from lucency import backend
+from lucency import plan as plans
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
@@ -79,7 +80,8 @@ def test_the_articles_plan_is_the_articles(data: Dataset) -> None:
     variation = plan.augmentation
     assert (variation.flip_vertical, variation.flip_horizontal) == (True, False)
     assert (variation.stretch, variation.zoom, variation.rotation) == (0.2, 0, 0)
-    assert (variation.gamma, variation.rectangles) == (0, 0)
+    assert (variation.gamma, variation.sharpness, variation.rectangles) == (0, 0, 0)
+    assert plan.calibration == "temperature"
     assert Config(recipe="article").input_size == (255, 255)
 
 
@@ -137,6 +139,7 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None
     for name, array in first.weights.items():
         assert array.tobytes() == second.weights[name].tobytes(), name
     assert first.spec.temperature == second.spec.temperature
+    assert first.spec.offset == second.spec.offset
     a, b = (classifier.predict_split(data.val) for classifier in (first, second))
     assert a.tobytes() == b.tobytes()
 
@@ -175,3 +178,26 @@ def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
     classifier = train(data.train, data.val, FAST)
     assert snapshots == [0.3, 0.1, 0.2]
     assert classifier.best_epoch == 2
+
+
+@pytest.mark.slow
+@pytest.mark.backend
+def test_members_learn_side_by_side_and_probabilities_are_those_of_the_calibrated_mean(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effort = plans._EFFORTS["quick"]
+    efforts = {"quick": dataclasses.replace(effort, width=8, blocks=(1, 1), members=3)}
+    monkeypatch.setattr(plans, "_EFFORTS", efforts)
+    classifier = train(data.train, data.val, dataclasses.replace(FAST, epochs=6))
+    assert max(row.val_auroc for row in classifier.history) > 0.9
+    kernel = classifier.weights["logits/kernel"]
+    assert kernel.shape == (3 * 16, 1)
+    assert {name.split("_")[0] for name in classifier.weights} >= {"member1", "member2", "member3"}
+
+    assert len(classifier.spec.offset) == 1
+    assert classifier.spec.offset != (0.0,)
+    pixels = data.val.pixels(range(6))
+    plain = np.asarray(classifier.keras_model(pixels.astype(np.float32)))[:, 0].astype(np.float64)
+    logits = np.log(plain / (1 - plain))
+    said = 1 / (1 + np.exp(-(logits + classifier.spec.offset[0]) / classifier.spec.temperature))
+    np.testing.assert_allclose(classifier.predict_pixels(pixels)[:, 1], said, rtol=2e-3, atol=1e-5)

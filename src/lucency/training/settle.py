@@ -71,9 +71,7 @@ def _calibration(
     network, weights = classifier.keras_model, np.asarray(plan.class_weights)
     plain = logits_of_split(judge_of(network, plan.channels), split, plan.batch)
     if plan.calibration == "temperature":
-        fitted = calibration.fit_temperature(
-            plain, split.labels, weights[split.labels], doubt=True
-        )
+        fitted = calibration.fit_temperature(plain, split.labels, weights[split.labels], doubt=True)
         return fitted, ()
     inputs, x = varied(plan.augmentation, (*plan.size, plan.channels))
     judge = keras.Model(inputs, fused(network, plan.channels)(x))

@@ -1,0 +1,118 @@
+"""The default recipe on pictures that are no radiographs, beside the recipe before it.
+
+Drawn chests, scikit-learn's 8 x 8 handwritten digits (10 classes), and coloured shapes that are
+told apart by form and by hue (6 classes). Nothing is switched for any of them; "before" is without
+varied sharpness, with four border rectangles and without an offset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.child import answer
+from benchmarks.results import Figure
+
+EPOCHS, SEEDS, SIDE = 12, 3, 64
+BEFORE, NOW = "before", "now"
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001
+    epochs, seeds = (1, 1) if quick else (EPOCHS, SEEDS)
+    figures = []
+    for name in COLLECTIONS:
+        for recipe in (BEFORE, NOW):
+            seen = [answer("elsewhere", name, recipe, seed, epochs) for seed in range(seeds)]
+            for key in ("accuracy", "AUROC"):
+                values = [each[key] for each in seen]
+                figures.append(Figure(f"{name}, {recipe}: {key}", "", values, seen[0]["n"]))
+    return figures
+
+
+def _chests(folder: Path) -> None:
+    from lucency.phantoms import draw_dataset
+
+    draw_dataset(folder, images=600)
+
+
+def _digits(folder: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for i, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
+        picture = Image.fromarray((pixels * 15.9375).astype(np.uint8))
+        _save(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC), folder, f"digit{label}", i)
+
+
+def _shapes(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5
+    hues = {"red": (0.9, 0.2, 0.2), "blue": (0.2, 0.3, 0.9)}
+    for i in range(1200):
+        form = ("disc", "square", "ring")[i % 3]
+        hue = [*hues][i // 3 % 2]
+        cy, cx = random.uniform(-0.2, 0.2, 2)
+        size = random.uniform(0.12, 0.28)
+        far = np.maximum(abs(y - cy), abs(x - cx)) if form == "square" else np.hypot(y - cy, x - cx)
+        inside = far < size
+        if form == "ring":
+            inside &= far > 0.6 * size
+        ground = random.uniform(0.1, 0.9, 3) + random.normal(0, 0.15, (SIDE, SIDE, 3))
+        colour = np.array(hues[hue]) * random.uniform(0.5, 1.1) + random.normal(0, 0.1, 3)
+        drawn = np.where(inside[..., None], colour + random.normal(0, 0.1, (SIDE, SIDE, 3)), ground)
+        picture = Image.fromarray((255 * drawn.clip(0, 1)).astype(np.uint8))
+        _save(picture, folder, f"{hue}_{form}", i)
+
+
+def _save(picture: Image.Image, folder: Path, label: str, number: int) -> None:
+    (folder / label).mkdir(exist_ok=True)
+    picture.save(folder / label / f"p{number:05}.png")
+
+
+COLLECTIONS: dict[str, Callable[[Path], None]] = {
+    "drawn chests": _chests,
+    "digits": _digits,
+    "coloured shapes": _shapes,
+}
+
+
+def _measured(name: str, recipe: str, seed: int, epochs: int) -> dict[str, float]:
+    import lucency
+    from lucency import metrics, training
+
+    planned = training.make_plan
+
+    def before(*given: Any) -> Any:
+        plan = planned(*given)
+        varied = dataclasses.replace(plan.augmentation, sharpness=0.0, rectangles=4)
+        return dataclasses.replace(plan, augmentation=varied, calibration="temperature")
+
+    with TemporaryDirectory() as folder, TemporaryDirectory() as cache:
+        COLLECTIONS[name](Path(folder))
+        config = lucency.Config(effort="quick", seed=seed, epochs=epochs, cache=cache)
+        data = lucency.load_dataset(folder, config)
+        with mock.patch.object(training, "make_plan", before if recipe == BEFORE else planned):
+            classifier = lucency.train(data.train, data.val, config)
+        said = classifier.predict_split(data.test)
+    labels: NDArray[np.int64] = data.test.labels
+    right = classifier.decide(said) == labels
+    return {
+        "accuracy": float(right.mean()),
+        "AUROC": metrics.macro_auroc(labels, said),
+        "n": len(labels),
+    }
+
+
+if __name__ == "__main__":
+    _, NAME, RECIPE, SEED, COUNT = sys.argv
+    print(json.dumps(_measured(NAME, RECIPE, int(SEED), int(COUNT))))

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and the few numbers that mend them."""
+"""Whether probabilities mean what they say, and the one number that mends them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,14 @@ def fit_temperature(
         DataError: There is no image.
         ClassifierError: A logit is not finite.
     """
-    values = _checked(logits)
+    values = np.asarray(logits, np.float64)
+    if not len(values):
+        raise DataError("Cannot calibrate: the validation split holds no image.")
+    if not np.isfinite(values).all():
+        raise ClassifierError(
+            "Cannot calibrate: the network gives values that are not finite. "
+            "Training has diverged; lower the learning rate."
+        )
     truth = np.asarray(labels, np.int64)
     margins = _margins(values, truth)
     classes = margins.shape[1]
@@ -97,79 +104,11 @@ def fit_temperature(
     return math.exp(best)
 
 
-def fit(
-    logits: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None, *, views: int = 1
-) -> tuple[float, FloatArray]:
-    """Find the temperature and the offset of each logit under which the labels are most likely.
-
-    For two classes it is Platt's scaling (1999), for more a temperature with a bias for each class.
-    Each class is taken to have one image more of every class, as ``fit_temperature`` does in doubt.
-
-    Args:
-        logits: (n, classes), or (n,) or (n, 1) for the log odds of the second of two classes.
-        labels: (n,) true class indices.
-        weights: (n,) how much each image counts; all alike when left out.
-        views: How many of the n rows are of the same image: so many fewer images there are.
-
-    Returns:
-        The temperature, in [0.05, 20], and the offsets, (1,) for log odds and else (classes,) with
-        sum 0: the calibrated logits are those of the network and the offset, divided by the
-        temperature.
-
-    Raises:
-        DataError: There is no image.
-        ClassifierError: A logit is not finite.
-    """
-    from scipy import optimize
-
-    values, truth = _two_columns(_checked(logits)), np.asarray(labels, np.int64)
-    classes = values.shape[1]
-    counted = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
-    counted = counted / counted.sum()
-    wanted = np.eye(classes)[truth]
-    doubt = 1 / (np.bincount(truth, minlength=classes) / views + classes)[truth]
-    wanted = wanted * (1 - classes * doubt[:, None]) + doubt[:, None]
-
-    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
-        scaled = parameters[0] * values + parameters[1:]
-        said = special.log_softmax(scaled, axis=1)
-        slopes = counted[:, None] * (np.exp(said) - wanted)
-        gradient = np.array([np.sum(slopes * values), *slopes.sum(axis=0)])
-        return float(-counted @ (wanted * said).sum(axis=1)), gradient
-
-    bounds = [(1 / _TEMPERATURES[1], 1 / _TEMPERATURES[0]), *[(None, None)] * classes]
-    start = np.array([1.0, *np.zeros(classes)])
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
-                              options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}).x  # fmt: skip
-    temperature, offset = 1 / float(found[0]), found[1:] / found[0]
-    if np.ndim(logits) == 1 or np.shape(logits)[1] == 1:
-        return temperature, np.array([offset[1] - offset[0]])
-    return temperature, offset - offset.mean()
-
-
-def _checked(logits: ArrayLike) -> FloatArray:
-    values = np.asarray(logits, np.float64)
-    if not len(values):
-        raise DataError("Cannot calibrate: the validation split holds no image.")
-    if not np.isfinite(values).all():
-        raise ClassifierError(
-            "Cannot calibrate: the network gives values that are not finite. "
-            "Training has diverged; lower the learning rate."
-        )
-    return values
-
-
-def _two_columns(logits: FloatArray) -> FloatArray:
-    """Return logits of each class, where there were log odds of the second of two."""
-    if logits.ndim == 1 or logits.shape[1] == 1:
-        odds = logits.reshape(-1)
-        return np.stack([np.zeros_like(odds), odds], axis=1)
-    return logits
-
-
 def _margins(logits: FloatArray, labels: IntArray) -> FloatArray:
     """Return by how much each class leads the true one, (n, classes); 0 for the true one."""
-    logits = _two_columns(logits)
+    if logits.ndim == 1 or logits.shape[1] == 1:
+        odds = logits.reshape(-1)
+        logits = np.stack([np.zeros_like(odds), odds], axis=1)
     return np.asarray(logits - np.take_along_axis(logits, labels[:, None], axis=1))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,16 +177,13 @@ def widened(network: Any, channels: int) -> Any:
     return lambda pixels: keras.ops.repeat(pixels, wanted // channels, axis=-1)
 
 
-def calibrated(
-    network: Any, channels: int, temperature: float, offset: Sequence[float] = ()
-) -> Any:
+def calibrated(network: Any, channels: int, temperature: float) -> Any:
     """Wrap a network so that stored pixels go in and calibrated probabilities come out.
 
     Args:
         network: A network of this module, in float32.
         channels: Channels of the stored pictures: 1 (grey) or 3.
         temperature: What the logits are divided by, above 0.
-        offset: What is added to each logit before; empty for nothing.
 
     Returns:
         A model from ``pixels`` (n, height, width, channels) uint8 to a dictionary with
@@ -204,7 +201,7 @@ def calibrated(
     taps = [logits_layer.output, logits_layer.input]
     taps += [network.get_layer("features").output] if "features" in names else []
     logits, embedding, *features = keras.Model(network.inputs, taps)(x)
-    scaled = (logits + np.array(offset or 0, np.float32)) / temperature
+    scaled = logits / temperature
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
         outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}

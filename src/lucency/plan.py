@@ -49,8 +49,6 @@ class Plan:
         precision: Keras dtype policy of the network while training.
         monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
             ``log_loss``.
-        calibration: What is fitted to validation pictures once the weights are there: a
-            ``temperature``, or ``temperature and offset``, to pictures as they are and varied.
         patience: Epochs without a better value before training stops; 0 for never.
         choices: The same for people, with reasons.
     """
@@ -75,7 +73,6 @@ class Plan:
     precision: str
     monitor: str
     patience: int
-    calibration: str
     choices: tuple[Choice, ...]
 
 
@@ -178,7 +175,7 @@ def _default_plan(train: Split, config: Config) -> Plan:
         epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
         weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
         augmentation=variation, precision=precision, monitor="last", patience=0,
-        calibration="temperature and offset", choices=tuple(choices),
+        choices=tuple(choices),
     )  # fmt: skip
 
 
@@ -199,7 +196,6 @@ def _article_plan(train: Split, config: Config) -> Plan:
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
         class_weights=weights, precision=precision, monitor="accuracy", patience=5,
-        calibration="temperature",
         augmentation=dataclasses.replace(_ARTICLE_VARIATION, flip_horizontal=flip),
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),

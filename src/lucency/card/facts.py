@@ -215,13 +215,12 @@ def output(documents: Documents) -> str | None:
     if rule is None:
         return None
     temperature = number(at(documents.classifier, "temperature"))
-    fitted = "temperature" if not at(documents.classifier, "offset") else "offset, temperature"
     return _joined(
         [
             "a probability for each class",
             f"decision: {plain(rule)}",
             None if threshold is None else f"threshold {threshold:.4g}",
-            None if temperature is None else f"{fitted} {temperature:.3f}, from validation",
+            None if temperature is None else f"temperature {temperature:.3f}, from validation",
             choice(documents, "decision"),
         ]
     )

@@ -135,8 +135,7 @@ class Classifier:
             network = self.keras_model  # refuses weights that do not fit before Keras is imported
             from lucency.models import calibrated
 
-            spec = self.spec
-            self._calibrated = calibrated(network, spec.channels, spec.temperature, spec.offset)
+            self._calibrated = calibrated(network, self.spec.channels, self.spec.temperature)
         return self._calibrated
 
     def predict(self, files: Sequence[str | Path], progress: Progress = SILENT) -> list[Prediction]:

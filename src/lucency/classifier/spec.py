@@ -33,7 +33,6 @@ class Spec:
         network_channels: Channels that the network takes; grey pictures are repeated to fit.
         parameters: Parameters of the architecture.
         temperature: What the logits are divided by.
-        offset: What is added to each logit before; nothing where it is empty.
         threshold: Probability of ``positive`` from which on it is decided for; 0.5 of no meaning
             for more than two classes, where the most probable class is taken.
         rule: How the threshold was chosen, in words.
@@ -52,7 +51,6 @@ class Spec:
     network_channels: int
     parameters: Mapping[str, Any]
     temperature: float = 1.0
-    offset: tuple[float, ...] = ()
     threshold: float = 0.5
     rule: str = "the more probable class"
     chosen: Mapping[str, float] | None = None
@@ -80,7 +78,6 @@ class Spec:
                 "parameters": dict(self.parameters),
             },
             "temperature": self.temperature,
-            "offset": list(self.offset),
             "operating_point": {
                 "rule": self.rule,
                 "threshold": self.threshold,
@@ -127,7 +124,6 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "network_channels": _one_of(network["channels"], (channels, 3)),
         "parameters": network["parameters"],
         "temperature": _number(data["temperature"], 1e-3, 1e3),
-        "offset": _offset(data.get("offset", []), len(classes)),
         "threshold": _number(point["threshold"], 0, 1),
         "rule": _text(point["rule"]),
         "chosen": _rates(point.get("validation")),
@@ -175,14 +171,6 @@ def _rates(value: Any) -> Mapping[str, float] | None:
     if value is None:
         return None
     return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}
-
-
-def _offset(value: Any, classes: int) -> tuple[float, ...]:
-    """Return a number for each logit, or none; older classifiers have none."""
-    offset = tuple(_number(each, -1e3, 1e3) for each in _typed(value, list))
-    if len(offset) not in (0, 1 if classes == 2 else classes):
-        raise ValueError(f"offset must be one number for each logit, received {len(offset)}")
-    return offset
 
 
 def _shares(value: Any, classes: int) -> tuple[float, ...]:

@@ -70,7 +70,6 @@ def _performance(run: Run) -> dict[str, Any]:
         "calibrations": drawings.calibrations(run),
         "reliability": utility.reliability_rows(run),
         "temperature": number((run.classifier or {}).get("temperature")),
-        "offset": bool((run.classifier or {}).get("offset")),
         "selective": selective(run),
         "forest": drawings.forest(run),
         "metrics": tables.metrics(run),

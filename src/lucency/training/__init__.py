@@ -5,7 +5,7 @@
     course        how far training is, beside the weights
     checkpoint    both on disk, whole or not believed
     epochs        the loop, and what is done about faults
-    settle        what validation settles then: calibration, threshold, sets and gate
+    settle        what validation settles then: temperature, threshold, sets and gate
 
 The signature of ``train`` is the proof that nothing here can see the test pictures.
 """
@@ -51,7 +51,7 @@ def train(
 
     Args:
         train_split: Pictures to learn from.
-        val_split: Pictures to choose calibration, operating point, prediction sets and the limit of
+        val_split: Pictures to choose temperature, operating point, prediction sets and the limit of
             the out-of-distribution gate by, and the epoch where the plan asks for the best one;
             never varied.
         config: What a person decided; the rest follows from it and the data.

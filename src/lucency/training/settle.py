@@ -1,4 +1,4 @@
-"""What validation settles once the weights are there: calibration, threshold, sets and gate."""
+"""What validation settles once the weights are there: temperature, threshold, sets and gate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency import calibration, conformal, gate, interruption, models, operating
-from lucency.augment.layer import varied
-from lucency.batches import training_batches
+from lucency import calibration, conformal, gate, operating
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Split
@@ -17,13 +15,9 @@ from lucency.errors import ConfigError
 from lucency.plan import Plan
 from lucency.progress import Progress
 from lucency.training.epochs import judge_of, logits_of_split
-from lucency.training.fused import fused
-
-keras = models.keras
 
 _MOST_PICTURES = 2000  # that the gate learns from; more change nothing and cost memory
 _MOST_BYTES = 2**27
-_VIEWS = 2  # of every validation picture, varied anew each time
 
 
 def settle(
@@ -43,10 +37,9 @@ def settle(
         progress: Hears of a rule that validation cannot reach.
     """
     train, val = parts
-    temperature, offset = _calibration(classifier, plan, val)
-    classifier.spec = dataclasses.replace(
-        classifier.spec, temperature=temperature, offset=offset, prior=_prior(plan, train)
-    )
+    temperature = _temperature(classifier, plan, val)
+    prior = _prior(plan, train)
+    classifier.spec = dataclasses.replace(classifier.spec, temperature=temperature, prior=prior)
     probabilities = classifier.predict_split(val)
     sets = conformal.fit(probabilities, val.labels, val.groups)
     point = _operating_point(classifier, config, probabilities, val, progress)
@@ -60,34 +53,11 @@ def settle(
     classifier.gate = _gate(classifier, train, val)
 
 
-def _calibration(
-    classifier: Classifier, plan: Plan, split: Split
-) -> tuple[float, tuple[float, ...]]:
-    """Fit temperature and offset on validation, in the float32 arithmetic that is served.
-
-    A network that has learned from varied pictures leans to one side where they are not varied, and
-    pictures from elsewhere lie between the two. So both count, and count alike.
-    """
-    network, weights = classifier.keras_model, np.asarray(plan.class_weights)
-    plain = logits_of_split(judge_of(network, plan.channels), split, plan.batch)
-    if plan.calibration == "temperature":
-        fitted = calibration.fit_temperature(plain, split.labels, weights[split.labels], doubt=True)
-        return fitted, ()
-    inputs, x = varied(plan.augmentation, (*plan.size, plan.channels))
-    judge = keras.Model(inputs, fused(network, plan.channels)(x))
-    logits, labels = [plain] * _VIEWS, [split.labels] * _VIEWS
-    for view in range(_VIEWS):  # numbered on from the epochs, whose draws they must not share
-        for batch in training_batches(
-            split, plan.batch, plan.augmentation, plan.seed, plan.epochs + view
-        ):
-            logits.append(np.asarray(judge.predict_on_batch(batch.inputs), np.float64))
-            labels.append(batch.labels)
-            interruption.check()
-    truth = np.concatenate(labels)
-    temperature, offset = calibration.fit(
-        np.concatenate(logits), truth, weights[truth], views=2 * _VIEWS
-    )
-    return temperature, tuple(map(float, offset))
+def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
+    """Fit the temperature on validation, in the float32 arithmetic that is served."""
+    logits = logits_of_split(judge_of(classifier.keras_model, plan.channels), split, plan.batch)
+    weights = np.asarray(plan.class_weights)[split.labels]
+    return calibration.fit_temperature(logits, split.labels, weights, doubt=True)
 
 
 def _prior(plan: Plan, train: Split) -> tuple[float, ...]:

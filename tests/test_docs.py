@@ -164,6 +164,7 @@ def test_the_efforts_are_documented_as_they_are() -> None:
     for name, effort in plan._EFFORTS.items():
         side = Config.load(None, [f"effort={name}"]).input_size[0]
         network = f"width {effort.width}, blocks {'-'.join(map(str, effort.blocks))}"
+        network = network if effort.members == 1 else f"{effort.members} members of {network}"
         expected = [f"{side}", network, f"{effort.views:,}", f"{effort.most_epochs}"]
         assert table[name] == expected, "docs/configuration.md"
     assert table["size"][2] == str(Config(recipe="article").input_size[0])

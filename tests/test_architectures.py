@@ -32,6 +32,7 @@ def test_the_article_is_counted(classes: int, shape: tuple[int, int, int]) -> No
         {"width": 3, "blocks": [1]},
         {"width": 5, "blocks": [2, 1, 3, 1, 2], "dropout": 0.0},
         {"width": 4, "blocks": [1, 1, 1, 1, 1, 1]},
+        {"width": 3, "blocks": [1, 2], "members": 3},
     ],
 )
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (4, 3)])

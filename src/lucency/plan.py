@@ -245,7 +245,7 @@ def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, A
         parameters = {"width": effort.width, "blocks": effort.blocks, "members": effort.members}
         what = f"residual network, {sum(effort.blocks)} blocks, width {effort.width}"
         if effort.members > 1:
-            what = f"{effort.members} of them side by side, logits averaged: {what}"
+            what = f"{effort.members} members, logits averaged, each a {what}"
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
         channels_in, name = channels, "default"
     network = {

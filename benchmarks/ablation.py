@@ -27,17 +27,15 @@ VIEWS = 30_000
 
 
 class Variant(NamedTuple):
-    """What differs from the recipe: fields of the augmentation, the network, the configuration."""
+    """What differs from the recipe: fields of the augmentation and of the network."""
 
     augmentation: Mapping[str, float] = {}
     parameters: Mapping[str, int] = {}
-    config: Mapping[str, int] = {}
     seeds: int = 2
 
 
 VARIANTS = {
     "recipe": Variant(),
-    "112 pixels": Variant(config={"size": 112}, seeds=1),
     "three members": Variant(parameters={"members": 3}, seeds=1),
     "without sharpness": Variant({"sharpness": 0.0}),
     "without rectangles": Variant({"rectangles": 0}),
@@ -75,8 +73,7 @@ def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:
     from lucency import training
 
     what = VARIANTS[variant]
-    cache = os.environ.get("LUCENCY_CACHE")
-    config = lucency.Config(effort="quick", seed=seed, cache=cache, **what.config)
+    config = lucency.Config(effort="quick", seed=seed, cache=os.environ.get("LUCENCY_CACHE"))
     found = parts(lucency.load_dataset(folder, config))
     config = dataclasses.replace(config, epochs=round(VIEWS / len(found["fit"])))
     planned = training.make_plan

@@ -147,7 +147,7 @@ def weight_count(
         return weights + (features + 1) * units
     width, blocks = parameters.get("width", 32), parameters.get("blocks", (1, 1, 2, 2))
     weights, features = _default(shape[2], width, blocks)
-    members = parameters.get("members", 1)
+    members = int(parameters.get("members", 1))
     return members * weights + (members * features + 1) * units
 
 

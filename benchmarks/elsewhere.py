@@ -23,7 +23,7 @@ from PIL import Image
 from benchmarks.child import answer
 from benchmarks.results import Figure
 
-EPOCHS, SEEDS, SIDE = 12, 3, 64
+EPOCHS, SEEDS, SIDE = 10, 2, 64
 BEFORE, NOW = "before", "now"
 
 

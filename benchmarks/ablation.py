@@ -53,8 +53,10 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         for seed in range(what.seeds):
             seen.append(_kept(variant, seed, folder))
             print(variant, seed, {k: round(v, 4) for k, v in seen[-1].items()}, flush=True)
-        n = int(seen[0].pop("n"))
-        figures += [Figure(f"{variant}: {k}", "", [s[k] for s in seen], n) for k in seen[0]]
+        counts = {k.removeprefix("n, "): int(v) for k, v in seen[0].items() if k.startswith("n, ")}
+        for name in (k for k in seen[0] if not k.startswith("n, ")):
+            n = counts.get(name.removeprefix("AUROC, "), sum(counts.values()))
+            figures.append(Figure(f"{variant}: {name}", "", [s[name] for s in seen], n))
     return figures
 
 
@@ -115,9 +117,8 @@ def _figures(classifier: Any, found: dict[str, Any]) -> dict[str, float]:
             np.mean([balanced_accuracy_score(truth, z > 0) for z in changed])
         ),
         "decisions that two markers turn": float(np.mean((marked > 0) != (whole > 0))),
-        "n": len(truth),
     }
-    return figures
+    return figures | {f"n, {name}": len(each) for name, each in labels.items()}
 
 
 def _logits(classifier: Any, pixels: Any) -> Any:

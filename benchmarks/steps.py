@@ -149,7 +149,7 @@ def _augmentation(bench: Bench) -> tuple[float, float]:
     drawing = _best(lambda: draw(plan.augmentation, 0, 1, items, plan.size))
     drawn = draw(plan.augmentation, 0, 1, items, plan.size)
     model = keras.Model(*varied(plan.augmentation, bench.split.store.shape))
-    arrays = [bench.split.pixels(items), drawn.affine, drawn.tone, drawn.rectangles]
+    arrays = [bench.split.pixels(items), *drawn.arrays]
     varying = _best(lambda: model.predict_on_batch(arrays))
     return plan.batch / drawing, plan.batch / varying
 

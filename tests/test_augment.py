@@ -23,7 +23,7 @@ def _pixels() -> NDArray[np.uint8]:
 
 def apply(policy: Augmentation, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.float32]:
     drawn = draw(policy, seed, 0, range(len(pixels)), SIZE)
-    return np.asarray(Augment(policy)([pixels, drawn.affine, drawn.tone, drawn.rectangles]))
+    return np.asarray(Augment(policy)([pixels, *drawn.arrays]))
 
 
 def test_no_variation_changes_nothing(pixels: NDArray[np.uint8]) -> None:

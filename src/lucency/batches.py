@@ -39,7 +39,7 @@ class TrainingBatch:
     @property
     def inputs(self) -> list[NDArray[Any]]:
         """What ``lucency.augment.layer.varied`` takes."""
-        return [self.pixels, self.draw.affine, self.draw.tone, self.draw.rectangles]
+        return [self.pixels, *self.draw.arrays]
 
 
 def steps_per_epoch(split: Split, size: int) -> int:

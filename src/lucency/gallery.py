@@ -97,7 +97,7 @@ def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
     """Show what goes into the network: varied in training, as it is in validation."""
     chosen = _spread(np.arange(len(data.train)), _SEEN)
     drawn = draw(plan.augmentation, plan.seed, 0, chosen, plan.size)
-    arrays = [data.train.pixels(chosen), drawn.affine, drawn.tone, drawn.rectangles]
+    arrays = [data.train.pixels(chosen), *drawn.arrays]
     from lucency.augment import layer as augment  # loads Keras
 
     varied = augment.keras.ops.convert_to_numpy(augment.Augment(plan.augmentation)(arrays))

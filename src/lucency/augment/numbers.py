@@ -64,6 +64,11 @@ class Draw:
     tone: Floats
     rectangles: Floats
 
+    @property
+    def arrays(self) -> tuple[Floats, Floats, Floats]:
+        """All three, in the order in which the device takes them after the pixels."""
+        return self.affine, self.tone, self.rectangles
+
 
 def generator(seed: int, epoch: int, item: int, stream: int = 0) -> np.random.Generator:
     """Return the random generator of one picture in one epoch (Philox, counter-based).

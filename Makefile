@@ -45,7 +45,8 @@ wheel: install
 
 # Needs uv; the lock holds names, versions and hashes, and no address of an index.
 lock:
-	uv pip compile pyproject.toml --extra tensorflow --extra jax --group dev --universal \
+	uv pip compile pyproject.toml --extra tensorflow --extra jax --extra serve --extra gdcm --extra openvino \
+		--group dev --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--output-file requirements.lock
 

@@ -30,7 +30,7 @@ def kinds() -> Iterator[Kind]:
     yield Kind("weights.safetensors is a .keras archive with a Lambda layer",
                _sealed("weights.safetensors", _keras()))  # fmt: skip
     yield Kind("weights.safetensors is 1.5 GB of nothing with an honest header", _vast)
-    for name in ("weights.safetensors", "gate.safetensors", "model.onnx"):
+    for name in ("weights.safetensors", "gate.safetensors", "golden.safetensors", "model.onnx"):
         yield Kind(f"a bit of {name} has flipped", _flipped(name))
         yield Kind(f"{name} ends early", _cut(name))
     for what, change in _GATES.items():

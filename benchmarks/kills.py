@@ -29,8 +29,8 @@ INTERVAL = 0.2  # seconds from one checkpoint to the next inside an epoch
 SLACK = 1.0  # seconds that a save may take on a busy machine
 CALLS = 14  # of the system in one checkpoint
 SAME = (
-    "weights.safetensors", "gate.safetensors", "classifier.json", "history.csv", "predictions.csv",
-    "evaluation.json", "split.csv",
+    "weights.safetensors", "gate.safetensors", "golden.safetensors", "classifier.json",
+    "history.csv", "predictions.csv", "evaluation.json", "split.csv",
 )  # fmt: skip
 EPOCHS = 12
 

@@ -101,7 +101,10 @@ def varint(value: int) -> bytes:
 
 def seal(run: Path) -> None:
     """Make ``classifier.json`` name the files as they are now: a forger can compute a checksum."""
-    files = {"weights": "weights.safetensors", "gate": "gate.safetensors", "onnx": "model.onnx"}
+    files = {
+        "weights": "weights.safetensors", "gate": "gate.safetensors", "onnx": "model.onnx",
+        "golden": "golden.safetensors",
+    }  # fmt: skip
 
     def named(document: dict[str, Any]) -> None:
         for key, name in files.items():

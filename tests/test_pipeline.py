@@ -36,13 +36,25 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "audit.json", "checklist.json", "classifier.json", "evaluation.json", "gate.safetensors",
-        "history.csv", "looks.json", "model.onnx", "model_card.md", "pictures", "plan.json",
-        "predictions.csv", "report.html", "robustness.json", "split.csv", "weights.safetensors",
+        "golden.safetensors", "history.csv", "looks.json", "model.onnx", "model_card.md",
+        "pictures", "plan.json", "predictions.csv", "report.html", "robustness.json", "split.csv",
+        "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
     with (run.folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+
+
+def test_the_run_keeps_validation_pictures_of_every_class(run: Run) -> None:
+    classifier = Classifier.load(run.folder)
+    golden = classifier.golden
+    assert golden is not None
+    held = {each.tobytes() for each in run.data.val.pixels(np.arange(len(run.data.val)))}
+    assert all(each.tobytes() in held for each in golden.pixels)
+    assert len({each.tobytes() for each in golden.pixels}) > len(golden.pixels) / 2
+    assert golden.largest_difference(classifier.predict_pixels) < 1e-6
+    assert set(classifier.decide(golden.probabilities.astype(np.float64))) == {0, 1}
 
 
 @pytest.mark.backend

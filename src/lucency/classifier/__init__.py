@@ -4,6 +4,7 @@
     spec             what classifier.json says, every value checked
     files            size caps and checksums of the files beside it
     answers          probabilities, decisions and when to abstain
+    golden           real pictures with the answers they had
     wire             an ONNX file cut up before it is parsed
     sizes            memory and work that an ONNX file needs
     graph            what an ONNX file may say
@@ -20,7 +21,8 @@ only where every operation and every size in it is one that our networks have.
 from __future__ import annotations
 
 from lucency.classifier.answers import Answers, Prediction
+from lucency.classifier.golden import Golden, golden_of
 from lucency.classifier.model import ABSTAIN, Classifier
 from lucency.classifier.spec import Spec
 
-__all__ = ["ABSTAIN", "Answers", "Classifier", "Prediction", "Spec"]
+__all__ = ["ABSTAIN", "Answers", "Classifier", "Golden", "Prediction", "Spec", "golden_of"]

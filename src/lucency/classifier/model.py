@@ -16,6 +16,7 @@ from lucency.batches import pixel_batches
 from lucency.classifier.answers import Answers, Prediction, joined, judged
 from lucency.classifier.files import (
     GATE,
+    GOLDEN,
     ONNX,
     WEIGHTS,
     StoredWeights,
@@ -24,6 +25,7 @@ from lucency.classifier.files import (
     read_document,
     read_entry,
 )
+from lucency.classifier.golden import Golden
 from lucency.classifier.network import rebuilt
 from lucency.classifier.session import BATCH, Session, batch_of
 from lucency.classifier.spec import JSON, Spec
@@ -54,6 +56,7 @@ class Classifier:
         best_epoch: Number of the epoch whose weights these are, from 1, where known.
         training: What went wrong and was mended where it was trained in this process.
         parity: How well the ONNX model agrees with Keras, as ``lucency.export.Parity``.
+        golden: Real pictures with their answers; ``None`` where none were kept.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Classifier:
         self.best_epoch: int | None = None
         self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
+        self.golden: Golden | None = None
         self._session: Session | None = None
         self._keras_model: Any = None
         self._calibrated: Any = None
@@ -232,7 +236,7 @@ class Classifier:
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write ``classifier.json``, ``weights.safetensors`` and, where known, the other two files.
+        """Write ``classifier.json``, ``weights.safetensors`` and, where known, the other files.
 
         Args:
             folder: Where to; made if it does not exist.
@@ -243,12 +247,13 @@ class Classifier:
         folder.mkdir(parents=True, exist_ok=True)
         data = self._weights_file()
         document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data)}
-        document |= {"onnx": None, "gate": None}
+        document |= {"onnx": None, "gate": None, "golden": None}
         write_bytes(folder / WEIGHTS, data)
-        if self.gate is not None:
-            arrays = save(self.gate.arrays())
-            write_bytes(folder / GATE, arrays)
-            document["gate"] = entry_of(GATE, arrays)
+        for key, name, held in (("gate", GATE, self.gate), ("golden", GOLDEN, self.golden)):
+            if held is not None:
+                arrays = save(held.arrays())
+                write_bytes(folder / name, arrays)
+                document[key] = entry_of(name, arrays)
         if self.onnx is not None:
             write_bytes(folder / ONNX, self.onnx)
             document["onnx"] = entry_of(ONNX, self.onnx) | {"parity": self.parity}
@@ -265,7 +270,7 @@ class Classifier:
         document = read_document(folder)
         spec = Spec.from_json(document)
         weights = StoredWeights(folder, document.get("weights"), spec.weight_count)
-        onnx, gate = document.get("onnx"), document.get("gate")
+        onnx, gate, golden = (document.get(key) for key in ("onnx", "gate", "golden"))
         classifier = cls(
             spec,
             weights,
@@ -273,6 +278,10 @@ class Classifier:
             Gate.from_arrays(read_arrays(folder, gate, GATE)) if gate else None,
         )
         classifier.parity = onnx.get("parity") if onnx else None
+        if golden:
+            shape = (*spec.size, spec.channels)
+            arrays = read_arrays(folder, golden, GOLDEN)
+            classifier.golden = Golden.from_arrays(arrays, shape, len(spec.classes))
         return classifier
 
     def _weights_file(self) -> bytes:

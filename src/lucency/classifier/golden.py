@@ -1,0 +1,95 @@
+"""Golden pictures: real ones with the answers they had, to tell whether a copy still gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.dataset import Split
+from lucency.errors import ClassifierError
+
+_MOST = 64
+_MOST_BYTES = 8 * 2**20  # of pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Validation pictures as the network gets them, and what it said.
+
+    Attributes:
+        pixels: (n, height, width, channels) uint8, 1 to 64 of them, at most 8 MiB.
+        probabilities: (n, classes) float32, calibrated.
+    """
+
+    pixels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+
+    def largest_difference(
+        self, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
+    ) -> float:
+        """Return by how much answers to these pictures differ from those of then, at most.
+
+        Args:
+            say: Pixels to probabilities (n, classes).
+        """
+        return float(np.abs(say(self.pixels) - self.probabilities).max())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays by name, for safetensors."""
+        return {"pixels": self.pixels, "probabilities": self.probabilities}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], shape: tuple[int, ...], classes: int
+    ) -> Self:
+        """Check what ``arrays`` gave.
+
+        Args:
+            arrays: Arrays by name.
+            shape: Height, width and channels of the network's input.
+            classes: How many it tells apart.
+
+        Raises:
+            ClassifierError: An array is missing, misshapen or holds no probabilities.
+        """
+        pixels, said = arrays.get("pixels"), arrays.get("probabilities")
+        if (
+            arrays.keys() != {"pixels", "probabilities"}
+            or pixels is None
+            or said is None
+            or pixels.dtype != np.uint8
+            or said.dtype != np.float32
+            or pixels.shape[1:] != shape
+            or said.shape != (len(pixels), classes)
+            or not 1 <= len(pixels) <= _MOST
+            or not ((said >= 0) & (said <= 1 + 1e-5)).all()
+        ):
+            raise ClassifierError(
+                f"The golden pictures are damaged: expected 1 to {_MOST} of shape {shape} with "
+                f"{classes} probabilities each. Restore their file from the training run."
+            )
+        return cls(pixels, said)
+
+
+def golden_of(
+    split: Split, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
+) -> Golden:
+    """Choose pictures of a split, evenly over its classes and then over its order.
+
+    Args:
+        split: Where from; validation, as test pictures are for one look only.
+        say: Pixels to probabilities (n, classes).
+    """
+    each = max(1, _MOST_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))
+    room = max(1, min(_MOST, each, len(split)) // len(split.classes))
+    chosen: list[int] = []
+    for label in range(len(split.classes)):
+        places = np.flatnonzero(split.labels == label)
+        spread = np.linspace(0, len(places) - 1, min(room, len(places))).round().astype(int)
+        chosen += places[spread].tolist()
+    pixels = np.ascontiguousarray(split.pixels(np.array(sorted(chosen)[:_MOST])))
+    return Golden(pixels, say(pixels).astype(np.float32))

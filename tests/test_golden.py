@@ -1,0 +1,57 @@
+"""Golden pictures: chosen from validation, kept, refused when damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucency.classifier import Classifier, Golden
+from lucency.classifier.files import GOLDEN, read_arrays
+from lucency.errors import ClassifierError
+from small_runs import SIDE, brightness_network, spec_of
+
+
+def some(count: int = 5) -> Golden:
+    pixels = np.random.default_rng(1).integers(0, 256, (count, SIDE, SIDE, 1), np.uint8)
+    classifier = Classifier(spec_of(), {}, brightness_network())
+    return Golden(pixels, classifier.predict_pixels(pixels).astype(np.float32))
+
+
+def test_they_tell_whether_answers_are_those_of_then() -> None:
+    golden = some()
+    assert golden.largest_difference(lambda _: golden.probabilities) == 0
+    assert golden.largest_difference(lambda _: golden.probabilities[:, ::-1]) > 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.pop("pixels"),
+        lambda a: a.update(more=a["pixels"]),
+        lambda a: a.update(pixels=a["pixels"][:, :-1]),
+        lambda a: a.update(pixels=a["pixels"][:0], probabilities=a["probabilities"][:0]),
+        lambda a: a.update(probabilities=a["probabilities"] * np.float32(np.nan)),
+        lambda a: a.update(probabilities=a["probabilities"].astype(np.float64)),
+        lambda a: a.update(probabilities=a["probabilities"][:-1]),
+    ],
+)
+def test_damaged_ones_are_refused(change: Any) -> None:
+    arrays = dict(some().arrays())
+    change(arrays)
+    with pytest.raises(ClassifierError, match="golden pictures are damaged"):
+        Golden.from_arrays(arrays, (SIDE, SIDE, 1), 2)
+
+
+def test_they_come_back_from_a_folder(tmp_path: Path) -> None:
+    classifier = Classifier(spec_of(), {}, brightness_network())
+    classifier.golden = some()
+    classifier.save(tmp_path)
+    document = (tmp_path / "classifier.json").read_text()
+    assert "golden.safetensors" in document
+    (tmp_path / "golden.safetensors").write_bytes(b"other")
+    with pytest.raises(ClassifierError, match=r"golden\.safetensors is not the file"):
+        read_arrays(tmp_path, json.loads(document)["golden"], GOLDEN)

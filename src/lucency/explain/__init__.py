@@ -9,6 +9,7 @@
     faithfulness     all tests, and the verdict
     pictures         files to predictions with maps
     writing          a page of them, and overlays
+    layers           what every layer makes of a picture, for learners
 
 The maps themselves come from the network (``Classifier.answer_pixels``). They are signed and in
 logits, and no picture has a scale of its own: a map of nothing looks like nothing.

@@ -1,8 +1,9 @@
 """The command line: thin, and quick to start; heavy imports live in the commands.
 
-    options    what several commands share, and how they print JSON
-    making     train, check, demo
-    using      predict, evaluate, compare, verify, report
+    options       what several commands share, and how they print JSON
+    making        train, check, demo
+    using         predict, evaluate, compare, verify, report
+    explaining    explain
 
 Results go to standard output, all else to standard error.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 import typer
 
+from lucency.cli.explaining import explain
 from lucency.cli.making import check, demo, train
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError
@@ -33,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, evaluate, compare, verify, report, demo):
+for _command in (check, train, predict, explain, evaluate, compare, verify, report, demo):
     app.command()(_command)
 
 

@@ -199,8 +199,9 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
     names = {layer.name for layer in network.layers}
     logits_layer = network.get_layer("logits")
     taps = [logits_layer.output, logits_layer.input]
-    taps += [network.get_layer("features").output] if "features" in names else []
-    logits, embedding, *features = keras.Model(network.inputs, taps)(x)
+    # Inside the same model as the logits: Keras cannot read a layer back that two models share.
+    taps += [logits_layer(network.get_layer("features").output)] if "features" in names else []
+    logits, embedding, *evidence = keras.Model(network.inputs, taps)(x)
     scaled = logits / temperature
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
@@ -208,8 +209,8 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
     else:
         outputs = {"probabilities": keras.ops.softmax(scaled, axis=-1)}
     outputs["embedding"] = embedding
-    if features:
-        outputs["activation_map"] = logits_layer(features[0])
+    if evidence:
+        outputs["activation_map"] = evidence[0]
     return keras.Model(pixels, outputs, name="calibrated")
 
 

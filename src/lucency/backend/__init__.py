@@ -24,10 +24,12 @@ from lucency.backend.choice import (
     prefer_tensorflow,
     waits_for_memory,
 )
-from lucency.backend.litert import (
+from lucency.backend.exchange import (
     export_litert,
     export_saved_model,
+    keras_runner,
     litert_runner,
+    save_keras,
     saved_model_runner,
 )
 from lucency.backend.onnx_file import export_onnx
@@ -45,12 +47,14 @@ __all__ = [
     "is_out_of_memory",
     "is_slow_here",
     "keep_compiled",
+    "keras_runner",
     "litert_runner",
     "load_keras",
     "machine",
     "make_deterministic",
     "normalized",
     "prefer_tensorflow",
+    "save_keras",
     "saved_model_runner",
     "waits_for_memory",
 ]

@@ -75,6 +75,10 @@ def versions(name: str) -> dict[str, str]:
     return found
 
 
+def _probabilities(run: Callable[[Pixels], Mapping[str, NDArray[Any]]]) -> Run:
+    return lambda pixels: run(pixels)["probabilities"]
+
+
 def _make_onnx(
     classifier: Classifier, path: Path, facts: Mapping[str, str], examples: Pixels | None
 ) -> None:
@@ -111,13 +115,11 @@ def _make_keras(
     classifier: Classifier, path: Path, facts: Mapping[str, str], examples: Pixels | None
 ) -> None:
     del facts, examples  # a Keras archive has a place for neither
-    classifier.calibrated_model.save(path)
+    backend.save_keras(classifier.calibrated_model, path)
 
 
 def _load_keras(path: Path) -> Run:
-    # The only place that reads a Keras archive: this process has just written it.
-    model = backend.load_keras().saving.load_model(path, safe_mode=True, compile=False)
-    return lambda pixels: np.asarray(model.predict_on_batch(pixels)["probabilities"])
+    return _probabilities(backend.keras_runner(path))
 
 
 def _make_saved_model(
@@ -128,8 +130,7 @@ def _make_saved_model(
 
 
 def _load_saved_model(path: Path) -> Run:
-    run = backend.saved_model_runner(path)
-    return lambda pixels: run(pixels)["probabilities"]
+    return _probabilities(backend.saved_model_runner(path))
 
 
 def _make_litert(
@@ -142,8 +143,7 @@ def _make_litert(
 
 
 def _load_litert(path: Path) -> Run:
-    run = backend.litert_runner(path)
-    return lambda pixels: run(pixels)["probabilities"]
+    return _probabilities(backend.litert_runner(path))
 
 
 def _make_openvino(

@@ -69,7 +69,7 @@ def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: boo
             with the run are all there is.
         classifier: Of that run.
         scale: Whether pictures to scale by are needed: up to 256 training pictures, or, without a
-            folder, every second golden picture, which then does not check.
+            folder, half of the golden pictures, which then do not check.
 
     Raises:
         RunError: There is no folder, and no golden pictures were kept; or no validation part.
@@ -97,8 +97,11 @@ def _golden(run: Path, golden: Golden | None, *, scale: bool) -> Chosen:
     words = "golden pictures: validation pictures kept with the run"
     if not scale:
         return Chosen(_held(golden.pixels, words), None)
-    check, other = golden.pixels[1::2], golden.pixels[::2]
-    return Chosen(_held(check, f"every second of the {words}"), _held(other, "the other half"))
+    # By class and certainty of the answers: pictures of one class in either half would scale the
+    # logits for that class alone, and cut off those of the others.
+    order = np.lexsort((golden.probabilities.max(axis=1), golden.probabilities.argmax(axis=1)))
+    check, other = golden.pixels[np.sort(order[1::2])], golden.pixels[np.sort(order[::2])]
+    return Chosen(_held(check, f"half of the {words}"), _held(other, "the other half"))
 
 
 def _held(pixels: NDArray[np.uint8], source: str) -> Pictures:

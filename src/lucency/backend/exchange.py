@@ -1,4 +1,7 @@
-"""SavedModel and LiteRT files, made and run by TensorFlow."""
+"""Files to hand to others: Keras archives, SavedModel and LiteRT, made and run.
+
+The last two are TensorFlow's, whichever backend trained the network.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,28 @@ Pixels = NDArray[np.uint8]
 Runner = Callable[[Pixels], dict[str, NDArray[Any]]]
 
 
+def save_keras(model: Any, file: Path) -> None:
+    """Write a Keras model as a ``.keras`` archive."""
+    with warnings.catch_warnings(), chatter_kept():  # it loads TensorFlow whatever it runs on
+        warnings.simplefilter("ignore")
+        model.save(file)
+
+
+def keras_runner(file: Path) -> Runner:
+    """Return a function from pixels to all answers of a Keras archive that we have just written.
+
+    No archive of anybody else may come here: Keras's reader has been made to run foreign code.
+    """
+    with chatter_kept():
+        model = load_keras().saving.load_model(file, safe_mode=True, compile=False)
+
+    def run(pixels: Pixels) -> dict[str, NDArray[Any]]:
+        said = model.predict_on_batch(pixels)
+        return {name: np.asarray(values) for name, values in said.items()}
+
+    return run
+
+
 def export_saved_model(model: Any, folder: Path) -> None:
     """Write a Keras model as a TensorFlow SavedModel with the signature ``serving_default``.
 
@@ -28,14 +53,28 @@ def export_saved_model(model: Any, folder: Path) -> None:
     Raises:
         BackendError: TensorFlow refuses the model.
     """
+    tensorflow = _tensorflow()
     try:
         with warnings.catch_warnings(), chatter_kept():
-            warnings.simplefilter("ignore")  # the exporters' own deprecations
-            model.export(str(folder), format="tf_saved_model", verbose=False)
+            warnings.simplefilter("ignore")  # TensorFlow's own deprecations
+            _save_saved_model(tensorflow, model, folder)
     except OSError:  # a full disk is no fault of the exporter
         raise
     except Exception as error:
         raise _refused("SavedModel", error) from error
+
+
+def _save_saved_model(tensorflow: Any, model: Any, folder: Path) -> None:
+    """Save the inference alone; ``keras.Model.export`` would write every weight twice."""
+    served = tensorflow.Module()
+    served.weights = [variable.value for variable in model.variables]
+    pixels = tensorflow.TensorSpec((None, *model.input_shape[1:]), tensorflow.uint8, name="pixels")
+
+    def answer(pixels: Any) -> Any:
+        return model(pixels, training=False)
+
+    signature = tensorflow.function(answer, input_signature=[pixels], autograph=False)
+    tensorflow.saved_model.save(served, str(folder), signatures={"serving_default": signature})
 
 
 def export_litert(saved_model: Path, file: Path, examples: Pixels | None = None) -> None:

@@ -20,6 +20,7 @@ from benchmarks import (
     decode,
     elsewhere,
     explanations,
+    export,
     gate,
     growth,
     leaks,
@@ -35,18 +36,8 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(
-        leaks,
-        probes,
-        gate,
-        explanations,
-        coverage,
-        conformal,
-        comparison,
-        ablation,
-        elsewhere,
-        accuracy,
-    ),
+    *(leaks, probes, gate, explanations, coverage, conformal, comparison),
+    *(ablation, elsewhere, accuracy, export),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

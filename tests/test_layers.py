@@ -19,11 +19,11 @@ LAYERS = [
     "batches | probes",
     "classifier",
     "plan",
-    "training | evaluation | export",
+    "training | evaluation",
     "ledger | robustness | explain",
     "comparison | verify | card",
     "gallery | report",
-    "examination | checking",
+    "examination | checking | export",
     "pipeline",
     "screen",
     "cli",
@@ -65,7 +65,7 @@ def test_imports_come_from_above(topic: str) -> None:
 def test_only_the_backend_names_a_framework() -> None:
     frameworks = {"tensorflow", "jax", "torch"}
     for file in sorted(SOURCE.rglob("*.py")):
-        if file.name == "backend.py":
+        if file.relative_to(SOURCE).parts[0] == "backend":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             names = []

@@ -177,13 +177,15 @@ def widened(network: Any, channels: int) -> Any:
     return lambda pixels: keras.ops.repeat(pixels, wanted // channels, axis=-1)
 
 
-def calibrated(network: Any, channels: int, temperature: float) -> Any:
+def calibrated(network: Any, channels: int, temperature: float, *, plain: bool = False) -> Any:
     """Wrap a network so that stored pixels go in and calibrated probabilities come out.
 
     Args:
         network: A network of this module, in float32.
         channels: Channels of the stored pictures: 1 (grey) or 3.
         temperature: What the logits are divided by, above 0.
+        plain: Of Keras' own layers only, so that the model can be saved as ``.keras`` and read
+            back without this package; the map of a network without ``features`` is then left out.
 
     Returns:
         A model from ``pixels`` (n, height, width, channels) uint8 to a dictionary with
@@ -202,14 +204,16 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
     names = {layer.name for layer in network.layers}
     logits_layer = network.get_layer("logits")
     if "features" in names:
-        taps = [logits_layer.input, network.get_layer("features").output]
-        embedding, features = keras.Model(network.inputs, taps)(x)
-        evidence = logits_layer(features)
+        # Inside the same model as the logits: Keras cannot read a layer back that two models share.
+        evidence = logits_layer(network.get_layer("features").output)
+        taps = [logits_layer.output, logits_layer.input, evidence]
+    elif plain:
+        taps = [logits_layer.output, logits_layer.input]
     else:
-        features = keras.Model(network.inputs, network.get_layer("flatten").input)(x)
-        hidden = network.get_layer("dense")
-        embedding, evidence = FlatEvidence(hidden, logits_layer, name="evidence")(features)
-    logits = logits_layer(embedding)
+        flat = FlatEvidence(network.get_layer("dense"), logits_layer, name="evidence")
+        embedding, evidence = flat(network.get_layer("flatten").input)
+        taps = [logits_layer(embedding), embedding, evidence]
+    logits, embedding, *maps = keras.Model(network.inputs, taps)(x)
     scaled = logits / temperature
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
@@ -217,7 +221,8 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
     else:
         outputs = {"probabilities": keras.ops.softmax(scaled, axis=-1)}
     outputs["embedding"] = embedding
-    outputs["activation_map"] = evidence
+    if maps:
+        outputs["activation_map"] = maps[0]
     return keras.Model(pixels, outputs, name="calibrated")
 
 

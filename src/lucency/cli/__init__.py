@@ -4,6 +4,7 @@
     making        train, check, demo
     using         predict, evaluate, compare, verify, report
     explaining    explain
+    exporting     export
 
 Results go to standard output, all else to standard error.
 """
@@ -16,9 +17,10 @@ from typing import Any
 import typer
 
 from lucency.cli.explaining import explain
+from lucency.cli.exporting import export
 from lucency.cli.making import check, demo, train
 from lucency.cli.using import compare, evaluate, predict, report, verify
-from lucency.errors import LeakError, LucencyError
+from lucency.errors import LeakError, LucencyError, ParityError
 from lucency.interruption import Interrupted, heard
 from lucency.screen import say
 
@@ -35,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, explain, evaluate, compare, verify, report, demo):
+for _command in (check, train, predict, explain, evaluate, compare, verify, report, export, demo):
     app.command()(_command)
 
 
@@ -52,7 +54,7 @@ def main() -> None:
         say(" ".join(["Stopped.", stopped.kept]).strip())
         raise SystemExit(75 if stopped.kept else 128 + stopped.number) from None
     except LucencyError as error:
-        _fail(str(error), 3 if isinstance(error, LeakError) else 2)
+        _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
     except _UsageError as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):

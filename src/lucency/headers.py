@@ -45,6 +45,8 @@ _SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that cannot oc
 _DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # APP0 and APP14 tell how colours are coded
 _EXIF = b"Exif\0\0"
 
+MOST_PIXELS = 50_000_000
+_LEAST_SIDE = 8
 ENDS_EARLY = "the file ends early: it was cut off, or copied or downloaded in part; get it again"
 _DAMAGED = "the file is damaged ({}); get it again"
 
@@ -88,19 +90,30 @@ def read_header(data: bytes) -> Header:
     raise PictureError(_what_it_is(data))
 
 
+def check_sides(height: int, width: int) -> None:
+    """Refuse pictures that are too large to be decoded, or too small to show anything.
+
+    Raises:
+        PictureError: It is one.
+    """
+    shape = f"{width:,} x {height:,} pixels"
+    if height * width > MOST_PIXELS:
+        raise PictureError(f"{shape} are too many; at most {MOST_PIXELS:,} are decoded: shrink it")
+    if min(height, width) < _LEAST_SIDE:
+        raise PictureError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
+
+
 def _what_it_is(data: bytes) -> str:
     if not data:
         return "the file is empty (0 bytes); get it again"
-    if data[128:132] == b"DICM":
-        return "a DICOM file; expected PNG or JPEG: export its picture as PNG"
     for start, kind in _FOREIGN:
         if data.startswith(start):
-            return f"a {kind} file; expected PNG or JPEG: convert it to PNG"
+            return f"a {kind} file; expected PNG, JPEG or DICOM: convert it to PNG"
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
-        return "a HEIF or AVIF file; expected PNG or JPEG: convert it to PNG"
+        return "a HEIF or AVIF file; expected PNG, JPEG or DICOM: convert it to PNG"
     if _WEB_PAGE.match(data, 0, 1000):
         return "not an image but a web page, saved under its name; get the image itself"
-    return "not an image, whatever its name says: its content is neither PNG nor JPEG"
+    return "not an image, whatever its name says: its content is neither PNG, JPEG nor DICOM"
 
 
 def _read_png(data: bytes) -> Header:

@@ -102,7 +102,7 @@ def _load_file(path: str | Path, found: Stamp | None) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PictureError("not a regular file; expected a PNG or JPEG file")
+            raise PictureError("not a regular file; expected a PNG, JPEG or DICOM file")
         if found and stamp_of(status) != found:
             raise PassingError("changed after it was found; run again")
         if status.st_size > MOST_BYTES:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lucency.errors import PictureError
 
-_JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _LITTLE, _BIG = b"II*\0", b"MM\0*"  # both begin a TIFF file and EXIF data
 _FOREIGN = (
     (b"GIF8", "GIF"),
@@ -81,9 +81,9 @@ def read_header(data: bytes) -> Header:
         PictureError: It is empty, ends early, is damaged or is another kind of file.
     """
     try:
-        if data.startswith(_PNG_START):
+        if data.startswith(PNG_START):
             return _read_png(data)
-        if data.startswith(_JPEG_START):
+        if data.startswith(JPEG_START):
             return _read_jpeg(data)
     except (struct.error, IndexError, ValueError) as error:  # all mean: looked past the end
         raise PictureError(ENDS_EARLY) from error
@@ -118,7 +118,7 @@ def _what_it_is(data: bytes) -> str:
 
 def _read_png(data: bytes) -> Header:
     """Walk over the chunks: length, name, content, checksum (PNG 3rd edition, section 5)."""
-    kept, place = [_PNG_START], len(_PNG_START)
+    kept, place = [PNG_START], len(PNG_START)
     height, width, orientation, frames = 0, 0, 0, 1
     for number in range(_MOST_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, place)

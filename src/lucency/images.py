@@ -10,9 +10,10 @@ pydicom are loaded where they are needed, as those processes start in a third of
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
@@ -22,14 +23,16 @@ from PIL.PngImagePlugin import PngImageFile
 
 from lucency import headers
 from lucency.dicom import Note, is_dicom
-from lucency.dicom.header import DicomHeader, read_dicom
+from lucency.dicom.recognise import ENOUGH, has_magic
 from lucency.errors import PassingError, PictureError
 from lucency.headers import ENDS_EARLY, Header, check_sides, read_header
-from lucency.sources import load
+from lucency.sources import first_bytes, load
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from lucency.dicom.header import DicomHeader
 
 Source = str | Path | bytes | BinaryIO
 
@@ -42,6 +45,8 @@ PICTURE_SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
     )
 )
+# Archives name DICOM files by a number or not at all: IM000001, 1.2.840.113619.2.5.
+_NAMELESS = re.compile(r"(?:\.(?:\d+|dc3|dic|ima))?", re.IGNORECASE)
 MOST_PIXELS = headers.MOST_PIXELS
 # A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that is still this many times larger
 # than asked for. On radiographs of 1.4 megapixels this is 0.2 to 0.3 grey levels (mean) from a
@@ -79,11 +84,15 @@ class Picture:
             PictureError: It is no such file, or holds no single picture, or one that is too large
                 or too small.
         """
-        self._header = read_dicom(data) if is_dicom(data) else read_header(data)
-        if isinstance(self._header, DicomHeader):
-            self.size, self.notes = self._header.size, self._header.notes
+        self._header: Header | DicomHeader
+        if is_dicom(data):
+            from lucency.dicom.header import read_dicom
+
+            self._header = dicom = read_dicom(data)
+            self.size, self.notes = dicom.size, dicom.notes
         else:
-            self.size, self.notes = _upright(self._header), Note(0)
+            self._header = header = read_header(data)
+            self.size, self.notes = _upright(header), Note(0)
         check_sides(*self.size)
 
     def patient_key(self, salt: bytes) -> bytes:
@@ -95,7 +104,7 @@ class Picture:
         Args:
             salt: Secret random bytes; without them, no name can be tried out.
         """
-        return self._header.patient_key(salt) if isinstance(self._header, DicomHeader) else b""
+        return b"" if isinstance(self._header, Header) else self._header.patient_key(salt)
 
     def pixels(self, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
         """Return what ``decode`` does as (height, width, 1 or 3) uint8."""
@@ -127,9 +136,23 @@ class Picture:
             PictureError: The file is damaged.
         """
         with _plainly():
-            if isinstance(self._header, DicomHeader):
-                return _dicom(self._header, size, colour)
-            return _decoded(self._header, size, colour)
+            if isinstance(self._header, Header):
+                return _decoded(self._header, size, colour)
+            return _rendered(self._header, size, colour)
+
+
+def is_picture(path: str | Path) -> bool:
+    """Tell whether a file should be a picture: by its name, else by its first bytes.
+
+    Only files without a suffix, or with a number for one, are looked into, for 132 bytes: they are
+    pictures if they are marked as DICOM. A DICOMDIR is none, but a list of pictures.
+    """
+    name = PurePath(path)
+    if name.suffix.lower() in PICTURE_SUFFIXES:
+        return True
+    if not _NAMELESS.fullmatch(name.suffix) or name.name.upper() == "DICOMDIR":
+        return False
+    return has_magic(first_bytes(path, ENOUGH))
 
 
 def read_picture(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
@@ -225,7 +248,7 @@ def _open(header: Header) -> ImageFile:
     return image
 
 
-def _dicom(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes:
+def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes:
     """Decode DICOM, and go on as with a PNG file of the same picture."""
     from lucency.dicom.render import rendered
 

@@ -146,7 +146,7 @@ class Classifier:
         """Classify picture files.
 
         Args:
-            files: PNG or JPEG files.
+            files: PNG, JPEG or DICOM files, whatever their names.
             progress: Hears how far it is.
 
         Returns:

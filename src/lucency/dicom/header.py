@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from lucency.dicom import tags, values
 from lucency.dicom.deflated import Deflated
@@ -29,8 +29,7 @@ _NOBODY = {"", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "NA
 PATIENT_BYTES = 16
 
 
-@dataclass(frozen=True)
-class DicomHeader:
+class DicomHeader(NamedTuple):
     """A DICOM picture that has not been decoded.
 
     Attributes:
@@ -60,8 +59,11 @@ class DicomHeader:
     signed: bool
     ratio: float
     notes: Note
-    pixels: Element = field(repr=False)
-    elements: Elements = field(repr=False)
+    pixels: Element
+    elements: Elements
+
+    def __repr__(self) -> str:  # what it holds of a patient is nobody's business
+        return f"DicomHeader({self.rows} x {self.columns}, {self.colours})"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -120,9 +122,12 @@ def _meta(data: memoryview) -> tuple[Syntax, int, str]:
     start = ENOUGH if has_magic(data[:ENOUGH].tobytes()) else 0
     wanted = (tags.MEDIA_STORAGE_SOP_CLASS, tags.TRANSFER_SYNTAX)
     meta: Elements = {}
-    if data[start : start + 2] == b"\x02\0":
+    if data[start : start + 2].tobytes() == b"\x02\0":
         meta, start = Walk(data).elements(start, True, "<", wanted, tags.META_ENDS)
-    kind, uid = values.text(meta, tags.MEDIA_STORAGE_SOP_CLASS), values.text(meta, tags.TRANSFER_SYNTAX)
+    kind, uid = (
+        values.text(meta, tags.MEDIA_STORAGE_SOP_CLASS),
+        values.text(meta, tags.TRANSFER_SYNTAX),
+    )
     if not uid:
         return _guessed(data[start : start + 6].tobytes()), start, kind
     syntax = find_syntax(uid)
@@ -151,7 +156,10 @@ def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> Di
         raise PictureError("a DICOM file without pixels; get it again, or the one it belongs to")
     if (frames := values.whole(found, tags.NUMBER_OF_FRAMES, 1)) > 1:
         raise PictureError(f"{frames:,} frames; expected one picture: export one frame")
-    allocated, stored = values.whole(found, tags.BITS_ALLOCATED), values.whole(found, tags.BITS_STORED)
+    allocated, stored = (
+        values.whole(found, tags.BITS_ALLOCATED),
+        values.whole(found, tags.BITS_STORED),
+    )
     header = DicomHeader(
         syntax,
         rows=values.whole(found, tags.ROWS),
@@ -170,7 +178,7 @@ def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> Di
     _check(header, values.whole(found, tags.HIGH_BIT, stored - 1))
     if not cut and syntax.coding is Coding.NATIVE and len(pixels.value) < _native_bytes(header):
         raise PictureError(ENDS_EARLY)
-    return replace(header, notes=note | _notes(header))
+    return header._replace(notes=note | _notes(header))
 
 
 def _check(header: DicomHeader, high: int) -> None:

@@ -54,7 +54,9 @@ def check_kind(uid: str) -> Note:
 def _named(uid: str) -> str:
     if not uid:
         return "no picture (it does not say what it is)"
-    from pydicom.uid import UID_dictionary
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
 
-    known = UID_dictionary.get(uid)
-    return f"another kind of object ({known[0]})" if known else "an object of an unknown kind"
+    # A number that pydicom does not know is its own name, and anybody may have made it up.
+    name = UID(uid, IGNORE).name
+    return "an object of an unknown kind" if name == uid else f"another kind of object ({name})"

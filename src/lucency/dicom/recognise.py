@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from lucency.headers import JPEG_START, PNG_START
+
 MAGIC, PREAMBLE = b"DICM", 128
 ENOUGH = PREAMBLE + len(MAGIC)  # bytes that tell whether there is a magic word
 
@@ -14,9 +16,13 @@ _IMPLICIT = re.compile(rb"\x08\0[\0\x01\x05\x08\x12\x16\x18]\0.\0\0\0", re.DOTAL
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell whether this is the content of a DICOM file, with or without its preamble."""
+    """Tell whether this is the content of a DICOM file, with or without its preamble.
+
+    The preamble may be anything, as the beginning of a TIFF file; what begins as PNG or JPEG is
+    taken for that.
+    """
     if has_magic(data):
-        return True
+        return not data.startswith((PNG_START, JPEG_START))
     return bool(_EXPLICIT.match(data) or _IMPLICIT.match(data))
 
 

@@ -44,7 +44,7 @@ def _grey(header: DicomHeader, stored: Stored) -> Pixels:
     for start in range(0, flat.size, _SLAB):
         counts += np.bincount(flat[start : start + _SLAB], minlength=n)
     domain = np.arange(n).astype(unsigned).view(stored.dtype)
-    return greys(header, counts, domain.astype(np.float64))[places]
+    return np.asarray(greys(header, counts, domain.astype(np.float64))[places])
 
 
 def _true(header: DicomHeader, stored: Stored) -> Pixels:
@@ -67,6 +67,5 @@ def _palette(header: DicomHeader, stored: Stored) -> Pixels:
 def _eight_bits(table: Table) -> Pixels:
     entries = table_array(table)
     # Writers often put 8 bits into tables that they say have 16.
-    return (entries >> 8 if table.highest > 255 and entries.max() > 255 else entries).astype(
-        np.uint8
-    )
+    deep = table.highest > 255 and entries.max() > 255
+    return (entries >> 8 if deep else entries).astype(np.uint8)

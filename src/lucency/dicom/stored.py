@@ -39,7 +39,7 @@ def stored_values(header: DicomHeader) -> NDArray[np.integer[Any]]:
         source = _encapsulated(data)
     name = plugin(coding, bits)
     with _quietly():
-        from pydicom.pixels import get_decoder
+        from pydicom.pixels.decoders.base import get_decoder
 
         decoder = get_decoder(header.syntax.uid)
         array, _ = decoder.as_array(source, decoding_plugin=name, **_options(header))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
@@ -78,9 +76,11 @@ def find_syntax(uid: str) -> Syntax:
     """
     if syntax := _READ.get(uid):
         return syntax
-    from pydicom.uid import UID_dictionary
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
 
-    name = UID_dictionary[uid][0] if uid in UID_dictionary else "an unknown transfer syntax"
+    known = UID(uid, IGNORE).name  # which is the number itself where pydicom does not know it
+    name = "an unknown transfer syntax" if known == uid else known
     raise PictureError(f"a DICOM file stored as {name}, which is not read: export it as PNG")
 
 
@@ -95,8 +95,12 @@ def plugin(coding: Coding, bits: int) -> str:
         PictureError: There is none, or it is not installed; the message names coding and extra.
     """
     if coding is Coding.JPEG and bits > 8:
-        raise PictureError(f"a DICOM file in JPEG of {bits} bits, which is not read: export it as PNG")
-    if coding is Coding.JPEG_LOSSLESS and importlib.util.find_spec("gdcm") is None:
+        raise PictureError(
+            f"a DICOM file in JPEG of {bits} bits, which is not read: export it as PNG"
+        )
+    from importlib.util import find_spec
+
+    if coding is Coding.JPEG_LOSSLESS and find_spec("gdcm") is None:
         raise PictureError(
             "a DICOM file in JPEG Lossless, which needs the extra gdcm: pip install 'lucency[gdcm]'"
         )
@@ -105,10 +109,12 @@ def plugin(coding: Coding, bits: int) -> str:
 
 def versions() -> list[str]:
     """Return the versions of all that decodes DICOM pixels; ``-`` for what is not installed."""
+    from importlib import metadata
+
     found = []
     for name in _PACKAGES:
         try:
-            found.append(importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
+            found.append(metadata.version(name))
+        except metadata.PackageNotFoundError:
             found.append("-")
     return found

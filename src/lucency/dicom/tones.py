@@ -54,10 +54,10 @@ def _shown(header: DicomHeader, meant: Floats, counts: NDArray[np.int64]) -> Flo
     elif window is None:
         low, high = _stretched(meant, counts)
     elif window.table:
-        return _looked_up(window.table, meant) / window.table.highest
+        return np.asarray(_looked_up(window.table, meant) / window.table.highest)
     else:
         return _windowed(meant, window)
-    return np.clip((meant - low) / max(high - low, 1e-12), 0, 1)
+    return np.asarray(np.clip((meant - low) / max(high - low, 1e-12), 0, 1))
 
 
 def _windowed(x: Floats, window: Window) -> Floats:
@@ -95,7 +95,7 @@ def _modality(header: DicomHeader, domain: Floats) -> Floats:
 def _looked_up(table: Table, x: Floats) -> Floats:
     entries = table_array(table)
     places = np.clip(np.rint(x) - table.first, 0, len(entries) - 1)
-    return entries[places.astype(np.int64)].astype(np.float64)
+    return np.asarray(entries[places.astype(np.int64)], np.float64)
 
 
 def table_array(table: Table) -> NDArray[np.uint16]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lucency.dicom import tags
 from lucency.dicom.elements import Element, first_item
 from lucency.dicom.values import Elements, Table, numbers, text
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A window, or a table in its place.
 
     Attributes:
@@ -41,9 +40,7 @@ def window_of(elements: Elements, signed: bool) -> Window | None:
     if (sequence := elements.get(tags.VOI_LUT)) and sequence.value:
         table, more = table_of(sequence, signed)
         return Window(more, table)
-    centres, widths = (
-        numbers(elements, tag) for tag in (tags.WINDOW_CENTER, tags.WINDOW_WIDTH)
-    )
+    centres, widths = (numbers(elements, tag) for tag in (tags.WINDOW_CENTER, tags.WINDOW_WIDTH))
     function = text(elements, tags.VOI_LUT_FUNCTION).upper() or "LINEAR"
     if not centres or not widths:
         return None

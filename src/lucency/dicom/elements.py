@@ -17,7 +17,7 @@ from lucency.headers import ENDS_EARLY
 UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_ENDS, _SEQUENCE_ENDS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-_MOST_ELEMENTS = 2**16  # of a file; the richest of real single pictures have a few thousand
+_MOST_ELEMENTS = 2**15  # of a file; the richest of real single pictures have a few thousand
 _DEEPEST = 16  # sequences in sequences; real ones reach 6
 DAMAGED = "the file is damaged ({}); get it again"
 

@@ -72,9 +72,8 @@ def _encapsulated(data: bytes) -> bytes:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Let no warning out, as it may quote the file; make one reason of whatever is raised."""
-    log = logging.getLogger("pydicom")
-    before = log.disabled
-    log.disabled = True
+    before = logging.root.manager.disable
+    logging.disable()  # pydicom and the decoders log under several names
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -89,4 +88,4 @@ def _quietly() -> Iterator[None]:
             "get it again, or export it as PNG"
         ) from error
     finally:
-        log.disabled = before
+        logging.disable(before)

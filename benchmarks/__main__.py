@@ -18,6 +18,7 @@ from benchmarks import (
     conformal,
     coverage,
     decode,
+    dicom,
     elsewhere,
     gate,
     growth,
@@ -34,7 +35,7 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
+    *(dicom, leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

@@ -161,7 +161,8 @@ def bombs() -> dict[str, bytes]:
         "JPEG 2000 of 30,000 x 30,000": j2k[:siz]
         + struct.pack(">8I", *(30_000, 30_000, 0, 0) * 2) + j2k[siz + 32 :],
         "JPEG 2000 in 65,536 tiles": j2k[: siz + 16] + struct.pack(">II", 1, 1) + j2k[siz + 24 :],
-        "JPEG-LS of 60,000 x 60,000": jls[:sof] + struct.pack(">HH", 60_000, 60_000) + jls[sof + 4 :],
+        "JPEG-LS of 60,000 x 60,000": jls[:sof] + struct.pack(">HH", 60_000, 60_000)
+        + jls[sof + 4 :],
         "JPEG of 60,000 x 60,000": jpeg[:frame] + struct.pack(">HH", 60_000, 60_000)
         + jpeg[frame + 4 :],
         "run lengths without end": raw_file(

@@ -51,7 +51,7 @@ def whole(elements: Elements, tag: int, default: int | None = None) -> int:
     found = numbers(elements, tag)
     if not found and default is not None:
         return default
-    if not found or found[0] != int(found[0]):
+    if not found or abs(found[0]) > 2**31 or found[0] != int(found[0]):
         raise PictureError(DAMAGED.format("a number that its picture needs is missing or wrong"))
     return int(found[0])
 

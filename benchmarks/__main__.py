@@ -18,6 +18,7 @@ from benchmarks import (
     conformal,
     coverage,
     decode,
+    dicom,
     elsewhere,
     explanations,
     export,
@@ -36,7 +37,7 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, explanations, coverage, conformal, comparison),
+    *(dicom, leaks, probes, gate, explanations, coverage, conformal, comparison),
     *(ablation, elsewhere, accuracy, export),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "lucency"
 LAYERS = [
     "errors",
     "files | progress | config | headers | sources | explained | interruption",
-    "runs",
+    "runs | dicom",
     "images | metrics | plots | backend | phantoms",
     "decoding | calibration | operating | conformal | gate",
     "dataset | models | augment",

@@ -149,7 +149,7 @@ class Classifier:
         """Classify picture files.
 
         Args:
-            files: PNG or JPEG files.
+            files: PNG, JPEG or DICOM files, whatever their names.
             progress: Hears how far it is.
             maps: Whether to say which places speak for and against a class.
 

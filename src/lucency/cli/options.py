@@ -75,18 +75,14 @@ def picture_files(files: list[Path]) -> list[Path]:
     Raises:
         ConfigError: A file does not exist, or there is none.
     """
-    from lucency.images import PICTURE_SUFFIXES
+    from lucency.images import is_picture
 
     found: list[Path] = []
     for file in files:
         if not file.exists():
             raise ConfigError(f"No such file: {file}. Give picture files, or folders of them.")
         inside = sorted(file.rglob("*")) if file.is_dir() else [file]
-        found += [
-            path
-            for path in inside
-            if path == file or (path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
-        ]
+        found += [p for p in inside if p == file or (p.is_file() and is_picture(p))]
     if not found:
         raise ConfigError(f"No picture in {files[0]}. Give picture files, or folders of them.")
     return found

@@ -25,6 +25,7 @@ LAYERS = [
     "gallery | report",
     "examination | checking",
     "pipeline",
+    "serve",
     "screen",
     "cli",
 ]

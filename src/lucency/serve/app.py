@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from lucency.serve.guard import Guard
 from lucency.serve.pages import Pages
@@ -16,7 +16,7 @@ from lucency.serve.refusals import Refused
 from lucency.serve.service import Service
 
 
-def create_app(service: Service) -> ASGIApp:
+def create_app(service: Service) -> Guard:
     """Return the application; its lifespan starts and stops the service."""
 
     @asynccontextmanager

@@ -47,7 +47,7 @@ class Connection(HttpToolsProtocol):
         self._head = self._received = self._unread = 0
         self._started = self._last = time.monotonic()
         self._blocked = self._answered = float("inf")
-        self._inside = self._headed = self._spoke = False
+        self._inside = self._headed = self._spoke = self._ended = False
         self._asgi: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -65,6 +65,9 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Hand bytes to the parser, unless there are too many of them."""
         now = time.monotonic()
+        if self._ended:
+            self._unread += len(data)
+            return
         if not self._inside:
             self._begin(now)
         self._last = now
@@ -185,15 +188,20 @@ class Connection(HttpToolsProtocol):
         self._asgi = task
 
     def _end(self, refused: Refused) -> None:
-        """Answer, unless an answer is on its way already, and close."""
-        if self.transport.is_closing():
+        """Answer, unless an answer is on its way already, and close soon.
+
+        Closed at once, what the client is still sending would take the answer away from it.
+        """
+        if self.transport.is_closing() or self._ended:
             return
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_packed(refused))
         if self._asgi and cycle and not cycle.response_complete:
             self._asgi.cancel()
-        self.transport.close()
+        self._ended, self._answered, self._unread = True, time.monotonic(), 0
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
 
 def _packed(refused: Refused) -> bytes:

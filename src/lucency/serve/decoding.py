@@ -33,6 +33,11 @@ class Decoders:
         """Processes that had to be replaced."""
         return self._pool.lost
 
+    @property
+    def processes(self) -> list[int]:
+        """Their numbers."""
+        return self._pool.processes
+
     def start(self) -> None:
         """Start all processes, to be ready when the first pictures come.
 

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Router
+from starlette.types import Message, Receive, Scope, Send
 
 from lucency.serve.bodies import LENGTH
 from lucency.serve.refusals import Refused
@@ -39,13 +40,16 @@ class Guard:
     """An ASGI application around the routes.
 
     Args:
-        app: The routes.
+        router: The routes.
         service: What they ask.
         templates: Path of a route by its endpoint, for measurements and log lines.
+
+    Attributes:
+        router: The routes.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, templates: Mapping[Any, str]) -> None:
-        self._app, self._service, self._templates = app, service, templates
+    def __init__(self, router: Router, service: Service, templates: Mapping[Any, str]) -> None:
+        self.router, self._service, self._templates = router, service, templates
         self._settings = service.settings
         self._token = _digest(self._settings.token.encode())
 
@@ -53,14 +57,14 @@ class Guard:
         """Answer a request."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+                await self.router(scope, receive, send)
             return
         start, sent = time.perf_counter(), _Sent(send)
         scope["app"] = self  # has the router raise what it would otherwise answer in its own form
         self._service.metrics.now += 1
         try:
             self._check(scope)
-            await self._app(scope, receive, sent)
+            await self.router(scope, receive, sent)
         except asyncio.CancelledError:
             sent.status = sent.status or 499  # the client has gone
             raise

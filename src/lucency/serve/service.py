@@ -164,6 +164,10 @@ class Service:
             self.metrics.answered(said.prediction)
         return [said.prediction for said, _ in found]
 
+    def decoder_processes(self) -> list[int]:
+        """Return the numbers of the processes that decode."""
+        return self._at_work()[0].processes
+
     async def reload(self) -> Version:
         """Load the run folder again and, if it is sound, have it answer from now on.
 

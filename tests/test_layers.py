@@ -25,6 +25,7 @@ LAYERS = [
     "gallery | report",
     "examination | checking | export",
     "pipeline",
+    "serve",
     "screen",
     "cli",
 ]

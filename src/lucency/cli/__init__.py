@@ -5,6 +5,7 @@
     using         predict, evaluate, compare, verify, report
     explaining    explain
     exporting     export
+    serving       serve
 
 Results go to standard output, all else to standard error.
 """
@@ -19,6 +20,7 @@ import typer
 from lucency.cli.explaining import explain
 from lucency.cli.exporting import export
 from lucency.cli.making import check, demo, train
+from lucency.cli.serving import serve
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError, ParityError
 from lucency.interruption import Interrupted, heard
@@ -37,7 +39,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, explain, evaluate, compare, verify, report, export, demo):
+_COMMANDS = (
+    *(check, train, predict, explain, evaluate, compare, verify, report, export, serve, demo),
+)
+for _command in _COMMANDS:
     app.command()(_command)
 
 

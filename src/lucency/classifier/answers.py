@@ -86,20 +86,6 @@ class Prediction:
             document["activation_map"] = self.activation_map.to_json()
         return document
 
-    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Return all but the file's name: the same keys wherever a prediction is given as JSON.
-
-        Args:
-            classes: Class names, in the order of the probabilities.
-        """
-        return {
-            "decision": self.decision or None,
-            "probabilities": dict(zip(classes, self.probabilities, strict=False)) or None,
-            "reason": self.reason or None,
-            "prediction_set": list(self.prediction_set),
-            "distance": self.distance,
-        }
-
 
 def judged(
     file: str,

@@ -9,7 +9,6 @@ from typing import Annotated
 from typer import Argument, Option, echo
 
 from lucency.cli import options
-from lucency.cli.using import _run
 from lucency.screen import progress
 
 
@@ -40,13 +39,13 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
     Example: lucency export runs/chest_xray-quick-1 --format litert --quantize int8
     """
     if kind == "web":
-        _export_web(_run(run), out, quiet=quiet)
+        _export_web(options.run_folder(run), out, quiet=quiet)
         return
     from lucency.export import export as export_run
     from lucency.screen.results import show_export
 
     done = export_run(
-        _run(run), kind, folder=folder, quantize=quantize, out=out, force=force,
+        options.run_folder(run), kind, folder=folder, quantize=quantize, out=out, force=force,
         progress=progress(quiet or as_json),
     )  # fmt: skip
     if as_json:

@@ -22,7 +22,7 @@ LAYERS = [
     "training | evaluation | export",
     "ledger | robustness",
     "comparison | verify | card",
-    "gallery | report",
+    "gallery | report | page",
     "examination | checking",
     "pipeline",
     "screen",

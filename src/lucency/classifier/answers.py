@@ -17,14 +17,16 @@ class Answers:
         probabilities: (n, classes) float64, calibrated, rows sum to 1.
         distances: (n,) float64, how unlike the training pictures: out of distribution above 1;
             ``None`` for a classifier without a gate.
+        embeddings: (n, d) float32, what the last layer sees; ``None`` where it was not asked for.
     """
 
     probabilities: NDArray[np.float64]
     distances: NDArray[np.float64] | None = None
+    embeddings: NDArray[np.float32] | None = None
 
 
 def joined(parts: Sequence[Answers], count: int | None = None) -> Answers:
-    """Return the answers of several batches as one, up to ``count`` pictures."""
+    """Return several batches' answers as one, up to ``count`` pictures, without embeddings."""
     probabilities = np.concatenate([part.probabilities for part in parts])[:count]
     distances = [part.distances for part in parts if part.distances is not None]
     return Answers(probabilities, np.concatenate(distances)[:count] if distances else None)

@@ -25,6 +25,7 @@ LAYERS = [
     "gallery | report | page",
     "examination | checking",
     "pipeline",
+    "serve",
     "screen",
     "cli",
 ]

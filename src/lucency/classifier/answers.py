@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,20 @@ class Prediction:
     reason: str = ""
     prediction_set: tuple[str, ...] = ()
     distance: float | None = None
+
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return all but the file's name: the same keys wherever a prediction is given as JSON.
+
+        Args:
+            classes: Class names, in the order of the probabilities.
+        """
+        return {
+            "decision": self.decision or None,
+            "probabilities": dict(zip(classes, self.probabilities, strict=False)) or None,
+            "reason": self.reason or None,
+            "prediction_set": list(self.prediction_set),
+            "distance": self.distance,
+        }
 
 
 def judged(

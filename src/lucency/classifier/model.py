@@ -262,6 +262,27 @@ class Classifier:
         positive = None if self.positive is None else self.classes.index(self.positive)
         return decide(probabilities, positive, self.threshold)
 
+    def judge(self, said: Answers, files: Sequence[str | Path]) -> list[Prediction]:
+        """Turn answers into predictions, which abstain rather than guess.
+
+        Args:
+            said: What ``answer_pixels`` returned.
+            files: What each picture is to be called.
+        """
+        decisions = self.decide(said.probabilities)
+        sets = self.conformal.sets(said.probabilities, *ABSTAIN) if self.conformal else None
+        return [
+            judged(
+                str(file),
+                self.classes,
+                said.probabilities[i],
+                int(decisions[i]),
+                None if sets is None else sets[i],
+                None if said.distances is None else float(said.distances[i]),
+            )
+            for i, file in enumerate(files)
+        ]
+
     def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
         expected = (*self.spec.size, self.spec.channels)
         if pixels.shape[1:] != expected or pixels.dtype != np.uint8:
@@ -333,32 +354,15 @@ class Classifier:
     def _predict_decoded(
         self, files: Sequence[str | Path], decoded: Sequence[Decoded]
     ) -> list[Prediction]:
-        pixels = [each.pixels for each in decoded if each.pixels is not None]
         readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
-        answers = dict(zip(readable, self._judge(files, readable, pixels), strict=True))
+        answers: dict[int, Prediction] = {}
+        if readable:
+            said = self.answer_pixels(np.stack([decoded[i].or_error() for i in readable]))
+            told = self.judge(said, [files[i] for i in readable])
+            answers = dict(zip(readable, told, strict=True))
         return [
             answers.get(i, Prediction(str(file), "", (), each.reason))
             for i, (file, each) in enumerate(zip(files, decoded, strict=True))
-        ]
-
-    def _judge(
-        self, files: Sequence[str | Path], readable: list[int], pixels: list[NDArray[np.uint8]]
-    ) -> list[Prediction]:
-        if not pixels:
-            return []
-        said = self.answer_pixels(np.stack(pixels))
-        decisions = self.decide(said.probabilities)
-        sets = self.conformal.sets(said.probabilities, *ABSTAIN) if self.conformal else None
-        return [
-            judged(
-                str(files[i]),
-                self.classes,
-                said.probabilities[place],
-                int(decisions[place]),
-                None if sets is None else sets[place],
-                None if said.distances is None else float(said.distances[place]),
-            )
-            for place, i in enumerate(readable)
         ]
 
     def _said_by_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

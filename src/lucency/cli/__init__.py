@@ -3,6 +3,7 @@
     options    what several commands share, and how they print JSON
     making     train, check, demo
     using      predict, evaluate, compare, verify, report
+    serving    serve
 
 Results go to standard output, all else to standard error.
 """
@@ -15,6 +16,7 @@ from typing import Any
 import typer
 
 from lucency.cli.making import check, demo, train
+from lucency.cli.serving import serve
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError
 from lucency.interruption import Interrupted, heard
@@ -33,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, evaluate, compare, verify, report, demo):
+for _command in (check, train, predict, evaluate, compare, verify, report, serve, demo):
     app.command()(_command)
 
 

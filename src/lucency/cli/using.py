@@ -31,11 +31,12 @@ def predict(
     """
     from lucency.classifier import Classifier
 
-    classifier = Classifier.load(_run(run))
+    classifier = Classifier.load(run_folder(run))
     adjust = _adjusted(classifier, prevalence)
     predictions = [adjust(each) for each in classifier.predict(_pictures(files))]
     if as_json:
-        options.print_json([_prediction_json(classifier.classes, each) for each in predictions])
+        classes = classifier.classes
+        options.print_json([{"file": each.file} | each.to_json(classes) for each in predictions])
     elif as_csv:
         _print_csv(classifier.classes, predictions)
     else:
@@ -69,7 +70,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
         cache=cache,
     )  # fmt: skip
     chosen = operating_point is not None
-    done = examine(_run(run), folder, terms, choose=chosen, progress=progress(quiet))
+    done = examine(run_folder(run), folder, terms, choose=chosen, progress=progress(quiet))
     if as_json:
         options.print_json(done.evaluation.to_json())
         return
@@ -92,7 +93,7 @@ def compare(
     from lucency.examination import note_comparison
     from lucency.screen.results import show_comparison
 
-    found = compare_runs([_run(run) for run in runs])
+    found = compare_runs([run_folder(run) for run in runs])
     note_comparison(found, progress(quiet=as_json))
     if as_json:
         options.print_json(found.to_json())
@@ -118,7 +119,7 @@ def verify(
     from lucency.screen.results import show_verification
     from lucency.verify import verify as verify_run
 
-    done = verify_run(_run(run), folder, progress(quiet), render=render)
+    done = verify_run(run_folder(run), folder, progress(quiet), render=render)
     if as_json:
         options.print_json(done.to_json())
     else:
@@ -134,10 +135,10 @@ def report(run: options.RunFolder) -> None:
     """
     from lucency.report import write_report
 
-    typer.echo(write_report(_run(run)))
+    typer.echo(write_report(run_folder(run)))
 
 
-def _run(run: Path) -> Path:
+def run_folder(run: Path) -> Path:
     """Return the run folder of a path or a name under ``runs/``."""
     named = Path("runs") / run
     if not run.exists() and named.exists():
@@ -185,17 +186,6 @@ def _adjusted(classifier: Classifier, prevalence: float | None) -> Any:
         return dataclasses.replace(prediction, probabilities=tuple(map(float, row)))
 
     return adjust
-
-
-def _prediction_json(classes: tuple[str, ...], each: Prediction) -> dict[str, Any]:
-    return {
-        "file": each.file,
-        "decision": each.decision or None,
-        "probabilities": dict(zip(classes, each.probabilities, strict=False)) or None,
-        "reason": each.reason or None,
-        "prediction_set": list(each.prediction_set),
-        "distance": each.distance,
-    }
 
 
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import shutil
@@ -14,14 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lucency.classifier import Classifier, neighbours_json
 from lucency.evaluation import with_prior
 from lucency.page import about
+from lucency.serve.service import Service as RealService
 from page_server import Reply, Service, refused, running, said
-from small_runs import TWO, spec_of, write_pictures, write_run
+from serving import QUICK
+from serving import running as serving
+from small_runs import TWO, write_pictures, write_run
 from test_neighbours import some
 
 CHROMIUM = os.environ.get("LUCENCY_CHROMIUM") or shutil.which("chromium")
@@ -295,6 +298,40 @@ def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve:
     ]  # fmt: skip
 
 
+# The service itself
+
+
+@pytest.fixture(scope="module")
+def service(run: Path) -> Iterator[str]:
+    with serving(RealService(run, QUICK)) as started:
+        yield f"http://127.0.0.1:{started.port}/"
+
+
+def test_the_page_says_what_the_classifier_says(opened: Opener, service: str, run: Path) -> None:
+    page = opened(service)
+    pictures = sorted((run.parent / "test").rglob("*.png"))
+    page.set_input_files("#files", [*pictures, run / "classifier.json"])
+    page.locator("#work").wait_for(state="hidden")
+    assert page.locator("tr.failed th").all_inner_texts() == ["classifier.json"]
+    for each in Classifier.load(run).predict(pictures):
+        row = page.locator("tbody tr", has=page.get_by_text(Path(each.file).name, exact=True))
+        assert row.locator("td.decided").inner_text() == each.decision
+        shares = [f"{100 * p:.1f}\u202f%" for p in each.probabilities]
+        assert row.locator("td.n").all_inner_texts() == shares
+    page.locator("tr.answered button").first.click()
+    page.locator(".layers img").wait_for()
+    assert "8 × 8 pixels" in text(page, "figcaption >> nth=0")
+
+
+def test_a_service_behind_a_token_takes_that_of_the_browser(opened: Opener, run: Path) -> None:
+    token = "".join(["sixteen"] * 3)
+    with serving(RealService(run, dataclasses.replace(QUICK, token=token))) as started:
+        known = {"http_credentials": {"username": "any", "password": token}}
+        page = opened(f"http://127.0.0.1:{started.port}/", **known)
+        page.set_input_files("#files", sorted((run.parent / "test").rglob("*.png"))[:1])
+        page.locator(".figure").wait_for()
+
+
 # Many pictures
 
 
@@ -482,7 +519,7 @@ def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
 
 
 def test_a_token_is_asked_for_and_sent(opened: Opener, serve: Serve, tmp_path: Path) -> None:
-    page = opened(serve(token="sesame", report=True), ready=False)
+    page = opened(serve(by_body, "sesame", report=True), ready=False)
     page.get_by_label("This server asks for a token").fill("wrong")
     page.keyboard.press("Enter")
     page.get_by_text("Not taken.").wait_for()
@@ -589,7 +626,7 @@ def test_hostile_class_names_are_only_text(opened: Opener, serve: Serve, part: i
     kinds = labels if part else labels[:2]
     near = [{"label": labels[3], "distance": 0.1, "picture": "javascript:hit()"}]
     url = serve(
-        lambda body: said(answer(0.8, kinds, neighbours=near)),
+        lambda _: said(answer(0.8, kinds, neighbours=near)),
         classes=list(kinds),
         positive=None if part else kinds[1],
         prevalence=None if part else 0.5,
@@ -740,7 +777,7 @@ def test_everything_has_a_name_and_a_place(opened: Opener, serve: Serve) -> None
         .map((h) => Number(h.localName[1]))"""
     )
     assert levels[0] == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
 def test_paper_gets_the_answer_and_the_notice(opened: Opener, serve: Serve) -> None:

@@ -20,7 +20,7 @@ LAYERS = [
     "classifier",
     "plan",
     "training | evaluation | export",
-    "ledger | robustness",
+    "ledger | robustness | explain",
     "comparison | verify | card",
     "gallery | report | page",
     "examination | checking",

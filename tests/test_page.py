@@ -240,7 +240,7 @@ def test_an_uninformative_map_is_labelled_and_off(opened: Opener, serve: Serve) 
     assert text(page, ".map-controls .verdict") == "Uninformative. No better than chance."
     page = opened(serve(explanation=None))
     give(page, "p 0.8")
-    assert "has not been tested" in text(page, ".map-controls")
+    assert "was not tested" in text(page, ".map-controls")
 
 
 @pytest.mark.parametrize("prior", [0.5, 0.743])

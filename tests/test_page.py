@@ -215,8 +215,8 @@ def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve:
     (against, for_, nothing) = corners
     assert against[2] > against[0] + 50  # blue
     assert for_[0] > for_[2] + 50  # orange
-    assert against[3] == pytest.approx(0.85 * 255 * 4 / 8, abs=4)  # half of the scale
-    assert for_[3] == pytest.approx(0.85 * 255 * 2 / 8, abs=4)
+    assert against[3] == pytest.approx(0.72 * 255 * 4 / 8, abs=4)  # half of the scale
+    assert for_[3] == pytest.approx(0.72 * 255 * 2 / 8, abs=4)
     assert nothing[3] <= 3
     assert "against PNEUMONIA\n−8.0" in text(page, ".ends")
     spoken = page.locator(".map").get_attribute("aria-label")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -30,10 +31,6 @@ from small_runs import TWO, write_pictures, write_run
 from test_neighbours import some
 
 CHROMIUM = os.environ.get("LUCENCY_CHROMIUM") or shutil.which("chromium")
-PNG = (
-    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU"
-    b"\x00\x00\x00\nIDATx\x9cc`\x00\x00\x00\x02\x00\x01H\xaf\xa4q\x00\x00\x00\x00IEND\xaeB`\x82"
-)
 MAP = [[-4.0, 0.0], [0.0, 2.0]]
 pytestmark = pytest.mark.browser
 
@@ -64,11 +61,16 @@ def told(run: Path) -> dict[str, Any]:
     return document | {"explanation": explanation, "conformal": True, "gate": True}
 
 
+@functools.cache
+def near() -> list[dict[str, Any]]:
+    kept = some()
+    return neighbours_json(kept, kept.embeddings[0], 3) or []
+
+
 def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -> dict[str, Any]:
     """Return a prediction as the service gives it, the share that of the last class."""
     rest = (1 - share) / (len(classes) - 1)
     probabilities = dict.fromkeys(classes, rest) | {classes[-1]: share}
-    kept = some()
     return {
         "decision": max(probabilities, key=probabilities.__getitem__),
         "probabilities": probabilities,
@@ -76,9 +78,9 @@ def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -
         "prediction_set": [classes[-1]],
         "distance": 0.4,
         "activation_map": {"class": classes[-1], "method": "m", "scale": 8.0, "values": MAP},
-        "picture": neighbours_json(kept, kept.embeddings[0], 1)[0]["picture"],  # type: ignore[index]
+        "picture": near()[0]["picture"],
         "size": [1200, 1600],
-        "neighbours": neighbours_json(kept, kept.embeddings[0], 3),
+        "neighbours": near(),
         **changes,
     }
 
@@ -209,11 +211,15 @@ def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve:
     page = opened(serve())
     give(page, "p 0.8")
     drawn = page.evaluate(
-        """() => [...document.querySelector(".map").getContext("2d")
-        .getImageData(0, 0, 256, 256).data]"""
+        """() => { const all = document.querySelector(".map").getContext("2d")
+          .getImageData(0, 0, 256, 256).data;
+        const found = [];
+        for (let y = 0; y < 256; y += 8) for (let x = 0; x < 256; x += 8)
+          found.push(...all.slice(4 * (256 * y + x), 4 * (256 * y + x) + 4));
+        return found; }"""
     )
-    found = np.array(drawn).reshape(256, 256, 4)
-    expected = colours(enlarged(np.array(MAP), (256, 256)), 8.0)
+    found = np.array(drawn).reshape(32, 32, 4)
+    expected = colours(enlarged(np.array(MAP), (256, 256)), 8.0)[::8, ::8]
     np.testing.assert_allclose(found[..., 3] / 255, expected[..., 3], atol=0.003)
     told = found[..., 3] > 60  # of faint colours a canvas keeps few digits
     np.testing.assert_allclose(found[told][:, :3], expected[told][:, :3], atol=3)
@@ -484,17 +490,23 @@ def test_a_folder_is_walked_through_and_its_debris_left(
 
 def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
+    choosers: list[Any] = []
+    # Playwright marks the function that it calls, which a method of a list cannot bear.
+    page.on("filechooser", lambda chooser: choosers.append(chooser))  # noqa: PLW0108
     stops: list[str] = []
     for _ in range(12):
         page.keyboard.press("Tab")
         stops.append(page.evaluate("document.activeElement.textContent"))
         if stops[-1] == "Choose pictures":
             break
-    assert stops[0] == "Skip to the pictures"
-    with page.expect_file_chooser() as chosen:
-        page.keyboard.press("Enter")
-    assert chosen.value.is_multiple()
-    chosen.value.set_files(files("p 0.8", "p 0.2"))
+    assert (stops[0], stops[-1]) == ("Skip to the pictures", "Choose pictures")
+    page.keyboard.press("Enter")
+    for _ in range(100):
+        if choosers:
+            break
+        page.wait_for_timeout(50)
+    assert choosers[0].is_multiple()
+    choosers[0].set_files(files("p 0.8", "p 0.2"))
     page.locator("tr.answered").nth(1).wait_for()
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     reached = []

@@ -19,6 +19,7 @@ from benchmarks import (
     coverage,
     decode,
     elsewhere,
+    explanations,
     gate,
     growth,
     leaks,
@@ -34,7 +35,18 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
+    *(
+        leaks,
+        probes,
+        gate,
+        explanations,
+        coverage,
+        conformal,
+        comparison,
+        ablation,
+        elsewhere,
+        accuracy,
+    ),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

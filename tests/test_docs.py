@@ -401,6 +401,7 @@ def test_every_file_of_a_run_is_documented(run: Path) -> None:
         ("audit.json", ("leaks.patients",)),
         ("looks.json", ()),
         ("robustness.json", ()),
+        ("explanation.json", ()),
         ("checklist.json", ()),
         ("pictures/index.json", ()),
     ],

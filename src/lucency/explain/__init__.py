@@ -6,9 +6,10 @@
     deletion         hide and show what a map marks
     likeness         how alike two maps are, and where they lie
     randomisation    maps of networks that forgot what they learnt
-    faithfulness     all tests, and the verdict
+    verdict          all tests, and what they come to
     pictures         files to predictions with maps
     writing          a page of them, and overlays
+    layers           what every layer makes of a picture, for learners
 
 The maps themselves come from the network (``Classifier.answer_pixels``). They are signed and in
 logits, and no picture has a scale of its own: a map of nothing looks like nothing.
@@ -17,9 +18,9 @@ logits, and no picture has a scale of its own: a map of nothing looks like nothi
 from __future__ import annotations
 
 from lucency.explain.drawing import overlay, with_legend
-from lucency.explain.faithfulness import Faithfulness, faithfulness
 from lucency.explain.occlusion import occlusion_maps
 from lucency.explain.pictures import Explained, explained
+from lucency.explain.verdict import Faithfulness, faithfulness
 from lucency.explain.writing import write_explanations
 
 __all__ = [

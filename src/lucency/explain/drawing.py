@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 
 # Okabe and Ito (2008): told apart with any kind of colour blindness, and by their brightness.
 FOR, AGAINST = (230, 120, 0), (0, 114, 178)
-_OPAQUE = 0.72  # share of colour where the scale ends: the picture stays visible
+_OPAQUE = 0.65  # share of colour where the scale ends: the picture stays visible
 _STRIP, _MARGIN = 34, 8  # pixels of the legend below a picture
 _PAPER, _INK = (255, 255, 255), (27, 32, 38)
 
@@ -63,15 +63,23 @@ def with_legend(picture: bytes, scale: float, of: str, note: str = "") -> bytes:
     grey = np.full((10, 2 * half, 1), 128, np.uint8)
     ramp = np.linspace(-scale, scale, 2 * half)[None]
     sheet.paste(Image.fromarray(_coloured(grey, ramp, scale)), (middle - half, shown.height + 6))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     top, name = shown.height + 11, of if of.isascii() and len(of) <= 18 else ""
     draw.text((middle - half - _MARGIN, top), f"against {name}".strip(), _INK, font, "rm")
     draw.text((middle + half + _MARGIN, top), f"for {name}".strip(), _INK, font, "lm")
-    for place, text in ((-half, f"−{scale:.2g}"), (0, "0"), (half, f"{scale:.2g} logits")):
+    for place, text in ((-half, f"-{scale:.2g}"), (0, "0"), (half, f"{scale:.2g} logits")):
         draw.text((middle + place, top + 15), text, _INK, font, "mm")
     if note:
         draw.text((middle, shown.height + _STRIP + 12), note, _INK, font, "mm")
     return _png(np.asarray(sheet))
+
+
+def drawn_values(values: NDArray[np.floating[Any]], scale: float) -> bytes:
+    """Return signed values (h, w) as a PNG file of as many pixels: orange above 0, blue below."""
+    painted = colours(values, scale)
+    alpha = painted[..., 3:] / _OPAQUE
+    mixed = 255 * (1 - alpha) + painted[..., :3] * alpha
+    return _png(np.asarray(mixed.round().clip(0, 255), np.uint8))
 
 
 def grey_of(pixels: Pixels) -> Pixels:
@@ -99,5 +107,5 @@ def _coloured(pixels: Pixels, values: NDArray[np.floating[Any]], scale: float) -
 
 def _png(pixels: Pixels) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

@@ -37,22 +37,21 @@ def similarities(first: NDArray[np.floating[Any]], second: NDArray[np.floating[A
     """Return the structural similarity of each pair of maps, taken over the whole map.
 
     Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity",
-    equation 13; the range of values is the wider of the two maps'.
+    the terms of contrast and structure. The term of the means is left out, as the mean of a map is
+    the answer itself. The range of values is the wider of the two maps'.
 
     Args:
         first: (n, h, w).
         second: (n, h, w).
 
     Returns:
-        (n,) in -1..1; 1 for equal maps.
+        (n,) in -1..1; 1 for maps that are equal but for their means.
     """
     a, b = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (first, second))
     reach = np.maximum(np.ptp(a, axis=1), np.ptp(b, axis=1))
-    small, smaller = (0.01 * reach) ** 2, (0.03 * reach) ** 2
-    mean_a, mean_b = a.mean(axis=1), b.mean(axis=1)
-    together = (a * b).mean(axis=1) - mean_a * mean_b
-    above = (2 * mean_a * mean_b + small) * (2 * together + smaller)
-    below = (mean_a**2 + mean_b**2 + small) * (a.var(axis=1) + b.var(axis=1) + smaller)
+    small = (0.03 * reach) ** 2
+    together = (a * b).mean(axis=1) - a.mean(axis=1) * b.mean(axis=1)
+    above, below = 2 * together + small, a.var(axis=1) + b.var(axis=1) + small
     return np.asarray(np.divide(above, below, out=np.ones(len(a)), where=below > 0), np.float64)
 
 

@@ -88,6 +88,7 @@ def _drawn(
     maps = [each.prediction.activation_map for each in found]
     known = next((each for each in maps if each is not None), None)
     informative, sentence = trust_of(classifier.spec)
+    told = sentence.partition(": ")[2] or sentence
     return page(
         PAGE,
         name=name,
@@ -99,7 +100,7 @@ def _drawn(
         scale=f"{known.scale:.2g}" if known else "",
         of=known.of if known and len(classifier.classes) == 2 else None,
         informative=informative,
-        sentence=sentence.partition(": ")[2] or sentence,
+        sentence=told[:1].upper() + told[1:],
         grid=" x ".join(map(str, known.values.shape)) if known else "",
     )
 
@@ -114,7 +115,8 @@ def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
     informative, _ = trust_of(classifier.spec)
     doubtful = informative is False and found.method != METHOD
     return {
-        "file": said.file,
+        "file": Path(said.file).name,
+        "folder": str(Path(said.file).parent),
         "decision": said.decision,
         "reason": said.reason,
         "bars": [

@@ -25,7 +25,7 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "verdict": Verdict(
             "good" if informative else "warn",
             "Informative" if informative else "Uninformative",
-            str(found["sentence"]).partition(": ")[2] or str(found["sentence"]),
+            _begun(str(found["sentence"]).partition(": ")[2] or str(found["sentence"])),
         ),
         "method": str(found["method"]),
         "grid": f"{int(found['height'])} x {int(found['width'])}",
@@ -40,6 +40,11 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "occlusion": figure_text(found["occlusion"]["rank"], _MANY, share=False),
         "occluded": plural(int(found["occlusion"]["n"]), "picture"),
     }
+
+
+def _begun(text: str) -> str:
+    """Return a text with its first letter as at the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def _pairs(album: Album) -> list[dict[str, str]]:
@@ -79,7 +84,7 @@ def _gain(deletion: Json) -> Figure:
 
 def _rows(deletion: Json) -> list[tuple[str, str]]:
     names = {"beyond_random": "More than a random map", "beyond_centre": "More than the middle"}
-    rows = [(str(row["map"]).capitalize(), row["gain"]) for row in deletion["rows"]]
+    rows = [(_begun(str(row["map"])), row["gain"]) for row in deletion["rows"]]
     rows += [(names[key], deletion[key]) for key in names]
     return [(name, figure_text(entry, _MANY, share=False)) for name, entry in rows]
 

@@ -44,7 +44,7 @@ async def answering(service: Service, request: Request) -> AsyncIterator[bytes]:
         Refused: The service is not ready, has too much to do, the body is too large or the
             deadline has passed.
     """
-    if not service.ready:
+    if not service.working:
         raise Refused("not_ready", "The service is starting or ending.")
     seconds = seconds_of(request, service.settings.deadline)
     service.admission.check(seconds)

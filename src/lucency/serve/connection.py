@@ -27,6 +27,7 @@ _LONGEST_HEAD = 32 * 2**10
 _MOST_HEADERS = 100
 _LINGER = 2.0  # seconds in which an answered client may go on sending what nobody reads
 _LINGER_BYTES = 2**20
+_PARTING = 0.5  # seconds that a connection without requests is kept when the service ends
 _UNREAD = 15.0  # seconds that an answer waits for a client that does not read it
 
 
@@ -35,6 +36,8 @@ class Connection(HttpToolsProtocol):
 
     settings = Settings()
     draining: Callable[[], bool] = staticmethod(lambda: False)
+    seen: Callable[[Refused], None] = staticmethod(lambda _: None)
+    turned_away: Callable[[str], Refused | None] = staticmethod(lambda _: None)
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head = self._received = self._unread = 0
         self._started = self._last = time.monotonic()
-        self._blocked = self._answered = float("inf")
+        self._blocked = self._answered = self._leaves = float("inf")
         self._inside = self._headed = self._spoke = self._ended = False
         self._asgi: asyncio.Task[None] | None = None
 
@@ -111,6 +114,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to answer."""
         self._headed, self._head = True, 0
+        if self.parser.get_method() == b"POST" and self._turn_away():
+            return
         try:
             super().on_headers_complete()
         except (httptools.HttpParserError, UnicodeDecodeError) as error:
@@ -147,12 +152,14 @@ class Connection(HttpToolsProtocol):
         self._end(Refused("bad_request", msg))
 
     def shutdown(self) -> None:
-        """Close the connection once its answer is out."""
-        if self.cycle is None or self.cycle.response_complete:
-            if not self._inside:
-                self.transport.close()
-        else:
-            self.cycle.keep_alive = False
+        """Close the connection once its answer is out, or if nothing comes for a while.
+
+        A request may be on its way over a connection that has just been made or kept.
+        """
+        self._leaves = time.monotonic() + _PARTING
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
 
     def check(self, now: float) -> None:
         """End the connection if its client is too slow."""
@@ -162,7 +169,11 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
         elif now - self._blocked > _UNREAD:
             self.transport.abort()
-        elif now - self._answered > _LINGER or self._unread > _LINGER_BYTES:
+        elif (
+            (now > self._leaves and not self._inside and self._idle)
+            or now - self._answered > _LINGER
+            or self._unread > _LINGER_BYTES
+        ):
             self.transport.close()
         elif self._inside and self._answered == float("inf"):
             allowed = given.receive_deadline + self._received / given.slowest
@@ -170,6 +181,24 @@ class Connection(HttpToolsProtocol):
                 self._end(Refused("too_slow", "The request did not arrive in time."))
         elif not self._spoke and now - self._started > given.receive_deadline:
             self.transport.close()
+
+    @property
+    def _idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _turn_away(self) -> bool:
+        """Refuse a request before anything is made of it, if there is too much to do."""
+        before: RequestResponseCycle | None = self.cycle
+        if before is not None and not before.response_complete:
+            return False
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        if self.draining() or (refused := self.turned_away(path)) is None:
+            return False
+        self.cycle = _TurnedAway()  # type: ignore[assignment]
+        self._answered = time.monotonic()
+        self.transport.write(_packed(refused, "keep-alive"))
+        return True
 
     def _begin(self, now: float) -> None:
         self._inside, self._headed, self._spoke = True, False, True
@@ -194,6 +223,7 @@ class Connection(HttpToolsProtocol):
         """
         if self.transport.is_closing() or self._ended:
             return
+        self.seen(refused)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_packed(refused))
@@ -204,9 +234,17 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
 
 
-def _packed(refused: Refused) -> bytes:
+class _TurnedAway:
+    """Stands for a request that has its answer already; its body is not kept."""
+
+    response_complete = response_started = True
+    disconnected = keep_alive = False
+    message_event = asyncio.Event()
+
+
+def _packed(refused: Refused, connection: str = "close") -> bytes:
     body = refused.body
-    headers = refused.headers | {"content-length": str(len(body)), "connection": "close"}
+    headers = refused.headers | {"content-length": str(len(body)), "connection": connection}
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
     return b"".join([STATUS_LINE[refused.status], *lines, b"\r\n", body])
 

@@ -37,11 +37,14 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, service: Service, ready: Callable[[], None] = lambda: None) -> None:
+        self.service, self._ready = service, ready
         settings = service.settings
         config = uvicorn.Config(
             create_app(service),
             http=type("_Connection", (Connection,), {
                 "settings": settings, "draining": staticmethod(lambda: service.draining),
+                "seen": staticmethod(self._refused),
+                "turned_away": staticmethod(service.turned_away),
             }),
             ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
             server_header=False, proxy_headers=False,
@@ -50,7 +53,6 @@ class Server(uvicorn.Server):
             backlog=min(2048, settings.most_connections),
         )  # fmt: skip
         super().__init__(config)
-        self.service, self._ready = service, ready
         self._reloading: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -110,6 +112,12 @@ class Server(uvicorn.Server):
         while True:
             self._look()
             await asyncio.sleep(0.5)
+
+    def _refused(self, refused: Refused) -> None:
+        """Note what was refused before it was a request."""
+        self.service.metrics.refused.labels(refused.code).inc()
+        if self.service.settings.log:
+            LOG.info("no request %d", refused.status)
 
     def _look(self) -> None:
         now = time.monotonic()

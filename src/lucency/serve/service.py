@@ -24,6 +24,8 @@ from lucency.serve.refusals import Refused
 from lucency.serve.settings import Settings
 from lucency.serve.versions import Version, load_version
 
+_ROUTES = {"predict": "/v1/predict", "infer": "/v2/models/{name}/infer"}
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -78,9 +80,14 @@ class Service:
         self._batcher: Batcher[NDArray[np.uint8], Said] | None = None
 
     @property
+    def working(self) -> bool:
+        """Whether requests are answered."""
+        return self._batcher is not None
+
+    @property
     def ready(self) -> bool:
-        """Whether new requests are welcome."""
-        return self._batcher is not None and not self.draining
+        """Whether new requests are welcome; those that come all the same are answered."""
+        return self.working and not self.draining
 
     @property
     def name(self) -> str:
@@ -116,6 +123,25 @@ class Service:
         if batcher and decoders:
             await batcher.close()
             await asyncio.to_thread(decoders.close)
+
+    def turned_away(self, path: str) -> Refused | None:
+        """Return why a request for predictions would be refused at once; ``None`` if not.
+
+        Under overload most requests end here, before anything else is done for them.
+
+        Args:
+            path: What it asks for.
+        """
+        route = _ROUTES.get(path.rpartition("/")[2])
+        if route is None or not self.ready:
+            return None
+        try:
+            self.admission.check(self.settings.deadline)
+        except Refused as refused:
+            self.metrics.refused.labels(refused.code).inc()
+            self.metrics.answer(route, "POST", refused.status)
+            return refused
+        return None
 
     @contextmanager
     def using(self) -> Iterator[Version]:

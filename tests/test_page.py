@@ -238,7 +238,12 @@ def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve:
 
 
 def test_an_uninformative_map_is_labelled_and_off(opened: Opener, serve: Serve) -> None:
-    told = {"method": "m", "scale": 8.0, "informative": False, "sentence": "Uninformative: no better than chance."}
+    told = {
+        "method": "m",
+        "scale": 8.0,
+        "informative": False,
+        "sentence": "Uninformative: no better than chance.",
+    }
     page = opened(serve(explanation=told))
     give(page, "p 0.8")
     assert page.locator(".map").is_hidden()

@@ -38,7 +38,7 @@ def test_a_run_folder_is_complete(run: Run) -> None:
         "audit.json", "checklist.json", "classifier.json", "evaluation.json", "explanation.json",
         "gate.safetensors", "golden.safetensors", "history.csv", "looks.json", "model.onnx",
         "model_card.md", "neighbours.safetensors", "pictures", "plan.json", "predictions.csv",
-        "report.html",        "robustness.json", "split.csv", "weights.safetensors",
+        "report.html", "robustness.json", "split.csv", "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
     with (run.folder / "history.csv").open() as file:

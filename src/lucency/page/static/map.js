@@ -6,7 +6,7 @@ import { signed } from "./words.js";
 // Okabe and Ito (2008): told apart with any kind of colour blindness. As lucency.explain.drawing.
 const AGAINST = [0, 114, 178];
 const FOR = [230, 120, 0];
-const STRONGEST = 0.72; // of the colour at the end of the scale; the picture stays to be seen
+const STRONGEST = 0.65; // of the colour at the end of the scale; the picture stays to be seen
 const UNSTATED = 5; // logits at which the colour is full, where the classifier states no scale
 const SIDE = 256; // pixels of a drawn map, which the page stretches over the picture
 const PLACES = [

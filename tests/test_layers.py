@@ -22,7 +22,7 @@ LAYERS = [
     "training | evaluation",
     "ledger | robustness | explain",
     "comparison | verify | card",
-    "gallery | report",
+    "gallery | report | page",
     "examination | checking | export",
     "pipeline",
     "serve",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lucency import backend
 from lucency.card import write_card
 from lucency.checking import audited, check_folder, write_findings
-from lucency.classifier import Classifier, golden_of
+from lucency.classifier import Classifier, golden_of, neighbours_of
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_split
 from lucency.errors import LeakError, RunError
@@ -127,6 +127,8 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     clock.lap("training")
     classifier, parity = to_onnx(trained, data.test or data.val, progress)
     classifier.golden = golden_of(data.val, classifier.predict_pixels)
+    if config.neighbours:
+        classifier.neighbours = neighbours_of(data.train, config.neighbours, classifier.embeddings)
     clock.lap("export")
     _test_maps(draft, classifier, trained, data, progress)
     clock.lap("explaining")

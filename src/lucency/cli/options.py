@@ -45,6 +45,14 @@ OperatingPoint = Annotated[
 Prevalence = Annotated[
     float | None, Option(help="Share of the positive class where it will be used, 0 to 1.")
 ]
+Neighbours = Annotated[
+    int | None,
+    Option(
+        help="Training pictures to keep, small, to compare new ones with (0); they travel with "
+        "the run.",
+        metavar="N",
+    ),
+]
 Subgroups = Annotated[
     str | None, Option(help="CSV with file and attributes to report figures by.", metavar="FILE")
 ]

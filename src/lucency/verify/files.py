@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from lucency.classifier import Classifier
-from lucency.classifier.files import GATE, GOLDEN, ONNX, WEIGHTS, check_entry, read_document
+from lucency.classifier.files import (
+    GATE,
+    GOLDEN,
+    NEIGHBOURS,
+    ONNX,
+    WEIGHTS,
+    check_entry,
+    read_document,
+)
 from lucency.evaluation import read_predictions
 from lucency.files import read_bytes, read_json
 from lucency.ledger import read_split
@@ -30,6 +38,7 @@ def checksums(run: Path) -> str:
     """
     document = read_document(run)
     named = {"weights": WEIGHTS, "onnx": ONNX, "gate": GATE, "golden": GOLDEN}
+    named |= {"neighbours": NEIGHBOURS}
     present = {key: file for key, file in named.items() if document.get(key)}
     for key, file in present.items():
         check_entry(run, document[key], file)

@@ -171,7 +171,7 @@ function withOpacity(data, channels, opacity) {
   return result;
 }
 
-/** Looks colours up. Those that the palette lacks are grey, as in Pillow. */
+/** Looks colours up. Those that the palette lacks are black, as in Pillow. */
 function paletted(data, { width, height, palette, opacity }) {
   const known = Math.floor(palette.length / 3);
   const channels = opacity ? 4 : 3;
@@ -179,7 +179,7 @@ function paletted(data, { width, height, palette, opacity }) {
   for (let k = 0; k < data.length; k++) {
     const index = data[k];
     for (let c = 0; c < 3; c++) {
-      result[channels * k + c] = index < known ? palette[3 * index + c] : index;
+      result[channels * k + c] = index < known ? palette[3 * index + c] : 0;
     }
     if (opacity) result[channels * k + 3] = index < opacity.length ? opacity[index] : 255;
   }

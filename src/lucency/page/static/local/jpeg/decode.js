@@ -128,7 +128,7 @@ function readOneScan(state, { content, after, end }, data) {
 }
 
 /** Refuses scans that are not in order, and notes what they bring (T.81, G.1.1.1). */
-function checkScan({ parts, from, to, high, low }, { components, progressive }) {
+function checkScan({ parts, from, to, high, low }, { progressive }) {
   const blocks = parts.reduce((sum, { component: { h, v } }) => sum + h * v, 0);
   const twice = new Set(parts.map(({ component }) => component)).size < parts.length;
   const wrong = to > 63 || from > to || low > 13 || (high && low !== high - 1);
@@ -144,7 +144,6 @@ function checkScan({ parts, from, to, high, low }, { components, progressive }) 
       component.reached[k] = low;
     }
   }
-  if (parts.length < components.length && parts.length === 0) throw damaged("a scan is empty");
 }
 
 /** Tells what the channels are, as libjpeg does (jdapimin.c, default_decompress_parms). */

@@ -1,7 +1,7 @@
 """The classifier in the formats of other programs, each with proof that it says the same.
 
-    parity         the ONNX file of a run against Keras, while it is trained
-    web            a page that computes in the browser
+parity         the ONNX file of a run against Keras, while it is trained
+web            a page that computes in the browser
 """
 
 from __future__ import annotations

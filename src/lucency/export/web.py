@@ -29,13 +29,12 @@ FORMAT = 1
 _STATIC = Path(page.__file__).parent / "static"
 VENDOR = _STATIC / "vendor"
 _RUNTIME = "ort.wasm.min.mjs"
-_VENDORED = (
+VENDORED = (
     _RUNTIME,
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
     "LICENSE.txt",
 )
-_SCRIPTS = (".js",)
 # What the page may do. A page without a server of its own has to say so itself.
 _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
@@ -77,7 +76,7 @@ def write_web(
         ClassifierError: The classifier has no ONNX file, or that cannot be used.
         RunError: The folder is in the way or cannot be written.
     """
-    if missing := [name for name in _VENDORED if not (VENDOR / name).is_file()]:
+    if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
         raise BackendError(
             f"ONNX Runtime for browsers is missing ({VENDOR / missing[0]}). In a checkout of "
             "Lucency run `make vendor`, which needs npm; a released wheel holds it."
@@ -117,7 +116,7 @@ def _page() -> dict[str, bytes]:
     del files["page/server.js"]
     for path in sorted((_STATIC / "local").rglob("*.js")):
         files[f"page/{path.relative_to(_STATIC).as_posix()}"] = path.read_bytes()
-    for name in _VENDORED:
+    for name in VENDORED:
         files[f"page/vendor/{name}"] = (VENDOR / name).read_bytes()
     # The binary is built of the same parts as the package for Python, which lists them.
     notices = importlib.metadata.distribution("onnxruntime").locate_file("onnxruntime")

@@ -86,7 +86,7 @@ function whatItIs(data) {
 }
 
 function checkLimits({ height, width, frames }) {
-  const shape = `${thousands(height)} x ${thousands(width)} pixels`;
+  const shape = `${thousands(width)} x ${thousands(height)} pixels`;
   if (frames > 1) {
     throw new PictureError(
       `animated (${thousands(frames)} frames); expected one picture: save one frame as PNG`,

@@ -27,6 +27,7 @@ from benchmarks import (
     startup,
     steps,
     training,
+    web,
 )
 from benchmarks.child import ROOT
 from benchmarks.results import Skipped, show, write
@@ -34,7 +35,7 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
+    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy, web),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

@@ -35,9 +35,10 @@ VENDORED = (
     "ort-wasm-simd-threaded.wasm",
     "LICENSE.txt",
 )
-# What the page may do. A page without a server of its own has to say so itself.
+# What the page may do. A page without a server of its own has to say so itself. WebAssembly runs in
+# a worker, to which a server's policy applies, and not the page's.
 _POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
+    "default-src 'none'; script-src 'self'; worker-src 'self'; "
     "style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'"
 )

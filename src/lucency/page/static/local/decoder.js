@@ -4,19 +4,15 @@
 import { PictureError } from "./errors.js";
 import { readHeader } from "./header.js";
 import { readPicture } from "./picture.js";
+import { answering } from "./remote.js";
 
 const SHOWN = 512; // pixels on the longest side of the picture that is shown
 
-self.addEventListener("message", async ({ data: { number, file, size, colour } }) => {
-  try {
-    const answer = await decoded(new Uint8Array(await file.arrayBuffer()), size, colour);
-    self.postMessage({ number, answer });
-  } catch (error) {
-    self.postMessage({ number, error: reason(error) });
-  }
-});
+answering(decoded, reason);
 
-async function decoded(data, size, colour) {
+/** Returns the pixels at a size, the picture's own size, and a small picture of it. */
+async function decoded({ file, size, colour }) {
+  const data = new Uint8Array(await file.arrayBuffer());
   const picture = await readPicture(readHeader(data), data);
   const pixels = picture.pixels(size, colour);
   const shown = shownSize(picture.size);
@@ -52,5 +48,5 @@ function reason(error) {
   if (error?.name === "NotReadableError" || error?.name === "NotFoundError") {
     return "the file cannot be read: it was moved, changed or is not permitted";
   }
-  throw error;
+  return null;
 }

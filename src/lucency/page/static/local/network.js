@@ -25,7 +25,6 @@ export class Network {
   constructor(session, shape) {
     this.session = session;
     this.shape = shape;
-    this.last = Promise.resolve();
   }
 
   /**
@@ -34,10 +33,7 @@ export class Network {
    * @param {Uint8ClampedArray} pixels At the input's size.
    */
   run(pixels) {
-    const work = () => this.session.run({ pixels: new ort.Tensor("uint8", bytes(pixels), this.shape) });
-    const said = this.last.then(work);
-    this.last = said.catch(() => undefined); // one after the other, whatever became of the last
-    return said;
+    return this.session.run({ pixels: new ort.Tensor("uint8", bytes(pixels), this.shape) });
   }
 }
 

@@ -19,6 +19,7 @@ from benchmarks import (
     coverage,
     decode,
     elsewhere,
+    explanations,
     gate,
     growth,
     leaks,
@@ -35,7 +36,19 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy, web),
+    *(
+        leaks,
+        probes,
+        gate,
+        explanations,
+        coverage,
+        conformal,
+        comparison,
+        ablation,
+        elsewhere,
+        accuracy,
+        web,
+    ),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

@@ -6,6 +6,7 @@
     maps             which places speak for a class
     answers          probabilities, decisions and when to abstain
     golden           real pictures with the answers they had
+    neighbours       training pictures to compare a new one with
     wire             an ONNX file cut up before it is parsed
     sizes            memory and work that an ONNX file needs
     graph            what an ONNX file may say
@@ -25,6 +26,7 @@ from lucency.classifier.answers import Answers, Prediction
 from lucency.classifier.golden import Golden, golden_of
 from lucency.classifier.maps import ActivationMap
 from lucency.classifier.model import ABSTAIN, Classifier
+from lucency.classifier.neighbours import Neighbours, neighbours_json, neighbours_of
 from lucency.classifier.spec import Spec
 
 __all__ = [
@@ -33,7 +35,10 @@ __all__ = [
     "Answers",
     "Classifier",
     "Golden",
+    "Neighbours",
     "Prediction",
     "Spec",
     "golden_of",
+    "neighbours_json",
+    "neighbours_of",
 ]

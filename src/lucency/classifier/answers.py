@@ -25,16 +25,18 @@ class Answers:
             of a map is the logit (less that of the other classes, where there are more than two),
             bias included and before the temperature.
         map_classes: (n,) int64, places in the classes; ``None`` where there are no maps.
+        embeddings: (n, d) float32, what the last layer sees; ``None`` where it was not asked for.
     """
 
     probabilities: NDArray[np.float64]
     distances: NDArray[np.float64] | None = None
     maps: NDArray[np.float32] | None = None
     map_classes: NDArray[np.int64] | None = None
+    embeddings: NDArray[np.float32] | None = None
 
 
 def joined(parts: Sequence[Answers], count: int | None = None) -> Answers:
-    """Return the answers of several batches as one, up to ``count`` pictures."""
+    """Return several batches' answers as one, up to ``count`` pictures, without embeddings."""
     probabilities = np.concatenate([part.probabilities for part in parts])[:count]
     others = [
         [found for part in parts if (found := getattr(part, name)) is not None]

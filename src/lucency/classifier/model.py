@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from lucency.classifier.answers import Answers, Prediction, joined, judged
 from lucency.classifier.files import (
     GATE,
     GOLDEN,
+    NEIGHBOURS,
     ONNX,
     WEIGHTS,
     StoredWeights,
@@ -27,6 +29,7 @@ from lucency.classifier.files import (
 )
 from lucency.classifier.golden import Golden
 from lucency.classifier.maps import ActivationMap, method_of, scale_of, signed
+from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.session import BATCH, Session, batch_of
 from lucency.classifier.spec import JSON, Spec
@@ -77,6 +80,7 @@ class Classifier:
         self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
         self.golden: Golden | None = None
+        self._neighbours: Neighbours | StoredNeighbours | None = None
         self._session: Session | None = None
         self._keras_model: Any = None
         self._calibrated: Any = None
@@ -106,6 +110,26 @@ class Classifier:
         if self._weights is None:
             self._weights = self._stored.read() if self._stored else {}
         return self._weights
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Training pictures to compare new ones with, read when first asked for; or none.
+
+        Raises:
+            ClassifierError: Their file is damaged or not the one that was written.
+        """
+        if isinstance(self._neighbours, StoredNeighbours):
+            self._neighbours = self._neighbours.read(self.spec)
+        return self._neighbours
+
+    @neighbours.setter
+    def neighbours(self, kept: Neighbours | None) -> None:
+        self._neighbours = kept
+
+    @property
+    def keeps_neighbours(self) -> bool:
+        """Whether there are ``neighbours``, without reading them."""
+        return self._neighbours is not None
 
     @property
     def fingerprint(self) -> str:
@@ -202,14 +226,29 @@ class Classifier:
             scores = [self.gate.score(embedding[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
             distances = np.concatenate(scores)
         probabilities = np.asarray(wide / wide.sum(axis=1, keepdims=True))
+        seen = [each["embedding"] for each in said if "embedding" in each]
+        answers = Answers(
+            probabilities, distances, embeddings=np.concatenate(seen) if seen else None
+        )
         if not maps or "activation_map" not in said[0]:
-            return Answers(probabilities, distances)
+            return answers
         units = np.concatenate([each["activation_map"] for each in said])
-        return Answers(probabilities, distances, *signed(units, probabilities, self.spec))
+        of_places, of_classes = signed(units, probabilities, self.spec)
+        return dataclasses.replace(answers, maps=of_places, map_classes=of_classes)
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (n, classes) that Keras computes, ONNX or not."""
         return self._said_by_keras(pixels)["probabilities"]
+
+    def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the last layer sees of pictures at the input's size, (n, d)."""
+        self._check_pixels(pixels)
+        if self.onnx is None:
+            return self._said_by_keras(pixels)["embedding"]
+        count = max(1, -(-len(pixels) // batch_of(self.spec)))
+        names, session = ["probabilities", "embedding"], self._onnx_session()
+        said = [session.run(names, part) for part in np.array_split(pixels, count)]
+        return np.concatenate([each["embedding"] for each in said])
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what the last layer sees of these pictures of a split, (k, d), by Keras."""
@@ -285,9 +324,13 @@ class Classifier:
         folder.mkdir(parents=True, exist_ok=True)
         data = self._weights_file()
         document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data)}
-        document |= {"onnx": None, "gate": None, "golden": None}
+        document |= {"onnx": None, "gate": None, "golden": None, "neighbours": None}
         write_bytes(folder / WEIGHTS, data)
-        for key, name, held in (("gate", GATE, self.gate), ("golden", GOLDEN, self.golden)):
+        for key, name, held in (
+            ("gate", GATE, self.gate),
+            ("golden", GOLDEN, self.golden),
+            ("neighbours", NEIGHBOURS, self.neighbours),
+        ):
             if held is not None:
                 arrays = save(held.arrays())
                 write_bytes(folder / name, arrays)
@@ -320,6 +363,8 @@ class Classifier:
             shape = (*spec.size, spec.channels)
             arrays = read_arrays(folder, golden, GOLDEN)
             classifier.golden = Golden.from_arrays(arrays, shape, len(spec.classes))
+        if kept := document.get("neighbours"):
+            classifier._neighbours = StoredNeighbours(folder, kept)
         return classifier
 
     def _weights_file(self) -> bytes:
@@ -354,7 +399,8 @@ class Classifier:
         self, pixels: NDArray[np.uint8], maps: bool
     ) -> Mapping[str, NDArray[np.float32]]:
         session = self._onnx_session()
-        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
+        wanted = self.gate is not None or self.keeps_neighbours
+        names = ["probabilities", "embedding"] if wanted else ["probabilities"]
         names += ["activation_map"] if maps and "activation_map" in session.outputs else []
         return session.run(names, pixels)
 

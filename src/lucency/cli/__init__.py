@@ -1,8 +1,10 @@
 """The command line: thin, and quick to start; heavy imports live in the commands.
 
-    options    what several commands share, and how they print JSON
-    making     train, check, demo
-    using      predict, evaluate, compare, verify, report
+    options       what several commands share, and how they print JSON
+    making        train, check, demo
+    using         predict, evaluate, compare, verify, report
+    explaining    explain
+    serving       serve
 
 Results go to standard output, all else to standard error.
 """
@@ -14,7 +16,9 @@ from typing import Any
 
 import typer
 
+from lucency.cli.explaining import explain
 from lucency.cli.making import check, demo, train
+from lucency.cli.serving import serve
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError
 from lucency.interruption import Interrupted, heard
@@ -33,7 +37,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, evaluate, compare, verify, report, demo):
+for _command in (
+    check, train, predict, explain, evaluate, compare, verify, report, serve, demo,
+):  # fmt: skip
     app.command()(_command)
 
 

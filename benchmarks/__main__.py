@@ -30,6 +30,7 @@ from benchmarks import (
     startup,
     steps,
     training,
+    web,
 )
 from benchmarks.child import ROOT
 from benchmarks.results import Skipped, show, write
@@ -38,7 +39,7 @@ from benchmarks.sample import pictures
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
     *(dicom, leaks, probes, gate, explanations, coverage, conformal, comparison),
-    *(ablation, elsewhere, accuracy, export),
+    *(ablation, elsewhere, accuracy, export, web),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

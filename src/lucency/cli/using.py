@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def predict(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="Picture files, or folders of them.")],
+    files: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
     prevalence: options.Prevalence = None,
     as_csv: Annotated[bool, Option("--csv", help="Print comma-separated values.")] = False,
     as_json: options.AsJson = False,

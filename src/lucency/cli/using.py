@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def predict(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="Picture files, or folders of them.")],
+    files: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
     prevalence: options.Prevalence = None,
     explain: Annotated[
         bool, Option("--explain", help="Also say which places speak for and against a class.")

@@ -164,7 +164,7 @@ def _make_openvino(
 
 def _load_openvino(path: Path) -> Run:
     openvino = importlib.import_module("openvino")
-    # Processors with bfloat16 would use it unasked, and probabilities differ in the third digit.
+    # Processors with bfloat16 would use it unasked, and probabilities differ by a hundredth.
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     network = openvino.Core().compile_model(path, "CPU", exact)
     return lambda pixels: np.array(network({"pixels": pixels})["probabilities"])

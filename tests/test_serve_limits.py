@@ -139,10 +139,10 @@ def test_whoever_asked_hears_of_a_failure() -> None:
 
 
 def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
-    with slow(0.6) as (served, classifier):
+    with slow(1.2) as (served, classifier):
 
         def ask(_: int) -> Reply:
-            return served.ask("POST", "/v1/predict", PICTURES[0], lucency_deadline="0.3")
+            return served.ask("POST", "/v1/predict", PICTURES[0], lucency_deadline="0.5")
 
         with ThreadPoolExecutor(4) as pool:
             first = pool.submit(ask, 0)

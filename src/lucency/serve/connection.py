@@ -169,11 +169,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
         elif now - self._blocked > _UNREAD:
             self.transport.abort()
-        elif (
-            (now > self._leaves and not self._inside and self._idle)
-            or now - self._answered > _LINGER
-            or self._unread > _LINGER_BYTES
-        ):
+        elif self._over(now):
             self.transport.close()
         elif self._inside and self._answered == float("inf"):
             allowed = given.receive_deadline + self._received / given.slowest
@@ -181,6 +177,11 @@ class Connection(HttpToolsProtocol):
                 self._end(Refused("too_slow", "The request did not arrive in time."))
         elif not self._spoke and now - self._started > given.receive_deadline:
             self.transport.close()
+
+    def _over(self, now: float) -> bool:
+        """Tell whether nothing is to be waited for: at the end, or behind an early answer."""
+        parted = now > self._leaves and not self._inside and self._idle
+        return parted or now - self._answered > _LINGER or self._unread > _LINGER_BYTES
 
     @property
     def _idle(self) -> bool:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench chaos wheel lock clean
+.PHONY: install demo test check bench chaos load wheel lock clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ bench: install
 # Every promise of reliability, in full: about an hour.
 chaos: install
 	$(BIN)/python -m benchmarks.chaos
+
+# The service under load, changed, ended and attacked, on this computer only: about 20 minutes.
+load: install
+	$(BIN)/python -m benchmarks.load
 
 # The wheel alone, with what it asks for and nothing of ours around it.
 wheel: install

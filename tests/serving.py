@@ -85,9 +85,12 @@ class Slow(Classifier):
 
     seconds = 0.0
     seen = 0
+    busy = False
 
     def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+        self.busy = True
         time.sleep(self.seconds)
+        self.busy = False
         self.seen += len(pixels)
         return super().answer_pixels(pixels)
 

@@ -7,7 +7,6 @@ from typing import Annotated
 from typer import Option
 
 from lucency.cli import options
-from lucency.cli.using import run_folder
 from lucency.errors import BackendError
 from lucency.screen import say
 
@@ -47,7 +46,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one per option
         host=host, port=port, token=token, insecure=insecure, names=tuple(name or ()),
         deadline=deadline, workers=workers or 0, log=log,
     ).checked()  # fmt: skip
-    folder = run_folder(run)
+    folder = options.run_folder(run)
     try:
         from lucency.serve.server import serve as serve_run
     except ImportError as error:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.classifier import Answers, Classifier
+from lucency.classifier import ActivationMap, Answers, Classifier
+from lucency.classifier.maps import method_of, scale_of
 from lucency.images import encode_png
 
 LONGEST = 512  # pixels of the picture that is sent back
@@ -52,14 +53,9 @@ def map_json(classifier: Classifier, row: dict[str, Any]) -> dict[str, Any] | No
     """Return ``{"class", "method", "scale", "values"}``, or ``None`` where there is no map."""
     if row["maps"] is None:
         return None
-    explanation = getattr(classifier.spec, "explanation", None) or {}
-    name = row["map_classes"]
-    return {
-        "class": classifier.positive if name is None else str(name),
-        "method": explanation.get("method", "class activation map"),
-        "scale": explanation.get("scale"),
-        "values": [[round(float(x), 4) for x in line] for line in row["maps"]],
-    }
+    spec = classifier.spec
+    of = spec.classes[int(row["map_classes"])]
+    return ActivationMap(of, method_of(spec), scale_of(spec), row["maps"]).to_json()
 
 
 def neighbours_json(

@@ -87,12 +87,12 @@ class Slow(Classifier):
     seen = 0
     busy = False
 
-    def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+    def answer_pixels(self, pixels: NDArray[np.uint8], maps: bool = False) -> Answers:
         self.busy = True
         time.sleep(self.seconds)
         self.busy = False
         self.seen += len(pixels)
-        return super().answer_pixels(pixels)
+        return super().answer_pixels(pixels, maps)
 
 
 def slow_version(seconds: float) -> Version:

@@ -151,6 +151,17 @@ def test_our_own_page_may_ask(served: Running) -> None:
     assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
+def test_the_page_asks_the_service(served: Running) -> None:
+    page = served.ask("GET", "/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for name in re.findall(r'(?:src|href)="(page/[^"]+)"', page.body.decode()):
+        assert served.ask("GET", f"/{name}").status == 200, name
+    engine = served.ask("GET", "/page/engine.js")
+    assert engine.headers["content-type"].startswith("text/javascript")
+    assert b"v1/predict" in engine.body
+
+
 def test_the_report_may_do_nothing(served: Running) -> None:
     reply = served.ask("GET", "/report")
     assert reply.body.startswith(b"<!DOCTYPE html>")

@@ -381,7 +381,7 @@ def test_a_fault_is_answered_and_logged_without_its_words(
 ) -> None:
     with slow(0) as (served, classifier):
 
-        def broken(pixels: Any) -> Any:
+        def broken(pixels: Any, maps: bool) -> Any:
             raise ValueError("CANARY4711")
 
         log = logging.getLogger("lucency.serve")

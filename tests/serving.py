@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,3 +129,11 @@ def form(*files: bytes, name: str = "x.png") -> tuple[bytes, str]:
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), (
         f"multipart/form-data; boundary={boundary}"
     )
+
+
+@contextlib.contextmanager
+def slow(seconds: float, **settings: Any) -> Iterator[tuple[Running, Any]]:
+    """Serve a classifier that takes so long for a batch; yield it too."""
+    version = slow_version(seconds)
+    with running(Service(Path("slow"), replace(QUICK, **settings), lambda _: version)) as found:
+        yield found, version.classifier

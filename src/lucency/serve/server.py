@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -172,7 +173,7 @@ def serve(run: Path, settings: Settings, ready: Callable[[str], None]) -> None:
     _log()
     listener = listening(settings)
     with listener, threadpool_limits(1, "blas"):  # its threads would take turns with the network's
-        service = Service(run, settings)
+        service = Service(run, _with_room(settings))
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         try:
@@ -200,6 +201,21 @@ def listening(settings: Settings) -> socket.socket:
             "Choose another with --host and --port."
         ) from error
     return listener
+
+
+def _with_room(settings: Settings) -> Settings:
+    """Have the system allow as many open files as connections need, or take fewer of these."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return settings
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.most_connections + _SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return dataclasses.replace(settings, most_connections=max(1, wanted - _SPARE_FILES))
 
 
 def _log() -> None:

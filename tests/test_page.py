@@ -453,8 +453,21 @@ def test_too_large_a_file_is_not_even_sent(opened: Opener, serve: Serve) -> None
     assert "It has 1 MB; at most 1 MB are taken." in text(page, ".verdict")
     assert not [path for path in serve.service.paths if "predict" in path]  # type: ignore[attr-defined]
     give(page, *["p 0.7"] * 4)
-    assert "Only the first 3 pictures taken." in text(page, "#left-out")
-    assert page.locator("tbody tr").count() == 4  # with the first
+    assert page.locator("tr.answered").count() == 4  # each in a request of its own
+
+
+def test_more_pictures_than_a_page_bears_are_left_out(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    page.evaluate(
+        """() => { const t = new DataTransfer();
+        for (let i = 0; i < 2001; i += 1) t.items.add(new File(["p 0.8"], `${i}.png`));
+        const field = document.getElementById("files");
+        field.files = t.files;
+        field.dispatchEvent(new Event("change"));
+        document.getElementById("stop").click(); }"""
+    )
+    assert "Only the first 2,000 pictures taken" in text(page, "#left-out")
+    page.get_by_text("cancelled 2000").wait_for()
 
 
 # Ways in

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = (
     *("decode", "steps", "training", "quality", "answers", "growth", "startup"),
     *("leaks", "probes", "gate", "explanations", "coverage", "conformal", "comparison"),
-    *("ablation", "elsewhere", "accuracy"),
+    *("ablation", "elsewhere", "accuracy", "web"),
 )
 CLASSES = {"NORMAL": "IM-{}-0001", "PNEUMONIA": "person{}_bacteria_7"}
 

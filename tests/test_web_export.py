@@ -188,7 +188,9 @@ def test_the_page_says_what_predict_says(
 
 
 @pytest.mark.usefixtures("vendored")
-def test_the_page_asks_nobody_and_once_loaded_needs_no_network(tmp_path: Path, chromium: Any) -> None:
+def test_the_page_asks_nobody_and_once_loaded_needs_no_network(
+    tmp_path: Path, chromium: Any
+) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     asked, complaints = [], []

@@ -196,7 +196,8 @@ function fullPlane(component, frame, least, size) {
 
 /** Returns how many pixels a block becomes: the more, the less there is to enlarge afterwards. */
 function sideOf({ h, v }, { mostH, mostV }, least) {
-  const divides = (side) => (mostH * least) % (h * side) === 0 && (mostV * least) % (v * side) === 0;
+  const [across, down] = [mostH * least, mostV * least];
+  const divides = (each) => across % (h * each) === 0 && down % (v * each) === 0;
   let side = least;
   while (side < 8 && divides(2 * side)) side *= 2;
   return side;

@@ -18,13 +18,8 @@ from conftest import draw_picture
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("decode", "steps", "training", "quality", "answers", "growth", "startup"),
-<<<<<<< HEAD
     *("dicom", "leaks", "probes", "gate", "explanations", "coverage", "conformal", "comparison"),
     *("ablation", "elsewhere", "accuracy", "export", "web"),
-=======
-    *("leaks", "probes", "gate", "explanations", "coverage", "conformal", "comparison"),
-    *("ablation", "elsewhere", "accuracy", "web"),
->>>>>>> web
 )
 CLASSES = {"NORMAL": "IM-{}-0001", "PNEUMONIA": "person{}_bacteria_7"}
 

@@ -8,8 +8,6 @@ import functools
 import io
 import itertools
 import json
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,22 +27,16 @@ from serving import QUICK
 from serving import running as serving
 from small_runs import TWO, write_pictures, write_run
 from test_neighbours import some
+from web_browser import browser as chromium
 
-CHROMIUM = os.environ.get("LUCENCY_CHROMIUM") or shutil.which("chromium")
 MAP = [[-4.0, 0.0], [0.0, 2.0]]
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install it, or set LUCENCY_CHROMIUM to its path")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running_playwright:
-        started = running_playwright.chromium.launch(executable_path=CHROMIUM)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

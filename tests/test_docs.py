@@ -83,7 +83,7 @@ def test_no_option_is_missing_from_the_commands() -> None:
     text = (ROOT / "docs/commands.md").read_text()
     group: Any = typer.main.get_command(app)
     assert set(group.commands) == {
-        "check", "train", "predict", "evaluate", "compare", "verify", "report", "demo",
+        "check", "train", "predict", "explain", "evaluate", "compare", "verify", "report", "demo",
     }  # fmt: skip
     for name, command in group.commands.items():
         inside = section(text, f"lucency {name}")

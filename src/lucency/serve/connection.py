@@ -27,7 +27,7 @@ _LONGEST_HEAD = 32 * 2**10
 _MOST_HEADERS = 100
 _LINGER = 2.0  # seconds in which an answered client may go on sending what nobody reads
 _LINGER_BYTES = 2**20
-_PARTING = 0.5  # seconds that a connection without requests is kept when the service ends
+_PARTING = 1.0  # seconds that a connection without requests is kept when the service ends
 _UNREAD = 15.0  # seconds that an answer waits for a client that does not read it
 
 

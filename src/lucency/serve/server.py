@@ -26,6 +26,7 @@ from lucency.serve.refusals import Refused
 from lucency.serve.service import Service
 from lucency.serve.settings import Settings
 
+_CLOSING = 0.05  # seconds
 _SPARE_FILES = 100  # descriptors that are not connections
 
 
@@ -93,14 +94,20 @@ class Server(uvicorn.Server):
         kept = [each.dup() for each in sockets]
         for server in self.servers:
             server.close()
+        await asyncio.sleep(_CLOSING)  # until when the event loop has let go of them
+        for each in sockets:
+            each.close()
+        # Now nobody listens any more but us: who comes between the last of these and the end of
+        # the block, some microseconds, is told by the system that there is no service.
         loop = asyncio.get_running_loop()
         for each in kept:
             each.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
+            come = []
+            with each, contextlib.suppress(BlockingIOError):
                 while True:
-                    client, _ = each.accept()
-                    await loop.connect_accepted_socket(self._connection, client)
-            each.close()
+                    come.append(each.accept()[0])
+            for client in come:
+                await loop.connect_accepted_socket(self._connection, client)
 
     def _connection(self) -> asyncio.Protocol:
         made: Any = self.config.http_protocol_class

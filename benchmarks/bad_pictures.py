@@ -49,7 +49,7 @@ class _Guess(Classifier):
         )
         super().__init__(spec, {})
 
-    def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+    def answer_pixels(self, pixels: NDArray[np.uint8], _maps: bool = False) -> Answers:
         self._check_pixels(pixels)
         return Answers(np.full((len(pixels), 2), 0.5))
 

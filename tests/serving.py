@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import threading
 import time
@@ -76,9 +77,19 @@ def running(service: Service) -> Iterator[Running]:
         yield Running(service, server, listener.getsockname()[1])
     finally:
         server.should_exit = True
+        decoders = service._decoders.processes if service._decoders else []
         thread.join(30)
         listener.close()
     assert not thread.is_alive()
+    assert not [number for number in decoders if _lives(number)]
+
+
+def _lives(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Slow(Classifier):

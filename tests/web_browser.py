@@ -6,6 +6,7 @@ import base64
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -69,3 +70,8 @@ def packed(data: bytes) -> str:
 
 def unpacked(text: str) -> bytes:
     return base64.b64decode(text)
+
+
+def without_dicom(reason: str) -> str:
+    """Return a reason as the page without a server gives it, which reads no DICOM."""
+    return re.sub(r"PNG, JPEG (n?or) DICOM", r"PNG \1 JPEG", reason)

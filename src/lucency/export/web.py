@@ -27,8 +27,8 @@ from lucency.progress import SILENT, Progress
 
 TOLERANCE = 1e-3  # largest difference of a probability with which the page agrees to work
 FORMAT = 1
-_STATIC = Path(page.__file__).parent / "static"
-VENDOR = _STATIC / "vendor"
+
+VENDOR = page.STATIC / "vendor"
 _RUNTIME = "ort.wasm.min.mjs"
 VENDORED = (
     _RUNTIME,
@@ -103,10 +103,10 @@ def _page() -> dict[str, bytes]:
     files = {f"page/{name}": data for name, (data, _) in page.static_files().items()}
     index = files.pop("page/index.html").decode()
     files["index.html"] = _unserved(index).encode()
-    files["page/engine.js"] = files.pop("page/local.js")
     del files["page/server.js"]
-    for path in sorted((_STATIC / "local").rglob("*.js")):
-        files[f"page/{path.relative_to(_STATIC).as_posix()}"] = path.read_bytes()
+    files["page/engine.js"] = (page.STATIC / "local.js").read_bytes()
+    for path in sorted((page.STATIC / "local").rglob("*.js")):
+        files[f"page/{path.relative_to(page.STATIC).as_posix()}"] = path.read_bytes()
     for name in VENDORED:
         files[f"page/vendor/{name}"] = (VENDOR / name).read_bytes()
     # The binary is built of the same parts as the package for Python, which lists them.

@@ -12,11 +12,12 @@ dense layer over each position is a class activation map.
 
 from __future__ import annotations
 
-from lucency.models.answering import calibrated, widened
+from lucency.models.answering import FlatEvidence, calibrated, widened
 from lucency.models.networks import ARCHITECTURES, article, build, default, keras, pretrained
 
 __all__ = [
     "ARCHITECTURES",
+    "FlatEvidence",
     "article",
     "build",
     "calibrated",

@@ -120,7 +120,7 @@ class Service:
         """Stop, and leave no process behind."""
         batcher, decoders = self._batcher, self._decoders
         self._batcher = self._decoders = None
-        if batcher and decoders:
+        if batcher is not None and decoders is not None:  # an empty queue is false
             await batcher.close()
             await asyncio.to_thread(decoders.close)
 

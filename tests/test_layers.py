@@ -23,7 +23,7 @@ LAYERS = [
     "ledger | robustness",
     "comparison | verify | card",
     "gallery | report",
-    "examination | checking",
+    "examination | checking | tracking",
     "pipeline",
     "screen",
     "cli",

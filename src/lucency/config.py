@@ -49,6 +49,8 @@ class Config:
         subgroups: CSV file with the column file and columns of attributes to report figures by.
         cache: Folder for decoded pictures; empty for the user's cache folder.
         workers: Processes that decode pictures; 0 for one per processor.
+        track: Whom to tell of the training: ``tensorboard``, ``mlflow``, both with a comma, or
+            nobody. The result does not depend on it.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.safetensors`` file of
@@ -82,6 +84,7 @@ class Config:
     subgroups: str = ""
     cache: str = ""
     workers: int = 0
+    track: str = ""
     backbone: str = ""
     weights: str = "imagenet"
     size: int | None = None

@@ -11,6 +11,7 @@ import dataclasses
 import io
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.robustness import stress
 from lucency.runs import Claim, claimed
+from lucency.tracking import Start, Tracks, tracked
 
 if TYPE_CHECKING:
     from lucency.training import Epoch
@@ -103,11 +105,22 @@ def run_training(
         LucencyError: Anything a user can put right; only checkpoints are left behind.
         Interrupted: A signal asked to stop; what was trained is kept.
     """
-    with claimed(folder, config, run, resume) as claim:
-        return fill(claim, folder, config, command=command, progress=progress)
+    with (
+        tracked(config.track, progress) as tracks,
+        claimed(folder, config, run, resume) as claim,
+    ):
+        return fill(claim, folder, config, command=command, progress=progress, tracks=tracks)
 
 
-def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: Progress) -> Run:
+def fill(
+    claim: Claim,
+    folder: Path,
+    config: Config,
+    *,
+    command: str,
+    progress: Progress,
+    tracks: Tracks | None = None,
+) -> Run:
     """Do the whole job in a run folder that this process has claimed; as ``run_training``."""
     target, draft, clock = claim.target, claim.draft, Clock()
     if claim.resumed:
@@ -122,7 +135,9 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     write_split(data, draft / "split.csv")
     _announce(data, audit, plan, progress)
     clock.lap("checking")
-    classifier = _trained(claim, data, config, progress)
+    tracks = tracks or Tracks()
+    tracks.begin(_start(claim, data, config, plan))
+    classifier = _trained(claim, data, config, tracks, progress)
     clock.lap("training")
     classifier, parity = to_onnx(classifier, data.test or data.val, progress)
     classifier.golden = golden_of(data.val, classifier.predict_pixels)
@@ -148,11 +163,31 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
 
 
-def _trained(claim: Claim, data: Dataset, config: Config, progress: Progress) -> Classifier:
+def _start(claim: Claim, data: Dataset, config: Config, plan: Plan) -> Start:
+    return Start(
+        target=claim.target,
+        draft=claim.draft,
+        resumed=claim.resumed,
+        data=data.root.name,
+        fingerprint=data.fingerprint,
+        version=version("lucency"),
+        config=config.to_json(),
+        plan=dataclasses.asdict(plan),
+    )
+
+
+def _trained(
+    claim: Claim, data: Dataset, config: Config, tracks: Tracks, progress: Progress
+) -> Classifier:
     from lucency import training  # loads Keras, which takes seconds
 
     history = _History(claim.draft / "history.csv", progress)
-    classifier = training.train(data.train, data.val, config, progress, history, claim.checkpoints)
+
+    def on_epoch(row: Epoch) -> None:
+        history(row)
+        tracks.epoch(row)
+
+    classifier = training.train(data.train, data.val, config, progress, on_epoch, claim.checkpoints)
     history.write()
     classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
     return classifier

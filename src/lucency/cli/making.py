@@ -79,6 +79,9 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     backbone: Annotated[
         str | None, Option(help="keras.applications network to fine-tune.", metavar="NAME")
     ] = None,
+    track: Annotated[
+        str | None, Option(help="Whom to tell: tensorboard, mlflow, or both with a comma.")
+    ] = None,
     weights: Annotated[str | None, Option(help="imagenet, none or a .safetensors file.")] = None,
     cache: options.Cache = None,
     workers: options.Workers = None,
@@ -100,6 +103,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
         max_bad=max_bad, backbone=backbone, weights=weights, cache=cache, workers=workers,
+        track=track,
     )  # fmt: skip
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 
@@ -131,14 +135,16 @@ def _train(
     folder: Path, config: Any, run: str, resume: bool | None, *, as_json: bool, quiet: bool
 ) -> None:
     from lucency.runs import claimed
+    from lucency.tracking import tracked
 
-    with claimed(folder, config, run, resume) as claim:
+    told = progress(quiet)
+    with tracked(config.track, told) as tracks, claimed(folder, config, run, resume) as claim:
         # Loaded only now: a second process on the same run hears of it at once.
         from lucency.pipeline import fill
         from lucency.screen.results import show_run
 
         command = shlex.join(["lucency", *sys.argv[1:]])
-        done = fill(claim, folder, config, command=command, progress=progress(quiet))
+        done = fill(claim, folder, config, command=command, progress=told, tracks=tracks)
     if not as_json:
         show_run(done)
         return

@@ -21,7 +21,7 @@ from lucency.files import read_json, write_json
 from lucency.runs import TRACKED
 from lucency.tracking.facts import Start, of_epoch, of_evaluation
 
-STORE = "sqlite:///mlflow.db"
+STORE = "mlflow.db"
 EXPERIMENT = "lucency"
 # What of a run folder is sent; the classifier goes with its model.
 FILES = ("report.html", "model_card.md", "evaluation.json", "plan.json")
@@ -39,7 +39,7 @@ class Experiment:
         """Make the run, or go on with the one that an unfinished run folder names."""
         for name, value in _MANNERS.items():
             os.environ.setdefault(name, value)
-        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or STORE
+        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or own_store()
         with _calm():
             from mlflow import MlflowClient
 
@@ -125,6 +125,11 @@ class Experiment:
 
         now = int(time.time() * 1000)
         self._client.log_batch(self._run, [Metric(k, v, now, step) for k, v in figures.items()])
+
+
+def own_store() -> str:
+    """Return the URI of the store in the working folder; MLflow confuses relative ones."""
+    return f"sqlite:///{Path(STORE).absolute()}"
 
 
 @contextlib.contextmanager

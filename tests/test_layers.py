@@ -24,7 +24,7 @@ LAYERS = [
     "comparison | verify | card",
     "gallery | report",
     "examination | checking | tracking",
-    "pipeline",
+    "pipeline | estimator",
     "screen",
     "cli",
 ]

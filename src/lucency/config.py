@@ -193,7 +193,8 @@ def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    both = typing.get_origin(hint) in (types.UnionType, typing.Union)  # of Literals, the latter
+    parts = typing.get_args(hint) if both else (hint,)
     return [part for part in parts if part is not types.NoneType]
 
 

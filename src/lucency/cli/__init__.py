@@ -1,8 +1,10 @@
 """The command line: thin, and quick to start; heavy imports live in the commands.
 
-    options    what several commands share, and how they print JSON
-    making     train, check, demo
-    using      predict, evaluate, compare, verify, report
+    options       what several commands share, and how they print JSON
+    completion    what the shell completes
+    help          options in groups, examples at the end
+    making        train, check, demo
+    using         predict, evaluate, compare, verify, report
 
 Results go to standard output, all else to standard error.
 """
@@ -14,6 +16,7 @@ from typing import Any
 
 import typer
 
+from lucency.cli.help import FIRST_STEPS, Command, parted
 from lucency.cli.making import check, demo, train
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError
@@ -28,13 +31,15 @@ _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "
 app = typer.Typer(
     name="lucency",
     help="Train an image classifier from a folder, prove how good it is, and put it to work.",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 for _command in (check, train, predict, evaluate, compare, verify, report, demo):
-    app.command()(_command)
+    _help, _epilog = parted(_command)
+    app.command(cls=Command, help=_help, epilog=_epilog)(_command)
 
 
 def main() -> None:

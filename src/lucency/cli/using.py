@@ -11,8 +11,9 @@ import typer
 from typer import Argument, Option
 
 from lucency.cli import options
+from lucency.cli.completion import run_names
 from lucency.errors import ConfigError
-from lucency.screen import progress, say
+from lucency.screen import console, progress, say
 
 if TYPE_CHECKING:
     from lucency.classifier import Classifier, Prediction
@@ -24,16 +25,21 @@ def predict(
     prevalence: options.Prevalence = None,
     as_csv: Annotated[bool, Option("--csv", help="Print comma-separated values.")] = False,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Classify pictures; abstain from those that are unreadable, unlike the training or ambiguous.
 
-    Example: lucency predict runs/chest_xray-quick-1 new.jpeg
+    Examples:
+        lucency predict chest_xray-quick-1 new.jpeg
+        lucency predict chest_xray-quick-1 films/ --csv > answers.csv
+        lucency predict chest_xray-quick-1 films/ --prevalence 0.02 --json
     """
     from lucency.classifier import Classifier
 
     classifier = Classifier.load(_run(run))
     adjust = _adjusted(classifier, prevalence)
-    predictions = [adjust(each) for each in classifier.predict(_pictures(files))]
+    shown = progress(quiet or not sys.stderr.isatty())
+    predictions = [adjust(each) for each in classifier.predict(_pictures(files), shown)]
     if as_json:
         options.print_json([_prediction_json(classifier.classes, each) for each in predictions])
     elif as_csv:
@@ -58,7 +64,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
 ) -> None:
     """Measure a classifier on labelled pictures.
 
-    Example: lucency evaluate runs/chest_xray-quick-1 other_hospital/
+    Examples:
+        lucency evaluate chest_xray-quick-1 other_hospital/
+        lucency evaluate chest_xray-quick-1 --operating-point "cost:FN=5,FP=1" --json
     """
     from lucency.config import Config
     from lucency.examination import examine
@@ -79,21 +87,27 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
 
 
 def compare(
-    runs: Annotated[list[Path], Argument(help="Two or more run folders, or names under runs/.")],
+    runs: Annotated[
+        list[Path],
+        Argument(help="Two or more run folders, or names under runs/.", autocompletion=run_names),
+    ],
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say whether one classifier is better than another on the same test pictures.
 
     Runs that differ in the seed alone count as repeats of one system.
 
-    Example: lucency compare runs/chest_xray-quick-1 runs/chest_xray-standard-1
+    Examples:
+        lucency compare chest_xray-quick-1 chest_xray-standard-1
+        lucency compare chest_xray-quick-1 chest_xray-quick-2 chest_xray-quick-3 --json
     """
     from lucency.comparison import compare as compare_runs
     from lucency.examination import note_comparison
     from lucency.screen.results import show_comparison
 
     found = compare_runs([_run(run) for run in runs])
-    note_comparison(found, progress(quiet=as_json))
+    note_comparison(found, progress(quiet or as_json))
     if as_json:
         options.print_json(found.to_json())
     else:
@@ -112,7 +126,9 @@ def verify(
 
     Exits with 3 when anything differs.
 
-    Example: lucency verify runs/chest_xray-quick-1 chest_xray
+    Examples:
+        lucency verify chest_xray-quick-1
+        lucency verify chest_xray-quick-1 chest_xray
     """
     from lucency.report import render
     from lucency.screen.results import show_verification
@@ -127,14 +143,20 @@ def verify(
         raise typer.Exit(3)
 
 
-def report(run: options.RunFolder) -> None:
+def report(run: options.RunFolder, as_json: options.AsJson = False) -> None:
     """Draw report.html again from the files of a run.
 
-    Example: lucency report runs/chest_xray-quick-1
+    Examples:
+        lucency report chest_xray-quick-1
+        lucency report /media/from_a_colleague/run
     """
     from lucency.report import write_report
 
-    typer.echo(write_report(_run(run)))
+    page = write_report(_run(run))
+    if as_json:
+        options.print_json({"report": str(page)})
+    else:
+        typer.echo(page)
 
 
 def _run(run: Path) -> Path:
@@ -208,7 +230,6 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
 
 def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     """Print the answers; those of abstentions carry no probabilities to be taken for answers."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -220,7 +241,7 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> Non
             shares = [f"{value:.1%}" for value in each.probabilities]
             table.add_row(*(Text(cell) for cell in (each.file, each.decision, *shares)))
     if table.row_count:
-        Console(highlight=False).print(table)
+        console().print(table)
     for each in predictions:
         if each.reason:
             what = "No answer" if each.probabilities else "Not read"

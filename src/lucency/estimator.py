@@ -88,7 +88,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = self._config()
         X = _pictures(X)
         labels = self._labels(X, y)
-        pixels, sizes = _decoded(X, config.input_size, _colour(X, config))
+        pixels, sizes = _decoded(X, config.input_size)
         store = MemoryStore(pixels, sizes)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
         parts = _divided(store, labels, names, tuple(map(str, self.classes_)), config)
@@ -174,42 +174,37 @@ def _pictures(given: Any) -> NDArray[Any]:
     return X
 
 
-def _colour(X: NDArray[Any], config: Config) -> bool:
-    """Tell whether to keep three channels: of an array that has them, of files that show colour."""
-    if X.ndim > 1:
-        return X.ndim == 4 and X.shape[3] == 3
-    with DecoderPool(config.workers) as pool:
-        return is_coloured([*X], pool)
-
-
 def _decoded(
-    X: NDArray[Any],
-    size: tuple[int, int],
-    colour: bool,
+    X: NDArray[Any], size: tuple[int, int], colour: bool | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pictures as every other command sees them, and the sizes that they had."""
-    shape = (*size, 3 if colour else 1)
+    """Return pictures as every other command sees them, and the sizes that they had.
+
+    Three channels are kept as ``colour`` says; by ``None``, of an array that has them and of files
+    that show colour.
+    """
     if X.ndim == 1:
-        return _read(X, shape)
-    sizes = np.full((len(X), 2), X.shape[1:3], np.int64)
+        with DecoderPool() as pool:
+            colour = is_coloured([*X], pool) if colour is None else colour
+            return _read(pool, X, (*size, 3 if colour else 1))
     pictures = X[..., None] if X.ndim == 3 else X
-    if pictures.shape[1:] == shape:
+    colour = pictures.shape[3] == 3 if colour is None else colour
+    sizes = np.full((len(X), 2), X.shape[1:3], np.int64)
+    if pictures.shape[1:] == (*size, 3 if colour else 1):
         return np.ascontiguousarray(pictures), sizes
     rows = [Picture(encode_png(each)).pixels(size, colour) for each in pictures]
     return np.stack(rows), sizes
 
 
 def _read(
-    files: NDArray[Any], shape: tuple[int, int, int]
+    pool: DecoderPool, files: NDArray[Any], shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pixels = np.empty((len(files), *shape), np.uint8)
     sizes = np.empty((len(files), 2), np.int64)
-    with DecoderPool() as pool:
-        answers = pool.map(Request(file, shape[:2], shape[2] == 3) for file in files)
-        for i, (file, answer) in enumerate(zip(files, answers, strict=True)):
-            if answer.pixels is None:
-                raise InputError(f"{file} cannot be read: {answer.reason}")
-            pixels[i], sizes[i] = answer.pixels, answer.size
+    answers = pool.map(Request(file, shape[:2], shape[2] == 3) for file in files)
+    for i, (file, answer) in enumerate(zip(files, answers, strict=True)):
+        if answer.pixels is None:
+            raise InputError(f"{file} cannot be read: {answer.reason}")
+        pixels[i], sizes[i] = answer.pixels, answer.size
     return pixels, sizes
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -218,14 +219,18 @@ class _History:
     def __call__(self, epoch: Epoch) -> None:
         """Take in an epoch; a disk that is full is no reason to stop training."""
         row = dataclasses.asdict(epoch)
-        self._rows.append({name: row[name] for name in row if name not in _TIMES})
+        kept = {name: value for name, value in row.items() if name not in _TIMES}
+        self._rows.append({k: v if math.isfinite(v) else "" for k, v in kept.items()})
         try:
             self.write()
         except RunError as error:
             self._progress.warn(f"Training goes on. {error}")
 
     def write(self) -> None:
-        """Write all rows; without times, which would differ from machine to machine."""
+        """Write all rows; without times, which would differ from machine to machine.
+
+        What is undefined is empty, as in the other tables.
+        """
         text = io.StringIO()
         table = csv.DictWriter(text, self._rows[0], lineterminator="\n")
         table.writeheader()

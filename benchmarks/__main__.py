@@ -26,6 +26,7 @@ from benchmarks import (
     quality,
     startup,
     steps,
+    tracking,
     training,
 )
 from benchmarks.child import ROOT
@@ -35,6 +36,7 @@ from benchmarks.sample import pictures
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
     *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
+    tracking,
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

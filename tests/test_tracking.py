@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from lucency.tracking import Start, tracked
 from lucency.tracking.facts import of_epoch, of_evaluation
 from lucency.tracking.worker import Worker
 from small_runs import TWO, write_pictures, write_run
+from test_docs import ROOT, blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -388,3 +390,15 @@ def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
     assert seen["test/auroc"][0][1] == pytest.approx(done.headline.metrics["auroc"].value)
     left = {path.name for path in done.folder.iterdir()}
     assert left == {path.name for path in plain.folder.iterdir()}
+
+
+def test_the_page_says_what_is_sent() -> None:
+    from lucency.tracking.experiment import FILES
+
+    page = (ROOT / "docs/tracking.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.endswith("| Artefacts of the run |")]
+    assert re.findall(r"`([^`]+)`", row) == [*FILES]
+    names: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs/tracking.md", "python"):
+        exec(compile(block, "docs/tracking.md", "exec"), names)  # noqa: S102
+    assert names["config"].track == "tensorboard"

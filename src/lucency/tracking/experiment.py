@@ -26,7 +26,12 @@ EXPERIMENT = "lucency"
 # What of a run folder is sent; the classifier goes with its model.
 FILES = ("report.html", "model_card.md", "evaluation.json", "plan.json")
 # A program for pictures of patients does not report its use to anybody unasked.
-_MANNERS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+_MANNERS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where results go
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # seconds of waiting for a store that is not there
+}
 _MOST = 100  # parameters that MLflow takes at once
 _LONGEST = 500  # characters of a parameter that all its stores take
 _KEPT_SIZE = 2**16
@@ -46,7 +51,8 @@ class Experiment:
             self._client: Any = MlflowClient(self._uri)
             self._start = start
             self._run, self._last = self._found() or self._made()
-        return f"To watch it: mlflow ui --backend-store-uri {self._uri}"
+        how = "" if self._uri.startswith("http") else "mlflow ui --backend-store-uri "
+        return f"To watch it: {how}{self._uri}"
 
     def epoch(self, row: Any) -> None:
         """Send the figures of an epoch."""

@@ -13,6 +13,7 @@ from lucency.tracking.facts import Start, Tracker
 # Seconds to wait at the end for a tracker that is far away. The run folder is complete by then.
 PATIENCE = 300.0
 _LOOK = 0.1  # seconds between two looks, in which Ctrl-C is heard
+_SILENT = 5.0  # seconds after which somebody might wonder
 
 
 class Worker:
@@ -50,9 +51,13 @@ class Worker:
         if self._thread.ident is None:  # the run ended before it began to train
             return
         self._asked.put(None)
-        end = time.monotonic() + self._patience
-        while self._thread.is_alive() and time.monotonic() < end:
+        begun = time.monotonic()
+        told = False
+        while self._thread.is_alive() and (took := time.monotonic() - begun) < self._patience:
             self._thread.join(_LOOK)
+            if took > _SILENT and not told:
+                told = True
+                self._progress.note(f"The run is complete. Waiting for {self._title}.")
         if self._thread.is_alive():
             self._warn(f"it took more than {self._patience:g} seconds")
 

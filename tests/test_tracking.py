@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import Heard, draw_folder
 from lucency.classifier import Classifier, Golden
@@ -23,6 +25,7 @@ from lucency.interruption import Interrupted
 from lucency.pipeline import run_training
 from lucency.progress import Task
 from lucency.tracking import Start, tracked
+from lucency.tracking.curves import counts, roc_picture
 from lucency.tracking.facts import of_epoch, of_evaluation
 from lucency.tracking.worker import Worker
 from small_runs import TWO, write_pictures, write_run
@@ -228,6 +231,30 @@ def test_tensorboard_itself_reads_the_file(event_files: Any, tmp_path: Path) -> 
     session = metadata.parse_session_start_info_plugin_data(content)
     assert session.hparams["plan.batch"].number_value == 32
     assert metadata.SESSION_END_INFO_TAG in tags
+    drawn = tags[f"test/{TWO[1]}"].tensor
+    table = np.frombuffer(drawn.tensor_content, np.float32).reshape(6, 101)
+    assert table[:4].sum(axis=0).tolist() == [12.0] * 101
+    (picture,) = [tag for tag in tags if tag.startswith("roc/test/")]
+    assert b"\x89PNG" in tags[picture].tensor.SerializeToString()
+
+
+def test_counts_by_threshold() -> None:
+    table = counts(np.array([True, False, True, False]), np.array([0.9, 0.2, 0.505, 0.7]))
+    at = dict(zip(np.linspace(0, 1, 101).round(2).tolist(), table.T.tolist(), strict=True))
+    assert at[0.0] == [2, 2, 0, 0, 0.5, 1]
+    assert at[0.6] == [1, 1, 1, 1, 0.5, 0.5]
+    assert at[0.8] == [1, 0, 2, 1, 1, 0.5]
+    assert at[1.0] == [0, 0, 2, 2, 0, 0]
+
+
+def test_a_perfect_curve_goes_along_the_edge() -> None:
+    ends = [0.0, 0.0, 1.0]
+    file = roc_picture({"fpr": ends, "tpr": [0.0, 1.0, 1.0], "low": ends, "high": [1.0] * 3})
+    pixels = np.asarray(Image.open(io.BytesIO(file)))
+    assert pixels.shape == (360, 360, 3)
+    inked = np.argwhere((pixels == (31, 119, 180)).all(axis=2))
+    assert inked.min(axis=0).tolist() == [pytest.approx(24, abs=1)] * 2
+    assert all(row < 27 or column < 27 for row, column in inked)
 
 
 # -- MLflow ----------------------------------------------------------------------------------------

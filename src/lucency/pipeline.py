@@ -12,7 +12,6 @@ import io
 import math
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +136,7 @@ def fill(
     _announce(data, audit, plan, progress)
     clock.lap("checking")
     tracks = tracks or Tracks()
-    tracks.begin(_start(claim, data, config, plan))
+    tracks.begin(Start.of(claim, data, config, plan))
     classifier = _trained(claim, data, config, tracks, progress)
     clock.lap("training")
     classifier, parity = to_onnx(classifier, data.test or data.val, progress)
@@ -162,19 +161,6 @@ def fill(
     write_card(draft)
     write_report(draft)
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
-
-
-def _start(claim: Claim, data: Dataset, config: Config, plan: Plan) -> Start:
-    return Start(
-        target=claim.target,
-        draft=claim.draft,
-        resumed=claim.resumed,
-        data=data.root.name,
-        fingerprint=data.fingerprint,
-        version=version("lucency"),
-        config=config.to_json(),
-        plan=dataclasses.asdict(plan),
-    )
 
 
 def _trained(

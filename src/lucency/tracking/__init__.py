@@ -3,6 +3,7 @@
     facts          what a tracker is told, as plain names and numbers
     worker         a thread beside the training; what goes wrong in it is a warning
     tensorboard    event files beside the run folder
+    curves         precision-recall and ROC as TensorBoard takes them
     experiment     a run in an MLflow store: parameters, metrics, files
     package        the classifier as an MLflow model
     served         what MLflow runs to answer; copied into that model

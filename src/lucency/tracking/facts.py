@@ -5,8 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    from lucency.config import Config
+    from lucency.dataset import Dataset
+    from lucency.plan import Plan
+    from lucency.runs import Claim
 
 # What depends on this machine alone: it may change between two parts of one run, and names places.
 _OF_THE_MACHINE = ("cache", "workers", "checkpoint_seconds", "track")
@@ -38,6 +45,20 @@ class Start:
     version: str
     config: Mapping[str, Any]
     plan: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, claim: Claim, data: Dataset, config: Config, plan: Plan) -> Self:
+        """Gather what is known once the plan is made."""
+        return cls(
+            target=claim.target,
+            draft=claim.draft,
+            resumed=claim.resumed,
+            data=data.root.name,
+            fingerprint=data.fingerprint,
+            version=metadata.version("lucency"),
+            config=config.to_json(),
+            plan=dataclasses.asdict(plan),
+        )
 
     def parameters(self) -> dict[str, bool | int | float | str]:
         """Return configuration and plan by dotted names; no path to any file, no reasons."""

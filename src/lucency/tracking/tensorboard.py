@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lucency.evaluation import Predictions, read_predictions
 from lucency.files import read_bytes, read_json
+from lucency.tracking.curves import PICTURE, THRESHOLDS, counts, roc_picture
 from lucency.tracking.facts import Start, of_epoch, of_evaluation
 
 FOLDER = "tensorboard"
@@ -66,6 +68,9 @@ class EventFiles:
         for part in ("validation", "test"):
             if document[part]:
                 self._text(f"figures/{part}", _table(document[part]["metrics"]))
+                self._curves(part, document[part]["curves"], best)
+        for found in read_predictions(folder / "predictions.csv"):
+            self._precision_recall(found, document["positive"], best)
         self._end(success=True)
         return ""
 
@@ -115,6 +120,27 @@ class EventFiles:
         tensor = make_tensor_proto(markdown, dtype="string", shape=())
         value = Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=about)
         self._write(summary=Summary(value=[value]))
+
+    def _curves(self, part: str, curves: Mapping[str, Any], step: int) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        for name, curve in curves.items():
+            image = Summary.Image(encoded_image_string=roc_picture(curve["roc"]), **PICTURE)
+            value = Summary.Value(tag=f"roc/{part}/{name}", image=image)
+            self._write(summary=Summary(value=[value]), step=step)
+
+    def _precision_recall(self, found: Predictions, positive: str | None, step: int) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.pr_curve import metadata
+        from tensorboard.util.tensor_util import make_tensor_proto
+
+        for k, name in enumerate(found.classes):
+            if positive in (None, name):
+                tag = f"{found.split}/{name}"
+                about = metadata.create_summary_metadata(tag, "", THRESHOLDS)
+                drawn = counts(found.labels == k, found.probabilities[:, k])
+                value = Summary.Value(tag=tag, tensor=make_tensor_proto(drawn), metadata=about)
+                self._write(summary=Summary(value=[value]), step=step)
 
     def _hparams(self, tag: str, data: Any) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary

@@ -38,8 +38,10 @@ def publish(folder: Path, run: str, client: Any) -> tuple[str, str]:
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    classifier = Classifier.load(folder)
-    classifier.golden = None  # pictures of patients
+    found = Classifier.load(folder)
+    # Nothing else that a run keeps, which may be pictures of patients.
+    classifier = Classifier(found.spec, found.weights, found.onnx, found.gate)
+    classifier.parity = found.parity
     experiment = client.get_run(run).info.experiment_id
     model = client.create_logged_model(experiment, name=NAME, source_run_id=run).model_id
     with tempfile.TemporaryDirectory() as own:

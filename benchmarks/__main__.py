@@ -19,6 +19,7 @@ from benchmarks import (
     coverage,
     decode,
     elsewhere,
+    explanations,
     gate,
     growth,
     leaks,
@@ -28,6 +29,7 @@ from benchmarks import (
     steps,
     tracking,
     training,
+    web,
 )
 from benchmarks.child import ROOT
 from benchmarks.results import Skipped, show, write
@@ -35,8 +37,8 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
-    tracking,
+    *(leaks, probes, gate, explanations, coverage, conformal, comparison, ablation, elsewhere),
+    *(accuracy, tracking, web),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lucency import backend
 from lucency.card import write_card
 from lucency.checking import audited, check_folder, write_findings
-from lucency.classifier import Classifier, golden_of
+from lucency.classifier import Classifier, golden_of, neighbours_of
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_split
 from lucency.errors import LeakError, RunError
@@ -34,6 +34,7 @@ from lucency.evaluation import (
     write_predictions,
 )
 from lucency.examination import content_of, note_look
+from lucency.explain import faithfulness
 from lucency.export import Parity, to_onnx
 from lucency.files import read_json, write_json, write_text
 from lucency.gallery import write_gallery
@@ -137,12 +138,16 @@ def fill(
     clock.lap("checking")
     tracks = tracks or Tracks()
     tracks.begin(Start.of(claim, data, config, plan))
-    classifier = _trained(claim, data, config, tracks, progress)
+    trained = _trained(claim, data, config, tracks, progress)
     clock.lap("training")
-    classifier, parity = to_onnx(classifier, data.test or data.val, progress)
+    classifier, parity = to_onnx(trained, data.test or data.val, progress)
     classifier.golden = golden_of(data.val, classifier.predict_pixels)
-    classifier.save(draft)
+    if config.neighbours:
+        classifier.neighbours = neighbours_of(data.train, config.neighbours, classifier.embeddings)
     clock.lap("export")
+    _test_maps(draft, classifier, trained, data, progress)
+    clock.lap("explaining")
+    classifier.save(draft)
     judged = [predict(classifier, data.val, progress)]
     if data.test is not None:
         _note_look(draft, classifier, data.test, target.name, progress)
@@ -153,7 +158,7 @@ def fill(
     tested = data.test or data.val
     stressed = stress(classifier, tested, root=data.root, seed=config.seed, progress=progress)
     write_json(draft / "robustness.json", stressed)
-    write_gallery(draft, data, audit, plan, judged[-1])
+    write_gallery(draft, data, audit, plan, judged[-1], classifier)
     clock.lap("robustness")
     facts = {"run": target.name, "command": command, "seconds": clock.seconds}
     facts |= _plan_json(plan, config, data, classifier, resumed=claim.resumed)
@@ -178,6 +183,15 @@ def _trained(
     history.write()
     classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
     return classifier
+
+
+def _test_maps(
+    draft: Path, classifier: Classifier, trained: Classifier, data: Dataset, progress: Progress
+) -> None:
+    """Find out whether the maps mean something, and have the classifier say so."""
+    found = faithfulness(classifier, trained, data.val, progress=progress)
+    write_json(draft / "explanation.json", found.document)
+    classifier.spec = dataclasses.replace(classifier.spec, explanation=found.summary)
 
 
 class Clock:

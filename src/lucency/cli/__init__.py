@@ -5,6 +5,8 @@
     help          options in groups, examples at the end
     making        train, check, demo
     using         predict, evaluate, compare, verify, report
+    explaining    explain
+    serving       serve
 
 Results go to standard output, all else to standard error.
 """
@@ -16,8 +18,10 @@ from typing import Any
 
 import typer
 
+from lucency.cli.explaining import explain
 from lucency.cli.help import FIRST_STEPS, Command, parted
 from lucency.cli.making import check, demo, train
+from lucency.cli.serving import serve
 from lucency.cli.using import compare, evaluate, predict, report, verify
 from lucency.errors import LeakError, LucencyError
 from lucency.interruption import Interrupted, heard
@@ -37,7 +41,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, evaluate, compare, verify, report, demo):
+for _command in (
+    check, train, predict, explain, evaluate, compare, verify, report, serve, demo,
+):  # fmt: skip
     _help, _epilog = parted(_command)
     app.command(cls=Command, help=_help, epilog=_epilog)(_command)
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the one way in which they print JSON."""
+"""Options that several commands share, what they mean, and the one way to print JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Option, echo
 
 from lucency.cli.completion import run_names, settings, words
+from lucency.errors import ConfigError
 
 _DATA, _FIGURES, _TRAINING = "Data", "Figures", "Training"
 
@@ -86,6 +87,15 @@ Prevalence = Annotated[
         rich_help_panel=_FIGURES,
     ),
 ]
+Neighbours = Annotated[
+    int | None,
+    Option(
+        help="Training pictures to keep, small, to compare new ones with (0); they travel with "
+        "the run.",
+        metavar="N",
+        rich_help_panel=_TRAINING,
+    ),
+]
 Subgroups = Annotated[
     str | None,
     Option(
@@ -140,3 +150,40 @@ Track = Annotated[
 def print_json(document: Any) -> None:
     """Print a result as one JSON document on standard output."""
     echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def run_folder(run: Path) -> Path:
+    """Return the run folder of a path or a name under ``runs/``.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    named = Path("runs") / run
+    if not run.exists() and named.exists():
+        return named
+    if not run.is_dir():
+        raise ConfigError(f"No run folder: {run}. Give the path or name of a training run.")
+    return run
+
+
+def picture_files(files: list[Path]) -> list[Path]:
+    """Return picture files as they are given, and those inside folders.
+
+    Raises:
+        ConfigError: A file does not exist, or there is none.
+    """
+    from lucency.images import PICTURE_SUFFIXES
+
+    found: list[Path] = []
+    for file in files:
+        if not file.exists():
+            raise ConfigError(f"No such file: {file}. Give picture files, or folders of them.")
+        inside = sorted(file.rglob("*")) if file.is_dir() else [file]
+        found += [
+            path
+            for path in inside
+            if path == file or (path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
+        ]
+    if not found:
+        raise ConfigError(f"No picture in {files[0]}. Give picture files, or folders of them.")
+    return found

@@ -93,6 +93,12 @@ class DecoderPool:
         self._watch = threading.Thread(target=self._watching, name="decoding deadline", daemon=True)
         self._watch.start()
 
+    @property
+    def processes(self) -> list[int]:
+        """Numbers of the processes that there are."""
+        with self._lock:
+            return sorted(child.number for child in self._children)
+
     def start(self, count: int) -> None:
         """Start up to ``count`` processes, to be ready when the first pictures come.
 

@@ -92,6 +92,11 @@ class Child:
         self._answers = cast(FileIO, self._process.stdout)
         _widen(self._answers)
 
+    @property
+    def number(self) -> int:
+        """What the system calls the process."""
+        return self._process.pid
+
     def ask(self, request: Request) -> Answer:
         """Have a picture decoded.
 

@@ -16,7 +16,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from lucency.classifier import Classifier, Prediction
+from lucency.classifier import Classifier
 
 _MOST = 1_000  # pictures of one request
 _COLUMNS = ("decision", "probabilities", "reason", "prediction_set", "distance")
@@ -56,18 +56,8 @@ class Served(PythonModel):  # type: ignore[misc]
             for file, text in zip(files, texts, strict=True):
                 file.write_bytes(_content(text))
             answers = self._classifier.predict(files)
-        rows = [self._row(answer) for answer in answers]
+        rows = [answer.to_json(self._classifier.classes) for answer in answers]
         return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
-
-    def _row(self, answer: Prediction) -> dict[str, Any]:
-        classes = self._classifier.classes
-        return {
-            "decision": answer.decision or None,
-            "probabilities": dict(zip(classes, answer.probabilities, strict=False)) or None,
-            "reason": answer.reason or None,
-            "prediction_set": list(answer.prediction_set),
-            "distance": answer.distance,
-        }
 
 
 def _content(text: Any) -> bytes:

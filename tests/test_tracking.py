@@ -146,9 +146,9 @@ def test_a_tracker_that_fails_is_a_warning_and_hears_no_more(tmp_path: Path) -> 
 
 def test_a_tracker_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     heard, go = Heard(), threading.Event()
-    worker = Worker("Listener", Listener(hangs=go), heard, patience=0.2)
+    worker = Worker("Listener", Listener(hangs=go), heard)
     worker.start(start_of(tmp_path))
-    worker.close()
+    worker.close(patience=0.2)
     go.set()
     assert "more than 0.2 seconds" in heard.warnings[0]
 

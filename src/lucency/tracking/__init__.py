@@ -25,7 +25,7 @@ from lucency.progress import SILENT, Progress
 from lucency.tracking.experiment import Experiment
 from lucency.tracking.facts import Start, Tracker
 from lucency.tracking.tensorboard import EventFiles
-from lucency.tracking.worker import Worker
+from lucency.tracking.worker import HASTE, PATIENCE, Worker
 
 __all__ = ["Start", "Tracker", "Tracks", "tracked"]
 
@@ -61,17 +61,17 @@ class Tracks:
         """Tell of the complete run folder, and wait until all has been taken in."""
         for worker in self._workers:
             worker.ask("finish", self._target)
-        self._close()
+        self._close(PATIENCE)
 
     def stop(self, *, interrupted: bool) -> None:
         """Tell that the run did not get to its end."""
         for worker in self._workers:
             worker.ask("stop", interrupted)
-        self._close()
+        self._close(HASTE if interrupted else PATIENCE)
 
-    def _close(self) -> None:
+    def _close(self, patience: float) -> None:
         for worker in self._workers:
-            worker.close()
+            worker.close(patience)
 
 
 @contextlib.contextmanager

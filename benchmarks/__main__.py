@@ -29,6 +29,7 @@ from benchmarks import (
     quality,
     startup,
     steps,
+    tracking,
     training,
     web,
 )
@@ -39,7 +40,7 @@ from benchmarks.sample import pictures
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
     *(dicom, leaks, probes, gate, explanations, coverage, conformal, comparison),
-    *(ablation, elsewhere, accuracy, export, web),
+    *(ablation, elsewhere, accuracy, export, tracking, web),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

@@ -68,7 +68,10 @@ def spec_of(classes: tuple[str, ...] = TWO, fingerprint: str = "") -> Spec:
 def write_plan(run: Path, seed: int = 0, recipe: str = "default", **config: Any) -> None:
     plan = {
         "format": 1, "run": run.name, "recipe": recipe, "effort": "quick", "seed": seed,
-        "config": {"recipe": recipe, "seed": seed, "cache": f"/cache/{seed}", **config},
+        "config": {
+            "recipe": recipe, "seed": seed, "cache": f"/cache/{seed}",
+            "track": "mlflow" if seed % 2 else "", **config,
+        },
         "environment": {"lucency": "0.1.0"},
     }  # fmt: skip
     (run / "plan.json").write_text(json.dumps(plan))

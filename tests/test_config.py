@@ -63,3 +63,9 @@ def test_every_field_is_described() -> None:
     described = Config.__doc__ or ""
     for field in dataclasses.fields(Config):
         assert f"        {field.name}: " in described
+
+
+def test_a_choice_that_may_be_left_open_is_taken_as_text() -> None:
+    assert Config.load(None, ["precision=float32"]).precision == "float32"
+    with pytest.raises(ConfigError, match="Did you mean 'float32'"):
+        Config.load(None, ["precision=float3"])

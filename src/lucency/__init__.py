@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lucency.config import Config
     from lucency.dataset import load_dataset
     from lucency.errors import LucencyError
+    from lucency.estimator import LucencyClassifier
     from lucency.evaluation import Evaluation, evaluate
     from lucency.pipeline import run_training
     from lucency.training import train
@@ -25,6 +26,7 @@ _HOMES = {
     "Classifier": "lucency.classifier",
     "Config": "lucency.config",
     "Evaluation": "lucency.evaluation",
+    "LucencyClassifier": "lucency.estimator",
     "LucencyError": "lucency.errors",
     "evaluate": "lucency.evaluation",
     "load_dataset": "lucency.dataset",
@@ -36,6 +38,7 @@ __all__ = [
     "Classifier",
     "Config",
     "Evaluation",
+    "LucencyClassifier",
     "LucencyError",
     "evaluate",
     "load_dataset",

@@ -51,6 +51,8 @@ class Config:
             comparison with new ones; 0 keeps none, as they travel wherever the folder goes.
         cache: Folder for decoded pictures; empty for the user's cache folder.
         workers: Processes that decode pictures; 0 for one per processor.
+        track: Whom to tell of the training: ``tensorboard``, ``mlflow``, both with a comma, or
+            nobody. The result does not depend on it.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.safetensors`` file of
@@ -85,6 +87,7 @@ class Config:
     neighbours: int = 0
     cache: str = ""
     workers: int = 0
+    track: str = ""
     backbone: str = ""
     weights: str = "imagenet"
     size: int | None = None
@@ -194,7 +197,8 @@ def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    both = typing.get_origin(hint) in (types.UnionType, typing.Union)  # of Literals, the latter
+    parts = typing.get_args(hint) if both else (hint,)
     return [part for part in parts if part is not types.NoneType]
 
 

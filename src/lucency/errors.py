@@ -4,6 +4,7 @@
     ├── ConfigError         an option, a configuration key or its value
     ├── DataError           the folder, its classes, labels, groups or splits
     │   ├── LeakError       test pictures or patients are also trained on; exits with 3
+    │   ├── InputError      what scikit-learn's interface was given; a ValueError too
     │   └── PictureError    one file that cannot be read as a picture; training sets it aside
     │       └── PassingError    not for what is in it: it vanished, changed, or memory ran out
     ├── RunError            a run folder that is in the way, missing or incomplete
@@ -45,6 +46,10 @@ class LeakError(DataError):
     def __init__(self, message: str, dataset: Any) -> None:
         super().__init__(message)
         self.dataset = dataset
+
+
+class InputError(DataError, ValueError):
+    """What ``LucencyClassifier`` was given cannot be used; as scikit-learn has it, a ValueError."""
 
 
 class PictureError(DataError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.robustness import stress
 from lucency.runs import Claim, claimed
+from lucency.tracking import Start, Tracks, tracked
 
 if TYPE_CHECKING:
     from lucency.training import Epoch
@@ -104,11 +106,22 @@ def run_training(
         LucencyError: Anything a user can put right; only checkpoints are left behind.
         Interrupted: A signal asked to stop; what was trained is kept.
     """
-    with claimed(folder, config, run, resume) as claim:
-        return fill(claim, folder, config, command=command, progress=progress)
+    with (
+        tracked(config.track, progress) as tracks,
+        claimed(folder, config, run, resume) as claim,
+    ):
+        return fill(claim, folder, config, command=command, progress=progress, tracks=tracks)
 
 
-def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: Progress) -> Run:
+def fill(
+    claim: Claim,
+    folder: Path,
+    config: Config,
+    *,
+    command: str,
+    progress: Progress,
+    tracks: Tracks | None = None,
+) -> Run:
     """Do the whole job in a run folder that this process has claimed; as ``run_training``."""
     target, draft, clock = claim.target, claim.draft, Clock()
     if claim.resumed:
@@ -123,7 +136,9 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     write_split(data, draft / "split.csv")
     _announce(data, audit, plan, progress)
     clock.lap("checking")
-    trained = _trained(claim, data, config, progress)
+    tracks = tracks or Tracks()
+    tracks.begin(Start.of(claim, data, config, plan))
+    trained = _trained(claim, data, config, tracks, progress)
     clock.lap("training")
     classifier, parity = to_onnx(trained, data.test or data.val, progress)
     classifier.golden = golden_of(data.val, classifier.predict_pixels)
@@ -153,11 +168,18 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     return Run(target, target / "report.html", data, plan, parity, *results, clock.seconds)
 
 
-def _trained(claim: Claim, data: Dataset, config: Config, progress: Progress) -> Classifier:
+def _trained(
+    claim: Claim, data: Dataset, config: Config, tracks: Tracks, progress: Progress
+) -> Classifier:
     from lucency import training  # loads Keras, which takes seconds
 
     history = _History(claim.draft / "history.csv", progress)
-    classifier = training.train(data.train, data.val, config, progress, history, claim.checkpoints)
+
+    def on_epoch(row: Epoch) -> None:
+        history(row)
+        tracks.epoch(row)
+
+    classifier = training.train(data.train, data.val, config, progress, on_epoch, claim.checkpoints)
     history.write()
     classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
     return classifier
@@ -197,14 +219,18 @@ class _History:
     def __call__(self, epoch: Epoch) -> None:
         """Take in an epoch; a disk that is full is no reason to stop training."""
         row = dataclasses.asdict(epoch)
-        self._rows.append({name: row[name] for name in row if name not in _TIMES})
+        kept = {name: value for name, value in row.items() if name not in _TIMES}
+        self._rows.append({k: v if math.isfinite(v) else "" for k, v in kept.items()})
         try:
             self.write()
         except RunError as error:
             self._progress.warn(f"Training goes on. {error}")
 
     def write(self) -> None:
-        """Write all rows; without times, which would differ from machine to machine."""
+        """Write all rows; without times, which would differ from machine to machine.
+
+        What is undefined is empty, as in the other tables.
+        """
         text = io.StringIO()
         table = csv.DictWriter(text, self._rows[0], lineterminator="\n")
         table.writeheader()

@@ -3,6 +3,7 @@
     runs/NAME.unfinished/    while it is made
         run.json             of which command it is
         lock                 held by the process that works on it
+        tracked.json         which run it is in a store of runs elsewhere
         checkpoints/         how far training is
         ...                  what is ready of the run folder
     runs/NAME/               once all of it is written
@@ -29,11 +30,18 @@ from lucency.interruption import Interrupted
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
 _ENDING = ".unfinished"
+TRACKED = "tracked.json"
 _RUN, _LOCK = "run.json", "lock"
 _LARGEST_JSON = 2**20
-_KEPT = {CHECKPOINTS, _RUN, _LOCK, "looks.json"}  # of an earlier attempt; all else is made anew
+_KEPT = {
+    CHECKPOINTS,
+    TRACKED,
+    _RUN,
+    _LOCK,
+    "looks.json",
+}  # of an earlier attempt; all else is made anew
 # What may differ without the result being another.
-_WITHOUT_EFFECT = ("cache", "workers", "checkpoint_seconds")
+_WITHOUT_EFFECT = ("cache", "workers", "checkpoint_seconds", "track")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,6 +257,6 @@ def _complete(claim: Claim) -> None:
     """
     rename_folder(claim.draft, claim.target)
     with contextlib.suppress(OSError):  # what stays does no harm
-        for name in (_RUN, _LOCK):
+        for name in (_RUN, _LOCK, TRACKED):
             (claim.target / name).unlink(missing_ok=True)
     shutil.rmtree(claim.target / CHECKPOINTS, ignore_errors=True)

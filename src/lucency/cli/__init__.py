@@ -1,6 +1,8 @@
 """The command line: thin, and quick to start; heavy imports live in the commands.
 
     options       what several commands share, and how they print JSON
+    completion    what the shell completes
+    help          options in groups, examples at the end
     making        train, check, demo
     using         predict, evaluate, compare, verify, report
     explaining    explain
@@ -19,6 +21,7 @@ import typer
 
 from lucency.cli.explaining import explain
 from lucency.cli.exporting import export
+from lucency.cli.help import FIRST_STEPS, Command, parted
 from lucency.cli.making import check, demo, train
 from lucency.cli.serving import serve
 from lucency.cli.using import compare, evaluate, predict, report, verify
@@ -34,16 +37,17 @@ _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "
 app = typer.Typer(
     name="lucency",
     help="Train an image classifier from a folder, prove how good it is, and put it to work.",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (
+for _command in (
     *(check, train, predict, explain, evaluate, compare, verify, report, export, serve, demo),
-)
-for _command in _COMMANDS:
-    app.command()(_command)
+):
+    _help, _epilog = parted(_command)
+    app.command(cls=Command, help=_help, epilog=_epilog)(_command)
 
 
 def main() -> None:

@@ -42,7 +42,9 @@ def explain(
 
     The page says whether the maps were found to mean something.
 
-    Example: lucency explain runs/chest_xray-quick-1 new.jpeg
+    Examples:
+        lucency explain chest_xray-quick-1 new.jpeg
+        lucency explain chest_xray-quick-1 films/ --method occlusion
     """
     from lucency.classifier import Classifier
 

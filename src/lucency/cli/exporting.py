@@ -38,7 +38,10 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
 
     Exits with 3, and leaves nothing, where answers differ.
 
-    Example: lucency export runs/chest_xray-quick-1 --format litert --quantize int8
+    Examples:
+        lucency export chest_xray-quick-1 chest_xray --format openvino
+        lucency export chest_xray-quick-1 --format litert --quantize int8
+        lucency export chest_xray-quick-1 --format web
     """
     if kind == "web":
         if folder or quantize:

@@ -34,7 +34,9 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
 
     Exits with 3 when test pictures or patients are also in train or validation.
 
-    Example: lucency check chest_xray
+    Examples:
+        lucency check chest_xray
+        lucency check chest_xray --labels patients.csv --json > audit.json
     """
     from lucency.checking import run_check
     from lucency.config import Config
@@ -55,10 +57,8 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
 
 def train(  # noqa: PLR0913, PLR0917 - one per option
     folder: options.Folder,
-    recipe: Annotated[
-        str | None, Option(help="default, or article (the tutorial's system).")
-    ] = None,
-    effort: Annotated[str | None, Option(help="quick, standard or thorough.")] = None,
+    recipe: options.Recipe = None,
+    effort: options.Effort = None,
     seed: options.Seed = None,
     run: Annotated[str, Option(help="Name (made under runs/) or path of the run folder.")] = "",
     resume: Annotated[
@@ -71,16 +71,15 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
     on_leak: options.OnLeak = None,
-    positive: Annotated[str | None, Option(help="Class to look for, of two.")] = None,
+    positive: options.Positive = None,
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
     subgroups: options.Subgroups = None,
     neighbours: options.Neighbours = None,
     max_bad: options.MaxBad = None,
-    backbone: Annotated[
-        str | None, Option(help="keras.applications network to fine-tune.", metavar="NAME")
-    ] = None,
-    weights: Annotated[str | None, Option(help="imagenet, none or a .safetensors file.")] = None,
+    backbone: options.Backbone = None,
+    weights: options.Weights = None,
+    track: options.Track = None,
     cache: options.Cache = None,
     workers: options.Workers = None,
     as_json: options.AsJson = False,
@@ -92,7 +91,10 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     75; a second one leaves at once. Exits with 3 when test pictures or patients are also in train
     or validation (see --on-leak).
 
-    Example: lucency train chest_xray --effort quick
+    Examples:
+        lucency train chest_xray --effort quick
+        lucency train chest_xray --operating-point "sensitivity>=0.95" --prevalence 0.1
+        lucency train chest_xray --track mlflow --set epochs=30 --run mine
     """
     from lucency.config import Config
 
@@ -101,7 +103,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
         neighbours=neighbours, max_bad=max_bad, backbone=backbone, weights=weights, cache=cache,
-        workers=workers,
+        workers=workers, track=track,
     )  # fmt: skip
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 
@@ -110,11 +112,14 @@ def demo(
     folder: Annotated[Path, Argument(help="New folder for the drawn pictures and the run.")] = Path(
         "demo"
     ),
+    as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw stand-in chest films with planted faults, and train on them.
 
-    Example: lucency demo
+    Examples:
+        lucency demo
+        lucency demo elsewhere --quiet
     """
     from lucency.config import Config
     from lucency.phantoms import draw_dataset
@@ -126,21 +131,23 @@ def demo(
     number = 1
     while (folder / f"run-{number}").exists():
         number += 1
-    _train(films, config, f"{folder}/run-{number}", None, as_json=False, quiet=quiet)
+    _train(films, config, f"{folder}/run-{number}", None, as_json=as_json, quiet=quiet)
 
 
 def _train(
     folder: Path, config: Any, run: str, resume: bool | None, *, as_json: bool, quiet: bool
 ) -> None:
     from lucency.runs import claimed
+    from lucency.tracking import tracked
 
-    with claimed(folder, config, run, resume) as claim:
+    told = progress(quiet)
+    with tracked(config.track, told) as tracks, claimed(folder, config, run, resume) as claim:
         # Loaded only now: a second process on the same run hears of it at once.
         from lucency.pipeline import fill
         from lucency.screen.results import show_run
 
         command = shlex.join(["lucency", *sys.argv[1:]])
-        done = fill(claim, folder, config, command=command, progress=progress(quiet))
+        done = fill(claim, folder, config, command=command, progress=told, tracks=tracks)
     if not as_json:
         show_run(done)
         return

@@ -38,7 +38,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one per option
 
     SIGTERM and Ctrl-C end it when what it has accepted is answered; SIGHUP loads the run again.
 
-    Example: lucency serve runs/chest_xray-quick-1
+    Examples:
+        lucency serve chest_xray-quick-1
+        lucency serve chest_xray-quick-1 --port 0 --log
     """
     from lucency.serve import Settings
 

@@ -11,7 +11,8 @@ import typer
 from typer import Argument, Option
 
 from lucency.cli import options
-from lucency.screen import progress, say
+from lucency.cli.completion import run_names
+from lucency.screen import console, progress, say
 
 if TYPE_CHECKING:
     from lucency.classifier import Classifier, Prediction
@@ -26,23 +27,28 @@ def predict(
     ] = False,
     as_csv: Annotated[bool, Option("--csv", help="Print comma-separated values.")] = False,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Classify pictures; abstain from those that are unreadable, unlike the training or ambiguous.
 
     With --explain the document of --json holds the maps; otherwise a page with overlays is written,
     as by lucency explain.
 
-    Example: lucency predict runs/chest_xray-quick-1 new.jpeg
+    Examples:
+        lucency predict chest_xray-quick-1 new.jpeg
+        lucency predict chest_xray-quick-1 films/ --csv > answers.csv
+        lucency predict chest_xray-quick-1 films/ --prevalence 0.02 --json
     """
     from lucency.classifier import Classifier
 
     folder, pictures = options.run_folder(run), options.picture_files(files)
     classifier = Classifier.load(folder)
     adjust = _adjusted(classifier, prevalence)
+    shown = progress(quiet or not sys.stderr.isatty())
     if explain and not as_json:
         predictions = _explained(classifier, folder, pictures, adjust)
     else:
-        predictions = [adjust(each) for each in classifier.predict(pictures, maps=explain)]
+        predictions = [adjust(each) for each in classifier.predict(pictures, shown, maps=explain)]
     if as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
@@ -72,7 +78,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
 ) -> None:
     """Measure a classifier on labelled pictures.
 
-    Example: lucency evaluate runs/chest_xray-quick-1 other_hospital/
+    Examples:
+        lucency evaluate chest_xray-quick-1 other_hospital/
+        lucency evaluate chest_xray-quick-1 --operating-point "cost:FN=5,FP=1" --json
     """
     from lucency.config import Config
     from lucency.examination import examine
@@ -93,21 +101,27 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
 
 
 def compare(
-    runs: Annotated[list[Path], Argument(help="Two or more run folders, or names under runs/.")],
+    runs: Annotated[
+        list[Path],
+        Argument(help="Two or more run folders, or names under runs/.", autocompletion=run_names),
+    ],
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say whether one classifier is better than another on the same test pictures.
 
     Runs that differ in the seed alone count as repeats of one system.
 
-    Example: lucency compare runs/chest_xray-quick-1 runs/chest_xray-standard-1
+    Examples:
+        lucency compare chest_xray-quick-1 chest_xray-standard-1
+        lucency compare chest_xray-quick-1 chest_xray-quick-2 chest_xray-quick-3 --json
     """
     from lucency.comparison import compare as compare_runs
     from lucency.examination import note_comparison
     from lucency.screen.results import show_comparison
 
     found = compare_runs([options.run_folder(run) for run in runs])
-    note_comparison(found, progress(quiet=as_json))
+    note_comparison(found, progress(quiet or as_json))
     if as_json:
         options.print_json(found.to_json())
     else:
@@ -126,7 +140,9 @@ def verify(
 
     Exits with 3 when anything differs.
 
-    Example: lucency verify runs/chest_xray-quick-1 chest_xray
+    Examples:
+        lucency verify chest_xray-quick-1
+        lucency verify chest_xray-quick-1 chest_xray
     """
     from lucency.report import render
     from lucency.screen.results import show_verification
@@ -141,14 +157,20 @@ def verify(
         raise typer.Exit(3)
 
 
-def report(run: options.RunFolder) -> None:
+def report(run: options.RunFolder, as_json: options.AsJson = False) -> None:
     """Draw report.html again from the files of a run.
 
-    Example: lucency report runs/chest_xray-quick-1
+    Examples:
+        lucency report chest_xray-quick-1
+        lucency report /media/from_a_colleague/run
     """
     from lucency.report import write_report
 
-    typer.echo(write_report(options.run_folder(run)))
+    page = write_report(options.run_folder(run))
+    if as_json:
+        options.print_json({"report": str(page)})
+    else:
+        typer.echo(page)
 
 
 def _explained(
@@ -196,7 +218,6 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
 
 def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     """Print the answers; those of abstentions carry no probabilities to be taken for answers."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -208,7 +229,7 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> Non
             shares = [f"{value:.1%}" for value in each.probabilities]
             table.add_row(*(Text(cell) for cell in (each.file, each.decision, *shares)))
     if table.row_count:
-        Console(highlight=False).print(table)
+        console().print(table)
     for each in predictions:
         if each.reason:
             what = "No answer" if each.probabilities else "Not read"

@@ -20,7 +20,7 @@ from lucency.ledger import read_split, test_set_id
 from lucency.metrics import IntArray
 
 # What a run may differ in and still be a repeat: chance, the machine, and what only is reported.
-_NO_SYSTEM = {"seed", "cache", "workers", "prevalence", "subgroups"}
+_NO_SYSTEM = {"seed", "cache", "workers", "checkpoint_seconds", "track", "prevalence", "subgroups"}
 
 
 @dataclass(frozen=True)

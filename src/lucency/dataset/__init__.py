@@ -5,6 +5,7 @@
     labels        read a CSV of classes and patients
     scan          find pictures, their classes and parts
     store         decode once, read by position afterwards
+    memory        pictures that are in memory already
     groups        tell which pictures show one patient
     candidates    pictures alike enough to be compared closely
     align         lay one picture over another

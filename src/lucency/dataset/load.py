@@ -119,7 +119,7 @@ def load_dataset(
             pool.start(pool.workers)  # they load their modules while the folder is searched
         found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
         if colour is None:
-            colour = _is_coloured(found, pool)
+            colour = is_coloured([str(found.root / each.file) for each in found.entries], pool)
         store = _decode(found, size or config.input_size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
@@ -234,12 +234,14 @@ def _decode(
     )
 
 
-def _is_coloured(found: Scan, pool: DecoderPool) -> bool:
-    """Look at pictures evenly spaced over the data set; unreadable ones say nothing."""
-    n = len(found.entries)
-    places = np.linspace(0, n - 1, min(n, _COLOUR_SAMPLE)).round()
-    files = [str(found.root / found.entries[int(place)].file) for place in places]
-    seen = [each.pixels for each in pool.map(Request(file, COLOUR_LOOK, True) for file in files)]
+def is_coloured(files: Sequence[str], pool: DecoderPool) -> bool:
+    """Tell whether more than 2 % of up to 200 files, evenly spaced, show colour.
+
+    Those that cannot be read say nothing.
+    """
+    places = np.linspace(0, len(files) - 1, min(len(files), _COLOUR_SAMPLE)).round()
+    chosen = [files[int(place)] for place in places]
+    seen = [each.pixels for each in pool.map(Request(file, COLOUR_LOOK, True) for file in chosen)]
     looks = [shows_colour(pixels) for pixels in seen if pixels is not None]
     return sum(looks) > _COLOUR_SHARE * len(looks)
 

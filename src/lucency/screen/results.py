@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lucency.screen import terminal
 from lucency.screen.working import duration
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _PAIRS = 5  # leaking pairs shown
 
 def show_run(run: Run) -> None:
     """Print how a training run ended: figures, baseline, warnings, and what to open."""
-    console = _console()
+    console = terminal.console()
     show_evaluation(run.headline, _tested_on(run.headline, "test" if run.test else "validation"))
     if run.test is None:
         console.print(
@@ -49,7 +50,7 @@ def show_run(run: Run) -> None:
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:
     """Print the headline figures of an evaluation with their 95 % intervals."""
-    console = _console()
+    console = terminal.console()
     console.print(f"\n{title}", style="bold", markup=False)
     console.print(_table("", evaluation.metrics))
     baseline = evaluation.baseline
@@ -61,7 +62,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 
 def show_check(check: Check) -> None:
     """Print what a look at the data found: gate, counts, findings, and the page to open."""
-    audit, console = check.audit, _console()
+    audit, console = check.audit, terminal.console()
     console.print(f"\n{audit['found']:,} pictures found, {audit['used']:,} used.", markup=False)
     _show_counts(audit["counts"], console)
     gate, pairs = audit["leaks"]["gate"], audit["leaks"]["pairs"]
@@ -88,7 +89,7 @@ def show_check(check: Check) -> None:
 
 def show_comparison(found: Comparison) -> None:
     """Print the figures of every system, the differences, and what they come to."""
-    console = _console()
+    console = terminal.console()
     people = f" of {found.groups:,} patients" if found.groups else ""
     console.print(f"\nOn {found.n:,} {found.split} pictures{people}", style="bold", markup=False)
     for system in found.systems:
@@ -110,7 +111,7 @@ def show_comparison(found: Comparison) -> None:
 
 def show_verification(done: Verification) -> None:
     """Print every check of a run with what it found."""
-    console = _console()
+    console = terminal.console()
     for check in done.checks:
         word, style = ("passed", "green") if check.passed else ("FAILED", "bold red")
         console.print(f"{word}  ", style=style, end="", markup=False)
@@ -187,9 +188,3 @@ def _figures(key: str, estimate: Estimate | Difference, sign: str = "") -> tuple
     if math.isnan(estimate.low):
         return form.format(estimate.value), "undefined: too few mistakes"
     return form.format(estimate.value), f"{form} to {form}".format(estimate.low, estimate.high)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)

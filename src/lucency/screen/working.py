@@ -8,11 +8,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lucency.progress import Progress, Task
+from lucency.screen import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
 
+_WIDE, _MEDIUM = 120, 76  # columns of a terminal
+_BAR, _FACTS, _TIME = 10, 28, 7  # those of a bar, of two figures, and of the time left
 _EVERY = 10.0  # seconds between two lines of one step where there is no terminal
 
 
@@ -20,7 +24,7 @@ def progress(quiet: bool = False) -> Progress:
     """Return what suits standard error: bars on a terminal, lines elsewhere, or silence."""
     if quiet:
         return Progress()
-    return Bars() if sys.stderr.isatty() else Lines()
+    return Bars() if terminal.moves() else Lines()
 
 
 class Lines(Progress):
@@ -76,9 +80,7 @@ class Bars(Progress):
     """A bar per step on a terminal, with rate and time left."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True, highlight=False)
+        self.console = terminal.console(stderr=True)
 
     def task(self, name: str, total: int, unit: str = "") -> Task:
         """Begin a step."""
@@ -95,18 +97,11 @@ class Bars(Progress):
 
 class _BarTask(Task):
     def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
-        from rich import progress as bars
+        from rich.progress import Progress as Rows
 
-        self._bars = bars.Progress(
-            bars.TextColumn("{task.description:<24}", markup=False),
-            bars.BarColumn(bar_width=28),
-            bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[unit]}{task.fields[facts]}", markup=False),
-            bars.TextColumn("{task.fields[rate]}", markup=False),
-            bars.TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-        )
-        self._id = self._bars.add_task(name, total=total, unit=unit, facts="", rate="")
+        self._bars = Rows(*_columns(console.width), console=console)
+        shown = _short(name, _room(console.width, total))
+        self._id = self._bars.add_task(shown, total=total, unit=unit, facts="", rate="")
 
     def advance(self, steps: int = 1, **facts: float) -> None:
         task = self._bars.tasks[0]
@@ -125,6 +120,35 @@ class _BarTask(Task):
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Return what fits into one line of a terminal: less on a narrow one."""
+    from rich import progress as bars
+
+    name = "{task.description:<24}" if width >= _WIDE else "{task.description}"
+    first: list[ProgressColumn] = [bars.TextColumn(name, markup=False)]
+    last: list[ProgressColumn] = [bars.TimeRemainingColumn(elapsed_when_finished=True)]
+    if width >= _WIDE:
+        first.append(bars.BarColumn(bar_width=28))
+        facts = "{task.fields[unit]}{task.fields[facts]}  {task.fields[rate]}"
+        last.insert(0, bars.TextColumn(facts, markup=False))
+    elif width >= _MEDIUM:
+        first.append(bars.BarColumn(bar_width=_BAR))
+        last.insert(0, bars.TextColumn("{task.fields[facts]}", markup=False))
+    return [*first, bars.MofNCompleteColumn(), *last]
+
+
+def _room(width: int, total: int) -> int:
+    """Return the characters that a step's name may have where the rest is to fit beside it."""
+    rest = 2 * len(str(total)) + 1 + _TIME
+    if width >= _MEDIUM:
+        rest += _BAR + _FACTS
+    return max(1, width - rest - 4)  # a space between each two
+
+
+def _short(name: str, room: int) -> str:
+    return name if len(name) <= room else f"{name[: room - 1]}…"
 
 
 def say(line: str) -> None:

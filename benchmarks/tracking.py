@@ -1,0 +1,152 @@
+"""What telling TensorBoard and MLflow costs a training, and MLflow answering with the classifier.
+
+The same training in turns without and with a tracker: seconds per epoch (median) and of the whole
+command. The store of MLflow is new every time, which is its dearest case. Then ``mlflow models
+serve`` is really started, and asked with pictures one at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.child import ROOT
+from benchmarks.results import Figure, Skipped, ratio, seconds
+from benchmarks.sample import copy_pictures
+
+_KINDS = ("", "tensorboard", "mlflow")
+_MOST = 1.02  # of the seconds without a tracker
+_PATIENCE = 120  # seconds until the server answers
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    for name in ("keras", "tensorboard", "mlflow"):
+        if not importlib.util.find_spec(name):
+            raise Skipped(f"{name} is not installed")
+    rounds, epochs, asked = (1, 3, 2) if quick else (5, 12, 20)
+    with TemporaryDirectory() as temporary:
+        here = Path(temporary)
+        folder = copy_pictures(files, here / "films")
+        _train(here / "first", folder, "", 1)  # decodes, and compiles
+        spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in _KINDS}
+        for number in range(rounds):
+            for kind in _KINDS:
+                place = here / f"{kind or 'alone'}-{number}"
+                spent[kind].append(_train(place, folder, kind, epochs))
+        figures = _compared(spent, len(files))
+        return figures + _served(here / "mlflow-0", [*folder.rglob("*.*")][:asked])
+
+
+def _train(place: Path, folder: Path, kind: str, epochs: int) -> tuple[float, float]:
+    """Return seconds of an epoch (median) and of the command."""
+    place.mkdir()
+    command = [
+        sys.executable, "-c", "from lucency.cli import main; main()", "train", str(folder),
+        "--effort", "quick", "--set", f"epochs={epochs}", "--run", "run", "--quiet",
+        "--on-leak", "ignore", "--cache", str(place.parent / "cache"), "--set", f"track={kind}",
+    ]  # fmt: skip
+    took = seconds(lambda: subprocess.run(command, check=True, capture_output=True, cwd=place,
+                                          env=_environment()))  # fmt: skip
+    plan = json.loads((place / "runs/run/plan.json").read_text())
+    return statistics.median(row["seconds"] for row in plan["epochs"]), took
+
+
+def _environment() -> dict[str, str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    found = os.environ.get("PYTHONPATH", "")
+    return {**own, "PYTHONPATH": f"{ROOT / 'src'}:{found}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def _compared(spent: dict[str, list[tuple[float, float]]], n: int) -> list[Figure]:
+    figures = []
+    for place, what in enumerate(("an epoch", "the command")):
+        alone = Figure(f"{what}, no tracker", "s", [each[place] for each in spent[""]], n)
+        figures.append(alone)
+        for kind in _KINDS[1:]:
+            told = Figure(f"{what}, {kind}", "s", [each[place] for each in spent[kind]], n)
+            factor = ratio(f"{what}: {kind} / none", told, alone)
+            most = _MOST if what == "an epoch" else None
+            figures += [told, Figure(factor.name, "x", factor.values, n, most=most)]
+    return figures
+
+
+def _served(place: Path, files: Sequence[Path]) -> list[Figure]:
+    """Ask MLflow's own server, and compare with the classifier itself."""
+    from lucency import Classifier
+
+    expected = Classifier.load(place / "runs/run").predict(files)
+    apart, took = [], []
+    with _serving(place) as address:
+        for file, prediction in zip(files, expected, strict=True):
+            text = base64.b64encode(file.read_bytes()).decode()
+            start = time.perf_counter()
+            (answer,) = _ask(address, {"inputs": [text]})
+            took.append(1000 * (time.perf_counter() - start))
+            if (answer["decision"] or "") != prediction.decision:
+                raise RuntimeError(f"{file}: {answer} is not {prediction}")
+            said = (answer["probabilities"] or {}).values()
+            pairs = zip(said, prediction.probabilities, strict=True)
+            apart += [abs(a - b) for a, b in pairs]
+    return [
+        Figure("mlflow models serve, one picture", "ms", took, len(files)),
+        Figure("largest difference from Classifier", "", [max(apart)], len(files), most=1e-6),
+    ]
+
+
+@contextlib.contextmanager
+def _serving(place: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/films/1",
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    own = Path(sys.executable).parent  # where MLflow looks for uvicorn
+    given = _environment() | {
+        "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "PATH": f"{own}:{os.environ['PATH']}",
+    }  # fmt: skip
+    server = subprocess.Popen(command, cwd=place, env=given, start_new_session=True,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _await(address)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def _await(address: str) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/ping"):  # noqa: S310 - our own
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
+def _ask(address: str, document: object) -> list[dict[str, object]]:
+    asked = urllib.request.Request(  # noqa: S310 - our own
+        f"{address}/invocations",
+        json.dumps(document).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310
+        return list(json.load(answer)["predictions"])

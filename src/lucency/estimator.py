@@ -1,0 +1,259 @@
+"""The same training as a scikit-learn estimator: pictures and labels in, a fitted classifier out.
+
+    LucencyClassifier(effort="quick").fit(X, y, groups=patients).predict_proba(X_new)
+
+``X`` is an array of pictures or a sequence of files. Validation is cut from it, by patient where
+groups are given; a test part is what cross-validation keeps aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from lucency.classifier import Classifier
+from lucency.config import Config
+from lucency.dataset import Entry, Split
+from lucency.dataset.cut import choose
+from lucency.dataset.load import is_coloured
+from lucency.dataset.memory import MemoryStore
+from lucency.decoding.pool import DecoderPool, Request
+from lucency.errors import InputError
+from lucency.images import Picture, encode_png
+
+__all__ = ["LucencyClassifier"]
+
+_LARGEST_SEED = 2**31 - 1
+
+
+class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """An image classifier with the interface of scikit-learn.
+
+    Args:
+        effort: ``quick``, ``standard`` or ``thorough``.
+        epochs: Passes over the training pictures; by effort if none.
+        size: Side of the square input in pixels; by effort if none.
+        batch: Pictures per step; by plan if none.
+        learning_rate: Highest learning rate; by plan if none.
+        random_state: Seed, generator, or ``None`` for another seed with every fit.
+        settings: Other keys of ``lucency.Config`` with their values, such as ``recipe``,
+            ``val_fraction``, ``positive`` or ``operating_point``.
+
+    Attributes:
+        classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` keeps it.
+        classes_: (k,) labels as they were given, sorted.
+        n_features_in_: Numbers in a picture; only where ``X`` was an array.
+    """
+
+    def __init__(
+        self,
+        *,
+        effort: str = "standard",
+        epochs: int | None = None,
+        size: int | None = None,
+        batch: int | None = None,
+        learning_rate: float | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.effort = effort
+        self.epochs = epochs
+        self.size = size
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.settings = settings
+
+    def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Train on pictures, a part of which is validated on.
+
+        Args:
+            X: (n, height, width) or (n, height, width, 1 or 3) uint8, or n paths of picture files.
+            y: (n,) labels of two or more classes, each with two pictures (patients) or more.
+            groups: (n,) whose picture each is; all different if not given.
+
+        Raises:
+            InputError: X, y or groups cannot be used; it is a ``ValueError`` too.
+            ConfigError: A parameter is not valid.
+        """
+        from lucency.training import train  # loads Keras, which takes seconds
+
+        config = self._config()
+        X = _pictures(X)
+        labels = self._labels(X, y)
+        pixels, sizes = _decoded(X, config.input_size)
+        store = MemoryStore(pixels, sizes)
+        names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
+        parts = _divided(store, labels, names, tuple(map(str, self.classes_)), config)
+        self.classifier_: Classifier = train(*parts, config)
+        if X.ndim > 1:
+            self.n_features_in_ = int(np.prod(X.shape[1:]))
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return calibrated probabilities, (n, k) in the order of ``classes_``.
+
+        Raises:
+            InputError: A picture cannot be used: there is no abstaining here.
+        """
+        check_is_fitted(self)
+        spec = self.classifier_.spec
+        pixels, _ = _decoded(_pictures(X), spec.size, spec.channels == 3)
+        return self.classifier_.predict_pixels(pixels)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the labels decided for, (n,), by the operating point of ``settings``."""
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[self.classifier_.decide(probabilities)])
+
+    def _config(self) -> Config:
+        given = {
+            "effort": self.effort,
+            "epochs": self.epochs,
+            "size": self.size,
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+            "seed": _seed(self.random_state),
+            **(self.settings or {}),
+        }
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+        return Config.load(None, (), **plain)
+
+    def _labels(self, X: NDArray[Any], y: ArrayLike) -> NDArray[np.int64]:
+        """Return (n,) places in ``classes_``, which are set."""
+        if y is None:
+            raise InputError("requires y to be passed, but the target y is None.")
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(f"Expected two classes or more. Received one class: {self.classes_}")
+        return labels.astype(np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only lives in this process: sessions and Keras models."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if held := state.get("classifier_"):
+            state["classifier_"] = Classifier(held.spec, held.weights, held.onnx, held.gate)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(_LARGEST_SEED))
+
+
+def _pictures(given: Any) -> NDArray[Any]:
+    """Return pictures as (n, height, width[, channels]) uint8, or files as (n,) text."""
+    X = np.asarray(given)
+    if X.ndim == 1 and X.dtype.kind in "UOT":
+        X = np.array([str(each) for each in X], object)
+    elif not (X.dtype == np.uint8 and (X.ndim == 3 or (X.ndim == 4 and X.shape[3] in (1, 3)))):
+        raise InputError(
+            "X must be pictures as a uint8 array (n, height, width) or (n, height, width, 1 or 3) "
+            f"from 0 to 255, or paths of files. Received: {X.dtype} {X.shape}"
+        )
+    if len(X) == 0:
+        raise InputError("X must hold at least one picture. Received: 0 sample(s)")
+    return X
+
+
+def _decoded(
+    X: NDArray[Any], size: tuple[int, int], colour: bool | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return pictures as every other command sees them, and the sizes that they had.
+
+    Three channels are kept as ``colour`` says; by ``None``, of an array that has them and of files
+    that show colour.
+    """
+    if X.ndim == 1:
+        with DecoderPool() as pool:
+            colour = is_coloured([*X], pool) if colour is None else colour
+            return _read(pool, X, (*size, 3 if colour else 1))
+    pictures = X[..., None] if X.ndim == 3 else X
+    colour = pictures.shape[3] == 3 if colour is None else colour
+    sizes = np.full((len(X), 2), X.shape[1:3], np.int64)
+    if pictures.shape[1:] == (*size, 3 if colour else 1):
+        return np.ascontiguousarray(pictures), sizes
+    rows = [Picture(encode_png(each)).pixels(size, colour) for each in pictures]
+    return np.stack(rows), sizes
+
+
+def _read(
+    pool: DecoderPool, files: NDArray[Any], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pixels = np.empty((len(files), *shape), np.uint8)
+    sizes = np.empty((len(files), 2), np.int64)
+    answers = pool.map(Request(file, shape[:2], shape[2] == 3) for file in files)
+    for i, (file, answer) in enumerate(zip(files, answers, strict=True)):
+        if answer.pixels is None:
+            raise InputError(f"{file} cannot be read: {answer.reason}")
+        pixels[i], sizes[i] = answer.pixels, answer.size
+    return pixels, sizes
+
+
+def _names(X: NDArray[Any], groups: ArrayLike) -> list[str]:
+    check_consistent_length(X, groups)
+    return [str(group) for group in np.asarray(groups)]
+
+
+def _divided(
+    store: MemoryStore,
+    labels: NDArray[np.int64],
+    groups: Sequence[str],
+    classes: tuple[str, ...],
+    config: Config,
+) -> tuple[Split, Split]:
+    """Cut validation by group, with its share of every class."""
+    entries = [
+        Entry(str(i), str(label), group=group, row=i)
+        for i, (label, group) in enumerate(zip(labels, groups, strict=True))
+    ]
+    chosen = choose(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
+    inside = np.array([entry.group in chosen for entry in entries])
+    for k, name in enumerate(classes):
+        if len({*inside[labels == k]}) < 2:
+            pictures = int((labels == k).sum())
+            raise InputError(
+                f"The class {name!r} has {pictures} sample(s), of too few groups to be in training "
+                "and in validation. Expected two groups or more; without groups, two pictures."
+            )
+    return (
+        _part("train", store, labels, groups, classes, np.flatnonzero(~inside)),
+        _part("val", store, labels, groups, classes, np.flatnonzero(inside)),
+    )
+
+
+def _part(
+    name: str,
+    store: MemoryStore,
+    labels: NDArray[np.int64],
+    groups: Sequence[str],
+    classes: tuple[str, ...],
+    rows: NDArray[np.int64],
+) -> Split:
+    return Split(
+        name=name,
+        classes=classes,
+        files=tuple(str(row) for row in rows),
+        groups=tuple(groups[row] for row in rows),
+        labels=labels[rows],
+        store=store,
+        rows=rows.astype(np.int64),
+    )

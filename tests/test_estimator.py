@@ -1,0 +1,250 @@
+"""The scikit-learn interface: scikit-learn's own checks, its tools, and the same training."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import validate_data
+
+from conftest import draw_folder, draw_picture
+from lucency.classifier import Classifier, Spec
+from lucency.config import Config
+from lucency.dataset import Split
+from lucency.errors import InputError, LucencyError
+from lucency.estimator import LucencyClassifier
+from lucency.images import read_picture
+
+FAST: dict[str, Any] = {
+    "effort": "quick", "epochs": 1, "size": 16, "settings": {"precision": "float32"},
+}  # fmt: skip
+SIDE = 8
+
+
+def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw grey pictures of 40 x 40 pixels, every second with a bright spot."""
+    drawn = [draw_picture(np.random.default_rng([7, i]), bright=i % 2 == 1) for i in range(count)]
+    return np.stack([np.asarray(each) for each in drawn]), np.array(["dark", "light"] * count)[
+        :count
+    ]
+
+
+# -- scikit-learn's own checks ---------------------------------------------------------------------
+
+
+def learnt_in_no_time(train: Split, val: Split, config: Config) -> Classifier:
+    """Stand for the training: linear discriminants of pixels, in a classifier like any other."""
+    x = train.pixels(range(len(train))).reshape(len(train), -1).astype(np.float64)
+    means = np.stack([x[train.labels == k].mean(axis=0) for k in range(len(train.classes))])
+    spread = np.cov((x - means[train.labels]).T) + 1e-2 * np.eye(x.shape[1])
+    slope = np.linalg.solve(spread, means.T)
+    offset = -0.5 * np.einsum("kd,dk->k", means, slope)
+    constants = [
+        numpy_helper.from_array(slope.astype(np.float32), "slope"),
+        numpy_helper.from_array(offset.astype(np.float32), "offset"),
+        numpy_helper.from_array(np.array([-1, x.shape[1]], np.int64), "flat"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["raw"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["raw", "flat"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "offset"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    shape, k = train.store.shape, len(train.classes)
+    graph = helper.make_graph(
+        nodes,
+        "discriminants",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", *shape])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", k])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    spec = Spec(
+        classes=train.classes, positive=train.classes[1] if k == 2 else None,
+        size=shape[:2], channels=1, architecture="default", network_channels=1,
+        parameters={"width": 1, "blocks": [1]},
+    )  # fmt: skip
+    return Classifier(
+        spec, {"w": np.ones(spec.weight_count, np.float32)}, model.SerializeToString()
+    )
+
+
+class OnRows(LucencyClassifier):
+    """Takes rows of numbers, as the checks give them, and shows each as a picture of stripes.
+
+    scikit-learn checks no estimator that does not take rows.
+    """
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> OnRows:
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        self.middle_, self.spread_ = X.mean(axis=0), X.std(axis=0) + 1e-9
+        columns = self.n_features_in_
+        super().fit(self._striped(X), y, groups)
+        self.n_features_in_ = columns
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        if hasattr(self, "classifier_"):
+            X = self._striped(validate_data(self, X, reset=False, dtype=np.float64))
+        return super().predict_proba(X)
+
+    def _striped(self, X: np.ndarray) -> np.ndarray:
+        grey = np.clip(128 + 40 * (X - self.middle_) / self.spread_, 0, 255).astype(np.uint8)
+        wide = np.repeat(grey, -(-SIDE // grey.shape[1]), axis=1)[:, :SIDE]
+        return np.repeat(wide[:, None, :], SIDE, axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
+
+
+@parametrize_with_checks([OnRows(size=16)])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_own_checks(
+    estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucency.training.train", learnt_in_no_time)
+    check(estimator)
+
+
+# -- its tools -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> LucencyClassifier:
+    """Return an estimator that learns in no time."""
+    monkeypatch.setattr("lucency.training.train", learnt_in_no_time)
+    return LucencyClassifier(**FAST)
+
+
+def test_cross_validation_with_patients(quick: LucencyClassifier) -> None:
+    X, y = pictures(60)
+    patients = np.repeat(np.arange(30), 2)
+    scores = cross_val_score(quick, X, y, cv=GroupKFold(3), groups=patients)
+    assert scores.min() > 0.8
+    said = cross_val_predict(quick, X, y, cv=3, method="predict_proba")
+    assert said.shape == (60, 2)
+    np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_search_over_settings(quick: LucencyClassifier) -> None:
+    X, y = pictures(40)
+    grid = {"epochs": np.array([1, 2]), "effort": ["quick", "standard"]}
+    found = GridSearchCV(quick, grid, cv=2).fit(X, y)
+    assert found.best_score_ > 0.8
+    assert found.best_estimator_.classifier_.spec.size == (16, 16)
+    assert len(found.cv_results_["params"]) == 4
+
+
+def test_calibration_and_pipelines(quick: LucencyClassifier) -> None:
+    X, y = pictures(40)
+    sharper = CalibratedClassifierCV(quick, cv=2).fit(X, y)
+    assert sharper.score(X, y) > 0.8
+    mirrored = make_pipeline(FunctionTransformer(lambda X: X[:, :, ::-1]), quick).fit(X, y)
+    assert mirrored.score(X, y) > 0.8
+
+
+# -- pictures and labels ---------------------------------------------------------------------------
+
+
+def test_files_and_arrays_are_seen_alike(quick: LucencyClassifier, tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "films", 12)
+    files = sorted(folder.rglob("*.png"))
+    y = [file.parent.name for file in files]
+    arrays = np.stack([read_picture(file, (40, 40), False) for file in files])
+    by_file = clone(quick).fit(files, y)
+    by_array = clone(quick).fit(arrays, y)
+    np.testing.assert_array_equal(by_file.predict_proba(files), by_array.predict_proba(arrays))
+    texts = np.array([str(file) for file in files])
+    np.testing.assert_array_equal(by_file.predict_proba(texts), by_file.predict_proba(files))
+    assert by_array.n_features_in_ == 1600
+    assert not hasattr(by_file, "n_features_in_")
+    files[0].write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"patient0000_0.png cannot be read: "):
+        by_file.predict(files)
+
+
+def test_patients_are_not_divided(
+    quick: LucencyClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Split, Split]] = []
+
+    def watched(train: Split, val: Split, config: Config) -> Classifier:
+        seen.append((train, val))
+        return learnt_in_no_time(train, val, config)
+
+    monkeypatch.setattr("lucency.training.train", watched)
+    X, y = pictures(60)
+    patients = [f"patient {i // 3}" for i in range(60)]
+    quick.fit(X, y, groups=patients)
+    quick.fit(X, y)
+    (train, val), (alone, _) = seen
+    assert not {*train.groups} & {*val.groups}
+    assert len(train) + len(val) == 60
+    assert abs(len(val) - 9) <= 3
+    assert {*val.labels} == {0, 1}
+    assert len({*alone.groups}) == len(alone)
+    np.testing.assert_array_equal(train.store.read(train.rows), train.pixels(range(len(train))))
+
+
+def test_labels_come_back_as_they_were_given(quick: LucencyClassifier) -> None:
+    X, names = pictures(20)
+    for y in (names == "light", np.where(names == "light", 7, -3), names.astype(object)):
+        fitted = clone(quick).fit(X, y)
+        np.testing.assert_array_equal(fitted.classes_, np.unique(y))
+        assert (fitted.predict(X) == y).mean() > 0.8
+        assert fitted.predict(X).dtype == np.asarray(y).dtype
+
+
+@pytest.mark.parametrize(
+    ("X", "says"),
+    [
+        (np.zeros((4, 9, 9)), "uint8"),
+        (np.zeros((4, 9), np.uint8), "uint8"),
+        (np.zeros((4, 9, 9, 4), np.uint8), "uint8"),
+        (np.zeros((0, 9, 9), np.uint8), "at least one picture"),
+        (np.zeros((5, 9, 9), np.uint8), "inconsistent"),
+    ],
+)
+def test_what_is_no_picture_is_refused(quick: LucencyClassifier, X: np.ndarray, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        quick.fit(X, [0, 0, 1, 1])
+
+
+def test_what_cannot_be_divided_is_refused(quick: LucencyClassifier) -> None:
+    X, y = pictures(12)
+    with pytest.raises(InputError, match=r"'light' has 6 sample\(s\), of too few groups"):
+        quick.fit(X, y, groups=np.where(y == "light", "one patient", np.arange(12).astype(str)))
+    with pytest.raises(InputError, match="two classes or more"):
+        quick.fit(X, ["dark"] * 12)
+    with pytest.raises(LucencyError, match="Did you mean 'val_fraction'"):
+        quick.set_params(settings={"val_fracton": 0.2}).fit(X, y)
+
+
+# -- the training itself ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_it_trains_survives_pickling_and_can_be_kept(tmp_path: Path) -> None:
+    X, y = pictures(80)
+    fitted = LucencyClassifier(**{**FAST, "epochs": 8}).fit(X, y)
+    said = fitted.predict_proba(X)
+    assert fitted.score(X, y) > 0.8
+    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - as users of scikit-learn do
+    np.testing.assert_allclose(again.predict_proba(X[:7]), said[:7], atol=1e-6)
+    fitted.classifier_.save(tmp_path / "kept")
+    kept = Classifier.load(tmp_path / "kept")
+    assert kept.classes == ("dark", "light")
+    assert kept.fingerprint == fitted.classifier_.fingerprint

@@ -1,0 +1,156 @@
+"""The same commands on a terminal, on a plain or narrow one, and in a pipe."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lucency.evaluation import read_predictions
+from lucency.screen import Bars
+from small_runs import write_answers, write_pictures, write_run
+
+SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; main()"
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d)(?:;\d+)*m")
+
+
+def environment(**given: str) -> dict[str, str]:
+    without = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "CI")
+    own = {key: value for key, value in os.environ.items() if key not in without}
+    return {**own, "TERM": "xterm-256color", **given}
+
+
+def piped(*arguments: object, **given: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        capture_output=True, text=True, check=False, env=environment(**given),
+    )  # fmt: skip
+
+
+def on_terminal(*arguments: object, columns: int = 100, **given: str) -> str:
+    """Return all that a terminal of this width is sent."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    shown: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while data := os.read(ours, 4096):
+                shown.append(data)
+        except OSError:  # the other end was closed
+            return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, check=False,
+                   env=environment(**given))  # fmt: skip
+    os.close(theirs)
+    reader.join(30)
+    os.close(ours)
+    return b"".join(shown).decode()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder with its pictures beside it, some with long names."""
+    folder = tmp_path_factory.mktemp("screen")
+    data = folder / "data"
+    run = write_run(folder / "run", data, write_pictures(data))
+    long = data / f"{'a very long name of a radiograph ' * 4}.png"
+    long.write_bytes((data / "test" / "PNEUMONIA" / "1.png").read_bytes())
+    return run
+
+
+def test_a_pipe_gets_whole_lines_without_colour(run: Path) -> None:
+    done = piped("predict", run, run.parent / "data")
+    assert not ESCAPE.search(done.stdout + done.stderr)
+    (row,) = [line for line in done.stdout.splitlines() if "very long" in line]
+    assert len(row) > 140
+    assert row.split()[-1].endswith("%")
+    checked = piped("evaluate", run, run.parent / "data")
+    assert checked.stderr.startswith("Reading pictures: ")
+    assert not ESCAPE.search(checked.stdout + checked.stderr)
+
+
+def test_colour_is_forced_into_a_pipe_and_kept_off_a_terminal(run: Path) -> None:
+    forced = piped("verify", run, FORCE_COLOR="1")
+    assert COLOUR.search(forced.stdout)
+    assert max(map(len, ESCAPE.sub("", forced.stdout).splitlines())) > 80
+    assert COLOUR.search(on_terminal("verify", run))
+    assert not COLOUR.search(on_terminal("verify", run, NO_COLOR="1"))
+    assert not COLOUR.search(piped("verify", run, FORCE_COLOR="1", NO_COLOR="1").stdout)
+    assert COLOUR.search(on_terminal("verify", run, NO_COLOR=""))  # empty does not count
+
+
+def test_a_plain_terminal_gets_lines(run: Path) -> None:
+    data = run.parent / "data"
+    plain = on_terminal("evaluate", run, data, TERM="dumb")
+    assert not ESCAPE.search(plain)
+    assert "Predicting test: 12 of 12 pictures" in plain
+    assert "\x1b[?25l" in on_terminal("evaluate", run, data)  # a bar hides the cursor
+
+
+@pytest.mark.parametrize("columns", [40, 80, 130])
+def test_a_bar_keeps_to_one_line_however_narrow(columns: int) -> None:
+    shown = io.StringIO()
+    bars = Bars()
+    bars.console = Console(file=shown, force_terminal=True, width=columns, highlight=False)
+    with bars.task("Comparing ONNX with Keras", 5216, "pictures") as task:
+        task.advance(100, accuracy=0.75, loss=0.5)
+    text = ESCAPE.sub("", shown.getvalue()).replace("\r", "\n")
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert all(line.startswith("Comparing") for line in lines)
+    assert "100/5216" in lines[-1]
+    assert max(map(len, lines)) <= columns
+    assert ("loss 0.500" in lines[-1]) == (columns >= 80)
+
+
+def test_json_is_one_document_and_all_else_is_on_standard_error(run: Path) -> None:
+    data = run.parent / "data"
+    (run.parent / "broken.png").write_bytes(b"")
+    found = read_predictions(run / "predictions.csv")[-1]
+    contents = [f"{i:064}" for i in range(len(found.files))]
+    both = [run.parent / name for name in ("one", "two")]
+    for other in both:
+        other.mkdir()
+        write_answers(other, found, contents)
+    for arguments in (
+        ("predict", run, data, run.parent / "broken.png"),
+        ("evaluate", run, data),
+        ("verify", run),
+        ("compare", *both),
+        ("report", run),
+    ):
+        done = piped(*arguments, "--json")
+        assert json.loads(done.stdout), (arguments, done.stderr)
+    shown = on_terminal("evaluate", run, data, "--json", TERM="dumb")
+    document = shown[shown.index("{") :]
+    assert json.loads(document)["n"] == 12
+
+
+def test_quiet_is_silent_but_for_the_result(run: Path) -> None:
+    for arguments in (("evaluate", run, run.parent / "data"), ("verify", run)):
+        done = piped(*arguments, "--quiet")
+        assert done.stderr == "", arguments
+        assert done.stdout
+    assert "\x1b[?25l" not in on_terminal("evaluate", run, run.parent / "data", "--quiet")
+
+
+def test_an_error_is_one_line_on_standard_error_also_for_json(run: Path) -> None:
+    done = piped("predict", run, "nowhere.png", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1

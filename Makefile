@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench chaos wheel lock clean
+.PHONY: install demo docs test check bench chaos wheel lock clean
 
 install: $(INSTALLED)
 
@@ -26,6 +26,10 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
+# The pages as a website, in build/docs; every warning is an error.
+docs: install
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env -b html docs build/docs
+
 bench: install
 	$(BIN)/python -m benchmarks
 
@@ -46,7 +50,7 @@ wheel: install
 # Needs uv; the lock holds names, versions and hashes, and no address of an index.
 lock:
 	uv pip compile pyproject.toml --extra tensorflow --extra jax --extra serve --extra gdcm --extra openvino \
-		--group dev --universal \
+		--group dev --group docs --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--output-file requirements.lock
 

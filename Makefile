@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench chaos load vendor wheel lock clean
+.PHONY: install demo docs test check bench chaos load vendor wheel lock clean
 
 install: $(INSTALLED)
 
@@ -25,6 +25,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
+
+# The pages as a website, in build/docs; every warning is an error.
+docs: install
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env -b html docs build/docs
 
 bench: install
 	$(BIN)/python -m benchmarks
@@ -62,9 +66,9 @@ wheel: install $(if $(shell command -v npm),vendor)
 
 # Needs uv; the lock holds names, versions and hashes, and no address of an index.
 lock:
-	uv pip compile pyproject.toml --extra tensorflow --extra jax --extra serve --extra gdcm --extra openvino \
-		--group dev --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	uv pip compile pyproject.toml --group dev --group docs \
+		$(foreach extra,tensorflow jax serve gdcm openvino tensorboard mlflow,--extra $(extra)) \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--output-file requirements.lock
 
 clean:

@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ from lucency.interruption import Interrupted
 from test_layers import LEVEL
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 RUN_FOLDER = (ROOT / "docs/run-folder.md").read_text()
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
@@ -237,6 +238,31 @@ def test_the_place_for_results_is_there_and_nothing_is_of_one_machine() -> None:
     for page in PAGES:
         text = page.read_text()
         assert not re.search(r"/(work|home|root|tmp)/|[a-z]:\\|index-url", text), page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the pages as a website; a warning of the builder fails the build."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "-b", "html"]
+    done = subprocess.run(
+        [*command, ROOT / "docs", folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_website_holds_every_page_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = {
+        path.relative_to(ROOT / "docs").with_suffix("") for path in PAGES if "docs" in path.parts
+    }
+    assert pages <= {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
+    for page in site.rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|img|iframe|link)[^>]*?(?:src|href)=\"([^\"]+)", page.read_text()
+        )
+        assert not [each for each in loaded if "//" in each], page
 
 
 # Examples

@@ -9,6 +9,7 @@ from typing import Annotated
 from typer import Argument, Option, echo
 
 from lucency.cli import options
+from lucency.cli.completion import words
 from lucency.errors import ConfigError
 from lucency.progress import Progress
 from lucency.screen import progress
@@ -22,7 +23,11 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
     ] = None,
     kind: Annotated[
         str,
-        Option("--format", help="onnx, keras, saved_model, litert, openvino or web."),
+        Option(
+            "--format",
+            help="onnx, keras, saved_model, litert, openvino or web.",
+            autocompletion=words("format"),
+        ),
     ] = "onnx",
     quantize: Annotated[
         str | None, Option(help="int8: 8-bit numbers, smaller and often faster.", metavar="KIND")

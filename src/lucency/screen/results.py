@@ -127,7 +127,7 @@ def show_verification(done: Verification) -> None:
 
 def show_export(folder: Path, certificate: Mapping[str, Any]) -> None:
     """Print how an export compares with its classifier, and where it is."""
-    console, agreement = _console(), certificate["agreement"]
+    console, agreement = terminal.console(), certificate["agreement"]
     console.print(
         f"\nOn {agreement['n']:,} validation pictures the largest difference of a probability is "
         f"{agreement['max_abs_difference']:.2g}, and {agreement['decision_agreement']:.2%} of the "

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench chaos wheel lock clean
+.PHONY: install demo test check bench chaos vendor wheel lock clean
 
 install: $(INSTALLED)
 
@@ -33,8 +33,21 @@ bench: install
 chaos: install
 	$(BIN)/python -m benchmarks.chaos
 
+# What the page of `lucency export --format web` needs from elsewhere; needs npm.
+VENDOR := src/lucency/page/static/vendor
+vendor: $(VENDOR)/ort-wasm-simd-threaded.wasm
+
+$(VENDOR)/ort-wasm-simd-threaded.wasm: vendor/package-lock.json
+	cd vendor && npm ci --ignore-scripts --no-audit --no-fund
+	mkdir -p $(VENDOR)
+	cp vendor/onnxruntime-web-LICENSE.txt $(VENDOR)/LICENSE.txt
+	cd vendor/node_modules/onnxruntime-web/dist && cp ort.wasm.min.mjs \
+		ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm $(CURDIR)/$(VENDOR)
+	touch $@
+	rm -rf vendor/node_modules
+
 # The wheel alone, with what it asks for and nothing of ours around it.
-wheel: install
+wheel: install $(if $(shell command -v npm),vendor)
 	rm -rf build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv

@@ -18,7 +18,10 @@ from benchmarks import (
     conformal,
     coverage,
     decode,
+    dicom,
     elsewhere,
+    explanations,
+    export,
     gate,
     growth,
     leaks,
@@ -27,6 +30,7 @@ from benchmarks import (
     startup,
     steps,
     training,
+    web,
 )
 from benchmarks.child import ROOT
 from benchmarks.results import Skipped, show, write
@@ -34,7 +38,8 @@ from benchmarks.sample import pictures
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(leaks, probes, gate, coverage, conformal, comparison, ablation, elsewhere, accuracy),
+    *(dicom, leaks, probes, gate, explanations, coverage, conformal, comparison),
+    *(ablation, elsewhere, accuracy, export, web),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")

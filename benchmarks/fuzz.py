@@ -1,9 +1,9 @@
-"""A hundred thousand spoiled PNG and JPEG files: the program goes on, and every answer is one.
+"""A hundred thousand spoiled PNG, JPEG and DICOM files: the program goes on with an answer to each.
 
     python -m benchmarks.fuzz [--quick]
 
 It prints how far it is. A file that crashes a decoder or keeps it busy beyond the deadline is kept
-in the folder and named; that costs the one picture, and is to be told to the makers of Pillow.
+in the folder and named; that costs the one picture, and is to be told to the makers of the decoder.
 """
 
 from __future__ import annotations

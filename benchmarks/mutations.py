@@ -1,4 +1,4 @@
-"""PNG and JPEG files changed at random, so that the changes get past checksums into decoders."""
+"""PNG, JPEG and DICOM files changed at random, so that changes get past checksums into decoders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.bad_files import picture
+from benchmarks.dicom_mutations import (
+    dicom_head,
+    dicom_order,
+    dicom_seeds,
+    dicom_syntax,
+    dicom_value,
+)
 from benchmarks.parts import (
     PNG,
     chunks_of,
@@ -55,7 +62,7 @@ def seeds() -> list[bytes]:
         saved(grey, "JPEG", exif=exif, quality=10),
         saved(colour, "JPEG", optimize=True, keep_rgb=True),
     ]
-    return pngs + jpegs
+    return pngs + jpegs + dicom_seeds()
 
 
 def mutated(sound: Sequence[bytes], number: int) -> bytes:
@@ -68,7 +75,7 @@ def mutated(sound: Sequence[bytes], number: int) -> bytes:
     draw = random.Random(number)
     data, other = draw.choice(sound), draw.choice(sound)
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        ways = _RAW if draw.random() < 0.15 else _PNG if data.startswith(PNG) else _JPEG
+        ways = _RAW if draw.random() < 0.15 else _ways(data)
         try:
             data = draw.choice(ways)(draw, data, other)
         except (ValueError, IndexError, zlib.error, EOFError, KeyError):
@@ -78,6 +85,12 @@ def mutated(sound: Sequence[bytes], number: int) -> bytes:
                 raise
             data = _noise(draw, data, other)
     return data
+
+
+def _ways(data: bytes) -> tuple[_Way, ...]:
+    if data[128:132] == b"DICM":
+        return _DICOM
+    return _PNG if data.startswith(PNG) else _JPEG
 
 
 def _spoiled(draw: random.Random, data: bytes, most: int = 4) -> bytes:
@@ -231,3 +244,4 @@ _Way = Callable[[random.Random, bytes, bytes], bytes]
 _RAW: tuple[_Way, ...] = (_noise, _cut, _spliced, _doubled)
 _PNG: tuple[_Way, ...] = (_png_part, _png_header, _png_rows, _png_order)
 _JPEG: tuple[_Way, ...] = (_jpeg_part, _jpeg_frame, _jpeg_scan, _jpeg_order)
+_DICOM: tuple[_Way, ...] = (dicom_value, dicom_value, dicom_head, dicom_order, dicom_syntax)

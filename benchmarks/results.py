@@ -19,7 +19,7 @@ from benchmarks.child import ROOT
 
 _PACKAGES = (
     *("lucency", "numpy", "pillow", "simplejpeg", "keras", "tensorflow-cpu", "tensorflow", "jax"),
-    *("torch", "onnxruntime"),
+    *("torch", "onnxruntime", "pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
 )
 
 

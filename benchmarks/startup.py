@@ -14,7 +14,7 @@ from benchmarks.child import LUCENCY, run
 from benchmarks.results import Figure
 from benchmarks.sample import copy_pictures
 
-VERBS = ("check", "train", "predict", "evaluate", "compare", "verify", "report", "demo")
+VERBS = ("check", "train", "predict", "evaluate", "compare", "verify", "report", "export", "demo")
 
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:

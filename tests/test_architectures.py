@@ -10,6 +10,7 @@ import pytest
 from lucency import models
 from lucency.classifier import architectures
 from lucency.classifier.architectures import BACKBONES, checked_parameters, weight_count
+from lucency.models import backbones
 
 keras = models.keras
 
@@ -53,13 +54,13 @@ def test_backbones_are_counted(backbone: str, classes: int) -> None:
 
 def test_the_backbones_are_those_that_can_be_trained() -> None:
     with pytest.raises(Exception, match="Known: ") as caught:
-        models._application("nothing like it")
+        backbones.application("nothing like it")
     known = str(caught.value).partition("Known: ")[2].rstrip(".").split(", ")
     assert sorted(known) == sorted(BACKBONES)
 
 
 def test_every_parameter_of_an_architecture_is_checked() -> None:
     for name, function in models.ARCHITECTURES.items():
-        taken = models._names(function) - {"classes", "input_shape", "weights"}
+        taken = backbones.taken_by(function) - {"classes", "input_shape", "weights"}
         assert taken == architectures._PARAMETERS[name]
         assert taken <= architectures._CHECKS.keys()

@@ -18,8 +18,8 @@ from conftest import draw_picture
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("decode", "steps", "training", "quality", "answers", "growth", "startup"),
-    *("leaks", "probes", "gate", "coverage", "conformal", "comparison"),
-    *("ablation", "elsewhere", "accuracy"),
+    *("dicom", "leaks", "probes", "gate", "explanations", "coverage", "conformal", "comparison"),
+    *("ablation", "elsewhere", "accuracy", "export", "web"),
 )
 CLASSES = {"NORMAL": "IM-{}-0001", "PNEUMONIA": "person{}_bacteria_7"}
 

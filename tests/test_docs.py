@@ -83,7 +83,8 @@ def test_no_option_is_missing_from_the_commands() -> None:
     text = (ROOT / "docs/commands.md").read_text()
     group: Any = typer.main.get_command(app)
     assert set(group.commands) == {
-        "check", "train", "predict", "evaluate", "compare", "verify", "report", "demo",
+        "check", "train", "predict", "explain", "evaluate", "compare", "verify", "report",
+        "export", "serve", "demo",
     }  # fmt: skip
     for name, command in group.commands.items():
         inside = section(text, f"lucency {name}")
@@ -400,6 +401,7 @@ def test_every_file_of_a_run_is_documented(run: Path) -> None:
         ("audit.json", ("leaks.patients",)),
         ("looks.json", ()),
         ("robustness.json", ()),
+        ("explanation.json", ()),
         ("checklist.json", ()),
         ("pictures/index.json", ()),
     ],

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from lucency import models
 from lucency.errors import BackendError, ClassifierError, ConfigError
+from lucency.models import backbones
 
 keras = models.keras
 
@@ -100,7 +101,7 @@ def test_a_weight_file_of_your_own_is_loaded(tmp_path: Path) -> None:
 def test_every_kind_of_backbone_gets_the_scaling_it_wants(backbone: str, module: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype(np.float32)
     given = keras.Input((4, 4, 3))
-    ours = models._scaled(given, backbone)
+    ours = backbones.scaled(given, backbone)
     answer = pixels if ours is given else keras.Model(given, ours).predict_on_batch(pixels)
     preprocess = getattr(keras.applications, module).preprocess_input
     np.testing.assert_allclose(answer, preprocess(pixels.copy()), atol=2e-5)

@@ -24,7 +24,7 @@ FAST = Config(effort="quick", size=32, epochs=4, precision="float32")
 @pytest.fixture(scope="module")
 def run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    config = dataclasses.replace(FAST, cache=str(folder.parent / "cache"))
+    config = dataclasses.replace(FAST, cache=str(folder.parent / "cache"), neighbours=10)
     return run_training(tiny_folder, config, run=str(folder), command="lucency train tiny")
 
 
@@ -35,10 +35,10 @@ pytestmark = pytest.mark.slow
 def test_a_run_folder_is_complete(run: Run) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
-        "audit.json", "checklist.json", "classifier.json", "evaluation.json", "gate.safetensors",
-        "golden.safetensors", "history.csv", "looks.json", "model.onnx", "model_card.md",
-        "pictures", "plan.json", "predictions.csv", "report.html", "robustness.json", "split.csv",
-        "weights.safetensors",
+        "audit.json", "checklist.json", "classifier.json", "evaluation.json", "explanation.json",
+        "gate.safetensors", "golden.safetensors", "history.csv", "looks.json", "model.onnx",
+        "model_card.md", "neighbours.safetensors", "pictures", "plan.json", "predictions.csv",
+        "report.html", "robustness.json", "split.csv", "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
     with (run.folder / "history.csv").open() as file:
@@ -55,6 +55,22 @@ def test_the_run_keeps_validation_pictures_of_every_class(run: Run) -> None:
     assert len({each.tobytes() for each in golden.pixels}) > len(golden.pixels) / 2
     assert golden.largest_difference(classifier.predict_pixels) < 1e-6
     assert set(classifier.decide(golden.probabilities.astype(np.float64))) == {0, 1}
+
+
+def test_the_run_keeps_training_pictures_of_every_class_where_asked(run: Run) -> None:
+    classifier = Classifier.load(run.folder)
+    assert classifier.keeps_neighbours
+    kept = classifier.neighbours
+    assert kept is not None
+    assert np.bincount(kept.labels).tolist() == [5, 5]
+    held = {each.tobytes() for each in run.data.train.pixels(np.arange(len(run.data.train)))}
+    assert all(each.tobytes() in held for each in kept.pictures)  # 32 pixels: small as they are
+    said = classifier.answer_pixels(kept.pictures)
+    assert said.embeddings is not None
+    for i, embedding in enumerate(said.embeddings):
+        first = kept.nearest(embedding, 1)[0]
+        assert first.distance < 1e-3
+        assert first.label == kept.classes[kept.labels[i]]
 
 
 @pytest.mark.backend

@@ -299,13 +299,15 @@ def test_the_index_says_what_the_rows_are(files: list[Path], tmp_path: Path) -> 
     decoded(files, tmp_path / "cache")
     (entry,) = entries(tmp_path / "cache")
     index = json.loads((entry / "index.json").read_text())
-    assert (index["format"], index["n"], index["shape"]) == (2, 10, [12, 16, 1])
+    assert (index["format"], index["n"], index["shape"]) == (3, 10, [12, 16, 1])
     assert index["files"][2] == [
         "2.png",
         hashlib.sha256(files[2].read_bytes()).hexdigest(),
         22,
         30,
         None,
+        "",
+        0,
     ]
     assert (entry / "pixels.bin").stat().st_size == 10 * 12 * 16
 

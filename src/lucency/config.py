@@ -47,6 +47,8 @@ class Config:
         prevalence: Share of the positive class where the classifier will be used, between 0 and 1,
             for predictive values and the decision curve; the one in train if none is given.
         subgroups: CSV file with the column file and columns of attributes to report figures by.
+        neighbours: How many training pictures to keep in the run folder, as small pictures, for
+            comparison with new ones; 0 keeps none, as they travel wherever the folder goes.
         cache: Folder for decoded pictures; empty for the user's cache folder.
         workers: Processes that decode pictures; 0 for one per processor.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
@@ -80,6 +82,7 @@ class Config:
     operating_point: str = "balanced"
     prevalence: float | None = None
     subgroups: str = ""
+    neighbours: int = 0
     cache: str = ""
     workers: int = 0
     backbone: str = ""
@@ -143,6 +146,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "val_fraction": (0.01, 0.9),
     "test_fraction": (0.01, 0.9),
     "prevalence": (1e-6, 1 - 1e-6),
+    "neighbours": (0, 5000),
     "workers": (0, 1024),
     "size": (16, 2048),
     "epochs": (1, 100_000),

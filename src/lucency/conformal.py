@@ -87,9 +87,17 @@ class Conformal:
         Raises:
             ConfigError: There is no threshold for them.
         """
+        return self.threshold(alpha, kind).sets(probabilities)
+
+    def threshold(self, alpha: float, kind: Kind) -> Threshold:
+        """Return the rule for one alpha and kind.
+
+        Raises:
+            ConfigError: There is none.
+        """
         for threshold in self.thresholds:
             if threshold.kind == kind and math.isclose(threshold.alpha, alpha):
-                return threshold.sets(probabilities)
+                return threshold
         known = ", ".join(f"{each.kind} {each.alpha:g}" for each in self.thresholds)
         raise ConfigError(
             f"The classifier has prediction sets for {known or 'nothing'}. "

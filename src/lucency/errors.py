@@ -9,6 +9,7 @@
     ├── RunError            a run folder that is in the way, missing or incomplete
     ├── ClassifierError     classifier files that are damaged, foreign or do not fit together
     └── BackendError        Keras, its backend or an exporter is missing or failed
+        └── ParityError     an exported file answers otherwise than the classifier; exits with 3
 
 A message says what happened, what was expected and how to put it right, with the path and the
 value received.
@@ -64,6 +65,10 @@ class ClassifierError(LucencyError):
 
 class BackendError(LucencyError):
     """Keras, its backend or an exporter is missing or failed."""
+
+
+class ParityError(BackendError):
+    """An exported file answers otherwise than the classifier, and was not kept."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.augment import draw
+from lucency.classifier import Classifier
 from lucency.dataset import Dataset, Entry, Split
 from lucency.decoding.pool import DecoderPool, read_again
 from lucency.evaluation import Predictions
+from lucency.explain import overlay
+from lucency.explain.sample import chosen
 from lucency.files import write_bytes, write_text
 from lucency.images import encode_png
 from lucency.plan import Plan
@@ -24,14 +27,20 @@ _SEEN = 8  # pictures on the sheet of what the network sees
 _MISTAKES = 10
 _PAIRS = 8  # leaking pairs
 _ODD = 12
+_MAPS = 8  # pictures shown with their maps
 _SIDE = 224  # pixels of an example's or a mistake's side
 
-Shown = tuple[dict[str, Any], NDArray[np.uint8]]
+Shown = tuple[dict[str, Any], NDArray[np.uint8] | bytes]
 Read = Callable[[str], NDArray[np.uint8]]
 
 
 def write_gallery(
-    run: Path, data: Dataset, audit: Mapping[str, Any], plan: Plan, judged: Predictions
+    run: Path,
+    data: Dataset,
+    audit: Mapping[str, Any],
+    plan: Plan,
+    judged: Predictions,
+    classifier: Classifier,
 ) -> None:
     """Write ``pictures/`` with ``index.json`` into a run folder.
 
@@ -41,13 +50,15 @@ def write_gallery(
         audit: The content of ``audit.json``, whose leaks and odd pictures are shown.
         plan: What the training pictures are varied by.
         judged: The predictions whose worst mistakes are shown.
+        classifier: Whose activation maps of validation pictures are shown.
 
     Raises:
         DataError: A file has vanished or changed since it was decoded.
     """
     with _reading(data) as read:
         found, mistakes = [*_found(data, audit, read)], [*_mistakes(data, judged, read)]
-    _write(run / "pictures", [*found, *_seen(data, plan), *mistakes])
+        maps = [*_maps(data, classifier, read)]
+    _write(run / "pictures", [*found, *_seen(data, plan), *mistakes, *maps])
 
 
 def write_check_gallery(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
@@ -65,7 +76,7 @@ def _write(folder: Path, entries: Iterable[Shown]) -> None:
     index = []
     for number, (entry, pixels) in enumerate(entries):
         name = f"{number:03d}-{entry['kind']}.png"
-        write_bytes(folder / name, encode_png(pixels))
+        write_bytes(folder / name, pixels if isinstance(pixels, bytes) else encode_png(pixels))
         index.append(entry | {"png": name})
     write_text(folder / "index.json", json.dumps(index, indent=1) + "\n")
 
@@ -116,6 +127,18 @@ def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]
     wrong = np.flatnonzero(judged.decisions != judged.labels)
     for i in wrong[np.argsort(of_truth[wrong], kind="stable")][:_MISTAKES]:
         yield _entry("mistake", split, i), read(split.files[i])
+
+
+def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
+    """Show validation pictures as they are and with their activation maps."""
+    places = chosen(data.val, _MAPS)
+    said = classifier.answer_pixels(data.val.pixels(places), maps=True)
+    for k, i in enumerate(places):
+        if (found := classifier.activation_map(said, k)) is None:
+            return
+        picture = read(data.val.files[i])
+        yield _entry("explained", data.val, i), picture
+        yield _entry("map", data.val, i), overlay(picture, found.values, found.scale)
 
 
 def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lucency.errors import PictureError
 
-_JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _LITTLE, _BIG = b"II*\0", b"MM\0*"  # both begin a TIFF file and EXIF data
 _FOREIGN = (
     (b"GIF8", "GIF"),
@@ -45,6 +45,8 @@ _SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that cannot oc
 _DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # APP0 and APP14 tell how colours are coded
 _EXIF = b"Exif\0\0"
 
+MOST_PIXELS = 50_000_000
+_LEAST_SIDE = 8
 ENDS_EARLY = "the file ends early: it was cut off, or copied or downloaded in part; get it again"
 _DAMAGED = "the file is damaged ({}); get it again"
 
@@ -79,33 +81,44 @@ def read_header(data: bytes) -> Header:
         PictureError: It is empty, ends early, is damaged or is another kind of file.
     """
     try:
-        if data.startswith(_PNG_START):
+        if data.startswith(PNG_START):
             return _read_png(data)
-        if data.startswith(_JPEG_START):
+        if data.startswith(JPEG_START):
             return _read_jpeg(data)
     except (struct.error, IndexError, ValueError) as error:  # all mean: looked past the end
         raise PictureError(ENDS_EARLY) from error
     raise PictureError(_what_it_is(data))
 
 
+def check_sides(height: int, width: int) -> None:
+    """Refuse pictures that are too large to be decoded, or too small to show anything.
+
+    Raises:
+        PictureError: It is one.
+    """
+    shape = f"{width:,} x {height:,} pixels"
+    if height * width > MOST_PIXELS:
+        raise PictureError(f"{shape} are too many; at most {MOST_PIXELS:,} are decoded: shrink it")
+    if min(height, width) < _LEAST_SIDE:
+        raise PictureError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
+
+
 def _what_it_is(data: bytes) -> str:
     if not data:
         return "the file is empty (0 bytes); get it again"
-    if data[128:132] == b"DICM":
-        return "a DICOM file; expected PNG or JPEG: export its picture as PNG"
     for start, kind in _FOREIGN:
         if data.startswith(start):
-            return f"a {kind} file; expected PNG or JPEG: convert it to PNG"
+            return f"a {kind} file; expected PNG, JPEG or DICOM: convert it to PNG"
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
-        return "a HEIF or AVIF file; expected PNG or JPEG: convert it to PNG"
+        return "a HEIF or AVIF file; expected PNG, JPEG or DICOM: convert it to PNG"
     if _WEB_PAGE.match(data, 0, 1000):
         return "not an image but a web page, saved under its name; get the image itself"
-    return "not an image, whatever its name says: its content is neither PNG nor JPEG"
+    return "not an image, whatever its name says: its content is neither PNG, JPEG nor DICOM"
 
 
 def _read_png(data: bytes) -> Header:
     """Walk over the chunks: length, name, content, checksum (PNG 3rd edition, section 5)."""
-    kept, place = [_PNG_START], len(_PNG_START)
+    kept, place = [PNG_START], len(PNG_START)
     height, width, orientation, frames = 0, 0, 0, 1
     for number in range(_MOST_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, place)

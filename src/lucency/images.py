@@ -1,18 +1,19 @@
 """One file -> grey or colour ``uint8`` pixels: the only decoding and resizing in the program.
 
 Training, testing, prediction and reports all read pictures here, so they cannot differ. There is
-no randomness, and PNG and JPEG are the only formats whose decoders can be reached.
+no randomness, and PNG, JPEG and DICOM are the only formats whose decoders can be reached.
 
-Files of others are decoded by ``lucency.decoding``, in processes that call this module. NumPy is
-loaded where it is needed, as those processes do without it and start in a third of the time.
+Files of others are decoded by ``lucency.decoding``, in processes that call this module. NumPy and
+pydicom are loaded where they are needed, as those processes start in a third of the time without.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
@@ -20,18 +21,23 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from lucency import headers
+from lucency.dicom import Note, is_dicom
+from lucency.dicom.recognise import ENOUGH, has_magic
 from lucency.errors import PassingError, PictureError
-from lucency.headers import ENDS_EARLY, Header, read_header
-from lucency.sources import load
+from lucency.headers import ENDS_EARLY, Header, check_sides, read_header
+from lucency.sources import first_bytes, load
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lucency.dicom.header import DicomHeader
+
 Source = str | Path | bytes | BinaryIO
 
-# Files with these names are counted as pictures. Those that are neither PNG nor JPEG inside are
-# set aside with a reason, instead of being overlooked.
+# Files with these names are counted as pictures. Those that are neither PNG, JPEG nor DICOM
+# inside are set aside with a reason, instead of being overlooked.
 PICTURE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
@@ -39,8 +45,9 @@ PICTURE_SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
     )
 )
-MOST_PIXELS = 50_000_000
-_LEAST_SIDE = 8
+# Archives name DICOM files by a number or not at all: IM000001, 1.2.840.113619.2.5.
+_NAMELESS = re.compile(r"(?:\.(?:\d+|dc3|dic|ima))?", re.IGNORECASE)
+MOST_PIXELS = headers.MOST_PIXELS
 # A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that is still this many times larger
 # than asked for. On radiographs of 1.4 megapixels this is 0.2 to 0.3 grey levels (mean) from a
 # full decode in half the time; what is left is mostly entropy decoding, which no scale saves.
@@ -62,26 +69,42 @@ class Picture:
     """A picture whose header has been read and whose limits have been checked.
 
     Attributes:
-        size: Height and width in pixels, after turning the picture as its EXIF data says.
+        size: Height and width in pixels, after turning the picture as its EXIF data says; of a
+            DICOM file, with square pixels.
+        notes: What a DICOM file says that one should know; nothing of others.
     """
 
     def __init__(self, data: bytes) -> None:
         """Read the header.
 
         Args:
-            data: The content of a PNG or JPEG file.
+            data: The content of a PNG, JPEG or DICOM file.
 
         Raises:
-            PictureError: It is no such file, or is animated, too large or too small.
+            PictureError: It is no such file, or holds no single picture, or one that is too large
+                or too small.
         """
-        self._header = read_header(data)
-        _check_limits(self._header)
-        height, width = self._header.height, self._header.width
-        self.size = (width, height) if self._lies_on_its_side else (height, width)
+        self._header: Header | DicomHeader
+        if is_dicom(data):
+            from lucency.dicom.header import read_dicom
 
-    @property
-    def _lies_on_its_side(self) -> bool:
-        return self._header.orientation >= 5
+            self._header = dicom = read_dicom(data)
+            self.size, self.notes = dicom.size, dicom.notes
+        else:
+            self._header = header = read_header(data)
+            self.size, self.notes = _upright(header), Note(0)
+        check_sides(*self.size)
+
+    def patient_key(self, salt: bytes) -> bytes:
+        """Return whose picture it is as 16 bytes, of which nobody can tell the name.
+
+        Pictures of one patient have the same with the same salt. Nothing is returned where the
+        file does not say, as PNG and JPEG never do.
+
+        Args:
+            salt: Secret random bytes; without them, no name can be tried out.
+        """
+        return b"" if isinstance(self._header, Header) else self._header.patient_key(salt)
 
     def pixels(self, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
         """Return what ``decode`` does as (height, width, 1 or 3) uint8."""
@@ -97,9 +120,9 @@ class Picture:
         would hand the network the shape of the original file, and in collections of radiographs
         that alone often tells the classes apart.
 
-        Grey pictures of more than 8 bits keep the upper 8 of the smallest of 8, 10, 12, 14 and 16
+        Grey PNG files of more than 8 bits keep the upper 8 of the smallest of 8, 10, 12, 14 and 16
         bits that hold their greatest value, as PNG does not record the depth of the detector.
-        Transparent parts lie on black.
+        DICOM files are shown as they ask to be. Transparent parts lie on black.
 
         Args:
             size: Height and width to return.
@@ -112,25 +135,24 @@ class Picture:
             PassingError: There is not enough memory.
             PictureError: The file is damaged.
         """
-        height, width = size
-        stored = (height, width) if self._lies_on_its_side else (width, height)
-        mode = "RGB" if colour else "L"
         with _plainly():
-            image = self._open()
-            drafted = image.draft(mode, (round(_DRAFT * stored[0]), round(_DRAFT * stored[1])))
-            # A scaled JPEG is filled up to whole pixels; the filling must not shift the rest.
-            box = drafted[1] if drafted else None
-            small = _plain(image, mode).resize(stored, Image.Resampling.BILINEAR, box)
-        if self._header.orientation != 1:
-            small = small.transpose(_TURNS[self._header.orientation])
-        return small.tobytes()
+            if isinstance(self._header, Header):
+                return _decoded(self._header, size, colour)
+            return _rendered(self._header, size, colour)
 
-    def _open(self) -> ImageFile:
-        stream = io.BytesIO(self._header.stream)
-        image = (PngImageFile if self._header.kind == "PNG" else JpegImageFile)(stream)
-        if image.size != (self._header.width, self._header.height):
-            raise ValueError("two readings of the header differ")
-        return image
+
+def is_picture(path: str | Path) -> bool:
+    """Tell whether a file should be a picture: by its name, else by its first bytes.
+
+    Only files without a suffix, or with a number for one, are looked into, for 132 bytes: they are
+    pictures if they are marked as DICOM. A DICOMDIR is none, but a list of pictures.
+    """
+    name = PurePath(path)
+    if name.suffix.lower() in PICTURE_SUFFIXES:
+        return True
+    if not _NAMELESS.fullmatch(name.suffix) or name.name.upper() == "DICOMDIR":
+        return False
+    return has_magic(first_bytes(path, ENOUGH))
 
 
 def read_picture(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
@@ -189,17 +211,50 @@ def _content(source: Source) -> bytes:
     return source if isinstance(source, bytes) else load(source)
 
 
-def _check_limits(header: Header) -> None:
-    height, width = header.height, header.width
-    shape = f"{width:,} x {height:,} pixels"
+def _upright(header: Header) -> tuple[int, int]:
+    """Return height and width after turning, of a single picture."""
     if header.frames > 1:
         raise PictureError(
             f"animated ({header.frames:,} frames); expected one picture: save one frame as PNG"
         )
-    if height * width > MOST_PIXELS:
-        raise PictureError(f"{shape} are too many; at most {MOST_PIXELS:,} are decoded: shrink it")
-    if min(height, width) < _LEAST_SIDE:
-        raise PictureError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
+    height, width = header.height, header.width
+    return (width, height) if _lies_on_its_side(header) else (height, width)
+
+
+def _lies_on_its_side(header: Header) -> bool:
+    return header.orientation >= 5
+
+
+def _decoded(header: Header, size: tuple[int, int], colour: bool) -> bytes:
+    """Decode PNG or JPEG."""
+    height, width = size
+    stored = (height, width) if _lies_on_its_side(header) else (width, height)
+    mode = "RGB" if colour else "L"
+    image = _open(header)
+    drafted = image.draft(mode, (round(_DRAFT * stored[0]), round(_DRAFT * stored[1])))
+    # A scaled JPEG is filled up to whole pixels; the filling must not shift the rest.
+    box = drafted[1] if drafted else None
+    small = _plain(image, mode).resize(stored, Image.Resampling.BILINEAR, box)
+    if header.orientation != 1:
+        small = small.transpose(_TURNS[header.orientation])
+    return small.tobytes()
+
+
+def _open(header: Header) -> ImageFile:
+    stream = io.BytesIO(header.stream)
+    image = (PngImageFile if header.kind == "PNG" else JpegImageFile)(stream)
+    if image.size != (header.width, header.height):
+        raise ValueError("two readings of the header differ")
+    return image
+
+
+def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes:
+    """Decode DICOM, and go on as with a PNG file of the same picture."""
+    from lucency.dicom.render import rendered
+
+    height, width = size
+    image = rendered(header).convert("RGB" if colour else "L")
+    return image.resize((width, height), Image.Resampling.BILINEAR).tobytes()
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
@@ -233,6 +288,8 @@ def _plainly() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise PassingError("not enough memory to decode it") from error
+    except PictureError:
+        raise
     except Exception as error:
         if "truncated" in str(error).lower():
             raise PictureError(ENDS_EARLY) from error

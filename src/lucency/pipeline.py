@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lucency import backend
 from lucency.card import write_card
 from lucency.checking import audited, check_folder, write_findings
-from lucency.classifier import Classifier, golden_of
+from lucency.classifier import Classifier, golden_of, neighbours_of
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_split
 from lucency.errors import LeakError, RunError
@@ -33,6 +33,7 @@ from lucency.evaluation import (
     write_predictions,
 )
 from lucency.examination import content_of, note_look
+from lucency.explain import faithfulness
 from lucency.export import Parity, to_onnx
 from lucency.files import read_json, write_json, write_text
 from lucency.gallery import write_gallery
@@ -122,12 +123,16 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     write_split(data, draft / "split.csv")
     _announce(data, audit, plan, progress)
     clock.lap("checking")
-    classifier = _trained(claim, data, config, progress)
+    trained = _trained(claim, data, config, progress)
     clock.lap("training")
-    classifier, parity = to_onnx(classifier, data.test or data.val, progress)
+    classifier, parity = to_onnx(trained, data.test or data.val, progress)
     classifier.golden = golden_of(data.val, classifier.predict_pixels)
-    classifier.save(draft)
+    if config.neighbours:
+        classifier.neighbours = neighbours_of(data.train, config.neighbours, classifier.embeddings)
     clock.lap("export")
+    _test_maps(draft, classifier, trained, data, progress)
+    clock.lap("explaining")
+    classifier.save(draft)
     judged = [predict(classifier, data.val, progress)]
     if data.test is not None:
         _note_look(draft, classifier, data.test, target.name, progress)
@@ -138,7 +143,7 @@ def fill(claim: Claim, folder: Path, config: Config, *, command: str, progress: 
     tested = data.test or data.val
     stressed = stress(classifier, tested, root=data.root, seed=config.seed, progress=progress)
     write_json(draft / "robustness.json", stressed)
-    write_gallery(draft, data, audit, plan, judged[-1])
+    write_gallery(draft, data, audit, plan, judged[-1], classifier)
     clock.lap("robustness")
     facts = {"run": target.name, "command": command, "seconds": clock.seconds}
     facts |= _plan_json(plan, config, data, classifier, resumed=claim.resumed)
@@ -156,6 +161,15 @@ def _trained(claim: Claim, data: Dataset, config: Config, progress: Progress) ->
     history.write()
     classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
     return classifier
+
+
+def _test_maps(
+    draft: Path, classifier: Classifier, trained: Classifier, data: Dataset, progress: Progress
+) -> None:
+    """Find out whether the maps mean something, and have the classifier say so."""
+    found = faithfulness(classifier, trained, data.val, progress=progress)
+    write_json(draft / "explanation.json", found.document)
+    classifier.spec = dataclasses.replace(classifier.spec, explanation=found.summary)
 
 
 class Clock:

@@ -169,6 +169,7 @@ def _default_plan(train: Split, config: Config) -> Plan:
             "can hardly tell apart would only make its figures too good",
         ),
         _decision(train, config),
+        _neighbours(train, config),
     ]
     return Plan(
         recipe="default", effort=config.effort, seed=config.seed, **network,
@@ -207,6 +208,7 @@ def _article_plan(train: Split, config: Config) -> Plan:
             Choice("precision", precision, why_precision),
             Choice("best epoch", "highest accuracy on validation", tutorial),
             _decision(train, config),
+            _neighbours(train, config),
         ),
     )  # fmt: skip
 
@@ -232,6 +234,15 @@ def _decision(train: Split, config: Config) -> Choice:
         "where validation is almost separable, the threshold that is best there is hardly "
         "determined and often a bad one elsewhere",
     )
+
+
+def _neighbours(train: Split, config: Config) -> Choice:
+    kept = min(config.neighbours, len(train))
+    if not kept:
+        why = "training pictures stay where they are, unless asked for"
+        return Choice("nearest training pictures", "none kept", why)
+    why = "asked for, to compare new pictures with; they travel with the run folder"
+    return Choice("nearest training pictures", f"{kept:,} small pictures kept", why)
 
 
 def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, Any], list[Choice]]:

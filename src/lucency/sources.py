@@ -70,6 +70,21 @@ def load(source: Source, found: Stamp | None = None) -> bytes:
     return data
 
 
+def first_bytes(path: str | Path, count: int) -> bytes:
+    """Return how a regular file begins; nothing where it is none, is a link or cannot be read."""
+    try:
+        descriptor = os.open(path, _OPEN | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return b""
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return _read_up_to(descriptor, count) if regular else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
 def load_again(path: Path, sha256: str) -> bytes:
     """Read the bytes of a file that was read before.
 
@@ -102,7 +117,7 @@ def _load_file(path: str | Path, found: Stamp | None) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PictureError("not a regular file; expected a PNG or JPEG file")
+            raise PictureError("not a regular file; expected a PNG, JPEG or DICOM file")
         if found and stamp_of(status) != found:
             raise PassingError("changed after it was found; run again")
         if status.st_size > MOST_BYTES:

@@ -50,7 +50,7 @@ CLAIM: dict[str, tuple[Question, ...]] = {
         Q("evaluation", "Measures of performance", "measured", figures.measures),
         Q("evaluation", "Uncertainty of the figures", "measured", figures.measures),
         Q("evaluation", "Robustness and sensitivity", "measured", figures.robustness),
-        Q("evaluation", "Explaining what the answers rest on", "measured"),
+        Q("evaluation", "Explaining what the answers rest on", "measured", figures.maps),
         Q("evaluation", "Evaluation on data from the same source", "measured", figures.tested),
         Q("evaluation", "Evaluation on data from elsewhere", "measured"),
         Q("registration", "Registration of a clinical trial"),

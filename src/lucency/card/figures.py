@@ -133,6 +133,12 @@ def robustness(documents: Documents) -> str | None:
     return f"{len(rows)} changes of {n} pictures; most decisions were changed by {named}"
 
 
+def maps(documents: Documents) -> str | None:
+    """Return what tests of the activation maps came to."""
+    sentence = at(documents.classifier, "explanation", "sentence")
+    return plain(sentence) if isinstance(sentence, str) else None
+
+
 def looks(documents: Documents) -> str | None:
     """Return how often the test set was looked at."""
     found = list_of(documents.looks, "looks")

@@ -101,6 +101,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
             ("Groups of people and conditions that matter", None, _AUTHOR),
             ("Figures by group", figures.subgroups(d), _NOT_DONE),
             ("Small changes of the pictures", figures.robustness(d), _NOT_DONE),
+            ("Activation maps", figures.maps(d), _NOT_DONE),
         ],
     )
     yield (

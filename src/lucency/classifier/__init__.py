@@ -3,8 +3,10 @@
     architectures    what a network may be, and how many weights it has
     spec             what classifier.json says, every value checked
     files            size caps and checksums of the files beside it
+    maps             which places speak for a class
     answers          probabilities, decisions and when to abstain
     golden           real pictures with the answers they had
+    neighbours       training pictures to compare a new one with
     wire             an ONNX file cut up before it is parsed
     sizes            memory and work that an ONNX file needs
     graph            what an ONNX file may say
@@ -22,7 +24,21 @@ from __future__ import annotations
 
 from lucency.classifier.answers import Answers, Prediction
 from lucency.classifier.golden import Golden, golden_of
+from lucency.classifier.maps import ActivationMap
 from lucency.classifier.model import ABSTAIN, Classifier
+from lucency.classifier.neighbours import Neighbours, neighbours_json, neighbours_of
 from lucency.classifier.spec import Spec
 
-__all__ = ["ABSTAIN", "Answers", "Classifier", "Golden", "Prediction", "Spec", "golden_of"]
+__all__ = [
+    "ABSTAIN",
+    "ActivationMap",
+    "Answers",
+    "Classifier",
+    "Golden",
+    "Neighbours",
+    "Prediction",
+    "Spec",
+    "golden_of",
+    "neighbours_json",
+    "neighbours_of",
+]

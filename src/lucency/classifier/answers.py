@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lucency.classifier.maps import ActivationMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,17 +20,31 @@ class Answers:
         probabilities: (n, classes) float64, calibrated, rows sum to 1.
         distances: (n,) float64, how unlike the training pictures: out of distribution above 1;
             ``None`` for a classifier without a gate.
+        maps: (n, h, w) float32, signed and in logits: what each place says for or against the class
+            in ``map_classes``; ``None`` where they were not asked for or there are none. The mean
+            of a map is the logit (less that of the other classes, where there are more than two),
+            bias included and before the temperature.
+        map_classes: (n,) int64, places in the classes; ``None`` where there are no maps.
+        embeddings: (n, d) float32, what the last layer sees; ``None`` where it was not asked for.
     """
 
     probabilities: NDArray[np.float64]
     distances: NDArray[np.float64] | None = None
+    maps: NDArray[np.float32] | None = None
+    map_classes: NDArray[np.int64] | None = None
+    embeddings: NDArray[np.float32] | None = None
 
 
 def joined(parts: Sequence[Answers], count: int | None = None) -> Answers:
-    """Return the answers of several batches as one, up to ``count`` pictures."""
+    """Return several batches' answers as one, up to ``count`` pictures, without embeddings."""
     probabilities = np.concatenate([part.probabilities for part in parts])[:count]
-    distances = [part.distances for part in parts if part.distances is not None]
-    return Answers(probabilities, np.concatenate(distances)[:count] if distances else None)
+    others = [
+        [found for part in parts if (found := getattr(part, name)) is not None]
+        for name in ("distances", "maps", "map_classes")
+    ]
+    return Answers(
+        probabilities, *(np.concatenate(each)[:count] if each else None for each in others)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +59,8 @@ class Prediction:
         reason: Why it abstains: unreadable, out of distribution or ambiguous; empty where not.
         prediction_set: The classes that validation does not rule out; empty where there are none.
         distance: How unlike the training pictures: out of distribution above 1.
+        activation_map: Which places speak for and against a class, where that was asked for and the
+            classifier can tell.
     """
 
     file: str
@@ -50,6 +69,24 @@ class Prediction:
     reason: str = ""
     prediction_set: tuple[str, ...] = ()
     distance: float | None = None
+    activation_map: ActivationMap | None = None
+
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return all but the file's name: the same keys wherever a prediction is given as JSON.
+
+        Args:
+            classes: Class names, in the order of the probabilities.
+        """
+        document = {
+            "decision": self.decision or None,
+            "probabilities": dict(zip(classes, self.probabilities, strict=False)) or None,
+            "reason": self.reason or None,
+            "prediction_set": list(self.prediction_set),
+            "distance": self.distance,
+        }
+        if self.activation_map is not None:
+            document["activation_map"] = self.activation_map.to_json()
+        return document
 
 
 def judged(
@@ -59,6 +96,7 @@ def judged(
     decision: int,
     candidates: NDArray[np.bool_] | None,
     distance: float | None,
+    activation_map: ActivationMap | None = None,
 ) -> Prediction:
     """Turn numbers into a prediction that abstains rather than guesses.
 
@@ -80,4 +118,5 @@ def judged(
         reason=reason,
         prediction_set=names,
         distance=distance,
+        activation_map=activation_map,
     )

@@ -15,12 +15,14 @@ from lucency.files import array_places, arrays_of, open_regular, read_bytes, rea
 
 WEIGHTS, ONNX, GATE = "weights.safetensors", "model.onnx", "gate.safetensors"
 GOLDEN = "golden.safetensors"
+NEIGHBOURS = "neighbours.safetensors"
 _LARGEST_JSON = 4 * 2**20  # bytes; ours has a few thousand
 _LARGEST = {
     WEIGHTS: 2**31,  # the largest network of keras.applications has 1.4 * 10**9
     ONNX: 2**31 - 1,  # Protocol Buffers' own limit
     GATE: 2**28,
     GOLDEN: 2**25,
+    NEIGHBOURS: 2**28,
 }
 _CHUNK = 2**20
 

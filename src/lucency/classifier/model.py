@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from lucency.classifier.answers import Answers, Prediction, joined, judged
 from lucency.classifier.files import (
     GATE,
     GOLDEN,
+    NEIGHBOURS,
     ONNX,
     WEIGHTS,
     StoredWeights,
@@ -26,6 +28,8 @@ from lucency.classifier.files import (
     read_entry,
 )
 from lucency.classifier.golden import Golden
+from lucency.classifier.maps import ActivationMap, method_of, scale_of, signed
+from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.session import BATCH, Session, batch_of
 from lucency.classifier.spec import JSON, Spec
@@ -76,6 +80,7 @@ class Classifier:
         self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
         self.golden: Golden | None = None
+        self._neighbours: Neighbours | StoredNeighbours | None = None
         self._session: Session | None = None
         self._keras_model: Any = None
         self._calibrated: Any = None
@@ -105,6 +110,26 @@ class Classifier:
         if self._weights is None:
             self._weights = self._stored.read() if self._stored else {}
         return self._weights
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Training pictures to compare new ones with, read when first asked for; or none.
+
+        Raises:
+            ClassifierError: Their file is damaged or not the one that was written.
+        """
+        if isinstance(self._neighbours, StoredNeighbours):
+            self._neighbours = self._neighbours.read(self.spec)
+        return self._neighbours
+
+    @neighbours.setter
+    def neighbours(self, kept: Neighbours | None) -> None:
+        self._neighbours = kept
+
+    @property
+    def keeps_neighbours(self) -> bool:
+        """Whether there are ``neighbours``, without reading them."""
+        return self._neighbours is not None
 
     @property
     def fingerprint(self) -> str:
@@ -142,12 +167,15 @@ class Classifier:
             self._calibrated = calibrated(network, self.spec.channels, self.spec.temperature)
         return self._calibrated
 
-    def predict(self, files: Sequence[str | Path], progress: Progress = SILENT) -> list[Prediction]:
+    def predict(
+        self, files: Sequence[str | Path], progress: Progress = SILENT, *, maps: bool = False
+    ) -> list[Prediction]:
         """Classify picture files.
 
         Args:
-            files: PNG or JPEG files.
+            files: PNG, JPEG or DICOM files, whatever their names.
             progress: Hears how far it is.
+            maps: Whether to say which places speak for and against a class.
 
         Returns:
             One prediction per file, in the same order. Where it abstains - the file cannot be read,
@@ -162,7 +190,7 @@ class Classifier:
             batch = batch_of(self.spec)
             for start in range(0, len(files), batch):
                 part = files[start : start + batch]
-                results += self._predict_decoded(part, [*islice(decoded, batch)])
+                results += self._predict_decoded(part, [*islice(decoded, batch)], maps)
                 task.advance(len(part))
         return results
 
@@ -177,17 +205,18 @@ class Classifier:
         """
         return self.answer_pixels(pixels).probabilities
 
-    def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+    def answer_pixels(self, pixels: NDArray[np.uint8], maps: bool = False) -> Answers:
         """Return probabilities, and distances from the training pictures, of pictures.
 
         Args:
             pixels: (n, height, width, channels) uint8, at the input's size.
+            maps: Whether to return activation maps too. An ONNX file that was made before there
+                were any for its network gives none.
         """
         self._check_pixels(pixels)
-        say = self._said_by_keras if self.onnx is None else self._said_by_onnx
         # The maps inside the network are many times a picture's size.
         count = max(1, -(-len(pixels) // batch_of(self.spec)))
-        said = [say(part) for part in np.array_split(pixels, count)]
+        said = [self._said(part, maps) for part in np.array_split(pixels, count)]
         wide = np.concatenate([each["probabilities"] for each in said]).astype(np.float64)
         distances = None
         if self.gate is not None:
@@ -196,11 +225,30 @@ class Classifier:
             parts = range(0, max(1, len(pixels)), BATCH)
             scores = [self.gate.score(embedding[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
             distances = np.concatenate(scores)
-        return Answers(np.asarray(wide / wide.sum(axis=1, keepdims=True)), distances)
+        probabilities = np.asarray(wide / wide.sum(axis=1, keepdims=True))
+        seen = [each["embedding"] for each in said if "embedding" in each]
+        answers = Answers(
+            probabilities, distances, embeddings=np.concatenate(seen) if seen else None
+        )
+        if not maps or "activation_map" not in said[0]:
+            return answers
+        units = np.concatenate([each["activation_map"] for each in said])
+        of_places, of_classes = signed(units, probabilities, self.spec)
+        return dataclasses.replace(answers, maps=of_places, map_classes=of_classes)
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (n, classes) that Keras computes, ONNX or not."""
         return self._said_by_keras(pixels)["probabilities"]
+
+    def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the last layer sees of pictures at the input's size, (n, d)."""
+        self._check_pixels(pixels)
+        if self.onnx is None:
+            return self._said_by_keras(pixels)["embedding"]
+        count = max(1, -(-len(pixels) // batch_of(self.spec)))
+        names, session = ["probabilities", "embedding"], self._onnx_session()
+        said = [session.run(names, part) for part in np.array_split(pixels, count)]
+        return np.concatenate([each["embedding"] for each in said])
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what the last layer sees of these pictures of a split, (k, d), by Keras."""
@@ -227,6 +275,35 @@ class Classifier:
         positive = None if self.positive is None else self.classes.index(self.positive)
         return decide(probabilities, positive, self.threshold)
 
+    def judge(self, said: Answers, files: Sequence[str | Path]) -> list[Prediction]:
+        """Turn answers into predictions, which abstain rather than guess.
+
+        Args:
+            said: What ``answer_pixels`` returned.
+            files: What each picture is to be called.
+        """
+        decisions = self.decide(said.probabilities)
+        sets = self.conformal.sets(said.probabilities, *ABSTAIN) if self.conformal else None
+        return [
+            judged(
+                str(file),
+                self.classes,
+                said.probabilities[i],
+                int(decisions[i]),
+                None if sets is None else sets[i],
+                None if said.distances is None else float(said.distances[i]),
+                self.activation_map(said, i),
+            )
+            for i, file in enumerate(files)
+        ]
+
+    def activation_map(self, said: Answers, i: int) -> ActivationMap | None:
+        """Return the map of the picture at place ``i`` of answers; ``None`` where it has none."""
+        if said.maps is None or said.map_classes is None:
+            return None
+        of = self.classes[said.map_classes[i]]
+        return ActivationMap(of, method_of(self.spec), scale_of(self.spec), said.maps[i])
+
     def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
         expected = (*self.spec.size, self.spec.channels)
         if pixels.shape[1:] != expected or pixels.dtype != np.uint8:
@@ -247,9 +324,13 @@ class Classifier:
         folder.mkdir(parents=True, exist_ok=True)
         data = self._weights_file()
         document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data)}
-        document |= {"onnx": None, "gate": None, "golden": None}
+        document |= {"onnx": None, "gate": None, "golden": None, "neighbours": None}
         write_bytes(folder / WEIGHTS, data)
-        for key, name, held in (("gate", GATE, self.gate), ("golden", GOLDEN, self.golden)):
+        for key, name, held in (
+            ("gate", GATE, self.gate),
+            ("golden", GOLDEN, self.golden),
+            ("neighbours", NEIGHBOURS, self.neighbours),
+        ):
             if held is not None:
                 arrays = save(held.arrays())
                 write_bytes(folder / name, arrays)
@@ -282,6 +363,8 @@ class Classifier:
             shape = (*spec.size, spec.channels)
             arrays = read_arrays(folder, golden, GOLDEN)
             classifier.golden = Golden.from_arrays(arrays, shape, len(spec.classes))
+        if kept := document.get("neighbours"):
+            classifier._neighbours = StoredNeighbours(folder, kept)
         return classifier
 
     def _weights_file(self) -> bytes:
@@ -290,43 +373,36 @@ class Classifier:
         return save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
 
     def _predict_decoded(
-        self, files: Sequence[str | Path], decoded: Sequence[Decoded]
+        self, files: Sequence[str | Path], decoded: Sequence[Decoded], maps: bool
     ) -> list[Prediction]:
-        pixels = [each.pixels for each in decoded if each.pixels is not None]
         readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
-        answers = dict(zip(readable, self._judge(files, readable, pixels), strict=True))
+        answers: dict[int, Prediction] = {}
+        if readable:
+            said = self.answer_pixels(np.stack([decoded[i].or_error() for i in readable]), maps)
+            told = self.judge(said, [files[i] for i in readable])
+            answers = dict(zip(readable, told, strict=True))
         return [
             answers.get(i, Prediction(str(file), "", (), each.reason))
             for i, (file, each) in enumerate(zip(files, decoded, strict=True))
         ]
 
-    def _judge(
-        self, files: Sequence[str | Path], readable: list[int], pixels: list[NDArray[np.uint8]]
-    ) -> list[Prediction]:
-        if not pixels:
-            return []
-        said = self.answer_pixels(np.stack(pixels))
-        decisions = self.decide(said.probabilities)
-        sets = self.conformal.sets(said.probabilities, *ABSTAIN) if self.conformal else None
-        return [
-            judged(
-                str(files[i]),
-                self.classes,
-                said.probabilities[place],
-                int(decisions[place]),
-                None if sets is None else sets[place],
-                None if said.distances is None else float(said.distances[place]),
-            )
-            for place, i in enumerate(readable)
-        ]
+    def _said(self, pixels: NDArray[np.uint8], maps: bool) -> Mapping[str, NDArray[np.float32]]:
+        return (
+            self._said_by_keras(pixels) if self.onnx is None else self._said_by_onnx(pixels, maps)
+        )
 
     def _said_by_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         said = self.calibrated_model.predict_on_batch(pixels)
         return {name: np.asarray(values) for name, values in said.items()}
 
-    def _said_by_onnx(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        names = ["probabilities", "embedding"] if self.gate else ["probabilities"]
-        return self._onnx_session().run(names, pixels)
+    def _said_by_onnx(
+        self, pixels: NDArray[np.uint8], maps: bool
+    ) -> Mapping[str, NDArray[np.float32]]:
+        session = self._onnx_session()
+        wanted = self.gate is not None or self.keeps_neighbours
+        names = ["probabilities", "embedding"] if wanted else ["probabilities"]
+        names += ["activation_map"] if maps and "activation_map" in session.outputs else []
+        return session.run(names, pixels)
 
     def _onnx_session(self) -> Session:
         if self._session is None:

@@ -39,6 +39,9 @@ class Spec:
         chosen: Sensitivity and specificity that the threshold had on validation, where known.
         prior: Shares of the classes that the probabilities assume; sum to 1.
         conformal: Thresholds of the prediction sets, as ``lucency.conformal`` writes them; or none.
+        explanation: What tests of the activation maps came to: "method", "scale" (the value in
+            logits at which colours are full), "informative" and a "sentence" for people; ``None``
+            where they were not tested.
         fingerprint: sha256 of the training data's list of files.
         versions: Versions of what made the classifier.
     """
@@ -56,6 +59,7 @@ class Spec:
     chosen: Mapping[str, float] | None = None
     prior: tuple[float, ...] = ()
     conformal: Mapping[str, Any] | None = None
+    explanation: Mapping[str, Any] | None = None
     fingerprint: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -85,6 +89,7 @@ class Spec:
             },
             "prior": list(self.prior or [1 / len(self.classes)] * len(self.classes)),
             "conformal": self.conformal and dict(self.conformal),
+            "explanation": self.explanation and dict(self.explanation),
             "data": {"fingerprint": self.fingerprint},
             "versions": dict(self.versions),
         }
@@ -129,6 +134,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "chosen": _rates(point.get("validation")),
         "prior": _shares(data.get("prior"), len(classes)),
         "conformal": _conformal(data.get("conformal"), len(classes)),
+        "explanation": _explanation(data.get("explanation")),
         "fingerprint": _text(data["data"]["fingerprint"]),
         "versions": _versions(data["versions"]),
     }
@@ -158,6 +164,22 @@ def _conformal(value: Any, classes: int) -> Mapping[str, Any] | None:
         return None
     Conformal.from_json(value, classes)
     return dict(value)
+
+
+def _explanation(value: Any) -> Mapping[str, Any] | None:
+    """Return what is known of the maps; older classifiers have nothing."""
+    if value is None:
+        return None
+    if type(value["informative"]) is not bool:
+        raise TypeError(
+            f"informative must be true or false, received {_shown(value['informative'])}"
+        )
+    return {
+        "method": _text(value["method"]),
+        "scale": _number(value["scale"], 1e-6, 1e6),
+        "informative": value["informative"],
+        "sentence": _text(value["sentence"]),
+    }
 
 
 def _versions(value: Any) -> Mapping[str, str]:

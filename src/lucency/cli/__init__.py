@@ -1,8 +1,11 @@
 """The command line: thin, and quick to start; heavy imports live in the commands.
 
-    options    what several commands share, and how they print JSON
-    making     train, check, demo
-    using      predict, evaluate, compare, verify, report
+    options       what several commands share, and how they print JSON
+    making        train, check, demo
+    using         predict, evaluate, compare, verify, report
+    explaining    explain
+    exporting     export
+    serving       serve
 
 Results go to standard output, all else to standard error.
 """
@@ -14,9 +17,12 @@ from typing import Any
 
 import typer
 
+from lucency.cli.explaining import explain
+from lucency.cli.exporting import export
 from lucency.cli.making import check, demo, train
+from lucency.cli.serving import serve
 from lucency.cli.using import compare, evaluate, predict, report, verify
-from lucency.errors import LeakError, LucencyError
+from lucency.errors import LeakError, LucencyError, ParityError
 from lucency.interruption import Interrupted, heard
 from lucency.screen import say
 
@@ -33,7 +39,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (check, train, predict, evaluate, compare, verify, report, demo):
+_COMMANDS = (
+    *(check, train, predict, explain, evaluate, compare, verify, report, export, serve, demo),
+)
+for _command in _COMMANDS:
     app.command()(_command)
 
 
@@ -50,7 +59,7 @@ def main() -> None:
         say(" ".join(["Stopped.", stopped.kept]).strip())
         raise SystemExit(75 if stopped.kept else 128 + stopped.number) from None
     except LucencyError as error:
-        _fail(str(error), 3 if isinstance(error, LeakError) else 2)
+        _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
     except _UsageError as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):

@@ -75,6 +75,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
     subgroups: options.Subgroups = None,
+    neighbours: options.Neighbours = None,
     max_bad: options.MaxBad = None,
     backbone: Annotated[
         str | None, Option(help="keras.applications network to fine-tune.", metavar="NAME")
@@ -99,7 +100,8 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
         split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
-        max_bad=max_bad, backbone=backbone, weights=weights, cache=cache, workers=workers,
+        neighbours=neighbours, max_bad=max_bad, backbone=backbone, weights=weights, cache=cache,
+        workers=workers,
     )  # fmt: skip
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 

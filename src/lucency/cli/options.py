@@ -1,4 +1,4 @@
-"""Options that several commands share, and the one way in which they print JSON."""
+"""Options that several commands share, what they mean, and the one way to print JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Option, echo
+
+from lucency.errors import ConfigError
 
 Folder = Annotated[Path, Argument(help="Folder of class folders, or of train, val and test.")]
 RunFolder = Annotated[Path, Argument(help="Run folder, or the name of one under runs/.")]
@@ -43,6 +45,14 @@ OperatingPoint = Annotated[
 Prevalence = Annotated[
     float | None, Option(help="Share of the positive class where it will be used, 0 to 1.")
 ]
+Neighbours = Annotated[
+    int | None,
+    Option(
+        help="Training pictures to keep, small, to compare new ones with (0); they travel with "
+        "the run.",
+        metavar="N",
+    ),
+]
 Subgroups = Annotated[
     str | None, Option(help="CSV with file and attributes to report figures by.", metavar="FILE")
 ]
@@ -51,3 +61,36 @@ Subgroups = Annotated[
 def print_json(document: Any) -> None:
     """Print a result as one JSON document on standard output."""
     echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def run_folder(run: Path) -> Path:
+    """Return the run folder of a path or a name under ``runs/``.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    named = Path("runs") / run
+    if not run.exists() and named.exists():
+        return named
+    if not run.is_dir():
+        raise ConfigError(f"No run folder: {run}. Give the path or name of a training run.")
+    return run
+
+
+def picture_files(files: list[Path]) -> list[Path]:
+    """Return picture files as they are given, and those inside folders.
+
+    Raises:
+        ConfigError: A file does not exist, or there is none.
+    """
+    from lucency.images import is_picture
+
+    found: list[Path] = []
+    for file in files:
+        if not file.exists():
+            raise ConfigError(f"No such file: {file}. Give picture files, or folders of them.")
+        inside = sorted(file.rglob("*")) if file.is_dir() else [file]
+        found += [p for p in inside if p == file or (p.is_file() and is_picture(p))]
+    if not found:
+        raise ConfigError(f"No picture in {files[0]}. Give picture files, or folders of them.")
+    return found

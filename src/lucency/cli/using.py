@@ -11,7 +11,6 @@ import typer
 from typer import Argument, Option
 
 from lucency.cli import options
-from lucency.errors import ConfigError
 from lucency.screen import progress, say
 
 if TYPE_CHECKING:
@@ -22,20 +21,33 @@ def predict(
     run: options.RunFolder,
     files: Annotated[list[Path], Argument(help="Picture files, or folders of them.")],
     prevalence: options.Prevalence = None,
+    explain: Annotated[
+        bool, Option("--explain", help="Also say which places speak for and against a class.")
+    ] = False,
     as_csv: Annotated[bool, Option("--csv", help="Print comma-separated values.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Classify pictures; abstain from those that are unreadable, unlike the training or ambiguous.
 
+    With --explain the document of --json holds the maps; otherwise a page with overlays is written,
+    as by lucency explain.
+
     Example: lucency predict runs/chest_xray-quick-1 new.jpeg
     """
     from lucency.classifier import Classifier
 
-    classifier = Classifier.load(_run(run))
+    folder, pictures = options.run_folder(run), options.picture_files(files)
+    classifier = Classifier.load(folder)
     adjust = _adjusted(classifier, prevalence)
-    predictions = [adjust(each) for each in classifier.predict(_pictures(files))]
+    if explain and not as_json:
+        predictions = _explained(classifier, folder, pictures, adjust)
+    else:
+        predictions = [adjust(each) for each in classifier.predict(pictures, maps=explain)]
     if as_json:
-        options.print_json([_prediction_json(classifier.classes, each) for each in predictions])
+        empty = {"activation_map": None} if explain else {}
+        options.print_json(
+            [{"file": x.file} | empty | x.to_json(classifier.classes) for x in predictions]
+        )
     elif as_csv:
         _print_csv(classifier.classes, predictions)
     else:
@@ -69,7 +81,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
         cache=cache,
     )  # fmt: skip
     chosen = operating_point is not None
-    done = examine(_run(run), folder, terms, choose=chosen, progress=progress(quiet))
+    done = examine(options.run_folder(run), folder, terms, choose=chosen, progress=progress(quiet))
     if as_json:
         options.print_json(done.evaluation.to_json())
         return
@@ -92,7 +104,7 @@ def compare(
     from lucency.examination import note_comparison
     from lucency.screen.results import show_comparison
 
-    found = compare_runs([_run(run) for run in runs])
+    found = compare_runs([options.run_folder(run) for run in runs])
     note_comparison(found, progress(quiet=as_json))
     if as_json:
         options.print_json(found.to_json())
@@ -118,7 +130,7 @@ def verify(
     from lucency.screen.results import show_verification
     from lucency.verify import verify as verify_run
 
-    done = verify_run(_run(run), folder, progress(quiet), render=render)
+    done = verify_run(options.run_folder(run), folder, progress(quiet), render=render)
     if as_json:
         options.print_json(done.to_json())
     else:
@@ -134,35 +146,20 @@ def report(run: options.RunFolder) -> None:
     """
     from lucency.report import write_report
 
-    typer.echo(write_report(_run(run)))
+    typer.echo(write_report(options.run_folder(run)))
 
 
-def _run(run: Path) -> Path:
-    """Return the run folder of a path or a name under ``runs/``."""
-    named = Path("runs") / run
-    if not run.exists() and named.exists():
-        return named
-    if not run.is_dir():
-        raise ConfigError(f"No run folder: {run}. Give the path or name of a training run.")
-    return run
+def _explained(
+    classifier: Classifier, run: Path, files: list[Path], adjust: Any
+) -> list[Prediction]:
+    """Write the page with overlays, and return the predictions."""
+    from lucency.cli import explaining
+    from lucency.explain import explained
 
-
-def _pictures(files: list[Path]) -> list[Path]:
-    from lucency.images import PICTURE_SUFFIXES
-
-    found: list[Path] = []
-    for file in files:
-        if not file.exists():
-            raise ConfigError(f"No such file: {file}. Give picture files, or folders of them.")
-        inside = sorted(file.rglob("*")) if file.is_dir() else [file]
-        found += [
-            path
-            for path in inside
-            if path == file or (path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
-        ]
-    if not found:
-        raise ConfigError(f"No picture in {files[0]}. Give picture files, or folders of them.")
-    return found
+    found = explaining.adjusted([*explained(classifier, files)], adjust)
+    if any(each.picture is not None for each in found):
+        explaining.write(classifier, run, found)
+    return [each.prediction for each in found]
 
 
 def _adjusted(classifier: Classifier, prevalence: float | None) -> Any:
@@ -185,17 +182,6 @@ def _adjusted(classifier: Classifier, prevalence: float | None) -> Any:
         return dataclasses.replace(prediction, probabilities=tuple(map(float, row)))
 
     return adjust
-
-
-def _prediction_json(classes: tuple[str, ...], each: Prediction) -> dict[str, Any]:
-    return {
-        "file": each.file,
-        "decision": each.decision or None,
-        "probabilities": dict(zip(classes, each.probabilities, strict=False)) or None,
-        "reason": each.reason or None,
-        "prediction_set": list(each.prediction_set),
-        "distance": each.distance,
-    }
 
 
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:

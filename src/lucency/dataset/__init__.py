@@ -15,6 +15,7 @@
     split         decide who trains, validates and tests
     split_file    write split.csv, and take it back
     divide        patients, leaks and cut in order
+    remarks       what DICOM files say of themselves
     audit         what was found, used, left out
     load          the way through all of these
 

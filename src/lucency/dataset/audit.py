@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from lucency.dataset.divide import Division
 from lucency.dataset.entry import PARTS, Excluded, counted
 from lucency.dataset.leaks import Leaks
+from lucency.dataset.remarks import remarks
 from lucency.dataset.same import Match, identical_pairs
+from lucency.dataset.store import PixelStore
 
 Size = tuple[int, int]
 
@@ -29,7 +31,7 @@ class Audit:
         ignored: Files and folders that are no pictures of the data set, with the reason.
         counts: Pictures per part and class.
         group_source: How the patients are known: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
-            ``patient``, ``regex``, ``csv``, ``split file`` or ``none``.
+            ``patient``, ``dicom``, ``regex``, ``csv``, ``split file`` or ``none``.
         groups: Patients per part.
         duplicates: Pairs of identical files that are both used.
         leaks: What of the test part was found in train and validation, and what became of it.
@@ -82,7 +84,7 @@ def take_stock(
     unreadable: Sequence[Excluded],
     ignored: Sequence[Excluded],
     colour: bool,
-    sizes: NDArray[np.integer[Any]],
+    store: PixelStore,
 ) -> Audit:
     """Write down what a data set holds.
 
@@ -92,9 +94,10 @@ def take_stock(
         unreadable: Found pictures that cannot be used.
         ignored: Files that are no pictures of the data set.
         colour: Whether pictures are decoded in colour.
-        sizes: (rows of the store, 2), height and width of the files.
+        store: Has the sizes of the files, and what DICOM files say of themselves.
     """
     used = division.used
+    warned, noted = remarks(used, store.notes)
     pictures = Counter((entry.part, entry.label) for entry in used)
     groups = Counter(part for part, _ in {(entry.part, entry.group) for entry in used})
     same = identical_pairs(used)
@@ -119,9 +122,14 @@ def take_stock(
         leaks=division.leaks,
         near_duplicates=division.near,
         colour=colour,
-        sizes=_spread(sizes[[entry.row for entry in used]]),
-        warnings=(*division.warnings, *([aside] if unreadable else [])),
-        notes=(*division.notes, *([copies] if same else []), *([near] if division.near else [])),
+        sizes=_spread(store.sizes[[entry.row for entry in used]]),
+        warnings=(*division.warnings, *warned, *([aside] if unreadable else [])),
+        notes=(
+            *division.notes,
+            *noted,
+            *([copies] if same else []),
+            *([near] if division.near else []),
+        ),
     )
 
 

@@ -66,12 +66,13 @@ class Division:
         return [entry for entry in self.entries if entry.part != EXCLUDED]
 
 
-def identify(entries: Sequence[Entry], config: Config) -> Known:
+def identify(entries: Sequence[Entry], config: Config, patients: Sequence[str] = ()) -> Known:
     """Find out whose pictures these are, and which parts a split file gives them.
 
     Args:
         entries: Readable pictures, in the order of the scan.
         config: Split file or the rule for patients.
+        patients: What DICOM files say of whose they are, hashed, one per entry, or nothing.
 
     Raises:
         DataError: The split file does not match.
@@ -87,6 +88,7 @@ def identify(entries: Sequence[Entry], config: Config) -> Known:
         [entry.file for entry in entries],
         given=[entry.group for entry in entries],
         regex=config.group_regex or None,
+        patients=patients,
     )
     keyed = zip(entries, groups.keys, strict=True)
     known = tuple(entry._replace(group=key) for entry, key in keyed)

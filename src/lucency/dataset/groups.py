@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -24,6 +25,9 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 _ENOUGH = 0.95
+# One patient with more of the pictures than this is more likely a stand-in for all of them.
+_MOST_OF_ONE = 0.5
+_FEW = 4  # pictures of which nothing can be said
 _HOW = "give the patients with --group-regex or with the column group of a --labels file"
 
 
@@ -32,8 +36,8 @@ class Groups:
     """Who the pictures belong to.
 
     Attributes:
-        source: A named pattern (``kermany``, ``nih``, ...), ``regex``, ``csv``, ``split file`` or
-            ``none``.
+        source: A named pattern (``kermany``, ``nih``, ...), ``dicom``, ``regex``, ``csv``,
+            ``split file`` or ``none``.
         keys: One per picture, in their order; a picture of nobody known has its own path.
         warnings: Plain sentences.
     """
@@ -44,18 +48,27 @@ class Groups:
 
 
 def find_groups(
-    files: Sequence[str], *, given: Sequence[str] = (), regex: str | None = None
+    files: Sequence[str],
+    *,
+    given: Sequence[str] = (),
+    regex: str | None = None,
+    patients: Sequence[str] = (),
 ) -> Groups:
     """Give every picture the patient it shows, by the best knowledge there is.
 
-    An expression goes before the column of a labels file, and that before the named patterns. A
-    named pattern counts where at least 95 % of the paths match; other pictures stand alone.
+    An expression goes before the column of a labels file, that before what at least 95 % DICOM
+    files say, and that before the named patterns. A named pattern counts where at least 95 % of the
+    paths match; other pictures stand alone. Where no pattern does, fewer DICOM files will do.
+
+    A patient of DICOM files is called by the first file that shows them: whose hash it is nobody
+    needs to know, and the names do not change from run to run.
 
     Args:
         files: Paths relative to the root of the data set, at least one.
         given: The group column of the labels file, one per file, or nothing.
         regex: Expression searched for in the paths; its group ``patient``, else its first group,
             is the patient.
+        patients: Hashed patients of DICOM files, one per file, empty where unknown; or nothing.
 
     Raises:
         ConfigError: ``regex`` is no valid expression or has no group.
@@ -65,17 +78,41 @@ def find_groups(
         return _by_regex(files, regex)
     if any(given):
         return _filled("csv", files, given)
+    told, doubt = _by_first_file(files, patients)
+    if told and _share(told) >= _ENOUGH:
+        return _filled("dicom", files, told)
     stems = [str(PurePosixPath(file).with_suffix("")) for file in files]
     for source, pattern in _PATTERNS.items():
         keys = _matched(stems, pattern)
         if _share(keys) >= _ENOUGH:
             return _filled(source, files, keys)
+    if any(told):
+        return _filled("dicom", files, told)
     warning = (
         "Patients unknown: the file names do not tell which pictures show the same patient, so "
         "every picture counts as a patient of its own. If some patients have several pictures, "
         f"the figures come out too good; {_HOW}."
     )
-    return Groups("none", tuple(files), (warning,))
+    return Groups("none", tuple(files), (*doubt, warning))
+
+
+def _by_first_file(
+    files: Sequence[str], patients: Sequence[str]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return a name for the patient of each picture, empty if unknown, and doubts about them."""
+    first: dict[str, str] = {}
+    for file, patient in zip(files, patients, strict=False):
+        first.setdefault(patient, file)
+    counts = Counter(filter(None, patients))
+    if not counts:
+        return [], ()
+    ((_, most),) = counts.most_common(1)
+    if most <= _MOST_OF_ONE * counts.total() or most < _FEW:
+        return [first[patient] if patient else "" for patient in patients], ()
+    return [], (
+        f"The DICOM files do not tell patients apart: {most:,} of {counts.total():,} have the same "
+        "PatientID, as where a program has put one in the place of all.",
+    )
 
 
 def _matched(stems: Iterable[str], pattern: re.Pattern[str]) -> list[str]:

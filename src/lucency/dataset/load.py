@@ -123,7 +123,7 @@ def load_dataset(
         store = _decode(found, size or config.input_size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
-    known = identify(entries, config)
+    known = identify(entries, config, _patients(entries, store))
     copies = find_copies(store, known.used, progress=progress)
     division = _divided(known, found.classes, copies, config)
     audit = take_stock(
@@ -132,7 +132,7 @@ def load_dataset(
         unreadable=unreadable,
         ignored=found.ignored,
         colour=colour,
-        sizes=store.sizes,
+        store=store,
     )
     parts = {part: _split(part, found.classes, division.used, store) for part in PARTS}
     data = Dataset(
@@ -186,7 +186,7 @@ def load_labelled(
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
     tested = [entry for entry in entries if entry.part == "test"] or entries
-    known = identify(tested, replace(config, split_file=""))
+    known = identify(tested, replace(config, split_file=""), _patients(tested, store))
     whole = [entry._replace(part="test") for entry in known.entries]
     near = near_pairs(whole, find_copies(store, whole, progress=progress))
     if near:
@@ -253,6 +253,10 @@ def _readable(found: Scan, store: PixelStore) -> tuple[list[Entry], tuple[Exclud
     ]
     failed = [Excluded(found.entries[row].file, why) for row, why in store.reasons.items()]
     return entries, (*found.set_aside, *failed)
+
+
+def _patients(entries: Sequence[Entry], store: PixelStore) -> list[str]:
+    return [store.patients[entry.row] for entry in entries]
 
 
 def _check_readable(

@@ -1,8 +1,9 @@
 """Find the pictures of a folder, their classes and the parts (train, val, test) they lie in.
 
-Nothing is opened and no symbolic link is followed, so there are no loops and nothing outside the
-folder is read. Every file ends in one of three lists: used, set aside (a picture that cannot be
-used) or ignored (no picture of the data set).
+No symbolic link is followed, so there are no loops and nothing outside the folder is read. Nothing
+is opened, but for the first bytes of files whose names tell nothing. Every file ends in one of
+three lists: used, set aside (a picture that cannot be used) or ignored (no picture of the data
+set).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from lucency.dataset.entry import PARTS, SPELLINGS, Entry, Excluded, listed, natural
 from lucency.dataset.labels import read_labels
-from lucency.dataset.walk import Walk, is_picture, shown, visible, walk_below
+from lucency.dataset.walk import Walk, names_picture, shown, visible, walk_below
 from lucency.errors import DataError
 from lucency.sources import Stamp
 
@@ -91,10 +92,10 @@ def _unwrapped(folder: Path) -> Path:
     """Go down while a folder holds nothing but one folder of folders, as zip files unpack."""
     while True:
         folders, files = visible(folder)
-        if len(folders) != 1 or folders[0].lower() in SPELLINGS or any(map(is_picture, files)):
+        if len(folders) != 1 or folders[0].lower() in SPELLINGS or any(map(names_picture, files)):
             return folder
         inner_folders, inner_files = visible(folder / folders[0])
-        if not inner_folders or any(map(is_picture, inner_files)):
+        if not inner_folders or any(map(names_picture, inner_files)):
             return folder
         folder = folder / folders[0]
 

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -30,11 +31,14 @@ import PIL
 from numpy.typing import NDArray
 
 from lucency.decoding.pool import Decoded, DecoderPool, Request
+from lucency.decoding.protocol import SALT_BYTES
+from lucency.dicom import Note
+from lucency.dicom.syntaxes import versions
 from lucency.errors import RunError
 from lucency.progress import SILENT, Progress, Task
 from lucency.sources import Stamp, stamp_of
 
-FORMAT = 2  # 1 kept reasons that were gone by the next run
+FORMAT = 3  # 1 kept reasons that were gone by the next run, 2 knew no DICOM
 _PIXELS, _INDEX = "pixels.bin", "index.json"
 _KEPT = 8  # entries in a cache folder
 _DRAFT = ".decoding-"
@@ -63,6 +67,8 @@ class _Record(NamedTuple):
     height: int
     width: int
     reason: str | None
+    patient: str
+    notes: int
 
 
 class PixelStore:
@@ -76,6 +82,9 @@ class PixelStore:
         sha256: Of the bytes of each file, in hexadecimal; empty where they could not be read.
         reasons: Row -> why that file is no picture. Such rows hold zeros and must not be used.
         sizes: (n, 2) int64, height and width of the files; zeros where unknown.
+        patients: Whose DICOM picture it is, hashed with a salt that was thrown away: it tells who
+            is the same, and nothing else. Empty where unknown.
+        notes: What DICOM files say that one should know.
         decoded: Files that were decoded for this store; 0 where the cache had them.
     """
 
@@ -98,6 +107,8 @@ class PixelStore:
         self.sha256 = tuple(record.sha256 for record in records)
         self.reasons = {row: r.reason for row, r in enumerate(records) if r.reason is not None}
         self.sizes = np.array([(r.height, r.width) for r in records], np.int64).reshape(-1, 2)
+        self.patients = tuple(record.patient for record in records)
+        self.notes = tuple(Note(record.notes) for record in records)
         self.decoded = decoded
         self._stride = math.prod(self.shape)
         if os.fstat(self._file).st_size != len(self) * self._stride:
@@ -186,7 +197,8 @@ def decode(
     try:
         if (store := _cached(entry, progress)) is not None:
             return store
-        requests = (Request(str(each.path), size, colour, each.stamp) for each in files)
+        salt = secrets.token_bytes(SALT_BYTES)  # kept nowhere, so that no name can be tried out
+        requests = (Request(str(each.path), size, colour, each.stamp, salt) for each in files)
         task = progress.task("Reading pictures", len(files), "files")
         with _draft(cache) as draft, contextlib.closing(pool.map(requests)) as rows, task:
             if _write(draft, files, rows, shape, task):
@@ -215,8 +227,9 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _key(files: Sequence[Listed], size: tuple[int, int], colour: bool) -> str:
-    """Hash all that the rows depend on, the decoder's version included."""
-    digest = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, *size, colour]).encode())
+    """Hash all that the rows depend on, the versions of decoders included."""
+    by = [FORMAT, PIL.__version__, *versions()]
+    digest = hashlib.sha256(json.dumps([*by, *size, colour]).encode())
     for path, name, stamp in files:
         # The time of change tells of new permissions, with which a file may be readable.
         place = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
@@ -271,7 +284,10 @@ def _write(
     with _durable(draft / _PIXELS) as file:
         for (_, name, _), decoded in zip(files, rows, strict=True):
             file.write((nothing if decoded.pixels is None else decoded.pixels).data)
-            records.append(_Record(name, decoded.sha256, *decoded.size, decoded.reason or None))
+            height, width = decoded.size
+            reason, notes = decoded.reason or None, int(decoded.notes)
+            record = _Record(name, decoded.sha256, height, width, reason, decoded.patient, notes)
+            records.append(record)
             passing = passing or decoded.passing
             task.advance()
     with _durable(draft / _INDEX) as file:

@@ -1,4 +1,8 @@
-"""List what lies below a folder, without opening a file or following a symbolic link."""
+"""List what lies below a folder, without following a symbolic link.
+
+No file is opened but those whose name has no suffix, or a number for one: 132 bytes tell whether
+they are DICOM, which archives name so.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from lucency.dataset.entry import Excluded, natural
 from lucency.errors import DataError
-from lucency.images import PICTURE_SUFFIXES
+from lucency.images import PICTURE_SUFFIXES, is_picture
 from lucency.sources import Stamp, stamp_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -23,7 +27,7 @@ class Walk:
 
     Attributes:
         root: Where the walk began.
-        files: Usable pictures by name and kind; none has been opened. In natural order.
+        files: Usable pictures by name and kind, in natural order.
         stamps: What each of them was when it was found.
         folders: Real folders, in natural order.
         set_aside: Pictures that cannot be used, and linked folders.
@@ -75,8 +79,8 @@ def _place(walk: Walk, entry: os.DirEntry[str], path: str) -> bool:
     elif entry.is_dir(follow_symlinks=False):
         walk.folders.append(path)
         return True
-    elif not is_picture(entry.name) and not _leads_to_folder(entry):
-        walk.ignore(path, "not a picture: the file name has no picture suffix")
+    elif not _leads_to_folder(entry) and not is_picture(entry.path):
+        walk.ignore(path, _no_picture(entry.name))
     elif reason := _unusable(entry, path):
         walk.set_aside.append(Excluded(shown(path), reason))
     elif stamp := _stamp(entry):
@@ -132,9 +136,15 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_picture(name: str) -> bool:
+def names_picture(name: str) -> bool:
     """Tell from the suffix whether a file should be a picture."""
     return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def _no_picture(name: str) -> str:
+    if name.upper() == "DICOMDIR":
+        return "not a picture: the index of a disc"
+    return "not a picture: the file name has no picture suffix"
 
 
 def _is_hidden(name: str) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lucency.decoding.process import Child, DecoderLostError, child_command
 from lucency.decoding.protocol import Answer, Outcome, Request, reason_of
+from lucency.dicom import Note
 from lucency.errors import PassingError, PictureError, RunError
 from lucency.sources import OTHER_CONTENT, not_again
 
@@ -40,6 +41,9 @@ class Decoded(NamedTuple):
         passing: Whether the reason may be gone by the next run.
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
         size: Height and width of the picture, turned upright; zeros where unknown.
+        notes: What a DICOM file says that one should know.
+        patient: Whose picture it is, hashed with the salt of the request, in hexadecimal; empty
+            where that is unknown or nobody asked.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -47,6 +51,8 @@ class Decoded(NamedTuple):
     passing: bool = False
     sha256: str = ""
     size: tuple[int, int] = (0, 0)
+    notes: Note = Note(0)
+    patient: str = ""
 
     def or_error(self) -> NDArray[np.uint8]:
         """Return the pixels.
@@ -92,6 +98,12 @@ class DecoderPool:
         self._threads = ThreadPoolExecutor(self.workers, "decoding")
         self._watch = threading.Thread(target=self._watching, name="decoding deadline", daemon=True)
         self._watch.start()
+
+    @property
+    def processes(self) -> list[int]:
+        """Numbers of the processes that there are."""
+        with self._lock:
+            return sorted(child.number for child in self._children)
 
     def start(self, count: int) -> None:
         """Start up to ``count`` processes, to be ready when the first pictures come.
@@ -249,4 +261,5 @@ def _decoded(answer: Answer, request: Request) -> Decoded:
         return Decoded(None, reason_of(answer), passing, answer.sha256, answer.size)
     shape = (*(request.size or answer.size), 3 if request.colour else 1)
     pixels = np.frombuffer(answer.payload, np.uint8).reshape(shape)
-    return Decoded(pixels, "", False, answer.sha256, answer.size)
+    whose = answer.patient.hex()
+    return Decoded(pixels, "", False, answer.sha256, answer.size, answer.notes, whose)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,13 +11,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from io import FileIO
 from pathlib import Path
 from typing import cast
 
-import PIL
-
-import lucency
 from lucency.decoding.protocol import (
     GREETING,
     Answer,
@@ -27,6 +26,8 @@ from lucency.decoding.protocol import (
 )
 from lucency.errors import RunError
 
+# Those behind Pillow are for DICOM, and loaded when there is some.
+_LOADED = ("lucency", "PIL", "numpy", "pydicom", "pylibjpeg", "openjpeg", "jpeg_ls", "gdcm")
 _START = 60.0  # seconds within which a process has to be ready, on a machine that is very busy
 _PIPE = 2**20  # bytes that may wait in a pipe: rows of pixels, where the system has 64 KiB
 _PATIENCE = 5.0  # seconds that a process may take to end after it closed its pipe
@@ -39,13 +40,20 @@ def child_command(deadline: float) -> list[str]:
     folder, which may hold anything, and not where environment variables point. Without ``site``,
     and with no collection of garbage until all is loaded, it starts in two thirds of the time.
     """
-    folders = {str(Path(module.__path__[0]).parent) for module in (lucency, PIL)}
+    found = map(importlib.util.find_spec, _LOADED)  # tells where, without loading any
+    folders = {_folder_of(spec) for spec in found if spec}
     script = (
         f"import gc, sys; gc.disable(); sys.path += {sorted(folders)!r}; "
         "from lucency.decoding.child import main; gc.enable(); main()"
     )
     flags = ["-B"] if sys.dont_write_bytecode else []
     return [sys.executable, "-I", "-S", *flags, "-c", script, str(deadline)]
+
+
+def _folder_of(spec: ModuleSpec) -> str:
+    """Return where a module is looked for to be found."""
+    inside = spec.submodule_search_locations  # of a package
+    return str(Path((inside and inside[0]) or spec.origin or "").parent)
 
 
 class DecoderLostError(Exception):
@@ -91,6 +99,11 @@ class Child:
         self._requests = cast(FileIO, self._process.stdin)  # as they are not buffered
         self._answers = cast(FileIO, self._process.stdout)
         _widen(self._answers)
+
+    @property
+    def number(self) -> int:
+        """What the system calls the process."""
+        return self._process.pid
 
     def ask(self, request: Request) -> Answer:
         """Have a picture decoded.

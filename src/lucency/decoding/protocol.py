@@ -15,12 +15,16 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lucency.dicom import EVERY_NOTE, Note
 from lucency.images import MOST_PIXELS
 from lucency.sources import Stamp
 
-GREETING = b"lucency decoder 1\n"
-_REQUEST = struct.Struct(">??IHHB3q")  # content?, stamped?, length, height, width, colour, stamp
-_ANSWER = struct.Struct(">B?32sIII")  # outcome, hashed?, sha256, height, width, length
+GREETING = b"lucency decoder 2\n"
+# content?, stamped?, length, height, width, colour, stamp, salted?, salt
+_REQUEST = struct.Struct(">??IHHB3q?16s")
+# outcome, hashed?, sha256, height, width, length, notes, patient known?, patient
+_ANSWER = struct.Struct(">B?32sIIIH?16s")
+SALT_BYTES = 16
 _MOST_REASON = 1000  # bytes
 
 Read = Callable[[int], bytes | bytearray]  # returns that many bytes or raises EOFError
@@ -46,12 +50,14 @@ class Request(NamedTuple):
         size: Height and width to return; ``None`` for the picture's own.
         colour: Three channels if true, else one.
         found: The stamp of the file when it was found; ``None`` where nobody has looked.
+        salt: 16 secret bytes to hash the patient with; empty where nobody wants to know.
     """
 
     source: str | bytes
     size: tuple[int, int] | None
     colour: bool
     found: Stamp | None = None
+    salt: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -62,12 +68,16 @@ class Answer(NamedTuple):
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
         size: Height and width of the picture; zeros where unknown.
         payload: The pixels, height x width x 1 or 3 bytes, or the reason in UTF-8.
+        notes: What a DICOM file says that one should know.
+        patient: Whose picture it is, 16 bytes hashed with the salt; empty where unknown.
     """
 
     outcome: Outcome
     sha256: str
     size: tuple[int, int]
     payload: bytes | bytearray
+    notes: Note = Note(0)
+    patient: bytes = b""
 
 
 def packed_request(request: Request) -> bytes:
@@ -81,27 +91,30 @@ def packed_request(request: Request) -> bytes:
     height, width = request.size or (0, 0)
     if request.size and not (0 < height <= 0xFFFF and 0 < width <= 0xFFFF):
         raise ValueError(f"Expected sides from 1 to 65,535. Received: {height} x {width}.")
-    stamp = request.found or (0, 0, 0)
+    stamp, salt = request.found or (0, 0, 0), request.salt
     head = (content, bool(request.found), len(body), height, width, request.colour, *stamp)
-    return _REQUEST.pack(*head) + body
+    return _REQUEST.pack(*head, bool(salt), salt) + body
 
 
 def read_request(read: Read) -> Request:
     """Read a request; the one who asks is trusted."""
-    content, stamped, length, height, width, colour, *stamp = _REQUEST.unpack(read(_REQUEST.size))
+    head = _REQUEST.unpack(read(_REQUEST.size))
+    content, stamped, length, height, width, colour, *stamp, salted, salt = head
     body = bytes(read(length))
     return Request(
         body if content else os.fsdecode(body),
         (height, width) if height else None,
         bool(colour),
         Stamp(*stamp) if stamped else None,
+        salt if salted else b"",
     )
 
 
 def packed_answer(answer: Answer) -> bytes:
     """Return the header of an answer; its payload follows."""
     hashed, digest = bool(answer.sha256), bytes.fromhex(answer.sha256)
-    return _ANSWER.pack(answer.outcome, hashed, digest, *answer.size, len(answer.payload))
+    known = (answer.notes, bool(answer.patient), answer.patient)
+    return _ANSWER.pack(answer.outcome, hashed, digest, *answer.size, len(answer.payload), *known)
 
 
 def reason_payload(reason: str) -> bytes:
@@ -116,11 +129,14 @@ def read_answer(read: Read, request: Request) -> Answer:
         ProtocolError: It is none.
         EOFError: It ends early.
     """
-    kind, hashed, digest, height, width, length = _ANSWER.unpack(read(_ANSWER.size))
+    head = _ANSWER.unpack(read(_ANSWER.size))
+    kind, hashed, digest, height, width, length, notes, known, patient = head
     if kind not in Outcome.__members__.values():
         raise ProtocolError(f"outcome {kind}")
     if height * width > MOST_PIXELS or (height == 0) != (width == 0):
         raise ProtocolError(f"a picture of {height} x {width}")
+    if notes & ~EVERY_NOTE or (known and not request.salt):
+        raise ProtocolError("notes or a patient that nobody asked for")
     outcome, size = Outcome(kind), (height, width)
     if outcome == Outcome.PIXELS:
         rows, columns = request.size or size
@@ -130,7 +146,8 @@ def read_answer(read: Read, request: Request) -> Answer:
     elif not 0 < length <= _MOST_REASON:
         raise ProtocolError(f"a reason of {length} bytes")
     payload = read(length)
-    return Answer(outcome, digest.hex() if hashed else "", size, payload)
+    sha256, whose = digest.hex() if hashed else "", patient if known else b""
+    return Answer(outcome, sha256, size, payload, Note(notes), whose)
 
 
 def reason_of(answer: Answer) -> str:

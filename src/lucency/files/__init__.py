@@ -25,6 +25,7 @@ from lucency.files.reading import (
 from lucency.files.writing import (
     built_folder,
     rename_folder,
+    sync_files,
     write_bytes,
     write_folder,
     write_json,
@@ -46,6 +47,7 @@ __all__ = [
     "read_json",
     "read_table",
     "rename_folder",
+    "sync_files",
     "why",
     "write_bytes",
     "write_folder",

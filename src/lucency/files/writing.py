@@ -78,6 +78,20 @@ def _create(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def sync_files(folder: Path) -> None:
+    """Have all files of a folder reach the disk, which others than this module wrote."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            _sync_folder(path)
+            continue
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    _sync_folder(folder)
+
+
 def _sync_folder(folder: Path) -> None:
     """Have the names in a folder reach the disk."""
     if sys.platform == "win32":  # which cannot open folders, and has no need to

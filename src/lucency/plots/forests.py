@@ -96,7 +96,14 @@ class Line:
 
 
 def lineup(
-    lines: Sequence[Line], *, title: str, x_label: str, own: str, limits: tuple[float, float]
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_label: str,
+    own: str,
+    limits: tuple[float, float],
+    others: str = "probe",
+    chance: tuple[float, str] = (0.5, "guessing"),
 ) -> str:
     """Draw AUCs with their intervals under each other, those that alarm as red diamonds.
 
@@ -105,23 +112,28 @@ def lineup(
         title: what a screen reader says first.
         x_label: what the figures are.
         own: words of the legend for the line that the others are compared with.
-        limits: ends of the scale; 0.5, where guessing lies, is marked where it is inside.
+        limits: ends of the scale.
+        others: words of the legend for the lines that are compared with it.
+        chance: what is marked where it is inside the scale, and its name.
     """
     keys = [Key(own, SERIES[0], mark="dot")] if any(line.own for line in lines) else []
-    keys.append(Key("probe", MUTED, mark="ring"))
+    keys.append(Key(others, MUTED, mark="ring"))
     keys += [Key("alarm", WARN, mark="diamond")] if any(line.alarm for line in lines) else []
     count = len(lines)
     axes = Axes(
         limits,
         (-0.6, count - 0.4),
         x_label,
-        legend=[*keys, Key("guessing", MUTED, DASHES[2])],
+        legend=[*keys, Key(chance[1], MUTED, DASHES[2])],
         size=(440, 96.0 + 27 * count),
-        x_ticks=[(tick, f"{tick:.1f}") for tick in nice_ticks(*limits, 10)],
+        x_ticks=[
+            (tick, f"{tick:.3g}" if limits[1] < 0.5 else f"{tick:.1f}")
+            for tick in nice_ticks(*limits, 10)
+        ],
         y_ticks=[(count - 1 - i, line.name) for i, line in enumerate(lines)],
     )
-    if limits[0] <= 0.5 <= limits[1]:
-        x = axes.across(0.5)
+    if limits[0] <= chance[0] <= limits[1]:
+        x = axes.across(chance[0])
         axes.marks.append(stroke([(x, axes.top), (x, axes.bottom)], MUTED, DASHES[2], 1.2))
     told = [_add_line(axes, count - 1 - i, line) for i, line in enumerate(lines)]
     return axes.drawn(title, "; ".join(told) or "no figures")

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lucency.dicom import is_dicom
+from lucency.dicom.header import DicomHeader, read_dicom
 from lucency.headers import read_header
 from lucency.sources import load_again
 
@@ -51,6 +53,11 @@ def headers(files: Sequence[Path], sha256: Sequence[str], workers: int) -> NDArr
 
 def _header(file: Path, sha256: str) -> list[float]:
     data = load_again(file, sha256)
+    return _dicom(read_dicom(data), len(data)) if is_dicom(data) else _encoded(data)
+
+
+def _encoded(data: bytes) -> list[float]:
+    """Return the features of PNG or JPEG."""
     kind = read_header(data)
     area = kind.width * kind.height
     # Opening reads no pixel, and the stream has no metadata that could be harmful.
@@ -71,3 +78,22 @@ def _header(file: Path, sha256: str) -> list[float]:
             np.log(len(data) / area),
             np.log(len(data)),
         ]
+
+
+def _dicom(header: DicomHeader, length: int) -> list[float]:
+    """Return the features of DICOM, whose pixels take what is not metadata."""
+    height, width = header.rows, header.columns
+    return [
+        2.0,
+        0.0,
+        float(header.samples),
+        0.0,
+        np.log1p(length - len(header.pixels.value)),
+        0.0,
+        0.0,
+        np.log(width / height),
+        np.log(width),
+        np.log(height),
+        np.log(length / (width * height)),
+        np.log(length),
+    ]

@@ -10,6 +10,7 @@
     shortcuts       probes, shift and odd pictures
     utility         threshold, prevalence, benefit, subgroups
     selective       abstention and prediction sets
+    maps            activation maps, and whether they mean something
     record          robustness, looks and checklists
     reproduce       the plan and its facts
     explanations    links to short pages, and these pages

@@ -14,7 +14,7 @@ _PAGE_BYTES = 2_400_000  # of pictures, so that the page stays below 3 MB
 
 # The most telling first: they get the room that there is.
 _ORDER = (
-    *("mistake", "leak", "odd", "sample"),
+    *("mistake", "leak", "odd", "explained", "map", "sample"),
     *("seen_in_training", "seen_in_validation", "duplicate"),
 )
 

@@ -64,6 +64,7 @@ class Run:
     robustness: Json | None = None
     looks: Json | None = None
     checklist: Json | None = None
+    explanation: Json | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -118,6 +119,7 @@ def read_run(folder: Path) -> Run:
         _optional(folder / "robustness.json"),
         _optional(folder / "looks.json"),
         _optional(folder / "checklist.json"),
+        _optional(folder / "explanation.json"),
     )
 
 

@@ -58,7 +58,7 @@ def changed_files(
     """Read files again and change them in each of ``FILE_CHANGES``.
 
     Args:
-        files: n PNG or JPEG files that were decoded before, each with its sha256.
+        files: n PNG, JPEG or DICOM files that were decoded before, each with its sha256.
         shape: (n, height, width, 1 or 3), of what the network sees.
 
     Yields:

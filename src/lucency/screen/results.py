@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lucency.screen.working import duration
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lucency.checking import Check
     from lucency.comparison import Comparison, Difference
     from lucency.evaluation import Evaluation
@@ -120,6 +122,25 @@ def show_verification(done: Verification) -> None:
         else f"\nAll {len(done.checks)} checks passed.",
         style="bold", markup=False,
     )  # fmt: skip
+
+
+def show_export(folder: Path, certificate: Mapping[str, Any]) -> None:
+    """Print how an export compares with its classifier, and where it is."""
+    console, agreement = _console(), certificate["agreement"]
+    console.print(
+        f"\nOn {agreement['n']:,} validation pictures the largest difference of a probability is "
+        f"{agreement['max_abs_difference']:.2g}, and {agreement['decision_agreement']:.2%} of the "
+        "decisions agree.",
+        markup=False,
+    )
+    for each in certificate["latency"]:
+        console.print(
+            f"{each['n']} at once: {each['export_ms']:.3g} ms, "
+            f"{each['ratio']:.2f} times as long as the classifier.",
+            markup=False,
+        )
+    console.print(f"{certificate['bytes'] / 1e6:.2f} MB, and its certificate:", markup=False)
+    console.print(f"  {folder}", style="bold", markup=False, soft_wrap=True)
 
 
 def _show_counts(counts: Mapping[str, Mapping[str, int]], console: Any) -> None:

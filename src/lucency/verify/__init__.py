@@ -12,6 +12,7 @@ The checks are
     fingerprint     split.csv is the one that the classifier was trained with
     decisions       they follow from the probabilities and the operating point
     figures         evaluation.json follows from predictions.csv
+    maps            what classifier.json says of its maps follows from explanation.json
     report          report.html is what the files give
     pictures        the pictures have the content that split.csv names
     probabilities   the classifier gives them again from the pixels
@@ -30,6 +31,7 @@ from typing import Any
 from lucency.errors import LucencyError
 from lucency.progress import SILENT, Progress
 from lucency.verify import files
+from lucency.verify.files import EXPLANATION
 from lucency.verify.finding import Differs
 from lucency.verify.pixels import pictures, probabilities
 from lucency.verify.values import figures
@@ -100,6 +102,8 @@ def verify(
         ("decisions", lambda: files.decisions(run)),
         ("figures", lambda: figures(run)),
     ]
+    if (run / EXPLANATION).exists():  # older runs have none
+        checks.append(("maps", lambda: files.maps(run)))
     if render is not None:
         checks.append(("report", lambda: files.report(run, render)))
     if folder is not None:

@@ -10,12 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from lucency.classifier import Classifier
-from lucency.classifier.files import GATE, GOLDEN, ONNX, WEIGHTS, check_entry, read_document
+from lucency.classifier.files import (
+    GATE,
+    GOLDEN,
+    NEIGHBOURS,
+    ONNX,
+    WEIGHTS,
+    check_entry,
+    read_document,
+)
 from lucency.evaluation import read_predictions
-from lucency.files import read_bytes
+from lucency.files import read_bytes, read_json
 from lucency.ledger import read_split
 from lucency.verify.finding import Differs
 
+EXPLANATION = "explanation.json"
 _EXCLUDED = "excluded"
 _LARGEST_PAGE = 256 * 2**20  # bytes
 
@@ -29,6 +38,7 @@ def checksums(run: Path) -> str:
     """
     document = read_document(run)
     named = {"weights": WEIGHTS, "onnx": ONNX, "gate": GATE, "golden": GOLDEN}
+    named |= {"neighbours": NEIGHBOURS}
     present = {key: file for key, file in named.items() if document.get(key)}
     for key, file in present.items():
         check_entry(run, document[key], file)
@@ -113,6 +123,26 @@ def decisions(run: Path) -> str:
             )
         count += len(expected)
     return f"{count:,} decisions follow from the probabilities"
+
+
+def maps(run: Path) -> str:
+    """Compare what classifier.json says of the activation maps with the tests of them.
+
+    Raises:
+        Differs: It says something else, or the verdict does not follow from the figures.
+        LucencyError: A file is missing or damaged.
+    """
+    found = read_json(run / EXPLANATION)
+    stated = read_document(run).get("explanation")
+    if stated != {key: found[key] for key in ("method", "scale", "informative", "sentence")}:
+        raise Differs(f"classifier.json and {EXPLANATION} say different things of the maps.")
+    low = found["deletion"]["beyond_centre"]["low"]
+    shuffled, pairs = found["randomisation"]["rows"][-1], found["randomisation"]["pairs"]
+    changes = all(shuffled[key]["value"] < pairs[key]["value"] for key in pairs)
+    if found["informative"] != (changes and low is not None and low > 0):
+        raise Differs(f"The verdict on the maps does not follow from the figures in {EXPLANATION}.")
+    word = "informative" if found["informative"] else "uninformative"
+    return f"{word}, as follows from the tests on {found['n']} pictures"
 
 
 def report(run: Path, render: Callable[[Path], str]) -> str:

@@ -32,14 +32,15 @@ def _tested(run: Path) -> tuple[Predictions, dict[str, Entry]]:
     listed = {entry.file: entry for entry in read_split(run / "split.csv")}
     unknown = [file for file in part.files if file not in listed]
     # A name that leads out of the data folder would have other files read and hashed.
-    outside = [file for file in part.files if not _inside(file)]
+    outside = [file for file in part.files if not inside(file)]
     for what, files in (("not in split.csv", unknown), ("no path below a data folder", outside)):
         if files:
             raise Differs(f"{len(files):,} pictures of predictions.csv are {what}: {files[0]!r}.")
     return part, listed
 
 
-def _inside(file: str) -> bool:
+def inside(file: str) -> bool:
+    """Tell whether a name from a run folder leads to a file below the data folder."""
     path = PurePosixPath(file.replace("\\", "/"))
     return bool(file) and not path.is_absolute() and ".." not in path.parts and "\0" not in file
 

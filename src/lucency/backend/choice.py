@@ -1,6 +1,6 @@
-"""The only module that names TensorFlow, JAX or PyTorch.
+"""Which of TensorFlow, JAX and PyTorch runs, and what differs between them.
 
-``KERAS_BACKEND`` decides which one runs. Where it is not set, the first that is installed is taken:
+``KERAS_BACKEND`` decides. Where it is not set, the first that is installed is taken:
 JAX when an NVIDIA GPU is present, else TensorFlow (the fastest of the three on processors), then
 JAX, then PyTorch.
 """
@@ -16,7 +16,6 @@ import platform
 import stat
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,16 +37,16 @@ def load_keras() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter, not errors
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        return _quietly("keras")
+        return quietly("keras")
     except ImportError as error:
         raise BackendError(
-            f"Training needs Keras, which is not installed ({error}). "
+            f"This needs Keras, which is not installed ({error}). "
             'Run: pip install "lucency[tensorflow]"'
         ) from error
 
 
 @contextmanager
-def _chatter_kept() -> Iterator[None]:
+def chatter_kept() -> Iterator[None]:
     """Keep what compiled libraries print on standard error; show it only if the work fails.
 
     TensorFlow's announce themselves there whatever its settings say.
@@ -67,8 +66,9 @@ def _chatter_kept() -> Iterator[None]:
             os.close(shown)
 
 
-def _quietly(name: str) -> Any:
-    with _chatter_kept():
+def quietly(name: str) -> Any:
+    """Import a module without what its compiled parts announce."""
+    with chatter_kept():
         return importlib.import_module(name)
 
 
@@ -90,9 +90,28 @@ def choose_backend() -> str:
         if importlib.util.find_spec(name):
             return name
     raise BackendError(
-        f"Training needs one of {', '.join(order)}, and none is installed. "
+        f"This needs one of {', '.join(order)}, and none is installed. "
         f'Run: pip install "lucency[{order[0]}]"'
     )
+
+
+def prefer_tensorflow() -> None:
+    """Have Keras run on TensorFlow, for formats that only it writes; a run is bound to no backend.
+
+    Raises:
+        BackendError: TensorFlow is not installed, or Keras runs on another backend already.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise BackendError(
+            'SavedModel and LiteRT need TensorFlow. Run: pip install "lucency[tensorflow]"'
+        )
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    elif choose_backend() != "tensorflow":
+        raise BackendError(
+            f"SavedModel and LiteRT are written by Keras on TensorFlow, and this program runs it "
+            f"on {choose_backend()}. Export from the command line, which starts anew."
+        )
 
 
 def _preference() -> tuple[str, ...]:
@@ -108,21 +127,21 @@ def make_deterministic(seed: int) -> None:
     """
     load_keras().utils.set_random_seed(seed)
     if choose_backend() == "tensorflow":
-        tensorflow = _quietly("tensorflow")
+        tensorflow = quietly("tensorflow")
         tensorflow.config.experimental.enable_op_determinism()
     elif choose_backend() == "torch":
-        _quietly("torch").use_deterministic_algorithms(True, warn_only=True)
+        quietly("torch").use_deterministic_algorithms(True, warn_only=True)
 
 
 def device() -> str:
     """Return what the network runs on: ``"cpu"`` or ``"gpu"``."""
     name = choose_backend()
     if name == "tensorflow":
-        found = _quietly("tensorflow").config.list_physical_devices("GPU")
+        found = quietly("tensorflow").config.list_physical_devices("GPU")
         return "gpu" if found else "cpu"
     if name == "jax":
-        return "cpu" if _quietly("jax").default_backend() == "cpu" else "gpu"
-    return "gpu" if _quietly("torch").cuda.is_available() else "cpu"
+        return "cpu" if quietly("jax").default_backend() == "cpu" else "gpu"
+    return "gpu" if quietly("torch").cuda.is_available() else "cpu"
 
 
 def waits_for_memory() -> bool:
@@ -149,7 +168,7 @@ def normalized(
     Returns:
         The batch, normalised, and its mean and (biased) variance in float32, without gradient.
     """
-    tf = _quietly("tensorflow")
+    tf = quietly("tensorflow")
     gamma, beta, *moving_now = (tf.cast(each.value, "float32") for each in (gamma, beta, *moving))
     mean, variance = ((), ()) if training else moving_now
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -163,7 +182,7 @@ def normalized(
 
 def add_bias(x: Any, bias: Any) -> Any:
     """Add one number per channel by TensorFlow's kernel, whose gradient is one as well."""
-    return _quietly("tensorflow").nn.bias_add(x, bias)
+    return quietly("tensorflow").nn.bias_add(x, bias)
 
 
 def is_slow_here() -> bool:
@@ -185,7 +204,7 @@ def keep_compiled(folder: Path) -> None:
     except OSError:  # a home that cannot be written to costs the time to compile again
         return
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-        jax = _quietly("jax")
+        jax = quietly("jax")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", _MOST_COMPILED)
 
@@ -225,82 +244,6 @@ def _processor_flags() -> frozenset[str]:
     return frozenset(next(lines, "").partition(":")[2].split())
 
 
-def export_onnx(model: Any, path: Path) -> None:
-    """Write a float32 Keras model as one ONNX file, by the exporter of the running backend.
-
-    Args:
-        model: A ``keras.Model`` that has been called, with one named input and a dictionary of
-            outputs; the file's input and outputs get the same names.
-        path: File to write.
-
-    Raises:
-        BackendError: The exporter is not installed or refuses the model.
-    """
-    try:
-        with warnings.catch_warnings(), _chatter_kept():
-            warnings.simplefilter("ignore")  # the exporters' own deprecations
-            model.export(str(path), format="onnx", verbose=False)
-            _name_onnx(path, [model.input.name], sorted(model.output))
-    except Exception as error:
-        raise BackendError(
-            f"The classifier could not be written as ONNX ({type(error).__name__}: {error}). "
-            f'Check the installation: pip install "lucency[{choose_backend()}]"'
-        ) from error
-
-
-def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
-    """Give inputs and outputs our names, and bring all else into an order of its own.
-
-    The exporters keep the order of inputs and outputs but not their names, and what lies between
-    comes in an order and with names that differ from time to time, so that files could not be
-    compared. What they wrote beside it, such as source lines of this machine, is left out.
-    """
-    onnx = importlib.import_module("onnx")
-    graph = (model := onnx.load(path)).graph
-    values = [*graph.input, *graph.output]
-    names = {v.name: name for v, name in zip(values, inputs + outputs, strict=True)}
-    nodes = _in_order(graph)
-    for number, node in enumerate(nodes):
-        node.name = f"{node.op_type}_{number}"
-        for ends in (node.input, node.output):
-            ends[:] = [end and names.setdefault(end, f"v{len(names)}") for end in ends]
-    for value in (*values, *graph.initializer):
-        value.name = names.get(value.name, value.name)
-    for value in values:
-        for place, size in enumerate(value.type.tensor_type.shape.dim):
-            if size.dim_param:
-                size.dim_param = "n" if place == 0 else f"size{place}"
-    ordered = sorted(graph.initializer, key=lambda value: (len(value.name), value.name))
-    del graph.node[:], graph.initializer[:], graph.value_info[:]  # the last follows from the rest
-    graph.node.extend(nodes)
-    graph.initializer.extend(ordered)
-    for part in (model, graph, *graph.node, *graph.initializer, *values):
-        part.ClearField("doc_string")
-        part.ClearField("metadata_props")
-    for tensor in graph.initializer:
-        tensor.ClearField("data_location")
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def _in_order(graph: Any) -> list[Any]:
-    """Return copies of a graph's nodes, each after those that it needs, outputs last in turn."""
-    makers = {end: place for place, node in enumerate(graph.node) for end in node.output}
-    order: dict[int, None] = {}
-    waiting = [makers[value.name] for value in reversed(graph.output)]
-    while waiting:
-        needed = [makers[end] for end in graph.node[waiting[-1]].input if end in makers]
-        missing = [place for place in reversed(needed) if place not in order]
-        if missing:
-            waiting += missing
-        else:
-            order[waiting.pop()] = None
-    copies = [type(graph.node[0])() for _ in order]
-    for copy, place in zip(copies, order, strict=True):
-        copy.CopyFrom(graph.node[place])
-    return copies
-
-
 def environment() -> dict[str, str]:
     """Return the versions and the machine that a result depends on."""
     return {
@@ -309,9 +252,16 @@ def environment() -> dict[str, str]:
         "keras": importlib.metadata.version("keras"),
         "backend": f"{choose_backend()} {importlib.metadata.version(_distribution())}",
         "device": device(),
-        "machine": f"{platform.system()} {platform.machine()}, {_processor_name()}, "
-        f"{os.cpu_count()} processors",
+        "machine": machine(),
     }
+
+
+def machine() -> str:
+    """Return the operating system, the processor and how many of them there are."""
+    return (
+        f"{platform.system()} {platform.machine()}, {_processor_name()}, "
+        f"{os.cpu_count()} processors"
+    )
 
 
 def _distribution() -> str:

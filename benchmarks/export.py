@@ -1,0 +1,75 @@
+"""Every format that a classifier can be exported to, beside the classifier: answers, size, time.
+
+The classifier is of ``--effort quick``, trained on ``$LUCENCY_DATA/chest_xray/train``, of which
+validation and test parts are cut off by patient; without that folder, and with ``--quick``, on the
+native films for one epoch. Its validation pictures are compared, and training pictures scale the
+8-bit numbers. Times are measured in turns with the classifier's own on ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.child import LUCENCY, run
+from benchmarks.results import Figure, Skipped
+from benchmarks.sample import copy_pictures
+
+_FORMATS = {
+    "onnx": "onnxruntime",
+    "keras": "keras",
+    "saved_model": "tensorflow",
+    "litert": "tensorflow",
+    "openvino": "openvino",
+}
+_EIGHT_BITS = ("onnx", "litert", "openvino")
+
+
+def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
+    if not importlib.util.find_spec("keras"):
+        raise Skipped("Keras is not installed")
+    films = files[0].parents[2] / "chest_xray" / "train"
+    with TemporaryDirectory() as temporary:
+        small = quick or not films.is_dir()
+        folder = copy_pictures(files, Path(temporary) / "pictures") if small else films
+        trained = f"{temporary}/run"
+        options = ("--effort", "quick", "--quiet", *(("--set", "epochs=1") if small else ()))
+        places = ("--run", trained, "--cache", f"{temporary}/cache")
+        run(LUCENCY, "train", str(folder), *options, *places)
+        return [
+            figure
+            for name, library in _FORMATS.items()
+            if importlib.util.find_spec(library)
+            for kind in ((), ("--quantize", "int8"))
+            if not kind or (name in _EIGHT_BITS and not small)
+            for figure in _figures(_exported(temporary, trained, folder, name, *kind))
+        ]
+
+
+def _exported(temporary: str, trained: str, folder: Path, name: str, *kind: str) -> Any:
+    out = f"{temporary}/{'-'.join([name, *kind])}"
+    command = (LUCENCY, "export", trained, str(folder), "--format", name, *kind, "--out", out)
+    return json.loads(run(*command, "--json").output)
+
+
+def _figures(found: Mapping[str, Any]) -> list[Figure]:
+    name = " ".join(filter(None, (found["exported"], found["quantized"])))
+    agreement, tolerance = found["agreement"], found["tolerance"]
+    n, most = agreement["n"], tolerance["max_abs_difference"]
+    agree, least = 100 * agreement["decision_agreement"], 100 * tolerance["decision_agreement"]
+    largest, mean = agreement["max_abs_difference"], agreement["mean_abs_difference"]
+    return [
+        Figure(f"{name}: largest difference of a probability", "", [largest], n, most=most),
+        Figure(f"{name}: mean difference", "", [mean], n),
+        Figure(f"{name}: decisions that agree", "%", [agree], n, least=least),
+        Figure(f"{name}: size", "MB", [found["bytes"] / 1e6], 1),
+        *(
+            Figure(f"{name}: time of {each['n']} at once, by the classifier's", "x",
+                   [each["ratio"]], each["n"])
+            for each in found["latency"]
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,45 @@
+"""What is compared with: decode, predict and answer one request after the other.
+
+``python -m benchmarks.load_naive RUN`` is a handler as many write it, on the same web server, with
+ONNX Runtime's own settings.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lucency.classifier import Classifier
+from lucency.images import read_picture
+
+
+def main() -> None:
+    import onnxruntime
+
+    classifier = Classifier.load(sys.argv[1])
+    session = onnxruntime.InferenceSession(classifier.onnx, providers=["CPUExecutionProvider"])
+    size, colour = classifier.spec.size, classifier.spec.channels == 3
+
+    async def predict(request: Request) -> Response:
+        pixels = read_picture(await request.body(), size, colour)[None]
+        names = ["probabilities", "embedding"]
+        probabilities, embedding = session.run(names, {"pixels": pixels})
+        distance = classifier.gate.score(embedding, pixels) if classifier.gate else [None]
+        found = {"probabilities": probabilities[0].tolist(), "distance": float(distance[0])}
+        return Response(json.dumps(found), media_type="application/json")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"on http://127.0.0.1:{listener.getsockname()[1]}/", file=sys.stderr, flush=True)
+    app = Starlette(routes=[Route("/v1/predict", predict, methods=["POST"])])
+    uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False)).run([listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A Keras model as an ONNX file whose bytes do not depend on chance."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lucency.backend.choice import chatter_kept, choose_backend
+from lucency.errors import BackendError
+
+
+def export_onnx(model: Any, path: Path) -> None:
+    """Write a float32 Keras model as one ONNX file, by the exporter of the running backend.
+
+    Args:
+        model: A ``keras.Model`` that has been called, with one named input and a dictionary of
+            outputs; the file's input and outputs get the same names.
+        path: File to write.
+
+    Raises:
+        BackendError: The exporter is not installed or refuses the model.
+    """
+    try:
+        with warnings.catch_warnings(), chatter_kept():
+            warnings.simplefilter("ignore")  # the exporters' own deprecations
+            model.export(str(path), format="onnx", verbose=False)
+            _name_onnx(path, [model.input.name], sorted(model.output))
+    except Exception as error:
+        raise BackendError(
+            f"The classifier could not be written as ONNX ({type(error).__name__}: {error}). "
+            f'Check the installation: pip install "lucency[{choose_backend()}]"'
+        ) from error
+
+
+def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
+    """Give inputs and outputs our names, and bring all else into an order of its own.
+
+    The exporters keep the order of inputs and outputs but not their names, and what lies between
+    comes in an order and with names that differ from time to time, so that files could not be
+    compared. What they wrote beside it, such as source lines of this machine, is left out.
+    """
+    onnx = importlib.import_module("onnx")
+    graph = (model := onnx.load(path)).graph
+    values = [*graph.input, *graph.output]
+    names = {v.name: name for v, name in zip(values, inputs + outputs, strict=True)}
+    nodes = _in_order(graph)
+    for number, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{number}"
+        for ends in (node.input, node.output):
+            ends[:] = [end and names.setdefault(end, f"v{len(names)}") for end in ends]
+    for value in (*values, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for value in values:
+        for place, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_param:
+                size.dim_param = "n" if place == 0 else f"size{place}"
+    ordered = sorted(graph.initializer, key=lambda value: (len(value.name), value.name))
+    del graph.node[:], graph.initializer[:], graph.value_info[:]  # the last follows from the rest
+    graph.node.extend(nodes)
+    graph.initializer.extend(ordered)
+    for part in (model, graph, *graph.node, *graph.initializer, *values):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    for tensor in graph.initializer:
+        tensor.ClearField("data_location")
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Return copies of a graph's nodes, each after those that it needs, outputs last in turn."""
+    makers = {end: place for place, node in enumerate(graph.node) for end in node.output}
+    order: dict[int, None] = {}
+    waiting = [makers[value.name] for value in reversed(graph.output)]
+    while waiting:
+        needed = [makers[end] for end in graph.node[waiting[-1]].input if end in makers]
+        missing = [place for place in reversed(needed) if place not in order]
+        if missing:
+            waiting += missing
+        else:
+            order[waiting.pop()] = None
+    copies = [type(graph.node[0])() for _ in order]
+    for copy, place in zip(copies, order, strict=True):
+        copy.CopyFrom(graph.node[place])
+    return copies

@@ -1,0 +1,208 @@
+"""Training pictures kept with a classifier, to show which of them a new picture is most like.
+
+They are kept only where they were asked for: small pictures of the training part travel with the
+run folder. What a network finds alike need not look alike; it is a way to see what it goes by.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.classifier.files import NEIGHBOURS, read_arrays
+from lucency.classifier.spec import Spec
+from lucency.dataset import Split
+from lucency.errors import ClassifierError
+from lucency.images import encode_png
+
+MOST = 5000
+SIDE = 96  # pixels of a small picture's longer side, at most
+_BATCH = 64
+_PNG = "data:image/png;base64,"
+_NAMES = {"embeddings", "pictures", "labels"}
+
+
+class Neighbour(NamedTuple):
+    """A training picture that is like a new one.
+
+    Attributes:
+        label: Its class, as the training data say.
+        distance: 0 the same, 1 nothing in common, 2 the opposite.
+        picture: (height, width, channels) uint8, as the network sees it, at most 96 pixels wide.
+    """
+
+    label: str
+    distance: float
+    picture: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Training pictures with what the last layer sees of them.
+
+    Attributes:
+        embeddings: (n, d) float16, 1 to 5,000 of them.
+        pictures: (n, height, width, channels) uint8, at most 96 pixels wide.
+        labels: (n,) int64, their classes.
+        classes: Class names.
+    """
+
+    embeddings: NDArray[np.float16]
+    pictures: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def nearest(self, embedding: NDArray[Any], k: int) -> list[Neighbour]:
+        """Return the ``k`` kept pictures nearest to a new one, the nearest first.
+
+        By the cosine distance of the embeddings, both taken from the mean of the kept ones: as
+        embeddings hold no negative numbers, all would otherwise point the same way.
+
+        Args:
+            embedding: (d,) what the last layer sees of the new picture.
+            k: How many; fewer where fewer are kept.
+
+        Raises:
+            ClassifierError: The embedding is of another network.
+        """
+        kept = self.embeddings.astype(np.float32)
+        if embedding.shape != kept.shape[1:] or not np.isfinite(embedding).all():
+            raise ClassifierError(
+                f"Expected {kept.shape[1]} finite numbers of the network's last layer. "
+                f"Received: {embedding.dtype} {embedding.shape}"
+            )
+        mean = kept.mean(axis=0)
+        apart = 1 - _unit(kept - mean) @ _unit(embedding[None].astype(np.float32) - mean)[0]
+        order = np.argsort(apart, kind="stable")[: max(0, k)]
+        return [
+            Neighbour(self.classes[self.labels[i]], float(max(0.0, apart[i])), self.pictures[i])
+            for i in order
+        ]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything but the class names as arrays by name, for safetensors."""
+        return {"embeddings": self.embeddings, "pictures": self.pictures, "labels": self.labels}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], spec: Spec) -> Self:
+        """Check what ``arrays`` gave.
+
+        Raises:
+            ClassifierError: An array is missing, misshapen, not finite or out of range.
+        """
+        if arrays.keys() != _NAMES or not _sound(**arrays, spec=spec):
+            raise ClassifierError(
+                f"The kept training pictures are damaged: expected 1 to {MOST:,} with a class and "
+                "an embedding each. Restore their file from the training run."
+            )
+        return cls(**arrays, classes=spec.classes)
+
+
+@dataclass(frozen=True)
+class StoredNeighbours:
+    """The file of a run folder that holds them, and what ``classifier.json`` says of it."""
+
+    folder: Path
+    entry: Any
+
+    def read(self, spec: Spec) -> Neighbours:
+        """Return them.
+
+        Raises:
+            ClassifierError: The file is missing, damaged or not the one that was written.
+        """
+        return Neighbours.from_arrays(read_arrays(self.folder, self.entry, NEIGHBOURS), spec)
+
+
+def neighbours_of(
+    split: Split, count: int, embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+) -> Neighbours:
+    """Choose pictures of a split, evenly over its classes and then over its order.
+
+    Args:
+        split: Where from: train.
+        count: How many, at least 1; fewer where a class has fewer.
+        embed: Pixels to what the last layer sees (n, d).
+    """
+    chosen = _spread(split, min(count, MOST))
+    parts = [split.pixels(chosen[k : k + _BATCH]) for k in range(0, len(chosen), _BATCH)]
+    largest = float(np.finfo(np.float16).max)
+    seen = np.concatenate([embed(part) for part in parts]).clip(-largest, largest)
+    return Neighbours(
+        seen.astype(np.float16),
+        np.concatenate([_small(part) for part in parts]),
+        np.ascontiguousarray(split.labels[chosen], np.int64),
+        split.classes,
+    )
+
+
+def neighbours_json(
+    kept: Neighbours | None, embedding: NDArray[Any] | None, k: int
+) -> list[dict[str, Any]] | None:
+    """Return the nearest kept pictures as a service gives them; ``None`` where none are kept.
+
+    Args:
+        kept: ``Classifier.neighbours``.
+        embedding: (d,) of the new picture, a row of ``Answers.embeddings``.
+        k: How many.
+
+    Returns:
+        Objects with "label", "distance" and "picture", the last a PNG file as a data URI.
+    """
+    if kept is None or embedding is None:
+        return None
+    return [
+        {
+            "label": each.label,
+            "distance": round(each.distance, 4),
+            "picture": _PNG + base64.b64encode(encode_png(each.picture)).decode(),
+        }
+        for each in kept.nearest(embedding, k)
+    ]
+
+
+def _spread(split: Split, count: int) -> NDArray[np.int64]:
+    """Return the places of up to ``count`` pictures, as many of each class as there are."""
+    chosen: list[int] = []
+    places = sorted((np.flatnonzero(split.labels == k) for k in range(len(split.classes))), key=len)
+    for left, of_class in zip(range(len(places), 0, -1), places, strict=True):
+        room = min((count - len(chosen)) // left, len(of_class))  # rare classes first
+        chosen += of_class[np.linspace(0, len(of_class) - 1, room).round().astype(int)].tolist()
+    return np.array(sorted(chosen), np.int64)
+
+
+def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pictures of at most 96 pixels a side, each pixel the mean of a block."""
+    step = -(-max(pixels.shape[1:3]) // SIDE)
+    height, width = (max(1, side // step) for side in pixels.shape[1:3])
+    cut = pixels[:, : height * step, : width * step].astype(np.float32)
+    blocks = cut.reshape(len(cut), height, min(step, cut.shape[1]), width, -1, cut.shape[3])
+    return np.asarray(blocks.mean(axis=(2, 4)).round(), np.uint8)
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+
+
+def _sound(
+    embeddings: NDArray[Any], pictures: NDArray[Any], labels: NDArray[Any], spec: Spec
+) -> bool:
+    count = len(labels) if labels.ndim == 1 else 0
+    return (
+        1 <= count <= MOST
+        and [x.dtype.name for x in (embeddings, pictures, labels)] == ["float16", "uint8", "int64"]
+        and embeddings.ndim == 2
+        and pictures.ndim == 4
+        and len(embeddings) == len(pictures) == count
+        and embeddings.shape[1] >= 1
+        and all(1 <= side <= SIDE for side in pictures.shape[1:3])
+        and pictures.shape[3] == spec.channels
+        and bool(np.isfinite(embeddings).all())
+        and 0 <= int(labels.min()) <= int(labels.max()) < len(spec.classes)
+    )

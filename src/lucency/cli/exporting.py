@@ -1,0 +1,62 @@
+"""The command that hands a classifier to other programs."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option, echo
+
+from lucency.cli import options
+from lucency.screen import progress
+
+
+def export(  # noqa: PLR0913, PLR0917 - one per option
+    run: options.RunFolder,
+    folder: Annotated[
+        Path | None,
+        Argument(help="The pictures it was trained on, to compare all validation pictures."),
+    ] = None,
+    kind: Annotated[
+        str,
+        Option("--format", help="onnx, keras, saved_model, litert, openvino or web."),
+    ] = "onnx",
+    quantize: Annotated[
+        str | None, Option(help="int8: 8-bit numbers, smaller and often faster.", metavar="KIND")
+    ] = None,
+    out: Annotated[
+        Path | None, Option(help="Folder to make (exports/RUN-FORMAT).", metavar="DIR")
+    ] = None,
+    force: Annotated[bool, Option("--force", help="Replace an earlier export there.")] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write the classifier for other programs, once that answers real pictures as it does.
+
+    Exits with 3, and leaves nothing, where answers differ.
+
+    Example: lucency export runs/chest_xray-quick-1 --format litert --quantize int8
+    """
+    if kind == "web":
+        _export_web(options.run_folder(run), out, quiet=quiet)
+        return
+    from lucency.export import export as export_run
+    from lucency.screen.results import show_export
+
+    done = export_run(
+        options.run_folder(run), kind, folder=folder, quantize=quantize, out=out, force=force,
+        progress=progress(quiet or as_json),
+    )  # fmt: skip
+    if as_json:
+        options.print_json({"out": str(done.folder)} | dict(done.certificate))
+    else:
+        show_export(done.folder, done.certificate)
+
+
+def _export_web(run: Path, out: Path | None, *, quiet: bool) -> None:
+    from lucency.classifier import Classifier
+
+    web = importlib.import_module("lucency.export.web")
+    target = out or Path("exports") / f"{run.resolve().name}-web"
+    echo(web.write_web(run, Classifier.load(run), target, progress(quiet)))

@@ -1,0 +1,35 @@
+"""Where the evidence is: maps of pictures, and tests of whether the maps mean something.
+
+    sample           the pictures that maps are tested on
+    drawing          maps as colours on a constant scale
+    occlusion        hide places and see how the answer moves
+    deletion         hide and show what a map marks
+    likeness         how alike two maps are, and where they lie
+    randomisation    maps of networks that forgot what they learnt
+    verdict          all tests, and what they come to
+    pictures         files to predictions with maps
+    writing          a page of them, and overlays
+    layers           what every layer makes of a picture, for learners
+
+The maps themselves come from the network (``Classifier.answer_pixels``). They are signed and in
+logits, and no picture has a scale of its own: a map of nothing looks like nothing.
+"""
+
+from __future__ import annotations
+
+from lucency.explain.drawing import overlay, with_legend
+from lucency.explain.occlusion import occlusion_maps
+from lucency.explain.pictures import Explained, explained
+from lucency.explain.verdict import Faithfulness, faithfulness
+from lucency.explain.writing import write_explanations
+
+__all__ = [
+    "Explained",
+    "Faithfulness",
+    "explained",
+    "faithfulness",
+    "occlusion_maps",
+    "overlay",
+    "with_legend",
+    "write_explanations",
+]

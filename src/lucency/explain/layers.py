@@ -1,0 +1,217 @@
+"""What every layer makes of a picture, as a page for learners: kernels, strides, pooling, maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.classifier import Classifier
+from lucency.decoding.pool import DecoderPool, Request
+from lucency.errors import PictureError, RunError
+from lucency.explain.drawing import drawn_values
+from lucency.explain.writing import page, uri
+from lucency.files import built_folder, write_text
+from lucency.images import encode_png
+
+PAGE = "layers.html"
+_FILTERS, _MAPS = 32, 16  # shown
+_BLOCKS = ("stem_relu", "_out", "features")  # how names end where a block of ours ends
+
+
+def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Path:
+    """Write a page that shows a network at work on one picture; this needs Keras.
+
+    Args:
+        classifier: With weights.
+        name: Of its run.
+        file: The picture.
+        out: The folder; it must not exist.
+
+    Returns:
+        The page.
+
+    Raises:
+        PictureError: The file cannot be read.
+        RunError: The folder is there already, or cannot be written.
+        BackendError: Keras or its backend is not installed.
+    """
+    if out.exists() or out.is_symlink():
+        raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
+    with DecoderPool(1) as pool:
+        asked = Request(str(file), classifier.spec.size, classifier.spec.channels == 3)
+        decoded = pool.submit(asked).result()
+    if decoded.pixels is None:
+        raise PictureError(f"{file} cannot be read: {decoded.reason}.")
+    with built_folder(out) as draft:
+        write_text(draft / PAGE, _drawn(classifier, name, file, decoded.pixels))
+    return out / PAGE
+
+
+def _drawn(classifier: Classifier, name: str, file: Path, pixels: NDArray[np.uint8]) -> str:
+    network = classifier.keras_model
+    repeats = classifier.spec.network_channels // classifier.spec.channels
+    batch = np.repeat(pixels, repeats, axis=-1)[None].astype(np.float32)
+    kernel, where = _first_kernel(network)
+    scale = float(np.abs(kernel).max())
+    shown = np.moveaxis(kernel.sum(axis=2), -1, 0)[:_FILTERS]
+    return page(
+        PAGE,
+        name=name,
+        file=file.name,
+        picture=uri(encode_png(pixels)),
+        size=" x ".join(map(str, pixels.shape[:2])),
+        filters=[uri(drawn_values(each, max(scale, 1e-9))) for each in shown],
+        filtered=where,
+        count=kernel.shape[-1],
+        kernel=" x ".join(map(str, kernel.shape[:2])),
+        scale=f"{scale:.2g}",
+        blocks=_blocks(network, batch),
+        rows=[_row(layer) for layer in network.layers],
+        parameters=f"{network.count_params():,}",
+    )
+
+
+def _first_kernel(network: Any) -> tuple[NDArray[np.float32], str]:
+    """Return the first convolution's numbers (height, width, in, out), and its name."""
+    for layer in network.layers:
+        if type(layer).__name__ == "Conv2D":
+            return np.asarray(layer.kernel, np.float32), layer.name
+    raise ValueError("the network has no convolution")
+
+
+def _blocks(network: Any, batch: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Return the strongest feature maps after each block, for one picture."""
+    from lucency.models import keras
+
+    layers = _ends(network)
+    found = keras.Model(network.inputs, [layer.output for layer in layers]).predict_on_batch(batch)
+    values = found if isinstance(found, list) else [found]
+    blocks = []
+    words = _passed(network, layers)
+    for layer, maps in zip(layers, (np.asarray(each)[0] for each in values), strict=True):
+        top = float(max(maps.max(), 1e-9))
+        strongest = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:_MAPS]
+        grey = (255 * np.clip(maps[..., strongest] / top, 0, 1)).round().astype(np.uint8)
+        blocks.append(
+            {
+                "name": layer.name,
+                "words": words[layer.name],
+                "shape": _shape(layer),
+                "count": maps.shape[-1],
+                "top": f"{top:.2g}",
+                "maps": [uri(encode_png(grey[..., k : k + 1])) for k in range(len(strongest))],
+            }
+        )
+    return blocks
+
+
+def _ends(network: Any) -> list[Any]:
+    """Return the layers whose maps are shown: one after each block, of the first member only."""
+    grids = [layer for layer in network.layers if len(_output(layer)) == 4]
+    if network.name == "article":
+        return [layer for layer in grids if type(layer).__name__ in ("Conv2D", "MaxPooling2D")]
+    if network.name == "default":
+        ours = [layer for layer in grids if layer.name.endswith(_BLOCKS)]
+        first = [layer for layer in ours if layer.name.startswith("member1_")]
+        return first or ours
+    sizes = [_output(layer)[1:3] for layer in grids]
+    return [
+        layer
+        for layer, size, after in zip(grids, sizes, [*sizes[1:], ()], strict=True)
+        if size != after
+    ]
+
+
+def _passed(network: Any, ends: list[Any]) -> dict[str, str]:
+    """Return by the name of each layer that is shown what lies between it and the one before."""
+    said, since = {}, []
+    for layer in network.layers:
+        if type(layer).__name__ == "Conv2D":
+            since.append(layer)
+        if layer not in ends:
+            continue
+        steps = ", ".join(
+            f"{x.kernel_size[0]} x {x.kernel_size[1]} in steps of {x.strides[0]}" for x in since
+        )
+        inside = layer not in since and since
+        said[layer.name] = f"After convolutions of {steps}." if inside else _words(layer)
+        since = []
+    return said
+
+
+def _row(layer: Any) -> dict[str, str]:
+    """Return a layer's line in the table."""
+    return {
+        "name": layer.name,
+        "kind": type(layer).__name__,
+        "words": _words(layer),
+        "shape": _shape(layer),
+        "parameters": f"{layer.count_params():,}",
+    }
+
+
+def _shape(layer: Any) -> str:
+    return " x ".join(f"{side:,}" for side in _output(layer)[1:])
+
+
+def _output(layer: Any) -> tuple[Any, ...]:
+    return tuple(layer.output.shape)
+
+
+def _words(layer: Any) -> str:
+    """Say what a layer does, with its own numbers."""
+    say = _WORDS.get(type(layer).__name__)
+    return say(layer) if say else "Another step of this network."
+
+
+def _convolution(layer: Any) -> str:
+    kernel, stride = (" x ".join(map(str, x)) for x in (layer.kernel_size, layer.strides))
+    edge = "the border is kept (padded)" if layer.padding == "same" else "the border is lost"
+    ends = "; negative values become 0 (ReLU)" if layer.activation.__name__ == "relu" else ""
+    return (
+        f"{layer.filters} filters of {kernel} (kernel) slide over the maps in steps of {stride} "
+        f"(stride); each writes one new map, and {edge}{ends}."
+    )
+
+
+def _pooling(word: str) -> Callable[[Any], str]:
+    def say(layer: Any) -> str:
+        window = " x ".join(map(str, layer.pool_size))
+        return f"Of every {window} values only the {word} is kept: smaller maps, the same things."
+
+    return say
+
+
+def _dense(layer: Any) -> str:
+    ends = "; negative values become 0 (ReLU)" if layer.activation.__name__ == "relu" else ""
+    return f"{layer.units} sums over all values, each with weights of its own{ends}."
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "InputLayer": lambda _: "The picture, values from 0 to 255.",
+    "Rescaling": lambda layer: f"Every value times {float(np.max(layer.scale)):.3g}, to be small.",
+    "Conv2D": _convolution,
+    "DepthwiseConv2D": lambda layer: (
+        f"One filter of {layer.kernel_size[0]} x {layer.kernel_size[1]} for each map alone."
+    ),
+    "MaxPooling2D": _pooling("largest"),
+    "AveragePooling2D": _pooling("mean"),
+    "GlobalAveragePooling2D": lambda _: "Each map becomes one number: its mean.",
+    "BatchNormalization": lambda _: "Each map is brought to a learnt mean and spread.",
+    "ReLU": lambda _: "Negative values become 0.",
+    "Add": lambda _: "Two stacks of maps are added: the block learns only what to change.",
+    "Concatenate": lambda _: "Several stacks of maps are put behind each other.",
+    "Dropout": lambda layer: (
+        f"While training, {100 * layer.rate:.0f} % of the values are left out at random; not now."
+    ),
+    "Flatten": lambda _: "All maps are written into one long row of numbers.",
+    "Dense": _dense,
+    "Activation": lambda layer: {
+        "sigmoid": "The sum becomes a probability from 0 to 1 (sigmoid).",
+        "softmax": "The sums become probabilities that sum to 1 (softmax).",
+    }.get(layer.activation.__name__, "A function of each value."),
+}

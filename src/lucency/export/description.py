@@ -1,0 +1,170 @@
+"""What goes into an exported file, what comes out, and how to use it, for programs and people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lucency.classifier import Classifier, Spec
+
+FORMAT = 1
+DRAFT = 1.25  # as lucency.images: a JPEG is decoded at the least scale this much above the size
+
+_OUTPUTS = {
+    "probabilities": "float32, one per class in the order of `classes`; calibrated, they sum to 1",
+    "embedding": "float32, what the last dense layer sees",
+    "activation_map": "float32 (rows, columns, logits): the evidence at each place, whose mean is "
+    "the logit before calibration; with one logit it speaks for the second class",
+}
+
+
+def described(name: str, file: str, classifier: Classifier, run: str) -> dict[str, Any]:
+    """Return what ``model.json`` says.
+
+    Args:
+        name: The format.
+        file: Name of the exported file or folder.
+        classifier: What it was made of.
+        run: Name of its run.
+    """
+    spec = classifier.spec
+    outputs = dict(_OUTPUTS)
+    if spec.architecture == "article":  # it has no feature map
+        del outputs["activation_map"]
+    return {
+        "format": FORMAT,
+        "exported": name,
+        "file": file,
+        "classifier": {"run": run, "sha256": classifier.fingerprint},
+        "classes": list(spec.classes),
+        "positive": spec.positive,
+        "threshold": spec.threshold if spec.positive else None,
+        "decision": _decision(spec),
+        "input": {
+            "name": "pixels",
+            "type": "uint8",
+            "shape": [None, *spec.size, spec.channels],
+            "channels": "red, green, blue" if spec.channels == 3 else "grey",
+            "values": "0 to 255 as stored; do not scale them",
+            "resizing": _resizing(spec),
+        },
+        "outputs": outputs,
+        "not_inside": "the gate for pictures unlike the training pictures, and the prediction "
+        "sets: this file never abstains, and `lucency predict` does",
+    }
+
+
+def metadata(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the description as texts by name, for formats that keep such with the network."""
+    given = ("classes", "positive", "threshold", "decision", "input", "classifier")
+    return {
+        f"lucency.{key}": json.dumps(document[key], ensure_ascii=False)
+        for key in given
+        if document[key] is not None
+    }
+
+
+def _decision(spec: Spec) -> str:
+    if spec.positive is None:
+        return "the most probable class"
+    other = next(name for name in spec.classes if name != spec.positive)
+    return (
+        f"{spec.positive} where its probability is at least {spec.threshold!r}, else {other} "
+        f"({spec.rule})"
+    )
+
+
+def _resizing(spec: Spec) -> list[str]:
+    height, width = spec.size
+    kind = "red, green and blue" if spec.channels == 3 else "grey (luma of ITU-R BT.601)"
+    return [
+        "Turn the picture upright as its EXIF orientation says.",
+        f"Make it 8-bit {kind}; transparent parts lie on black.",
+        f"Squash or stretch the whole picture to {width} x {height} (width x height) by bilinear "
+        "interpolation over all source pixels (antialiased), as Pillow's Image.resize with "
+        "Resampling.BILINEAR; neither crop nor pad it.",
+        "The classifier itself decodes a JPEG at the least of 1/8, 1/4, 1/2 and 1/1 that is still "
+        f"{DRAFT:g} times that size (Pillow's Image.draft); without, pixels differ by 0.3 grey "
+        "levels on average.",
+    ]
+
+
+def usage(name: str, file: str, spec: Spec) -> str:
+    """Return a program that classifies ``picture.png`` with an exported file."""
+    imports, load, run = _USAGE[name]
+    height, width = spec.size
+    mode = "RGB" if spec.channels == 3 else "L"
+    wide, high = round(DRAFT * width), round(DRAFT * height)
+    return "\n".join(
+        [
+            f"import numpy as np\n{imports}\nfrom PIL import Image\n",
+            'image = Image.open("picture.png")',
+            f'drafted = image.draft("{mode}", ({wide}, {high}))  # JPEGs only, else None',
+            "box = drafted[1] if drafted else None",
+            f'image = image.convert("{mode}").resize(({width}, {height}), Image.BILINEAR, box)',
+            f"pixels = np.asarray(image).reshape(1, {height}, {width}, {spec.channels})",
+            load.format(file=file),
+            f"probabilities = {run}",
+        ]
+    )
+
+
+# Imports, how the file is opened, and what gives the probabilities of `pixels`.
+_USAGE = {
+    "onnx": (
+        "import onnxruntime",
+        'session = onnxruntime.InferenceSession("{file}")',
+        'session.run(["probabilities"], {"pixels": pixels})[0]',
+    ),
+    "keras": (
+        "import keras",
+        'model = keras.saving.load_model("{file}")',
+        'np.asarray(model(pixels)["probabilities"])',
+    ),
+    "saved_model": (
+        "import tensorflow as tf",
+        'loaded = tf.saved_model.load("{file}")',
+        'loaded.signatures["serving_default"](pixels=tf.constant(pixels))["probabilities"].numpy()',
+    ),
+    "litert": (
+        "import tensorflow as tf  # or: from ai_edge_litert.interpreter import Interpreter",
+        'run = tf.lite.Interpreter("{file}").get_signature_runner()',
+        'run(pixels=pixels)["probabilities"]',
+    ),
+    "openvino": (
+        "import openvino",
+        'network = openvino.compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
+        'network({"pixels": pixels})["probabilities"]',
+    ),
+}
+
+
+def readme(document: Mapping[str, Any], spec: Spec, certificate: Mapping[str, Any]) -> str:
+    """Return ``README.md`` of an export."""
+    agreement = certificate["agreement"]
+    steps = "\n".join(f"{k}. {step}" for k, step in enumerate(document["input"]["resizing"], 1))
+    outputs = "\n".join(f"- `{key}`: {text}" for key, text in document["outputs"].items())
+    shape = ", ".join(map(str, ("n", *document["input"]["shape"][1:])))
+    return f"""# {document["classifier"]["run"]} as {document["exported"]}
+
+`{document["file"]}` takes `pixels`, ({shape}) uint8, {document["input"]["channels"]}, \
+{document["input"]["values"]}.
+
+{steps}
+
+It gives
+
+{outputs}
+
+Decide for {document["decision"]}. What is not inside: {document["not_inside"]}.
+
+On {agreement["n"]:,} validation pictures its probabilities are within \
+{agreement["max_abs_difference"]:.2g} of the classifier's, and \
+{agreement["decision_agreement"]:.2%} of the decisions agree. All figures are in \
+`certificate.json`, all names in `model.json`.
+
+```python
+{usage(document["exported"], document["file"], spec)}
+```
+"""

@@ -1,0 +1,151 @@
+"""Networks of ``keras.applications`` without their tops: input scaling and weights."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lucency.backend import load_keras
+from lucency.errors import BackendError, ConfigError, nearest
+from lucency.files import arrays_of, read_bytes, why
+
+keras = load_keras()
+
+# How the networks of keras.applications want 0..255 scaled; what is in none is refused.
+_SELF_SCALING = ("ConvNeXt", "EfficientNet", "MobileNetV3")
+_MINUS_ONE_TO_ONE = (
+    *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
+    *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
+)
+_STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
+_BLUE_FIRST = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
+_MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue
+_BLUE_FIRST_MEAN = (103.939, 116.779, 123.68)
+_LARGEST_WEIGHTS = 2**31  # bytes; the largest network of keras.applications has 1.4 * 10**9
+
+
+def backbone_body(backbone: str, x: Any, input_shape: tuple[int, int, int], weights: str) -> Any:
+    """Build a network of ``keras.applications`` without its top.
+
+    Args:
+        backbone: Its name there.
+        x: What goes in, as ``scaled`` gives it.
+        input_shape: Height, width and channels of the pictures.
+        weights: As ``lucency.models.pretrained`` takes them.
+    """
+    build = application(backbone)
+    given = {"include_preprocessing": True} if "include_preprocessing" in taken_by(build) else {}
+    return _with_weights(
+        lambda source: build(
+            include_top=False, input_tensor=x, input_shape=input_shape, weights=source, **given
+        ),
+        backbone,
+        weights,
+    )
+
+
+def application(backbone: str) -> Callable[..., Any]:
+    """Return the Keras function of a backbone whose input scaling is known."""
+    known_scaling = {*_MINUS_ONE_TO_ONE, *_STANDARDISED, *_BLUE_FIRST}
+    names = (name for name in dir(keras.applications) if name[0].isupper())
+    known = [name for name in names if name in known_scaling or name.startswith(_SELF_SCALING)]
+    if backbone not in known:
+        raise ConfigError(
+            f"Unknown backbone {backbone!r}.{nearest(backbone, known)} Known: {', '.join(known)}."
+        )
+    build: Callable[..., Any] = getattr(keras.applications, backbone)
+    return build
+
+
+def scaled(pixels: Any, backbone: str) -> Any:
+    """Scale 0..255 as ``keras.applications`` does for this backbone."""
+    scale: Any
+    offset: Any
+    if backbone in _MINUS_ONE_TO_ONE:
+        scale, offset = 1 / 127.5, -1.0
+    elif backbone in _STANDARDISED:
+        scale = [1 / (255 * sd) for sd in _SD]
+        offset = [-mean / sd for mean, sd in zip(_MEAN, _SD, strict=True)]
+    elif backbone in _BLUE_FIRST:
+        pixels, scale, offset = pixels[..., ::-1], 1.0, [-mean for mean in _BLUE_FIRST_MEAN]
+    else:
+        return pixels
+    return keras.layers.Rescaling(scale, offset=offset, name="rescale")(pixels)
+
+
+def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str) -> Any:
+    if weights == "none":
+        return make(None)
+    if weights != "imagenet":
+        return _with_weight_file(make, backbone, Path(weights))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of sizes that it was not trained at
+            return make("imagenet")
+    except Exception as error:
+        raise BackendError(
+            f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "
+            "network: on a computer that has one, run: "
+            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}. Bring "
+            f"that file here and give --weights {backbone}.safetensors; or train without, by "
+            "--weights none."
+        ) from error
+
+
+def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Path) -> Any:
+    """Put the user's own arrays into a backbone, all of them checked before the first is used."""
+    if file.suffix != ".safetensors":
+        # Formats that Keras would have to read: they can hold code, or name other files.
+        made = f"keras.applications.{backbone}(include_top=False, weights='{file.name}')"
+        keras_file = file.suffix in (".h5", ".hdf5", ".keras")
+        how = f" On a computer that may run it: {_conversion(backbone, made)}" if keras_file else ""
+        raise ConfigError(
+            "--weights must be imagenet, none or an existing .safetensors file. "
+            f"Received: {str(file)!r}.{how}"
+        )
+    body = make(None)
+    variables = {variable.path: variable for variable in body.weights}
+    try:
+        arrays = arrays_of(read_bytes(file, _LARGEST_WEIGHTS, follow=True))
+        _check_arrays(arrays, variables)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"The weights do not fit {backbone} without its top: {file} ({why(error)}). "
+            "Make them by: "
+            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}"
+        ) from error
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+    return body
+
+
+def _check_arrays(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+    """Raise ValueError at the first array that is missing, foreign, misshapen or not finite."""
+    for path in sorted(arrays.keys() ^ variables.keys()):
+        raise ValueError(f"{path[:80]!r} is {'not there' if path in variables else 'no variable'}")
+    for path, array in arrays.items():
+        shape, kind = tuple(variables[path].shape), str(variables[path].dtype)
+        if array.shape != shape or str(array.dtype) != kind:
+            raise ValueError(
+                f"{path!r} is {array.dtype} {array.shape}, and the backbone's is {kind} {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path!r} is not finite everywhere")
+
+
+def _conversion(backbone: str, made: str) -> str:
+    """Return the line of Python that writes the weights of a backbone as we read them."""
+    return (
+        "import keras, numpy, safetensors.numpy as s; "
+        f"s.save_file({{w.path: numpy.array(w) for w in {made}.weights}}, '{backbone}.safetensors')"
+    )
+
+
+def taken_by(function: Callable[..., Any]) -> set[str]:
+    """Return the names of a function's parameters."""
+    return set(inspect.signature(function).parameters)

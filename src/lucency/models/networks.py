@@ -1,0 +1,184 @@
+"""The networks: names and numbers in, plain ``keras.Model`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lucency.backend import load_keras
+from lucency.errors import ClassifierError, ConfigError, nearest
+from lucency.models.backbones import backbone_body, scaled, taken_by
+
+keras = load_keras()
+
+Shape = tuple[int, int, int]
+
+
+def article(classes: int = 2, input_shape: Shape = (255, 255, 3)) -> Any:
+    """Build the tutorial's network: three convolutions, then two dense layers.
+
+    Args:
+        classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
+        input_shape: Height, width, channels; pixel values 0 to 255.
+
+    Returns:
+        A ``keras.Model`` with 3,706,049 parameters for two classes at 255 x 255 x 3.
+    """
+    layers = keras.layers
+    pixels = keras.Input(input_shape, name="pixels")
+    x = layers.Rescaling(1 / 255, name="rescale")(pixels)
+    for block, dropout in enumerate((0.0, 0.2, 0.2), start=1):
+        x = layers.Conv2D(32, 3, activation="relu", name=f"conv{block}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"dropout{block}")(x)
+    x = layers.Dropout(0.2, name="dropout")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(128, activation="relu", name="dense")(x)
+    return keras.Model(pixels, _head(x, classes), name="article")
+
+
+def default(
+    classes: int = 2,
+    input_shape: Shape = (112, 112, 1),
+    *,
+    width: int = 32,
+    blocks: tuple[int, ...] = (1, 1, 2, 2),
+    dropout: float = 0.2,
+    members: int = 1,
+) -> Any:
+    """Build a residual network with batch normalisation and global average pooling.
+
+    Several members are as many networks side by side, whose logits are averaged (Lakshminarayanan
+    et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles"). As
+    their feature maps stand beside each other, the average is one dense layer over them.
+
+    Args:
+        classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
+        input_shape: Height, width, channels; pixel values 0 to 255.
+        width: Channels of the first stage; later stages have 2, 4 and 5 times as many.
+        blocks: Residual blocks per stage; each stage after the first halves the resolution.
+        dropout: Share of pooled features dropped while training, 0 to below 1.
+        members: Networks whose logits are averaged, at least 1.
+
+    Returns:
+        A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16), or those
+        of all members, each divided by their number.
+    """
+    pixels = keras.Input(input_shape, name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(pixels)
+    if members == 1:
+        x = _stages(x, width, blocks, "", "features")
+    else:
+        names = [f"member{k + 1}_" for k in range(members)]
+        maps = [_stages(x, width, blocks, name, f"{name}features") for name in names]
+        x = keras.layers.Concatenate(name="members")(maps)
+        x = keras.layers.Rescaling(1 / members, name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(pixels, _head(x, classes), name="default")
+
+
+def pretrained(
+    classes: int = 2,
+    input_shape: Shape = (224, 224, 3),
+    *,
+    backbone: str = "MobileNetV2",
+    weights: str = "none",
+    dropout: float = 0.2,
+) -> Any:
+    """Put a new head on a network of ``keras.applications``, with its input scaling inside.
+
+    Args:
+        classes: Number of classes, at least 2.
+        input_shape: Height, width and 3 channels; pixel values 0 to 255.
+        backbone: Name of a ``keras.applications`` function, for example ``ConvNeXtTiny``.
+        weights: ``imagenet`` (downloaded by Keras), ``none`` for random ones, or the path of a
+            ``.safetensors`` file of your own: for each variable of the backbone without its top,
+            an array of its ``path``.
+        dropout: Share of pooled features dropped while training.
+
+    Raises:
+        ConfigError: The backbone is not one that can be used, or the weights file does not exist,
+            is damaged or does not fit the backbone.
+        BackendError: The weights cannot be downloaded.
+    """
+    pixels = keras.Input(input_shape, name="pixels")
+    body = backbone_body(backbone, scaled(pixels, backbone), input_shape, weights)
+    x = keras.layers.Activation("linear", name="features")(body.output)
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(pixels, _head(x, classes), name="pretrained")
+
+
+ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
+    "article": article,
+    "default": default,
+    "pretrained": pretrained,
+}
+
+
+def build(name: str, classes: int, input_shape: Shape, parameters: Mapping[str, Any]) -> Any:
+    """Build the architecture ``name`` with random weights, as ``classifier.json`` describes it.
+
+    Raises:
+        ClassifierError: The name or a parameter is unknown.
+    """
+    if name not in ARCHITECTURES:
+        raise ClassifierError(
+            f"Unknown architecture {name!r}.{nearest(name, ARCHITECTURES)} "
+            f"Known: {', '.join(ARCHITECTURES)}."
+        )
+    function = ARCHITECTURES[name]
+    unknown = set(parameters) - (taken_by(function) - {"classes", "input_shape"})
+    if unknown:
+        raise ClassifierError(f"Architecture {name!r} has no parameter {sorted(unknown)[0]!r}.")
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
+    return function(classes, input_shape, **given)
+
+
+def _head(x: Any, classes: int) -> Any:
+    """Add the logits and, in float32 whatever the precision, the probabilities."""
+    if classes < 2:
+        raise ConfigError(f"A classifier needs at least 2 classes. Received: {classes}")
+    units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
+    x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
+    return keras.layers.Activation(activation, name="probabilities", dtype="float32")(x)
+
+
+def _stages(x: Any, width: int, blocks: tuple[int, ...], prefix: str, out: str) -> Any:
+    """Add the stem and all stages; the last feature map is called ``out``."""
+    x = _convolution(x, width, 3, 2, f"{prefix}stem")
+    for stage, count in enumerate(blocks):
+        filters = width * (1, 2, 4, 5)[min(stage, 3)]
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            last = stage == len(blocks) - 1 and block == count - 1
+            name = f"{prefix}stage{stage + 1}_block{block + 1}"
+            x = _residual(x, filters, stride, name, out if last else f"{name}_out")
+    return x
+
+
+def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    x = _linear(x, filters, kernel, stride, name)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _linear(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    x = keras.layers.Conv2D(
+        filters, kernel, strides=stride, padding="same", use_bias=False,
+        kernel_initializer="he_normal", name=f"{name}_conv",
+    )(x)  # fmt: skip
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+
+
+def _residual(x: Any, filters: int, stride: int, name: str, out: str) -> Any:
+    """Two convolutions beside a shortcut (He et al. 2015, "Deep Residual Learning", section 3)."""
+    shortcut = x
+    if stride > 1 or x.shape[-1] != filters:
+        if stride > 1:  # average pooling keeps what a strided 1 x 1 convolution would skip
+            shortcut = keras.layers.AveragePooling2D(2, padding="same", name=f"{name}_pool")(x)
+        shortcut = _linear(shortcut, filters, 1, 1, f"{name}_shortcut")
+    x = _convolution(x, filters, 3, stride, f"{name}_a")
+    x = _linear(x, filters, 3, 1, f"{name}_b")
+    return keras.layers.ReLU(name=out)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))

@@ -1,0 +1,46 @@
+// The engine that computes in the browser: pictures never leave the computer.
+
+import { Remote } from "./local/remote.js";
+
+const HOME = new URL("..", import.meta.url).href;
+const DECODING = 60; // seconds; 50 megapixels of progressive CMYK JPEG take 8
+const ANSWERING = 120; // seconds; the first answer waits for the classifier to be loaded
+
+/**
+ * Loads the classifier and has it answer the pictures whose answers are known.
+ *
+ * @returns {Promise<{about: object, kinds: string, privacy: string, check: object,
+ *   predict: function(File, {signal?: AbortSignal}=): Promise<object>}>} `predict` returns the
+ *   document of `lucency predict --json` with map, picture and size, and rejects with a message for
+ *   people. `check` is {"pictures", "difference"}: of how many pictures the probabilities were
+ *   compared, and the largest difference.
+ * @throws {Error} A file is missing, or this browser computes other answers.
+ */
+export async function connect() {
+  const decoder = new Remote(new URL("./local/decoder.js", import.meta.url), DECODING);
+  const answerer = new Remote(new URL("./local/answerer.js", import.meta.url), ANSWERING);
+  const { about, check } = await answerer.ask({ home: HOME }).catch((error) => {
+    answerer.end();
+    throw error;
+  });
+  const colour = about.channels === 3;
+  const predict = async (file, { signal } = {}) => {
+    const request = { file, size: about.size, colour };
+    const { pixels, size, picture } = await decoder.ask(request, signal);
+    signal?.throwIfAborted();
+    const prediction = await answerer.ask({ home: HOME, pixels });
+    return { ...prediction, picture, size };
+  };
+  const privacy =
+    "Pictures stay on this computer: this page computes by itself and sends nothing. " +
+    sentence(check);
+  return { about, check, kinds: ".png,.jpg,.jpeg", privacy, predict };
+}
+
+function sentence({ pictures, difference }) {
+  const most = difference < 1e-6 ? "less than 0.000001" : `at most ${difference.toFixed(6)}`;
+  return (
+    `Just checked: on ${pictures} drawn pictures this browser's probabilities differ from the ` +
+    `classifier's by ${most}.`
+  );
+}

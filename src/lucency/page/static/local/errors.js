@@ -1,0 +1,21 @@
+// What goes wrong with a picture, in words for whoever chose it.
+
+/** A file that is not decoded, with the reason; `code` is that of the HTTP interface. */
+export class PictureError extends Error {
+  constructor(message) {
+    super(message);
+    this.name = "PictureError";
+    this.code = "unreadable_picture";
+  }
+}
+
+export const ENDS_EARLY =
+  "the file ends early: it was cut off, or copied or downloaded in part; get it again";
+
+/** Returns the error of a file whose header is sound and whose pixels are not. */
+export function damaged(what) {
+  return new PictureError(
+    `its pixels cannot be decoded (${what}): damaged, or of a rare kind; ` +
+      "get it again, or save it as PNG",
+  );
+}

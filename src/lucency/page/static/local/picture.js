@@ -1,0 +1,110 @@
+// One file to grey or colour pixels: the twin of lucency/images.py. Each step gives the same bytes.
+
+import { readFrame, render } from "./jpeg/decode.js";
+import { scaled, toGrey } from "./jpeg/colour.js";
+import { readPng } from "./png.js";
+import { resize } from "./resize.js";
+
+const DRAFT = 1.25; // how many times larger than asked for a JPEG is decoded at least
+
+/**
+ * Decodes a file, once for all sizes.
+ *
+ * @param {object} header Of `readHeader`.
+ * @param {Uint8Array} data The file.
+ * @returns {Promise<{size: [number, number], pixels: function}>} Height and width after turning the
+ *   picture upright; `pixels([height, width], colour)` squashes it to that size: rows of 1 or 3
+ *   channels, Uint8ClampedArray.
+ */
+export async function readPicture(header, data) {
+  const lies = header.orientation >= 5;
+  const scan = header.kind === "JPEG" ? jpegScan(header, data) : await pngScan(header);
+  const size = lies ? [header.width, header.height] : [header.height, header.width];
+  const pixels = ([height, width], colour) => {
+    const stored = lies ? [height, width] : [width, height];
+    const [image, box] = scan(stored, colour);
+    return upright(resize(plain(image, colour), ...stored, box), header.orientation).data;
+  };
+  return { size, pixels };
+}
+
+function jpegScan(header, data) {
+  const frame = readFrame(header, data);
+  return ([width, height], colour) => {
+    const wanted = [roundHalfEven(DRAFT * width), roundHalfEven(DRAFT * height)];
+    const fits = Math.floor(Math.min(header.width / wanted[0], header.height / wanted[1]));
+    const reduction = [8, 4, 2].find((each) => fits >= each) ?? 1;
+    // A scaled JPEG is filled up to whole pixels; the filling must not shift the rest.
+    const box = [header.width / reduction, header.height / reduction];
+    return [render(frame, reduction, colour), box];
+  };
+}
+
+function roundHalfEven(value) {
+  const whole = Math.floor(value);
+  if (value - whole === 0.5) return whole + (whole % 2);
+  return Math.round(value);
+}
+
+async function pngScan(header) {
+  const image = await readPng(header);
+  return () => [image, [image.width, image.height]];
+}
+
+/** Makes grey or colour of 8 bits; transparent parts lie on black. */
+function plain(image, colour) {
+  let { data, channels } = image;
+  if (data instanceof Uint16Array) data = eightBits(data);
+  if (channels === 4) [data, channels] = [onBlack(data), 3];
+  if (colour && channels === 1) [data, channels] = [tripled(data), 3];
+  else if (!colour && channels === 3) [data, channels] = [toGrey(data), 1];
+  return { ...image, data, channels };
+}
+
+/** Keeps the upper 8 of the smallest of 8, 10, 12, 14 and 16 bits that hold the greatest value. */
+function eightBits(data) {
+  let highest = 0;
+  for (let i = 0; i < data.length; i++) if (data[i] > highest) highest = data[i];
+  const bits = [8, 10, 12, 14, 16].find((each) => highest < 1 << each);
+  return Uint8ClampedArray.from(data, (value) => value >> (bits - 8));
+}
+
+function onBlack(data) {
+  const result = new Uint8ClampedArray((data.length / 4) * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    const opacity = data[from + 3];
+    for (let c = 0; c < 3; c++) result[to++] = scaled(data[from + c], opacity);
+  }
+  return result;
+}
+
+function tripled(data) {
+  const result = new Uint8ClampedArray(3 * data.length);
+  for (let i = 0, to = 0; i < data.length; i++) {
+    result[to++] = data[i];
+    result[to++] = data[i];
+    result[to++] = data[i];
+  }
+  return result;
+}
+
+/** Turns a picture as its EXIF data says: 2 to 4 mirror it, 5 to 8 exchange its sides as well. */
+function upright(image, orientation) {
+  if (orientation === 1) return image;
+  const { data, width, height, channels } = image;
+  const lies = orientation >= 5;
+  const [columns, rows] = lies ? [height, width] : [width, height];
+  const result = new Uint8ClampedArray(data.length);
+  const backwards = [2, 3, 7, 8].includes(orientation);
+  const upwards = [3, 4, 6, 7].includes(orientation);
+  for (let y = 0, to = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) {
+      const [across, down] = lies ? [y, x] : [x, y];
+      const from = backwards ? width - 1 - across : across;
+      const line = upwards ? height - 1 - down : down;
+      const at = (line * width + from) * channels;
+      for (let c = 0; c < channels; c++) result[to++] = data[at + c];
+    }
+  }
+  return { data: result, width: columns, height: rows, channels };
+}

@@ -1,0 +1,187 @@
+// PNG files to pixels as Pillow reads them (PNG 3rd edition): the browser inflates, row by row.
+
+import { damaged, ENDS_EARLY, PictureError } from "./errors.js";
+
+const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
+// Where the seven passes of an interlaced picture begin, and how far apart their pixels are.
+const PASSES = [
+  [0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2],
+];
+const WHOLE = [[0, 0, 1, 1]];
+
+/**
+ * Decodes.
+ *
+ * @param {{width: number, height: number, parts: {name: string, content: Uint8Array}[]}} header
+ * @returns {Promise<{data: Uint8Array|Uint16Array, width: number, height: number,
+ *   channels: 1|3|4}>} Grey of 8 or 16 bits, colour, or colour with opacity.
+ */
+export async function readPng(header) {
+  const form = formOf(header);
+  const raw = { samples: form.channels, bytes: form.depth === 16 ? 2 : 1 };
+  const total = header.width * header.height * raw.samples;
+  const data = raw.bytes === 2 && form.kind === 0 ? new Uint16Array(total) : new Uint8Array(total);
+  const rows = new Rows(inflated(header));
+  try {
+    for (const pass of form.interlaced ? PASSES : WHOLE) await readPass(rows, pass, form, data);
+  } finally {
+    await rows.close();
+  }
+  return finished(data, form);
+}
+
+function formOf({ width, height, parts }) {
+  const [depth, kind, packing, filter, interlaced] = parts[0].content.subarray(8, 13);
+  if (!DEPTHS[kind]?.includes(depth) || packing || filter || interlaced > 1) {
+    throw damaged("its header names no kind of PNG");
+  }
+  const before = parts.slice(0, parts.findIndex(({ name }) => name === "IDAT"));
+  const content = (wanted) => before.filter(({ name }) => name === wanted).at(-1)?.content;
+  const palette = content("PLTE") ?? new Uint8Array();
+  const opacity = content("tRNS");
+  return { width, height, depth, kind, interlaced, palette, opacity, channels: CHANNELS[kind] };
+}
+
+function inflated({ parts }) {
+  const packed = parts.filter(({ name }) => name === "IDAT").map(({ content }) => content);
+  return new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
+}
+
+/** Cuts what comes out of a stream into rows; what is behind the last one is not waited for. */
+class Rows {
+  constructor(reader) {
+    this.reader = reader;
+    this.chunk = new Uint8Array();
+    this.place = 0;
+  }
+
+  /** Fills `row` with the next bytes. */
+  async read(row) {
+    for (let done = 0; done < row.length; ) {
+      if (this.place === this.chunk.length) await this.next();
+      const part = this.chunk.subarray(this.place, this.place + row.length - done);
+      row.set(part, done);
+      done += part.length;
+      this.place += part.length;
+    }
+  }
+
+  async next() {
+    let found;
+    try {
+      found = await this.reader.read();
+    } catch (error) {
+      throw damaged("its data are no deflate stream, or end too soon");
+    }
+    if (found.done) throw new PictureError(ENDS_EARLY);
+    this.chunk = found.value;
+    this.place = 0;
+  }
+
+  /** Lets go of the stream, whatever became of it. */
+  async close() {
+    await this.reader.cancel().catch(() => undefined);
+  }
+}
+
+async function readPass(rows, [left, top, across, down], form, data) {
+  const { width, height, depth, channels } = form;
+  const columns = Math.ceil((width - left) / across);
+  if (columns <= 0) return;
+  const bits = depth * channels;
+  const length = Math.ceil((columns * bits) / 8);
+  const filter = new Uint8Array(1);
+  let [row, above] = [new Uint8Array(length), new Uint8Array(length)];
+  for (let y = top; y < height; y += down) {
+    await rows.read(filter);
+    await rows.read(row);
+    unfilter(filter[0], row, above, Math.max(1, bits >> 3));
+    spread(row, data, (y * width + left) * channels, across, columns, form);
+    [row, above] = [above, row];
+  }
+}
+
+/** Adds what the row was predicted from (PNG 3rd edition, section 9.2). */
+function unfilter(kind, row, above, step) {
+  if (kind === 0) return;
+  if (kind > 4) throw damaged("a row is of no known filter");
+  for (let i = 0; i < row.length; i++) {
+    const left = i < step ? 0 : row[i - step];
+    if (kind === 1) row[i] += left;
+    else if (kind === 2) row[i] += above[i];
+    else if (kind === 3) row[i] += (left + above[i]) >> 1;
+    else row[i] += paeth(left, above[i], i < step ? 0 : above[i - step]);
+  }
+}
+
+function paeth(a, b, c) {
+  const [pa, pb, pc] = [Math.abs(b - c), Math.abs(a - c), Math.abs(a + b - 2 * c)];
+  if (pa <= pb && pa <= pc) return a;
+  return pb <= pc ? b : c;
+}
+
+/** Puts a row's samples where they belong; 16 bits stay 16 in a grey picture, else the upper 8. */
+function spread(row, data, start, apart, columns, { depth, channels, kind }) {
+  const step = apart * channels;
+  const most = kind === 0 && depth < 8 ? 255 / ((1 << depth) - 1) : 1; // grey is spread to 0..255
+  for (let x = 0, to = start; x < columns; x++, to += step) {
+    for (let c = 0; c < channels; c++) {
+      const k = x * channels + c;
+      if (depth === 8) data[to + c] = row[k];
+      else if (depth === 16) data[to + c] = kind ? row[2 * k] : (row[2 * k] << 8) | row[2 * k + 1];
+      else {
+        const bit = k * depth;
+        const value = (row[bit >> 3] >> (8 - depth - (bit & 7))) & ((1 << depth) - 1);
+        data[to + c] = value * most;
+      }
+    }
+  }
+}
+
+function finished(data, form) {
+  const { width, height, kind, opacity, depth } = form;
+  const image = (pixels, channels) => ({ data: pixels, width, height, channels });
+  if (kind === 6) return image(data, 4);
+  if (kind === 4) return image(withOpacity(data, 2, (i) => data[i + 1]), 4);
+  if (kind === 3) return paletted(data, form);
+  if (!opacity || (kind === 0 && depth === 16)) return image(data, kind === 2 ? 3 : 1);
+  const key = keyOf(opacity, form);
+  const clear = (i) => key.every((value, c) => data[i + c] === value);
+  return image(withOpacity(data, key.length, (i) => (clear(i) ? 0 : 255)), 4);
+}
+
+/** Returns the colour that is transparent, as the samples are stored here. */
+function keyOf(opacity, { kind, depth }) {
+  const count = kind === 2 ? 3 : 1;
+  if (opacity.length < 2 * count) throw damaged("its transparency is cut short");
+  const values = Array.from({ length: count }, (_, c) => (opacity[2 * c] << 8) | opacity[2 * c + 1]);
+  if (depth === 1) return [values[0] ? 255 : 0];
+  return values.map((value) => value & 255);
+}
+
+/** Makes red, green, blue and opacity of 1 to 3 channels. */
+function withOpacity(data, channels, opacity) {
+  const count = data.length / channels;
+  const result = new Uint8Array(4 * count);
+  for (let k = 0, i = 0; k < count; k++, i += channels) {
+    for (let c = 0; c < 3; c++) result[4 * k + c] = data[channels === 3 ? i + c : i];
+    result[4 * k + 3] = opacity(i);
+  }
+  return result;
+}
+
+/** Looks colours up. Those that the palette lacks are black, as in Pillow. */
+function paletted(data, { width, height, palette, opacity }) {
+  const known = Math.floor(palette.length / 3);
+  const channels = opacity ? 4 : 3;
+  const result = new Uint8Array(data.length * channels);
+  for (let k = 0; k < data.length; k++) {
+    const index = data[k];
+    for (let c = 0; c < 3; c++) {
+      result[channels * k + c] = index < known ? palette[3 * index + c] : 0;
+    }
+    if (opacity) result[channels * k + 3] = index < opacity.length ? opacity[index] : 255;
+  }
+  return { data: result, width, height, channels };
+}

@@ -1,0 +1,41 @@
+"""The routes of the service as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from lucency.serve.guard import Guard
+from lucency.serve.pages import Pages
+from lucency.serve.plain import Plain
+from lucency.serve.protocol import Protocol
+from lucency.serve.refusals import Refused
+from lucency.serve.service import Service
+
+
+def create_app(service: Service) -> Guard:
+    """Return the application; its lifespan starts and stops the service."""
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    routes = [
+        *Plain(service).routes(),
+        *Protocol(service).routes(),
+        *Pages(service).routes(),
+    ]
+    router = Router(routes, redirect_slashes=False, default=_nothing, lifespan=lifespan)
+    # Of an endpoint with several routes the first counts: that without a version.
+    return Guard(router, service, {each.endpoint: each.path for each in reversed(routes)})
+
+
+async def _nothing(_: Scope, __: Receive, ___: Send) -> None:
+    raise Refused("not_found", "There is nothing at this address.")

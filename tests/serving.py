@@ -1,0 +1,127 @@
+"""A service on a port of its own, and clients for it: plain sockets, as a client may be anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.classifier import Answers, Classifier
+from lucency.classifier.golden import Golden
+from lucency.serve import Settings
+from lucency.serve.server import Server, listening
+from lucency.serve.service import Service
+from lucency.serve.versions import Version
+from small_runs import SIDE, brightness_network, spec_of
+
+QUICK = Settings(port=0, workers=1, notice=0.05, drain=10)
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Running(NamedTuple):
+    """A server in a thread."""
+
+    service: Service
+    server: Server
+    port: int
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+        """Send one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return Reply(
+                answer.status,
+                {name.lower(): value for name, value in answer.getheaders()},
+                answer.read(),
+            )
+
+    def raw(self, data: bytes, seconds: float = 10) -> bytes:
+        """Send bytes; return all that comes until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as client:
+            client.sendall(data)
+            return b"".join(iter(lambda: client.recv(65_536), b""))
+
+
+@contextlib.contextmanager
+def running(service: Service) -> Iterator[Running]:
+    listener = listening(service.settings)
+    started = threading.Event()
+    server = Server(service, started.set)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        assert started.wait(30)
+        yield Running(service, server, listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+    assert not thread.is_alive()
+
+
+class Slow(Classifier):
+    """Answers after a while, and remembers how many pictures it was given."""
+
+    seconds = 0.0
+    seen = 0
+
+    def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+        time.sleep(self.seconds)
+        self.seen += len(pixels)
+        return super().answer_pixels(pixels)
+
+
+def slow_version(seconds: float) -> Version:
+    classifier = Slow(spec_of(), {}, brightness_network())
+    classifier.seconds = seconds
+    about = {"name": "slow", "sha256": "0" * 64, "calibration": "0" * 16}
+    return Version(Path("slow"), classifier, about)
+
+
+def save_classifier(run: Path, *, seed: int = 0, broken: bool = False) -> Path:
+    """Write a run folder with golden pictures; those of a broken one had other answers."""
+    spec = spec_of()
+    random = np.random.default_rng(seed)
+    weights = {"w": random.normal(size=spec.weight_count).astype(np.float32)}
+    classifier = Classifier(spec, weights, brightness_network())
+    pixels = random.integers(0, 256, (4, SIDE, SIDE, 1), np.uint8)
+    said = classifier.predict_pixels(pixels).astype(np.float32)
+    classifier.golden = Golden(pixels, 1 - said if broken else said)
+    classifier.save(run)
+    return run
+
+
+def form(*files: bytes, name: str = "x.png") -> tuple[bytes, str]:
+    """Return the body and the type of a form with files."""
+    boundary = "----lucency-4711"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n'
+        "Content-Type: image/png\r\n\r\n".encode()
+        + file
+        + b"\r\n"
+        for file in files
+    ]
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), (
+        f"multipart/form-data; boundary={boundary}"
+    )

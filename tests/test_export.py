@@ -1,0 +1,509 @@
+"""Exports: every format opened without Lucency, certified on pictures, refused where it differs."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import load_model_from_string
+from PIL import Image
+
+from conftest import draw_picture
+from lucency import backend
+from lucency.classifier import Classifier, Golden, Spec
+from lucency.cli import main
+from lucency.errors import (
+    BackendError,
+    ConfigError,
+    DataError,
+    LucencyError,
+    ParityError,
+    RunError,
+)
+from lucency.export import FORMATS, export, making
+from lucency.export.certificate import FLOAT32, INT8, Agreement, compared
+from lucency.export.description import described, usage
+from lucency.export.pictures import Pictures, choose
+from lucency.export.quantization import kept_float
+from lucency.images import read_picture
+from lucency.interruption import Interrupted
+from lucency.progress import SILENT
+from small_runs import brightness_network, spec_of, write_pictures, write_run
+from test_docs import ROOT, blocks
+
+SIDE = 24
+SPEC = Spec(
+    classes=("dark", "light"),
+    positive="light",
+    size=(SIDE, SIDE),
+    channels=1,
+    architecture="default",
+    network_channels=1,
+    parameters={"width": 8, "blocks": [1, 1]},
+    temperature=1.5,
+    threshold=0.4,
+)
+# Where Keras runs on another backend, this process cannot turn to TensorFlow.
+HERE = [
+    name
+    for name in FORMATS
+    if name not in ("saved_model", "litert") or backend.choose_backend() == "tensorflow"
+]
+
+
+def drawn(n: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    pictures = [draw_picture(random, bright=k % 2 == 1, side=SIDE) for k in range(n)]
+    return np.stack([np.asarray(picture)[..., None] for picture in pictures])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of a small network that has learned for a moment to tell bright from dark."""
+    from lucency.models import build, keras
+
+    keras.utils.set_random_seed(3)
+    folder = tmp_path_factory.mktemp("export") / "tiny"
+
+    network = build("default", 2, (SIDE, SIDE, 1), SPEC.parameters)
+    network.compile(optimizer=keras.optimizers.Adam(0.01), loss="binary_crossentropy")
+    learned = drawn(256, seed=1).astype(np.float32)
+    network.fit(learned, np.arange(256) % 2, batch_size=16, epochs=4, verbose=0)
+    pixels = drawn(40)
+    weights = {variable.path: np.asarray(variable) for variable in network.weights}
+    classifier = Classifier(SPEC, weights)
+    classifier.onnx = making._onnx_of(classifier)
+    said = classifier.predict_pixels(pixels).astype(np.float32)
+    assert said[:, 1].min() < 0.2
+    assert said[:, 1].max() > 0.8
+    classifier.golden = Golden(pixels, said)
+    classifier.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exports(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an export of every format that can be made here."""
+    folder = tmp_path_factory.mktemp("exports")
+    for name in HERE:
+        export(run, name, out=folder / f"mine-{name}")
+    return folder
+
+
+# What is written
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_an_export_is_certified(run: Path, exports: Path, name: str) -> None:
+    folder = exports / f"mine-{name}"
+    certificate = json.loads((folder / "certificate.json").read_text())
+    agreement = certificate["agreement"]
+    assert certificate["passed"] is True
+    assert agreement["n"] == 40
+    assert agreement["max_abs_difference"] <= 1e-5
+    assert agreement["decision_agreement"] == 1
+    assert [each["n"] for each in certificate["latency"]] == [1, 32]
+    assert all(each["ratio"] > 0 for each in certificate["latency"])
+    assert certificate["classifier"]["sha256"] == Classifier.load(run).fingerprint
+    for each in certificate["files"]:
+        data = (folder / each["file"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == each["sha256"]
+        assert len(data) == each["bytes"]
+    ours = {"certificate.json", "model.json", "README.md"}
+    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {each["file"] for each in certificate["files"]} == others - ours
+    model = json.loads((folder / "model.json").read_text())
+    assert model["classes"] == ["dark", "light"]
+    assert model["threshold"] == 0.4
+    assert (folder / model["file"]).exists()
+
+
+def test_every_key_of_a_certificate_is_documented(exports: Path) -> None:
+    certificate = json.loads((exports / "mine-onnx/certificate.json").read_text())
+    page = (ROOT / "docs/export.md").read_text().partition("| key | meaning |")[2]
+    cells = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    assert set(certificate) == set(re.findall(r"`(\w+)`", " ".join(cells)))
+    formats = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/export.md").read_text(), re.MULTILINE)
+    assert set(FORMATS) <= set(formats)
+
+
+def program(folder: Path, readme: str) -> str:
+    """Return the program of a README, to print what it gives, with the file where it is."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    inside = re.sub(r'"((?:model|saved_model)[^"]*)"', rf'"{folder.name}/\1"', code)
+    return f"{inside}\nprint({folder.name!r}, float(probabilities[0][1]))\n"
+
+
+def test_what_readmes_and_the_page_say_works_without_lucency(run: Path, exports: Path) -> None:
+    """One program of all of them, in a process that cannot import Lucency."""
+    picture = exports / "picture.png"
+    draw_picture(np.random.default_rng(9), bright=True, side=60).resize((70, 60)).save(picture)
+    readmes = [program(x, (x / "README.md").read_text()) for x in sorted(exports.glob("mine-*"))]
+    page = "".join(blocks(ROOT / "docs/export.md", "python")) if len(HERE) == len(FORMATS) else ""
+    page = page.replace("80", str(round(SIDE * 1.25))).replace("64", str(SIDE))
+    page = page.replace("exports/", "")
+    code = [
+        "import sys, warnings",
+        "sys.modules['lucency'] = None",
+        "warnings.simplefilter('ignore')",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*code, page, *readmes])],
+        cwd=exports, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [line.split() for line in done.stdout.splitlines() if line.startswith("mine-")]
+    assert [name for name, _ in said] == sorted(f"mine-{name}" for name in HERE)
+    (expected,) = Classifier.load(run).predict([picture])
+    for name, value in said:
+        assert float(value) == pytest.approx(expected.probabilities[1], abs=1e-5), name
+
+
+@pytest.mark.parametrize("size", [(24, 24), (31, 18)])
+def test_resizing_as_documented_gives_the_pixels_of_the_classifier(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture = draw_picture(np.random.default_rng(1), bright=True, side=300).resize((410, 290))
+    for kind in ("JPEG", "PNG"):
+        picture.save("picture.png", kind)  # Pillow looks inside
+        for channels in (1, 3):
+            spec = Spec(**{**vars(SPEC), "size": size, "channels": channels})
+            lines = usage("onnx", "model.onnx", spec).splitlines()
+            names: dict[str, Any] = {}
+            exec("\n".join(lines[:-2]), names)  # noqa: S102 - all but opening and running
+            expected = read_picture(Path("picture.png"), size, channels == 3)
+            assert np.array_equal(names["pixels"][0], expected), (kind, channels)
+
+
+def test_an_onnx_file_carries_its_names(exports: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exports / "mine-onnx/model.onnx")
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["lucency.classes"]) == ["dark", "light"]
+    assert json.loads(facts["lucency.threshold"]) == 0.4
+    assert json.loads(facts["lucency.input"])["shape"] == [None, SIDE, SIDE, 1]
+    names = {each.name for each in session.get_outputs()}
+    assert names == {"probabilities", "embedding", "activation_map"}
+
+
+def test_other_answers_come_out_of_every_format_as_from_the_classifier(
+    run: Path, exports: Path
+) -> None:
+    classifier = Classifier.load(run)
+    pixels = drawn(4)
+    names = ["embedding", "activation_map", "probabilities"]
+    expected = classifier._onnx_session().run(names, pixels)
+    runners = {"keras": backend.keras_runner(exports / "mine-keras/model.keras")}
+    if "litert" in HERE:
+        runners["litert"] = backend.litert_runner(exports / "mine-litert/model.tflite")
+        path = exports / "mine-saved_model/saved_model"
+        runners["saved_model"] = backend.saved_model_runner(path)
+    for which, answer in runners.items():
+        said = answer(pixels)
+        for name in names:
+            scale = np.abs(expected[name]).max()
+            assert np.abs(said[name] - expected[name]).max() <= 1e-5 * scale, (which, name)
+
+
+def test_an_article_network_promises_no_map() -> None:
+    spec = Spec(**{**vars(SPEC), "architecture": "article", "parameters": {}})
+    document = described("onnx", "model.onnx", Classifier(spec, {}, brightness_network()), "x")
+    assert set(document["outputs"]) == {"probabilities", "embedding"}
+
+
+# Eight bits
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if FORMATS[name].quantizes])
+def test_eight_bits_are_certified_on_other_pictures_than_they_were_scaled_by(
+    run: Path, tmp_path: Path, name: str
+) -> None:
+    done = export(run, name, quantize="int8", out=tmp_path / "out")
+    certificate = done.certificate
+    assert certificate["agreement"]["n"] == 20
+    assert certificate["scaled_by"] == "20 pictures: the other half"
+    assert 1e-6 < certificate["agreement"]["max_abs_difference"] <= 0.1
+    assert certificate["quantized"] == "int8"
+    if name == "onnx":
+        _check_eight_bits((tmp_path / "out/model.onnx").read_bytes())
+
+
+def _check_eight_bits(onnx: bytes) -> None:
+    graph = load_model_from_string(onnx).graph
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {end: node for node in graph.node for end in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert convolutions
+    for node in convolutions:
+        assert makers[node.input[1]].op_type == "DequantizeLinear"
+        assert held[makers[node.input[1]].input[0]].data_type == 3  # int8
+        assert held[makers[node.input[1]].input[1]].dims  # one scale per channel
+    dense = [node for node in graph.node if node.op_type in ("Gemm", "MatMul")]
+    assert dense
+    assert all(held[node.input[1]].data_type == 1 for node in dense)  # the logits: float32
+    assert makers[graph.output[-1].name].op_type != "DequantizeLinear"
+
+
+def test_pixels_and_logits_are_kept_in_float(run: Path) -> None:
+    graph = load_model_from_string(Classifier.load(run).onnx or b"").graph
+    kept = {node.op_type for node in graph.node if node.name in kept_float(graph)}
+    assert {"Cast", "Mul", "Sigmoid", "Concat"} <= kept
+    assert not {"Conv", "Relu", "GlobalAveragePool"} & kept
+
+
+def test_both_halves_of_the_golden_pictures_are_used_once(run: Path) -> None:
+    classifier = Classifier.load(run)
+    chosen = choose(run, None, classifier, scale=True)
+    assert chosen.scale
+    both = np.concatenate([chosen.check.all(), chosen.scale.all()])
+    assert len(np.unique(both.reshape(40, -1), axis=0)) == 40
+    for half in (chosen.check, chosen.scale):  # drawn in turns, and yet both have both classes
+        shares = classifier.predict_pixels(half.all())[:, 1]
+        assert (shares > 0.5).sum() == 10
+
+
+# The check
+
+
+def answers(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
+    given = np.array([[1 - p, p] for p in probabilities])
+    return lambda pixels: given[: len(pixels)]
+
+
+class Fixed(Classifier):
+    """Gives the answers that it was made with."""
+
+    def __init__(self, probabilities: list[float], spec: Spec = SPEC) -> None:
+        super().__init__(spec, {})
+        self.predict_pixels = answers(probabilities)  # type: ignore[method-assign]
+
+
+def agreement_of(ours: list[float], theirs: list[float]) -> Agreement:
+    pixels = np.zeros((len(ours), SIDE, SIDE, 1), np.uint8)
+    pictures = Pictures(len(ours), "drawn", lambda: iter([pixels]))
+    return compared(Fixed(ours), answers(theirs), pictures, SILENT)
+
+
+def test_differences_are_those_computed_by_hand() -> None:
+    found = agreement_of([0.1, 0.9, 0.5, 0.39], [0.1, 0.8, 0.5, 0.41])
+    assert found.max_abs_difference == pytest.approx(0.1)
+    assert found.mean_abs_difference == pytest.approx((0.1 + 0.02) / 4)
+    assert (found.differing, found.ties, found.decision_agreement) == (1, 0, 0.75)
+
+
+def test_a_picture_on_the_threshold_is_no_disagreement() -> None:
+    found = agreement_of([0.4, 0.9], [0.39999, 0.9])
+    assert (found.differing, found.ties) == (0, 1)
+    assert found.within(FLOAT32)
+    assert agreement_of([0.4002, 0.9], [0.3998, 0.9]).differing == 1
+
+
+def test_for_several_classes_a_tie_is_between_the_two_most_probable() -> None:
+    spec = Spec(**{**vars(SPEC), "classes": ("a", "b", "c"), "positive": None})
+    pixels = np.zeros((2, SIDE, SIDE, 1), np.uint8)
+    ours = np.array([[0.4, 0.40005, 0.19995], [0.6, 0.3, 0.1]])
+    theirs = np.array([[0.40005, 0.4, 0.19995], [0.3, 0.6, 0.1]])
+    classifier = Fixed([], spec)
+    classifier.predict_pixels = lambda _: ours  # type: ignore[method-assign]
+    pictures = Pictures(2, "drawn", lambda: iter([pixels]))
+    found = compared(classifier, lambda _: theirs, pictures, SILENT)
+    assert (found.differing, found.ties) == (1, 1)
+
+
+def test_a_number_that_is_none_is_the_largest_difference() -> None:
+    assert not agreement_of([0.5], [float("nan")]).within(INT8)
+
+
+@pytest.mark.parametrize(
+    ("n", "largest", "differing", "float32", "int8"),
+    [
+        (64, 0.9e-4, 0, True, True),
+        (64, 1.1e-4, 0, False, True),
+        (64, 0.05, 1, False, True),
+        (64, 0.05, 2, False, False),  # 2 of 64 are more than 2 %
+        (200, 0.05, 4, False, True),
+        (200, 0.05, 5, False, False),
+        (64, 0.11, 0, False, False),
+    ],
+)
+def test_what_is_allowed(n: int, largest: float, differing: int, float32: bool, int8: bool) -> None:
+    found = Agreement(n, largest, largest / 2, differing, 0)
+    assert (found.within(FLOAT32), found.within(INT8)) == (float32, int8)
+
+
+# Nothing is left of what fails
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
+    monkeypatch.setitem(making.FORMATS, "onnx", making.FORMATS["onnx"]._replace(**parts))  # type: ignore[arg-type]
+
+
+def test_an_export_that_answers_otherwise_is_not_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def biased(path: Path) -> making.Run:
+        honest = making._load_onnx(path)
+        return lambda pixels: honest(pixels) + np.array([2e-4, -2e-4])
+
+    changed(monkeypatch, load=biased)
+    with pytest.raises(ParityError, match=r"differ by up to 0\.0002"):
+        export(run, "onnx", out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(sys, "argv", ["lucency", "export", str(run), "--out", str(tmp_path / "x")])
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # this process keeps its own
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 3
+    assert "It was not kept" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), RunError),
+        (Interrupted(signal.SIGINT), Interrupted),
+    ],
+)
+def test_nothing_is_left_where_writing_ends_early(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
+) -> None:
+    def half(_: Classifier, path: Path, *__: object) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    changed(monkeypatch, make=half)
+    with pytest.raises(raised):
+        export(run, "onnx", out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_export_is_replaced_by_force_alone_and_nothing_else_is(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = export(run, "onnx")
+    assert first.folder == Path("exports/tiny-onnx")
+    (first.folder / "certificate.json").write_text("{}")
+    with pytest.raises(RunError, match="exists already"):
+        export(run, "onnx")
+    again = export(run, "onnx", force=True)
+    assert json.loads((again.folder / "certificate.json").read_text())["passed"]
+    precious = tmp_path / "letters"
+    precious.mkdir()
+    (precious / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match="is no earlier export"):
+        export(run, "onnx", out=precious, force=True)
+    assert (precious / "letter.txt").read_text() == "dear"
+
+
+# What is refused, in one line
+
+
+@pytest.mark.parametrize(
+    ("name", "quantize", "says"),
+    [
+        ("tflite", None, "Did you mean 'litert'"),
+        ("keras", "int8", "Formats that have: onnx, litert, openvino"),
+        ("onnx", "fp16", "must be int8"),
+    ],
+)
+def test_what_does_not_exist_is_refused(
+    run: Path, tmp_path: Path, name: str, quantize: str | None, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        export(run, name, quantize=quantize, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [("openvino", "openvino", "openvino"), ("litert", "tensorflow", "tensorflow")],
+)
+def test_a_missing_library_is_named_with_its_extra(
+    run: Path, monkeypatch: pytest.MonkeyPatch, name: str, library: str, extra: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(BackendError, match=rf'pip install "lucency\[{extra}\]"'):
+        export(run, name)
+
+
+def test_a_program_on_another_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lucency.backend.choice.choose_backend", lambda: "jax")
+    with pytest.raises(BackendError, match="runs it on jax"):
+        backend.prefer_tensorflow()
+
+
+def test_a_run_without_golden_pictures_says_how_to_go_on(run: Path, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(run, tmp_path / "older"))
+    document = json.loads((older / "classifier.json").read_text())
+    (older / "classifier.json").write_text(json.dumps(document | {"golden": None}))
+    with pytest.raises(RunError, match="Give the data folder") as caught:
+        export(older, "onnx", out=tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+# The data folder
+
+
+def test_the_whole_validation_part_is_found_again(tmp_path: Path) -> None:
+    entries = write_pictures(tmp_path / "data")
+    run = write_run(tmp_path / "run", tmp_path / "data", entries)
+    done = export(run, "onnx", folder=tmp_path / "data", out=tmp_path / "out")
+    assert done.certificate["agreement"]["n"] == sum(x.part == "val" for x in entries)
+    assert done.certificate["pictures"] == "the run's whole validation part"
+    chosen = choose(run, tmp_path / "data", Classifier.load(run), scale=True)
+    assert chosen.scale
+    expected = [
+        x
+        for name in ("NORMAL", "PNEUMONIA")
+        for x in entries
+        if x.part == "train" and x.label == name
+    ]
+    pixels = [read_picture(tmp_path / "data" / x.file, (8, 8), False) for x in expected]
+    assert np.array_equal(chosen.scale.all(), np.stack(pixels))
+
+
+@pytest.mark.parametrize("how", ["changed", "missing", "outside"])
+def test_a_picture_that_is_not_the_one_of_the_run_is_refused(tmp_path: Path, how: str) -> None:
+    entries = write_pictures(tmp_path / "data")
+    run = write_run(tmp_path / "run", tmp_path / "data", entries)
+    file = next(x.file for x in entries if x.part == "val")
+    if how == "changed":
+        Image.new("L", (8, 8)).save(tmp_path / "data" / file)
+    elif how == "missing":
+        (tmp_path / "data" / file).unlink()
+    else:
+        text = (run / "split.csv").read_text()
+        (run / "split.csv").write_text(text.replace(file, f"../{file}"))
+    says = {"changed": "another content", "missing": "cannot be read", "outside": "no path below"}
+    with pytest.raises(DataError, match=says[how]):
+        export(run, "onnx", folder=tmp_path / "data", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_onnx_file_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    spec = spec_of()
+    weights = {"w": np.ones(spec.weight_count, np.float32)}
+    foreign = Classifier(spec, weights, b"no network")
+    foreign.golden = Golden(np.zeros((1, 8, 8, 1), np.uint8), np.full((1, 2), 0.5, np.float32))
+    foreign.save(tmp_path / "run")
+    with pytest.raises(LucencyError, match="is refused"):
+        export(tmp_path / "run", "onnx", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

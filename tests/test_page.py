@@ -1,0 +1,806 @@
+"""The page in a real browser, as a person uses it: shown, asked, refused, attacked."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import io
+import itertools
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucency.classifier import Classifier, neighbours_json
+from lucency.evaluation import with_prior
+from lucency.explain.drawing import colours, enlarged
+from lucency.page import about
+from lucency.serve.service import Service as RealService
+from page_server import Reply, Service, refused, running, said
+from serving import QUICK
+from serving import running as serving
+from small_runs import TWO, write_pictures, write_run
+from test_neighbours import some
+
+CHROMIUM = os.environ.get("LUCENCY_CHROMIUM") or shutil.which("chromium")
+MAP = [[-4.0, 0.0], [0.0, 2.0]]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install it, or set LUCENCY_CHROMIUM to its path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running_playwright:
+        started = running_playwright.chromium.launch(executable_path=CHROMIUM)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data")
+    return write_run(data / "small", data, write_pictures(data))
+
+
+@pytest.fixture(scope="module")
+def told(run: Path) -> dict[str, Any]:
+    """Return what the page is told of a small run whose maps have been tested."""
+    document = about(run, Classifier.load(run))
+    explanation = {"method": "m", "scale": 8.0, "informative": True, "sentence": "Believe it half."}
+    return document | {"explanation": explanation, "conformal": True, "gate": True}
+
+
+@functools.cache
+def near() -> list[dict[str, Any]]:
+    kept = some()
+    return neighbours_json(kept, kept.embeddings[0], 3) or []
+
+
+def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -> dict[str, Any]:
+    """Return a prediction as the service gives it, the share that of the last class."""
+    rest = (1 - share) / (len(classes) - 1)
+    probabilities = dict.fromkeys(classes, rest) | {classes[-1]: share}
+    return {
+        "decision": max(probabilities, key=probabilities.__getitem__),
+        "probabilities": probabilities,
+        "reason": None,
+        "prediction_set": [classes[-1]],
+        "distance": 0.4,
+        "activation_map": {"class": classes[-1], "method": "m", "scale": 8.0, "values": MAP},
+        "picture": near()[0]["picture"],
+        "size": [1200, 1600],
+        "neighbours": near(),
+        **changes,
+    }
+
+
+FAR = "out of distribution: unlike the training pictures (2.5; limit 1)"
+
+
+def by_body(body: bytes) -> Reply:
+    """Answer a file by what stands in it."""
+    word, _, rest = body.decode("latin-1").partition(" ")
+    if word == "far":
+        return said(answer(0.97, decision=None, reason=FAR, distance=2.5))
+    if word == "bad":
+        return refused("The file ends early: get it again.")
+    return said(answer(float(rest or 0.8)))
+
+
+class Watched:
+    """A page that keeps what must not happen: errors, violations, requests to elsewhere."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url = page, url
+        self.faults: list[str] = []
+        self.requests: list[str] = []
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
+        page.on("console", self._heard)
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def _heard(self, message: Any) -> None:
+        # A refused file is told by its status, which the browser writes down as well.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self.faults.append(message.text)
+
+    def check(self) -> None:
+        assert self.faults == []
+        inside = (self.url, f"blob:{self.url}", "data:image/png;base64,")
+        assert [each for each in self.requests if not each.startswith(inside)] == []
+        assert any(each.endswith("/page/page.js") for each in self.requests)
+
+
+@dataclasses.dataclass
+class Opener:
+    """Opens pages of services, and checks at the end that none did what it must not."""
+
+    browser: Any
+    open: list[tuple[Watched, Any]] = dataclasses.field(default_factory=list)
+
+    def __call__(self, url: str, *, ready: bool = True, **options: Any) -> Any:
+        options = {"viewport": {"width": 1100, "height": 800}, "accept_downloads": True} | options
+        context = self.browser.new_context(**options)
+        context.set_default_timeout(8000)
+        watched = Watched(context.new_page(), url)
+        self.open.append((watched, context))
+        watched.page.goto(url)
+        if ready:
+            watched.page.locator("#give").wait_for()
+        return watched.page
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Opener]:
+    opener = Opener(browser)
+    yield opener
+    for watched, context in opener.open:
+        context.close()
+        watched.check()
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(told: dict[str, Any]) -> Iterator[Serve]:
+    """Return a function that starts a service and returns its address."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def start(given: Any = by_body, token: str = "", **changes: Any) -> str:
+            service = Service(told | changes, given, token)
+            start.service = service  # type: ignore[attr-defined]
+            return stack.enter_context(running(service))
+
+        yield start
+
+
+def files(*bodies: str, names: list[str] | None = None) -> list[dict[str, Any]]:
+    named = names or [f"{i}.png" for i in range(len(bodies))]
+    return [
+        {"name": name, "mimeType": "image/png", "buffer": body.encode()}
+        for name, body in zip(named, bodies, strict=True)
+    ]
+
+
+def give(page: Any, *bodies: str, names: list[str] | None = None) -> None:
+    page.set_input_files("#files", files(*bodies, names=names))
+    page.locator("#work").wait_for(state="hidden")
+
+
+def text(page: Any, selector: str) -> str:
+    return str(page.locator(selector).inner_text()).replace("\u202f", " ")
+
+
+# One picture
+
+
+def test_one_picture_is_answered_with_what_the_answer_means(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    assert text(page, "h1") == "NORMAL or PNEUMONIA"
+    give(page, "p 0.835")
+    assert text(page, ".decision") == "PNEUMONIA"
+    said = text(page, ".said")
+    assert "83.5 % probability of PNEUMONIA" in said
+    assert "about 84 show PNEUMONIA, where 50 % of all pictures do" in said
+    assert "Decided for from 50 % on" in said
+    assert "0.40, within the limit of 1" in said
+    assert page.evaluate("document.activeElement.id") == "one-title"
+    assert "PNEUMONIA. Probability of PNEUMONIA 83.5" in text(page, "#said")
+    assert "1,600 × 1,200 pixels" in text(page, "figcaption >> nth=0")
+    near = page.locator(".near figure")
+    assert near.count() == 3
+    assert near.first.inner_text().splitlines() == ["NORMAL", "distance 0.00"]
+    assert page.locator("#many").is_hidden()
+
+
+def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    give(page, "p 0.8")
+    drawn = page.evaluate(
+        """() => { const all = document.querySelector(".map").getContext("2d")
+          .getImageData(0, 0, 256, 256).data;
+        const found = [];
+        for (let y = 0; y < 256; y += 8) for (let x = 0; x < 256; x += 8)
+          found.push(...all.slice(4 * (256 * y + x), 4 * (256 * y + x) + 4));
+        return found; }"""
+    )
+    found = np.array(drawn).reshape(32, 32, 4)
+    expected = colours(enlarged(np.array(MAP), (256, 256)), 8.0)[::8, ::8]
+    np.testing.assert_allclose(found[..., 3] / 255, expected[..., 3], atol=0.003)
+    told = found[..., 3] > 60  # of faint colours a canvas keeps few digits
+    np.testing.assert_allclose(found[told][:, :3], expected[told][:, :3], atol=3)
+    assert "against PNEUMONIA\n−8.0" in text(page, ".ends")
+    spoken = page.locator(".map").get_attribute("aria-label")
+    assert spoken == (
+        "Evidence is strongest for PNEUMONIA at the bottom right (+2.0), "
+        "and against PNEUMONIA at the top left (−4.0)."
+    )
+    assert "Believe it half." in text(page, ".map-controls")
+    page.locator("#map-opacity").press("Home")
+    assert page.locator(".map").evaluate("c => c.style.opacity") == "0"
+    page.locator("#map-on").press("Space")
+    assert page.locator(".map").is_hidden()
+    assert page.locator("#map-opacity").is_disabled()
+
+
+def test_an_uninformative_map_is_labelled_and_off(opened: Opener, serve: Serve) -> None:
+    told = {
+        "method": "m",
+        "scale": 8.0,
+        "informative": False,
+        "sentence": "Uninformative: no better than chance.",
+    }
+    page = opened(serve(explanation=told))
+    give(page, "p 0.8")
+    assert page.locator(".map").is_hidden()
+    assert text(page, ".map-controls .verdict") == "Uninformative: no better than chance."
+    page = opened(serve(explanation=None))
+    give(page, "p 0.8")
+    assert "was not tested" in text(page, ".map-controls")
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.743])
+def test_another_prevalence_moves_the_probability_by_bayes(
+    opened: Opener, serve: Serve, prior: float
+) -> None:
+    page = opened(serve(prevalence=prior))
+    give(page, "p 0.8347")
+    for wanted in (0.1, 1, 5, 62.5, 99.9):
+        page.locator("#prevalence-field").fill(str(wanted))
+        new = wanted / 100
+        expected = with_prior([[1 - 0.8347, 0.8347]], (1 - prior, prior), (1 - new, new))[0, 1]
+        shown = text(page, ".bayes strong")
+        exact = f"{100 * expected:.1f} %" if expected < 0.999 else ">99.9 %"
+        assert shown == exact
+    assert "Decided for from 50 % on" in text(page, ".said")  # the decision stays
+    assert text(page, ".figure strong") == "83.5 %"
+    page.locator("#prevalence-slider").press("Home")
+    assert page.locator("#prevalence-field").input_value() == "0.1"
+    page.get_by_role("button", name="Back to").click()
+    assert text(page, ".bayes strong") == "83.5 %"
+
+
+def test_an_abstention_is_no_decision_and_looks_like_none(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    give(page, "far")
+    assert text(page, ".decision") == "No answer"
+    assert "unlike the training pictures (2.5; limit 1)" in text(page, ".verdict")
+    assert "No answer" in text(page, "#said") or "no answer" in text(page, "#said")
+    assert page.locator(".map").is_hidden()
+    assert page.locator(".bars").is_hidden()  # what it computed all the same is not shown unasked
+    assert "%" not in text(page, ".said")
+    give(page, "p 0.9", "far")
+    row = page.locator("tr.abstained").first
+    assert row.locator("td.n").all_inner_texts() == ["–", "–"]
+    assert "No answer" in row.locator("td.decided").inner_text()
+
+
+def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve: Serve) -> None:
+    five = ("ant", "bee", "cat", "dog", "elk")
+    url = serve(
+        lambda _: said(answer(0.6, five)), classes=list(five), positive=None, prevalence=None
+    )
+    page = opened(url)
+    assert text(page, "h1") == "ant, bee, cat, dog or 1 more"
+    give(page, "x")
+    assert text(page, ".decision") == "elk"
+    rows = [each.replace("\u202f", " ") for each in page.locator(".bars tr").all_inner_texts()]
+    assert rows[0].split("\t")[:2] == ["elk", "60.0 %"]
+    assert len(rows) == 5
+    assert page.locator("fieldset").count() == 0
+    give(page, "x", "x")
+    assert page.locator("table.many thead button").all_inner_texts() == [
+        "File", "Decision", "Probability", "Reason",
+    ]  # fmt: skip
+
+
+# The service itself
+
+
+@pytest.fixture(scope="module")
+def service(run: Path) -> Iterator[str]:
+    with serving(RealService(run, QUICK)) as started:
+        yield f"http://127.0.0.1:{started.port}/"
+
+
+def test_the_page_says_what_the_classifier_says(opened: Opener, service: str, run: Path) -> None:
+    page = opened(service)
+    pictures = sorted((run.parent / "test").rglob("*.png"))
+    page.set_input_files("#files", [*pictures, run / "classifier.json"])
+    page.locator("#work").wait_for(state="hidden")
+    assert page.locator("tr.failed th").all_inner_texts() == ["classifier.json"]
+    for each in Classifier.load(run).predict(pictures):
+        row = page.locator("tbody tr", has=page.get_by_text(Path(each.file).name, exact=True))
+        assert row.locator("td.decided").inner_text() == each.decision
+        shares = [f"{100 * p:.1f}\u202f%" for p in each.probabilities]
+        assert row.locator("td.n").all_inner_texts() == shares
+    page.locator("tr.answered button").first.click()
+    page.locator(".layers img").wait_for()
+    assert "8 × 8 pixels" in text(page, "figcaption >> nth=0")
+
+
+def test_a_service_behind_a_token_takes_that_of_the_browser(opened: Opener, run: Path) -> None:
+    token = "".join(["sixteen"] * 3)
+    with serving(RealService(run, dataclasses.replace(QUICK, token=token))) as started:
+        known = {"http_credentials": {"username": "any", "password": token}}
+        page = opened(f"http://127.0.0.1:{started.port}/", **known)
+        page.set_input_files("#files", sorted((run.parent / "test").rglob("*.png"))[:1])
+        page.locator(".figure").wait_for()
+
+
+# Many pictures
+
+
+def test_many_pictures_become_a_table_to_sort_and_to_walk_through(
+    opened: Opener, serve: Serve
+) -> None:
+    page = opened(serve())
+    shares = [0.2, 0.9, 0.6, 0.4, 0.7]
+    bodies = [*(f"p {share}" for share in shares), "far", "bad"]
+    give(page, *bodies)
+    assert page.evaluate("document.activeElement.id") == "many-title"
+    summary = page.locator("#summary span").all_inner_texts()
+    assert summary == ["NORMAL 2", "PNEUMONIA 3", "no answer 1", "not read 1"]
+    assert "Done. NORMAL 2, PNEUMONIA 3, no answer 1, not read 1." in text(page, "#said")
+    page.locator("thead").get_by_role("button", name="PNEUMONIA").click()
+    names = page.locator("tbody th").all_inner_texts()
+    assert names[:5] == ["1.png", "4.png", "2.png", "3.png", "0.png"]
+    header = page.locator("thead th", has_text="PNEUMONIA")
+    assert header.get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Enter")  # the same button still has the focus
+    assert page.locator("tbody th").all_inner_texts()[:5] == names[:5][::-1]
+    assert "The file ends early" in page.locator("tr.failed td.reason").inner_text()
+    page.locator("tbody button", has_text="2.png").press("Enter")
+    assert text(page, "#one-title") == "2.png"
+    page.get_by_role("button", name="Next").click()
+    assert text(page, "#one-title") == "4.png"
+    page.keyboard.press("ArrowLeft")
+    assert text(page, "#one-title") == "2.png"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.textContent") == "2.png"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent") == "4.png"
+
+
+def test_a_click_on_a_row_opens_it(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    give(page, "p 0.8", "p 0.3")
+    page.locator("tbody tr").nth(1).locator("td.decided").click()
+    assert text(page, ".decision") == "NORMAL"
+
+
+def test_a_busy_service_is_waited_for_as_long_as_it_says(opened: Opener, serve: Serve) -> None:
+    asked: list[float] = []
+
+    def busy_at_first(body: bytes) -> Reply:
+        asked.append(time.monotonic())
+        return refused("Busy.", 429, Retry_After="1") if len(asked) == 1 else by_body(body)
+
+    page = opened(serve(busy_at_first))
+    page.set_input_files("#files", files("p 0.8"))
+    page.locator(".decision").wait_for()
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 1
+
+
+def test_a_failure_leaves_the_others_and_can_be_tried_again(opened: Opener, serve: Serve) -> None:
+    failing = threading.Event()
+    failing.set()
+
+    def sometimes(body: bytes) -> Reply:
+        if body == b"p 0.31" and failing.is_set():
+            return 500, {}, "no object"
+        return by_body(body)
+
+    page = opened(serve(sometimes))
+    give(page, "p 0.3", "p 0.31", "p 0.32")
+    assert page.locator("tr.answered").count() == 2
+    page.locator("tr.failed button").click()
+    assert "The server answered 500" in text(page, ".verdict")
+    failing.clear()
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".figure").wait_for()
+    assert text(page, ".figure strong") == "31.0 %"
+
+
+def test_it_can_be_stopped_and_gone_on_with(opened: Opener, serve: Serve) -> None:
+    free = threading.Event()
+    most, now, lock = [0], [0], threading.Lock()
+
+    def slow(body: bytes) -> Reply:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        free.wait(8)
+        with lock:
+            now[0] -= 1
+        return by_body(body)
+
+    page = opened(serve(slow))
+    page.set_input_files("#files", files(*["p 0.8"] * 12))
+    page.locator("tr.asking").nth(2).wait_for()
+    assert text(page, "#progress-text") == "0 of 12 pictures"
+    page.get_by_role("button", name="Cancel").click()
+    page.locator("tr.stopped").nth(11).wait_for()
+    assert most[0] <= 3
+    free.set()
+    page.get_by_role("button", name="Go on with the cancelled").click()
+    page.locator("tr.answered").nth(11).wait_for()
+    page.locator("#go-on").wait_for(state="hidden")
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("tbody tr").count() == 0
+    assert page.locator("#many").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "choose"
+
+
+def test_too_large_a_file_is_not_even_sent(opened: Opener, serve: Serve) -> None:
+    page = opened(serve(limits={"bytes": 2**20, "pixels": 1, "files": 3}))
+    give(page, "p " + "0" * 2**20)
+    assert "It has 1 MB; at most 1 MB are taken." in text(page, ".verdict")
+    assert not [path for path in serve.service.paths if "predict" in path]  # type: ignore[attr-defined]
+    give(page, *["p 0.7"] * 4)
+    assert "Only the first 3 pictures taken." in text(page, "#left-out")
+    assert page.locator("tbody tr").count() == 4  # with the first
+
+
+# Ways in
+
+
+def test_pictures_can_be_dropped_and_pasted(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    make = """(names) => { const t = new DataTransfer();
+        for (const n of names) t.items.add(new File(["p 0.8"], n, { type: "image/png" }));
+        return t; }"""
+    transfer = page.evaluate_handle(make, ["b10.png", "b9.png"])
+    page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
+    assert "over" in page.locator("body").get_attribute("class")
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    page.locator("tr.answered").nth(1).wait_for()
+    assert page.locator("tbody th").all_inner_texts() == ["b9.png", "b10.png"]
+    pasted = page.evaluate_handle(make, ["image.png"])
+    page.evaluate(
+        """(t) => document.dispatchEvent(
+        new ClipboardEvent("paste", { clipboardData: t, bubbles: true }))""",
+        pasted,
+    )
+    page.locator("tr.answered").nth(2).wait_for()
+
+
+def test_a_folder_is_walked_through_and_its_debris_left(
+    opened: Opener, serve: Serve, tmp_path: Path
+) -> None:
+    for name in ("a/1.png", "a/b/2.JPG", "a/IM0001", "a/notes.txt", "a/.hidden.png", "a/DICOMDIR"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("p 0.8")
+    page = opened(serve())
+    page.set_input_files("#folder", tmp_path / "a")
+    page.locator("tr.answered").nth(2).wait_for()
+    assert page.locator("tbody th").all_inner_texts() == ["a/1.png", "a/b/2.JPG", "a/IM0001"]
+    assert "3 files of the folder left out" in text(page, "#left-out")
+
+
+def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    choosers: list[Any] = []
+    # Playwright marks the function that it calls, which a method of a list cannot bear.
+    page.on("filechooser", lambda chooser: choosers.append(chooser))  # noqa: PLW0108
+    stops: list[str] = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate("document.activeElement.textContent"))
+        if stops[-1] == "Choose pictures":
+            break
+    assert (stops[0], stops[-1]) == ("Skip to the pictures", "Choose pictures")
+    page.keyboard.press("Enter")
+    for _ in range(100):
+        if choosers:
+            break
+        page.wait_for_timeout(50)
+    assert choosers[0].is_multiple()
+    choosers[0].set_files(files("p 0.8", "p 0.2"))
+    page.locator("tr.answered").nth(1).wait_for()
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent"))
+        assert page.evaluate(outline) == "solid"  # the focus is always to be seen
+        if reached[-1] == "0.png":
+            break
+    page.keyboard.press("Enter")
+    assert text(page, "#one-title") == "0.png"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "map-on":
+            break
+    page.keyboard.press("Space")
+    assert page.locator(".map").is_hidden()
+
+
+# Token, report and what cannot be reached
+
+
+def test_a_token_is_asked_for_and_sent(opened: Opener, serve: Serve, tmp_path: Path) -> None:
+    page = opened(serve(by_body, "sesame", report=True), ready=False)
+    page.get_by_label("This server asks for a token").fill("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("Not taken.").wait_for()
+    page.get_by_label("This server asks for a token").fill("sesame")
+    page.keyboard.press("Enter")
+    page.locator("#give").wait_for()
+    give(page, "p 0.8")
+    assert text(page, ".decision") == "PNEUMONIA"
+    with page.expect_download() as saved:
+        page.locator("#report").click()
+    saved.value.save_as(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text() == "<p>report</p>"
+    kept = "JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"
+    assert page.evaluate(kept) == '[{},{},""]'
+
+
+def test_without_a_token_the_report_is_a_link(opened: Opener, serve: Serve) -> None:
+    page = opened(serve(report=True))
+    with page.context.expect_page() as other:
+        page.locator("#report").click()
+    other.value.get_by_text("report").wait_for()
+    page = opened(serve(report=False))
+    assert page.locator("#report").is_hidden()
+
+
+def test_a_service_that_is_gone_is_said(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    page.context.set_offline(True)
+    give(page, "p 0.8")
+    assert "The server cannot be reached, or broke off." in text(page, ".verdict")
+    page.context.set_offline(False)
+    page.route("**/v1/classifier", lambda route: route.fulfill(status=503, json={"error": "Soon."}))
+    page.reload()
+    page.get_by_text("No connection. Soon.").wait_for()
+    page.unroute("**/v1/classifier")
+    page.get_by_role("button", name="Try again").click()
+    page.locator("#give").wait_for()
+
+
+# Hostile names
+
+SPELLS = [
+    '"><img src=x onerror=hit()>', "<script>hit()</script>", "<svg/onload=hit()>",
+    "'-hit()-'", "javascript:hit()", "${hit()}", "{{hit()}}", "</button><iframe src=//x>",
+    "<a href=javascript:hit()>x", '" onmouseover="hit()', "<style>*{display:none}</style>",
+    "<base href=//evil.example>", "<form action=//evil.example>", "<!--", "]]>", "\u202egnp.exe",
+    "\u2028", "&lt;img src=x onerror=hit()&gt;", "<math><mtext><img src=x onerror=hit()>",
+    "<input autofocus onfocus=hit()>",
+]  # fmt: skip
+
+
+def payloads(count: int = 200) -> list[str]:
+    """Return different hostile names: each spell with ten disguises."""
+    shells = ["{}", "x{}", "{}x", " {} ", "%22{}", "'{}'", '"{}"', "`{}`", ">{}<", "{}{}"]
+    return [shell.format(spell, spell) for spell in SPELLS for shell in shells][:count]
+
+
+def foreign(page: Any) -> list[str]:
+    """Return elements and attributes that the page itself never makes."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """() => [...document.querySelectorAll("*")].flatMap((e) => [
+          ...(/^(script|style|iframe|object|embed|form|base|svg|math|link|meta)$/i.test(e.localName)
+            && !document.head.contains(e) ? [e.localName] : []),
+          ...[...e.attributes].filter((a) => /^on|^srcdoc$|^formaction$/i.test(a.name)
+            || /^\\s*javascript:/i.test(a.value)).map((a) => a.name),
+          ...(e.localName === "img" && !/^(blob:|data:image)/.test(e.src) ? [e.src] : [])])"""
+    )
+
+
+def test_hostile_names_and_words_are_only_text(opened: Opener, serve: Serve) -> None:
+    names = payloads()
+    assert len(set(names)) == 200
+    words = iter(names * 2)
+    lock = threading.Lock()
+
+    def hostile(body: bytes) -> Reply:
+        with lock:
+            word = next(words)
+        if body == b"far":
+            return said(answer(0.9, decision=None, reason=word))
+        return refused(word) if body == b"bad" else by_body(body)
+
+    page = opened(serve(hostile))
+    page.evaluate("void (window.hit = () => { window.struck = true; })")
+    bodies = [("p 0.8", "far", "bad")[i % 3] for i in range(200)]
+    before = page.evaluate("document.querySelectorAll('body *').length")
+    give(page, *bodies, names=[f"{name}.png".replace("/", "∕") for name in names])
+    assert page.locator("tbody tr").count() == 200
+    assert foreign(page) == []
+    for i in (0, 1, 2, 150):
+        page.locator("tbody button").nth(i).click()
+        assert foreign(page) == []
+        page.keyboard.press("Escape")
+    shown = page.locator("tbody th").all_inner_texts()
+    assert [each for each in shown if "\u202e" in each or "\u2028" in each] == []
+    assert any("\\u202e" in each for each in shown)
+    assert page.evaluate("document.querySelectorAll('body *').length") > before
+    assert page.evaluate("window.struck") is None
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_hostile_class_names_are_only_text(opened: Opener, serve: Serve, part: int) -> None:
+    labels = tuple(payloads()[part * 50 : part * 50 + 50])
+    kinds = labels if part else labels[:2]
+    near = [{"label": labels[3], "distance": 0.1, "picture": "javascript:hit()"}]
+    url = serve(
+        lambda _: said(answer(0.8, kinds, neighbours=near)),
+        classes=list(kinds),
+        positive=None if part else kinds[1],
+        prevalence=None if part else 0.5,
+        name=labels[0],
+        rule=labels[1],
+        meaning=labels[2],
+        version=labels[3],
+        sha256=labels[4],
+        explanation={"informative": False, "sentence": labels[5], "scale": 1, "method": labels[6]},
+    )
+    page = opened(url)
+    page.evaluate("void (window.hit = () => { window.struck = true; })")
+    give(page, "x")
+    assert page.locator(".near img").count() == 0  # what is no picture is not asked for
+    assert foreign(page) == []
+    give(page, "x", "x")
+    assert foreign(page) == []
+    assert page.evaluate("window.struck") is None
+
+
+# Files to take away
+
+
+def test_the_csv_is_that_of_the_command_and_computes_nothing(
+    opened: Opener, serve: Serve, tmp_path: Path
+) -> None:
+    page = opened(serve())
+    names = ["=1+1.png", "+2.png", "-3.png", "@SUM(A1).png", 'a,"b"\n.png', "plain.png", "far.png"]
+    bodies = ["p 0.25"] * 5 + ["bad", "far"]
+    give(page, *bodies, names=names)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download CSV").click()
+    assert saved.value.suggested_filename == "lucency-small.csv"
+    saved.value.save_as(tmp_path / "a.csv")
+    content = (tmp_path / "a.csv").read_bytes().decode()
+    rows = {row["file"]: row for row in csv.DictReader(io.StringIO(content, newline=""))}
+    assert content.splitlines()[0] == "file,decision,p_NORMAL,p_PNEUMONIA,reason"
+    assert not [
+        cell for row in rows.values() for cell in row.values() if cell[:1] in "=+-@" and cell
+    ]
+    assert rows["'=1+1.png"]["decision"] == "NORMAL"
+    assert float(rows["'=1+1.png"]["p_PNEUMONIA"]) == 0.25
+    assert rows['a,"b"\n.png']["p_NORMAL"] == "0.75"
+    assert rows["plain.png"] == {
+        "file": "plain.png", "decision": "", "p_NORMAL": "", "p_PNEUMONIA": "",
+        "reason": "The file ends early: get it again.",
+    }  # fmt: skip
+    assert rows["far.png"]["decision"] == ""
+    assert float(rows["far.png"]["p_PNEUMONIA"]) == 0.97
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download JSON").click()
+    saved.value.save_as(tmp_path / "a.json")
+    found = {each["file"]: each for each in json.loads((tmp_path / "a.json").read_text())}
+    assert found["plain.png"]["probabilities"] is None
+    keys = ["file", "decision", "probabilities", "reason", "prediction_set", "distance"]
+    assert [*found["far.png"]] == [*found["plain.png"]] == keys
+    assert found["far.png"]["reason"] == FAR
+
+
+# For everybody
+
+CONTRAST = """() => {
+  const parse = (c) => { const m = c.match(/[\\d.]+/g).map(Number);
+    return [m[0], m[1], m[2], m.length > 3 ? m[3] : 1]; };
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (e) => { for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; } };
+  const low = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.checkVisibility() || e.disabled || e.closest(".unseen")) continue;
+    const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) low.push([e.textContent.slice(0, 40), ratio.toFixed(2)]);
+  }
+  return low; }"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out(opened: Opener, serve: Serve, scheme: str) -> None:
+    page = opened(serve(report=True), color_scheme=scheme)
+    assert page.evaluate(CONTRAST) == []
+    give(page, "p 0.8")
+    assert page.evaluate(CONTRAST) == []
+    give(page, "far", "bad")
+    assert page.evaluate(CONTRAST) == []
+    for kind in ("abstained", "failed"):
+        page.locator(f"tr.{kind} button").click()
+        assert page.evaluate(CONTRAST) == []
+        page.keyboard.press("Escape")
+
+
+def test_the_colours_follow_the_system_or_the_person(opened: Opener, serve: Serve) -> None:
+    page = opened(serve(), color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
+    page.locator("#theme").click()
+    page.locator("#theme").click()
+    assert text(page, "#theme") == "Colours: dark"
+    assert page.evaluate(ground) == dark
+
+
+@pytest.mark.parametrize("width", [360, 800])
+def test_nothing_is_wider_than_the_screen(opened: Opener, serve: Serve, width: int) -> None:
+    page = opened(serve(), viewport={"width": width, "height": 640})
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) == width
+    give(page, "p 0.8", names=["a" * 120 + ".png"])
+    assert page.evaluate(wide) == width
+    give(page, "far", "bad")
+    assert page.evaluate(wide) == width
+    notice = page.locator(".bar")
+    for place in ("0", "document.body.scrollHeight"):
+        page.evaluate(f"window.scrollTo(0, {place})")
+        box = notice.bounding_box()
+        assert 0 <= box["y"] <= 640 - box["height"] + 1
+    assert "Research use only; not a medical device." in notice.inner_text()
+
+
+def test_everything_has_a_name_and_a_place(opened: Opener, serve: Serve) -> None:
+    page = opened(serve(report=True))
+    give(page, "p 0.8", "far", "bad")
+    page.locator("tr.answered button").click()
+    landmarks = page.locator("body").aria_snapshot()
+    for role in ("banner", "main", "contentinfo", 'navigation "This classifier"'):
+        assert f"- {role}" in landmarks, role
+    client = page.context.new_cdp_session(page)
+    nodes = client.send("Accessibility.getFullAXTree")["nodes"]
+    needs = {
+        "button",
+        "link",
+        "checkbox",
+        "slider",
+        "spinbutton",
+        "textbox",
+        "image",
+        "progressbar",
+    }
+    used = [node for node in nodes if node["role"]["value"] in needs and not node["ignored"]]
+    assert len(used) > 12
+    assert [n for n in used if not n.get("name", {}).get("value", "").strip()] == []
+    levels = page.evaluate(
+        """() => [...document.querySelectorAll("h1,h2,h3,h4")].filter((h) => h.checkVisibility())
+        .map((h) => Number(h.localName[1]))"""
+    )
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_paper_gets_the_answer_and_the_notice(opened: Opener, serve: Serve) -> None:
+    page = opened(serve(), color_scheme="dark")
+    give(page, "p 0.8")
+    page.emulate_media(media="print")
+    assert page.locator("#give").is_hidden()
+    assert page.locator(".decision").is_visible()
+    assert page.locator(".bar").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -1,0 +1,131 @@
+"""What the page makes of the network's numbers is what ``lucency predict`` makes of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from lucency.classifier import Spec
+from lucency.classifier.answers import judged
+from lucency.classifier.maps import ActivationMap, signed
+from lucency.gate import Gate, fit
+from lucency.metrics import decide
+from web_browser import browser, modules, packed
+
+GATE = """async ([file, asked]) => {
+  const { readArrays } = await import("/local/arrays.js");
+  const { Gate } = await import("/local/gate.js");
+  const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  const gate = new Gate(readArrays(bytes(file).buffer));
+  return asked.map(({ embedding, pixels, size, channels }) =>
+    gate.distance(Float32Array.from(embedding), bytes(pixels), size, channels));
+}"""
+JUDGE = """async (asked) => {
+  const { judged } = await import("/local/judge.js");
+  return asked.map((each) => judged(each.about, each.scores, each.probabilities, each.distance));
+}"""
+GENERAL = """async (values) => {
+  const { general } = await import("/local/judge.js");
+  return values.map(general);
+}"""
+MAP = """async ([dims, data, probabilities, about, how]) => {
+  const { mapOf } = await import("/local/judge.js");
+  return mapOf({ dims, data: Float32Array.from(data) }, probabilities, about, how);
+}"""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    with browser() as started, modules(started) as found:
+        yield found
+
+
+def fitted(rng: np.random.Generator, size: tuple[int, int], channels: int) -> Gate:
+    pixels = rng.integers(0, 256, (60, *size, channels), np.uint8)
+    features = rng.normal(size=(60, 20))
+    return fit(features[:40], np.arange(40) % 2, pixels[:40], features[40:], pixels[40:])
+
+
+@pytest.mark.parametrize(("size", "channels"), [((16, 16), 1), ((37, 21), 3), ((8, 50), 1)])
+def test_distances_are_those_of_the_gate(page: Any, size: tuple[int, int], channels: int) -> None:
+    rng = np.random.default_rng(0)
+    gate = fitted(rng, size, channels)
+    pixels = rng.integers(0, 256, (6, *size, channels), np.uint8)
+    pixels[0], pixels[1] = 7, np.arange(size[1], dtype=np.uint8)[:, None]
+    features = rng.normal(size=(6, 20)).astype(np.float32) * 3
+    asked = [
+        {
+            "embedding": row.tolist(),
+            "pixels": packed(each.tobytes()),
+            "size": size,
+            "channels": channels,
+        }
+        for row, each in zip(features, pixels, strict=True)
+    ]
+    found = page.evaluate(GATE, [packed(save(dict(gate.arrays()))), asked])
+    np.testing.assert_allclose(found, gate.score(features, pixels), rtol=1e-4)
+
+
+def test_judgements_are_those_of_predict(page: Any) -> None:
+    two, three = ("dark", "light"), ("a", "b", "c")
+    rows = {
+        two: [[0.5, 0.5], [0.2, 0.8], [0.99, 0.01], [0.3, 0.7], [1.0, 0.0]],
+        three: [[0.4, 0.4, 0.2], [0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3]],
+    }
+    scores = {two: [None, [0.4, 0.6], [0.1, 0.75], [1.0, 1.0]], three: [None, [0.5, 0.65, 0.5]]}
+    distances = [None, 0.2, 1.0, 1.0000001, 12.345, 1234.5, float("inf")]
+    asked, expected = [], []
+    for classes in (two, three):
+        for row, held, distance, threshold in itertools.product(
+            rows[classes], scores[classes], distances, (0.5, 0.7)
+        ):
+            positive = classes[1] if len(classes) == 2 else None
+            about = {"classes": classes, "positive": positive, "threshold": threshold}
+            given = np.array([row])
+            place = int(decide(given, None if positive is None else 1, threshold)[0])
+            sets = None if held is None else 1 - given[0] <= np.array(held)
+            told = judged("", classes, given[0], place, sets, distance)
+            asked.append(
+                {"about": about, "scores": held, "probabilities": row, "distance": distance}
+            )
+            expected.append(told)
+    for told, found in zip(expected, page.evaluate(JUDGE, asked), strict=True):
+        assert found["decision"] == (told.decision or None)
+        assert found["reason"] == (told.reason or None)
+        assert found["prediction_set"] == list(told.prediction_set)
+        assert found["distance"] == told.distance
+        assert tuple(found["probabilities"].values()) == told.probabilities
+
+
+def test_numbers_are_written_as_python_writes_them(page: Any) -> None:
+    rng = np.random.default_rng(1)
+    values = [*(10.0 ** rng.uniform(-8, 8, 200)), 0.0, 1.0, 999.4, 999.6, 1e5, 0.0001, 123.0]
+    assert page.evaluate(GENERAL, values) == [f"{value:.3g}" for value in values]
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [(("a", "b"), "b"), (("a", "b"), "a"), (("a", "b"), None), (("a", "b", "c"), None)],
+)
+def test_maps_are_those_of_predict(
+    page: Any, classes: tuple[str, ...], positive: str | None
+) -> None:
+    rng = np.random.default_rng(2)
+    spec = Spec(
+        classes=classes, positive=positive, size=(8, 8), channels=1, architecture="default",
+        network_channels=1, parameters={"width": 1, "blocks": [1]},
+    )  # fmt: skip
+    units = rng.normal(0, 3, (1, 3, 4, 1 if len(classes) == 2 else 3)).astype(np.float32)
+    probabilities = rng.dirichlet(np.ones(len(classes)), 1)
+    values, of = signed(units, probabilities, spec)
+    expected = ActivationMap(classes[int(of[0])], "a method", 5.0, values[0]).to_json()
+    about = {"classes": classes, "positive": positive}
+    given = [units.shape, units.ravel().tolist(), probabilities[0].tolist(), about]
+    found = page.evaluate(MAP, [*given, {"method": "a method", "scale": 5.0}])
+    assert {**found, "values": None} == {**expected, "values": None}
+    np.testing.assert_allclose(found["values"], expected["values"], atol=1.01e-4)

@@ -194,7 +194,9 @@ def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    # A Literal or None is a typing.Union, everything else or None a types.UnionType.
+    union = typing.get_origin(hint) in {types.UnionType, typing.Union}
+    parts = typing.get_args(hint) if union else (hint,)
     return [part for part in parts if part is not types.NoneType]
 
 

@@ -46,6 +46,12 @@ def test_wrong_settings_say_what_and_how(setting: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_choice_that_may_also_be_left_to_the_plan_is_set_by_name() -> None:
+    assert Config.load(None, ["precision=float32"]).precision == "float32"
+    with pytest.raises(ConfigError, match="mixed_bfloat16"):
+        Config.load(None, ["precision=bfloat16"])
+
+
 def test_wrong_files_say_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Config.load(tmp_path / "none.toml")

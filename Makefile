@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check bench chaos vendor wheel lock clean
+.PHONY: install demo test check bench chaos load vendor wheel lock clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ bench: install
 # Every promise of reliability, in full: about an hour.
 chaos: install
 	$(BIN)/python -m benchmarks.chaos
+
+# The service under load, changed, ended and attacked, on this computer only: about 20 minutes.
+load: install
+	$(BIN)/python -m benchmarks.load
 
 # What the page of `lucency export --format web` needs from elsewhere; needs npm.
 VENDOR := src/lucency/page/static/vendor

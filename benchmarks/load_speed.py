@@ -40,10 +40,17 @@ def _compared(run: Path, folder: Path, name: str, most: int, rounds: int) -> lis
     ones = [post(i, file) for i, file in enumerate(files)]
     cut = range(0, len(files), IN_FORM)
     forms = [form(i, files[i : i + IN_FORM]) for i in cut]
-    rates: dict[str, list[float]] = {key: [] for key in ("offline", "one", "form", "naive")}
+    rates: dict[str, list[float]] = {
+        key: [] for key in ("offline", "one", "form", "naive", "threads")
+    }
     client: list[float] = []
     apart = 0.0
-    with Served(run) as service, Served(run, module="benchmarks.load_naive") as naive:
+    other = "benchmarks.load_naive"
+    with (
+        Served(run) as service,
+        Served(run, module=other) as naive,
+        Served(run, "threads", module=other) as threads,
+    ):
         for _ in range(rounds):
             offline = answer("load_offline", run, folder, most)
             rates["offline"].append(offline["rate"])
@@ -55,24 +62,27 @@ def _compared(run: Path, folder: Path, name: str, most: int, rounds: int) -> lis
                 apart = max(apart, known.apart)
                 if key == "one":
                     client.append(100 * load.client)
-            load = Load(naive.port)
-            play(load.closed(ones, CLIENTS))
-            rates["naive"].append(load.rate)
+            for key, handler in (("naive", naive), ("threads", threads)):
+                load = Load(handler.port)
+                play(load.closed(ones, CLIENTS))
+                rates[key].append(load.rate)
     n = len(files)
-    offline_, one, many, naive_ = (
+    offline_, one, many, naive_, threads_ = (
         Figure(f"{name}: {label}", "pictures/s", rates[key], n)
         for key, label in (
             ("offline", "predicted at once"),
             ("one", f"one a request, {CLIENTS} clients"),
             ("form", f"{IN_FORM} a request, 8 clients"),
-            ("naive", "naive handler, 64 clients"),
+            ("naive", f"naive handler, {CLIENTS} clients"),
+            ("threads", f"naive handler in threads, {CLIENTS} clients"),
         )
     )
     return [
-        offline_, one, many, naive_,
+        offline_, one, many, naive_, threads_,
         ratio(f"{name}: one a request / predicted at once", one, offline_, least=0.9),
         ratio(f"{name}: {IN_FORM} a request / predicted at once", many, offline_, least=0.9),
         ratio(f"{name}: one a request / naive handler", one, naive_, least=3),
+        ratio(f"{name}: one a request / naive handler in threads", one, threads_),
         Figure(f"{name}: the client's share of a processor", "%", client, n),
         Figure(f"{name}: largest difference of a probability", "", [apart], n, most=1e-6),
     ]  # fmt: skip
@@ -98,7 +108,7 @@ class _Known:
 def latency(terms: Terms) -> list[Figure]:
     files = [file.read_bytes() for file in pictures(terms.films, 500)]
     requests = [post(i, file) for i, file in enumerate(files)]
-    alone, loaded, ratios, shares = [], [], [], []
+    alone, middle, loaded, ratios, shares = [], [], [], [], []
     with Served(terms.run) as service:
         for _ in range(1 if terms.quick else 5):
             peak = Load(service.port)
@@ -108,11 +118,13 @@ def latency(terms: Terms) -> list[Figure]:
             busy = Load(service.port)
             play(busy.open(itertools.cycle(requests), 0.8 * peak.rate, 3 if terms.quick else 10))
             alone.append(one.quantile(0.5))
+            middle.append(busy.quantile(0.5))
             loaded.append(busy.quantile(0.99))
             ratios.append(loaded[-1] / alone[-1])
             shares.append(100 * busy.client)
     return [
         Figure("one client, median", "ms", alone, 300),
+        Figure("80 % of the peak, median", "ms", middle, len(busy.seconds)),
         Figure("80 % of the peak, 99th percentile", "ms", loaded, len(busy.seconds)),
         Figure("99th percentile at 80 % / median alone", "x", ratios, len(busy.seconds), most=3),
         Figure("the client's share of a processor at 80 %", "%", shares, len(busy.seconds)),

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
-from lucency.classifier import Classifier, Spec
+from lucency.classifier import Classifier, Golden, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, evaluate_found, write_evaluation, write_predictions
@@ -33,6 +33,8 @@ def sound_run(folder: Path) -> Path:
     )  # fmt: skip
     weights = {"stem_conv/kernel": np.zeros(spec.weight_count, np.float32)}
     classifier = Classifier(spec, weights, network().SerializeToString(), _gate())
+    pixels = np.arange(0, 4 * SIDE * SIDE, dtype=np.uint8).reshape(4, SIDE, SIDE, 1)
+    classifier.golden = Golden(pixels, classifier.predict_pixels(pixels).astype(np.float32))
     classifier.save(run)
     write_json(run / "plan.json", _plan())
     parts = [_answers(name) for name in ("val", "test")]

@@ -42,11 +42,13 @@ _PREDICT = """async (text) => {
 
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
-    chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    chromium = os.environ.get("LUCENCY_CHROMIUM") or next(
+        filter(None, map(shutil.which, _NAMES)), None
+    )
     for there, what in (
         (importlib.util.find_spec("keras"), "Keras is not installed"),
         (importlib.util.find_spec("playwright"), "Playwright is not installed"),
-        (chromium, "there is no Chromium; name one in $CHROMIUM"),
+        (chromium, "there is no Chromium; name one in $LUCENCY_CHROMIUM"),
     ):
         if not there:
             raise Skipped(what)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,11 +86,14 @@ class Slow(Classifier):
 
     seconds = 0.0
     seen = 0
+    busy = False
 
-    def answer_pixels(self, pixels: NDArray[np.uint8]) -> Answers:
+    def answer_pixels(self, pixels: NDArray[np.uint8], maps: bool = False) -> Answers:
+        self.busy = True
         time.sleep(self.seconds)
+        self.busy = False
         self.seen += len(pixels)
-        return super().answer_pixels(pixels)
+        return super().answer_pixels(pixels, maps)
 
 
 def slow_version(seconds: float) -> Version:
@@ -125,3 +129,11 @@ def form(*files: bytes, name: str = "x.png") -> tuple[bytes, str]:
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), (
         f"multipart/form-data; boundary={boundary}"
     )
+
+
+@contextlib.contextmanager
+def slow(seconds: float, **settings: Any) -> Iterator[tuple[Running, Any]]:
+    """Serve a classifier that takes so long for a batch; yield it too."""
+    version = slow_version(seconds)
+    with running(Service(Path("slow"), replace(QUICK, **settings), lambda _: version)) as found:
+        yield found, version.classifier

@@ -473,8 +473,7 @@ def test_real_radiographs(name: str, size: tuple[int, int]) -> None:
     picture = Picture(shared(name))
     assert picture.size == size
     shown = picture.pixels(size, colour=False)
-    assert shown.min() == 0
-    assert shown.max() >= 250
+    assert np.ptp(shown) > 150  # their windows are wider than what they hold
 
 
 @pytest.mark.real

@@ -8,8 +8,6 @@ import functools
 import io
 import itertools
 import json
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,22 +27,16 @@ from serving import QUICK
 from serving import running as serving
 from small_runs import TWO, write_pictures, write_run
 from test_neighbours import some
+from web_browser import browser as chromium
 
-CHROMIUM = os.environ.get("LUCENCY_CHROMIUM") or shutil.which("chromium")
 MAP = [[-4.0, 0.0], [0.0, 2.0]]
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install it, or set LUCENCY_CHROMIUM to its path")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running_playwright:
-        started = running_playwright.chromium.launch(executable_path=CHROMIUM)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -453,8 +445,21 @@ def test_too_large_a_file_is_not_even_sent(opened: Opener, serve: Serve) -> None
     assert "It has 1 MB; at most 1 MB are taken." in text(page, ".verdict")
     assert not [path for path in serve.service.paths if "predict" in path]  # type: ignore[attr-defined]
     give(page, *["p 0.7"] * 4)
-    assert "Only the first 3 pictures taken." in text(page, "#left-out")
-    assert page.locator("tbody tr").count() == 4  # with the first
+    assert page.locator("tr.answered").count() == 4  # each in a request of its own
+
+
+def test_more_pictures_than_a_page_bears_are_left_out(opened: Opener, serve: Serve) -> None:
+    page = opened(serve())
+    page.evaluate(
+        """() => { const t = new DataTransfer();
+        for (let i = 0; i < 2001; i += 1) t.items.add(new File(["p 0.8"], `${i}.png`));
+        const field = document.getElementById("files");
+        field.files = t.files;
+        field.dispatchEvent(new Event("change"));
+        document.getElementById("stop").click(); }"""
+    )
+    assert "Only the first 2,000 pictures taken" in text(page, "#left-out")
+    page.get_by_text("cancelled 2000").wait_for()
 
 
 # Ways in

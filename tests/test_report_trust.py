@@ -13,7 +13,7 @@ from lucency import explained
 from lucency.errors import RunError
 from lucency.report import write_check, write_report
 from test_report import ALLOWED, ATTRIBUTES, HOSTILE, THREE, Page, make_run, page, tiny_png
-from trusted import trust
+from trusted import explanation, trust
 
 SAFE_TAGS = ALLOWED | {"em"}
 
@@ -95,12 +95,39 @@ def test_gate_has_one_verdict_in_word_and_colour(
 ) -> None:
     found = page(trust(plain, gate=gate))
     classes = [a["class"] for tag, a in found.elements if tag == "p" and "class" in a]
-    assert [name for name in classes if name and name.startswith("verdict")] == [f"verdict {level}"]
+    verdicts = [name for name in classes if name and name.startswith("verdict")]
+    assert verdicts == [f"verdict {level}", "verdict warn"]  # the second is on the maps
     assert f"{word} " in section(found, "Leak gate", "Samples of")
     banner = "The test figures on this page are void." in found.text
     assert banner == (gate == "ignored")
     if banner:
         assert found.text.index("figures on this page are void") < found.text.index("Contents")
+
+
+def test_maps_are_shown_with_what_the_tests_of_them_found(run: Path) -> None:
+    index = json.loads((run / "pictures" / "index.json").read_text())
+    for shade, kind in enumerate(("explained", "map"), start=201):
+        (run / "pictures" / f"{kind}.png").write_bytes(tiny_png(shade))
+        entry = {"kind": kind, "file": "val/x.png", "label": "NORMAL", "split": "val"}
+        index.append(entry | {"png": f"{kind}.png"})
+    (run / "pictures" / "index.json").write_text(json.dumps(index))
+    text = section(page(run), "Where it looks", "Looks at the test set")
+    assert "Uninformative On 64 pictures of bacteria." in text
+    assert "NORMAL, map uninformative" in text
+    assert "val/x.png" in text
+    assert "speaks for PNEUMONIA" in text
+    assert "The colour is full at 7.2 logits" in text
+    assert "33 of 33 layers shuffled 0.100" in text
+    assert "The maps lean towards the border" in text
+    change(run / "explanation.json", **explanation("bacteria", informative=True))
+    text = section(page(run), "Where it looks", "Looks at the test set")
+    assert "✓ Informative On 64" in text
+    assert "map uninformative" not in text
+
+
+def test_without_tests_of_maps_it_says_so(plain: Path) -> None:
+    text = section(page(plain), "Where it looks", "Looks at the test set")
+    assert "This run holds no test of activation maps (explanation.json)." in text
 
 
 def test_leaking_pairs_show_both_pictures(run: Path) -> None:

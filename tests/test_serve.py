@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,17 @@ def test_our_own_page_may_ask(served: Running) -> None:
     assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
+def test_the_page_asks_the_service(served: Running) -> None:
+    page = served.ask("GET", "/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for name in re.findall(r'(?:src|href)="(page/[^"]+)"', page.body.decode()):
+        assert served.ask("GET", f"/{name}").status == 200, name
+    engine = served.ask("GET", "/page/engine.js")
+    assert engine.headers["content-type"].startswith("text/javascript")
+    assert b"v1/predict" in engine.body
+
+
 def test_the_report_may_do_nothing(served: Running) -> None:
     reply = served.ask("GET", "/report")
     assert reply.body.startswith(b"<!DOCTYPE html>")
@@ -189,6 +201,15 @@ def test_the_description_has_the_routes_and_no_others(run: Path) -> None:
     assert described == routes
     codes = openapi()["components"]["schemas"]["Error"]["properties"]["code"]["enum"]
     assert set(codes) == set(CODES)
+
+
+def test_the_documentation_has_the_same_codes_and_addresses() -> None:
+    page = (Path(__file__).parent.parent / "docs/serving.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", page, re.MULTILINE)
+    assert {code: (int(status), meaning) for code, status, meaning in rows} == dict(CODES)
+    described = {path for path in openapi()["paths"] if not path.startswith("/v2")}
+    stated = set(re.findall(r"`(?:GET|POST) (/[^`]*)`", page)) - {"/page/...", "/"}
+    assert stated == described - {"/page/{file}", "/"}
 
 
 def test_the_classifier_says_what_it_is(served: Running) -> None:

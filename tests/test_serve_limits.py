@@ -1,48 +1,25 @@
-"""What the service does under load, with slow or hostile clients, and when it is to end."""
+"""Who may come in and who is told to come later, and what goes through the network together."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import http.client
-import json
-import logging
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from lucency.errors import ConfigError
-from lucency.serve import Settings
 from lucency.serve.admission import Admission
 from lucency.serve.batching import Batcher
 from lucency.serve.multipart import files_in
 from lucency.serve.refusals import Refused
-from lucency.serve.service import Service
-from lucency.serve.versions import Version
-from serving import QUICK, Reply, Running, form, running, save_classifier, slow_version
+from serving import Reply, form, slow
 from test_serve import PICTURES
 
-ONCE = b"GET / HTTP/1.1\r\nConnection: close\r\n"
 ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@contextlib.contextmanager
-def slow(seconds: float, **settings: Any) -> Iterator[tuple[Running, Any]]:
-    version = slow_version(seconds)
-    with running(Service(Path("slow"), replace(QUICK, **settings), lambda _: version)) as found:
-        yield found, version.classifier
 
 
 # Who may come in
@@ -139,19 +116,23 @@ def test_whoever_asked_hears_of_a_failure() -> None:
 
 
 def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
-    with slow(0.6) as (served, classifier):
+    with slow(0) as (served, classifier):
+        assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
+        classifier.seconds = 1.2
 
         def ask(_: int) -> Reply:
-            return served.ask("POST", "/v1/predict", PICTURES[0], lucency_deadline="0.3")
+            return served.ask("POST", "/v1/predict", PICTURES[0], lucency_deadline="0.5")
 
         with ThreadPoolExecutor(4) as pool:
             first = pool.submit(ask, 0)
-            time.sleep(0.15)  # the network is at work on it
+            while not classifier.busy:
+                time.sleep(0.01)
             replies = [*pool.map(ask, range(3)), first.result()]
         assert {(reply.status, reply.json["code"]) for reply in replies} == {(504, "late")}
         while served.service.admission.pictures:
             time.sleep(0.01)
-        assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
+        while classifier.busy:
+            time.sleep(0.01)
         assert classifier.seen == 2
         assert served.service.admission.bytes == 0
 
@@ -213,314 +194,3 @@ def test_what_is_no_form_with_files(body: bytes, kind: str) -> None:
     with pytest.raises(Refused) as refused:
         files_in(body, kind, 4)
     assert refused.value.code == "bad_request"
-
-
-# Connections
-
-
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Running]:
-    """A service that does not wait long for slow clients."""
-    with slow(0, receive_deadline=0.5, most_connections=30) as (served, _):
-        yield served
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"",
-        b"POST /v1/predict HT",
-        ORDINARY + b"X: ",
-        ORDINARY + b"Content-Length: 100\r\n\r\nabc",
-        ORDINARY + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
-    ],
-)
-def test_a_client_that_does_not_go_on_is_let_go(hasty: Running, said: bytes) -> None:
-    start = time.monotonic()
-    answer = hasty.raw(said)
-    assert 0.3 < time.monotonic() - start < 3
-    assert not said or b" 408 " in answer
-
-
-def test_a_client_that_sends_a_byte_now_and_then_is_let_go(hasty: Running) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as client:
-        start = time.monotonic()
-        with contextlib.suppress(OSError):
-            for byte in ORDINARY * 5:
-                client.sendall(bytes([byte]))
-                time.sleep(0.05)
-                if time.monotonic() - start > 6:
-                    break
-        assert time.monotonic() - start < 5  # of which 2 for a client that wants to hear why
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"\x00\x01\x02\r\n\r\n", 400),
-        (b"GET / HTTP/9.9\r\n\r\n", 400),
-        (b"GET /\r\n\r\n", 421),
-        (ONCE + b"Host: localhost\r\nHost: localhost\r\n\r\n", 421),
-        (ONCE + b"\r\n", 421),
-        (b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000, 431),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 150 + b"\r\n", 431),
-        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
-        (ORDINARY + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (ORDINARY + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
-        (ORDINARY + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (
-            b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\n\r\n",
-            400,
-        ),
-    ],
-)
-def test_what_is_no_http_is_answered_in_the_same_form(
-    hasty: Running, sent: bytes, status: int
-) -> None:
-    answer = hasty.raw(sent)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    if status:
-        assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
-    assert json.loads(body.partition(b"HTTP/1.1")[0]).keys() == {"error", "code"}
-    assert hasty.ask("GET", "/health/live").status == 200
-
-
-def test_there_is_a_most_of_connections(hasty: Running) -> None:
-    with contextlib.ExitStack() as stack:
-        for _ in range(30):
-            stack.enter_context(socket.create_connection(("127.0.0.1", hasty.port)))
-        time.sleep(0.2)
-        assert b" 503 " in hasty.raw(b"")
-    time.sleep(0.2)
-    assert hasty.ask("GET", "/health/live").status == 200
-
-
-def test_one_connection_takes_many_requests(hasty: Running) -> None:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", hasty.port)) as client:
-        for i in range(5):
-            client.request("POST", "/v1/predict", PICTURES[i % 4] if i != 2 else b"bad")
-            answer = client.getresponse()
-            assert answer.status == (422 if i == 2 else 200)
-            answer.read()
-    pipelined = (ORDINARY + b"Content-Length: 3\r\n\r\nabc") * 3
-    assert hasty.raw(pipelined + ONCE + b"Host: localhost\r\n\r\n").count(b" 422 ") == 3
-
-
-# Who may ask
-
-
-def test_a_token_is_asked_for() -> None:
-    token = "0123456789abcdef"  # noqa: S105 - of this test
-    with slow(0, token=token) as (served, _):
-        assert served.ask("GET", "/health/ready").status == 200
-        for wrong in ({}, {"authorization": "Bearer x"}, {"authorization": "Basic !"}):
-            reply = served.ask("POST", "/v1/predict", PICTURES[0], **wrong)
-            assert (reply.status, reply.json["code"]) == (401, "no_token")
-            assert reply.headers["www-authenticate"].startswith("Basic")
-        basic = base64.b64encode(f"anybody:{token}".encode()).decode()
-        for right in (f"Bearer {token}", f"Basic {basic}"):
-            reply = served.ask("POST", "/v1/predict", PICTURES[0], authorization=right)
-            assert reply.status == 200
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"host": "0.0.0.0"}, "--insecure"),  # noqa: S104
-        ({"host": "192.0.2.1"}, "--token"),
-        ({"token": "short"}, "16 ASCII characters"),
-        ({"port": 70_000}, "65535"),
-        ({"deadline": 0.0}, "0.01 to 600"),
-    ],
-)
-def test_settings_are_refused(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        Settings(**given).checked()
-
-
-def test_names_of_the_service() -> None:
-    near = Settings(names=("films.example",))
-    assert all(map(near.knows, ("localhost", "127.0.0.1", "::1", "FILMS.example")))
-    assert not any(map(near.knows, ("", "192.0.2.1", "evil.example")))
-    far = Settings(host="0.0.0.0", insecure=True).checked()  # noqa: S104
-    assert far.knows("192.0.2.1")  # an address cannot be made to point elsewhere
-    assert not far.knows("evil.example")
-
-
-def test_what_was_sent_is_nowhere_to_be_found(caplog: pytest.LogCaptureFixture) -> None:
-    secret = "CANARY4711"  # noqa: S105 - a word to look for
-    with slow(0, log=True) as (served, _):
-        log = logging.getLogger("lucency.serve")
-        log.addHandler(caplog.handler)
-        log.setLevel(logging.INFO)
-        body, kind = form(PICTURES[0], secret.encode(), name=secret)
-        replies = [
-            served.ask("POST", f"/v1/predict?{secret}=1", secret.encode()),
-            served.ask("POST", "/v1/predict", body, content_type=kind, x_patient=secret),
-            served.ask("GET", f"/{secret}", None, referer=secret, user_agent=secret),
-            served.ask("GET", f"/v2/models/{secret}", authorization=f"Bearer {secret}"),
-            served.ask("POST", "/v1/predict", b"", host=secret),
-            served.ask("GET", "/metrics"),
-        ]
-        served.raw(f"{secret} {secret}\r\n\r\n".encode())
-        log.removeHandler(caplog.handler)
-    assert secret not in caplog.text
-    assert "POST /v1/predict 400" in caplog.text
-    assert not any(secret.encode() in reply.body for reply in replies)
-
-
-def test_a_fault_is_answered_and_logged_without_its_words(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with slow(0) as (served, classifier):
-
-        def broken(pixels: Any) -> Any:
-            raise ValueError("CANARY4711")
-
-        log = logging.getLogger("lucency.serve")
-        log.addHandler(caplog.handler)
-        monkeypatch.setattr(classifier, "answer_pixels", broken)
-        reply = served.ask("POST", "/v1/predict", PICTURES[0])
-        log.removeHandler(caplog.handler)
-        assert (reply.status, reply.json["code"]) == (500, "internal")
-        assert "ValueError in broken" in caplog.text
-        assert "CANARY" not in caplog.text
-
-
-# Change and end
-
-
-def test_a_sound_classifier_takes_over_and_a_bad_one_does_not(tmp_path: Path) -> None:
-    first = save_classifier(tmp_path / "one", seed=1)
-    second = save_classifier(tmp_path / "two", seed=2)
-    bad = save_classifier(tmp_path / "bad", seed=3, broken=True)
-    link = tmp_path / "current"
-    link.symlink_to(first)
-    with running(Service(link, QUICK)) as served:
-
-        def pointed_at(run: Path) -> Any:
-            link.unlink()
-            link.symlink_to(run)
-            return served.ask("POST", "/v1/reload", b"")
-
-        before = served.ask("POST", "/v1/predict", PICTURES[0]).json["classifier"]
-        assert before["name"] == "one"
-        refused = pointed_at(bad)
-        assert (refused.status, refused.json["code"]) == (422, "refused_classifier")
-        assert "golden pictures" in refused.json["error"]
-        (second / "model.onnx").write_bytes(b"damaged")
-        assert "sha256 differs" in pointed_at(second).json["error"]
-        still = served.ask("POST", "/v1/predict", PICTURES[0]).json["classifier"]
-        assert still == before
-        save_classifier(second, seed=2)
-        assert pointed_at(second).status == 200
-        after = served.ask("POST", "/v1/predict", PICTURES[0]).json["classifier"]
-        assert after["name"] == "two"
-        assert after["sha256"] != before["sha256"]
-        assert served.ask("GET", "/v2/models/current/ready").status == 200
-        assert served.service.retired == []
-
-
-def test_a_request_is_answered_by_the_version_that_it_came_to() -> None:
-    versions = [slow_version(0.3), slow_version(0)]
-    versions[1].about["sha256"] = "1" * 64
-    coming: Iterator[Version] = iter(versions)
-    with running(Service(Path("slow"), QUICK, lambda _: next(coming))) as served:
-        with ThreadPoolExecutor(1) as pool:
-            early = pool.submit(served.ask, "POST", "/v1/predict", PICTURES[0])
-            while not served.service.version.users:
-                time.sleep(0.01)
-            assert served.ask("POST", "/v1/reload", b"").status == 200
-            assert served.service.retired == [versions[0]]
-            late = served.ask("POST", "/v1/predict", PICTURES[0])
-            assert early.result().json["classifier"]["sha256"] == "0" * 64
-        assert late.json["classifier"]["sha256"] == "1" * 64
-        assert served.service.retired == []
-
-
-def test_what_was_accepted_is_answered_before_the_end() -> None:
-    with slow(0.6) as (served, _):
-        with ThreadPoolExecutor(4) as pool:
-            asked = [pool.submit(served.ask, "POST", "/v1/predict", PICTURES[0]) for _ in range(4)]
-            while served.service.admission.pictures < 4:
-                time.sleep(0.01)
-            served.server.should_exit = True
-            while not served.service.draining:
-                time.sleep(0.01)
-            assert served.ask("GET", "/health/ready").status == 503
-            replies = [each.result() for each in asked]
-        assert [reply.status for reply in replies] == [200] * 4
-        assert all(reply.headers["connection"] == "close" for reply in replies)
-
-
-def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
-    with running(Service(save_classifier(tmp_path / "run"), QUICK)) as served:
-        for _ in range(3):
-            assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
-            for child in served.service.decoder_processes():
-                os.kill(child, signal.SIGKILL)
-            start = time.monotonic()
-            while served.ask("POST", "/v1/predict", PICTURES[0]).status != 200:
-                assert time.monotonic() - start < 5
-        assert b"lucency_decoders_lost 0.0" not in served.ask("GET", "/metrics").body
-
-
-# The command
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from lucency.cli import main; main()", "serve", *arguments]
-
-
-def test_the_command_serves_reloads_and_ends(tmp_path: Path) -> None:
-    run = save_classifier(tmp_path / "run")
-    with subprocess.Popen(
-        command(str(run), "--port", "0", "--workers", "1", "--log"),
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stderr
-        address = process.stderr.readline()
-        assert address.startswith("run answers on http://127.0.0.1:")
-        port = int(address.rpartition(":")[2].strip("/\n"))
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-            client.request("POST", "/v1/predict", PICTURES[0])
-            assert client.getresponse().read()
-        process.send_signal(signal.SIGHUP)
-        assert any("Loaded again" in process.stderr.readline() for _ in range(3))
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert output == ""
-    assert errors.rstrip().endswith("Ended")
-
-
-def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
-    run = save_classifier(tmp_path / "run")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        for arguments, words in (
-            ((str(run), "--host", "0.0.0.0"), "--insecure"),  # noqa: S104
-            ((str(tmp_path),), "No classifier here"),
-            ((str(run), "--port", port), "Cannot listen"),
-        ):
-            done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
-            assert done.returncode == 2, done
-            assert len(done.stderr.splitlines()) == 1
-            assert words in done.stderr
-
-
-def test_a_missing_library_is_named(tmp_path: Path) -> None:
-    run = save_classifier(tmp_path / "run")
-    script = "import sys; sys.modules['uvicorn'] = None; from lucency.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "serve", str(run)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        "lucency: Serving needs a library that is missing (uvicorn). Install it: pip install "
-        '"lucency[serve]"'
-    ]

@@ -188,7 +188,9 @@ def test_the_page_says_what_predict_says(
 
 
 @pytest.mark.usefixtures("vendored")
-def test_the_page_asks_nobody_else_and_needs_no_header(tmp_path: Path, chromium: Any) -> None:
+def test_the_page_asks_nobody_and_once_loaded_needs_no_network(
+    tmp_path: Path, chromium: Any
+) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     asked, complaints = [], []
@@ -200,6 +202,7 @@ def test_the_page_asks_nobody_else_and_needs_no_header(tmp_path: Path, chromium:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address}/")
         page.wait_for_selector("#give:not([hidden])")
+        context.set_offline(True)
         names = [f"{i}.png" for i in range(3)]
         for name, data in zip(names, pictures(), strict=False):
             (tmp_path / name).write_bytes(data)

@@ -161,6 +161,32 @@ def robustness(n: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def explanation(name: str, *, informative: bool = False) -> dict[str, Any]:
+    """Return tests of activation maps; ``name`` comes from data."""
+    alike = {"rank": figure(0.1), "ssim": figure(0.05)}
+    word = "Informative" if informative else "Uninformative"
+    return {
+        "format": 1, "method": f"method of {name}", "scale": 7.25, "informative": informative,
+        "sentence": f"{word}: on 64 pictures of {name}.", "split": "val", "n": 64, "groups": 60,
+        "height": 4, "width": 5,
+        "deletion": {
+            "shares": [0, 0.5, 1],
+            "rows": [
+                {"map": kind, "deletion": [0.9, 0.6, 0.5], "insertion": [0.5, 0.6, 0.9],
+                 "gain": figure(gain)}
+                for kind, gain in (("the map", 0.081), ("random map", 0.0), ("blob", 0.07))
+            ],
+            "beyond_random": figure(0.08), "beyond_centre": figure(0.01),
+        },
+        "randomisation": {
+            "rows": [{"layers": 1, **alike}, {"layers": 33, **alike}],
+            "pairs": {"rank": figure(0.4), "ssim": figure(0.3)}, "changes": True, "of": 33,
+        },
+        "border": {"width": 0.15, "share": figure(0.711, 0.02), "uniform": 0.51},
+        "occlusion": {"n": 32, "rank": figure(0.25)},
+    }  # fmt: skip
+
+
 def looks(n: int, names: list[str]) -> dict[str, Any]:
     return {
         "format": 1, "test_set": "5e" * 32, "n": n, "looks": [
@@ -198,6 +224,7 @@ def trust(run: Path, *, gate: str = "dropped", names: list[str] | None = None) -
     n = (evaluation["test"] or evaluation["validation"])["n"]
     write(run / "robustness.json", robustness(n))
     write(run / "looks.json", looks(n, names))
+    write(run / "explanation.json", explanation(names[0]))
     write(run / "checklist.json", checklist(names))
     trust_audit(run, gate=gate, names=names)
     return run

@@ -23,11 +23,13 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Start Chromium, or skip; $CHROMIUM names another than that on the path."""
+    """Start Chromium, or skip; $LUCENCY_CHROMIUM names another than that found."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    found = os.environ.get("LUCENCY_CHROMIUM") or next(
+        filter(None, map(shutil.which, _NAMES)), None
+    )
     if found is None:
-        pytest.skip("no Chromium: install it, or name one in $CHROMIUM")
+        pytest.skip("no Chromium: install it, or name one in $LUCENCY_CHROMIUM")
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=found)
         yield started

@@ -1,8 +1,10 @@
 """The only package that names TensorFlow, JAX or PyTorch.
 
-choice       which one runs, and what differs between them
-onnx_file    a Keras model as ONNX, on each of them
-litert       SavedModel and LiteRT files, made and run by TensorFlow
+    choice       which one runs, and what differs between them
+    onnx_file    a Keras model as ONNX, on each of them
+    exchange     Keras archives, SavedModel and LiteRT, made and run
+
+All else is ``keras``, ``keras.ops`` and NumPy.
 """
 
 from __future__ import annotations

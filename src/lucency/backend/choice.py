@@ -102,15 +102,13 @@ def prefer_tensorflow() -> None:
         BackendError: TensorFlow is not installed, or Keras runs on another backend already.
     """
     if importlib.util.find_spec("tensorflow") is None:
-        raise BackendError(
-            'SavedModel and LiteRT need TensorFlow. Run: pip install "lucency[tensorflow]"'
-        )
+        raise BackendError('This format needs TensorFlow. Run: pip install "lucency[tensorflow]"')
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
     elif choose_backend() != "tensorflow":
         raise BackendError(
-            f"SavedModel and LiteRT are written by Keras on TensorFlow, and this program runs it "
-            f"on {choose_backend()}. Export from the command line, which starts anew."
+            f"This format is written by Keras on TensorFlow, and this program runs it on "
+            f"{choose_backend()}. Export from the command line, which starts anew."
         )
 
 

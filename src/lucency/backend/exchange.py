@@ -5,6 +5,7 @@ The last two are TensorFlow's, whichever backend trained the network.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -149,7 +150,11 @@ def _lite() -> Any:
     return _tensorflow().lite
 
 
-def _refused(name: str, error: Exception) -> BackendError:
+def _refused(name: str, error: Exception) -> Exception:
+    """Return what to raise: TensorFlow reports a full disk in its text alone."""
+    full = ("No space left", "File too large", "quota exceeded")
+    if any(sign in str(error) for sign in full):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return BackendError(
         f"The classifier could not be written as {name} ({type(error).__name__}: {error}). "
         'Check the installation: pip install "lucency[tensorflow]"'

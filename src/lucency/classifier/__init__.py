@@ -12,6 +12,7 @@
     graph            what an ONNX file may say
     session          ONNX Runtime, with a limit to its memory
     network          built anew from its description
+    folder           all of it written to a folder, and read
     model            predict, save, load
 
 Loading and predicting need neither Keras nor its backend. A folder may come from a stranger: no

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,29 +14,18 @@ from numpy.typing import NDArray
 
 from lucency.batches import pixel_batches
 from lucency.classifier.answers import Answers, Prediction, joined, judged
-from lucency.classifier.files import (
-    GATE,
-    GOLDEN,
-    NEIGHBOURS,
-    ONNX,
-    WEIGHTS,
-    StoredWeights,
-    entry_of,
-    read_arrays,
-    read_document,
-    read_entry,
-)
+from lucency.classifier.files import StoredWeights
+from lucency.classifier.folder import load_classifier, save_classifier, weights_file
 from lucency.classifier.golden import Golden
 from lucency.classifier.maps import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.session import BATCH, Session, batch_of
-from lucency.classifier.spec import JSON, Spec
+from lucency.classifier.spec import Spec
 from lucency.conformal import Conformal, Kind
 from lucency.dataset import Split
 from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.errors import ClassifierError
-from lucency.files import write_bytes, write_text
 from lucency.gate import Gate
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
@@ -123,7 +111,7 @@ class Classifier:
         return self._neighbours
 
     @neighbours.setter
-    def neighbours(self, kept: Neighbours | None) -> None:
+    def neighbours(self, kept: Neighbours | StoredNeighbours | None) -> None:
         self._neighbours = kept
 
     @property
@@ -136,7 +124,7 @@ class Classifier:
         """sha256 of the weights as they are saved, in hexadecimal."""
         if self._weights is None and self._stored:
             return self._stored.sha256
-        return hashlib.sha256(self._weights_file()).hexdigest()
+        return hashlib.sha256(weights_file(self.weights)).hexdigest()
 
     @property
     def conformal(self) -> Conformal | None:
@@ -318,27 +306,7 @@ class Classifier:
         Args:
             folder: Where to; made if it does not exist.
         """
-        from safetensors.numpy import save
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        data = self._weights_file()
-        document = self.spec.to_json() | {"weights": entry_of(WEIGHTS, data)}
-        document |= {"onnx": None, "gate": None, "golden": None, "neighbours": None}
-        write_bytes(folder / WEIGHTS, data)
-        for key, name, held in (
-            ("gate", GATE, self.gate),
-            ("golden", GOLDEN, self.golden),
-            ("neighbours", NEIGHBOURS, self.neighbours),
-        ):
-            if held is not None:
-                arrays = save(held.arrays())
-                write_bytes(folder / name, arrays)
-                document[key] = entry_of(name, arrays)
-        if self.onnx is not None:
-            write_bytes(folder / ONNX, self.onnx)
-            document["onnx"] = entry_of(ONNX, self.onnx) | {"parity": self.parity}
-        write_text(folder / JSON, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        save_classifier(self, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -347,30 +315,7 @@ class Classifier:
         Raises:
             ClassifierError: The folder holds no classifier, or a file is damaged or foreign.
         """
-        folder = Path(folder)
-        document = read_document(folder)
-        spec = Spec.from_json(document)
-        weights = StoredWeights(folder, document.get("weights"), spec.weight_count)
-        onnx, gate, golden = (document.get(key) for key in ("onnx", "gate", "golden"))
-        classifier = cls(
-            spec,
-            weights,
-            read_entry(folder, onnx, ONNX) if onnx else None,
-            Gate.from_arrays(read_arrays(folder, gate, GATE)) if gate else None,
-        )
-        classifier.parity = onnx.get("parity") if onnx else None
-        if golden:
-            shape = (*spec.size, spec.channels)
-            arrays = read_arrays(folder, golden, GOLDEN)
-            classifier.golden = Golden.from_arrays(arrays, shape, len(spec.classes))
-        if kept := document.get("neighbours"):
-            classifier._neighbours = StoredNeighbours(folder, kept)
-        return classifier
-
-    def _weights_file(self) -> bytes:
-        from safetensors.numpy import save
-
-        return save({name: np.ascontiguousarray(array) for name, array in self.weights.items()})
+        return load_classifier(cls, Path(folder))
 
     def _predict_decoded(
         self, files: Sequence[str | Path], decoded: Sequence[Decoded], maps: bool

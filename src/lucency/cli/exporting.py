@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
+import json
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option, echo
 
 from lucency.cli import options
+from lucency.errors import ConfigError
+from lucency.progress import Progress
 from lucency.screen import progress
 
 
@@ -39,7 +41,14 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
     Example: lucency export runs/chest_xray-quick-1 --format litert --quantize int8
     """
     if kind == "web":
-        _export_web(options.run_folder(run), out, quiet=quiet)
+        if folder or quantize:
+            raise ConfigError("--format web takes neither a data folder nor --quantize.")
+        written = _export_web(options.run_folder(run), out, force, progress(quiet or as_json))
+        certificate = json.loads((written / "certificate.json").read_text("utf-8"))
+        if as_json:
+            options.print_json({"out": str(written)} | certificate)
+        else:
+            echo(written)
         return
     from lucency.export import export as export_run
     from lucency.screen.results import show_export
@@ -54,9 +63,9 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
         show_export(done.folder, done.certificate)
 
 
-def _export_web(run: Path, out: Path | None, *, quiet: bool) -> None:
+def _export_web(run: Path, out: Path | None, force: bool, told: Progress) -> Path:
     from lucency.classifier import Classifier
+    from lucency.export.web import write_web
 
-    web = importlib.import_module("lucency.export.web")
     target = out or Path("exports") / f"{run.resolve().name}-web"
-    echo(web.write_web(run, Classifier.load(run), target, progress(quiet)))
+    return write_web(run, Classifier.load(run), target, told, force=force)

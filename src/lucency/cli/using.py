@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def predict(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="Picture files, or folders of them.")],
+    files: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
     prevalence: options.Prevalence = None,
     explain: Annotated[
         bool, Option("--explain", help="Also say which places speak for and against a class.")
@@ -44,9 +44,11 @@ def predict(
     else:
         predictions = [adjust(each) for each in classifier.predict(pictures, maps=explain)]
     if as_json:
-        empty = {"activation_map": None} if explain else {}
+        rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
-            [{"file": x.file} | empty | x.to_json(classifier.classes) for x in predictions]
+            [row | {"activation_map": row.get("activation_map")} for row in rows]
+            if explain
+            else rows
         )
     elif as_csv:
         _print_csv(classifier.classes, predictions)

@@ -137,7 +137,7 @@ def first_item(sequence: Element, wanted: Collection[int]) -> tuple[dict[int, El
     data, order = sequence.value, sequence.order
     if len(data) < 8:
         return {}, False
-    _, length = _tag(data, 0, order), struct.unpack_from(order + "I", data, 4)[0]
+    (length,) = struct.unpack_from(order + "I", data, 4)
     item = data[8:] if length == UNDEFINED else data[8 : 8 + length]
     walk = Walk(item)
     found, end = walk.elements(0, sequence.explicit, order, wanted, _ITEM_ENDS - 1)

@@ -70,7 +70,7 @@ def explained(
     if method == "cam" and not has_maps(classifier):
         raise ClassifierError(
             "This classifier's model.onnx gives no activation map, as an earlier version made it. "
-            "Train again, or give --method occlusion."
+            "Train again, or take lucency explain with --method occlusion."
         )
     side = _LARGEST if len(files) <= _MANY else _LARGEST // 2
     waiting = iter(files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -88,6 +89,7 @@ def _drawn(
     maps = [each.prediction.activation_map for each in found]
     known = next((each for each in maps if each is not None), None)
     informative, sentence = trust_of(classifier.spec)
+    two = 1 / (1 + math.exp(-2 / classifier.spec.temperature))  # what a logit of 2 comes to
     told = sentence.partition(": ")[2] or sentence
     return page(
         PAGE,
@@ -98,6 +100,8 @@ def _drawn(
         method=known.method if known else "",
         occluded=bool(known and known.method == METHOD),
         scale=f"{known.scale:.2g}" if known else "",
+        plus=f"{100 * two:.0f}",
+        minus=f"{100 * (1 - two):.0f}",
         of=known.of if known and len(classifier.classes) == 2 else None,
         informative=informative,
         sentence=told[:1].upper() + told[1:],

@@ -7,7 +7,8 @@
     certificate    an export against the classifier: probabilities, decisions, time
     description    what goes in, what comes out, and how to use it
     folder         the verb: made, checked, and only then given its name
-    web            a page that computes in the browser
+    web            a folder with a page that computes in the browser
+    drawn          pictures drawn by formula, on which that page checks itself
 
 Everything after resizing is inside: the same uint8 pixels go into every format, and calibrated
 probabilities come out. A file that answers otherwise than the classifier is not kept.

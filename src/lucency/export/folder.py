@@ -74,7 +74,7 @@ def export(
     """
     chosen = format_of(name, quantize)
     out = out or Path("exports") / "-".join([run.resolve().name, name, *filter(None, [quantize])])
-    _refuse_in_the_way(out, force=force)
+    refuse_in_the_way(out, force=force)
     classifier = Classifier.load(run)
     pictures = choose(run, folder, classifier, scale=quantize is not None)
     first = pictures.check.first()
@@ -110,7 +110,12 @@ def export(
     return Export(out, certificate)
 
 
-def _refuse_in_the_way(out: Path, *, force: bool) -> None:
+def refuse_in_the_way(out: Path, *, force: bool) -> None:
+    """Refuse to write over anything, unless it is an earlier export and that is meant.
+
+    Raises:
+        RunError: Something is there.
+    """
     if not (out.exists() or out.is_symlink()):
         return
     if not force:

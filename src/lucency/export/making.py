@@ -154,17 +154,31 @@ def _make_openvino(
     classifier: Classifier, path: Path, facts: Mapping[str, str], examples: Pixels | None
 ) -> None:
     openvino = importlib.import_module("openvino")
-    with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
-        _make_onnx(classifier, file := Path(folder) / "model.onnx", {}, examples)
-        model = openvino.convert_model(file)
+    try:
+        model = _read_by_openvino(classifier, examples)
+    except BackendError:  # JAX's exporter pools by convolutions that OpenVINO does not have
+        backend.prefer_tensorflow()
+        again = Classifier(classifier.spec, classifier.weights)  # whose ONNX file is made anew
+        model = _read_by_openvino(again, examples)
     for key, value in facts.items():
         model.set_rt_info(value, ["lucency", key.removeprefix("lucency.")])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
+def _read_by_openvino(classifier: Classifier, examples: Pixels | None) -> Any:
+    with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
+        _make_onnx(classifier, file := Path(folder) / "model.onnx", {}, examples)
+        try:
+            return importlib.import_module("openvino").convert_model(file)
+        except Exception as error:  # OpenVINO's have no class in common
+            raise BackendError(
+                f"OpenVINO cannot read the ONNX file ({type(error).__name__}: {error})."
+            ) from error
+
+
 def _load_openvino(path: Path) -> Run:
     openvino = importlib.import_module("openvino")
-    # Processors with bfloat16 would use it unasked, and probabilities differ in the third digit.
+    # Processors with bfloat16 would use it unasked, and probabilities differ by a hundredth.
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     network = openvino.Core().compile_model(path, "CPU", exact)
     return lambda pixels: np.array(network({"pixels": pixels})["probabilities"])

@@ -19,8 +19,9 @@ from lucency import page
 from lucency.classifier import Classifier
 from lucency.classifier.maps import method_of, scale_of
 from lucency.classifier.model import ABSTAIN
-from lucency.errors import BackendError, ClassifierError, RunError
+from lucency.errors import BackendError, ClassifierError, ParityError
 from lucency.export.drawn import Drawn, draw
+from lucency.export.folder import refuse_in_the_way
 from lucency.files import built_folder, write_bytes
 from lucency.progress import SILENT, Progress
 
@@ -75,6 +76,7 @@ def write_web(
     Raises:
         BackendError: ONNX Runtime for browsers is missing from this installation.
         ClassifierError: The classifier has no ONNX file, or that cannot be used.
+        ParityError: It does not answer golden pictures as it did when it was trained.
         RunError: The folder is in the way or cannot be written.
     """
     if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
@@ -84,7 +86,7 @@ def write_web(
         )
     if classifier.onnx is None:
         raise ClassifierError(f"{run} has no ONNX file, which the page runs. Train again.")
-    _refuse_in_the_way(out, force=force)
+    refuse_in_the_way(out, force=force)
     drawn = draw(classifier)
     progress.note("Writing the page.")
     files = _page() | _data(run, classifier, drawn)
@@ -94,18 +96,6 @@ def write_web(
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(draft / name, data)
     return out
-
-
-def _refuse_in_the_way(out: Path, *, force: bool) -> None:
-    if not (out.exists() or out.is_symlink()):
-        return
-    if not force:
-        raise RunError(f"{out} exists already. Give another folder with --out, or --force.")
-    if out.is_symlink() or not (out / "certificate.json").is_file():
-        raise RunError(
-            f"{out} is no earlier export (it has no certificate.json), and is not replaced. Give a "
-            "new folder with --out."
-        )
 
 
 def _page() -> dict[str, bytes]:
@@ -166,6 +156,12 @@ def _certificate(
     """Return what the folder is made of, and what its ONNX file was compared on."""
     golden = classifier.golden
     difference = golden and golden.largest_difference(classifier.predict_pixels)
+    if difference and difference > TOLERANCE:
+        raise ParityError(
+            f"The ONNX file does not answer as the classifier did when it was trained: golden "
+            f"pictures differ by up to {difference:.2g} (at most {TOLERANCE:g} allowed). Nothing "
+            "was written; restore the run folder, or train again."
+        )
     rows = [
         {"file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in sorted(files.items())

@@ -23,8 +23,9 @@ def meaning(classifier: Classifier) -> str:
             "frequent as the probabilities assume, and as far as the probabilities hold on "
             "pictures like yours."
         )
+    where = f"where {100 * share:.3g} % of all pictures do"
     return (
-        f"Of 100 pictures given 80 %, about 80 show {classifier.positive}, where "
-        f"{100 * share:.3g} % of all pictures do, and as far as the probabilities hold on pictures "
-        "like yours: the report says how well they did on those it was tested with."
+        f"Of 100 pictures given 80 %, about 80 show {classifier.positive}, {where}, and as far as "
+        "the probabilities hold on pictures like yours: the report says how well they did on those "
+        "it was tested with."
     )

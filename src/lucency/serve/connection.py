@@ -27,7 +27,7 @@ _LONGEST_HEAD = 32 * 2**10
 _MOST_HEADERS = 100
 _LINGER = 2.0  # seconds in which an answered client may go on sending what nobody reads
 _LINGER_BYTES = 2**20
-_PARTING = 0.5  # seconds that a connection without requests is kept when the service ends
+_PARTING = 1.0  # seconds that a connection without requests is kept when the service ends
 _UNREAD = 15.0  # seconds that an answer waits for a client that does not read it
 
 
@@ -57,7 +57,10 @@ class Connection(HttpToolsProtocol):
         """Take the connection, if there is room."""
         super().connection_made(transport)
         if len(self.connections) > self.settings.most_connections:
-            self._end(Refused("too_many_connections", "All connections are taken."))
+            refused = Refused("too_many_connections", "All connections are taken.")
+            self.seen(refused)
+            transport.write(_packed(refused))
+            transport.close()  # at once, as there is no room to wait in
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop working for a client that has gone."""
@@ -134,8 +137,6 @@ class Connection(HttpToolsProtocol):
         if self._inside:
             self._answered = time.monotonic()
         super().on_response_complete()
-        if self.draining() and not self.pipeline:
-            self._unset_keepalive_if_required()
 
     def pause_writing(self) -> None:
         """Note that the client does not read its answer."""
@@ -169,11 +170,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
         elif now - self._blocked > _UNREAD:
             self.transport.abort()
-        elif (
-            (now > self._leaves and not self._inside and self._idle)
-            or now - self._answered > _LINGER
-            or self._unread > _LINGER_BYTES
-        ):
+        elif self._over(now):
             self.transport.close()
         elif self._inside and self._answered == float("inf"):
             allowed = given.receive_deadline + self._received / given.slowest
@@ -181,6 +178,11 @@ class Connection(HttpToolsProtocol):
                 self._end(Refused("too_slow", "The request did not arrive in time."))
         elif not self._spoke and now - self._started > given.receive_deadline:
             self.transport.close()
+
+    def _over(self, now: float) -> bool:
+        """Tell whether nothing is to be waited for: at the end, or behind an early answer."""
+        parted = now > self._leaves and not self._inside and self._idle
+        return parted or now - self._answered > _LINGER or self._unread > _LINGER_BYTES
 
     @property
     def _idle(self) -> bool:
@@ -228,7 +230,9 @@ class Connection(HttpToolsProtocol):
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_packed(refused))
         if self._asgi and cycle and not cycle.response_complete:
+            cycle.disconnected = True  # so that nothing is sent behind what was just said
             self._asgi.cancel()
+        self.pipeline.clear()
         self._ended, self._answered, self._unread = True, time.monotonic(), 0
         if self.transport.can_write_eof():
             self.transport.write_eof()

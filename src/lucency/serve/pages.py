@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.files import read_bytes
+from lucency.page import POLICY, static_files
 from lucency.serve.refusals import Refused
 from lucency.serve.service import Service
 
@@ -58,14 +59,9 @@ class Pages:
 
 
 def _page() -> tuple[dict[str, tuple[bytes, str]], str]:
-    """Return the files of the page by name with their types, and its policy; none without it."""
-    try:
-        from lucency.page import POLICY, static_files  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return {}, ""
-    files: dict[str, tuple[bytes, str]] = static_files()
-    if "server.js" in files:
-        files["engine.js"] = files["server.js"]
+    """Return the files of the page by name with their types, and its policy."""
+    files = static_files()
+    files["engine.js"] = files["server.js"]
     return files, POLICY
 
 

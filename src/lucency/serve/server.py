@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ from lucency.serve.refusals import Refused
 from lucency.serve.service import Service
 from lucency.serve.settings import Settings
 
+_CLOSING = 0.05  # seconds
 _SPARE_FILES = 100  # descriptors that are not connections
 
 
@@ -92,14 +94,20 @@ class Server(uvicorn.Server):
         kept = [each.dup() for each in sockets]
         for server in self.servers:
             server.close()
+        await asyncio.sleep(_CLOSING)  # until when the event loop has let go of them
+        for each in sockets:
+            each.close()
+        # Now nobody listens any more but us: who comes between the last of these and the end of
+        # the block, some microseconds, is told by the system that there is no service.
         loop = asyncio.get_running_loop()
         for each in kept:
             each.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
+            come = []
+            with each, contextlib.suppress(BlockingIOError):
                 while True:
-                    client, _ = each.accept()
-                    await loop.connect_accepted_socket(self._connection, client)
-            each.close()
+                    come.append(each.accept()[0])
+            for client in come:
+                await loop.connect_accepted_socket(self._connection, client)
 
     def _connection(self) -> asyncio.Protocol:
         made: Any = self.config.http_protocol_class
@@ -172,7 +180,7 @@ def serve(run: Path, settings: Settings, ready: Callable[[str], None]) -> None:
     _log()
     listener = listening(settings)
     with listener, threadpool_limits(1, "blas"):  # its threads would take turns with the network's
-        service = Service(run, settings)
+        service = Service(run, _with_room(settings))
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         try:
@@ -200,6 +208,21 @@ def listening(settings: Settings) -> socket.socket:
             "Choose another with --host and --port."
         ) from error
     return listener
+
+
+def _with_room(settings: Settings) -> Settings:
+    """Have the system allow as many open files as connections need, or take fewer of these."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return settings
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.most_connections + _SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return dataclasses.replace(settings, most_connections=max(1, wanted - _SPARE_FILES))
 
 
 def _log() -> None:

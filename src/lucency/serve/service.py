@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.classifier import Prediction
+from lucency.classifier import Prediction, neighbours_json
 from lucency.errors import LucencyError
 from lucency.serve import extras
 from lucency.serve.admission import Admission
@@ -40,10 +40,10 @@ class _Kind:
 
 
 class Said(NamedTuple):
-    """What the classifier says of one picture, with what the extras need."""
+    """What the classifier says of one picture, and what its last layer sees, where known."""
 
     prediction: Prediction
-    row: dict[str, Any]
+    embedding: NDArray[np.float32] | None
 
 
 class Service:
@@ -248,10 +248,10 @@ class Service:
         found = said.prediction.to_json(classifier.classes)
         self.metrics.answered(said.prediction)
         if asked.map:
-            found["activation_map"] = extras.map_json(classifier, said.row)
+            found.setdefault("activation_map", None)
         if asked.neighbours:
             found["neighbours"] = await asyncio.to_thread(
-                extras.neighbours_json, classifier, said.row, asked.neighbours
+                neighbours_json, classifier.neighbours, said.embedding, asked.neighbours
             )
         if asked.picture:
             colour, shown = classifier.spec.channels == 3, extras.shown_size(size)
@@ -271,6 +271,7 @@ class Service:
 def _say(kind: _Kind, pixels: Sequence[NDArray[np.uint8]]) -> list[Said]:
     """Have a version's network answer a batch, as ``Classifier.predict`` does."""
     classifier = kind.version.classifier
-    said = extras.answers(classifier, np.stack(pixels), kind.maps)
+    said = classifier.answer_pixels(np.stack(pixels), maps=kind.maps)
     predictions = classifier.judge(said, [""] * len(pixels))
-    return [Said(each, extras.row_of(said, i)) for i, each in enumerate(predictions)]
+    seen = [None] * len(pixels) if said.embeddings is None else [*said.embeddings]
+    return [Said(*each) for each in zip(predictions, seen, strict=True)]

@@ -13,6 +13,7 @@ import numpy as np
 from lucency.classifier import Classifier, Spec
 from lucency.classifier.session import batch_of
 from lucency.errors import ClassifierError
+from lucency.page import about
 
 TOLERANCE = 1e-4  # of the golden pictures' probabilities
 
@@ -25,7 +26,7 @@ class Version:
         folder: Its run folder, links resolved.
         classifier: What answers.
         about: ``{"name", "sha256", "calibration"}``, which every answer carries.
-        document: What the page says of it; empty without the page.
+        document: What the page says of it.
         users: Requests that it is answering.
     """
 
@@ -59,12 +60,12 @@ def load_version(run: Path) -> Version:
     if classifier.onnx is None:
         raise ClassifierError(f"{folder} has no model.onnx, which a service needs. Train again.")
     try_out(classifier)
-    about = {
+    named = {
         "name": folder.name,
         "sha256": classifier.fingerprint,
         "calibration": _calibration(classifier.spec),
     }
-    return Version(folder, classifier, about, _document(folder, classifier))
+    return Version(folder, classifier, named, about(folder, classifier))
 
 
 def try_out(classifier: Classifier) -> None:
@@ -95,11 +96,3 @@ def _calibration(spec: Spec) -> str:
         spec.conformal and dict(spec.conformal),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _document(folder: Path, classifier: Classifier) -> dict[str, Any]:
-    try:
-        from lucency.page import about  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return {}
-    return dict(about(folder, classifier))

@@ -19,8 +19,10 @@ const ANSWERING = 120; // seconds; the first answer waits for the classifier to 
 export async function connect() {
   const decoder = new Remote(new URL("./local/decoder.js", import.meta.url), DECODING);
   const answerer = new Remote(new URL("./local/answerer.js", import.meta.url), ANSWERING);
-  const { about, check } = await answerer.ask({ home: HOME }).catch((error) => {
+  const loaded = Promise.all([answerer.ask({ home: HOME }), decoder.ask({})]);
+  const [{ about, check }] = await loaded.catch((error) => {
     answerer.end();
+    decoder.end();
     throw error;
   });
   const colour = about.channels === 3;

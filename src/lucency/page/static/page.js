@@ -10,6 +10,7 @@ import { csv, download, json } from "./save.js";
 import { Table } from "./table.js";
 import { kindOf, plural } from "./words.js";
 
+const MOST = 2000; // pictures: each has a row to lay out, and its picture in memory
 const SAID_EVERY = 5000; // milliseconds between two words on progress
 const DRAWN_EVERY = 60; // milliseconds between two drawings of it
 
@@ -100,11 +101,11 @@ function askToken(refused) {
 
 /** Take pictures in; leftOut counts files of folders that are no pictures. */
 function take(files, leftOut) {
-  const most = engine.about.limits.files;
-  const taken = files.slice(0, most).map((each) => ({ ...each, note: "" }));
+  const room = MOST - items.length;
+  const taken = files.slice(0, room).map((each) => ({ ...each, note: "" }));
   const words = [];
   if (leftOut) words.push(`${plural(leftOut, "file")} of the folder left out: no pictures by their names.`);
-  if (files.length > most) words.push(`Only the first ${plural(most, "picture")} taken.`);
+  if (files.length > room) words.push(`Only the first ${plural(room, "picture")} taken: the page holds ${MOST.toLocaleString("en")}. For more there is the command lucency predict, which takes folders.`);
   at("left-out").hidden = !words.length;
   fill(at("left-out"), words.join(" "));
   if (!taken.length) {

@@ -8,7 +8,8 @@ let classifier = null;
 answering(
   async ({ home, pixels }) => {
     classifier ??= await Classifier.load(new URL(home));
-    return pixels ? classifier.answer(pixels) : { about: classifier.about, check: classifier.check };
+    const { about, check } = classifier;
+    return pixels ? classifier.answer(pixels) : { about, check };
   },
   (error) => error.message,
 );

@@ -12,6 +12,7 @@ answering(decoded, reason);
 
 /** Returns the pixels at a size, the picture's own size, and a small picture of it. */
 async function decoded({ file, size, colour }) {
+  if (!file) return null; // asked only to be here
   const data = new Uint8Array(await file.arrayBuffer());
   const picture = await readPicture(readHeader(data), data);
   const pixels = picture.pixels(size, colour);

@@ -1,4 +1,4 @@
-// Whether a picture is unlike the training pictures: the twin of lucency/gate.py, which explains it.
+// Whether a picture is unlike the training pictures: the twin of lucency/gate.py, where it is told.
 
 const SIDE = 16;
 const SOFTEST = 1;
@@ -16,7 +16,7 @@ export class Gate {
    * Says how far out a picture is in the worst of three views; above 1 is out of distribution.
    *
    * @param {Float32Array} embedding What the network's last layer sees.
-   * @param {Uint8ClampedArray} pixels Rows of `channels` values, 0 to 255, as the network gets them.
+   * @param {Uint8ClampedArray} pixels Rows of `channels` values, as the network gets them.
    * @param {[number, number]} size Height and width.
    * @param {1|3} channels
    */
@@ -70,7 +70,8 @@ export function thumbnail(pixels, [height, width], channels) {
   for (let row = 0; row < SIDE; row++) {
     for (const [column, x, share] of across) {
       for (let c = 0; c < channels; c++) {
-        small[(row * SIDE + column) * channels + c] += share * rows[(row * width + x) * channels + c];
+        const value = rows[(row * width + x) * channels + c];
+        small[(row * SIDE + column) * channels + c] += share * value;
       }
     }
   }

@@ -155,9 +155,10 @@ function finished(data, form) {
 function keyOf(opacity, { kind, depth }) {
   const count = kind === 2 ? 3 : 1;
   if (opacity.length < 2 * count) throw damaged("its transparency is cut short");
-  const values = Array.from({ length: count }, (_, c) => (opacity[2 * c] << 8) | opacity[2 * c + 1]);
+  const value = (c) => (opacity[2 * c] << 8) | opacity[2 * c + 1];
+  const values = Array.from({ length: count }, (_, c) => value(c));
   if (depth === 1) return [values[0] ? 255 : 0];
-  return values.map((value) => value & 255);
+  return values.map((each) => each & 255);
 }
 
 /** Makes red, green, blue and opacity of 1 to 3 channels. */

@@ -1,5 +1,5 @@
-// Pillow's bilinear resampling, to the bit: a triangle as wide as the reduction, across and down one
-// after the other, each rounded to 8 bits, with coefficients of 22 bits (libImaging/Resample.c).
+// Pillow's bilinear resampling, to the bit: a triangle as wide as the reduction, across and down
+// in turn, each rounded to 8 bits, with coefficients of 22 bits (libImaging/Resample.c).
 
 const PRECISION = 22;
 const HALF = 1 << (PRECISION - 1);

@@ -108,7 +108,9 @@ function complete({ reached }) {
 function readOneScan(state, { content, after, end }, data) {
   const { frame } = state;
   const count = content[0];
-  if (content.length < 4 + 2 * count || count < 1 || count > 4) throw damaged("a scan is cut short");
+  if (content.length < 4 + 2 * count || count < 1 || count > 4) {
+    throw damaged("a scan is cut short");
+  }
   const [from, to, bit] = content.subarray(1 + 2 * count, 4 + 2 * count);
   const scan = frame.progressive
     ? { from, to, high: bit >> 4, low: bit & 15 }
@@ -137,7 +139,9 @@ function checkScan({ parts, from, to, high, low }, { progressive }) {
     throw damaged("a scan is impossible");
   }
   for (const { component, dc, ac } of parts) {
-    if ((from === 0 && !high && !dc) || (to > 0 && !ac)) throw damaged("a table of codes is missing");
+    if ((from === 0 && !high && !dc) || (to > 0 && !ac)) {
+      throw damaged("a table of codes is missing");
+    }
     if (progressive && from > 0 && component.reached[0] < 0) throw damaged("a scan is too early");
     for (let k = from; k <= to; k++) {
       if (component.reached[k] !== (high || -1)) throw damaged("its scans are not in order");
@@ -171,26 +175,30 @@ export function render(frame, reduction, colour) {
   const height = Math.ceil(frame.height / reduction);
   const luma = frame.space === "grey" || (frame.space === "ycc" && !colour);
   const wanted = luma ? frame.components.slice(0, 1) : frame.components;
-  const planes = wanted.map((component) => {
-    const side = sideOf(component, frame, least);
-    const { mostH, mostV } = frame;
-    const real = {
-      width: Math.ceil((frame.width * component.h * side) / (mostH * 8)),
-      height: Math.ceil((frame.height * component.v * side) / (mostV * 8)),
-    };
-    const times = { across: (mostH * least) / (component.h * side), down: (mostV * least) / (component.v * side) };
-    return upsampled(plane(component, side), real, times, { width, height }, least > 1);
-  });
+  const planes = wanted.map((component) => fullPlane(component, frame, least, { width, height }));
   if (luma) return { data: planes[0], width, height, channels: 1 };
   const data = planes.length === 4 ? toInk(planes, frame.space) : toColour(planes, frame.space);
   return { data, width, height, channels: 3 };
 }
 
+/** Makes one channel's pixels, as many as the picture has. */
+function fullPlane(component, frame, least, size) {
+  const { h, v } = component;
+  const { mostH, mostV } = frame;
+  const side = sideOf(component, frame, least);
+  const real = {
+    width: Math.ceil((frame.width * h * side) / (mostH * 8)),
+    height: Math.ceil((frame.height * v * side) / (mostV * 8)),
+  };
+  const times = { across: (mostH * least) / (h * side), down: (mostV * least) / (v * side) };
+  return upsampled(plane(component, side), real, times, size, least > 1);
+}
+
 /** Returns how many pixels a block becomes: the more, the less there is to enlarge afterwards. */
 function sideOf({ h, v }, { mostH, mostV }, least) {
+  const [across, down] = [mostH * least, mostV * least];
+  const divides = (each) => across % (h * each) === 0 && down % (v * each) === 0;
   let side = least;
-  while (side < 8 && (mostH * least) % (h * side * 2) === 0 && (mostV * least) % (v * side * 2) === 0) {
-    side *= 2;
-  }
+  while (side < 8 && divides(2 * side)) side *= 2;
   return side;
 }

@@ -102,7 +102,8 @@ function eightPoints(from, at, step, into, place, stride, shift) {
   const high = turned + multiply(v2, 6270);
   const sum = (from[at] + from[at + 4 * step]) << BITS;
   const difference = (from[at] - from[at + 4 * step]) << BITS;
-  const odd = oddPart(from[at + 7 * step], from[at + 5 * step], from[at + 3 * step], from[at + step]);
+  const [v1, v3] = [from[at + step], from[at + 3 * step]];
+  const odd = oddPart(from[at + 7 * step], from[at + 5 * step], v3, v1);
   const even = [sum + high, difference + low, difference - low, sum - high];
   const half = 1 << (shift - 1);
   for (let k = 0; k < 4; k++) {

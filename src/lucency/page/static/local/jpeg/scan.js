@@ -114,7 +114,7 @@ function others(state, part, place) {
   }
 }
 
-/** Adds a bit to the coefficients that are not 0, and places those that become so (T.81, G.1.2.3). */
+/** Adds a bit to coefficients that are not 0, and places those that become so (T.81, G.1.2.3). */
 function refineOthers(state, part, place) {
   const { bits, scan } = state;
   const { coefficients } = part.component;

@@ -1,0 +1,198 @@
+"""Clients that are slow, send no HTTP, are strangers, or should not be remembered."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lucency.errors import ConfigError
+from lucency.serve import Settings
+from serving import Running, form, slow
+from test_serve import PICTURES
+
+ONCE = b"GET / HTTP/1.1\r\nConnection: close\r\n"
+ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+
+
+# Connections
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Running]:
+    """A service that does not wait long for slow clients."""
+    with slow(0, receive_deadline=0.5, most_connections=30) as (served, _):
+        yield served
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"POST /v1/predict HT",
+        ORDINARY + b"X: ",
+        ORDINARY + b"Content-Length: 100\r\n\r\nabc",
+        ORDINARY + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+)
+def test_a_client_that_does_not_go_on_is_let_go(hasty: Running, said: bytes) -> None:
+    start = time.monotonic()
+    answer = hasty.raw(said)
+    assert 0.3 < time.monotonic() - start < 3
+    assert not said or b" 408 " in answer
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_let_go(hasty: Running) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as client:
+        start = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in ORDINARY * 5:
+                client.sendall(bytes([byte]))
+                time.sleep(0.05)
+                if time.monotonic() - start > 6:
+                    break
+        assert time.monotonic() - start < 5  # of which 2 for a client that wants to hear why
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x00\x01\x02\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 421),
+        (ONCE + b"Host: localhost\r\nHost: localhost\r\n\r\n", 421),
+        (ONCE + b"\r\n", 421),
+        (b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 150 + b"\r\n", 431),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
+        (ORDINARY + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (ORDINARY + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
+        (ORDINARY + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\n\r\n",
+            400,
+        ),
+    ],
+)
+def test_what_is_no_http_is_answered_in_the_same_form(
+    hasty: Running, sent: bytes, status: int
+) -> None:
+    answer = hasty.raw(sent)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if status:
+        assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+    assert json.loads(body.partition(b"HTTP/1.1")[0]).keys() == {"error", "code"}
+    assert hasty.ask("GET", "/health/live").status == 200
+
+
+def test_there_is_a_most_of_connections(hasty: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", hasty.port)))
+        time.sleep(0.2)
+        assert b" 503 " in hasty.raw(b"")
+    time.sleep(0.2)
+    assert hasty.ask("GET", "/health/live").status == 200
+
+
+def test_one_connection_takes_many_requests(hasty: Running) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", hasty.port)) as client:
+        for i in range(5):
+            client.request("POST", "/v1/predict", PICTURES[i % 4] if i != 2 else b"bad")
+            answer = client.getresponse()
+            assert answer.status == (422 if i == 2 else 200)
+            answer.read()
+    pipelined = (ORDINARY + b"Content-Length: 3\r\n\r\nabc") * 3
+    assert hasty.raw(pipelined + ONCE + b"Host: localhost\r\n\r\n").count(b" 422 ") == 3
+
+
+# Who may ask
+
+
+def test_a_token_is_asked_for() -> None:
+    token = "0123456789abcdef"  # noqa: S105 - of this test
+    with slow(0, token=token) as (served, _):
+        assert served.ask("GET", "/health/ready").status == 200
+        for wrong in ({}, {"authorization": "Bearer x"}, {"authorization": "Basic !"}):
+            reply = served.ask("POST", "/v1/predict", PICTURES[0], **wrong)
+            assert (reply.status, reply.json["code"]) == (401, "no_token")
+            assert reply.headers["www-authenticate"].startswith("Basic")
+        basic = base64.b64encode(f"anybody:{token}".encode()).decode()
+        for right in (f"Bearer {token}", f"Basic {basic}"):
+            reply = served.ask("POST", "/v1/predict", PICTURES[0], authorization=right)
+            assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"host": "0.0.0.0"}, "--insecure"),  # noqa: S104
+        ({"host": "192.0.2.1"}, "--token"),
+        ({"token": "short"}, "16 ASCII characters"),
+        ({"port": 70_000}, "65535"),
+        ({"deadline": 0.0}, "0.01 to 600"),
+    ],
+)
+def test_settings_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Settings(**given).checked()
+
+
+def test_names_of_the_service() -> None:
+    near = Settings(names=("films.example",))
+    assert all(map(near.knows, ("localhost", "127.0.0.1", "::1", "FILMS.example")))
+    assert not any(map(near.knows, ("", "192.0.2.1", "evil.example")))
+    far = Settings(host="0.0.0.0", insecure=True).checked()  # noqa: S104
+    assert far.knows("192.0.2.1")  # an address cannot be made to point elsewhere
+    assert not far.knows("evil.example")
+
+
+def test_what_was_sent_is_nowhere_to_be_found(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "CANARY4711"  # noqa: S105 - a word to look for
+    with slow(0, log=True) as (served, _):
+        log = logging.getLogger("lucency.serve")
+        log.addHandler(caplog.handler)
+        log.setLevel(logging.INFO)
+        body, kind = form(PICTURES[0], secret.encode(), name=secret)
+        replies = [
+            served.ask("POST", f"/v1/predict?{secret}=1", secret.encode()),
+            served.ask("POST", "/v1/predict", body, content_type=kind, x_patient=secret),
+            served.ask("GET", f"/{secret}", None, referer=secret, user_agent=secret),
+            served.ask("GET", f"/v2/models/{secret}", authorization=f"Bearer {secret}"),
+            served.ask("POST", "/v1/predict", b"", host=secret),
+            served.ask("GET", "/metrics"),
+        ]
+        served.raw(f"{secret} {secret}\r\n\r\n".encode())
+        log.removeHandler(caplog.handler)
+    assert secret not in caplog.text
+    assert "POST /v1/predict 400" in caplog.text
+    assert not any(secret.encode() in reply.body for reply in replies)
+
+
+def test_a_fault_is_answered_and_logged_without_its_words(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slow(0) as (served, classifier):
+
+        def broken(pixels: Any, maps: bool) -> Any:
+            raise ValueError("CANARY4711")
+
+        log = logging.getLogger("lucency.serve")
+        log.addHandler(caplog.handler)
+        monkeypatch.setattr(classifier, "answer_pixels", broken)
+        reply = served.ask("POST", "/v1/predict", PICTURES[0])
+        log.removeHandler(caplog.handler)
+        assert (reply.status, reply.json["code"]) == (500, "internal")
+        assert "ValueError in broken" in caplog.text
+        assert "CANARY" not in caplog.text

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from lucency.classifier import Answers, Prediction
+from lucency.classifier import Answers, Classifier, Prediction
 from lucency.classifier.answers import joined, judged
+from lucency.conformal import Conformal, Threshold
+from small_runs import SIDE, brightness_network, spec_of
 
 CLASSES = ("healthy", "ill")
 
@@ -62,3 +66,17 @@ def test_batches_are_joined_and_cut() -> None:
     assert whole.distances is not None
     assert whole.distances.tolist() == [0.0, 0.5, 1.0]
     assert joined([Answers(np.full((2, 2), 0.5))]).distances is None
+
+
+@pytest.mark.parametrize(("patients", "decided"), [(18, "PNEUMONIA"), (19, "")])
+def test_validation_that_cannot_rule_a_class_out_does_not_silence_the_classifier(
+    patients: int, decided: str
+) -> None:
+    scores = (0.6, 0.6 if decided == "" else 1.0)  # with 19 patients a quantile of 95 % exists
+    rule = Threshold(0.05, "class-conditional", scores, (40, patients))
+    spec = dataclasses.replace(spec_of(), conformal=Conformal((rule,)).to_json())
+    classifier = Classifier(spec, {}, brightness_network())
+    said = classifier.answer_pixels(np.full((1, SIDE, SIDE, 1), 130, np.uint8))  # 52 %
+    (prediction,) = classifier.judge(said, ["grey"])
+    assert prediction.decision == decided
+    assert bool(prediction.reason) == (decided == "")

@@ -104,6 +104,19 @@ class Conformal:
             f"Received: {kind} {alpha:g}."
         )
 
+    def deciding(self, alpha: float, kind: Kind) -> Threshold | None:
+        """Return the rule by which a picture is ambiguous: its set is not one class.
+
+        ``None`` where a class has too few patients. It would be in every set, so that no set could
+        ever be another class alone, and nothing would be answered for want of validation pictures,
+        whatever a picture shows.
+
+        Raises:
+            ConfigError: There is no rule for this alpha and kind.
+        """
+        rule = self.threshold(alpha, kind)
+        return None if any(rule.unlimited) else rule
+
     def to_json(self) -> dict[str, Any]:
         """Return ``{"score", "thresholds": [{"alpha", "kind", "scores", "patients"}...]}``."""
         rows = [{**vars(each), "scores": list(each.scores)} for each in self.thresholds]

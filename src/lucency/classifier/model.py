@@ -271,7 +271,8 @@ class Classifier:
             files: What each picture is to be called.
         """
         decisions = self.decide(said.probabilities)
-        sets = self.conformal.sets(said.probabilities, *ABSTAIN) if self.conformal else None
+        rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
+        sets = rule.sets(said.probabilities) if rule else None
         return [
             judged(
                 str(file),

@@ -327,6 +327,8 @@ def _selective(sample: Sample, found: Predictions, terms: Terms, seed: int) -> d
     )
     if terms.conformal is None:
         return {"risk_coverage": risk, "conformal": [], "abstention": None}
+    rule = terms.conformal.deciding(*ABSTAIN)
+    alone = np.eye(sample.probabilities.shape[1], dtype=bool)[sample.decisions]
     far = np.zeros(len(sample.labels)) if found.distances is None else found.distances
     return {
         "risk_coverage": risk,
@@ -336,7 +338,7 @@ def _selective(sample: Sample, found: Predictions, terms: Terms, seed: int) -> d
         "abstention": abstention(
             sample.labels,
             sample.decisions,
-            terms.conformal.sets(sample.probabilities, *ABSTAIN),
+            rule.sets(sample.probabilities) if rule else alone,
             ~(far <= 1),
             sample.positive,
             _weights(sample, seed),

@@ -142,9 +142,9 @@ def _data(run: Path, classifier: Classifier, drawn: Drawn) -> dict[str, bytes]:
 
 def _terms(classifier: Classifier) -> dict[str, Any]:
     """Return what the engine needs to know besides the document on the classifier."""
-    conformal, (alpha, kind) = classifier.conformal, ABSTAIN
+    rule = classifier.conformal and classifier.conformal.deciding(*ABSTAIN)
     return {
-        "scores": None if conformal is None else [*conformal.threshold(alpha, kind).scores],
+        "scores": None if rule is None else [*rule.scores],
         "map": {"method": method_of(classifier.spec), "scale": scale_of(classifier.spec)},
         "tolerance": TOLERANCE,
     }

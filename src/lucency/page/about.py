@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lucency.classifier import Classifier
+from lucency.classifier import ABSTAIN, Classifier
 from lucency.errors import RunError
 from lucency.evaluation import read_evaluation
 from lucency.images import MOST_PIXELS
@@ -43,7 +43,7 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "rule": spec.rule,
         "size": list(spec.size),
         "channels": spec.channels,
-        "conformal": spec.conformal is not None,
+        "conformal": bool(classifier.conformal and classifier.conformal.deciding(*ABSTAIN)),
         "gate": classifier.gate is not None,
         "explanation": None if explanation is None else dict(explanation),
         "report": (run / "report.html").is_file(),

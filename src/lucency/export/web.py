@@ -142,7 +142,7 @@ def _data(run: Path, classifier: Classifier, drawn: Drawn) -> dict[str, bytes]:
 
 def _terms(classifier: Classifier) -> dict[str, Any]:
     """Return what the engine needs to know besides the document on the classifier."""
-    rule = classifier.conformal and classifier.conformal.deciding(*ABSTAIN)
+    rule = classifier.conformal.deciding(*ABSTAIN) if classifier.conformal else None
     return {
         "scores": None if rule is None else [*rule.scores],
         "map": {"method": method_of(classifier.spec), "scale": scale_of(classifier.spec)},

@@ -334,7 +334,8 @@ def test_closing_waits_for_no_picture() -> None:
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 from lucency.decoding.pool import DecoderPool, Request
 pool = DecoderPool(2)
 pool.start(2)

@@ -48,7 +48,7 @@ class Tally:
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    backends = [("tensorflow", 3 if quick else 200, 2 if quick else 60)]
+    backends = [("tensorflow", 2 if quick else 200, 1 if quick else 60)]
     if not quick:
         backends.append(("jax", 20, 6))
     return [_trial(folder / name, name, kills, inside, quick) for name, kills, inside in backends]

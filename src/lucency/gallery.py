@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from lucency.augment import draw
 from lucency.classifier import Classifier
-from lucency.dataset import Dataset, Entry, Split
+from lucency.dataset import Dataset, Entry, Split, evenly, over_classes
 from lucency.decoding.pool import DecoderPool, read_again
 from lucency.evaluation import Predictions
 from lucency.explain import overlay
-from lucency.explain.sample import chosen
 from lucency.files import write_bytes, write_text
 from lucency.images import encode_png
 from lucency.plan import Plan
@@ -131,7 +130,7 @@ def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]
 
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
     """Show validation pictures as they are and with their activation maps."""
-    places = chosen(data.val, _MAPS)
+    places = over_classes(data.val.labels, len(data.val.classes), _MAPS)
     said = classifier.answer_pixels(data.val.pixels(places), maps=True)
     for k, i in enumerate(places):
         if (found := classifier.activation_map(said, k)) is None:
@@ -162,5 +161,4 @@ def _reading(data: Dataset) -> Iterator[Read]:
 
 def _spread(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return up to ``count`` items, evenly spread over all."""
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return np.asarray(items[places])
+    return np.asarray(items[evenly(len(items), count)])

@@ -207,6 +207,13 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+def png_uri(png: bytes) -> str:
+    """Return a PNG file as data inside a page."""
+    import base64
+
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
 def _content(source: Source) -> bytes:
     return source if isinstance(source, bytes) else load(source)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset import Split
+from lucency.dataset import Split, over_classes
 from lucency.errors import ClassifierError
 
 _MOST = 64
@@ -85,11 +85,6 @@ def golden_of(
         say: Pixels to probabilities (n, classes).
     """
     each = max(1, _MOST_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))
-    room = max(1, min(_MOST, each, len(split)) // len(split.classes))
-    chosen: list[int] = []
-    for label in range(len(split.classes)):
-        places = np.flatnonzero(split.labels == label)
-        spread = np.linspace(0, len(places) - 1, min(room, len(places))).round().astype(int)
-        chosen += places[spread].tolist()
-    pixels = np.ascontiguousarray(split.pixels(np.array(sorted(chosen)[:_MOST])))
+    chosen = over_classes(split.labels, len(split.classes), min(_MOST, each))
+    pixels = np.ascontiguousarray(split.pixels(chosen))
     return Golden(pixels, say(pixels).astype(np.float32))

@@ -201,23 +201,18 @@ class Classifier:
             maps: Whether to return activation maps too. An ONNX file that was made before there
                 were any for its network gives none.
         """
-        self._check_pixels(pixels)
-        # The maps inside the network are many times a picture's size.
-        count = max(1, -(-len(pixels) // batch_of(self.spec)))
-        said = [self._said(part, maps) for part in np.array_split(pixels, count)]
+        said = [self._said(part, maps) for part in self._parts(pixels)]
         wide = np.concatenate([each["probabilities"] for each in said]).astype(np.float64)
-        distances = None
-        if self.gate is not None:
+        seen, distances = None, None
+        if self.gate is not None or "embedding" in said[0]:
+            seen = np.concatenate([each["embedding"] for each in said])
+        if self.gate is not None and seen is not None:
             # After the network, as the threads of both would wait for one another.
-            embedding = np.concatenate([each["embedding"] for each in said])
             parts = range(0, max(1, len(pixels)), BATCH)
-            scores = [self.gate.score(embedding[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
+            scores = [self.gate.score(seen[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
             distances = np.concatenate(scores)
         probabilities = np.asarray(wide / wide.sum(axis=1, keepdims=True))
-        seen = [each["embedding"] for each in said if "embedding" in each]
-        answers = Answers(
-            probabilities, distances, embeddings=np.concatenate(seen) if seen else None
-        )
+        answers = Answers(probabilities, distances, embeddings=seen)
         if not maps or "activation_map" not in said[0]:
             return answers
         units = np.concatenate([each["activation_map"] for each in said])
@@ -230,12 +225,11 @@ class Classifier:
 
     def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the last layer sees of pictures at the input's size, (n, d)."""
-        self._check_pixels(pixels)
+        parts = self._parts(pixels)
         if self.onnx is None:
             return self._said_by_keras(pixels)["embedding"]
-        count = max(1, -(-len(pixels) // batch_of(self.spec)))
         names, session = ["probabilities", "embedding"], self._onnx_session()
-        said = [session.run(names, part) for part in np.array_split(pixels, count)]
+        said = [session.run(names, part) for part in parts]
         return np.concatenate([each["embedding"] for each in said])
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -292,6 +286,11 @@ class Classifier:
             return None
         of = self.classes[said.map_classes[i]]
         return ActivationMap(of, method_of(self.spec), scale_of(self.spec), said.maps[i])
+
+    def _parts(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Return pixels a few at a time: maps in the network are many times a picture's size."""
+        self._check_pixels(pixels)
+        return np.array_split(pixels, max(1, -(-len(pixels) // batch_of(self.spec))))
 
     def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
         expected = (*self.spec.size, self.spec.channels)

@@ -6,7 +6,6 @@ run folder. What a network finds alike need not look alike; it is a way to see w
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 
 from lucency.classifier.files import NEIGHBOURS, read_arrays
 from lucency.classifier.spec import Spec
-from lucency.dataset import Split
+from lucency.dataset import Split, evenly
 from lucency.errors import ClassifierError
-from lucency.images import encode_png
+from lucency.images import encode_png, png_uri
 
 MOST = 5000
 SIDE = 96  # pixels of a small picture's longer side, at most
 _BATCH = 64
-_PNG = "data:image/png;base64,"
 _NAMES = {"embeddings", "pictures", "labels"}
 
 
@@ -161,7 +159,7 @@ def neighbours_json(
         {
             "label": each.label,
             "distance": round(each.distance, 4),
-            "picture": _PNG + base64.b64encode(encode_png(each.picture)).decode(),
+            "picture": png_uri(encode_png(each.picture)),
         }
         for each in kept.nearest(embedding, k)
     ]
@@ -173,7 +171,7 @@ def _spread(split: Split, count: int) -> NDArray[np.int64]:
     places = sorted((np.flatnonzero(split.labels == k) for k in range(len(split.classes))), key=len)
     for left, of_class in zip(range(len(places), 0, -1), places, strict=True):
         room = min((count - len(chosen)) // left, len(of_class))  # rare classes first
-        chosen += of_class[np.linspace(0, len(of_class) - 1, room).round().astype(int)].tolist()
+        chosen += of_class[evenly(len(of_class), room)].tolist()
     return np.array(sorted(chosen), np.int64)
 
 

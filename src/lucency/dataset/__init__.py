@@ -14,6 +14,7 @@
     leaks         the gate: nothing of test may be elsewhere
     cut           choose patients with every class's share
     split         decide who trains, validates and tests
+    spread        a few places that stand for many
     split_file    write split.csv, and take it back
     divide        patients, leaks and cut in order
     remarks       what DICOM files say of themselves
@@ -28,6 +29,7 @@ from __future__ import annotations
 from lucency.dataset.audit import Audit
 from lucency.dataset.entry import Entry, Excluded
 from lucency.dataset.load import Dataset, Split, load_dataset, load_labelled, write_split
+from lucency.dataset.spread import evenly, over_classes
 
 __all__ = [
     "Audit",
@@ -35,7 +37,9 @@ __all__ = [
     "Entry",
     "Excluded",
     "Split",
+    "evenly",
     "load_dataset",
     "load_labelled",
+    "over_classes",
     "write_split",
 ]

@@ -20,6 +20,7 @@ from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
 from lucency.dataset.same import near_pairs
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.split_file import write_entries
+from lucency.dataset.spread import evenly
 from lucency.dataset.store import Listed, PixelStore, decode, default_cache
 from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import DataError, LeakError
@@ -239,8 +240,7 @@ def is_coloured(files: Sequence[str], pool: DecoderPool) -> bool:
 
     Those that cannot be read say nothing.
     """
-    places = np.linspace(0, len(files) - 1, min(len(files), _COLOUR_SAMPLE)).round()
-    chosen = [files[int(place)] for place in places]
+    chosen = [files[place] for place in evenly(len(files), _COLOUR_SAMPLE)]
     seen = [each.pixels for each in pool.map(Request(file, COLOUR_LOOK, True) for file in chosen)]
     looks = [shows_colour(pixels) for pixels in seen if pixels is not None]
     return sum(looks) > _COLOUR_SHARE * len(looks)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
 from lucency.decoding.pool import DecoderPool, Request
-from lucency.errors import PictureError, RunError
+from lucency.errors import PictureError
 from lucency.explain.drawing import drawn_values
-from lucency.explain.writing import page, uri
+from lucency.explain.writing import page, refuse_existing
 from lucency.files import built_folder, write_text
-from lucency.images import encode_png
+from lucency.images import encode_png, png_uri
 
 PAGE = "layers.html"
 _FILTERS, _MAPS = 32, 16  # shown
@@ -39,8 +39,7 @@ def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Pa
         RunError: The folder is there already, or cannot be written.
         BackendError: Keras or its backend is not installed.
     """
-    if out.exists() or out.is_symlink():
-        raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
+    refuse_existing(out)
     with DecoderPool(1) as pool:
         asked = Request(str(file), classifier.spec.size, classifier.spec.channels == 3)
         decoded = pool.submit(asked).result()
@@ -62,9 +61,9 @@ def _drawn(classifier: Classifier, name: str, file: Path, pixels: NDArray[np.uin
         PAGE,
         name=name,
         file=file.name,
-        picture=uri(encode_png(pixels)),
+        picture=png_uri(encode_png(pixels)),
         size=" x ".join(map(str, pixels.shape[:2])),
-        filters=[uri(drawn_values(each, max(scale, 1e-9))) for each in shown],
+        filters=[png_uri(drawn_values(each, max(scale, 1e-9))) for each in shown],
         filtered=where,
         count=kernel.shape[-1],
         kernel=" x ".join(map(str, kernel.shape[:2])),
@@ -103,7 +102,7 @@ def _blocks(network: Any, batch: NDArray[np.float32]) -> list[dict[str, Any]]:
                 "shape": _shape(layer),
                 "count": maps.shape[-1],
                 "top": f"{top:.2g}",
-                "maps": [uri(encode_png(grey[..., k : k + 1])) for k in range(len(strongest))],
+                "maps": [png_uri(encode_png(grey[..., k : k + 1])) for k in range(len(strongest))],
             }
         )
     return blocks

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset import Split
 from lucency.metrics import Estimate, FloatArray, IntArray, Linear, linearised
 
 Pixels = NDArray[np.uint8]
@@ -45,17 +44,6 @@ class Sample:
         """The maps turned so that positive values speak for the decided class, (n, h, w)."""
         turn = np.where(self.decided == self.map_classes, 1, -1).astype(np.float32)
         return self.maps * turn[:, None, None]
-
-
-def chosen(split: Split, most: int) -> IntArray:
-    """Return places of up to ``most`` pictures: as many of every class, spread over its order."""
-    room = max(1, min(most, len(split)) // len(split.classes))
-    places: list[int] = []
-    for label in range(len(split.classes)):
-        found = np.flatnonzero(split.labels == label)
-        spread = np.linspace(0, len(found) - 1, min(room, len(found))).round().astype(int)
-        places += found[spread].tolist()
-    return np.array(sorted(places)[:most], np.int64)
 
 
 def owners(groups: Sequence[str]) -> IntArray:

@@ -9,13 +9,13 @@ import numpy as np
 
 from lucency.classifier import Classifier
 from lucency.classifier.maps import method_of
-from lucency.dataset import Split
+from lucency.dataset import Split, evenly, over_classes
 from lucency.errors import ClassifierError
 from lucency.explain import deletion, occlusion
 from lucency.explain.drawing import enlarged
 from lucency.explain.likeness import BORDER, border_shares, rank_correlations
 from lucency.explain.randomisation import randomisation
-from lucency.explain.sample import Sample, chosen, mean_of, owners
+from lucency.explain.sample import Sample, mean_of, owners
 from lucency.metrics import Estimate
 from lucency.progress import SILENT, Progress
 
@@ -132,7 +132,9 @@ def sentence(beyond: Estimate, changes: bool, n: int) -> str:
 
 def _scale(classifier: Classifier, val: Split) -> float:
     """Return the 99th percentile of absolute values on validation."""
-    said = classifier.answer_pixels(val.pixels(chosen(val, _SCALED)), maps=True)
+    said = classifier.answer_pixels(
+        val.pixels(over_classes(val.labels, len(val.classes), _SCALED)), maps=True
+    )
     if said.maps is None:
         raise ClassifierError(_NO_MAPS)
     return max(float(np.percentile(np.abs(said.maps), _PERCENTILE)), 1e-3)
@@ -140,7 +142,8 @@ def _scale(classifier: Classifier, val: Split) -> float:
 
 def _sample(classifier: Classifier, val: Split) -> Sample:
     height, width = classifier.spec.size
-    places = chosen(val, max(_LEAST, min(MOST, _PIXELS // (height * width))))
+    most = max(_LEAST, min(MOST, _PIXELS // (height * width)))
+    places = over_classes(val.labels, len(val.classes), most)
     pixels = val.pixels(places)
     said = classifier.answer_pixels(pixels, maps=True)
     if said.maps is None or said.map_classes is None:
@@ -152,7 +155,7 @@ def _sample(classifier: Classifier, val: Split) -> Sample:
 
 def _agreement(classifier: Classifier, sample: Sample) -> Estimate:
     """Return the rank correlation of maps with occlusion, place by place."""
-    few = np.linspace(0, len(sample) - 1, min(_OCCLUDED, len(sample))).round().astype(int)
+    few = evenly(len(sample), _OCCLUDED)
     pixels, size = sample.pixels[few], sample.pixels.shape[1:3]
     hiding = occlusion.occlusion_maps(
         classifier.predict_pixels, pixels, sample.map_classes[few], classifier.spec.temperature

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from lucency.explain.drawing import grey_of, overlay, with_legend
 from lucency.explain.occlusion import METHOD
 from lucency.explain.pictures import Explained
 from lucency.files import built_folder, write_bytes, write_text
-from lucency.images import encode_png
+from lucency.images import encode_png, png_uri
 from lucency.plots import visible
 
 PAGE = "explained.html"
@@ -54,8 +53,7 @@ def write_explanations(
     Raises:
         RunError: The folder is there already, or cannot be written.
     """
-    if out.exists() or out.is_symlink():
-        raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
+    refuse_existing(out)
     overlays: dict[str, Path] = {}
     cards = []
     with built_folder(out) as draft:
@@ -71,16 +69,21 @@ def write_explanations(
     return overlays
 
 
+def refuse_existing(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        RunError: Something is there.
+    """
+    if out.exists() or out.is_symlink():
+        raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
+
+
 def page(template: str, **values: Any) -> str:
     """Return a page of ``pages/``; all text in it is escaped."""
     # The style sheet is ours, not data.
     style = Markup((_HERE / "explain.css").read_text("utf-8"))  # noqa: S704
     return _environment().get_template(template).render(style=style, **values)
-
-
-def uri(png: bytes) -> str:
-    """Return a PNG file as data inside a page."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _drawn(
@@ -127,8 +130,8 @@ def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
             {"name": name, "share": f"{100 * p:.1f}", "width": round(100 * p)}
             for name, p in zip(classifier.classes, said.probabilities, strict=True)
         ],
-        "picture": uri(encode_png(grey_of(picture)[..., None])),
-        "overlay": uri(drawn),
+        "picture": png_uri(encode_png(grey_of(picture)[..., None])),
+        "overlay": png_uri(drawn),
         "size": f"{each.size[1]:,} x {each.size[0]:,}",
         "of": found.of,
         "mean": f"{found.values.mean():+.2f}".replace("-", "−"),

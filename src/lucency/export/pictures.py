@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier, Golden, Spec
-from lucency.dataset import Entry
+from lucency.dataset import Entry, evenly
 from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import DataError, PictureError, RunError
 from lucency.ledger import read_split
@@ -117,8 +117,7 @@ def _spread(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
     chosen: list[Entry] = []
     for name in classes:
         of_class = [entry for entry in entries if entry.label == name]
-        places = np.linspace(0, len(of_class) - 1, min(room, len(of_class))).round().astype(int)
-        chosen += [of_class[place] for place in places]
+        chosen += [of_class[place] for place in evenly(len(of_class), room)]
     return chosen
 
 

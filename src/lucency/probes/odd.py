@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lucency.dataset import Dataset, Split
+from lucency.dataset import Dataset, Split, evenly
 from lucency.decoding.pool import DecoderPool, read_again
 from lucency.images import COLOUR_LOOK, shows_colour
 from lucency.probes import features
@@ -78,7 +78,7 @@ _Found = tuple[int, str, float, float]
 
 
 def _mean_picture(train: Split) -> FloatArray:
-    places = np.linspace(0, len(train) - 1, min(len(train), _READ)).round().astype(np.int64)
+    places = evenly(len(train), _READ)
     return np.asarray(features.small(train.pixels(places)).mean(axis=0, dtype=np.float64))
 
 
@@ -157,7 +157,7 @@ def _by_size(sizes: FloatArray, side: Sequence[int]) -> list[_Found]:
 
 def _coloured(files: Sequence[tuple[Path, str]], workers: int) -> list[_Found]:
     """Look at up to 1,000 files, each given with its sha256, for colour."""
-    places = np.linspace(0, len(files) - 1, min(len(files), _COLOURED)).round().astype(int)
+    places = evenly(len(files), _COLOURED)
     with DecoderPool(workers) as pool:
         seen = read_again(pool, [files[i] for i in places], COLOUR_LOOK, colour=True)
         looks = [shows_colour(pixels) for pixels in seen]

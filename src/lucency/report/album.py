@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from lucency.images import png_uri
 from lucency.report.files import Picture, png_bytes
 
 _PAGE_BYTES = 2_400_000  # of pictures, so that the page stays below 3 MB
@@ -39,7 +39,7 @@ class Album:
                 if data is None or len(data) * 4 // 3 > room:
                     self.left_out += 1
                     continue
-                uri = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+                uri = png_uri(data)
                 room -= len(uri)
                 self._shown[kind, picture.label].append((picture, uri))
 

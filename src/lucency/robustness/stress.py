@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lucency import metrics
-from lucency.dataset import Split
+from lucency.dataset import Split, evenly
 from lucency.errors import DataError
 from lucency.metrics import FloatArray, IntArray
 from lucency.progress import SILENT, Progress
@@ -80,7 +80,7 @@ def stress(
             "Nothing to stress: expected at least one picture. "
             f"Received: {len(split)} pictures with a limit of {limit}."
         )
-    chosen = np.linspace(0, len(split) - 1, min(len(split), limit)).round().astype(np.int64)
+    chosen = evenly(len(split), limit)
     pixels, labels = split.pixels(chosen), split.labels[chosen]
     positive = (
         None if classifier.positive is None else classifier.classes.index(classifier.positive)

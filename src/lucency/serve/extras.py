@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.images import encode_png
+from lucency.images import encode_png, png_uri
 
 LONGEST = 512  # pixels of the picture that is sent back
 MOST_NEIGHBOURS = 16
@@ -34,6 +33,6 @@ def shown_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def png_uri(pixels: NDArray[np.uint8]) -> str:
+def shown_picture(pixels: NDArray[np.uint8]) -> str:
     """Return pixels as a PNG file in a data URI."""
-    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
+    return png_uri(encode_png(pixels))

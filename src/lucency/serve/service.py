@@ -256,7 +256,7 @@ class Service:
         if asked.picture:
             colour, shown = classifier.spec.channels == 3, extras.shown_size(size)
             decoded = await self._at_work()[0].decode(data, shown, colour)
-            found["picture"] = await asyncio.to_thread(extras.png_uri, decoded.or_error())
+            found["picture"] = await asyncio.to_thread(extras.shown_picture, decoded.or_error())
             found["size"] = [*size]
         return found
 

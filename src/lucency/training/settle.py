@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lucency import calibration, conformal, gate, operating
 from lucency.classifier import Classifier
 from lucency.config import Config
-from lucency.dataset import Split
+from lucency.dataset import Split, evenly
 from lucency.errors import ConfigError
 from lucency.plan import Plan
 from lucency.progress import Progress
@@ -109,4 +109,4 @@ def _gate(classifier: Classifier, train: Split, val: Split) -> gate.Gate:
 def _spread(split: Split) -> NDArray[np.int64]:
     """Return places evenly spread over the split, as many as memory is given for."""
     most = min(_MOST_PICTURES, _MOST_BYTES // int(np.prod(split.store.shape)))
-    return np.unique(np.linspace(0, len(split) - 1, min(len(split), most)).round().astype(np.int64))
+    return np.unique(evenly(len(split), most))

@@ -1,7 +1,7 @@
 """A decoder that does on purpose what decoders do by accident, for files that are named after it.
 
 It is the real one of ``lucency.decoding.child`` with its limits, and crashes, hangs, wants more
-memory than there is, ends or answers nonsense where a path says so.
+memory than there is, ends or answers nonsense where a path, or the first bytes, say so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-# What a path may say, and what is then to be said of the picture.
+# What a name may say, and what is then to be said of the picture.
 FAILURES = {
     "segfault": "its decoder crashed (signal 11)",
     "abort": "its decoder crashed (signal 6)",
@@ -51,7 +51,8 @@ def main() -> None:
     honest = child._answer
 
     def answer(request: child.Request) -> child.Answer:
-        name = Path(request.source).name if isinstance(request.source, str) else ""
+        given = request.source
+        name = Path(given).name if isinstance(given, str) else given[:20].decode("latin-1")
         try:
             _misbehave(name)
         except MemoryError:

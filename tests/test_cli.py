@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -43,19 +44,27 @@ def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_first_words_are_quick_and_import_nothing_heavy(option: str) -> None:
     script = (
-        "import sys; sys.argv = ['lucency', '--help']\n"
+        f"import sys; sys.argv = ['lucency', {option!r}]\n"
         "from lucency.cli import main\n"
         "try: main()\n"
         "finally:\n"
         "    heavy = {'keras', 'tensorflow', 'scipy', 'onnxruntime', 'PIL', 'numpy'}\n"
         "    assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    for command in (b"check", b"train", b"predict", b"evaluate", b"compare", b"verify", b"demo"):
-        assert command in done.stdout
+    if option == "--version":
+        lines = done.stdout.splitlines()
+        assert lines[0] == f"lucency {version('lucency')}"
+        assert f"keras {version('keras')}" in lines
+    else:
+        for command in ("check", "train", "predict", "evaluate", "compare", "verify", "demo"):
+            assert command in done.stdout
 
 
 @pytest.mark.slow

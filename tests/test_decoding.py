@@ -157,6 +157,7 @@ def test_a_failing_decoder_costs_the_one_picture(file: Path, tmp_path: Path, fai
     for each in (answers[1], answers[4]):
         assert FAILURES[failure] in each.reason
         assert each.passing
+        assert each.fatal == (failure != "memory")
         assert each.pixels is None
     # Memory is asked for in vain, and the process goes on.
     assert (pool.lost == 0) == (failure == "memory")
@@ -179,11 +180,28 @@ def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
             # earlier one, and a fresh process gives its own opinion.
             if number == signal.SIGSEGV:
                 assert first.reason == "its decoder crashed (signal 11)"
+                assert first.fatal
             else:
                 assert first.reason == ""
             assert pool.submit(asked(file)).result(10).reason == ""
             assert gone({pid})
     assert pool.lost == 2
+
+
+@LINUX
+def test_a_picture_is_not_blamed_for_a_decoder_that_was_killed(file: Path) -> None:
+    with nothing_left(), DecoderPool(1) as pool:
+        pool.start(1)
+        time.sleep(1)  # until it is ready, without having been asked
+        (pid,) = children()
+        os.kill(pid, signal.SIGSTOP)
+        waiting = pool.submit(asked(file))
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        answer = waiting.result(10)
+    assert answer.reason.startswith("its decoder crashed (signal 9; perhaps the machine ran out")
+    assert answer.passing
+    assert not answer.fatal
 
 
 @LINUX

@@ -14,7 +14,7 @@ LAYERS = [
     "files | progress | config | headers | sources | explained | interruption",
     "runs | dicom",
     "images | metrics | plots | backend | phantoms",
-    "decoding | calibration | operating | conformal | gate",
+    "decoding | calibration | operating | conformal | gate | standalone",
     "dataset | models | augment",
     "batches | probes",
     "classifier",

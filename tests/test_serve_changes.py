@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+from benchmarks import bad_decoder
+
 from lucency.serve.service import Service
 from lucency.serve.versions import Version
 from serving import QUICK, running, save_classifier, slow, slow_version
@@ -96,6 +99,19 @@ def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
             while served.ask("POST", "/v1/predict", PICTURES[0]).status != 200:
                 assert time.monotonic() - start < 5
         assert b"lucency_decoders_lost 0.0" not in served.ask("GET", "/metrics").body
+
+
+def test_a_picture_that_crashes_its_decoder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucency.decoding.pool.child_command", bad_decoder.command)
+    with running(Service(save_classifier(tmp_path / "run"), QUICK)) as served:
+        for bad in (b"segfault", b"abort", b"exit", b"segfault"):
+            reply = served.ask("POST", "/v1/predict", bad)
+            assert reply.status == 422
+            assert reply.json["code"] == "not_a_picture"
+            assert "its decoder" in reply.json["error"]
+            assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
 
 
 # The command

@@ -14,8 +14,10 @@ Results go to standard output, all else to standard error.
 
 from __future__ import annotations
 
+import platform
 import sys
-from typing import Any
+from importlib.metadata import distributions
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +50,34 @@ for _command in (
 ):
     _help, _epilog = parted(_command)
     app.command(cls=Command, help=_help, epilog=_epilog)(_command)
+
+
+def _show_version(wanted: bool) -> None:
+    """Print the versions that a report of a fault should name, without importing any of them."""
+    if not wanted:
+        return
+    told = {"keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "onnxruntime"}
+    found = {each.name.replace("_", "-"): each.version for each in distributions()}
+    typer.echo(f"lucency {found['lucency']}")
+    typer.echo(f"Python {platform.python_version()}")
+    for name in sorted(told & found.keys()):
+        typer.echo(f"{name} {found[name]}")
+    raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show versions: Lucency's, and of what it runs on.",
+            callback=_show_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -44,6 +44,8 @@ class Decoded(NamedTuple):
         notes: What a DICOM file says that one should know.
         patient: Whose picture it is, hashed with the salt of the request, in hexadecimal; empty
             where that is unknown or nobody asked.
+        fatal: Whether decoding it crashed a process or took too long, so that once more would most
+            likely do the same.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -53,6 +55,7 @@ class Decoded(NamedTuple):
     size: tuple[int, int] = (0, 0)
     notes: Note = Note(0)
     patient: str = ""
+    fatal: bool = False
 
     def or_error(self) -> NDArray[np.uint8]:
         """Return the pixels.
@@ -178,11 +181,11 @@ class DecoderPool:
         except DecoderLostError as error:
             # A picture before this one may have left the memory of that process in disorder.
             if unused or child.late:
-                return Decoded(None, str(error), passing=True)
+                return _lost(error)
         try:
             return self._asked(self._started(), request)
         except DecoderLostError as error:
-            return Decoded(None, str(error), passing=True)
+            return _lost(error)
 
     def _asked(self, child: Child, request: Request) -> Decoded:
         try:
@@ -253,6 +256,10 @@ def read_again(
         if reason := OTHER_CONTENT if changed else decoded.reason:
             raise not_again(path, reason)
         yield decoded.or_error()
+
+
+def _lost(error: DecoderLostError) -> Decoded:
+    return Decoded(None, str(error), passing=True, fatal=not error.killed)
 
 
 def _decoded(answer: Answer, request: Request) -> Decoded:

@@ -57,7 +57,16 @@ def _folder_of(spec: ModuleSpec) -> str:
 
 
 class DecoderLostError(Exception):
-    """A process ended instead of answering; ``str(error)`` is the reason, for a person."""
+    """A process ended instead of answering; ``str(error)`` is the reason, for a person.
+
+    Attributes:
+        killed: Whether somebody ended it from outside, as a system without free memory does, so
+            that its picture may have nothing to do with it.
+    """
+
+    def __init__(self, reason: str, killed: bool = False) -> None:
+        super().__init__(reason)
+        self.killed = killed
 
 
 class Child:
@@ -124,7 +133,7 @@ class Child:
             self.kill()
             raise DecoderLostError(f"its decoder answered nonsense ({error})") from error
         except (OSError, EOFError) as error:
-            raise DecoderLostError(self._last_words()) from error
+            raise self._last_words() from error
         self._due_in(float("inf"))
         self.answers += 1
         self.alive = not self.late  # else it was ended in the very moment of its answer
@@ -193,18 +202,15 @@ class Child:
             self._process.kill()
             return self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> DecoderLostError:
         code = self._ended()
         if self.late:
-            return f"took longer than {self._deadline:g} s to decode"
+            return DecoderLostError(f"took longer than {self._deadline:g} s to decode")
         if code >= 0:
-            return f"its decoder ended (exit code {code})"
-        why = (
-            "; perhaps the machine ran out of memory"
-            if -code == getattr(signal, "SIGKILL", 0)
-            else ""
-        )
-        return f"its decoder crashed (signal {-code}{why})"
+            return DecoderLostError(f"its decoder ended (exit code {code})")
+        killed = -code == getattr(signal, "SIGKILL", 0)
+        why = "; perhaps the machine ran out of memory" if killed else ""
+        return DecoderLostError(f"its decoder crashed (signal {-code}{why})", killed)
 
 
 def _widen(pipe: FileIO) -> None:

@@ -13,9 +13,10 @@ from lucency.classifier import Classifier
 from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import PictureError
 from lucency.explain.drawing import drawn_values
-from lucency.explain.writing import page, refuse_existing
+from lucency.explain.writing import PAGES, refuse_existing
 from lucency.files import built_folder, write_text
 from lucency.images import encode_png, png_uri
+from lucency.standalone import draw
 
 PAGE = "layers.html"
 _FILTERS, _MAPS = 32, 16  # shown
@@ -57,7 +58,8 @@ def _drawn(classifier: Classifier, name: str, file: Path, pixels: NDArray[np.uin
     kernel, where = _first_kernel(network)
     scale = float(np.abs(kernel).max())
     shown = np.moveaxis(kernel.sum(axis=2), -1, 0)[:_FILTERS]
-    return page(
+    return draw(
+        PAGES,
         PAGE,
         name=name,
         file=file.name,

@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from lucency.classifier import Classifier
 from lucency.classifier.maps import trust_of
@@ -20,10 +16,10 @@ from lucency.explain.occlusion import METHOD
 from lucency.explain.pictures import Explained
 from lucency.files import built_folder, write_bytes, write_text
 from lucency.images import encode_png, png_uri
-from lucency.plots import visible
+from lucency.standalone import draw
 
 PAGE = "explained.html"
-_HERE = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent / "pages"
 
 
 def free_folder(name: str) -> Path:
@@ -79,13 +75,6 @@ def refuse_existing(out: Path) -> None:
         raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
 
 
-def page(template: str, **values: Any) -> str:
-    """Return a page of ``pages/``; all text in it is escaped."""
-    # The style sheet is ours, not data.
-    style = Markup((_HERE / "explain.css").read_text("utf-8"))  # noqa: S704
-    return _environment().get_template(template).render(style=style, **values)
-
-
 def _drawn(
     classifier: Classifier, name: str, found: Sequence[Explained], cards: list[dict[str, Any]]
 ) -> str:
@@ -94,7 +83,8 @@ def _drawn(
     informative, sentence = trust_of(classifier.spec)
     two = 1 / (1 + math.exp(-2 / classifier.spec.temperature))  # what a logit of 2 comes to
     told = sentence.partition(": ")[2] or sentence
-    return page(
+    return draw(
+        PAGES,
         PAGE,
         name=name,
         cards=cards,
@@ -150,20 +140,3 @@ def _note(informative: bool | None, doubtful: bool) -> str:
 
 def _safe(file: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).stem)[:60].strip("-") or "picture"
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _shown(value: Any) -> Any:
-    """Spell out what cannot be seen in any text that is not markup already."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -16,29 +16,27 @@
     explanations    links to short pages, and these pages
     content         all of it, for the templates
 
-The templates lie in ``pages/``; they escape all text.
+The templates and the style sheet lie in ``pages/``.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
-from markupsafe import Markup
+from jinja2 import UndefinedError
 
 from lucency.errors import RunError
 from lucency.files import write_text
-from lucency.plots import visible
 from lucency.report import content
 from lucency.report.files import read_check, read_run
+from lucency.standalone import draw
 
 __all__ = ["render", "write_check", "write_report"]
 
-_HERE = Path(__file__).parent
+_PAGES = Path(__file__).parent / "pages"
 # What reading a file of another shape than ours raises.
 _UNFIT = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError),
@@ -99,32 +97,9 @@ def write_check(folder_out: Path) -> Path:
 
 def _drawn(folder: Path, template: str, read: Callable[[], dict[str, Any]]) -> str:
     try:
-        return _page(template, read())
+        return draw(_PAGES, template, **read())
     except _UNFIT as error:
         raise RunError(
             f"The files in {folder} do not fit together ({type(error).__name__}: {error}). A page "
             "needs the files of one run, unchanged; run `lucency evaluate` or train again."
         ) from error
-
-
-def _page(template: str, values: dict[str, Any]) -> str:
-    # The style sheet is ours, not data; everything else on the page is escaped.
-    style = Markup((_HERE / "report.css").read_text("utf-8"))  # noqa: S704
-    return _environment().get_template(template).render(style=style, **values)
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_HERE / "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _shown(value: Any) -> Any:
-    """Spell out what cannot be seen in any text that is not markup already."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -59,7 +59,7 @@ class Decoders:
             colour: Three channels if true, else one.
 
         Raises:
-            Refused: It is no picture, or its process was lost.
+            Refused: It is no picture, or its process was lost through no fault of it.
         """
         start = time.monotonic()
         self.busy += 1
@@ -72,6 +72,6 @@ class Decoders:
             self.busy -= 1
         self._seen(time.monotonic() - start)
         if decoded.pixels is None:
-            code = "decoder_lost" if decoded.passing else "not_a_picture"
+            code = "decoder_lost" if decoded.passing and not decoded.fatal else "not_a_picture"
             raise Refused(code, f"No picture could be read: {decoded.reason}.")
         return decoded

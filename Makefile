@@ -10,15 +10,16 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
 
 demo: install
 	$(BIN)/lucency demo demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff format --check .
@@ -60,7 +61,7 @@ wheel: install $(if $(shell command -v npm),vendor)
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
 	sed -n 's/^\([a-z0-9._-]*==.*\) \\$$/\1/p' requirements.lock > build/wheel/constraints.txt
-	build/wheel/venv/bin/python -m pip install --quiet -c build/wheel/constraints.txt build/wheel/*.whl
+	build/wheel/venv/bin/python -m pip install --quiet --no-compile -c build/wheel/constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/lucency --help > /dev/null
 	cd build/wheel && venv/bin/python -c "from lucency import Classifier, report, evaluation"
 

@@ -27,7 +27,7 @@ from lucency.progress import Progress
 
 _CALLS = ("write", "fsync", "replace", "rename", "mkdir")
 CONFIG = Config(effort="quick", size=16, batch=8, epochs=3, checkpoint_seconds=0.0)
-_QUICK = 29  # every so many-th fault
+_QUICK = 61  # every so many-th fault
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
     draw(folder / "films", 60)
-    epochs, predictions = (15, 3_000) if quick else (50, 100_000)
+    epochs, predictions = (10, 2_000) if quick else (50, 100_000)
     run = str(folder / "run")
     return [
         _trial("training epochs", epochs, _measured(folder, "train", run, epochs)),

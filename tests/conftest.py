@@ -16,6 +16,16 @@ from lucency.progress import Progress
 DATA = Path(os.environ.get("LUCENCY_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+# Files of few long tests: what begins last must not keep one processor busy while others wait.
+LONG = ("test_notebook", "test_chaos", "test_resume", "test_docs", "test_tracking")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, in the order of ``LONG``."""
+    order = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep decoded pictures and looks of tests out of the user's cache and ledger."""

@@ -9,9 +9,9 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from lucency import backend, models
-from lucency.classifier import Spec
+from lucency.classifier import Spec, session
 from lucency.classifier.graph import check_graph
-from lucency.classifier.session import BATCH, Session, batch_of, memory_limit
+from lucency.classifier.session import BATCH, Session, memory_limit
 from lucency.classifier.sizes import Needs
 from lucency.classifier.wire import MOST_BYTES, cut
 from lucency.errors import ClassifierError
@@ -60,10 +60,35 @@ def test_what_a_network_needs_is_told_by_hand() -> None:
     assert needs.answers == {"probabilities": (1, 2)}
 
 
-def test_large_pictures_go_through_a_few_at_a_time() -> None:
-    assert [batch_of(spec(side)) for side in (16, 256, 512, 1024, 2048)] == [32, 8, 2, 1, 1]
+@pytest.mark.parametrize(
+    ("processors", "batches"),
+    [(1, [32, 8, 2, 1, 1]), (2, [32, 8, 2, 2, 2]), (64, [32, 8, 8, 8, 8])],
+)
+def test_large_pictures_go_through_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, processors: int, batches: list[int]
+) -> None:
+    monkeypatch.setattr(session, "PROCESSORS", processors)
+    specs = [spec(side) for side in (16, 256, 512, 1024, 2048)]
+    assert [session.batch_of(each) for each in specs] == batches
+    for each in specs:
+        assert session.part_of(each) * processors >= session.batch_of(each)
     small, large = (memory_limit(Needs(0, 0, n, 0, {}), 32) for n in (0, 2**20))
     assert large - small == 6 * 32 * 2**20
+
+
+@pytest.mark.parametrize("processors", [1, 3])
+def test_a_batch_is_divided_among_the_processors(
+    monkeypatch: pytest.MonkeyPatch, processors: int
+) -> None:
+    monkeypatch.setattr(session, "PROCESSORS", processors)
+    given = spec_of()
+    started, onnx = Session(brightness_network(), given), ["probabilities"]
+    pixels = np.random.default_rng(0).integers(0, 256, (70, SIDE, SIDE, 1), np.uint8)
+    alone = [started.run(onnx, pixels[i : i + 1])["probabilities"] for i in range(70)]
+    for n in (0, 1, 2, 31, 32, 70):
+        said = started.run(onnx, pixels[:n])["probabilities"]
+        assert said.shape == (n, 2)
+        np.testing.assert_allclose(said, np.reshape(alone[:n], (n, 2)), atol=1e-6)
 
 
 def test_cutting_leaves_all_but_long_numbers() -> None:

@@ -174,6 +174,7 @@ def test_whoever_watches_it_is_told(served: Running) -> None:
     for path in ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"):
         assert served.ask("GET", path).status == 200
     served.ask("POST", "/v1/predict", PICTURES[0])
+    served.ask("POST", "/v1/predict", b"none")
     text = served.ask("GET", "/metrics").body.decode()
     for name in (
         'lucency_requests_total{method="POST",route="/v1/predict",status="200"}',

@@ -70,7 +70,7 @@ def batches(asked: list[tuple[Kind, int]], cancelled: int = -1) -> list[tuple[st
         return [-item for item in items]
 
     async def main() -> None:
-        batcher: Batcher[int, int] = Batcher(work, 0.01, lambda: 1)
+        batcher: Batcher[int, int] = Batcher(work)
         batcher.start()
         tasks = [asyncio.create_task(batcher.ask(kind, item)) for kind, item in asked]
         await asyncio.sleep(0.05)
@@ -102,7 +102,7 @@ def test_whoever_asked_hears_of_a_failure() -> None:
         raise ZeroDivisionError
 
     async def main() -> None:
-        batcher: Batcher[int, int] = Batcher(work, 0.01)
+        batcher: Batcher[int, int] = Batcher(work)
         batcher.start()
         for _ in range(2):  # it goes on
             with pytest.raises(ZeroDivisionError):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +19,23 @@ from lucency.classifier.spec import Spec
 from lucency.errors import ClassifierError
 
 BATCH = 32
+PROCESSORS = os.cpu_count() or 1
 _PIXELS = 2**19  # of one batch: 8 pictures of 256 x 256; more at once are slower, not faster
 _ALWAYS = 256 * 2**20
 _LOCK = threading.Lock()
 
 
 def batch_of(spec: Spec) -> int:
-    """Return how many pictures go through the network at once, 1 to 32."""
-    return max(1, min(BATCH, _PIXELS // (spec.size[0] * spec.size[1])))
+    """Return how many pictures go through the network at once, 1 to 32.
+
+    Large ones are as many as there are processors, but 8 at most.
+    """
+    return max(min(PROCESSORS, 8), min(BATCH, _PIXELS // (spec.size[0] * spec.size[1])))
+
+
+def part_of(spec: Spec) -> int:
+    """Return how many pictures of a batch each processor takes."""
+    return -(-batch_of(spec) // PROCESSORS)
 
 
 def memory_limit(needs: Needs, batch: int) -> int:
@@ -58,6 +70,8 @@ class Session:
             ) from error
         self._classes = len(spec.classes)
         self._runtime = _started(onnx, needs, memory_limit(needs, batch_of(spec)))
+        self._part = part_of(spec)
+        self._threads = ThreadPoolExecutor(PROCESSORS, "network")
         self.outputs = {value.name for value in self._runtime.get_outputs()}
 
     def run(
@@ -65,11 +79,22 @@ class Session:
     ) -> Mapping[str, NDArray[np.float32]]:
         """Return the answers of these names for pictures at the input's size.
 
+        Threads may call it at once. A batch is divided among the processors.
+
         Raises:
             ClassifierError: There is no such answer, it needs too much memory, or it is no answer.
         """
         if missing := sorted(set(names) - self.outputs):
             raise ClassifierError(f"{ONNX} gives no {missing[0]!r}. Train again.")
+        shares = -(-len(pixels) // self._part)
+        if shares <= 1:
+            return self._run(names, pixels)
+        said = [*self._threads.map(partial(self._run, names), np.array_split(pixels, shares))]
+        return {name: np.concatenate([each[name] for each in said]) for name in names}
+
+    def _run(
+        self, names: Sequence[str], pixels: NDArray[np.uint8]
+    ) -> Mapping[str, NDArray[np.float32]]:
         try:
             said = self._runtime.run(list(names), {INPUT: pixels})
         except Exception as error:  # ONNX Runtime's have no class in common
@@ -96,13 +121,13 @@ def _started(onnx: bytes, needs: Needs, limit: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # Each picture goes through the network in one thread, others beside it: threads that share a
+    # layer wait for each other at its end. On 2 cores this is 1.2 times as fast.
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4  # an error is raised; it need not be printed as well
     entries = {
         "session.load_model_format": "ONNX",  # whatever its first bytes look like
         "session.use_env_allocators": "1",
-        # Threads that wait by spinning take the processors from whoever decodes beside them: on 2
-        # cores that others use too, a picture of 64 pixels cost 1.4 ms of processor instead of 0.8.
-        "session.intra_op.allow_spinning": "0",
         "optimization.constant_folding_max_output_size_in_bytes": str(max(needs.largest, 2**20)),
     }
     for name, value in entries.items():

@@ -43,30 +43,29 @@ class _Waiting(NamedTuple):
 
 
 class Batcher(Generic[Item, Answer]):
-    """A queue in front of a function that takes several items at once, run in one thread.
+    """A queue in front of a function that takes several items at once, run in a few threads.
 
-    An item whose asker has gone, because of its deadline or otherwise, is never computed. All
-    items of a batch are of one kind, so that no batch mixes two versions of a classifier.
+    An item that finds a thread free is worked on at once; what comes while all are busy goes
+    together. An item whose asker has gone, because of its deadline or otherwise, is never computed.
+    All items of a batch are of one kind, so that no batch mixes two versions of a classifier.
 
     Args:
-        work: Takes a kind and its items; returns an answer for each.
-        window: Seconds that the first item waits for others that are on their way.
-        coming: Tells how many others are on their way.
+        work: Takes a kind and its items; returns an answer for each. Threads call it at once.
+        threads: How many batches are worked on at a time.
         seen: Hears of every batch.
     """
 
     def __init__(
         self,
         work: Callable[[Any, Sequence[Item]], Sequence[Answer]],
-        window: float,
-        coming: Callable[[], int] = lambda: 0,
+        threads: int = 1,
         seen: Seen | None = None,
     ) -> None:
-        self._work, self._window, self._coming, self._seen = work, window, coming, seen
+        self._work, self._threads, self._seen = work, threads, seen
         self._queue: deque[_Waiting] = deque()
-        self._some, self._enough = asyncio.Event(), asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "network")
-        self._task: asyncio.Task[None] | None = None
+        self._some = asyncio.Event()
+        self._pool = ThreadPoolExecutor(threads, "network")
+        self._tasks: list[asyncio.Task[None]] = []
 
     def __len__(self) -> int:
         """Return how many items wait."""
@@ -74,37 +73,34 @@ class Batcher(Generic[Item, Answer]):
 
     def start(self) -> None:
         """Begin to work; needs a running event loop."""
-        self._task = asyncio.create_task(self._working())
+        self._tasks = [asyncio.create_task(self._working()) for _ in range(self._threads)]
 
     async def close(self) -> None:
         """Stop; items that wait are not answered."""
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
-        self._thread.shutdown(wait=True, cancel_futures=True)
+                await task
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def ask(self, kind: Kind, item: Item) -> Answer:
         """Return the answer for an item, when its batch has been through."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(kind, item, future, time.monotonic()))
         self._some.set()
-        if len(self._queue) >= kind.most:
-            self._enough.set()
         return await future
 
     async def _working(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._some.wait()
-            await self._gather()
             batch = self._take()
             if not batch:
                 continue
             start = time.monotonic()
             items = [each.item for each in batch]
             try:
-                answers = await loop.run_in_executor(self._thread, self._work, batch[0].kind, items)
+                answers = await loop.run_in_executor(self._pool, self._work, batch[0].kind, items)
             except Exception as error:  # whoever asked hears of it
                 for each in batch:
                     if not each.answer.done():
@@ -116,15 +112,6 @@ class Batcher(Generic[Item, Answer]):
             waits = [start - each.since for each in batch]
             if self._seen:
                 self._seen(waits, time.monotonic() - start, batch[0].since)
-
-    async def _gather(self) -> None:
-        """Wait for others, no longer than the window, and not where none are on their way."""
-        most = self._queue[0].kind.most if self._queue else 0
-        if len(self._queue) < most and self._coming() > 0:
-            self._enough.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._window):
-                    await self._enough.wait()
 
     def _take(self) -> list[_Waiting]:
         """Take the first items that are still wanted, of one kind."""

@@ -18,15 +18,11 @@ class Decoders:
         workers: Most processes; 0 for one per processor.
         deadline: Seconds that a picture may take.
         seen: Hears how many seconds each picture took, waiting for a process included.
-
-    Attributes:
-        busy: Pictures that are being decoded or wait for it.
     """
 
     def __init__(self, workers: int, deadline: float, seen: Callable[[float], None]) -> None:
         self._pool = DecoderPool(workers, deadline=deadline)
         self._seen = seen
-        self.busy = 0
 
     @property
     def lost(self) -> int:
@@ -62,14 +58,11 @@ class Decoders:
             Refused: It is no picture, or its process was lost through no fault of it.
         """
         start = time.monotonic()
-        self.busy += 1
         try:
             future = self._pool.submit(Request(data, size, colour))
             decoded = await asyncio.wrap_future(future)
         except RunError as error:
             raise Refused("decoder_lost", str(error)) from error
-        finally:
-            self.busy -= 1
         self._seen(time.monotonic() - start)
         if decoded.pixels is None:
             code = "decoder_lost" if decoded.passing and not decoded.fatal else "not_a_picture"

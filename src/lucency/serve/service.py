@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Prediction, neighbours_json
+from lucency.classifier.session import PROCESSORS
 from lucency.errors import LucencyError
 from lucency.serve import extras
 from lucency.serve.admission import Admission
@@ -108,9 +109,7 @@ class Service:
             self.failure = error
             decoders.close()
             raise
-        batcher: Batcher[NDArray[np.uint8], Said] = Batcher(
-            _say, given.window, lambda: decoders.busy, self._seen
-        )
+        batcher: Batcher[NDArray[np.uint8], Said] = Batcher(_say, PROCESSORS, self._seen)
         batcher.start()
         self.metrics.watch(self.admission, lambda: decoders.lost, lambda: len(batcher))
         self.metrics.serves(self.version.about)

@@ -27,7 +27,6 @@ class Settings:
         most_waiting: Pictures that are in the service at a time.
         most_bytes_waiting: Of the bodies that are in the service at a time.
         most_connections: Open at a time.
-        window: Seconds that a picture waits for others to go through the network with it.
         decode_deadline: Seconds that decoding a picture may take.
         receive_deadline: Seconds in which a request has to arrive, and as much longer as its bytes
             take at ``slowest`` bytes per second.
@@ -50,7 +49,6 @@ class Settings:
     most_waiting: int = 512
     most_bytes_waiting: int = 256 * 2**20
     most_connections: int = 1000
-    window: float = 0.003
     decode_deadline: float = 5.0
     receive_deadline: float = 10.0
     slowest: int = 64 * 2**10

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lucency.classifier import Classifier, Spec
-from lucency.classifier.session import batch_of
+from lucency.classifier.session import part_of
 from lucency.errors import ClassifierError
 from lucency.page import about
 
@@ -44,7 +44,7 @@ class Version:
     @property
     def batch(self) -> int:
         """How many pictures go through the network at once."""
-        return batch_of(self.classifier.spec)
+        return part_of(self.classifier.spec)
 
 
 def load_version(run: Path) -> Version:
@@ -75,7 +75,7 @@ def try_out(classifier: Classifier) -> None:
         ClassifierError: Golden pictures get other answers than then.
     """
     spec = classifier.spec
-    for count in {1, batch_of(spec)}:
+    for count in {1, part_of(spec)}:
         classifier.answer_pixels(np.zeros((count, *spec.size, spec.channels), np.uint8))
     if classifier.golden is not None:
         apart = classifier.golden.largest_difference(classifier.predict_pixels)

@@ -1,5 +1,6 @@
 """The service under load, with hostile clients, changed and ended: ``python -m benchmarks.load``.
 
+    threads      of the network: all share a picture, or each has one
     throughput   beside predicting the same files at once, and beside a naive handler
     latency      alone, and at 80 % of the peak
     overload     ten times as much as can be answered
@@ -28,7 +29,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks import load_change, load_hostile, load_speed, load_truth
+from benchmarks import load_change, load_hostile, load_speed, load_threads, load_truth
 from benchmarks.__main__ import DATA
 from benchmarks.child import LUCENCY, ROOT
 from benchmarks.child import run as command
@@ -47,6 +48,7 @@ class Terms(NamedTuple):
 
 
 PARTS: dict[str, Callable[[Terms], list[Figure]]] = {
+    "threads": load_threads.threads,
     "throughput": load_speed.throughput,
     "latency": load_speed.latency,
     "overload": load_speed.overload,

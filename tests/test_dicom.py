@@ -36,7 +36,7 @@ from pydicom.data import get_testdata_file
 
 from conftest import DATA
 from lucency.decoding.pool import DecoderPool, Request
-from lucency.dicom import Note, is_dicom
+from lucency.dicom import Note, in_words, is_dicom
 from lucency.errors import PictureError
 from lucency.images import Picture, encode_png, is_colour, read_picture
 
@@ -394,6 +394,17 @@ def test_colour_is_recognised() -> None:
 def test_notes(said: dict[str, object], note: Note) -> None:
     window = {"WindowCenter": 2048, "WindowWidth": 4096}
     assert Picture(dicom(RAMP, **{"BitsStored": 12, **window, **said})).notes == note
+
+
+def test_every_note_has_words_of_its_own() -> None:
+    assert in_words(Note(0)) == ()
+    words = [in_words(note) for note in Note]
+    assert all(len(each) == 1 and each[0] for each in words)
+    assert len(set(words)) == len(Note)
+    assert in_words(Note.BURNED_IN | Note.LATERAL) == (
+        "a lateral view",
+        "text is burned into the pixels",
+    )
 
 
 def test_overlays_are_noted_and_left_out() -> None:

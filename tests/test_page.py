@@ -69,6 +69,7 @@ def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -
         "reason": None,
         "prediction_set": [classes[-1]],
         "distance": 0.4,
+        "notes": [],
         "activation_map": {"class": classes[-1], "method": "m", "scale": 8.0, "values": MAP},
         "picture": near()[0]["picture"],
         "size": [1200, 1600],
@@ -279,6 +280,16 @@ def test_an_abstention_is_no_decision_and_looks_like_none(opened: Opener, serve:
     row = page.locator("tr.abstained").first
     assert row.locator("td.n").all_inner_texts() == ["–", "–"]
     assert "No answer" in row.locator("td.decided").inner_text()
+
+
+@pytest.mark.parametrize("changes", [{}, {"decision": None, "reason": FAR}])
+def test_what_a_file_says_of_itself_is_shown(
+    opened: Opener, serve: Serve, changes: dict[str, Any]
+) -> None:
+    notes = ["a lateral view", "<b>text</b> is burned in"]
+    page = opened(serve(lambda _: said(answer(0.8, notes=notes, **changes))))
+    give(page, "p 0.8")
+    assert text(page, ".noted") == f"The file says: {'; '.join(notes)}."
 
 
 def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve: Serve) -> None:
@@ -684,7 +695,7 @@ def test_the_csv_is_that_of_the_command_and_computes_nothing(
     saved.value.save_as(tmp_path / "a.csv")
     content = (tmp_path / "a.csv").read_bytes().decode()
     rows = {row["file"]: row for row in csv.DictReader(io.StringIO(content, newline=""))}
-    assert content.splitlines()[0] == "file,decision,p_NORMAL,p_PNEUMONIA,reason"
+    assert content.splitlines()[0] == "file,decision,p_NORMAL,p_PNEUMONIA,reason,notes"
     assert not [
         cell for row in rows.values() for cell in row.values() if cell[:1] in "=+-@" and cell
     ]
@@ -693,7 +704,7 @@ def test_the_csv_is_that_of_the_command_and_computes_nothing(
     assert rows['a,"b"\n.png']["p_NORMAL"] == "0.75"
     assert rows["plain.png"] == {
         "file": "plain.png", "decision": "", "p_NORMAL": "", "p_PNEUMONIA": "",
-        "reason": "The file ends early: get it again.",
+        "reason": "The file ends early: get it again.", "notes": "",
     }  # fmt: skip
     assert rows["far.png"]["decision"] == ""
     assert float(rows["far.png"]["p_PNEUMONIA"]) == 0.97
@@ -702,7 +713,7 @@ def test_the_csv_is_that_of_the_command_and_computes_nothing(
     saved.value.save_as(tmp_path / "a.json")
     found = {each["file"]: each for each in json.loads((tmp_path / "a.json").read_text())}
     assert found["plain.png"]["probabilities"] is None
-    keys = ["file", "decision", "probabilities", "reason", "prediction_set", "distance"]
+    keys = ["file", "decision", "probabilities", "reason", "prediction_set", "distance", "notes"]
     assert [*found["far.png"]] == [*found["plain.png"]] == keys
     assert found["far.png"]["reason"] == FAR
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.dicom_files import dicom
 from PIL import Image
 
 from lucency.classifier import Classifier
+from lucency.cli import main
 from lucency.serve.app import create_app
 from lucency.serve.description import openapi
 from lucency.serve.guard import Guard
@@ -88,6 +90,32 @@ def test_a_form_gets_one_answer_per_file_in_order(
     assert bad.keys() == {"error", "code"}
     assert bad["code"] == "not_a_picture"
     assert b"Doe" not in reply.body
+
+
+def test_what_a_dicom_file_says_of_itself_is_passed_on(
+    served: Running,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ramp = np.arange(24 * 24, dtype=np.uint16).reshape(24, 24)
+    window = {"BitsStored": 12, "WindowCenter": 300, "WindowWidth": 600}
+    data = dicom(ramp, ViewPosition="LL", BurnedInAnnotation="YES", **window)
+    file = tmp_path / "film.dcm"
+    file.write_bytes(data)
+    notes = ["a lateral view", "text is burned into the pixels"]
+    (wanted,) = Classifier.load(run).predict([file])
+    assert list(wanted.notes) == notes
+    (found,) = served.ask("POST", "/v1/predict", data).json["predictions"]
+    assert found["notes"] == notes
+    (plain,) = served.ask("POST", "/v1/predict", PICTURES[0]).json["predictions"]
+    assert plain["notes"] == []
+    monkeypatch.setattr("sys.argv", ["lucency", "predict", str(run), str(file)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    assert f"The file says: {file}: {'; '.join(notes)}" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> None:

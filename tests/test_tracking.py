@@ -338,7 +338,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     (expected,) = classifier.predict([picture])
     answers = served.predict(pd.DataFrame({"picture": [text, "%%%", "AAAA"]}))
     assert list(answers) == [
-        "decision", "probabilities", "reason", "prediction_set", "distance",
+        "decision", "probabilities", "reason", "prediction_set", "distance", "notes",
     ]  # fmt: skip
     assert answers["decision"][0] == expected.decision
     assert answers["probabilities"][0] == dict(zip(TWO, expected.probabilities, strict=True))

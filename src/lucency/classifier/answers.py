@@ -61,6 +61,7 @@ class Prediction:
         distance: How unlike the training pictures: out of distribution above 1.
         activation_map: Which places speak for and against a class, where that was asked for and the
             classifier can tell.
+        notes: What a DICOM file says of itself that its reader should know, in words.
     """
 
     file: str
@@ -70,6 +71,7 @@ class Prediction:
     prediction_set: tuple[str, ...] = ()
     distance: float | None = None
     activation_map: ActivationMap | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return all but the file's name: the same keys wherever a prediction is given as JSON.
@@ -83,6 +85,7 @@ class Prediction:
             "reason": self.reason or None,
             "prediction_set": list(self.prediction_set),
             "distance": self.distance,
+            "notes": list(self.notes),
         }
         if self.activation_map is not None:
             document["activation_map"] = self.activation_map.to_json()

@@ -122,7 +122,7 @@ def _started(onnx: bytes, needs: Needs, limit: int) -> Any:
 
     options = onnxruntime.SessionOptions()
     # Each picture goes through the network in one thread, others beside it: threads that share a
-    # layer wait for each other at its end. On 2 cores this is 1.2 times as fast.
+    # layer wait for each other at its end. On 2 cores it is 1.1 to 1.2 times as fast.
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # an error is raised; it need not be printed as well
     entries = {

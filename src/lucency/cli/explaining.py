@@ -130,3 +130,5 @@ def _print(found: list[Explained], written: dict[str, Path]) -> None:
         best = max(said.probabilities)
         answer = said.decision or f"no answer, {said.reason}"
         typer.echo(f"{said.file}: {answer} (highest probability {best:.1%}), {written[said.file]}")
+        if said.notes:
+            say(f"The file says: {said.file}: {'; '.join(said.notes)}")

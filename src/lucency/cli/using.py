@@ -210,10 +210,11 @@ def _adjusted(classifier: Classifier, prevalence: float | None) -> Any:
 
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "decision", *(f"p_{name}" for name in classes), "reason"])
+    writer.writerow(["file", "decision", *(f"p_{name}" for name in classes), "reason", "notes"])
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
-        writer.writerow([each.file, each.decision, *probabilities, each.reason])
+        notes = "; ".join(each.notes)
+        writer.writerow([each.file, each.decision, *probabilities, each.reason, notes])
 
 
 def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
@@ -234,3 +235,5 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> Non
         if each.reason:
             what = "No answer" if each.probabilities else "Not read"
             say(f"{what}: {each.file}: {each.reason}")
+        if each.notes:
+            say(f"The file says: {each.file}: {'; '.join(each.notes)}")

@@ -21,7 +21,7 @@ pixels, and only loaded when they are decoded.
 
 from __future__ import annotations
 
-from lucency.dicom.notes import EVERY_NOTE, Note
+from lucency.dicom.notes import EVERY_NOTE, Note, in_words
 from lucency.dicom.recognise import is_dicom
 
-__all__ = ["EVERY_NOTE", "Note", "is_dicom"]
+__all__ = ["EVERY_NOTE", "Note", "in_words", "is_dicom"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 
 class Note(enum.IntFlag):
@@ -18,3 +19,17 @@ class Note(enum.IntFlag):
 
 
 EVERY_NOTE = sum(Note)
+_TOLD: Mapping[Note, str] = {
+    Note.LATERAL: "a lateral view",
+    Note.FOR_PROCESSING: "raw values of the detector, which are not for presentation",
+    Note.SECONDARY_CAPTURE: "a secondary capture: some program chose its grey levels",
+    Note.BURNED_IN: "text is burned into the pixels",
+    Note.OVERLAY: "an overlay was left out",
+    Note.SEVERAL_WINDOWS: "the first of several windows was taken",
+    Note.NO_WINDOW: "no window is given, so its contrast was stretched",
+}
+
+
+def in_words(notes: Note) -> tuple[str, ...]:
+    """Return in words, for a person, what one file says of itself."""
+    return tuple(words for note, words in _TOLD.items() if note in notes)

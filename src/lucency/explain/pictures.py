@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lucency.classifier import ActivationMap, Classifier, Prediction
 from lucency.classifier.maps import scale_of
 from lucency.decoding.pool import Decoded, DecoderPool, Request
+from lucency.dicom import in_words
 from lucency.errors import ClassifierError
 from lucency.explain import occlusion
 from lucency.progress import SILENT, Progress
@@ -98,7 +99,8 @@ def _explained(
                 next(told)
             yield Explained(Prediction(str(file), "", (), picture.reason))
         else:
-            yield Explained(next(told), picture.pixels, each.size)
+            said = dataclasses.replace(next(told), notes=in_words(each.notes))
+            yield Explained(said, picture.pixels, each.size)
 
 
 def _predictions(

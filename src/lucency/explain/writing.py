@@ -128,6 +128,7 @@ def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
         "least": f"{found.values.min():+.2f}".replace("-", "−"),
         "most": f"{found.values.max():+.2f}".replace("-", "−"),
         "doubtful": doubtful,
+        "notes": said.notes,
         "legend": with_legend(drawn, found.scale, found.of, _note(informative, doubtful)),
     }
 

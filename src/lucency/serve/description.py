@@ -105,6 +105,7 @@ def _schemas() -> dict[str, Any]:
             "reason": {"type": maybe},
             "prediction_set": {"type": "array", "items": _TEXT},
             "distance": {"type": ["number", "null"]},
+            "notes": {"type": "array", "items": _TEXT},
             "activation_map": {"type": ["object", "null"]},
             "picture": _TEXT,
             "size": {"type": "array", "items": {"type": "integer"}},

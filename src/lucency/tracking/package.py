@@ -74,6 +74,7 @@ def _signature() -> Any:
         ColSpec("string", "reason", required=False),
         ColSpec(Array("string"), "prediction_set", required=False),
         ColSpec("double", "distance", required=False),
+        ColSpec(Array("string"), "notes", required=False),
     ]
     return ModelSignature(Schema([ColSpec("string", INPUT)]), Schema(out))
 

@@ -33,6 +33,7 @@ function answered(item, about) {
     make("p", {}, meaningOf(prediction, about)),
     setOf(prediction, about),
     distance(prediction, about),
+    noted(prediction),
     binary && about.prevalence !== null && prevalencePart(prediction.probabilities[about.positive], about),
   ];
 }
@@ -50,6 +51,7 @@ function abstained(item, about) {
       make("p", {}, `${meaning} This picture is for a person to look at.`),
     ),
     distance(prediction, about),
+    noted(prediction),
     prediction.probabilities &&
       make(
         "details",
@@ -59,6 +61,11 @@ function abstained(item, about) {
         bars(prediction),
       ),
   ];
+}
+
+/** Return what a DICOM file says of itself that its reader should know. */
+function noted(prediction) {
+  return prediction.notes?.length > 0 && make("p", { class: "noted" }, make("b", {}, "The file says: "), `${prediction.notes.join("; ")}.`);
 }
 
 function failed(item, about, again) {

@@ -7,11 +7,11 @@ const FORMULA = /^[=+\-@\t\r]/;
 
 /** Return the answers as the rows of a table, with the first line for its columns. */
 export function csv(items, classes) {
-  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), "reason"]];
+  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), "reason", "notes"]];
   for (const item of answered(items)) {
-    const { decision, probabilities, reason } = record(item);
+    const { decision, probabilities, reason, notes } = record(item);
     const shares = classes.map((label) => (probabilities ? String(probabilities[label]) : ""));
-    rows.push([text(item.name), text(decision ?? ""), ...shares, text(reason ?? "")]);
+    rows.push([text(item.name), text(decision ?? ""), ...shares, text(reason ?? ""), text(notes.join("; "))]);
   }
   return rows.map((row) => `${row.map(quoted).join(",")}\n`).join("");
 }
@@ -37,10 +37,10 @@ function answered(items) {
 
 function record(item) {
   if (item.state === "failed") {
-    return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], distance: null };
+    return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], distance: null, notes: [] };
   }
-  const { decision, probabilities, reason, prediction_set: set, distance } = item.prediction;
-  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], distance: distance ?? null };
+  const { decision, probabilities, reason, prediction_set: set, distance, notes } = item.prediction;
+  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], distance: distance ?? null, notes: notes ?? [] };
 }
 
 /** Return text that no spreadsheet computes. */

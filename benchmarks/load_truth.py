@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def answers(terms: Terms) -> list[Figure]:
         before, files, threads = service.rss, service.files, service.threads
         load = Load(service.port, seen)
         play(load.closed(_requests(wanted - seen.count, 2), 16))
+        time.sleep(1)  # until it has let go of the connections that were closed just now
         after, more_files, more_threads = service.rss, service.files, service.threads
     return [
         Figure("answers", "pictures", [seen.count], seen.count, least=wanted),

@@ -5,11 +5,16 @@
     print(lucency.evaluate(classifier, data.test).metrics["auroc"])
 
 Names are loaded when they are first used, so that ``import lucency`` needs no Keras.
+
+ONNX Runtime tells its makers what is run with it and on what machine, since 1.29 on Linux and macOS
+too, unless it is asked not to before it is loaded. ``import lucency`` asks, where nobody else has
+decided.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from lucency.evaluation import Evaluation, evaluate
     from lucency.pipeline import run_training
     from lucency.training import train
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Classifier": "lucency.classifier",

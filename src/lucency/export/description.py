@@ -113,6 +113,7 @@ def usage(name: str, file: str, spec: Spec) -> str:
 # Imports, how the file is opened, and what gives the probabilities of `pixels`.
 _USAGE = {
     "onnx": (
+        'import os\n\nos.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it tells its maker of you\n'
         "import onnxruntime",
         'session = onnxruntime.InferenceSession("{file}")',
         'session.run(["probabilities"], {"pixels": pixels})[0]',

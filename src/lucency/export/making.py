@@ -169,7 +169,8 @@ def _read_by_openvino(classifier: Classifier, examples: Pixels | None) -> Any:
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
         _make_onnx(classifier, file := Path(folder) / "model.onnx", {}, examples)
         try:
-            return importlib.import_module("openvino").convert_model(file)
+            # ``openvino.convert_model`` does the same, and tells its maker of it.
+            return importlib.import_module("openvino").Core().read_model(file)
         except Exception as error:  # OpenVINO's have no class in common
             raise BackendError(
                 f"OpenVINO cannot read the ONNX file ({type(error).__name__}: {error})."

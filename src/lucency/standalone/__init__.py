@@ -33,7 +33,7 @@ def draw(folder: Path, template: str, /, **values: Any) -> str:
     Raises:
         jinja2.UndefinedError: The template asks for a value that is missing.
     """
-    sheets = ((_HERE / "base.css"), (folder / "style.css"))
+    sheets = (_HERE / "base.css", folder / "style.css")
     # Style sheets are ours, not data.
     style = Markup("\n").join(Markup(each.read_text("utf-8")) for each in sheets)  # noqa: S704
     return _environment(folder).get_template(template).render(style=style, **values)

@@ -14,9 +14,7 @@ Results go to standard output, all else to standard error.
 
 from __future__ import annotations
 
-import platform
 import sys
-from importlib.metadata import distributions
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +54,9 @@ def _show_version(wanted: bool) -> None:
     """Print the versions that a report of a fault should name, without importing any of them."""
     if not wanted:
         return
+    import platform
+    from importlib.metadata import distributions
+
     told = {"keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "onnxruntime"}
     found = {each.name.replace("_", "-"): each.version for each in distributions()}
     typer.echo(f"lucency {found['lucency']}")

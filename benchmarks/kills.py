@@ -127,10 +127,10 @@ def _one_run(
     run, target = f"run{tally.runs}", folder / "runs" / f"run{tally.runs}"
     while not target.exists():
         enough = tally.kills >= wanted[0] and tally.inside >= wanted[1]
-        inside = tally.inside * wanted[0] < tally.kills * wanted[1] or tally.kills >= wanted[0]
-        if enough:
+        if enough:  # now it may come to its end
             code = started(folder, run, backend).wait()
         else:
+            inside = tally.inside * wanted[0] < tally.kills * wanted[1] or tally.kills >= wanted[0]
             code = _one_process(folder, run, backend, usual, drawn, inside)
         if code == -signal.SIGKILL:
             tally.kills += 1

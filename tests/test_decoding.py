@@ -163,6 +163,17 @@ def test_a_failing_decoder_costs_the_one_picture(file: Path, tmp_path: Path, fai
     assert (pool.lost == 0) == (failure == "memory")
 
 
+def killed_at_work(pool: DecoderPool, file: Path, number: int) -> Decoded:
+    """Give the only process a picture, have a signal end it, and return what is said of it."""
+    (pid,) = children()
+    os.kill(pid, signal.SIGSTOP)
+    waiting = pool.submit(asked(file))
+    time.sleep(0.1)
+    os.kill(pid, number)
+    os.kill(pid, signal.SIGCONT)
+    return waiting.result(10)
+
+
 @LINUX
 def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
     with nothing_left(), DecoderPool(1) as pool:
@@ -170,12 +181,7 @@ def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
         time.sleep(1)  # until it is ready, without having been asked
         for number in (signal.SIGSEGV, signal.SIGKILL):
             (pid,) = children()
-            os.kill(pid, signal.SIGSTOP)
-            waiting = pool.submit(asked(file))
-            time.sleep(0.1)
-            os.kill(pid, number)
-            os.kill(pid, signal.SIGCONT)
-            first = waiting.result(10)
+            first = killed_at_work(pool, file, number)
             # The first had decoded nothing yet: it must be the picture. After that it may be an
             # earlier one, and a fresh process gives its own opinion.
             if number == signal.SIGSEGV:
@@ -193,12 +199,7 @@ def test_a_picture_is_not_blamed_for_a_decoder_that_was_killed(file: Path) -> No
     with nothing_left(), DecoderPool(1) as pool:
         pool.start(1)
         time.sleep(1)  # until it is ready, without having been asked
-        (pid,) = children()
-        os.kill(pid, signal.SIGSTOP)
-        waiting = pool.submit(asked(file))
-        time.sleep(0.1)
-        os.kill(pid, signal.SIGKILL)
-        answer = waiting.result(10)
+        answer = killed_at_work(pool, file, signal.SIGKILL)
     assert answer.reason.startswith("its decoder crashed (signal 9; perhaps the machine ran out")
     assert answer.passing
     assert not answer.fatal

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +120,26 @@ def completed(program: Path, line: str, shell: str = "bash") -> list[str]:
     return done.stdout.split()
 
 
+def spent(work: Callable[[], object]) -> float:
+    """Return the seconds of a processor that child processes took for it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_completing_needs_nothing_heavy_and_no_time(runs: Path) -> None:
     program = lucency_at(runs)
-    took = []
+    answers: list[list[str]] = []
+    took, bare = [], []
     for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert completed(program, "lucency predict films") == ["films-quick-2", "films-quick-1"]
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(took) < 0.8  # seconds of a processor; 0.2 where nothing else runs
+        bare.append(
+            spent(lambda: subprocess.run([sys.executable, "-c", "import typer"], check=True))
+        )
+        took.append(spent(lambda: answers.append(completed(program, "lucency predict films"))))
+    assert answers == [["films-quick-2", "films-quick-1"]] * 3
+    # Seconds of a processor; on a busy one all take longer, also what it begins with.
+    assert min(took) < max(0.3, 5 * max(bare))
     assert completed(program, "lucency train films --effort s") == ["standard"]
     assert completed(program, "lucency compare other fil") == ["films-quick-2", "films-quick-1"]
     assert "thorough" in " ".join(completed(program, "lucency train --effort ", "zsh"))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier.maps import ActivationMap
+from lucency.dicom import Note, in_words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Prediction:
     distance: float | None = None
     activation_map: ActivationMap | None = None
     notes: tuple[str, ...] = ()
+
+    def noted(self, notes: Note) -> Prediction:
+        """Return the prediction with what its file says of itself."""
+        return dataclasses.replace(self, notes=in_words(notes)) if notes else self
 
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return all but the file's name: the same keys wherever a prediction is given as JSON.

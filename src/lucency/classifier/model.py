@@ -25,7 +25,6 @@ from lucency.classifier.spec import Spec
 from lucency.conformal import Conformal, Kind
 from lucency.dataset import Split
 from lucency.decoding.pool import Decoded, DecoderPool, Request
-from lucency.dicom import in_words
 from lucency.errors import ClassifierError
 from lucency.gate import Gate
 from lucency.metrics import decide
@@ -327,8 +326,7 @@ class Classifier:
             said = self.answer_pixels(np.stack([decoded[i].or_error() for i in readable]), maps)
             told = self.judge(said, [files[i] for i in readable])
             answers = {
-                i: dataclasses.replace(each, notes=in_words(decoded[i].notes))
-                for i, each in zip(readable, told, strict=True)
+                i: each.noted(decoded[i].notes) for i, each in zip(readable, told, strict=True)
             }
         return [
             answers.get(i, Prediction(str(file), "", (), each.reason))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from lucency.classifier import ActivationMap, Classifier, Prediction
 from lucency.classifier.maps import scale_of
 from lucency.decoding.pool import Decoded, DecoderPool, Request
-from lucency.dicom import in_words
 from lucency.errors import ClassifierError
 from lucency.explain import occlusion
 from lucency.progress import SILENT, Progress
@@ -99,8 +98,7 @@ def _explained(
                 next(told)
             yield Explained(Prediction(str(file), "", (), picture.reason))
         else:
-            said = dataclasses.replace(next(told), notes=in_words(each.notes))
-            yield Explained(said, picture.pixels, each.size)
+            yield Explained(next(told).noted(each.notes), picture.pixels, each.size)
 
 
 def _predictions(

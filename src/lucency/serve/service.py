@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from lucency.classifier import Prediction, neighbours_json
 from lucency.classifier.session import PROCESSORS
-from lucency.dicom import in_words
 from lucency.errors import LucencyError
 from lucency.serve import extras
 from lucency.serve.admission import Admission
@@ -241,10 +239,7 @@ class Service:
         spec = version.classifier.spec
         decoded = await decoders.decode(data, spec.size, spec.channels == 3)
         said = await batcher.ask(_Kind(version, maps), decoded.or_error())
-        if decoded.notes:
-            noted = dataclasses.replace(said.prediction, notes=in_words(decoded.notes))
-            said = said._replace(prediction=noted)
-        return said, decoded.size
+        return said._replace(prediction=said.prediction.noted(decoded.notes)), decoded.size
 
     async def _document(
         self, version: Version, data: bytes, asked: Asked, said: Said, size: tuple[int, int]

@@ -43,7 +43,7 @@ load: install
 	$(BIN)/python -m benchmarks.load
 
 # What the page of `lucency export --format web` needs from elsewhere; needs npm.
-VENDOR := src/lucency/page/static/vendor
+VENDOR := src/lucency/serve/web/static/vendor
 vendor: $(VENDOR)/ort-wasm-simd-threaded.wasm
 
 $(VENDOR)/ort-wasm-simd-threaded.wasm: vendor/package-lock.json

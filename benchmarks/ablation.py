@@ -72,13 +72,13 @@ def _kept(variant: str, seed: int, folder: Path) -> dict[str, float]:
 
 def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:
     import lucency
-    from lucency import training
+    from lucency.training import train
 
     what = VARIANTS[variant]
     config = lucency.Config(effort="quick", seed=seed, cache=os.environ.get("LUCENCY_CACHE"))
     found = parts(lucency.load_dataset(folder, config))
     config = dataclasses.replace(config, epochs=round(VIEWS / len(found["fit"])))
-    planned = training.make_plan
+    planned = train.make_plan
 
     def changed(*given: Any) -> Any:
         plan = planned(*given)
@@ -88,7 +88,7 @@ def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:
             parameters={**plan.parameters, **what.parameters},
         )
 
-    with mock.patch.object(training, "make_plan", changed):
+    with mock.patch.object(train, "make_plan", changed):
         classifier = lucency.train(found["fit"], found["alike"], config)
     return _figures(classifier, found)
 
@@ -96,7 +96,7 @@ def _measured(variant: str, seed: int, folder: Path) -> dict[str, float]:
 def _figures(classifier: Any, found: dict[str, Any]) -> dict[str, float]:
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-    from lucency.robustness.changes import blur, brighten, gamma, mark, noise
+    from lucency.evaluation.robustness.corruptions import blur, brighten, gamma, mark, noise
 
     pixels = {name: found[name].pixels(np.arange(len(found[name]))) for name in SHIFTED}
     labels = {name: found[name].labels for name in SHIFTED}

@@ -1,6 +1,6 @@
 """A decoder that does on purpose what decoders do by accident, for files that are named after it.
 
-It is the real one of ``lucency.decoding.child`` with its limits, and crashes, hangs, wants more
+It is the real one of ``lucency.imaging.decoder.child`` with its limits, and crashes, hangs, wants more
 memory than there is, ends or answers nonsense where a path, or the first bytes, say so.
 """
 
@@ -46,7 +46,7 @@ def _misbehave(source: str) -> None:
 
 def main() -> None:
     sys.path.insert(0, sys.argv[2])
-    from lucency.decoding import child
+    from lucency.imaging.decoder import child
 
     honest = child._answer
 

@@ -25,7 +25,7 @@ from lucency.classifier.spec import Spec
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.dataset.walk import shown
-from lucency.decoding.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.progress import Progress, Task
 
 _GOOD = 20  # per class

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import Figure
-from lucency.conformal import expected_coverage, fit
+from lucency.calibration.conformal import expected_coverage, fit
 
 CALIBRATED, TESTED, ALPHA = 200, 216, 0.1
 LEVELS = (0.95, 0.998)

@@ -22,7 +22,8 @@ from scipy import special
 
 from benchmarks.child import ROOT
 from benchmarks.results import Figure, show, write
-from lucency import calibration, metrics
+from lucency import metrics
+from lucency.calibration import temperature
 from lucency.evaluation.figures import Sample, overall, sample_of
 from lucency.metrics import FloatArray, IntArray
 
@@ -155,8 +156,8 @@ def inside_null_band(setting: Setting, simulations: int, seed: int = 0, draws: i
     for rng in _generators(seed, simulations):
         labels, probabilities, owners = draw(setting, rng, fair=True)
         sample = _sample((labels, probabilities, owners))
-        error = calibration.debiased_error(sample.claimed, sample.came_true, sample.owner)
-        _, high = calibration.chance_error(sample.claimed, sample.owner, draws)
+        error = temperature.debiased_error(sample.claimed, sample.came_true, sample.owner)
+        _, high = temperature.chance_error(sample.claimed, sample.owner, draws)
         inside += bool(error <= high)
     return inside
 

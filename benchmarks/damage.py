@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchmarks.trial import Heard, Trial
 from lucency.progress import Progress
-from lucency.training.checkpoint import Checkpoints
-from lucency.training.course import Course, Snapshot, Stopper
-from lucency.training.steps import Weights
+from lucency.training.checkpoints import Checkpoints
+from lucency.training.state import Course, Snapshot, Stopper
+from lucency.training.step import Weights
 
 _IDENTITY = {"plan": {"seed": 0}, "data": {"train": "x"}, "backend": {}, "versions": {}}
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from benchmarks.results import Figure, ratio, seconds
 from benchmarks.sample import copy_pictures, pictures
-from lucency.dataset.store import Listed, PixelStore, decode
-from lucency.decoding.pool import DecoderPool
+from lucency.dataset.cache import Listed, PixelStore, decode
+from lucency.imaging.decoder.pool import DecoderPool
 
 SIDES = (112, 255)
 WORKERS = os.cpu_count() or 1
@@ -85,7 +85,7 @@ def _turbo(files: Sequence[Path], side: int) -> None:
     import simplejpeg
 
     def decode(file: Path) -> None:
-        least = round(1.25 * side)  # as ``lucency.images`` asks for
+        least = round(1.25 * side)  # as ``lucency.imaging.image`` asks for
         simplejpeg.decode_jpeg(file.read_bytes(), "GRAY", min_height=least, min_width=least)
 
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from benchmarks.dicom_files import BIG, bombs, dicom
 from benchmarks.results import Figure
-from lucency.decoding.pool import Decoded, DecoderPool, Request
-from lucency.dicom import is_dicom
-from lucency.dicom.header import read_dicom
-from lucency.dicom.render import rendered
 from lucency.errors import PictureError
-from lucency.images import Picture, encode_png, read_picture
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.dicom import is_dicom
+from lucency.imaging.dicom.header import read_dicom
+from lucency.imaging.dicom.render import rendered
+from lucency.imaging.image import Picture, encode_png, read_picture
 
 WHEEL = Path(pydicom.__file__).parent / "data"
 MR = ("", "_implicit", "_expb", "_bigendian", "_RLE", "_jp2klossless", "_jpeg_ls_lossless")

@@ -40,7 +40,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
 
 
 def _chests(folder: Path) -> None:
-    from lucency.phantoms import draw_dataset
+    from lucency.dataset.phantoms import draw_dataset
 
     draw_dataset(folder, images=600)
 
@@ -88,9 +88,10 @@ COLLECTIONS: dict[str, Callable[[Path], None]] = {
 
 def _measured(name: str, recipe: str, seed: int, epochs: int) -> dict[str, float]:
     import lucency
-    from lucency import metrics, training
+    from lucency import metrics
+    from lucency.training import train
 
-    planned = training.make_plan
+    planned = train.make_plan
 
     def before(*given: Any) -> Any:
         plan = planned(*given)
@@ -103,7 +104,7 @@ def _measured(name: str, recipe: str, seed: int, epochs: int) -> dict[str, float
             effort="quick", seed=seed, epochs=epochs, cache=cache, on_leak="drop"
         )
         data = lucency.load_dataset(folder, config)
-        with mock.patch.object(training, "make_plan", before if recipe == BEFORE else planned):
+        with mock.patch.object(train, "make_plan", before if recipe == BEFORE else planned):
             classifier = lucency.train(data.train, data.val, config)
         said = classifier.predict_split(data.test)
     labels: NDArray[np.int64] = data.test.labels

@@ -98,7 +98,7 @@ def _one(folder: Path, whole: Path, fault: Fault) -> tuple[str, list[str]]:
 
 def _unsound(draft: Path) -> list[str]:
     """Say what is wrong with the checkpoints that are left."""
-    from lucency.training.checkpoint import verified
+    from lucency.training.checkpoints import verified
 
     found = sorted((draft / "checkpoints").glob("[0-9]*"))
     wrong = []
@@ -120,7 +120,7 @@ def _whole(folder: Path) -> tuple[Path, list[tuple[str, str]]]:
 
 
 def _train(folder: Path, target: Path, progress: Progress) -> None:
-    from lucency.pipeline import run_training
+    from lucency.pipeline.train import run_training
 
     config = dataclasses.replace(CONFIG, cache=str(folder / "cache"))
     run_training(folder / "films", config, run=str(target), progress=progress)
@@ -214,18 +214,18 @@ def _kind(path: str) -> str:
 @contextlib.contextmanager
 def _small_network() -> Iterator[None]:
     """Train a network that compiles in a second: it is the disk that is tried here."""
-    from lucency import training
+    from lucency.training import train
 
-    real = training.make_plan
+    real = train.make_plan
 
     def small(*given: Any) -> Any:
         return dataclasses.replace(real(*given), parameters={"width": 4, "blocks": (1, 1)})
 
-    training.make_plan = small
+    train.make_plan = small
     try:
         yield
     finally:
-        training.make_plan = real
+        train.make_plan = real
 
 
 @contextlib.contextmanager

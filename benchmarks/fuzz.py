@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks.mutations import mutated, seeds
 from benchmarks.told import told
 from benchmarks.trial import Trial
-from lucency.decoding.pool import Decoded, DecoderPool, Request
-from lucency.images import MOST_PIXELS
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.image import MOST_PIXELS
 
 _MANY, _FEW = 100_000, 1_500
 _DEADLINE = 10.0  # seconds; these files have 0.01 megapixels, or up to 50 where the header lies

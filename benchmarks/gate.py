@@ -20,9 +20,10 @@ from PIL import Image
 
 from benchmarks.results import Figure, Skipped
 from benchmarks.strangers import strangers
-from lucency import Classifier, Config, gate, load_dataset, metrics
+from lucency import Classifier, Config, load_dataset, metrics
 from lucency.backend import load_keras
-from lucency.images import read_picture
+from lucency.calibration import ood
+from lucency.imaging.image import read_picture
 
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -52,9 +53,9 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     }
     altered = {name: np.ascontiguousarray(alter(val)) for name, alter in ALTERED.items()}
     seen = _embedding(classifier.keras_model)
-    fixed = (seen(train), data.train.labels, gate.thumbnails(train))
+    fixed = (seen(train), data.train.labels, ood.thumbnails(train))
     held = {
-        name: (seen(pixels), gate.thumbnails(pixels))
+        name: (seen(pixels), ood.thumbnails(pixels))
         for name, pixels in {"validation": val, **kinds, **altered}.items()
     }
     repeats = range(2 if quick else 20)
@@ -75,7 +76,7 @@ def _judge(
     sets_limit = np.isin(groups, drawn)
     features, small = (part[sets_limit] for part in held["validation"])
     names = [str(name) for name in np.asarray(groups)[sets_limit]]
-    fitted = gate.fit(*fixed, features, small, names)
+    fitted = ood.fit(*fixed, features, small, names)
     return {
         name: fitted.score(*(given if name in kinds else (part[~sets_limit] for part in given)))
         for name, given in held.items()

@@ -25,11 +25,11 @@ from PIL import Image
 
 from benchmarks.child import run
 from benchmarks.results import Figure
+from lucency.dataset.cache import Listed, PixelStore, decode
 from lucency.dataset.candidates import GRID, ROWS, candidates
-from lucency.dataset.copies import Copy, find_copies
 from lucency.dataset.entry import Entry
-from lucency.dataset.store import Listed, PixelStore, decode
-from lucency.decoding.pool import DecoderPool
+from lucency.dataset.near_duplicates import Copy, find_copies
+from lucency.imaging.decoder.pool import DecoderPool
 
 SIDE = 112
 WANTED = 0.99  # recall

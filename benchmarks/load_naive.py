@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.classifier import Classifier
-from lucency.images import read_picture
+from lucency.imaging.image import read_picture
 
 
 def main() -> None:

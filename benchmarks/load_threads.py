@@ -13,9 +13,9 @@ import onnxruntime
 
 from benchmarks.results import Figure, ratio
 from lucency.classifier import Classifier
-from lucency.classifier.files import ONNX
-from lucency.classifier.graph import INPUT
-from lucency.classifier.session import PROCESSORS, batch_of, part_of
+from lucency.classifier.onnx.session import PROCESSORS, batch_of, part_of
+from lucency.classifier.onnx.validate import INPUT
+from lucency.classifier.stored_files import ONNX
 
 if TYPE_CHECKING:
     from benchmarks.load import Terms

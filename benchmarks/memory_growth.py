@@ -56,19 +56,19 @@ def _resident() -> int:
 
 
 def _train(folder: Path, run: str, n: int) -> list[int]:
-    from lucency import pipeline
     from lucency.config import Config
+    from lucency.pipeline import train
 
     config = Config(effort="quick", size=32, epochs=n, cache=str(folder / "cache"))
     seen: list[int] = []
-    taken: Callable[..., None] = pipeline._History.__call__
+    taken: Callable[..., None] = train._History.__call__
 
-    def measured(self: pipeline._History, epoch: object) -> None:
+    def measured(self: train._History, epoch: object) -> None:
         taken(self, epoch)
         seen.append(_resident())
 
-    pipeline._History.__call__ = measured  # type: ignore[method-assign, assignment]
-    pipeline.run_training(folder / "films", config, run=run)
+    train._History.__call__ = measured  # type: ignore[method-assign, assignment]
+    train.run_training(folder / "films", config, run=run)
     return seen
 
 

@@ -60,8 +60,8 @@ def _train(folder: Path, room: int) -> Mapping[str, Any]:
     """Train for an epoch, with ``room`` MiB more than what is taken before the first step."""
     from lucency.config import Config
     from lucency.dataset import load_dataset
-    from lucency.training import train
-    from lucency.training.steps import Stepper
+    from lucency.training.step import Stepper
+    from lucency.training.train import train
 
     config = Config(
         recipe="article", size=255, epochs=1, batch=BATCH, precision="float32",

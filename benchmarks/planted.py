@@ -70,8 +70,9 @@ def _bound(deed: Callable[[Path], object], canary: Path) -> Callable[[], object]
 
 def unbounded() -> list[str]:
     """Let a bomb past the look at its shapes, and return what ONNX Runtime's limit let happen."""
-    from lucency.classifier import Spec, session
-    from lucency.classifier.sizes import Needs
+    from lucency.classifier import Spec
+    from lucency.classifier.onnx import session
+    from lucency.classifier.onnx.cost import Needs
     from lucency.errors import ClassifierError
 
     node = helper.make_node

@@ -91,7 +91,7 @@ def _lucency(folder: Path, epochs: int, clock: Clock) -> None:
 
 
 def _article(folder: Path, epochs: int, clock: Clock) -> None:
-    from lucency.models import keras  # first, as it chooses the backend
+    from lucency.models import keras
     from benchmarks import in_keras  # isort: skip
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # isort: skip
 

@@ -27,13 +27,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import ROOT
-from lucency.decoding.pool import DEADLINE
-from lucency.decoding.process import child_command
+from lucency.imaging.decoder.pool import DEADLINE
+from lucency.imaging.decoder.process import child_command
 
 _PATIENCE = 20.0  # seconds until a process is killed
 _HEAVY = (
-    *("lucency.cli", "lucency.cli.using", "lucency.classifier", "lucency.images", "lucency.report"),
-    *("lucency.examination", "lucency.screen.results", "lucency.verify", "onnx", "onnxruntime"),
+    *(
+        "lucency.cli",
+        "lucency.cli.predict",
+        "lucency.classifier",
+        "lucency.imaging.image",
+        "lucency.report",
+    ),
+    *(
+        "lucency.pipeline.evaluate",
+        "lucency.cli.console.results",
+        "lucency.verify",
+        "onnx",
+        "onnxruntime",
+    ),
     *("onnx.shape_inference", "onnx.helper", "google.protobuf.message", "safetensors.numpy"),
     *("scipy.stats", "rich.console", "rich.table", "sklearn", "PIL.JpegImagePlugin"),
 )

@@ -51,9 +51,9 @@ class Bench:
         from lucency import backend
         from lucency.config import Config
         from lucency.dataset import load_labelled
-        from lucency.plan import make_plan
-        from lucency.training.epochs import build_network
-        from lucency.training.steps import Stepper
+        from lucency.training.plan import make_plan
+        from lucency.training.step import Stepper
+        from lucency.training.trainer import build_network
 
         given: Any = {"recipe": "article"} if recipe == "article" else {"effort": recipe}
         config = Config(**given, cache=str(folder.parent / "cache"))
@@ -66,7 +66,7 @@ class Bench:
 
     def real(self, epoch: int) -> float:
         """Return seconds per step of an epoch, reading and drawing included."""
-        from lucency.batches import training_batches
+        from lucency.dataset.batches import training_batches
 
         plan, steps, start = self.plan, 0, time.perf_counter()
         for batch in training_batches(self.split, plan.batch, plan.augmentation, 0, epoch):
@@ -76,7 +76,7 @@ class Bench:
 
     def synthetic(self, steps: int) -> float:
         """Return seconds per step on tensors that are there already."""
-        from lucency.batches import training_batches
+        from lucency.dataset.batches import training_batches
         from lucency.models import keras
 
         plan = self.plan
@@ -140,8 +140,8 @@ def _best(work: Callable[[], object], repeats: int = 7) -> float:
 
 def _augmentation(bench: Bench) -> tuple[float, float]:
     """Return pictures per second of drawing numbers and of varying pictures by them."""
-    from lucency.augment import draw
-    from lucency.augment.layer import varied
+    from lucency.augmentation import draw
+    from lucency.augmentation.layer import varied
     from lucency.models import keras
 
     plan = bench.plan

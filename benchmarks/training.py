@@ -79,10 +79,10 @@ def _lucency(
     from lucency import backend
     from lucency.config import Config
     from lucency.dataset import load_labelled
-    from lucency.plan import make_plan
     from lucency.progress import SILENT
-    from lucency.training.epochs import Fit, build_network
-    from lucency.training.steps import Stepper
+    from lucency.training.plan import make_plan
+    from lucency.training.step import Stepper
+    from lucency.training.trainer import Fit, build_network
 
     config = Config(recipe="article", epochs=epochs, batch=batch, precision=precision)
     classes = tuple(sorted(each.name for each in folder.iterdir()))
@@ -104,7 +104,7 @@ def _lucency(
 def _keras(
     name: str, folder: Path, batch: int, epochs: int, done: Callable[[], None], precision: str
 ) -> None:
-    from lucency.models import keras  # first, as it chooses the backend
+    from lucency.models import keras
     from benchmarks import in_keras  # isort: skip
 
     keras.config.set_dtype_policy(precision)

@@ -12,12 +12,12 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
+from lucency.calibration.ood import Gate
 from lucency.classifier import Classifier, Golden, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, evaluate_found, write_evaluation, write_predictions
-from lucency.files import write_json
-from lucency.gate import Gate
+from lucency.io import write_json
 
 SIDE, CLASSES = 8, ("NORMAL", "PNEUMONIA")
 OPSET, IR = 18, 10

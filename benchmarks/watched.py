@@ -62,8 +62,8 @@ def main() -> None:
     killer = _Killer(wanted.get("save", 0), wanted.get("call", 0), wanted.get("half", False))
     for name in _CALLS:
         killer.guard(name)
-    from lucency.training.checkpoint import Checkpoints
-    from lucency.training.steps import Stepper
+    from lucency.training.checkpoints import Checkpoints
+    from lucency.training.step import Stepper
 
     _watch(Stepper, Checkpoints, log, killer)
     from lucency.cli import main as lucency

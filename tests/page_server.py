@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from lucency.page import POLICY, static_files
+from lucency.serve.web import POLICY, static_files
 
 Reply = tuple[int, Mapping[str, str], Any]
 Answer = Callable[[bytes], Reply]

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Answers, Classifier
-from lucency.classifier.golden import Golden
+from lucency.classifier.reference_images import Golden
 from lucency.serve import Settings
-from lucency.serve.server import Server, listening
-from lucency.serve.service import Service
-from lucency.serve.versions import Version
+from lucency.serve.http.server import Server, listening
+from lucency.serve.inference.service import Service
+from lucency.serve.inference.versions import Version
 from small_runs import SIDE, brightness_network, spec_of
 
 QUICK = Settings(port=0, workers=1, notice=0.05, drain=10)

@@ -15,13 +15,8 @@ from PIL import Image
 from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
-from lucency.evaluation import (
-    Predictions,
-    evaluate_found,
-    write_evaluation,
-    write_predictions,
-)
-from lucency.images import read_picture
+from lucency.evaluation import Predictions, evaluate_found, write_evaluation, write_predictions
+from lucency.imaging.image import read_picture
 
 TWO = ("NORMAL", "PNEUMONIA")
 SIDE = 8

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lucency.calibration.conformal import Conformal, Threshold
 from lucency.classifier import Answers, Classifier, Prediction
-from lucency.classifier.answers import joined, judged
-from lucency.conformal import Conformal, Threshold
+from lucency.classifier.prediction import joined, judged
 from small_runs import SIDE, brightness_network, spec_of
 
 CLASSES = ("healthy", "ill")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lucency.augment import Augmentation, draw, generator
-from lucency.augment.layer import Augment
+from lucency.augmentation import Augmentation, draw, generator
+from lucency.augmentation.layer import Augment
 
 pytestmark = pytest.mark.backend
 

@@ -12,7 +12,7 @@ from benchmarks.bad_pictures import _differences, _miscounted
 from benchmarks.mutations import mutated, seeds
 from benchmarks.trial import Trial
 
-from lucency.images import full_size
+from lucency.imaging.image import full_size
 
 
 def held(trials: list[Trial]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucency.augment import Augmentation
-from lucency.batches import pixel_batches, steps_per_epoch, training_batches
+from lucency.augmentation import Augmentation
 from lucency.dataset import Split
+from lucency.dataset.batches import pixel_batches, steps_per_epoch, training_batches
 
 POLICY = Augmentation(flip_horizontal=True, rotation=5)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special
 
-from lucency import calibration
+from lucency.calibration import temperature
 from lucency.errors import ClassifierError, DataError
 
 
@@ -27,7 +27,7 @@ def drawn(temperature: float, classes: int, n: int = 20_000, seed: int = 0) -> t
 
 
 def test_two_classes_keep_small_values_in_both_columns() -> None:
-    found = calibration.probabilities([-800.0, -40.0, 0.0, 40.0])
+    found = temperature.probabilities([-800.0, -40.0, 0.0, 40.0])
     assert found.dtype == np.float64
     np.testing.assert_allclose(found[1], [1, math.exp(-40)], rtol=1e-15)
     np.testing.assert_allclose(found[3], [math.exp(-40), 1], rtol=1e-15)
@@ -38,10 +38,10 @@ def test_two_classes_keep_small_values_in_both_columns() -> None:
 def test_one_column_is_the_softmax_of_two() -> None:
     odds = np.linspace(-30, 30, 61)
     two = np.stack([np.zeros_like(odds), odds], axis=1)
-    expected = calibration.probabilities(two, 1.7)
-    np.testing.assert_allclose(calibration.probabilities(odds, 1.7), expected, rtol=1e-13)
+    expected = temperature.probabilities(two, 1.7)
+    np.testing.assert_allclose(temperature.probabilities(odds, 1.7), expected, rtol=1e-13)
     np.testing.assert_array_equal(
-        calibration.probabilities(odds[:, None], 1.7), calibration.probabilities(odds, 1.7)
+        temperature.probabilities(odds[:, None], 1.7), temperature.probabilities(odds, 1.7)
     )
 
 
@@ -54,7 +54,7 @@ def test_one_column_is_the_softmax_of_two() -> None:
     st.floats(0.05, 20),
 )
 def test_rows_sum_to_one_and_the_order_stays(logits: np.ndarray, temperature: float) -> None:
-    found = calibration.probabilities(logits, temperature)
+    found = temperature.probabilities(logits, temperature)
     assert found.shape == (len(logits), max(2, logits.shape[1]))
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-14)
     if logits.shape[1] > 1:
@@ -70,15 +70,15 @@ def test_rows_sum_to_one_and_the_order_stays(logits: np.ndarray, temperature: fl
 def test_finds_the_temperature_that_drew_the_labels(classes: int, temperature: float) -> None:
     logits, labels = drawn(temperature, classes)
     # Its standard error is below 2 % here: 8 % fails with a chance below 1 in 10,000.
-    assert calibration.fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.08)
+    assert temperature.fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.08)
 
 
 def test_nothing_near_it_is_likelier() -> None:
     logits, labels = drawn(2.0, 3, n=500)
-    best = calibration.fit_temperature(logits, labels)
+    best = temperature.fit_temperature(logits, labels)
 
     def loss(temperature: float) -> float:
-        found = calibration.probabilities(logits, temperature)
+        found = temperature.probabilities(logits, temperature)
         return float(-np.log(found[np.arange(500), labels]).sum())
 
     assert loss(best) < min(loss(best * 1.001), loss(best / 1.001))
@@ -87,33 +87,33 @@ def test_nothing_near_it_is_likelier() -> None:
 def test_binary_logits_have_the_temperature_of_their_two_columns() -> None:
     logits, labels = drawn(2.5, 2, n=500)
     odds = logits[:, 1] - logits[:, 0]
-    expected = calibration.fit_temperature(logits, labels)
+    expected = temperature.fit_temperature(logits, labels)
     for shaped in (odds, odds[:, None], odds.astype(np.float32)):
-        assert calibration.fit_temperature(shaped, labels) == pytest.approx(expected, rel=1e-5)
+        assert temperature.fit_temperature(shaped, labels) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_weight_of_two_is_an_image_twice() -> None:
     logits, labels = drawn(2.0, 3, n=300)
     weights = np.random.default_rng(1).integers(0, 3, 300)
     repeated = np.repeat(np.arange(300), weights)
-    assert calibration.fit_temperature(logits, labels, weights) == pytest.approx(
-        calibration.fit_temperature(logits[repeated], labels[repeated]), rel=1e-6
+    assert temperature.fit_temperature(logits, labels, weights) == pytest.approx(
+        temperature.fit_temperature(logits[repeated], labels[repeated]), rel=1e-6
     )
 
 
 def test_temperature_at_its_ends() -> None:
     odds, labels = np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0, 0, 1, 1])
-    assert calibration.fit_temperature(odds, labels) == pytest.approx(0.05)
-    assert calibration.fit_temperature(odds, 1 - labels) == pytest.approx(20)
-    assert calibration.fit_temperature(np.zeros(4), labels) == 1
-    assert calibration.fit_temperature(odds * 1e6, 1 - labels) == pytest.approx(20)
+    assert temperature.fit_temperature(odds, labels) == pytest.approx(0.05)
+    assert temperature.fit_temperature(odds, 1 - labels) == pytest.approx(20)
+    assert temperature.fit_temperature(np.zeros(4), labels) == 1
+    assert temperature.fit_temperature(odds * 1e6, 1 - labels) == pytest.approx(20)
 
 
 def test_refuses_what_cannot_be_calibrated() -> None:
     with pytest.raises(DataError, match="no image"):
-        calibration.fit_temperature(np.zeros((0, 2)), np.zeros(0, int))
+        temperature.fit_temperature(np.zeros((0, 2)), np.zeros(0, int))
     with pytest.raises(ClassifierError, match="not finite"):
-        calibration.fit_temperature([0.0, math.nan], [0, 1])
+        temperature.fit_temperature([0.0, math.nan], [0, 1])
 
 
 # -- reliability ----------------------------------------------------------------------------------
@@ -123,13 +123,13 @@ def test_reliability_by_hand() -> None:
     # 20 images: two bins of ten.
     probability = np.repeat([0.1, 0.8], 10)
     outcomes = np.array([1] * 2 + [0] * 8 + [1] * 7 + [0] * 3)
-    low, high = calibration.reliability(probability, outcomes)
+    low, high = temperature.reliability(probability, outcomes)
     assert (low.n, low.fraction, high.n, high.fraction) == (10, 0.2, 10, 0.7)
     assert (low.mean_probability, high.mean_probability) == pytest.approx((0.1, 0.8))
-    found = calibration.expected_calibration_error(probability, outcomes)
+    found = temperature.expected_calibration_error(probability, outcomes)
     assert found == pytest.approx((0.1 + 0.1) / 2)
     weights = np.stack([np.repeat([1.0, 0.0], 10), np.repeat([1.0, 3.0], 10)])
-    found = calibration.expected_calibration_error(probability, 1 - outcomes, weights)
+    found = temperature.expected_calibration_error(probability, 1 - outcomes, weights)
     assert found == pytest.approx([0.7, (0.7 + 3 * 0.5) / 4])
 
 
@@ -138,7 +138,7 @@ def test_reliability_by_hand() -> None:
 )
 def test_bins_hold_as_many_and_rise(n: int, bins: int) -> None:
     probability = np.random.default_rng(n).random(n)
-    found = calibration.equal_mass_bins(probability)
+    found = temperature.equal_mass_bins(probability)
     sizes = np.bincount(found)
     assert len(sizes) == bins
     assert sizes.max() - sizes.min() <= 1
@@ -148,13 +148,13 @@ def test_bins_hold_as_many_and_rise(n: int, bins: int) -> None:
 def test_equal_probabilities_share_a_bin_in_any_order() -> None:
     rng = np.random.default_rng(0)
     probability = np.round(rng.random(200), 1)
-    found = calibration.equal_mass_bins(probability)
+    found = temperature.equal_mass_bins(probability)
     for value in np.unique(probability):
         assert len(np.unique(found[probability == value])) == 1
     assert np.unique(found).tolist() == list(range(found.max() + 1))
     order = rng.permutation(200)
-    np.testing.assert_array_equal(calibration.equal_mass_bins(probability[order]), found[order])
-    assert calibration.equal_mass_bins(np.full(50, 0.3)).max() == 0
+    np.testing.assert_array_equal(temperature.equal_mass_bins(probability[order]), found[order])
+    assert temperature.equal_mass_bins(np.full(50, 0.3)).max() == 0
 
 
 def test_debiased_error_by_hand() -> None:
@@ -163,9 +163,9 @@ def test_debiased_error_by_hand() -> None:
     outcomes = np.array([1] * 2 + [0] * 8 + [1] * 7 + [0] * 3)
     squares = 0.1**2 - 0.2 * 0.8 / 9, 0.1**2 - 0.7 * 0.3 / 9
     assert sum(squares) < 0
-    assert calibration.debiased_error(probability, outcomes) == 0
+    assert temperature.debiased_error(probability, outcomes) == 0
     opposite = 0.7**2 - 0.2 * 0.8 / 9, 0.5**2 - 0.7 * 0.3 / 9
-    found = calibration.debiased_error(probability, 1 - outcomes)
+    found = temperature.debiased_error(probability, 1 - outcomes)
     assert found == pytest.approx(math.sqrt(sum(opposite) / 2), rel=1e-12)
 
 
@@ -173,23 +173,23 @@ def test_debiased_error_is_over_pairs_of_different_patients() -> None:
     rng = np.random.default_rng(3)
     probability, owner = rng.random(60), rng.integers(25, size=60)
     outcomes = rng.random((4, 60)) < probability**4
-    bins, squares = calibration.equal_mass_bins(probability), np.zeros(4)
+    bins, squares = temperature.equal_mass_bins(probability), np.zeros(4)
     for members in (np.flatnonzero(bins == b) for b in range(6)):
         gaps = (outcomes - probability)[:, members]
         others = owner[members][:, None] != owner[members]
         products = np.einsum("si,ij,sj->s", gaps, others.astype(float), gaps)
         squares += len(members) / 60 * products / others.sum()
-    found = calibration.debiased_error(probability, outcomes, owner)
+    found = temperature.debiased_error(probability, outcomes, owner)
     np.testing.assert_allclose(found, np.sqrt(np.maximum(squares, 0)), rtol=1e-12)
     order = rng.permutation(60)
-    again = calibration.debiased_error(probability[order], outcomes[:, order], owner[order])
+    again = temperature.debiased_error(probability[order], outcomes[:, order], owner[order])
     np.testing.assert_allclose(again, found, rtol=1e-12)
 
 
 def test_one_patient_has_no_debiased_error() -> None:
     probability = np.linspace(0.1, 0.9, 12)
-    assert np.isnan(calibration.debiased_error(probability, probability > 0.5, [3] * 12))
-    assert np.isnan(calibration.chance_error(probability, [3] * 12)[1])
+    assert np.isnan(temperature.debiased_error(probability, probability > 0.5, [3] * 12))
+    assert np.isnan(temperature.chance_error(probability, [3] * 12)[1])
 
 
 def test_the_square_of_the_debiased_error_is_right_in_the_mean_and_the_plain_one_too_large() -> (
@@ -198,8 +198,8 @@ def test_the_square_of_the_debiased_error_is_right_in_the_mean_and_the_plain_one
     # All claims are 0.5 and 0.6 come true: the error is 0.1 whatever n is.
     rng = np.random.default_rng(0)
     probability, outcomes = np.full(50, 0.5), rng.random((4000, 50)) < 0.6
-    squares = calibration.debiased_error(probability, outcomes) ** 2
-    plain = [calibration.expected_calibration_error(probability, row) for row in outcomes[:500]]
+    squares = temperature.debiased_error(probability, outcomes) ** 2
+    plain = [temperature.expected_calibration_error(probability, row) for row in outcomes[:500]]
     # A square below 0 is cut off, which adds a little; the plain error is too large by far more.
     assert 0.01 <= squares.mean() < 0.013
     assert np.mean(np.square(plain)) > 0.0135
@@ -210,28 +210,28 @@ def test_calibrated_probabilities_are_in_their_null_band(pictures: int) -> None:
     rng = np.random.default_rng(5)
     owner = np.repeat(np.arange(400 // pictures), pictures)
     probability = rng.random(owner.max() + 1)[owner]
-    band = calibration.chance_error(probability, owner)
-    assert band == calibration.chance_error(probability, owner)
+    band = temperature.chance_error(probability, owner)
+    assert band == temperature.chance_error(probability, owner)
     luck = rng.random((1000, owner.max() + 1))[:, owner]
-    errors = calibration.debiased_error(probability, luck < probability, owner)
+    errors = temperature.debiased_error(probability, luck < probability, owner)
     inside = (errors <= band[1]).mean()
     # Binomial(1000, 0.95), and the band's own error: outside with a chance below 1 in 10,000.
     assert band[0] == 0
     assert 0.91 <= inside <= 0.985
     # Without the patients the band of alike outcomes would be too narrow.
-    alone = calibration.chance_error(probability)[1]
+    alone = temperature.chance_error(probability)[1]
     assert (errors <= alone).mean() < 0.9 or pictures == 1
-    off = calibration.debiased_error(probability, luck < probability**3, owner)
+    off = temperature.debiased_error(probability, luck < probability**3, owner)
     assert off.min() > band[1]
 
 
 def test_doubt_bounds_certainty_where_every_image_is_right() -> None:
     labels = np.repeat([0, 1], 20)
     logits = np.where(labels == 1, 3.0, -3.0)
-    assert calibration.fit_temperature(logits, labels) == pytest.approx(0.05)
-    temperature = calibration.fit_temperature(logits, labels, doubt=True)
+    assert temperature.fit_temperature(logits, labels) == pytest.approx(0.05)
+    doubtful = temperature.fit_temperature(logits, labels, doubt=True)
     # By hand: the most likely share of right answers is 21 of 22, whose log odds are log 21.
-    assert temperature == pytest.approx(3.0 / np.log(21), rel=1e-5)
+    assert doubtful == pytest.approx(3.0 / np.log(21), rel=1e-5)
 
 
 def test_doubt_fades_with_more_images() -> None:
@@ -239,6 +239,6 @@ def test_doubt_fades_with_more_images() -> None:
     logits = random.normal(0, 2, 40_000)
     labels = (random.random(40_000) < 1 / (1 + np.exp(-logits / 1.7))).astype(np.int64)
     plain, doubtful = (
-        calibration.fit_temperature(logits, labels, doubt=doubt) for doubt in (False, True)
+        temperature.fit_temperature(logits, labels, doubt=doubt) for doubt in (False, True)
     )
     assert doubtful == pytest.approx(plain, rel=2e-3)

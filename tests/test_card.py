@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from lucency.card import checklist, read_documents, write_card
-from lucency.card.documents import Documents, escape, estimate, plain
 from lucency.errors import RunError
+from lucency.report.model_card import checklist, read_documents, write_card
+from lucency.report.model_card.documents import Documents, escape, estimate, plain
 
 HOSTILE = '"><img src=x onerror=1>'
 BREAKING = "a | b\n\n# heading\n- [link](http://x.y) `code` **bold** <script>\x1b[31m\u202e"

@@ -82,7 +82,7 @@ def test_work_done_again_is_counted_from_the_last_checkpoint(tmp_path: Path) -> 
 
 def test_a_fault_is_injected_where_it_says(tmp_path: Path) -> None:
     from lucency.errors import RunError
-    from lucency.files import write_bytes
+    from lucency.io import write_bytes
 
     fault = faults.Fault("fsync", f"{tmp_path.name}/.b.tmp in files.writing._create", 28, False)
     with faults.failing(fault):

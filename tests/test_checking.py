@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from conftest import draw_folder
-from lucency.checking import run_check
 from lucency.config import Config
 from lucency.errors import ConfigError, LeakError, RunError
-from lucency.examination import examine
-from lucency.pipeline import run_training
+from lucency.pipeline.check import run_check
+from lucency.pipeline.evaluate import examine
+from lucency.pipeline.train import run_training
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 

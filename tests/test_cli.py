@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw_folder
-from lucency.screen import Lines
+from lucency.cli.console import Lines
 
 SCRIPT = "from lucency.cli import main; main()"
 

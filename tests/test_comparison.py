@@ -25,10 +25,10 @@ from lucency.comparison.paired import (
     patient_test,
     replicated,
 )
-from lucency.comparison.words import judgement, p_text
+from lucency.comparison.sentences import judgement, p_text
 from lucency.errors import ConfigError, DataError, RunError
 from lucency.evaluation import Predictions
-from lucency.ledger import test_set_id
+from lucency.evaluation.ledger import test_set_id
 from lucency.metrics import BoolArray, FloatArray, IntArray
 from small_runs import TWO, write_answers, write_plan
 

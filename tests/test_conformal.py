@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lucency.conformal import ALPHAS, Conformal, Threshold, expected_coverage, fit, needed_patients
+from lucency.calibration.conformal import (
+    ALPHAS,
+    Conformal,
+    Threshold,
+    expected_coverage,
+    fit,
+    needed_patients,
+)
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.metrics import FloatArray, IntArray
 

@@ -14,13 +14,13 @@ from PIL import Image, ImageEnhance
 
 from lucency.config import Config
 from lucency.dataset import load_dataset
-from lucency.dataset.align import SIDE, blur, similarity
+from lucency.dataset.cache import Listed, PixelStore, decode
 from lucency.dataset.candidates import GRID, candidates, grids
-from lucency.dataset.copies import Copy, _believed, find_copies
 from lucency.dataset.entry import Entry
-from lucency.dataset.store import Listed, PixelStore, decode
-from lucency.decoding.pool import DecoderPool
-from lucency.phantoms import draw_dataset
+from lucency.dataset.near_duplicates import Copy, _believed, find_copies
+from lucency.dataset.phantoms import draw_dataset
+from lucency.dataset.registration import SIDE, blur, similarity
+from lucency.imaging.decoder.pool import DecoderPool
 from test_leaks import scene
 
 Change = Callable[[Image.Image], Image.Image]

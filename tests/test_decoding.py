@@ -21,11 +21,12 @@ from benchmarks.bad_decoder import command as bad_command
 from benchmarks.parts import saved
 
 from conftest import draw_folder
-from lucency import sources
-from lucency.dataset.store import Listed, decode
-from lucency.decoding.pool import Decoded, DecoderPool, Request, read_again
-from lucency.decoding.process import child_command
-from lucency.decoding.protocol import (
+from lucency.dataset.cache import Listed, decode
+from lucency.errors import DataError, PassingError, PictureError, RunError
+from lucency.imaging import source
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request, read_again
+from lucency.imaging.decoder.process import child_command
+from lucency.imaging.decoder.protocol import (
     Answer,
     Outcome,
     ProtocolError,
@@ -34,9 +35,8 @@ from lucency.decoding.protocol import (
     reason_of,
     reason_payload,
 )
-from lucency.errors import DataError, PassingError, PictureError, RunError
-from lucency.images import encode_png, read_picture
-from lucency.sources import load, stamp_of
+from lucency.imaging.image import encode_png, read_picture
+from lucency.imaging.source import load, stamp_of
 
 SIZE = (12, 16)
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
@@ -409,7 +409,7 @@ def test_a_program_that_was_stopped_goes_on(file: Path) -> None:
 def test_a_decoder_may_wait_long_for_its_first_picture(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lucency.decoding.process._START", 1.0)
+    monkeypatch.setattr("lucency.imaging.decoder.process._START", 1.0)
     with DecoderPool(1, deadline=1.0) as pool:
         pool.start(1)
         time.sleep(2.5)
@@ -467,13 +467,13 @@ def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) 
 
 def test_a_decoder_loads_what_it_needs_and_no_more() -> None:
     """It is waited for by whoever classifies one picture."""
-    script = "from lucency.decoding import child; import sys; print(*sys.modules)"
+    script = "from lucency.imaging.decoder import child; import sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     loaded = done.stdout.split()
     assert "PIL.Image" in loaded
-    assert not {"numpy", "concurrent.futures", "lucency.decoding.pool"} & set(loaded)
+    assert not {"numpy", "concurrent.futures", "lucency.imaging.decoder.pool"} & set(loaded)
 
 
 # --- files that change
@@ -482,7 +482,7 @@ def test_a_decoder_loads_what_it_needs_and_no_more() -> None:
 def test_a_file_that_changes_while_it_is_read_is_noticed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = sources._read_up_to
+    read = source._read_up_to
 
     def grow() -> None:
         with file.open("ab") as more:
@@ -495,7 +495,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
         changes.pop()()
         return data
 
-    monkeypatch.setattr(sources, "_read_up_to", changing)
+    monkeypatch.setattr(source, "_read_up_to", changing)
     while changes:
         with pytest.raises(PassingError, match="changed while it was being read"):
             load(file)

@@ -35,10 +35,10 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from conftest import DATA
-from lucency.decoding.pool import DecoderPool, Request
-from lucency.dicom import Note, in_words, is_dicom
 from lucency.errors import PictureError
-from lucency.images import Picture, encode_png, is_colour, read_picture
+from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.dicom import Note, in_words, is_dicom
+from lucency.imaging.image import Picture, encode_png, is_colour, read_picture
 
 WHEEL = Path(pydicom.__file__).parent / "data"
 SHARED = DATA / "dicom"
@@ -462,8 +462,8 @@ def test_agrees_with_highdicom() -> None:
 
 
 def _stored_size(data: bytes) -> NDArray[np.uint8]:
-    from lucency.dicom.header import read_dicom
-    from lucency.dicom.render import rendered
+    from lucency.imaging.dicom.header import read_dicom
+    from lucency.imaging.dicom.render import rendered
 
     return np.asarray(rendered(read_dicom(data)))
 

@@ -34,8 +34,9 @@ from conftest import draw_picture
 from lucency.dataset import load_dataset
 from lucency.dataset.groups import find_groups
 from lucency.dataset.walk import walk_below
-from lucency.decoding.pool import DecoderPool, Request
-from lucency.decoding.protocol import (
+from lucency.errors import LeakError, PictureError
+from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.decoder.protocol import (
     Answer,
     Outcome,
     ProtocolError,
@@ -44,10 +45,9 @@ from lucency.decoding.protocol import (
     read_answer,
     read_request,
 )
-from lucency.dicom import Note
-from lucency.dicom.header import read_dicom
-from lucency.errors import LeakError, PictureError
-from lucency.images import Picture, is_picture
+from lucency.imaging.dicom import Note
+from lucency.imaging.dicom.header import read_dicom
+from lucency.imaging.image import Picture, is_picture
 from test_decoding import children
 
 BOMBS = bombs()
@@ -160,11 +160,11 @@ def _reader(data: bytes):  # type: ignore[no-untyped-def]
 
 
 def test_a_decoder_without_dicom_loads_neither_numpy_nor_pydicom() -> None:
-    code = "import sys, lucency.decoding.child; print(*sys.modules)"
+    code = "import sys, lucency.imaging.decoder.child; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "lucency.images" in loaded
-    assert not {"numpy", "pydicom", "lucency.dicom.header"} & {*loaded}
+    assert "lucency.imaging.image" in loaded
+    assert not {"numpy", "pydicom", "lucency.imaging.dicom.header"} & {*loaded}
 
 
 # --- folders

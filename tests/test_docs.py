@@ -24,11 +24,11 @@ import pytest
 import typer.main
 
 from conftest import draw_folder
-from lucency import plan
 from lucency.cli import app, main
 from lucency.config import _RANGES, Config
 from lucency.dataset.scan import scan
-from lucency.interruption import Interrupted
+from lucency.signals import Interrupted
+from lucency.training import plan
 from test_layers import LEVEL
 
 ROOT = Path(__file__).parent.parent
@@ -544,7 +544,7 @@ def test_the_exit_codes_are_those_documented(
     (changed / "report.html").write_text("better")
     seen.append(called(monkeypatch, "verify", changed))
     for stopped in (Interrupted(signal.SIGTERM), KeyboardInterrupt()):
-        monkeypatch.setattr("lucency.pipeline.fill", Mock(side_effect=stopped))
+        monkeypatch.setattr("lucency.pipeline.train.fill", Mock(side_effect=stopped))
         seen.append(called(monkeypatch, "train", "chest_xray", "--run", "fresh"))
     assert [str(code) for code in seen] == keys("Exit codes")[:5]
 

@@ -23,7 +23,7 @@ from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import InputError, LucencyError
 from lucency.estimator import LucencyClassifier
-from lucency.images import read_picture
+from lucency.imaging.image import read_picture
 
 FAST: dict[str, Any] = {
     "effort": "quick", "epochs": 1, "size": 16, "settings": {"precision": "float32"},
@@ -115,7 +115,7 @@ class OnRows(LucencyClassifier):
 def test_scikit_learns_own_checks(
     estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lucency.training.train", learnt_in_no_time)
+    monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
     check(estimator)
 
 
@@ -125,7 +125,7 @@ def test_scikit_learns_own_checks(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> LucencyClassifier:
     """Return an estimator that learns in no time."""
-    monkeypatch.setattr("lucency.training.train", learnt_in_no_time)
+    monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
     return LucencyClassifier(**FAST)
 
 
@@ -185,7 +185,7 @@ def test_patients_are_not_divided(
         seen.append((train, val))
         return learnt_in_no_time(train, val, config)
 
-    monkeypatch.setattr("lucency.training.train", watched)
+    monkeypatch.setattr("lucency.training.train.train", watched)
     X, y = pictures(60)
     patients = [f"patient {i // 3}" for i in range(60)]
     quick.fit(X, y, groups=patients)

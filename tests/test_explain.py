@@ -16,17 +16,17 @@ from PIL import Image
 from scipy import stats
 
 from lucency.classifier import ActivationMap, Classifier, Prediction, Spec
-from lucency.classifier.maps import DEFAULT_SCALE, NOT_TESTED, signed, trust_of
+from lucency.classifier.activation_map import DEFAULT_SCALE, NOT_TESTED, signed, trust_of
 from lucency.cli import main
 from lucency.errors import ClassifierError, RunError
 from lucency.explain import explained, occlusion_maps, overlay, with_legend, write_explanations
 from lucency.explain.deletion import CENTRE, OURS, RANDOM, courses
 from lucency.explain.drawing import AGAINST, FOR, enlarged
-from lucency.explain.likeness import border_shares, rank_correlations, similarities
+from lucency.explain.explanations import Explained, has_maps
+from lucency.explain.faithfulness import sentence
 from lucency.explain.occlusion import at_places
-from lucency.explain.pictures import Explained, has_maps
 from lucency.explain.sample import Sample, log_odds, mean_of, owners
-from lucency.explain.verdict import sentence
+from lucency.explain.similarity import border_shares, rank_correlations, similarities
 from lucency.metrics import Estimate
 from small_runs import SIDE, TWO, brightness_network, spec_of, write_pictures, write_run
 

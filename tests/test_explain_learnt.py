@@ -15,7 +15,7 @@ from lucency.classifier import Answers, Classifier
 from lucency.dataset import Split
 from lucency.explain import faithfulness, occlusion_maps, randomisation
 from lucency.explain.layers import write_layers
-from lucency.images import encode_png
+from lucency.imaging.image import encode_png
 
 pytestmark = pytest.mark.slow
 

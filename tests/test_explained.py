@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from lucency import explained
 from lucency.errors import ConfigError
+from lucency.report import glossary
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "src" / "lucency" / "explained"
@@ -28,22 +28,22 @@ def make_explained() -> ModuleType:
 
 
 def test_names_are_the_files_beside_the_module() -> None:
-    assert sorted(explained.names()) == sorted(path.stem for path in SHIPPED.glob("*.md"))
-    assert len(set(explained.names())) == len(explained.names())
+    assert sorted(glossary.names()) == sorted(path.stem for path in SHIPPED.glob("*.md"))
+    assert len(set(glossary.names())) == len(glossary.names())
 
 
-@pytest.mark.parametrize("name", explained.names())
+@pytest.mark.parametrize("name", glossary.names())
 def test_a_page_is_short_and_says_where_it_misleads(name: str) -> None:
-    first, _, text = explained.source(name).partition("\n")
+    first, _, text = glossary.source(name).partition("\n")
     assert first.startswith("# ")
     assert 80 <= len(text.split()) <= 215
     assert re.search(r"\*\*Where (it|they) misleads?\.\*\*", text)
     assert re.search(r"\d", text), "an example needs a number"
 
 
-@pytest.mark.parametrize("name", explained.names())
+@pytest.mark.parametrize("name", glossary.names())
 def test_a_page_renders_to_balanced_plain_html(name: str) -> None:
-    page = explained.page(name)
+    page = glossary.page(name)
     tags = re.findall(r"<(/?)([a-z0-9]+)[^>]*>", page.html)
     allowed = {"p", "strong", "em", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td"}
     assert {tag for _, tag in tags} <= allowed
@@ -57,10 +57,10 @@ def test_a_page_renders_to_balanced_plain_html(name: str) -> None:
 
 def test_html_and_scripts_in_a_page_are_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     wild = "# T\n\n<script>alert(1)</script>\n\na <b onclick=x>b</b> [c](javascript:alert(1))\n"
-    monkeypatch.setattr(explained, "source", lambda _: wild)
-    explained.page.cache_clear()
-    html = explained.page("baseline").html
-    explained.page.cache_clear()
+    monkeypatch.setattr(glossary, "source", lambda _: wild)
+    glossary.page.cache_clear()
+    html = glossary.page("baseline").html
+    glossary.page.cache_clear()
     assert "<script" not in html
     assert "<b " not in html
     assert "href" not in html
@@ -70,13 +70,13 @@ def test_html_and_scripts_in_a_page_are_shown_as_text(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", ["aurok", "../errors", "", "baseline.md"])
 def test_an_unknown_page_is_one_line(name: str) -> None:
     with pytest.raises(ConfigError, match="There is no explanation") as raised:
-        explained.page(name)
+        glossary.page(name)
     assert "\n" not in str(raised.value)
 
 
 def test_a_name_nearly_right_is_offered() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'calibration'"):
-        explained.page("calibraton")
+        glossary.page("calibraton")
 
 
 def test_the_docs_are_the_same_pages() -> None:
@@ -86,6 +86,6 @@ def test_the_docs_are_the_same_pages() -> None:
 
 
 def test_the_baseline_page_says_what_62_percent_is() -> None:
-    text = explained.source("baseline")
+    text = glossary.source("baseline")
     assert "390 / 624 = 62.5 %" in text
     assert round(390 / 624, 3) == 0.625

@@ -23,22 +23,15 @@ from conftest import draw_picture
 from lucency import backend
 from lucency.classifier import Classifier, Golden, Spec
 from lucency.cli import main
-from lucency.errors import (
-    BackendError,
-    ConfigError,
-    DataError,
-    LucencyError,
-    ParityError,
-    RunError,
-)
-from lucency.export import FORMATS, export, making
+from lucency.errors import BackendError, ConfigError, DataError, LucencyError, ParityError, RunError
+from lucency.export import FORMATS, export, formats
 from lucency.export.certificate import FLOAT32, INT8, Agreement, compared
 from lucency.export.description import described, usage
-from lucency.export.pictures import Pictures, choose
+from lucency.export.images import Pictures, choose
 from lucency.export.quantization import kept_float
-from lucency.images import read_picture
-from lucency.interruption import Interrupted
+from lucency.imaging.image import read_picture
 from lucency.progress import SILENT
+from lucency.signals import Interrupted
 from small_runs import brightness_network, spec_of, write_pictures, write_run
 from test_docs import ROOT, blocks
 
@@ -83,7 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = drawn(40)
     weights = {variable.path: np.asarray(variable) for variable in network.weights}
     classifier = Classifier(SPEC, weights)
-    classifier.onnx = making._onnx_of(classifier)
+    classifier.onnx = formats._onnx_of(classifier)
     said = classifier.predict_pixels(pixels).astype(np.float32)
     assert said[:, 1].min() < 0.2
     assert said[:, 1].max() > 0.8
@@ -285,7 +278,7 @@ def test_openvino_gets_another_onnx_file_where_it_cannot_read_that_of_the_run(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    honest = making._read_by_openvino
+    honest = formats._read_by_openvino
 
     def fails_once(classifier: Classifier, examples: Any) -> Any:
         asked.append(classifier.onnx is None)
@@ -293,7 +286,7 @@ def test_openvino_gets_another_onnx_file_where_it_cannot_read_that_of_the_run(
             raise BackendError("a convolution in five dimensions")
         return honest(classifier, examples)
 
-    monkeypatch.setattr(making, "_read_by_openvino", fails_once)
+    monkeypatch.setattr(formats, "_read_by_openvino", fails_once)
     assert export(run, "openvino", out=tmp_path / "out").certificate["passed"]
     assert asked == [False, True]
 
@@ -371,14 +364,14 @@ def test_what_is_allowed(n: int, largest: float, differing: int, float32: bool, 
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
-    monkeypatch.setitem(making.FORMATS, "onnx", making.FORMATS["onnx"]._replace(**parts))  # type: ignore[arg-type]
+    monkeypatch.setitem(formats.FORMATS, "onnx", formats.FORMATS["onnx"]._replace(**parts))  # type: ignore[arg-type]
 
 
 def test_an_export_that_answers_otherwise_is_not_kept(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def biased(path: Path) -> making.Run:
-        honest = making._load_onnx(path)
+    def biased(path: Path) -> formats.Run:
+        honest = formats._load_onnx(path)
         return lambda pixels: honest(pixels) + np.array([2e-4, -2e-4])
 
     changed(monkeypatch, load=biased)

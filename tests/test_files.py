@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lucency.errors import RunError
-from lucency.files import built_folder, write_bytes, write_text
+from lucency.io import built_folder, write_bytes, write_text
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lucency import backend, models
 from lucency.models import keras
-from lucency.training.fused import fused
+from lucency.training.fused_layers import fused
 
 ops = keras.ops
 

@@ -10,9 +10,9 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from lucency import gate
+from lucency.calibration import ood
+from lucency.calibration.ood import Gate
 from lucency.errors import ClassifierError, DataError
-from lucency.gate import Gate
 from lucency.metrics import FloatArray, IntArray
 
 Arrays = dict[str, np.ndarray]
@@ -40,7 +40,7 @@ def features_of(seed: int, n: int, d: int = 6) -> tuple[FloatArray, IntArray]:
 def fitted(side: int = 32, channels: int = 1, n: int = 400, d: int = 6) -> Gate:
     features, labels = features_of(0, n, d)
     val_features, _ = features_of(1, 300, d)
-    return gate.fit(
+    return ood.fit(
         features, labels, scenes(0, n, side, channels), val_features, scenes(1, 300, side, channels)
     )
 
@@ -65,7 +65,7 @@ def test_directions_that_are_not_kept_share_their_mean_variance() -> None:
     # 200 features, of which 128 directions are kept: orthonormal, so the rest is what is left.
     features, labels = features_of(0, 500, 200)
     held, _ = features_of(1, 50, 200)
-    found = gate.fit(features, labels, scenes(0, 500), held, scenes(1, 50))
+    found = ood.fit(features, labels, scenes(0, 500), held, scenes(1, 50))
     axes = found.features.axes.astype(float)
     assert axes.shape == (128, 200)
     assert axes @ axes.T == pytest.approx(np.eye(128), abs=1e-5)
@@ -132,7 +132,7 @@ def test_pictures_without_a_top_lose_nothing() -> None:
     random = np.random.default_rng(0)
     texture = random.integers(0, 256, (1200, 32, 32, 1)).astype(np.uint8)
     features, labels = features_of(0, 1200)
-    found = gate.fit(
+    found = ood.fit(
         features[:400], labels[:400], texture[:400], features[400:800], texture[400:800]
     )
     turned = np.rot90(texture[800:], 1, (1, 2))
@@ -151,18 +151,18 @@ def test_any_size_and_colour(side: int, channels: int) -> None:
 
 def test_thumbnails_are_means_of_areas() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 32, 3)).astype(np.uint8)
-    small = gate.thumbnails(pixels)
+    small = ood.thumbnails(pixels)
     means = pixels.reshape(3, 16, 4, 16, 2, 3).astype(float).mean((2, 4))
     assert small == pytest.approx(means, rel=1e-5)
-    assert gate.thumbnails(small) == pytest.approx(small, rel=1e-6)
-    odd = gate.thumbnails(pixels[:, :37, :21])
+    assert ood.thumbnails(small) == pytest.approx(small, rel=1e-6)
+    odd = ood.thumbnails(pixels[:, :37, :21])
     assert odd.mean((1, 2)) == pytest.approx(pixels[:, :37, :21].mean((1, 2)), rel=1e-4)
 
 
 def test_thumbnails_fit_as_pictures_do(usual: Gate) -> None:
     features, labels = features_of(0, 400)
-    small = [gate.thumbnails(scenes(seed, n)) for seed, n in ((0, 400), (1, 300))]
-    again = gate.fit(features, labels, small[0], features_of(1, 300)[0], small[1])
+    small = [ood.thumbnails(scenes(seed, n)) for seed, n in ((0, 400), (1, 300))]
+    again = ood.fit(features, labels, small[0], features_of(1, 300)[0], small[1])
     for name, array in usual.arrays().items():
         assert again.arrays()[name] == pytest.approx(array, rel=1e-4, abs=1e-4), name
 
@@ -170,10 +170,10 @@ def test_thumbnails_fit_as_pictures_do(usual: Gate) -> None:
 def test_patients_weigh_the_same() -> None:
     features, labels = features_of(0, 200)
     held, pixels = features_of(1, 200)[0], scenes(1, 200)
-    single = gate.fit(features, labels, scenes(0, 200), held, pixels, [""] * 200)
+    single = ood.fit(features, labels, scenes(0, 200), held, pixels, [""] * 200)
     names = [str(i) for i in range(200)]
     rows = np.repeat(np.arange(200), np.random.default_rng(0).integers(1, 5, 200))
-    copied = gate.fit(
+    copied = ood.fit(
         features, labels, scenes(0, 200), held[rows], pixels[rows], [names[i] for i in rows]
     )
     assert copied.limits == pytest.approx(single.limits)
@@ -181,11 +181,11 @@ def test_patients_weigh_the_same() -> None:
 
 def test_few_pictures_are_enough_to_go_on() -> None:
     features, labels = features_of(0, 4)
-    found = gate.fit(features, labels, scenes(0, 4), features[:2], scenes(0, 2))
+    found = ood.fit(features, labels, scenes(0, 4), features[:2], scenes(0, 2))
     assert (found.score(features[:2], scenes(0, 2)) <= 1).all()
     # All alike: no variance in any direction.
     same = np.ones((5, 3)), np.zeros((5, 16, 16, 1), np.uint8)
-    still = gate.fit(same[0], np.zeros(5, int), same[1], *same)
+    still = ood.fit(same[0], np.zeros(5, int), same[1], *same)
     assert (still.score(*same) <= 1).all()
     assert (still.score(same[0] + 1, same[1]) > 1).all()
 
@@ -221,7 +221,7 @@ def broken(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Arrays],
         broken("picture.axes", lambda x: x[:, :5].copy()),
         lambda arrays: {
             **arrays,
-            **{f"picture.{x}": arrays[f"features.{x}"] for x in gate._FIELDS},
+            **{f"picture.{x}": arrays[f"features.{x}"] for x in ood._FIELDS},
         },
     ],
 )
@@ -239,9 +239,9 @@ def test_what_does_not_fit_is_refused(usual: Gate) -> None:
     with pytest.raises(ClassifierError, match="not finite"):
         usual.score(features * np.nan, scenes(0, 10))
     with pytest.raises(ClassifierError, match="not finite"):
-        gate.fit(features * np.nan, labels, scenes(0, 10), features, scenes(0, 10))
+        ood.fit(features * np.nan, labels, scenes(0, 10), features, scenes(0, 10))
     with pytest.raises(DataError, match="at least 2 training pictures"):
-        gate.fit(features[:1], labels[:1], scenes(0, 1), features, scenes(0, 10))
+        ood.fit(features[:1], labels[:1], scenes(0, 1), features, scenes(0, 10))
     with pytest.raises(DataError, match="at least 2 training pictures"):
-        gate.fit(features, labels[:9], scenes(0, 10), features, scenes(0, 10))
+        ood.fit(features, labels[:9], scenes(0, 10), features, scenes(0, 10))
     assert usual.score(features[:0], scenes(0, 0)).shape == (0,)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lucency.classifier import Classifier, Golden
-from lucency.classifier.files import GOLDEN, read_arrays
+from lucency.classifier.stored_files import GOLDEN, read_arrays
 from lucency.errors import ClassifierError
 from small_runs import SIDE, brightness_network, spec_of
 

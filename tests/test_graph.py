@@ -9,11 +9,12 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from lucency import backend, models
-from lucency.classifier import Spec, session
-from lucency.classifier.graph import check_graph
-from lucency.classifier.session import BATCH, Session, memory_limit
-from lucency.classifier.sizes import Needs
-from lucency.classifier.wire import MOST_BYTES, cut
+from lucency.classifier import Spec
+from lucency.classifier.onnx import session
+from lucency.classifier.onnx.cost import Needs
+from lucency.classifier.onnx.protobuf import MOST_BYTES, cut
+from lucency.classifier.onnx.session import BATCH, Session, memory_limit
+from lucency.classifier.onnx.validate import check_graph
 from lucency.errors import ClassifierError
 from small_runs import SIDE, brightness_network, spec_of
 

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from lucency.errors import PictureError
-from lucency.images import PICTURE_SUFFIXES, Picture, encode_png, full_size, is_colour, read_picture
+from lucency.imaging.image import (
+    PICTURE_SUFFIXES,
+    Picture,
+    encode_png,
+    full_size,
+    is_colour,
+    read_picture,
+)
 
 Pixels = NDArray[np.uint8]
 

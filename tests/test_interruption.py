@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lucency import interruption
-from lucency.interruption import Interrupted, check, heard, held
+from lucency import signals
+from lucency.signals import Interrupted, check, heard, held
 
 SCRIPT = "from lucency.cli import main; main()"
 SETTINGS = ("epochs=500", "size=16", "batch=8")
@@ -44,10 +44,10 @@ def test_a_signal_is_raised_at_once_or_at_the_next_place_to_stop(
 
 
 def test_nothing_is_changed_afterwards() -> None:
-    before = [signal.getsignal(number) for number in interruption._SIGNALS]
+    before = [signal.getsignal(number) for number in signals._SIGNALS]
     with heard():
         assert signal.getsignal(signal.SIGTERM) not in before
-    assert [signal.getsignal(number) for number in interruption._SIGNALS] == before
+    assert [signal.getsignal(number) for number in signals._SIGNALS] == before
     assert signal.set_wakeup_fd(-1) == -1
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, load_labelled, write_split
-from lucency.dataset.copies import Copy
+from lucency.dataset.duplicates import identical_pairs, near_pairs
 from lucency.dataset.entry import Entry
 from lucency.dataset.leaks import close_leaks
-from lucency.dataset.same import identical_pairs, near_pairs
+from lucency.dataset.near_duplicates import Copy
 from lucency.errors import DataError, LeakError
 from lucency.progress import Progress
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lucency.errors import RunError
-from lucency.ledger import (
+from lucency.evaluation.ledger import (
     Look,
     Looks,
     expected_luck,
@@ -158,7 +158,7 @@ def test_a_pipe_is_no_ledger_and_nobody_waits_for_it(
 def test_processes_that_write_at_once_lose_no_line(ledger: Path) -> None:
     program = (
         "import sys\n"
-        "from lucency.ledger import record\n"
+        "from lucency.evaluation.ledger import record\n"
         "for i in range(25):\n"
         "    record('s', 3, 'train', classifier=f'{sys.argv[1]}-{i}', run='r' * 3000)\n"
     )

@@ -17,7 +17,7 @@ from benchmarks.load_truth import _Seen, expected, tensor_request
 from benchmarks.results import Figure
 
 from lucency.classifier import Classifier
-from lucency.serve.service import Service
+from lucency.serve.inference.service import Service
 from serving import QUICK, running, save_classifier
 
 

@@ -75,7 +75,7 @@ def test_every_option_and_key_exists() -> None:
 
 
 def test_what_the_page_says_of_the_article_is_so() -> None:
-    from lucency.plan import _ARTICLE_VARIATION, _VARIATION
+    from lucency.training.plan import _ARTICLE_VARIATION, _VARIATION
 
     assert (_VARIATION.rotation, _VARIATION.shift, _VARIATION.zoom) == (10, 0.06, 0.15)
     assert (_VARIATION.stretch, _VARIATION.fill) == (0.1, "constant")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lucency.calibration.operating_point import OperatingPoint, Rule, choose, parse
 from lucency.errors import ConfigError
 from lucency.metrics import BoolArray, FloatArray
-from lucency.operating import OperatingPoint, Rule, choose, parse
 
 RULES = (
     "sensitivity>=0.8",

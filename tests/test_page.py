@@ -20,8 +20,8 @@ import pytest
 from lucency.classifier import Classifier, neighbours_json
 from lucency.evaluation import with_prior
 from lucency.explain.drawing import colours, enlarged
-from lucency.page import about
-from lucency.serve.service import Service as RealService
+from lucency.serve.inference.service import Service as RealService
+from lucency.serve.web import about
 from page_server import Reply, Service, refused, running, said
 from serving import QUICK
 from serving import running as serving

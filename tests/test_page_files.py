@@ -12,7 +12,7 @@ import pytest
 
 from lucency.classifier import Classifier
 from lucency.errors import RunError
-from lucency.page import POLICY, TYPES, about, static_files
+from lucency.serve.web import POLICY, TYPES, about, static_files
 from small_runs import spec_of, write_pictures, write_run
 from test_neighbours import saved, some
 

@@ -12,9 +12,9 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
+from lucency.dataset.phantoms import CLASSES, draw_dataset
 from lucency.errors import PictureError, RunError
-from lucency.images import full_size, is_colour, read_picture
-from lucency.phantoms import CLASSES, draw_dataset
+from lucency.imaging.image import full_size, is_colour, read_picture
 
 IMAGES = 100
 

@@ -16,7 +16,7 @@ from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.errors import BackendError, ClassifierError, LucencyError
 from lucency.evaluation import read_evaluation, read_predictions
-from lucency.pipeline import Run, run_training
+from lucency.pipeline.train import Run, run_training
 
 FAST = Config(effort="quick", size=32, epochs=4, precision="float32")
 
@@ -225,7 +225,7 @@ def test_a_failure_leaves_nothing_behind(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lucency.training.train", full)
+    monkeypatch.setattr("lucency.training.train.train", full)
     config = dataclasses.replace(FAST, cache=str(tmp_path / "cache"))
     with pytest.raises(LucencyError, match="No space left") as caught:
         run_training(tiny_folder, config, run=str(tmp_path / "runs" / "x"))

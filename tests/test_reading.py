@@ -11,7 +11,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucency.files import arrays_of, parse_json, read_bytes, read_json, write_json
+from lucency.io import arrays_of, parse_json, read_bytes, read_json, write_json
 
 
 def test_a_file_is_read_as_a_stranger_may_have_made_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lucency.config import Config
-from lucency.pipeline import run_training
+from lucency.pipeline.train import run_training
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

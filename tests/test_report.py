@@ -17,7 +17,7 @@ from sklearn import metrics as reference
 from sklearn.dummy import DummyClassifier
 
 from lucency.errors import RunError
-from lucency.report import render, words, write_report
+from lucency.report import render, wording, write_report
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("NORMAL", "BACTERIA", "VIRUS")
@@ -638,19 +638,19 @@ def test_damaged_files_are_a_run_error_and_leave_no_page(
     ],
 )
 def test_rounding_shows_what_n_supports(value: float, n: int, share: bool, expected: str) -> None:
-    assert words.rounded(value, n, share=share).replace("\u202f", " ") == expected
+    assert wording.rounded(value, n, share=share).replace("\u202f", " ") == expected
 
 
 def test_figures_with_and_without_interval() -> None:
     full = {"value": 0.981, "low": 0.969, "high": 0.99}
-    assert words.figure_text(full, 624, share=False) == "0.981 (0.969–0.990)"
-    assert words.figure_text({"value": 0.5, "low": None}, 624, share=False) == "0.500"
-    assert words.figure_text({"value": None}, 624, share=False) == "– undefined"
-    assert words.figure_text({"value": float("nan")}, 624, share=True) == "– undefined"
+    assert wording.figure_text(full, 624, share=False) == "0.981 (0.969–0.990)"
+    assert wording.figure_text({"value": 0.5, "low": None}, 624, share=False) == "0.500"
+    assert wording.figure_text({"value": None}, 624, share=False) == "– undefined"
+    assert wording.figure_text({"value": float("nan")}, 624, share=True) == "– undefined"
     ratio = {"value": 1.08, "low": 0.8514, "high": 31.22}
-    assert words.figure_text(ratio, 624, share=False) == "1.1 (0.9–31.2)"
+    assert wording.figure_text(ratio, 624, share=False) == "1.1 (0.9–31.2)"
     wide = {"value": 0.1, "low": -0.2, "high": 0.4}
-    assert words.interval_text(wide, 624, share=False) == "−0.200 to 0.400"
+    assert wording.interval_text(wide, 624, share=False) == "−0.200 to 0.400"
 
 
 @pytest.mark.parametrize(
@@ -664,7 +664,7 @@ def test_figures_with_and_without_interval() -> None:
     ],
 )
 def test_of_a_hundred(entry: dict[str, float | None], expected: str) -> None:
-    assert words.of_hundred(entry) == expected
+    assert wording.of_hundred(entry) == expected
 
 
 @pytest.mark.parametrize("labels", [[0] * 30 + [1] * 50, [0] * 50 + [1] * 30, [0, 1, 2, 2, 2, 1]])
@@ -677,7 +677,7 @@ def test_trivial_answer_scores_what_scikit_learn_says(labels: list[int]) -> None
         "classes": classes,
         "baseline": {"class": classes[decided[0]], "accuracy": float((truth == decided).mean())},
     }
-    found = words.trivial(part, "b" if two else None)
+    found = wording.trivial(part, "b" if two else None)
     average = {"average": "binary"} if two else {"average": "macro"}
     expected = {
         "accuracy": reference.accuracy_score(truth, decided),
@@ -690,8 +690,8 @@ def test_trivial_answer_scores_what_scikit_learn_says(labels: list[int]) -> None
 
 
 def test_listed_and_durations() -> None:
-    assert words.listed(["a"]) == "<bdi>a</bdi>"
-    assert words.listed(["a", "b", "c"], "or") == "<bdi>a</bdi>, <bdi>b</bdi> or <bdi>c</bdi>"
-    assert words.seconds_text(8.44) == "8.4\u202fs"
-    assert words.seconds_text(192) == "3\u202fmin 12\u202fs"
-    assert words.seconds_text(3840) == "1\u202fh 04\u202fmin"
+    assert wording.listed(["a"]) == "<bdi>a</bdi>"
+    assert wording.listed(["a", "b", "c"], "or") == "<bdi>a</bdi>, <bdi>b</bdi> or <bdi>c</bdi>"
+    assert wording.seconds_text(8.44) == "8.4\u202fs"
+    assert wording.seconds_text(192) == "3\u202fmin 12\u202fs"
+    assert wording.seconds_text(3840) == "1\u202fh 04\u202fmin"

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from lucency import explained
 from lucency.errors import RunError
-from lucency.report import write_check, write_report
+from lucency.report import glossary, write_check, write_report
 from test_report import ALLOWED, ATTRIBUTES, HOSTILE, THREE, Page, make_run, page, tiny_png
 from trusted import explanation, trust
 
@@ -66,7 +65,7 @@ def test_everything_is_there_and_every_link_leads_somewhere(run: Path) -> None:
     links = {str(attrs["href"]) for tag, attrs in found.elements if tag == "a"}
     assert {link.removeprefix("#") for link in links} <= anchors
     explanations = {a.removeprefix("explained-") for a in anchors if a.startswith("explained-")}
-    assert explanations <= set(explained.names())
+    assert explanations <= set(glossary.names())
     assert {f"#explained-{name}" for name in explanations} <= links, "only pages with a link"
     assert {"leaks", "baseline", "calibration", "decision-curve", "ledger"} <= explanations
     assert "comparison" not in explanations

@@ -18,16 +18,17 @@ import numpy as np
 import pytest
 
 from conftest import Heard
-from lucency import interruption
+from lucency import signals
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import BackendError, RunError
-from lucency.interruption import Interrupted
-from lucency.plan import Plan, make_plan
-from lucency.training import Checkpoints, train
-from lucency.training.epochs import Fit
-from lucency.training.steps import Stepper
+from lucency.signals import Interrupted
+from lucency.training.checkpoints import Checkpoints
+from lucency.training.plan import Plan, make_plan
+from lucency.training.step import Stepper
+from lucency.training.train import train
+from lucency.training.trainer import Fit
 
 FAST = Config(effort="quick", size=32, epochs=3, precision="float32", batch=32)
 STEPS = 6  # of an epoch: 168 training pictures
@@ -50,7 +51,7 @@ def _small_network() -> Iterator[None]:
         return dataclasses.replace(make_plan(*given), parameters={"width": 4, "blocks": (1, 1)})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lucency.training.make_plan", small)
+        patch.setattr("lucency.training.train.make_plan", small)
         yield
 
 
@@ -68,7 +69,7 @@ def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if next(calls) == call:
             raise Interrupted(15)
 
-    monkeypatch.setattr(interruption, "check", check)
+    monkeypatch.setattr(signals, "check", check)
 
 
 def stopped_at(call: int, data: Dataset, folder: Path, config: Config = FAST, **given: Any) -> None:
@@ -132,7 +133,7 @@ def test_the_best_epoch_and_the_patience_survive(
         make_plan(data.train, FAST), parameters={"width": 4, "blocks": (1, 1)},
         epochs=6, monitor=monitor, patience=2,
     )  # fmt: skip
-    monkeypatch.setattr("lucency.training.make_plan", lambda *_: plan)
+    monkeypatch.setattr("lucency.training.train.make_plan", lambda *_: plan)
     original = Fit._judged
 
     def worse(self: Fit) -> dict[str, float]:
@@ -172,8 +173,8 @@ def test_other_plans_data_and_backends_are_refused_by_name(data: Dataset, tmp_pa
     state = json.loads(next(tmp_path.glob("*-step-2/state.json")).read_text())
     assert state["identity"]["backend"]["backend"] in ("tensorflow", "jax", "torch")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lucency.training.backend.device", lambda: "gpu")
-        patch.setattr("lucency.training.backend.environment", lambda: {"device": "gpu"})
+        patch.setattr("lucency.training.train.backend.device", lambda: "gpu")
+        patch.setattr("lucency.training.train.backend.environment", lambda: {"device": "gpu"})
         assert "device is cpu there and gpu here" in refused(FAST)
 
 
@@ -184,7 +185,9 @@ def test_other_versions_are_told_of(
     from lucency import backend
 
     made = backend.environment()
-    monkeypatch.setattr("lucency.training.backend.environment", lambda: made | {"keras": "9.9"})
+    monkeypatch.setattr(
+        "lucency.training.train.backend.environment", lambda: made | {"keras": "9.9"}
+    )
     heard = Heard()
     stopped_at(1, data, tmp_path, progress=heard)
     assert any("keras is" in line and "last digits" in line for line in heard.warnings)
@@ -376,7 +379,7 @@ def test_a_crash_of_the_last_process_is_taken_for_memory_that_ran_out(
 CRASHING = """
 import ctypes, sys
 from pathlib import Path
-from lucency.training import Checkpoints
+from lucency.training.checkpoints import Checkpoints
 kept = Checkpoints(Path(sys.argv[1]), {}, seconds=0, largest=0)
 with kept.watched():
     ctypes.string_at(0)
@@ -418,8 +421,8 @@ def test_out_of_memory_with_one_picture_is_one_line(
 def test_a_batch_in_parts_is_the_same_step(data: Dataset) -> None:
     """Without batch statistics and dropout, parts add up to the whole, but for rounding."""
     from lucency import backend
-    from lucency.batches import training_batches
-    from lucency.training.epochs import build_network
+    from lucency.dataset.batches import training_batches
+    from lucency.training.trainer import build_network
 
     plan = dataclasses.replace(make_plan(data.train, FAST), architecture="article", parameters={})
     plan = dataclasses.replace(plan, network_channels=3, batch=30)

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from lucency import images
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset
 from lucency.errors import DataError
-from lucency.robustness import stress
-from lucency.robustness.changes import (
+from lucency.evaluation.robustness import stress
+from lucency.evaluation.robustness.corruptions import (
     Pixels,
     blur,
     brighten,
@@ -28,6 +27,7 @@ from lucency.robustness.changes import (
     rotate,
     zoom,
 )
+from lucency.imaging import image
 
 SIZE = 32
 
@@ -190,7 +190,7 @@ def test_jpeg_is_what_pillow_makes_of_the_file(spots: Dataset, part: Split) -> N
         with Image.open(spots.root / file) as whole:
             whole.save(saved, "JPEG", quality=30)
         seen = [
-            images.read_picture(source, (SIZE, SIZE), colour=False)
+            image.read_picture(source, (SIZE, SIZE), colour=False)
             for source in (saved.getvalue(), spots.root / file)
         ]
         p = LIGHT.predict_pixels(np.stack(seen))[:, 1]

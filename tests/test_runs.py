@@ -14,8 +14,8 @@ import pytest
 
 from lucency.config import Config
 from lucency.errors import ConfigError, DataError, LeakError, RunError
-from lucency.interruption import Interrupted
-from lucency.runs import Claim, claimed
+from lucency.run_folder.writer import Claim, claimed
+from lucency.signals import Interrupted
 
 DEFAULT = Config()
 

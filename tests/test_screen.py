@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lucency.cli.console import Bars
 from lucency.evaluation import read_predictions
-from lucency.screen import Bars
 from small_runs import write_answers, write_pictures, write_run
 
 SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; main()"

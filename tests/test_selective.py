@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lucency import metrics
-from lucency.conformal import Conformal, Threshold, expected_coverage, fit
+from lucency.calibration.conformal import Conformal, Threshold, expected_coverage, fit
 from lucency.evaluation.selective import COVERAGE, abstention, conformal_coverage, risk_coverage
 from lucency.metrics import BoolArray, Estimate, FloatArray, IntArray
 

@@ -18,11 +18,11 @@ from PIL import Image
 
 from lucency.classifier import Classifier
 from lucency.cli import main
+from lucency.serve.api.openapi import openapi
 from lucency.serve.app import create_app
-from lucency.serve.description import openapi
-from lucency.serve.guard import Guard
-from lucency.serve.refusals import CODES
-from lucency.serve.service import Service
+from lucency.serve.http.middleware import Guard
+from lucency.serve.inference.errors import CODES
+from lucency.serve.inference.service import Service
 from serving import QUICK, Running, form, running, save_classifier
 from small_runs import SIDE
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from benchmarks import bad_decoder
 
-from lucency.serve.service import Service
-from lucency.serve.versions import Version
+from lucency.serve.inference.service import Service
+from lucency.serve.inference.versions import Version
 from serving import QUICK, running, save_classifier, slow, slow_version
 from test_serve import PICTURES
 
@@ -104,7 +104,7 @@ def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
 def test_a_picture_that_crashes_its_decoder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lucency.decoding.pool.child_command", bad_decoder.command)
+    monkeypatch.setattr("lucency.imaging.decoder.pool.child_command", bad_decoder.command)
     with running(Service(save_classifier(tmp_path / "run"), QUICK)) as served:
         for bad in (b"segfault", b"abort", b"exit", b"segfault"):
             reply = served.ask("POST", "/v1/predict", bad)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from lucency.serve.admission import Admission
-from lucency.serve.batching import Batcher
-from lucency.serve.multipart import files_in
-from lucency.serve.refusals import Refused
+from lucency.serve.api.multipart import files_in
+from lucency.serve.inference.admission import Admission
+from lucency.serve.inference.batching import Batcher
+from lucency.serve.inference.errors import Refused
 from serving import Reply, form, slow
 from test_serve import PICTURES
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucency.dataset.store import Listed, PixelStore, decode, default_cache
-from lucency.decoding.pool import DecoderPool
+from lucency.dataset.cache import Listed, PixelStore, decode, default_cache
 from lucency.errors import RunError
-from lucency.images import encode_png, read_picture
+from lucency.imaging.decoder.pool import DecoderPool
+from lucency.imaging.image import encode_png, read_picture
 from lucency.progress import Progress, Task
 
 SIZE = (12, 16)

@@ -11,13 +11,13 @@ import pytest
 
 from conftest import draw_folder
 from lucency.classifier import Classifier, Prediction
-from lucency.cli.using import _print_csv
+from lucency.cli.predict import _print_csv
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, write_predictions
-from lucency.files import write_json
-from lucency.ledger import Look, Looks
-from lucency.pipeline import _History
+from lucency.evaluation.ledger import Look, Looks
+from lucency.io import write_json
+from lucency.pipeline.train import _History
 from lucency.progress import SILENT
 from small_runs import write_pictures, write_run
 from test_docs import ROOT, blocks
@@ -118,7 +118,7 @@ def test_the_examples_of_the_page_do_what_they_say(
     look = Look("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
     write_json(run / "looks.json", Looks("f", (look,)).to_json())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lucency.training.train", learnt_in_no_time)
+    monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
     names: dict[str, Any] = {"__name__": "example"}
     for block in blocks(PAGE, "python"):
         small = block.replace('effort="quick"', 'effort="quick", size=16')

@@ -21,9 +21,9 @@ from conftest import Heard, draw_folder
 from lucency.classifier import Classifier, Golden
 from lucency.config import Config
 from lucency.errors import ConfigError
-from lucency.interruption import Interrupted
-from lucency.pipeline import run_training
+from lucency.pipeline.train import run_training
 from lucency.progress import Task
+from lucency.signals import Interrupted
 from lucency.tracking import Start, tracked
 from lucency.tracking.curves import counts, roc_picture
 from lucency.tracking.facts import of_epoch, of_evaluation

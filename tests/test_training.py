@@ -10,13 +10,14 @@ import pytest
 
 from conftest import Heard
 from lucency import backend
-from lucency import plan as plans
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
-from lucency.plan import make_plan, positive_class
-from lucency.training import Stopper, learning_rate, train
-from lucency.training.epochs import Fit
+from lucency.training import plan as plans
+from lucency.training.plan import make_plan, positive_class
+from lucency.training.state import Stopper, learning_rate
+from lucency.training.train import train
+from lucency.training.trainer import Fit
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 
@@ -172,7 +173,7 @@ def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Stopper, "is_best", spy)
     plan = dataclasses.replace(make_plan(data.train, FAST), epochs=3, monitor="log_loss")
-    monkeypatch.setattr("lucency.training.make_plan", lambda *_: plan)
+    monkeypatch.setattr("lucency.training.train.make_plan", lambda *_: plan)
     classifier = train(data.train, data.val, FAST)
     assert snapshots == [0.3, 0.1, 0.2]
     assert classifier.best_epoch == 2

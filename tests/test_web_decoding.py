@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lucency.errors import PictureError
-from lucency.images import Picture
+from lucency.imaging.image import Picture
 from web_browser import browser, modules, packed, unpacked, without_dicom
 from web_pictures import drawn, file_of, jpegs, png, pngs
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from lucency.classifier import Classifier, Golden
 from lucency.errors import BackendError, ClassifierError, RunError
 from lucency.export import web
-from lucency.export.drawn import draw
+from lucency.export.drawn_images import draw
 from web_browser import browser, packed, served, without_dicom
 from web_pictures import drawn, file_of
 from web_sites import SIZE, classifier, write

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from lucency.calibration.ood import Gate, fit
 from lucency.classifier import Spec
-from lucency.classifier.answers import judged
-from lucency.classifier.maps import ActivationMap, signed
-from lucency.gate import Gate, fit
+from lucency.classifier.activation_map import ActivationMap, signed
+from lucency.classifier.prediction import judged
 from lucency.metrics import decide
 from web_browser import browser, modules, packed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from lucency import conformal, gate
+from lucency.calibration import conformal, ood
 from lucency.classifier import Classifier, Spec
 
 SIZE = (24, 20)
@@ -79,7 +79,7 @@ def classifier(classes: tuple[str, ...], channels: int) -> Classifier:
     labels = rng.integers(0, len(classes), len(pixels))
     sets = conformal.fit(plain.predict_pixels(pixels), labels)
     features = plain._onnx_session().run(["probabilities", "embedding"], pixels)["embedding"]
-    fitted = gate.fit(features[:80], labels[:80], pixels[:80], features[80:], pixels[80:])
+    fitted = ood.fit(features[:80], labels[:80], pixels[:80], features[80:], pixels[80:])
     full = Spec(**{**vars(spec), "conformal": sets.to_json()})
     weights = {"w": np.ones(full.weight_count, np.float32)}
     return Classifier(full, weights, onnx, fitted)

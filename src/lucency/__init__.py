@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lucency.errors import LucencyError
     from lucency.estimator import LucencyClassifier
     from lucency.evaluation import Evaluation, evaluate
-    from lucency.pipeline import run_training
-    from lucency.training import train
+    from lucency.pipeline.train import run_training
+    from lucency.training.train import train
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -37,8 +37,8 @@ _HOMES = {
     "LucencyError": "lucency.errors",
     "evaluate": "lucency.evaluation",
     "load_dataset": "lucency.dataset",
-    "run_training": "lucency.pipeline",
-    "train": "lucency.training",
+    "run_training": "lucency.pipeline.train",
+    "train": "lucency.training.train",
 }
 
 __all__ = [

@@ -24,9 +24,9 @@ from lucency.dataset import Entry, Split
 from lucency.dataset.cut import choose
 from lucency.dataset.load import is_coloured
 from lucency.dataset.memory import MemoryStore
-from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import InputError
-from lucency.images import Picture, encode_png
+from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.image import Picture, encode_png
 
 __all__ = ["LucencyClassifier"]
 
@@ -83,7 +83,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             InputError: X, y or groups cannot be used; it is a ``ValueError`` too.
             ConfigError: A parameter is not valid.
         """
-        from lucency.training import train  # loads Keras, which takes seconds
+        from lucency.training.train import train
 
         config = self._config()
         X = _pictures(X)

@@ -23,11 +23,11 @@ only where every operation and every size in it is one that our networks have.
 
 from __future__ import annotations
 
-from lucency.classifier.answers import Answers, Prediction
-from lucency.classifier.golden import Golden, golden_of
-from lucency.classifier.maps import ActivationMap
-from lucency.classifier.model import ABSTAIN, Classifier
+from lucency.classifier.activation_map import ActivationMap
+from lucency.classifier.classifier import ABSTAIN, Classifier
 from lucency.classifier.neighbours import Neighbours, neighbours_json, neighbours_of
+from lucency.classifier.prediction import Answers, Prediction
+from lucency.classifier.reference_images import Golden, golden_of
 from lucency.classifier.spec import Spec
 
 __all__ = [

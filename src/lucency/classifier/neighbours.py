@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.classifier.files import NEIGHBOURS, read_arrays
 from lucency.classifier.spec import Spec
+from lucency.classifier.stored_files import NEIGHBOURS, read_arrays
 from lucency.dataset import Split, evenly
 from lucency.errors import ClassifierError
-from lucency.images import encode_png, png_uri
+from lucency.imaging.image import encode_png, png_uri
 
 MOST = 5000
 SIDE = 96  # pixels of a small picture's longer side, at most

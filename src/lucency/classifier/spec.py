@@ -8,8 +8,8 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, Self
 
+from lucency.calibration.conformal import Conformal
 from lucency.classifier.architectures import checked_parameters, weight_count
-from lucency.conformal import Conformal
 from lucency.errors import ClassifierError
 
 FORMAT = 1
@@ -38,7 +38,7 @@ class Spec:
         rule: How the threshold was chosen, in words.
         chosen: Sensitivity and specificity that the threshold had on validation, where known.
         prior: Shares of the classes that the probabilities assume; sum to 1.
-        conformal: Thresholds of the prediction sets, as ``lucency.conformal`` writes them; or none.
+        conformal: Thresholds of the prediction sets, as ``lucency.calibration.conformal`` writes them; or none.
         explanation: What tests of the activation maps came to: "method", "scale" (the value in
             logits at which colours are full), "informative" and a "sentence" for people; ``None``
             where they were not tested.

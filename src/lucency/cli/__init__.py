@@ -19,15 +19,15 @@ from typing import Annotated, Any
 
 import typer
 
-from lucency.cli.explaining import explain
-from lucency.cli.exporting import export
+from lucency.cli.console import say
+from lucency.cli.explain import explain
+from lucency.cli.export import export
 from lucency.cli.help import FIRST_STEPS, Command, parted
-from lucency.cli.making import check, demo, train
-from lucency.cli.serving import serve
-from lucency.cli.using import compare, evaluate, predict, report, verify
+from lucency.cli.predict import compare, evaluate, predict, report, verify
+from lucency.cli.serve import serve
+from lucency.cli.train import check, demo, train
 from lucency.errors import LeakError, LucencyError, ParityError
-from lucency.interruption import Interrupted, heard
-from lucency.screen import say
+from lucency.signals import Interrupted, heard
 
 __all__ = ["app", "main"]
 

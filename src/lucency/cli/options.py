@@ -172,7 +172,7 @@ def picture_files(files: list[Path]) -> list[Path]:
     Raises:
         ConfigError: A file does not exist, or there is none.
     """
-    from lucency.images import is_picture
+    from lucency.imaging.image import is_picture
 
     found: list[Path] = []
     for file in files:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lucency.comparison import words
+from lucency.comparison import wording
 from lucency.comparison.paired import (
     Answers,
     Difference,
@@ -122,16 +122,16 @@ def _pairs(
     pairs = []
     for other, each, p in zip(systems[1:], differences, corrected, strict=True):
         decisions = _decisions(first, other, truth, answers)
-        verdict = [words.judgement(first.name, other.name, figure, each[figure], p)]
+        verdict = [wording.judgement(first.name, other.name, figure, each[figure], p)]
         if not p < 0.05:
-            verdict += [words.resolution(figure, each[figure], _pictures(truth))]
+            verdict += [wording.resolution(figure, each[figure], _pictures(truth))]
         if decisions:
             only = (decisions.only_first, decisions.only_second)
             p_decided = decisions.by_patient
             names = (first.name, other.name)
-            verdict += [words.decided(*names, only, p_decided, clustered=truth.clustered)]
+            verdict += [wording.decided(*names, only, p_decided, clustered=truth.clustered)]
             if figure == "auroc" and p_decided < 0.05 <= p:
-                verdict += [words.OPERATING_POINT]
+                verdict += [wording.OPERATING_POINT]
         verdict += [_seeds(first, other, figure, each[figure])]
         sentences = tuple(filter(None, verdict))
         pairs.append(Pair(first.name, other.name, each, decisions, figure, p, sentences))
@@ -188,7 +188,7 @@ def _seeds(first: System, second: System, figure: str, found: Difference) -> str
     within = "within" if abs(found.value) <= _SEED_ERRORS * error else "more than"
     spread = " and ".join(f"{x.metrics[figure].sd:.3f} ({x.name})" for x in (first, second))
     return (
-        f"The interval covers other patients, not other seeds: over seeds {words.NAMES[figure]} "
+        f"The interval covers other patients, not other seeds: over seeds {wording.NAMES[figure]} "
         f"has a standard deviation of {spread}; the difference of the means is {within} what that "
         "explains."
     )

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from lucency.classifier import Spec
-from lucency.classifier.files import read_document
+from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Answers
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
-from lucency.files import read_json
-from lucency.ledger import read_split, test_set_id
+from lucency.evaluation.ledger import read_split, test_set_id
+from lucency.io import read_json
 from lucency.metrics import IntArray
 
 # What a run may differ in and still be a repeat: chance, the machine, and what only is reported.

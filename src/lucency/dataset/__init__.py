@@ -29,7 +29,7 @@ from __future__ import annotations
 from lucency.dataset.audit import Audit
 from lucency.dataset.entry import Entry, Excluded
 from lucency.dataset.load import Dataset, Split, load_dataset, load_labelled, write_split
-from lucency.dataset.spread import evenly, over_classes
+from lucency.dataset.sampling import evenly, over_classes
 
 __all__ = [
     "Audit",

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset.divide import Division
+from lucency.dataset.cache import PixelStore
+from lucency.dataset.duplicates import Match, identical_pairs
 from lucency.dataset.entry import PARTS, Excluded, counted
 from lucency.dataset.leaks import Leaks
+from lucency.dataset.partition import Division
 from lucency.dataset.remarks import remarks
-from lucency.dataset.same import Match, identical_pairs
-from lucency.dataset.store import PixelStore
 
 Size = tuple[int, int]
 

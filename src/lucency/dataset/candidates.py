@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lucency.dataset.align import blur
-from lucency.dataset.store import PixelStore
+from lucency.dataset.cache import PixelStore
+from lucency.dataset.registration import blur
 
 GRID = 12
 INSIDE = 1 / 32  # share of a side that the view of the inside leaves out at each end

@@ -12,14 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from lucency.config import OnLeak
-from lucency.dataset.copies import Copy
+from lucency.dataset.duplicates import Match, best_matches, contradictions, with_shared_groups
 from lucency.dataset.entry import Entry, counted, listed
-from lucency.dataset.same import (
-    Match,
-    best_matches,
-    contradictions,
-    with_shared_groups,
-)
+from lucency.dataset.near_duplicates import Copy
 
 # Beyond this share the rule that finds patients is more likely wrong than the folders.
 _MOST_LEAVING = 0.20

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from lucency.config import Config
 from lucency.dataset.audit import Audit, take_stock
-from lucency.dataset.copies import Copy, find_copies
-from lucency.dataset.divide import Division, Known, divide, identify
+from lucency.dataset.cache import Listed, PixelStore, decode, default_cache
+from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
-from lucency.dataset.same import near_pairs
+from lucency.dataset.near_duplicates import Copy, find_copies
+from lucency.dataset.partition import Division, Known, divide, identify
+from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.split_file import write_entries
-from lucency.dataset.spread import evenly
-from lucency.dataset.store import Listed, PixelStore, decode, default_cache
-from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import DataError, LeakError
-from lucency.images import COLOUR_LOOK, shows_colour
+from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.image import COLOUR_LOOK, shows_colour
 from lucency.progress import SILENT, Progress
 
 _COLOUR_SAMPLE = 200

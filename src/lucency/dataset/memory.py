@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset.store import PixelStore
+from lucency.dataset.cache import PixelStore
 
 
 class MemoryStore(PixelStore):

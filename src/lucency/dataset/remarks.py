@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lucency.dataset.entry import Entry, counted, listed
-from lucency.dicom import Note
+from lucency.imaging.dicom import Note
 
 _WARNINGS: Mapping[Note, str] = {
     Note.BURNED_IN: (

@@ -17,7 +17,7 @@ from lucency.dataset.entry import PARTS, SPELLINGS, Entry, Excluded, listed, nat
 from lucency.dataset.labels import read_labels
 from lucency.dataset.walk import Walk, names_picture, shown, visible, walk_below
 from lucency.errors import DataError
-from lucency.sources import Stamp
+from lucency.imaging.source import Stamp
 
 _EXPECTED = "Expected train and test folders with one folder per class in each, or one per class."
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lucency.dataset.entry import PARTS, Entry, listed, natural
 from lucency.errors import DataError
-from lucency.files import read_table, why, write_text
+from lucency.io import read_table, why, write_text
 
 # Readable pictures that are in no part (copies of test pictures, for example) are listed too:
 # without them the file would not match its folder when it is given back.

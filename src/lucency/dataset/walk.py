@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from lucency.dataset.entry import Excluded, natural
 from lucency.errors import DataError
-from lucency.images import PICTURE_SUFFIXES, is_picture
-from lucency.sources import Stamp, stamp_of
+from lucency.imaging.image import PICTURE_SUFFIXES, is_picture
+from lucency.imaging.source import Stamp, stamp_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _HIDDEN = "hidden, or left behind by the program that packed the folder"

@@ -16,18 +16,8 @@
 from __future__ import annotations
 
 from lucency.evaluation.attributes import read_subgroups
-from lucency.evaluation.document import (
-    again,
-    read_evaluation,
-    stated_attributes,
-    write_evaluation,
-)
-from lucency.evaluation.measure import (
-    evaluate,
-    evaluate_found,
-    evaluate_predictions,
-    shares_at,
-)
+from lucency.evaluation.document import again, read_evaluation, stated_attributes, write_evaluation
+from lucency.evaluation.measure import evaluate, evaluate_found, evaluate_predictions, shares_at
 from lucency.evaluation.predictions import (
     Labelled,
     Predictions,

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lucency.errors import DataError, nearest
-from lucency.files import read_bytes
+from lucency.io import read_bytes
 from lucency.metrics import IntArray
 
 FILE_NAME = "file name"

@@ -13,7 +13,7 @@ from lucency.evaluation.attributes import read_subgroups
 from lucency.evaluation.measure import evaluate_found
 from lucency.evaluation.predictions import Predictions, read_predictions
 from lucency.evaluation.result import Evaluation
-from lucency.files import read_json, why, write_text
+from lucency.io import read_json, why, write_text
 
 FORMAT = 1
 

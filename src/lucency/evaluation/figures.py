@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency import calibration, metrics
+from lucency import metrics
+from lucency.calibration import temperature
 from lucency.metrics import (
     UNDEFINED,
     BoolArray,
@@ -87,7 +88,7 @@ class Sample:
     @cached_property
     def chance(self) -> tuple[float, float]:
         """Return the 95 % range of the calibration error if every probability were right."""
-        return calibration.chance_error(self.claimed, self.owner)
+        return temperature.chance_error(self.claimed, self.owner)
 
     @cached_property
     def confusion(self) -> FloatArray:
@@ -131,7 +132,7 @@ def sample_of(
         halved=metrics.with_halves(labels, decisions, owner, probabilities.shape[1]),
         claimed=claimed,
         came_true=labels == looked_at,
-        bins=calibration.equal_mass_bins(claimed),
+        bins=temperature.equal_mass_bins(claimed),
     )
 
 
@@ -278,7 +279,7 @@ def _of_probabilities(sample: Sample) -> dict[str, Estimate]:
         "calibration_intercept": metrics.calibration_intercept(claimed, came),
     }
     means = {name: influences.of_mean(terms) for name, terms in losses.items()}
-    error = float(calibration.debiased_error(claimed, came, owner))
+    error = float(temperature.debiased_error(claimed, came, owner))
     return {
         **{x: metrics.linearised(mean.value, mean, owner, "log") for x, mean in means.items()},
         # No interval held it as often as it said: the null band tells what chance alone does.

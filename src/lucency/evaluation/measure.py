@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency import calibration, metrics
+from lucency import metrics
+from lucency.calibration import temperature
+from lucency.calibration.conformal import Conformal
 from lucency.classifier import ABSTAIN
-from lucency.conformal import Conformal
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.evaluation.attributes import from_names
 from lucency.evaluation.figures import (
@@ -26,22 +27,11 @@ from lucency.evaluation.figures import (
     sample_of,
     value_and_spread,
 )
-from lucency.evaluation.predictions import (
-    Predictions,
-    Predictor,
-    SplitT,
-    find_positive,
-    predict,
-)
+from lucency.evaluation.predictions import Predictions, Predictor, SplitT, find_positive, predict
 from lucency.evaluation.result import Evaluation, Terms
 from lucency.evaluation.selective import abstention, conformal_coverage, risk_coverage
 from lucency.evaluation.subgroups import subgroups
-from lucency.evaluation.utility import (
-    PREVALENCES,
-    decision_curve,
-    predictive_values,
-    with_prior,
-)
+from lucency.evaluation.utility import PREVALENCES, decision_curve, predictive_values, with_prior
 from lucency.metrics import FloatArray
 from lucency.progress import SILENT, Progress
 
@@ -257,10 +247,10 @@ def _rounded(points: NDArray[np.floating[Any]]) -> list[float]:
 
 def _calibration(sample: Sample, error: float) -> dict[str, Any]:
     bins = []
-    for i, found in enumerate(calibration.reliability(sample.claimed, sample.came_true)):
+    for i, found in enumerate(temperature.reliability(sample.claimed, sample.came_true)):
         bar = proportion(sample, sample.came_true, sample.bins == i)
         bins.append({**asdict(found), "low": bar.low, "high": bar.high})
-    plain = calibration.expected_calibration_error(
+    plain = temperature.expected_calibration_error(
         sample.claimed, sample.came_true, bins=sample.bins
     )
     low, high = sample.chance

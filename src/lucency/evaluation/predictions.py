@@ -13,7 +13,7 @@ import numpy as np
 
 from lucency.classifier import Answers, Spec
 from lucency.errors import ConfigError, RunError, nearest
-from lucency.files import read_table, why, write_text
+from lucency.io import read_table, why, write_text
 from lucency.metrics import FloatArray, IntArray, decide
 from lucency.progress import SILENT, Progress
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lucency.conformal import Conformal
+from lucency.calibration.conformal import Conformal
 from lucency.metrics import Estimate
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lucency import metrics
-from lucency.conformal import Conformal, Threshold, expected_coverage, rank_of
+from lucency.calibration.conformal import Conformal, Threshold, expected_coverage, rank_of
 from lucency.metrics import BoolArray, Estimate, FloatArray, IntArray, Ranking
 
 COVERAGE = np.arange(1, 101) / 100

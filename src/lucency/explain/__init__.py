@@ -18,10 +18,10 @@ logits, and no picture has a scale of its own: a map of nothing looks like nothi
 from __future__ import annotations
 
 from lucency.explain.drawing import overlay, with_legend
+from lucency.explain.explanations import Explained, explained
+from lucency.explain.faithfulness import Faithfulness, faithfulness
+from lucency.explain.folder import write_explanations
 from lucency.explain.occlusion import occlusion_maps
-from lucency.explain.pictures import Explained, explained
-from lucency.explain.verdict import Faithfulness, faithfulness
-from lucency.explain.writing import write_explanations
 
 __all__ = [
     "Explained",

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
-from lucency.decoding.pool import DecoderPool, Request
 from lucency.errors import PictureError
 from lucency.explain.drawing import drawn_values
-from lucency.explain.writing import PAGES, refuse_existing
-from lucency.files import built_folder, write_text
-from lucency.images import encode_png, png_uri
-from lucency.standalone import draw
+from lucency.explain.folder import PAGES, refuse_existing
+from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.image import encode_png, png_uri
+from lucency.io import built_folder, write_text
+from lucency.plots.html import draw
 
 PAGE = "layers.html"
 _FILTERS, _MAPS = 32, 16  # shown

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
-from lucency.classifier.maps import signed
-from lucency.explain.likeness import rank_correlations, similarities
+from lucency.classifier.activation_map import signed
 from lucency.explain.sample import Sample, mean_of
+from lucency.explain.similarity import rank_correlations, similarities
 
 STEPS = 5  # how often more layers are randomised, from the last alone to all of them
 DRAWS = 3  # shufflings of each, as one alone may hit upon a map like the true one

@@ -17,7 +17,7 @@ probabilities come out. A file that answers otherwise than the classifier is not
 from __future__ import annotations
 
 from lucency.export.folder import Export, export
-from lucency.export.making import FORMATS
+from lucency.export.formats import FORMATS
 from lucency.export.parity import TOLERANCE, Parity, to_onnx
 
 __all__ = ["FORMATS", "TOLERANCE", "Export", "Parity", "export", "to_onnx"]

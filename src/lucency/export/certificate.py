@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
-from lucency.export.making import Run
-from lucency.export.pictures import BATCH, Pictures
+from lucency.export.formats import Run
+from lucency.export.images import BATCH, Pictures
 from lucency.progress import Progress
 
 TIE = 1e-4  # this near the threshold, float32 arithmetic in another order may decide otherwise

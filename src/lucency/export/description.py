@@ -9,7 +9,9 @@ from typing import Any
 from lucency.classifier import Classifier, Spec
 
 FORMAT = 1
-DRAFT = 1.25  # as lucency.images: a JPEG is decoded at the least scale this much above the size
+DRAFT = (
+    1.25  # as lucency.imaging.image: a JPEG is decoded at the least scale this much above the size
+)
 
 _OUTPUTS = {
     "probabilities": "float32, one per class in the order of `classes`; calibrated, they sum to 1",

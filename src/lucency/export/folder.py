@@ -11,19 +11,11 @@ from typing import Any
 from lucency import backend
 from lucency.classifier import Classifier
 from lucency.errors import ParityError, RunError
-from lucency.export.certificate import (
-    FLOAT32,
-    INT8,
-    TIE,
-    Agreement,
-    Tolerance,
-    compared,
-    timed,
-)
+from lucency.export.certificate import FLOAT32, INT8, TIE, Agreement, Tolerance, compared, timed
 from lucency.export.description import described, metadata, readme
-from lucency.export.making import format_of, versions
-from lucency.export.pictures import Chosen, choose
-from lucency.files import built_folder, sync_files, write_json, write_text
+from lucency.export.formats import format_of, versions
+from lucency.export.images import Chosen, choose
+from lucency.io import built_folder, sync_files, write_json, write_text
 from lucency.progress import SILENT, Progress
 
 FORMAT = 1

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lucency import backend
-from lucency.batches import pixel_batches
 from lucency.classifier import Classifier
 from lucency.dataset import Split
+from lucency.dataset.batches import pixel_batches
 from lucency.errors import BackendError, ClassifierError
 from lucency.progress import SILENT, Progress
 

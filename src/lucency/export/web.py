@@ -15,20 +15,20 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from lucency import page
 from lucency.classifier import Classifier
-from lucency.classifier.maps import method_of, scale_of
-from lucency.classifier.model import ABSTAIN
+from lucency.classifier.activation_map import method_of, scale_of
+from lucency.classifier.classifier import ABSTAIN
 from lucency.errors import BackendError, ClassifierError, ParityError
-from lucency.export.drawn import Drawn, draw
+from lucency.export.drawn_images import Drawn, draw
 from lucency.export.folder import refuse_in_the_way
-from lucency.files import built_folder, write_bytes
+from lucency.io import built_folder, write_bytes
 from lucency.progress import SILENT, Progress
+from lucency.serve import web
 
 TOLERANCE = 1e-3  # largest difference of a probability with which the page agrees to work
 FORMAT = 1
 
-VENDOR = page.STATIC / "vendor"
+VENDOR = web.STATIC / "vendor"
 _RUNTIME = "ort.wasm.min.mjs"
 VENDORED = (
     _RUNTIME,
@@ -100,13 +100,13 @@ def write_web(
 
 def _page() -> dict[str, bytes]:
     """Return the page's files by path, its engine being the one that computes by itself."""
-    files = {f"page/{name}": data for name, (data, _) in page.static_files().items()}
+    files = {f"page/{name}": data for name, (data, _) in web.static_files().items()}
     index = files.pop("page/index.html").decode()
     files["index.html"] = _unserved(index).encode()
     del files["page/server.js"]
-    files["page/engine.js"] = (page.STATIC / "local.js").read_bytes()
-    for path in sorted((page.STATIC / "local").rglob("*.js")):
-        files[f"page/{path.relative_to(page.STATIC).as_posix()}"] = path.read_bytes()
+    files["page/engine.js"] = (web.STATIC / "local.js").read_bytes()
+    for path in sorted((web.STATIC / "local").rglob("*.js")):
+        files[f"page/{path.relative_to(web.STATIC).as_posix()}"] = path.read_bytes()
     for name in VENDORED:
         files[f"page/vendor/{name}"] = (VENDOR / name).read_bytes()
     # The binary is built of the same parts as the package for Python, which lists them.
@@ -128,7 +128,7 @@ def _unserved(index: str) -> str:
 
 def _data(run: Path, classifier: Classifier, drawn: Drawn) -> dict[str, bytes]:
     """Return what the engine reads, by path."""
-    about = page.about(run, classifier) | {"report": False, "neighbours": False}
+    about = web.about(run, classifier) | {"report": False, "neighbours": False}
     files = {
         "about.json": _json(about),
         "answers.json": _json(_terms(classifier)),

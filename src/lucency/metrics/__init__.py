@@ -17,12 +17,7 @@ decided for it) is nan, never 0 or 1.
 from __future__ import annotations
 
 from lucency.metrics import influences
-from lucency.metrics.arrays import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    ratio,
-)
+from lucency.metrics.arrays import BoolArray, FloatArray, IntArray, ratio
 from lucency.metrics.decisions import (
     accuracy,
     balanced_accuracy,
@@ -37,12 +32,7 @@ from lucency.metrics.decisions import (
     sensitivity,
     specificity,
 )
-from lucency.metrics.delong import (
-    clustered_variance,
-    delong,
-    exact_auroc,
-    independent_pairs,
-)
+from lucency.metrics.delong import clustered_variance, delong, exact_auroc, independent_pairs
 from lucency.metrics.influences import Decided, components, with_halves
 from lucency.metrics.intervals import (
     UNDEFINED,

@@ -12,8 +12,8 @@ dense layer over each position is a class activation map.
 
 from __future__ import annotations
 
-from lucency.models.answering import FlatEvidence, calibrated, widened
 from lucency.models.networks import ARCHITECTURES, article, build, default, keras, pretrained
+from lucency.models.serving import FlatEvidence, calibrated, widened
 
 __all__ = [
     "ARCHITECTURES",

@@ -12,7 +12,7 @@ import numpy as np
 
 from lucency.backend import load_keras
 from lucency.errors import BackendError, ConfigError, nearest
-from lucency.files import arrays_of, read_bytes, why
+from lucency.io import arrays_of, read_bytes, why
 
 keras = load_keras()
 

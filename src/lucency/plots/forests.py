@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lucency.plots.axes import (
-    DASHES,
-    MUTED,
-    SERIES,
-    WARN,
-    Axes,
-    Key,
-    diamond,
-    nice_ticks,
-    stroke,
-)
+from lucency.plots.axes import DASHES, MUTED, SERIES, WARN, Axes, Key, diamond, nice_ticks, stroke
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lucency.dicom import is_dicom
-from lucency.dicom.header import DicomHeader, read_dicom
-from lucency.headers import read_header
-from lucency.sources import load_again
+from lucency.imaging.dicom import is_dicom
+from lucency.imaging.dicom.header import DicomHeader, read_dicom
+from lucency.imaging.headers import read_header
+from lucency.imaging.source import load_again
 
 # The more special first: of those that tell equally well the first are named.
 NAMES = (

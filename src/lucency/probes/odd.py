@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lucency.dataset import Dataset, Split, evenly
-from lucency.decoding.pool import DecoderPool, read_again
-from lucency.images import COLOUR_LOOK, shows_colour
+from lucency.imaging.decoder.pool import DecoderPool, read_again
+from lucency.imaging.image import COLOUR_LOOK, shows_colour
 from lucency.probes import features
 
 FloatArray = NDArray[np.float64]

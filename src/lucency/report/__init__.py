@@ -29,10 +29,10 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from lucency.errors import RunError
-from lucency.files import write_text
+from lucency.io import write_text
+from lucency.plots.html import draw
 from lucency.report import content
 from lucency.report.files import read_check, read_run
-from lucency.standalone import draw
 
 __all__ = ["render", "write_check", "write_report"]
 

@@ -16,11 +16,11 @@ from lucency.report import (
     shortcuts,
     tables,
     utility,
-    words,
+    wording,
 )
-from lucency.report.album import Album
 from lucency.report.explanations import Explanations
 from lucency.report.files import Check, Json, Run, number
+from lucency.report.images import Album
 from lucency.report.selective import selective
 
 
@@ -94,8 +94,8 @@ def _both(audit: Json | None, album: Album, own: Json | None = None) -> dict[str
         "odd": shortcuts.odd(audit, album),
         "explain": explanations.link,
         "explanations": explanations.pages,
-        "plural": words.plural,
-        "listed": words.listed,
+        "plural": wording.plural,
+        "listed": wording.listed,
     }
 
 
@@ -122,7 +122,7 @@ def _patients_known(audit: Json | None) -> bool:
 def _title(run: Run) -> Markup:
     if len(run.classes) > 6:
         return Markup("{} classes").format(len(run.classes))
-    return words.listed(run.classes, "or")
+    return wording.listed(run.classes, "or")
 
 
 def _rule(run: Run, part: Json) -> str | None:
@@ -150,7 +150,7 @@ def _pace(run: Run) -> str:
         return ""
     total = sum(number(row.get("seconds")) or 0.0 for row in epochs)
     speeds = [speed for row in epochs if (speed := number(row.get("images_per_second")))]
-    text = f"{words.plural(len(epochs), 'epoch')} in {words.seconds_text(total)}"
+    text = f"{wording.plural(len(epochs), 'epoch')} in {wording.seconds_text(total)}"
     return (
         f"{text}, {sum(speeds) / len(speeds):,.0f} pictures per second." if speeds else text + "."
     )

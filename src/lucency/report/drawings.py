@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lucency import plots
 from lucency.report.files import Json, Run, number
-from lucency.report.words import name_of, plural, trivial
+from lucency.report.wording import name_of, plural, trivial
 
 _FOREST = (
     *("auroc", "average_precision", "accuracy", "balanced_accuracy"),

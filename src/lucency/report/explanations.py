@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from lucency import explained
+from lucency.report import glossary
 
 
 class Explanations:
@@ -22,13 +22,11 @@ class Explanations:
             text: words of the link; without any they are "Explained:" and what its title names.
         """
         self._linked.setdefault(name)
-        words = (
-            text or f"Explained:\N{NO-BREAK SPACE}{explained.page(name).title.partition(':')[0]}"
-        )
+        words = text or f"Explained:\N{NO-BREAK SPACE}{glossary.page(name).title.partition(':')[0]}"
         return Markup('<a class="why" href="#explained-{}">{}</a>').format(name, words)
 
     def pages(self) -> list[tuple[str, str, Markup]]:
         """Return name, title and text of what was linked to, in reading order."""
-        found = [(name, explained.page(name)) for name in explained.names() if name in self._linked]
+        found = [(name, glossary.page(name)) for name in glossary.names() if name in self._linked]
         # Rendered from our own files, with HTML in them shown as text.
         return [(name, page.title, Markup(page.html)) for name, page in found]  # noqa: S704

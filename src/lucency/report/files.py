@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lucency.errors import RunError
-from lucency.files import read_bytes, read_json, read_table, why
+from lucency.io import read_bytes, read_json, read_table, why
 
 Json = dict[str, Any]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lucency.report.album import Album
 from lucency.report.files import Json, number
-from lucency.report.words import plural
+from lucency.report.images import Album
+from lucency.report.wording import plural
 
 _CARDS = 8  # pairs shown with their pictures
 _LISTED = 200  # pairs named in the list behind them

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from lucency import plots
-from lucency.report.album import Album
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, Run, number
+from lucency.report.images import Album
 from lucency.report.integrity import Verdict
-from lucency.report.words import figure_text, plural, rounded
+from lucency.report.wording import figure_text, plural, rounded
 
 _MANY = 1000  # three decimals: what is told are differences of means
 

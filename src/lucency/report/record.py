@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lucency.ledger import expected_luck
+from lucency.evaluation.ledger import expected_luck
 from lucency.report.files import Json, Run, number
-from lucency.report.words import UNDEFINED, figure_text, isolated, plural, rounded
+from lucency.report.wording import UNDEFINED, figure_text, isolated, plural, rounded
 
 _NORMAL = 1.96  # standard errors on each side of a 95 % interval
 _WORST = 6  # changes shown before the whole table is opened

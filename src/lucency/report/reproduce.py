@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lucency.report import words
+from lucency.report import wording
 from lucency.report.files import Json, Run
 
 
@@ -30,7 +30,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("ONNX export", _parity(classifier)),
     ]
     facts += [
-        (f"Time, {name}", words.seconds_text(float(seconds)))
+        (f"Time, {name}", wording.seconds_text(float(seconds)))
         for name, seconds in (plan.get("seconds") or {}).items()
     ]
     named = {"lucency": "Lucency", "python": "Python", "keras": "Keras"}
@@ -57,7 +57,7 @@ def _plain(value: Any) -> str:
 def _input(shape: Json | None) -> str | None:
     if not shape:
         return None
-    channels = words.plural(int(shape["channels"]), "channel")
+    channels = wording.plural(int(shape["channels"]), "channel")
     return f"{shape['height']}×{shape['width']} pixels, {channels}"
 
 
@@ -69,7 +69,7 @@ def _parity(classifier: Json) -> str | None:
     decisions = "all decisions equal" if agreed == 1 else f"{agreed:.2%} of the decisions equal"
     verdict = "passed" if parity["passed"] else "NOT passed"
     return (
-        f"compared with the trained network on {words.plural(int(parity['n']), 'picture')} "
+        f"compared with the trained network on {wording.plural(int(parity['n']), 'picture')} "
         f"({parity['split']}): largest difference of a probability "
         f"{float(parity['max_abs_difference']):.1e}, {decisions}; {verdict}"
     )

@@ -8,7 +8,7 @@ from typing import Any
 from lucency import plots
 from lucency.report.drawings import Figure, figure
 from lucency.report.files import Json, Run, number
-from lucency.report.words import UNDEFINED, figure_text, name_of, plural, rounded
+from lucency.report.wording import UNDEFINED, figure_text, name_of, plural, rounded
 
 
 def selective(run: Run) -> dict[str, Any] | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from lucency import plots
 from lucency.plots import percent
-from lucency.report.album import Album
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, number
-from lucency.report.words import figure_text, plural
+from lucency.report.images import Album
+from lucency.report.wording import figure_text, plural
 
 # Level of a finding -> the colour of its sentence, and the word before it.
 _LEVELS = {"alarm": ("bad", "Alarm"), "warning": ("warn", "Warning"), "note": ("note", "Note")}

@@ -9,10 +9,10 @@ import numpy as np
 from markupsafe import Markup
 
 from lucency.plots import percent
-from lucency.report.album import Album
 from lucency.report.drawings import split_names
 from lucency.report.files import Json, Run, number
-from lucency.report.words import (
+from lucency.report.images import Album
+from lucency.report.wording import (
     EXPLAINED,
     NAMES,
     figure_text,

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from lucency import plots
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, Run, number
-from lucency.report.words import figure_text, isolated, name_of, of_hundred, rounded, support
+from lucency.report.wording import figure_text, isolated, name_of, of_hundred, rounded, support
 
 _POINT = ("sensitivity", "specificity")
 _GROUP = ("accuracy", "sensitivity", "specificity", "auroc")

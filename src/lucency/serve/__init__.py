@@ -27,6 +27,6 @@ brings them. File names, tags and contents of pictures are neither logged nor st
 
 from __future__ import annotations
 
-from lucency.serve.settings import Settings
+from lucency.serve.http.settings import Settings
 
 __all__ = ["Settings"]

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from lucency.serve.guard import Guard
-from lucency.serve.pages import Pages
-from lucency.serve.plain import Plain
-from lucency.serve.protocol import Protocol
-from lucency.serve.refusals import Refused
-from lucency.serve.service import Service
+from lucency.serve.api.open_inference import Protocol
+from lucency.serve.api.rest import Plain
+from lucency.serve.api.web import Pages
+from lucency.serve.http.middleware import Guard
+from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.service import Service
 
 
 def create_app(service: Service) -> Guard:

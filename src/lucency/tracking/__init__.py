@@ -53,7 +53,7 @@ class Tracks:
             worker.start(start)
 
     def epoch(self, row: Any) -> None:
-        """Tell of an epoch (``lucency.training.Epoch``), also of one that was told of before."""
+        """Tell of an epoch (``lucency.training.state.Epoch``), also of one that was told of before."""
         for worker in self._workers:
             worker.ask("epoch", row)
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lucency.files import read_json, write_json
-from lucency.runs import TRACKED
+from lucency.io import read_json, write_json
+from lucency.run_folder.writer import TRACKED
 from lucency.tracking.facts import Start, of_epoch, of_evaluation
 
 STORE = "mlflow.db"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 if TYPE_CHECKING:
     from lucency.config import Config
     from lucency.dataset import Dataset
-    from lucency.plan import Plan
-    from lucency.runs import Claim
+    from lucency.run_folder.writer import Claim
+    from lucency.training.plan import Plan
 
 # What depends on this machine alone: it may change between two parts of one run, and names places.
 _OF_THE_MACHINE = ("cache", "workers", "checkpoint_seconds", "track")
@@ -34,7 +34,7 @@ class Start:
         fingerprint: sha256 over its pictures.
         version: Of Lucency.
         config: What was asked for, as ``Config.to_json`` gives it.
-        plan: What was decided, as a dictionary of ``lucency.plan.Plan``.
+        plan: What was decided, as a dictionary of ``lucency.training.plan.Plan``.
     """
 
     target: Path

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lucency.classifier import Classifier
-from lucency.images import encode_png
+from lucency.imaging.image import encode_png
 
 NAME = "classifier"
 INPUT = "picture"

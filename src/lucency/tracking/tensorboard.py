@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.evaluation import Predictions, read_predictions
-from lucency.files import read_bytes, read_json
+from lucency.io import read_bytes, read_json
 from lucency.tracking.curves import PICTURE, THRESHOLDS, counts, roc_picture
 from lucency.tracking.facts import Start, of_epoch, of_evaluation
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lucency.classifier import Classifier
-from lucency.classifier.files import (
+from lucency.classifier.stored_files import (
     GATE,
     GOLDEN,
     NEIGHBOURS,
@@ -20,8 +20,8 @@ from lucency.classifier.files import (
     read_document,
 )
 from lucency.evaluation import read_predictions
-from lucency.files import read_bytes, read_json
-from lucency.ledger import read_split
+from lucency.evaluation.ledger import read_split
+from lucency.io import read_bytes, read_json
 from lucency.verify.finding import Differs
 
 EXPLANATION = "explanation.json"

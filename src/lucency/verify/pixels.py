@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Answers, Classifier
-from lucency.classifier.files import ONNX
+from lucency.classifier.stored_files import ONNX
 from lucency.dataset import Entry
-from lucency.decoding.pool import Decoded, DecoderPool, Request
 from lucency.errors import PictureError
 from lucency.evaluation import Predictions, read_predictions
-from lucency.ledger import read_split
+from lucency.evaluation.ledger import read_split
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.source import load
 from lucency.progress import Progress
-from lucency.sources import load
 from lucency.verify.finding import Differs
 
 LARGEST = 1e-6  # difference of a float32 probability, on a processor that adds up in other order

@@ -1,0 +1,190 @@
+"""What a person sees when a command is done; every text from the data goes out as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lucency.cli.console import terminal
+from lucency.cli.console.progress import duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lucency.comparison import Comparison, Difference
+    from lucency.evaluation import Evaluation
+    from lucency.metrics import Estimate
+    from lucency.pipeline.check import Check
+    from lucency.pipeline.train import Run
+    from lucency.verify import Verification
+
+_HEADLINES = {
+    "auroc": "AUROC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+}
+_SHARES = ("sensitivity", "specificity", "accuracy", "balanced_accuracy")
+_PAIRS = 5  # leaking pairs shown
+
+
+def show_run(run: Run) -> None:
+    """Print how a training run ended: figures, baseline, warnings, and what to open."""
+    console = terminal.console()
+    show_evaluation(run.headline, _tested_on(run.headline, "test" if run.test else "validation"))
+    if run.test is None:
+        console.print(
+            "There is no test part: these figures are of pictures that choices were made by."
+        )
+    for line in run.data.audit.warnings:
+        console.print(f"! {line}", style="yellow", markup=False)
+    console.print(f"\nTook {duration(run.seconds['total'])}.  Open the report:", markup=False)
+    console.print(f"  {run.report}", style="bold", markup=False, soft_wrap=True)
+    console.print("Use the classifier:", markup=False)
+    console.print(f"  lucency predict {run.folder} PICTURE ...", markup=False, soft_wrap=True)
+
+
+def show_evaluation(evaluation: Evaluation, title: str) -> None:
+    """Print the headline figures of an evaluation with their 95 % intervals."""
+    console = terminal.console()
+    console.print(f"\n{title}", style="bold", markup=False)
+    console.print(_table("", evaluation.metrics))
+    baseline = evaluation.baseline
+    console.print(
+        f"\nAlways answering {baseline['class']} would be right in {baseline['accuracy']:.1%}.",
+        markup=False,
+    )
+
+
+def show_check(check: Check) -> None:
+    """Print what a look at the data found: gate, counts, findings, and the page to open."""
+    audit, console = check.audit, terminal.console()
+    console.print(f"\n{audit['found']:,} pictures found, {audit['used']:,} used.", markup=False)
+    _show_counts(audit["counts"], console)
+    gate, pairs = audit["leaks"]["gate"], audit["leaks"]["pairs"]
+    style = {"failed": "bold red", "passed": "green"}.get(gate, "yellow")
+    console.print(f"\nLeak gate: {gate}", style=style, markup=False)
+    for pair in pairs[:_PAIRS]:
+        console.print(f"  {pair['first']} = {pair['second']} ({pair['kind']})", markup=False)
+    if len(pairs) > _PAIRS:
+        console.print(f"  and {len(pairs) - _PAIRS:,} more", markup=False)
+    for line in audit["warnings"]:
+        console.print(f"! {line}", style="yellow", markup=False)
+    for finding in audit["findings"]:
+        alarm = finding["level"] == "alarm"
+        mark, style = ("!", "yellow") if finding["level"] == "warning" else ("-", "")
+        console.print(
+            f"{'!!' if alarm else mark} {finding['text']}",
+            style="red" if alarm else style, markup=False,
+        )  # fmt: skip
+    for line in audit["notes"]:
+        console.print(f"- {line}", markup=False)
+    console.print("\nOpen the page:", markup=False)
+    console.print(f"  {check.page}", style="bold", markup=False, soft_wrap=True)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Print the figures of every system, the differences, and what they come to."""
+    console = terminal.console()
+    people = f" of {found.groups:,} patients" if found.groups else ""
+    console.print(f"\nOn {found.n:,} {found.split} pictures{people}", style="bold", markup=False)
+    for system in found.systems:
+        console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))
+        if len(system.runs) > 1:
+            spread = system.metrics["auroc"]
+            console.print(
+                f"AUROC over {len(system.runs)} seeds: {min(spread.per_run):.3f} to "
+                f"{max(spread.per_run):.3f} (sd {spread.sd:.3f})\n",
+                markup=False,
+            )
+    for pair in found.pairs:
+        console.print(_table(f"{pair.second} minus {pair.first}", pair.differences, signed=True))
+    for line in found.warnings:
+        console.print(f"! {line}", style="yellow", markup=False)
+    for line in found.verdict:
+        console.print(line, style="bold", markup=False)
+
+
+def show_verification(done: Verification) -> None:
+    """Print every check of a run with what it found."""
+    console = terminal.console()
+    for check in done.checks:
+        word, style = ("passed", "green") if check.passed else ("FAILED", "bold red")
+        console.print(f"{word}  ", style=style, end="", markup=False)
+        console.print(f"{check.name}: {check.detail}", markup=False)
+    wrong = sum(not check.passed for check in done.checks)
+    console.print(
+        f"\n{wrong} of {len(done.checks)} checks failed: do not rely on this run."
+        if wrong
+        else f"\nAll {len(done.checks)} checks passed.",
+        style="bold", markup=False,
+    )  # fmt: skip
+
+
+def show_export(folder: Path, certificate: Mapping[str, Any]) -> None:
+    """Print how an export compares with its classifier, and where it is."""
+    console, agreement = terminal.console(), certificate["agreement"]
+    console.print(
+        f"\nOn {agreement['n']:,} validation pictures the largest difference of a probability is "
+        f"{agreement['max_abs_difference']:.2g}, and {agreement['decision_agreement']:.2%} of the "
+        "decisions agree.",
+        markup=False,
+    )
+    for each in certificate["latency"]:
+        console.print(
+            f"{each['n']} at once: {each['export_ms']:.3g} ms, "
+            f"{each['ratio']:.2f} times as long as the classifier.",
+            markup=False,
+        )
+    console.print(f"{certificate['bytes'] / 1e6:.2f} MB, and its certificate:", markup=False)
+    console.print(f"  {folder}", style="bold", markup=False, soft_wrap=True)
+
+
+def _show_counts(counts: Mapping[str, Mapping[str, int]], console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    classes = list(next(iter(counts.values())))
+    table.add_column("")
+    for name in classes:
+        table.add_column(Text(name), justify="right")
+    for part, of_class in counts.items():
+        table.add_row(part, *(f"{of_class[name]:,}" for name in classes))
+    console.print(table)
+
+
+def _table(
+    title: str, figures: Mapping[str, Estimate | Difference], *, signed: bool = False
+) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(Text(title))
+    for name, justify in (("value", "right"), ("95 % interval", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    sign = "+" if signed else ""
+    for key, name in _HEADLINES.items():
+        if key in figures:
+            table.add_row(name, *_figures(key, figures[key], sign))
+    return table
+
+
+def _tested_on(evaluation: Evaluation, part: str) -> str:
+    patients = f" of {evaluation.groups:,} patients" if evaluation.groups else ""
+    looked_for = f", {evaluation.positive} looked for" if evaluation.positive else ""
+    return f"{part.capitalize()}: {evaluation.n:,} pictures{patients}{looked_for}"
+
+
+def _figures(key: str, estimate: Estimate | Difference, sign: str = "") -> tuple[str, str]:
+    form = f"{{:{sign}.1%}}" if key in _SHARES else f"{{:{sign}.3f}}"
+    if math.isnan(estimate.value):
+        return "undefined", ""
+    if math.isnan(estimate.low):
+        return form.format(estimate.value), "undefined: too few mistakes"
+    return form.format(estimate.value), f"{form} to {form}".format(estimate.low, estimate.high)

@@ -1,0 +1,165 @@
+"""Commands that look at data and make classifiers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from lucency.cli import options
+from lucency.cli.console import progress
+
+
+def check(  # noqa: PLR0913, PLR0917 - one per option
+    folder: options.Folder,
+    out: Annotated[
+        Path | None, Option(help="Folder for the page (checks/NAME).", metavar="DIR")
+    ] = None,
+    labels: options.Labels = None,
+    split_file: options.SplitFile = None,
+    group_regex: options.GroupRegex = None,
+    max_bad: options.MaxBad = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    cache: options.Cache = None,
+    workers: options.Workers = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Look at the data only: duplicates, leaks, patients, shortcuts, shift, odd pictures.
+
+    Exits with 3 when test pictures or patients are also in train or validation.
+
+    Examples:
+        lucency check chest_xray
+        lucency check chest_xray --labels patients.csv --json > audit.json
+    """
+    from lucency.cli.console.results import show_check
+    from lucency.config import Config
+    from lucency.pipeline.check import run_check
+
+    made = Config.load(
+        config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
+        max_bad=max_bad, cache=cache, workers=workers,
+    )  # fmt: skip
+    done = run_check(folder, made, out=out, progress=progress(quiet))
+    if as_json:
+        options.print_json(done.audit)
+    else:
+        show_check(done)
+    if not done.passed:
+        raise typer.Exit(3)
+
+
+def train(  # noqa: PLR0913, PLR0917 - one per option
+    folder: options.Folder,
+    recipe: options.Recipe = None,
+    effort: options.Effort = None,
+    seed: options.Seed = None,
+    run: Annotated[str, Option(help="Name (made under runs/) or path of the run folder.")] = "",
+    resume: Annotated[
+        bool | None,
+        Option("--resume/--no-resume", help="Only go on with an unfinished run, or begin anew."),
+    ] = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    labels: options.Labels = None,
+    split_file: options.SplitFile = None,
+    group_regex: options.GroupRegex = None,
+    on_leak: options.OnLeak = None,
+    positive: options.Positive = None,
+    operating_point: options.OperatingPoint = None,
+    prevalence: options.Prevalence = None,
+    subgroups: options.Subgroups = None,
+    neighbours: options.Neighbours = None,
+    max_bad: options.MaxBad = None,
+    backbone: options.Backbone = None,
+    weights: options.Weights = None,
+    track: options.Track = None,
+    cache: options.Cache = None,
+    workers: options.Workers = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train, calibrate and test a classifier, and write its report.
+
+    The same command goes on with its own unfinished run. Ctrl-C and SIGTERM save it and exit with
+    75; a second one leaves at once. Exits with 3 when test pictures or patients are also in train
+    or validation (see --on-leak).
+
+    Examples:
+        lucency train chest_xray --effort quick
+        lucency train chest_xray --operating-point "sensitivity>=0.95" --prevalence 0.1
+        lucency train chest_xray --track mlflow --set epochs=30 --run mine
+    """
+    from lucency.config import Config
+
+    made = Config.load(
+        config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
+        split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
+        operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
+        neighbours=neighbours, max_bad=max_bad, backbone=backbone, weights=weights, cache=cache,
+        workers=workers, track=track,
+    )  # fmt: skip
+    _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
+
+
+def demo(
+    folder: Annotated[Path, Argument(help="New folder for the drawn pictures and the run.")] = Path(
+        "demo"
+    ),
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw stand-in chest films with planted faults, and train on them.
+
+    Examples:
+        lucency demo
+        lucency demo elsewhere --quiet
+    """
+    from lucency.config import Config
+    from lucency.dataset.phantoms import draw_dataset
+
+    films = folder / "films"
+    if not films.exists():
+        draw_dataset(films, images=600, progress=progress(quiet))
+    # With fewer patients to validate on, no class could be ruled out, and nothing be answered.
+    config = Config(
+        effort="quick", epochs=60, on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25
+    )
+    number = 1
+    while (folder / f"run-{number}").exists():
+        number += 1
+    _train(films, config, f"{folder}/run-{number}", None, as_json=as_json, quiet=quiet)
+
+
+def _train(
+    folder: Path, config: Any, run: str, resume: bool | None, *, as_json: bool, quiet: bool
+) -> None:
+    from lucency.run_folder.writer import claimed
+    from lucency.tracking import tracked
+
+    told = progress(quiet)
+    with tracked(config.track, told) as tracks, claimed(folder, config, run, resume) as claim:
+        # Loaded only now: a second process on the same run hears of it at once.
+        from lucency.cli.console.results import show_run
+        from lucency.pipeline.train import fill
+
+        command = shlex.join(["lucency", *sys.argv[1:]])
+        done = fill(claim, folder, config, command=command, progress=told, tracks=tracks)
+    if not as_json:
+        show_run(done)
+        return
+    document = {
+        "run": str(done.folder),
+        "report": str(done.report),
+        "seconds": done.seconds,
+        "validation": done.validation.to_json(),
+        "test": done.test.to_json() if done.test else None,
+        "warnings": list(done.data.audit.warnings),
+    }
+    options.print_json(document)

@@ -1,0 +1,134 @@
+"""Picture files in, predictions with maps and pictures to look at out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.classifier import ActivationMap, Classifier, Prediction
+from lucency.classifier.activation_map import scale_of
+from lucency.errors import ClassifierError
+from lucency.explain import occlusion
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.progress import SILENT, Progress
+
+Method = Literal["cam", "occlusion"]
+
+_LARGEST, _MANY = 1024, 12  # pixels of the longer side; half of it where there are many pictures
+_TOGETHER = 8  # pictures that are worked on at a time
+_GRID = 12  # places along each side that are hidden one after the other
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explained:
+    """One file with its prediction.
+
+    Attributes:
+        prediction: With a map where the file could be read.
+        picture: (height, width, 1 or 3) uint8, upright and in its own proportions, at most 1024
+            pixels wide or high; ``None`` where the file could not be read.
+        size: Height and width of the file's picture.
+    """
+
+    prediction: Prediction
+    picture: NDArray[np.uint8] | None = None
+    size: tuple[int, int] = (0, 0)
+
+
+def has_maps(classifier: Classifier) -> bool:
+    """Tell whether activation maps come with the answers: not from all files of older versions."""
+    blank = np.zeros((1, *classifier.spec.size, classifier.spec.channels), np.uint8)
+    return classifier.answer_pixels(blank, maps=True).maps is not None
+
+
+def explained(
+    classifier: Classifier,
+    files: Sequence[Path],
+    method: Method = "cam",
+    progress: Progress = SILENT,
+) -> Iterator[Explained]:
+    """Classify picture files and say which places speak for and against a class.
+
+    Args:
+        classifier: Who answers.
+        files: Picture files.
+        method: ``cam`` for the network's own maps, ``occlusion`` for what hiding places changes.
+        progress: Hears how far it is.
+
+    Yields:
+        One for each file, in the same order.
+
+    Raises:
+        ClassifierError: The classifier gives no maps of its own.
+    """
+    if method == "cam" and not has_maps(classifier):
+        raise ClassifierError(
+            "This classifier's model.onnx gives no activation map, as an earlier version made it. "
+            "Train again, or take lucency explain with --method occlusion."
+        )
+    side = _LARGEST if len(files) <= _MANY else _LARGEST // 2
+    waiting = iter(files)
+    with DecoderPool() as pool, progress.task("Explaining", len(files), "files") as task:
+        while part := [*islice(waiting, _TOGETHER)]:
+            yield from _explained(classifier, pool, part, method, side)
+            task.advance(len(part))
+
+
+def _explained(
+    classifier: Classifier, pool: DecoderPool, files: list[Path], method: Method, side: int
+) -> Iterator[Explained]:
+    size, colour = classifier.spec.size, classifier.spec.channels == 3
+    small = [*pool.map(Request(str(file), size, colour) for file in files)]
+    shown = pool.map(
+        Request(str(file), _within(each.size, side), colour)
+        for file, each in zip(files, small, strict=True)
+        if each.pixels is not None
+    )
+    told = iter(_predictions(classifier, files, small, method))
+    for file, each in zip(files, small, strict=True):
+        picture = next(shown) if each.pixels is not None else each
+        if each.pixels is None or picture.pixels is None:
+            if each.pixels is not None:
+                next(told)
+            yield Explained(Prediction(str(file), "", (), picture.reason))
+        else:
+            yield Explained(next(told).noted(each.notes), picture.pixels, each.size)
+
+
+def _predictions(
+    classifier: Classifier, files: list[Path], decoded: list[Decoded], method: Method
+) -> list[Prediction]:
+    readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
+    if not readable:
+        return []
+    pixels = np.stack([decoded[i].or_error() for i in readable])
+    said = classifier.answer_pixels(pixels, maps=method == "cam")
+    predictions = classifier.judge(said, [str(files[i]) for i in readable])
+    if method == "cam":
+        return predictions
+    named = classifier.positive or (classifier.classes[1] if len(classifier.classes) == 2 else None)
+    best = said.probabilities.argmax(axis=1)
+    of = np.full(len(best), classifier.classes.index(named)) if named else best
+    hiding = occlusion.occlusion_maps(
+        classifier.predict_pixels, pixels, of, classifier.spec.temperature, _GRID
+    )
+    scale = scale_of(classifier.spec)
+    return [
+        dataclasses.replace(
+            each,
+            activation_map=ActivationMap(classifier.classes[k], occlusion.METHOD, scale, values),
+        )
+        for each, k, values in zip(predictions, of, hiding, strict=True)
+    ]
+
+
+def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return height and width in the same proportions, the longer no more than ``side``."""
+    share = min(1.0, side / max(*size, 1))
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))

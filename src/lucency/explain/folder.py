@@ -1,0 +1,143 @@
+"""Explanations as a folder: a page that stands alone, and an overlay of each picture."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lucency.classifier import Classifier
+from lucency.classifier.activation_map import trust_of
+from lucency.errors import RunError
+from lucency.explain.drawing import grey_of, overlay, with_legend
+from lucency.explain.explanations import Explained
+from lucency.explain.occlusion import METHOD
+from lucency.imaging.image import encode_png, png_uri
+from lucency.io import built_folder, write_bytes, write_text
+from lucency.plots.html import draw
+
+PAGE = "explained.html"
+PAGES = Path(__file__).parent / "pages"
+
+
+def free_folder(name: str) -> Path:
+    """Return ``explained/NAME-1``, or with the first number that is free."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "run"
+    for number in range(1, 1_000_000):
+        folder = Path("explained") / f"{stem}-{number}"
+        if not folder.exists():
+            return folder
+    raise RunError("There are a million folders in explained/. Give a new one with --out.")
+
+
+def write_explanations(
+    classifier: Classifier, name: str, found: Sequence[Explained], out: Path
+) -> dict[str, Path]:
+    """Write ``explained.html`` and an overlay of each picture into a new folder.
+
+    Args:
+        classifier: Who answered.
+        name: Of its run.
+        found: Files with predictions and maps.
+        out: The folder; it must not exist.
+
+    Returns:
+        The overlay of each file that could be read, by the name of the file.
+
+    Raises:
+        RunError: The folder is there already, or cannot be written.
+    """
+    refuse_existing(out)
+    overlays: dict[str, Path] = {}
+    cards = []
+    with built_folder(out) as draft:
+        for number, each in enumerate(found, start=1):
+            if each.picture is None:
+                continue
+            card = _card(classifier, each)
+            target = f"{number:03d}-{_safe(each.prediction.file)}.png"
+            write_bytes(draft / target, card.pop("legend"))
+            overlays[each.prediction.file] = out / target
+            cards.append(card)
+        write_text(draft / PAGE, _drawn(classifier, name, found, cards))
+    return overlays
+
+
+def refuse_existing(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        RunError: Something is there.
+    """
+    if out.exists() or out.is_symlink():
+        raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
+
+
+def _drawn(
+    classifier: Classifier, name: str, found: Sequence[Explained], cards: list[dict[str, Any]]
+) -> str:
+    maps = [each.prediction.activation_map for each in found]
+    known = next((each for each in maps if each is not None), None)
+    informative, sentence = trust_of(classifier.spec)
+    two = 1 / (1 + math.exp(-2 / classifier.spec.temperature))  # what a logit of 2 comes to
+    told = sentence.partition(": ")[2] or sentence
+    return draw(
+        PAGES,
+        PAGE,
+        name=name,
+        cards=cards,
+        bad=[each.prediction for each in found if each.picture is None],
+        classes=classifier.classes,
+        method=known.method if known else "",
+        occluded=bool(known and known.method == METHOD),
+        scale=f"{known.scale:.2g}" if known else "",
+        plus=f"{100 * two:.0f}",
+        minus=f"{100 * (1 - two):.0f}",
+        of=known.of if known and len(classifier.classes) == 2 else None,
+        informative=informative,
+        sentence=told[:1].upper() + told[1:],
+        grid=" x ".join(map(str, known.values.shape)) if known else "",
+    )
+
+
+def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
+    """Return what the page shows of a picture, and its overlay as a file of its own."""
+    said, picture = each.prediction, each.picture
+    found = said.activation_map
+    if found is None or picture is None:
+        raise ValueError("there is no map to be shown")
+    drawn = overlay(picture, found.values, found.scale)
+    informative, _ = trust_of(classifier.spec)
+    doubtful = informative is False and found.method != METHOD
+    return {
+        "file": Path(said.file).name,
+        "folder": str(Path(said.file).parent),
+        "decision": said.decision,
+        "reason": said.reason,
+        "bars": [
+            {"name": name, "share": f"{100 * p:.1f}", "width": round(100 * p)}
+            for name, p in zip(classifier.classes, said.probabilities, strict=True)
+        ],
+        "picture": png_uri(encode_png(grey_of(picture)[..., None])),
+        "overlay": png_uri(drawn),
+        "size": f"{each.size[1]:,} x {each.size[0]:,}",
+        "of": found.of,
+        "mean": f"{found.values.mean():+.2f}".replace("-", "−"),
+        "least": f"{found.values.min():+.2f}".replace("-", "−"),
+        "most": f"{found.values.max():+.2f}".replace("-", "−"),
+        "doubtful": doubtful,
+        "notes": said.notes,
+        "legend": with_legend(drawn, found.scale, found.of, _note(informative, doubtful)),
+    }
+
+
+def _note(informative: bool | None, doubtful: bool) -> str:
+    if doubtful:
+        return "uninformative: do not read it as where the evidence is"
+    return "" if informative else "not tested"
+
+
+def _safe(file: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).stem)[:60].strip("-") or "picture"

@@ -1,0 +1,168 @@
+"""Walk over the elements of a DICOM data set and keep the few that are wanted (PS3.5, section 7).
+
+Everything else is stepped over by its length and never looked at. Lengths are checked before
+anything is believed, and however elements are nested, only so many are walked over.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from typing import NamedTuple
+
+from lucency.errors import PictureError
+from lucency.imaging.dicom.tags import PIXEL_DATA
+from lucency.imaging.headers import ENDS_EARLY
+
+UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_ENDS, _SEQUENCE_ENDS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_MOST_ELEMENTS = 2**15  # of a file; the richest of real single pictures have a few thousand
+_DEEPEST = 16  # sequences in sequences; real ones reach 6
+DAMAGED = "the file is damaged ({}); get it again"
+
+
+class Element(NamedTuple):
+    """One element, not yet understood.
+
+    Attributes:
+        vr: Two letters that tell the type; empty where the file leaves them out.
+        value: The bytes; of a sequence or of pixels in fragments, the items.
+        order: ``<`` for little endian, ``>`` for big endian.
+        explicit: Whether elements inside it tell their types.
+        encapsulated: Whether it is of undefined length, as pixels in fragments are.
+        place: Where the value begins.
+    """
+
+    vr: bytes
+    value: memoryview
+    order: str
+    explicit: bool
+    encapsulated: bool
+    place: int
+
+
+class Walk:
+    """A way over one file, which counts its steps."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._left = _MOST_ELEMENTS
+
+    def elements(
+        self, start: int, explicit: bool, order: str, wanted: Collection[int], last: int
+    ) -> tuple[dict[int, Element], int]:
+        """Return the wanted elements, the first of each tag, and where the walk ended.
+
+        Pixels may be cut short; all else has to be there.
+
+        Args:
+            start: Where the first element is.
+            explicit: Whether types are written.
+            order: ``<`` or ``>``.
+            wanted: Tags.
+            last: The walk ends before tags above this, and after this tag.
+
+        Raises:
+            PictureError: The file ends early, is damaged or is a maze.
+        """
+        found: dict[int, Element] = {}
+        place, data = start, self._data
+        while place + 8 <= len(data):
+            tag = _tag(data, place, order)
+            if tag > last:
+                break
+            vr, length, value = self._head(place, explicit, order)
+            undefined = length == UNDEFINED
+            end = self._end(value, vr, explicit, order, 0) if undefined else value + length
+            if end > len(data) and tag != PIXEL_DATA:
+                raise PictureError(ENDS_EARLY)
+            if tag in wanted and tag not in found:
+                inside = explicit and vr != b"UN"
+                found[tag] = Element(vr, data[value:end], order, inside, undefined, value)
+            place = end
+            if tag == last:
+                break
+        return found, place
+
+    def _head(self, place: int, explicit: bool, order: str) -> tuple[bytes, int, int]:
+        """Return type, length and place of the value of an element."""
+        self._left -= 1
+        if self._left < 0:
+            raise PictureError(DAMAGED.format(f"more than {_MOST_ELEMENTS:,} elements"))
+        data = self._data
+        vr = bytes(data[place + 4 : place + 6])
+        if explicit and vr.isalpha() and vr.isupper():
+            if vr not in _LONG:
+                return vr, struct.unpack_from(order + "H", data, place + 6)[0], place + 8
+            if place + 12 > len(data):
+                raise PictureError(ENDS_EARLY)
+            return vr, struct.unpack_from(order + "I", data, place + 8)[0], place + 12
+        # Without a type, be it by rule or, as in items and some faulty files, all the same.
+        return b"", struct.unpack_from(order + "I", data, place + 4)[0], place + 8
+
+    def _end(self, place: int, vr: bytes, explicit: bool, order: str, depth: int) -> int:
+        """Return where a value of undefined length ends: behind the mark that closes it."""
+        if depth > _DEEPEST:
+            raise PictureError(DAMAGED.format(f"sequences nested more than {_DEEPEST} deep"))
+        explicit = explicit and vr != b"UN"  # PS3.5, section 6.2.2, note 4
+        while place + 8 <= len(self._data):
+            tag = _tag(self._data, place, order)
+            _, length, inside = self._head(place, False, order)
+            if tag == _SEQUENCE_ENDS:
+                return inside
+            if tag != _ITEM:
+                raise PictureError(DAMAGED.format("a sequence has something else than items"))
+            defined = length != UNDEFINED
+            place = inside + length if defined else self._item(inside, explicit, order, depth)
+        raise PictureError(ENDS_EARLY)
+
+    def _item(self, place: int, explicit: bool, order: str, depth: int) -> int:
+        while place + 8 <= len(self._data):
+            tag = _tag(self._data, place, order)
+            vr, length, value = self._head(place, explicit, order)
+            if tag == _ITEM_ENDS:
+                return value
+            nested = length == UNDEFINED
+            place = self._end(value, vr, explicit, order, depth + 1) if nested else value + length
+        raise PictureError(ENDS_EARLY)
+
+
+def first_item(sequence: Element, wanted: Collection[int]) -> tuple[dict[int, Element], bool]:
+    """Return the wanted elements of the first item of a sequence, and whether there are more.
+
+    Raises:
+        PictureError: It is damaged.
+    """
+    data, order = sequence.value, sequence.order
+    if len(data) < 8:
+        return {}, False
+    (length,) = struct.unpack_from(order + "I", data, 4)
+    item = data[8:] if length == UNDEFINED else data[8 : 8 + length]
+    walk = Walk(item)
+    found, end = walk.elements(0, sequence.explicit, order, wanted, _ITEM_ENDS - 1)
+    rest = data[8 + end + 8 :] if length == UNDEFINED else data[8 + length :]
+    return found, len(rest) >= 8 and _tag(rest, 0, order) == _ITEM
+
+
+def fragments(pixels: Element) -> list[memoryview]:
+    """Return the fragments of compressed pixels, the table of offsets left out (PS3.5, A.4).
+
+    Raises:
+        PictureError: They are damaged.
+    """
+    data, place, found = pixels.value, 0, []
+    while place + 8 <= len(data):
+        tag, length = _tag(data, place, "<"), struct.unpack_from("<I", data, place + 4)[0]
+        if tag == _SEQUENCE_ENDS:
+            break
+        if tag != _ITEM or place + 8 + length > len(data):
+            raise PictureError(DAMAGED.format("its pixels are not in whole fragments"))
+        found.append(data[place + 8 : place + 8 + length])
+        place += 8 + length
+    return found[1:]
+
+
+def _tag(data: memoryview, place: int, order: str) -> int:
+    group, element = struct.unpack_from(order + "HH", data, place)
+    return int(group << 16 | element)

@@ -1,0 +1,243 @@
+"""What a DICOM file says of its picture, with everything checked before a pixel is decoded.
+
+Plain Python without pydicom, as its use in the main process must be safe whatever the file is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import NamedTuple
+
+from lucency.errors import PictureError
+from lucency.imaging.dicom import tags, values
+from lucency.imaging.dicom.deflated import Deflated
+from lucency.imaging.dicom.elements import DAMAGED, Element, Walk
+from lucency.imaging.dicom.kinds import check_kind
+from lucency.imaging.dicom.notes import Note
+from lucency.imaging.dicom.recognise import ENOUGH, has_magic
+from lucency.imaging.dicom.syntaxes import (
+    BIG_ENDIAN,
+    EXPLICIT,
+    IMPLICIT,
+    Coding,
+    Syntax,
+    find_syntax,
+)
+from lucency.imaging.dicom.values import Elements
+from lucency.imaging.dicom.windows import window_of
+from lucency.imaging.headers import ENDS_EARLY, check_sides
+
+_GREY, _PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
+_TRUE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_LONGEST_PIXEL = 10  # times its width; beyond, the numbers are wrong
+_NOBODY = {"", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "NA", "N/A",
+           "UNKNOWN", "REMOVED", "PATIENT", "NULL"}  # fmt: skip
+PATIENT_BYTES = 16
+
+
+class DicomHeader(NamedTuple):
+    """A DICOM picture that has not been decoded.
+
+    Attributes:
+        syntax: How it is stored.
+        rows: Height in pixels, as stored.
+        columns: Width in pixels, as stored.
+        samples: 1 or 3.
+        colours: PhotometricInterpretation.
+        planar: Whether the colours lie in planes.
+        allocated: Bits that a sample takes, 8, 16 or 32.
+        stored: Bits that count.
+        signed: Whether samples may be negative.
+        ratio: Height of a pixel by its width.
+        notes: What one should know.
+        pixels: The element with the pixels.
+        elements: What tones and colours are made of.
+    """
+
+    syntax: Syntax
+    rows: int
+    columns: int
+    samples: int
+    colours: str
+    planar: bool
+    allocated: int
+    stored: int
+    signed: bool
+    ratio: float
+    notes: Note
+    pixels: Element
+    elements: Elements
+
+    def __repr__(self) -> str:  # what it holds of a patient is nobody's business
+        return f"DicomHeader({self.rows} x {self.columns}, {self.colours})"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture in square pixels, the finer side of a pixel kept."""
+        tall = max(self.ratio, 1.0)
+        wide = max(1 / self.ratio, 1.0)
+        return round(self.rows * tall), round(self.columns * wide)
+
+    @property
+    def identity(self) -> bool:
+        """Whether stored values are grey levels as they are: 8 bits, with nothing said of them."""
+        return self.stored <= 8 and tags.MODALITY_LUT not in self.elements
+
+    @property
+    def grey(self) -> bool:
+        """Whether stored values are grey levels."""
+        return self.colours in _GREY
+
+    @property
+    def palette(self) -> bool:
+        """Whether stored values are places in a palette."""
+        return self.colours == _PALETTE
+
+    def patient_key(self, salt: bytes) -> bytes:
+        """Return whose picture it is as 16 bytes, which tell nothing without the salt.
+
+        Nothing is returned where the file names nobody, or somebody whom anonymizers put there.
+        """
+        name = values.text(self.elements, tags.PATIENT_ID)
+        if name.upper().strip("<>[]() ") in _NOBODY:
+            return b""
+        return hmac.digest(salt, name.encode(), hashlib.sha256)[:PATIENT_BYTES]
+
+
+def read_dicom(data: bytes) -> DicomHeader:
+    """Read what a DICOM file says of its picture; nothing is decoded.
+
+    Args:
+        data: The content of a file, for which ``is_dicom`` holds.
+
+    Raises:
+        PictureError: It is no single picture that is read, or is damaged.
+    """
+    whole = memoryview(data)
+    syntax, start, told = _meta(whole)
+    if not syntax.deflated:
+        return _header(_walked(whole, start, syntax), syntax, told)
+    unpacker = Deflated(whole[start:])
+    first = _header(_walked(unpacker.beginning(), 0, syntax), syntax, told, cut=True)
+    most = first.pixels.place + _native_bytes(first)
+    return _header(_walked(unpacker.up_to(most), 0, syntax), syntax, told)
+
+
+def _meta(data: memoryview) -> tuple[Syntax, int, str]:
+    """Return the transfer syntax, where the data set begins, and the class of the object."""
+    start = ENOUGH if has_magic(data[:ENOUGH].tobytes()) else 0
+    wanted = (tags.MEDIA_STORAGE_SOP_CLASS, tags.TRANSFER_SYNTAX)
+    meta: Elements = {}
+    if data[start : start + 2].tobytes() == b"\x02\0":
+        meta, start = Walk(data).elements(start, True, "<", wanted, tags.META_ENDS)
+    kind, uid = (
+        values.text(meta, tags.MEDIA_STORAGE_SOP_CLASS),
+        values.text(meta, tags.TRANSFER_SYNTAX),
+    )
+    if not uid:
+        return _guessed(data[start : start + 6].tobytes()), start, kind
+    syntax = find_syntax(uid)
+    if syntax in (IMPLICIT, EXPLICIT):  # files say one and hold the other
+        syntax = _guessed(data[start : start + 6].tobytes())
+    return syntax, start, kind
+
+
+def _guessed(beginning: bytes) -> Syntax:
+    if not (beginning[4:].isalpha() and beginning[4:].isupper()):
+        return IMPLICIT
+    return BIG_ENDIAN if beginning[:1] == b"\0" else EXPLICIT
+
+
+def _walked(data: memoryview, start: int, syntax: Syntax) -> Elements:
+    walk = Walk(data)
+    return walk.elements(start, syntax.explicit, syntax.order, tags.WANTED, tags.PIXEL_DATA)[0]
+
+
+def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> DicomHeader:
+    note = check_kind(values.text(found, tags.SOP_CLASS) or told)
+    pixels = found.get(tags.PIXEL_DATA)
+    if any(tag in found for tag in tags.FLOAT_PIXELS):
+        raise PictureError("a DICOM file of floating-point numbers; expected a picture")
+    if pixels is None or not pixels.value:
+        raise PictureError("a DICOM file without pixels; get it again, or the one it belongs to")
+    if (frames := values.whole(found, tags.NUMBER_OF_FRAMES, 1)) > 1:
+        raise PictureError(f"{frames:,} frames; expected one picture: export one frame")
+    allocated, stored = (
+        values.whole(found, tags.BITS_ALLOCATED),
+        values.whole(found, tags.BITS_STORED),
+    )
+    header = DicomHeader(
+        syntax,
+        rows=values.whole(found, tags.ROWS),
+        columns=values.whole(found, tags.COLUMNS),
+        samples=values.whole(found, tags.SAMPLES, 1),
+        colours=values.text(found, tags.PHOTOMETRIC_INTERPRETATION),
+        planar=bool(values.whole(found, tags.PLANAR_CONFIGURATION, 0)),
+        allocated=allocated,
+        stored=stored,
+        signed=bool(values.whole(found, tags.PIXEL_REPRESENTATION, 0)),
+        ratio=_ratio(found),
+        notes=note,
+        pixels=pixels,
+        elements=found,
+    )
+    _check(header, values.whole(found, tags.HIGH_BIT, stored - 1))
+    if not cut and syntax.coding is Coding.NATIVE and len(pixels.value) < _native_bytes(header):
+        raise PictureError(ENDS_EARLY)
+    return header._replace(notes=note | _notes(header))
+
+
+def _check(header: DicomHeader, high: int) -> None:
+    """Refuse what no device writes, and what is too rare to be read rightly."""
+    samples = 3 if header.colours in _TRUE else 1
+    if not (header.grey or header.palette or samples == 3):
+        raise PictureError(
+            "a DICOM picture in rare or unnamed colours; expected grey levels, RGB, YBR or a "
+            "palette: export it as PNG"
+        )
+    deepest = 32 if samples == 3 else 16
+    bits_fit = header.allocated in (8, 16, 32) and 1 <= header.stored <= header.allocated <= deepest
+    if header.samples != samples or not bits_fit or high != header.stored - 1:
+        raise PictureError(
+            f"a DICOM picture of a rare kind ({header.samples} samples of {header.stored} bits in "
+            f"{header.allocated}, the highest numbered {high}): export it as PNG"
+        )
+    if header.pixels.encapsulated == (header.syntax.coding is Coding.NATIVE):
+        raise PictureError(DAMAGED.format("its pixels are not stored as it says"))
+    check_sides(header.rows, header.columns)
+
+
+def _native_bytes(header: DicomHeader) -> int:
+    """Return how many bytes uncompressed pixels take."""
+    count = header.rows * header.columns * header.samples * header.allocated // 8
+    return count * 2 // 3 if header.colours == "YBR_FULL_422" else count
+
+
+def _ratio(found: Elements) -> float:
+    """Return the height of a pixel by its width, from the first pair of numbers that makes sense.
+
+    What no pixel can be is taken for square.
+    """
+    for tag in tags.SPACINGS:
+        pair = values.numbers(found, tag)
+        if len(pair) == 2 and min(pair) > 0:
+            ratio = pair[0] / pair[1]
+            return ratio if 1 / _LONGEST_PIXEL <= ratio <= _LONGEST_PIXEL else 1.0
+    return 1.0
+
+
+def _notes(header: DicomHeader) -> Note:
+    note, found = Note(0), header.elements
+    window = window_of(found, header.signed) if header.grey else None
+    if window and window.several:
+        note |= Note.SEVERAL_WINDOWS
+    if header.grey and not window and not header.identity:
+        note |= Note.NO_WINDOW
+    if values.text(found, tags.BURNED_IN_ANNOTATION).upper() == "YES":
+        note |= Note.BURNED_IN
+    if values.text(found, tags.VIEW_POSITION).upper() in ("LL", "RL", "LATERAL", "LAT"):
+        note |= Note.LATERAL
+    if any(tag in found for tag in tags.OVERLAYS):
+        note |= Note.OVERLAY
+    return note

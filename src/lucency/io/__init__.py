@@ -1,0 +1,56 @@
+"""Files: written whole or not at all, read as if a stranger had made them.
+
+    writing    under a hidden name, to the disk, renamed
+    locks      one process at a time
+    reading    regular files of bounded size, JSON and tables
+    arrays     safetensors files, the header checked first
+
+No other module opens a file of a run folder.
+"""
+
+from __future__ import annotations
+
+from lucency.io.atomic import (
+    built_folder,
+    rename_folder,
+    sync_files,
+    write_bytes,
+    write_folder,
+    write_json,
+    write_text,
+)
+from lucency.io.locks import lock, locked
+from lucency.io.reading import (
+    LARGEST_JSON,
+    LARGEST_TABLE,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_table,
+    why,
+)
+from lucency.io.safetensors import ArrayPlace, array_places, arrays_of
+
+__all__ = [
+    "LARGEST_JSON",
+    "LARGEST_TABLE",
+    "ArrayPlace",
+    "array_places",
+    "arrays_of",
+    "built_folder",
+    "lock",
+    "locked",
+    "open_regular",
+    "parse_json",
+    "read_bytes",
+    "read_json",
+    "read_table",
+    "rename_folder",
+    "sync_files",
+    "why",
+    "write_bytes",
+    "write_folder",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,7 @@
+"""The commands without a command line: each reads data and runs, and writes a folder.
+
+images      the images that a report shows
+check       look at data, train nothing
+evaluate    evaluate a classifier, and record it in the ledger
+train       the main job: a folder of images in, a run folder out
+"""

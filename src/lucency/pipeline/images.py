@@ -1,0 +1,164 @@
+"""The pictures that a report shows: examples, leaks, odd ones, the input and the worst mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.augmentation import draw
+from lucency.classifier import Classifier
+from lucency.dataset import Dataset, Entry, Split, evenly, over_classes
+from lucency.evaluation import Predictions
+from lucency.explain import overlay
+from lucency.imaging.decoder.pool import DecoderPool, read_again
+from lucency.imaging.image import encode_png
+from lucency.io import write_bytes, write_text
+from lucency.training.plan import Plan
+
+_SAMPLES = 4  # examples per class
+_SEEN = 8  # pictures on the sheet of what the network sees
+_MISTAKES = 10
+_PAIRS = 8  # leaking pairs
+_ODD = 12
+_MAPS = 8  # pictures shown with their maps
+_SIDE = 224  # pixels of an example's or a mistake's side
+
+Shown = tuple[dict[str, Any], NDArray[np.uint8] | bytes]
+Read = Callable[[str], NDArray[np.uint8]]
+
+
+def write_gallery(
+    run: Path,
+    data: Dataset,
+    audit: Mapping[str, Any],
+    plan: Plan,
+    judged: Predictions,
+    classifier: Classifier,
+) -> None:
+    """Write ``pictures/`` with ``index.json`` into a run folder.
+
+    Args:
+        run: The run folder.
+        data: The data set.
+        audit: The content of ``audit.json``, whose leaks and odd pictures are shown.
+        plan: What the training pictures are varied by.
+        judged: The predictions whose worst mistakes are shown.
+        classifier: Whose activation maps of validation pictures are shown.
+
+    Raises:
+        DataError: A file has vanished or changed since it was decoded.
+    """
+    with _reading(data) as read:
+        found, mistakes = [*_found(data, audit, read)], [*_mistakes(data, judged, read)]
+        maps = [*_maps(data, classifier, read)]
+    _write(run / "pictures", [*found, *_seen(data, plan), *mistakes, *maps])
+
+
+def write_check_gallery(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
+    """Write ``pictures/`` with ``index.json`` into the folder of a check, without a network.
+
+    Raises:
+        DataError: A file has vanished or changed since it was decoded.
+    """
+    with _reading(data) as read:
+        _write(folder / "pictures", _found(data, audit, read))
+
+
+def _write(folder: Path, entries: Iterable[Shown]) -> None:
+    folder.mkdir()
+    index = []
+    for number, (entry, pixels) in enumerate(entries):
+        name = f"{number:03d}-{entry['kind']}.png"
+        write_bytes(folder / name, pixels if isinstance(pixels, bytes) else encode_png(pixels))
+        index.append(entry | {"png": name})
+    write_text(folder / "index.json", json.dumps(index, indent=1) + "\n")
+
+
+def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Shown]:
+    """Show examples, and what the audit found."""
+    yield from _samples(data, read)
+    entries = {entry.file: entry for entry in data.entries}
+    for kind, pairs in (("leak", audit["leaks"]["pairs"]), ("duplicate", audit["near_duplicates"])):
+        for number, pair in enumerate(pairs[:_PAIRS]):
+            for name in (pair["first"], pair["second"]):
+                yield _of_file(kind, entries[name]) | {"pair": number}, read(name)
+    for each in audit["odd"]["pictures"][:_ODD]:
+        yield _of_file("odd", entries[each["file"]]), read(each["file"])
+
+
+def _of_file(kind: str, entry: Entry) -> dict[str, Any]:
+    return {"kind": kind, "file": entry.file, "label": entry.label, "split": entry.part}
+
+
+def _samples(data: Dataset, read: Read) -> Iterator[Shown]:
+    split = data.train
+    for label, name in enumerate(split.classes):
+        for i in _spread(np.flatnonzero(split.labels == label), _SAMPLES):
+            yield _entry("sample", split, i, name), read(split.files[i])
+
+
+def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
+    """Show what goes into the network: varied in training, as it is in validation."""
+    chosen = _spread(np.arange(len(data.train)), _SEEN)
+    drawn = draw(plan.augmentation, plan.seed, 0, chosen, plan.size)
+    arrays = [data.train.pixels(chosen), *drawn.arrays]
+    from lucency.augmentation import layer as augment
+
+    varied = augment.keras.ops.convert_to_numpy(augment.Augment(plan.augmentation)(arrays))
+    varied = varied.round().astype(np.uint8)
+    for i, pixels in zip(chosen, varied, strict=True):
+        yield _entry("seen_in_training", data.train, i), pixels
+    chosen = _spread(np.arange(len(data.val)), _SEEN)
+    for i, pixels in zip(chosen, data.val.pixels(chosen), strict=True):
+        yield _entry("seen_in_validation", data.val, i), pixels
+
+
+def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]:
+    split = data.test if judged.split == "test" and data.test else data.val
+    rows = np.arange(len(split))
+    of_truth = judged.probabilities[rows, judged.labels]
+    wrong = np.flatnonzero(judged.decisions != judged.labels)
+    for i in wrong[np.argsort(of_truth[wrong], kind="stable")][:_MISTAKES]:
+        yield _entry("mistake", split, i), read(split.files[i])
+
+
+def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
+    """Show validation pictures as they are and with their activation maps."""
+    places = over_classes(data.val.labels, len(data.val.classes), _MAPS)
+    said = classifier.answer_pixels(data.val.pixels(places), maps=True)
+    for k, i in enumerate(places):
+        if (found := classifier.activation_map(said, k)) is None:
+            return
+        picture = read(data.val.files[i])
+        yield _entry("explained", data.val, i), picture
+        yield _entry("map", data.val, i), overlay(picture, found.values, found.scale)
+
+
+def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:
+    name = label or split.classes[split.labels[i]]
+    return {"kind": kind, "file": split.files[i], "label": name, "split": split.name}
+
+
+@contextmanager
+def _reading(data: Dataset) -> Iterator[Read]:
+    """Yield what reads a picture of the data set larger than the network sees it, for people."""
+    contents = {entry.file: entry.sha256 for entry in data.entries}
+    colour = data.train.store.shape[2] == 3
+    with DecoderPool(1) as pool:
+
+        def read(file: str) -> NDArray[np.uint8]:
+            again = read_again(pool, [(data.root / file, contents[file])], (_SIDE, _SIDE), colour)
+            return next(again)
+
+        yield read
+
+
+def _spread(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return up to ``count`` items, evenly spread over all."""
+    return np.asarray(items[evenly(len(items), count)])

@@ -1,0 +1,124 @@
+"""POST /v1/predict and its like: pictures as they are in, JSON out."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lucency.imaging.image import MOST_PIXELS
+from lucency.serve.api.extras import MOST_NEIGHBOURS, Asked
+from lucency.serve.api.multipart import files_in, is_form
+from lucency.serve.api.openapi import openapi
+from lucency.serve.http.bodies import answering
+from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.metrics import TYPE
+from lucency.serve.inference.service import Service
+
+
+class Plain:
+    """The routes of our own interface."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """Return them."""
+        return [
+            Route("/v1/predict", self.predict, methods=["POST"]),
+            Route("/v1/classifier", self.classifier),
+            Route("/v1/reload", self.reload, methods=["POST"]),
+            Route("/health/live", self.live),
+            Route("/health/ready", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.openapi),
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        """Say what the pictures in the body show."""
+        asked, service = _asked(request.query_params), self._service
+        content_type = request.headers.get("content-type", "")
+        async with answering(service, request) as body:
+            form = is_form(content_type)
+            files = files_in(body, content_type, service.settings.most_files) if form else [body]
+            if form:
+                service.admission.check(service.settings.deadline, len(files))
+            with service.using() as version:
+                found = await service.files(version, files, asked)
+                if not form and isinstance(found[0], Refused):
+                    raise found[0]
+                predictions = [self._document(each) for each in found]
+                return as_json({"classifier": version.about, "predictions": predictions})
+
+    async def classifier(self, _: Request) -> Response:
+        """Say what the classifier is."""
+        version, given = self._service.version, self._service.settings
+        limits = {"bytes": given.most_bytes, "pixels": MOST_PIXELS, "files": given.most_files}
+        spec = version.classifier.spec
+        basics = {"classes": list(spec.classes), "positive": spec.positive}
+        return as_json({**version.about, **basics, **version.document, "limits": limits})
+
+    async def reload(self, request: Request) -> Response:
+        """Load the run folder again; nothing in the request says which."""
+        if not self._service.settings.token and not _near(request):
+            raise Refused("not_local", "Only this computer may have the classifier loaded again.")
+        version = await self._service.reload()
+        return as_json({"classifier": version.about})
+
+    async def live(self, _: Request) -> Response:
+        """Say that the process runs."""
+        return as_json({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """Say whether requests are welcome."""
+        if not self._service.ready:
+            raise Refused("not_ready", "The service is starting or ending.")
+        return as_json({"ready": True})
+
+    async def metrics(self, _: Request) -> Response:
+        """Return the measurements."""
+        return Response(self._service.metrics.text(), media_type=TYPE)
+
+    async def openapi(self, _: Request) -> Response:
+        """Describe the interface."""
+        return as_json(openapi())
+
+    def _document(self, found: dict[str, Any] | Refused) -> dict[str, Any]:
+        if isinstance(found, Refused):
+            self._service.metrics.refused.labels(found.code).inc()
+            return dict(found.to_json())
+        return found
+
+
+def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:
+    """Return an answer in JSON."""
+    body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Response(body.encode(), headers=headers, media_type="application/json")
+
+
+def _asked(query: QueryParams) -> Asked:
+    """Read what is wanted besides the prediction."""
+    if set(query) - {"map", "picture", "neighbours"}:
+        raise Refused("bad_request", "Known in the query are map, picture and neighbours.")
+    flags = [query.get(name, "0") for name in ("map", "picture")]
+    count = query.get("neighbours", "0")
+    if any(flag not in ("0", "1") for flag in flags):
+        raise Refused("bad_request", "map and picture must be 0 or 1.")
+    if not (count.isascii() and count.isdigit() and len(count) < 4):
+        raise Refused("bad_request", "neighbours must be a whole number.")
+    if int(count) > MOST_NEIGHBOURS:
+        raise Refused("bad_request", f"At most {MOST_NEIGHBOURS} neighbours are given.")
+    return Asked(flags[0] == "1", flags[1] == "1", int(count))
+
+
+def _near(request: Request) -> bool:
+    """Tell whether the client is on this computer."""
+    try:
+        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

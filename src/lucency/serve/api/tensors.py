@@ -1,0 +1,213 @@
+"""Arrays of the Open Inference Protocol: as JSON, or as bytes behind it.
+
+The second way is the protocol's extension "binary_tensor_data": the body is JSON of the length that
+a header gives, then the raw bytes of the tensors in their order.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.serve.inference.errors import Refused
+
+HEAD_LENGTH = "inference-header-content-length"
+_MOST_JSON = 8 * 2**20  # bytes; numbers as text take many times their size once they are read
+
+
+class Tensor(NamedTuple):
+    """One tensor of a request.
+
+    Attributes:
+        name: As it was sent.
+        datatype: As it was sent.
+        shape: Whole numbers from 0.
+        data: What JSON held, or the bytes behind it.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Any
+
+
+class Request(NamedTuple):
+    """What was asked.
+
+    Attributes:
+        id: To be given back; ``None`` where there was none.
+        inputs: The tensors.
+        outputs: Names of the wanted ones with whether they are wanted as bytes; all if empty.
+        binary: Whether outputs that are not named are wanted as bytes.
+    """
+
+    id: str | None
+    inputs: tuple[Tensor, ...]
+    outputs: dict[str, bool]
+    binary: bool
+
+
+def read_request(body: bytes, head_length: str | None) -> Request:
+    """Take a request apart.
+
+    Raises:
+        Refused: It is none.
+    """
+    length = len(body)
+    if head_length is not None:
+        if not (head_length.isascii() and head_length.isdigit() and len(head_length) < 12):
+            raise _bad("Inference-Header-Content-Length is no number")
+        length = int(head_length)
+    if length > len(body) or length > _MOST_JSON:
+        raise _bad(f"its JSON may have up to {_MOST_JSON:,} bytes, all of them in the body")
+    try:
+        document = json.loads(body[:length], parse_constant=_no_number)
+        return _request(document, body[length:])
+    except Refused:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _bad("it is not the JSON of an inference request") from error
+
+
+def _request(document: Any, raw: bytes) -> Request:
+    inputs, place = [], 0
+    for each in document["inputs"]:
+        shape = each["shape"]
+        if not all(type(side) is int and 0 <= side < 2**31 for side in shape) or len(shape) > 8:
+            raise _bad("a shape holds something else than whole numbers")
+        size = each.get("parameters", {}).get("binary_data_size")
+        data = each.get("data") if size is None else raw[place : place + _whole(size)]
+        place += 0 if size is None else _whole(size)
+        inputs.append(Tensor(str(each["name"]), str(each["datatype"]), tuple(shape), data))
+    if place != len(raw):
+        raise _bad("the bytes behind the JSON are not those that it announces")
+    parameters = document.get("parameters", {})
+    binary = bool(parameters.get("binary_data_output", False))
+    wanted = {
+        str(each["name"]): bool(each.get("parameters", {}).get("binary_data", binary))
+        for each in document.get("outputs", [])
+    }
+    given = document.get("id")
+    if given is not None and (not isinstance(given, str) or len(given) > 200):
+        raise _bad("the id must be text of up to 200 characters")
+    return Request(given, tuple(inputs), wanted, binary)
+
+
+def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray[np.uint8]:
+    """Return a tensor of pixels as an array.
+
+    Args:
+        tensor: Of datatype UINT8.
+        shape: Height, width and channels.
+        most: Pictures.
+
+    Raises:
+        Refused: It has another type or shape, or values that are no whole numbers 0 to 255.
+    """
+    if tensor.datatype != "UINT8" or tensor.shape[1:] != shape:
+        raise _bad(f"pixels must be UINT8 of shape [n, {', '.join(map(str, shape))}]")
+    if not 1 <= tensor.shape[0] <= most:
+        raise _bad(f"1 to {most} pictures may be sent at once")
+    if isinstance(tensor.data, bytes):
+        found = np.frombuffer(tensor.data, np.uint8)
+    else:
+        wide = np.asarray(tensor.data)  # ValueError where rows differ in length
+        if wide.dtype.kind != "i" or wide.min(initial=0) < 0 or wide.max(initial=0) > 255:
+            raise _bad("pixels must be whole numbers from 0 to 255")
+        found = wide.astype(np.uint8)
+    if found.size != math.prod(tensor.shape):
+        raise _bad("there are not as many pixels as the shape says")
+    return found.reshape(tensor.shape)
+
+
+def files_of(tensor: Tensor, most: int) -> list[bytes]:
+    """Return the files in a tensor: in base64 where they are in JSON, else as they are.
+
+    Raises:
+        Refused: They are not what the shape says.
+    """
+    if tensor.datatype != "BYTES" or len(tensor.shape) != 1:
+        raise _bad("pictures must be BYTES of shape [n]")
+    if not 1 <= tensor.shape[0] <= most:
+        raise _bad(f"1 to {most} pictures may be sent at once")
+    if isinstance(tensor.data, bytes):
+        files = _cut(tensor.data)
+    else:
+        try:
+            files = [base64.b64decode(each, validate=True) for each in tensor.data]
+        except (binascii.Error, TypeError, ValueError) as error:
+            raise _bad("pictures in JSON must be in base64") from error
+    if len(files) != tensor.shape[0]:
+        raise _bad("there are not as many pictures as the shape says")
+    return files
+
+
+def written(
+    document: dict[str, Any], outputs: Sequence[tuple[str, Any, bool]]
+) -> tuple[bytes, dict[str, str]]:
+    """Return the body of an answer and the headers that belong to it.
+
+    Args:
+        document: All but the outputs.
+        outputs: Name, values (float32, or a list of text) and whether as bytes.
+    """
+    listed: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for name, values, binary in outputs:
+        text = isinstance(values, list)
+        shape = [len(values)] if text else [*values.shape]
+        found: dict[str, Any] = {"name": name, "shape": shape}
+        found["datatype"] = "BYTES" if text else "FP32"
+        if binary:
+            data = b"".join(map(_counted, values)) if text else values.astype("<f4").tobytes()
+            raw.append(data)
+            listed.append(found | {"parameters": {"binary_data_size": len(data)}})
+        else:
+            flat = values if text else [float(str(x)) for x in values.ravel()]
+            listed.append(found | {"data": flat})
+    head = json.dumps(document | {"outputs": listed}, ensure_ascii=False, allow_nan=False).encode()
+    if not raw:
+        return head, {"content-type": "application/json"}
+    kind = {"content-type": "application/octet-stream", HEAD_LENGTH: str(len(head))}
+    return head + b"".join(raw), kind
+
+
+def _counted(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<I", len(data)) + data
+
+
+def _cut(data: bytes) -> list[bytes]:
+    """Take strings apart, each with its length in front."""
+    files, place = [], 0
+    while place < len(data):
+        if place + 4 > len(data):
+            raise _bad("a picture ends early")
+        (length,) = struct.unpack_from("<I", data, place)
+        files.append(data[place + 4 : place + 4 + length])
+        place += 4 + length
+    if place != len(data):
+        raise _bad("a picture ends early")
+    return files
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise _bad("binary_data_size is no whole number")
+    return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(text)
+
+
+def _bad(why: str) -> Refused:
+    return Refused("bad_request", f"The request cannot be understood: {why}.")

@@ -1,0 +1,83 @@
+"""What the page says of the classifier before it is given a picture."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lucency.classifier import ABSTAIN, Classifier
+from lucency.errors import RunError
+from lucency.evaluation import read_evaluation
+from lucency.imaging.image import MOST_PIXELS
+from lucency.imaging.source import MOST_BYTES
+from lucency.serve.web.meaning import meaning, prevalence
+
+_METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
+_FILES = 64  # in one request; the page sends each by itself
+
+
+def about(run: Path, classifier: Classifier) -> dict[str, Any]:
+    """Return the document that the page reads first.
+
+    Args:
+        run: The run folder; ``evaluation.json`` and ``report.html`` may be missing.
+        classifier: The one loaded from it.
+
+    Returns:
+        JSON values only. "limits" are those of this version; a service may state smaller ones.
+
+    Raises:
+        RunError: ``evaluation.json`` is there and damaged.
+        ClassifierError: The weights are missing or damaged.
+    """
+    spec = classifier.spec
+    explanation = getattr(spec, "explanation", None)
+    return {
+        "name": run.resolve().name,
+        "sha256": classifier.fingerprint,
+        "classes": list(spec.classes),
+        "positive": spec.positive,
+        "threshold": spec.threshold,
+        "rule": spec.rule,
+        "size": list(spec.size),
+        "channels": spec.channels,
+        "conformal": bool(classifier.conformal and classifier.conformal.deciding(*ABSTAIN)),
+        "gate": classifier.gate is not None,
+        "explanation": None if explanation is None else dict(explanation),
+        "report": (run / "report.html").is_file(),
+        "neighbours": classifier.keeps_neighbours,
+        "limits": {"bytes": MOST_BYTES, "pixels": MOST_PIXELS, "files": _FILES},
+        "figures": _figures(run / "evaluation.json"),
+        "meaning": meaning(classifier),
+        "prevalence": prevalence(classifier),
+        "version": importlib.metadata.version("lucency"),
+    }
+
+
+def _figures(path: Path) -> dict[str, Any] | None:
+    """Return the figures to quote: of the test part, else of validation; or none."""
+    if not path.exists():
+        return None
+    document = read_evaluation(path)
+    name = "test" if document["test"] else "validation"
+    part = document[name]
+    try:
+        return {
+            "split": name,
+            "n": int(part["n"]),
+            "groups": part["groups"],
+            "metrics": {
+                key: _ends(part["metrics"][key]) for key in _METRICS if key in part["metrics"]
+            },
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} holds no figures ({type(error).__name__}: {error}). Evaluate the classifier "
+            "again to make it anew."
+        ) from error
+
+
+def _ends(estimate: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: estimate[key] for key in ("value", "low", "high")}

@@ -1,0 +1,307 @@
+"""From configuration and data to a plan: every choice with its value and its reason.
+
+The plan is what training follows. It is printed before anything runs, and saved with the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lucency import backend
+from lucency.augmentation import Augmentation
+from lucency.calibration import operating_point
+from lucency.config import Config
+from lucency.dataset import Split
+from lucency.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One decision, for people: what, which value, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that training does, decided.
+
+    Attributes:
+        size: Height and width of the network's input in pixels.
+        channels: Channels of the stored pictures: 1 (grey) or 3.
+        architecture: Name of a network in ``lucency.models``.
+        parameters: Its parameters beside classes and input shape.
+        network_channels: Channels that the network takes; grey pictures are repeated to fit.
+        epochs: Most passes over the training pictures.
+        batch: Pictures per step.
+        optimizer: ``adamw`` or ``adam``.
+        learning_rate: Highest learning rate.
+        schedule: ``cosine`` (after a warm-up) or ``halve every 10 epochs``.
+        weight_decay: Decoupled weight decay per unit of learning rate.
+        label_smoothing: Share of each label spread over all classes.
+        class_weights: Weight of each class in the loss; their mean over the pictures is 1.
+        augmentation: How training pictures vary.
+        precision: Keras dtype policy of the network while training.
+        monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
+            ``log_loss``.
+        patience: Epochs without a better value before training stops; 0 for never.
+        choices: The same for people, with reasons.
+    """
+
+    recipe: str
+    effort: str
+    seed: int
+    size: tuple[int, int]
+    channels: int
+    architecture: str
+    parameters: Mapping[str, Any]
+    network_channels: int
+    epochs: int
+    batch: int
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    label_smoothing: float
+    class_weights: tuple[float, ...]
+    augmentation: Augmentation
+    precision: str
+    monitor: str
+    patience: int
+    choices: tuple[Choice, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Effort:
+    views: int  # training pictures shown in all
+    most_epochs: int
+    width: int
+    blocks: tuple[int, ...]
+    time: str
+    members: int = 1  # networks side by side, each of that width
+
+
+_EFFORTS: Mapping[str, _Effort] = {
+    "quick": _Effort(71_000, 60, 32, (1, 1, 2, 2), "minutes on two processors"),
+    "standard": _Effort(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
+    "thorough": _Effort(120_000, 100, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
+}
+_VARIATION = Augmentation(
+    flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,
+    gamma=0.6, gain=0.3, offset=0.15, sharpness=1.5, rectangles=2,
+)  # fmt: skip
+_ARTICLE_VARIATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
+
+_NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
+
+
+def make_plan(train: Split, config: Config) -> Plan:
+    """Decide how to train on ``train`` under ``config``.
+
+    Raises:
+        ConfigError: Choices that do not go together.
+    """
+    if config.recipe == "article":
+        if config.backbone:
+            raise ConfigError(
+                "--backbone belongs to --recipe default; the article has its own network."
+            )
+        return _article_plan(train, config)
+    return _default_plan(train, config)
+
+
+def positive_class(classes: tuple[str, ...], asked: str = "auto") -> str | None:
+    """Return the class whose detection counts, for two classes; ``None`` for more.
+
+    Raises:
+        ConfigError: ``asked`` is neither ``auto`` nor one of the classes.
+    """
+    if asked not in ("auto", *classes):
+        raise ConfigError(f"--positive must be one of {', '.join(classes)}. Received: {asked!r}")
+    if len(classes) > 2:
+        return None
+    if asked != "auto":
+        return asked
+    first_is_negative = classes[0].lower() in _NEGATIVE_NAMES
+    second_is_negative = classes[1].lower() in _NEGATIVE_NAMES
+    return classes[0] if second_is_negative and not first_is_negative else classes[1]
+
+
+def _default_plan(train: Split, config: Config) -> Plan:
+    effort = _EFFORTS[config.effort]
+    network, choices = _network(train, config, effort)
+    epochs, why_epochs = _epochs(train, config, effort)
+    batch = min(config.batch or 32, len(train))
+    rate = config.learning_rate or (2e-4 if config.backbone and config.weights != "none" else 3e-3)
+    weights, why_weights = _class_weights(train, config)
+    precision, why_precision = _precision(config)
+    smoothing = 0.05 if config.label_smoothing is None else config.label_smoothing
+    decay = 0.05 if config.weight_decay is None else config.weight_decay
+    flip = config.flip is not False
+    variation = dataclasses.replace(_VARIATION, flip_horizontal=flip)
+    choices += [
+        Choice("epochs", str(epochs), why_epochs),
+        Choice("batch", str(batch), "small batches generalise well and fit any memory"),
+        Choice(
+            "optimiser",
+            f"AdamW, learning rate {rate:g}, weight decay {decay:g}",
+            "warm-up over the first 5 % of the steps, then down along a cosine to zero",
+        ),
+        Choice("label smoothing", f"{smoothing:g}", "keeps the network from being too sure"),
+        Choice("class weights", _shares(train.classes, weights), why_weights),
+        Choice(
+            "augmentation",
+            f"{'mirror, ' if flip else ''}turn 10°, zoom 15 %, stretch 10 %, shift 6 %, "
+            "sharpness, tone curve, 2 border rectangles",
+            "exposure and what is written at the borders must not decide; "
+            "validation and test pictures are never varied",
+        ),
+        Choice("precision", precision, why_precision),
+        Choice(
+            "weights kept",
+            "of the last epoch",
+            "the learning rate has come down to zero, and choosing among epochs that validation "
+            "can hardly tell apart would only make its figures too good",
+        ),
+        _decision(train, config),
+        _neighbours(train, config),
+    ]
+    return Plan(
+        recipe="default", effort=config.effort, seed=config.seed, **network,
+        epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
+        weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
+        augmentation=variation, precision=precision, monitor="last", patience=0,
+        choices=tuple(choices),
+    )  # fmt: skip
+
+
+def _article_plan(train: Split, config: Config) -> Plan:
+    size, channels = _stored(train)
+    precision, why_precision = _precision(config)
+    batch = min(config.batch or 100, len(train))
+    epochs = config.epochs or 30
+    rate = config.learning_rate or 1e-3
+    weights, _ = _class_weights(
+        train, dataclasses.replace(config, class_weighting=bool(config.class_weighting))
+    )
+    tutorial = "as in the tutorial"
+    flip = bool(config.flip)
+    return Plan(
+        recipe="article", effort=config.effort, seed=config.seed, size=size, channels=channels,
+        architecture="article", parameters={}, network_channels=3, epochs=epochs, batch=batch,
+        optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
+        weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
+        class_weights=weights, precision=precision, monitor="accuracy", patience=5,
+        augmentation=dataclasses.replace(_ARTICLE_VARIATION, flip_horizontal=flip),
+        choices=(
+            Choice("network", "three convolutions, two dense layers", tutorial),
+            Choice("input", f"{size[0]} x {size[1]} x 3", tutorial),
+            Choice("epochs", f"at most {epochs}", "ends 5 epochs after the best one"),
+            Choice("batch", str(batch), tutorial),
+            Choice("optimiser", f"Adam, learning rate {rate:g}, halved every 10 epochs", tutorial),
+            Choice("augmentation", "zoom 20 %, vertical flip", f"{tutorial}; not in validation"),
+            Choice("precision", precision, why_precision),
+            Choice("best epoch", "highest accuracy on validation", tutorial),
+            _decision(train, config),
+            _neighbours(train, config),
+        ),
+    )  # fmt: skip
+
+
+def _decision(train: Split, config: Config) -> Choice:
+    """Say how probabilities become decisions.
+
+    Raises:
+        ConfigError: The rule is none that exists, or there is no class to look for.
+    """
+    rule = operating_point.parse(config.operating_point)
+    if rule.kind != "balanced":
+        if len(train.classes) > 2:
+            raise ConfigError(
+                f"--operating-point {config.operating_point} needs two classes, one of them looked "
+                f"for; there are {len(train.classes)}. Leave it out: the most probable class is "
+                "then decided."
+            )
+        return Choice("decision", rule.words, "asked for; chosen on validation")
+    return Choice(
+        "decision",
+        "the more probable class",
+        "where validation is almost separable, the threshold that is best there is hardly "
+        "determined and often a bad one elsewhere",
+    )
+
+
+def _neighbours(train: Split, config: Config) -> Choice:
+    kept = min(config.neighbours, len(train))
+    if not kept:
+        why = "training pictures stay where they are, unless asked for"
+        return Choice("nearest training pictures", "none kept", why)
+    why = "asked for, to compare new pictures with; they travel with the run folder"
+    return Choice("nearest training pictures", f"{kept:,} small pictures kept", why)
+
+
+def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, Any], list[Choice]]:
+    size, channels = _stored(train)
+    grey = "the pictures are grey" if channels == 1 else "the pictures have colour"
+    if config.backbone:
+        parameters: dict[str, Any] = {"backbone": config.backbone, "weights": config.weights}
+        choice = Choice("network", f"{config.backbone}, weights {config.weights}", "asked for")
+        channels_in, name = 3, "pretrained"
+    else:
+        parameters = {"width": effort.width, "blocks": effort.blocks, "members": effort.members}
+        what = f"residual network, {sum(effort.blocks)} blocks, width {effort.width}"
+        if effort.members > 1:
+            what = f"{effort.members} members, logits averaged, each a {what}"
+        choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
+        channels_in, name = channels, "default"
+    network = {
+        "size": size, "channels": channels, "architecture": name, "parameters": parameters,
+        "network_channels": channels_in,
+    }  # fmt: skip
+    shape = f"{size[0]} x {size[1]} x {channels_in}"
+    return network, [
+        choice,
+        Choice("input", shape, f"{grey}; squashed, so that shape tells nothing"),
+    ]
+
+
+def _stored(train: Split) -> tuple[tuple[int, int], int]:
+    height, width, channels = train.store.shape
+    return (height, width), channels
+
+
+def _epochs(train: Split, config: Config, effort: _Effort) -> tuple[int, str]:
+    if config.epochs:
+        return config.epochs, "asked for"
+    epochs = int(np.clip(round(effort.views / len(train)), 3, effort.most_epochs))
+    return (
+        epochs,
+        f"about {epochs * len(train):,} pictures shown in all for --effort {config.effort}",
+    )
+
+
+def _class_weights(train: Split, config: Config) -> tuple[tuple[float, ...], str]:
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    if config.class_weighting is False:
+        return (1.0,) * len(counts), "switched off"
+    weights = len(train) / (len(counts) * counts)
+    return tuple(map(float, weights)), "every class counts the same, however many pictures it has"
+
+
+def _precision(config: Config) -> tuple[str, str]:
+    if config.precision:
+        return config.precision, "asked for"
+    if backend.has_fast_bfloat16():
+        return "mixed_bfloat16", "this machine computes bfloat16 faster; weights stay float32"
+    return "float32", "this machine gains nothing from shorter numbers"
+
+
+def _shares(classes: tuple[str, ...], weights: tuple[float, ...]) -> str:
+    pairs = zip(classes, weights, strict=True)
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in pairs)

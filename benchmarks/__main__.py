@@ -1,6 +1,6 @@
 """Run benchmarks, print their tables and write their CSV files.
 
-The pictures are ``$LUCENCY_DATA/chest_xray_native``: class folders of radiographs at the size that
+The images are ``$LUCENCY_DATA/chest_xray_native``: class folders of radiographs at the size that
 the camera gave them. Without the variable they are looked for beside the checkout.
 """
 
@@ -35,7 +35,7 @@ from benchmarks import (
 )
 from benchmarks.child import ROOT
 from benchmarks.results import Skipped, show, write
-from benchmarks.sample import pictures
+from benchmarks.sample import images
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
@@ -44,14 +44,14 @@ _ALL = (
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}
 DATA = Path(os.environ.get("LUCENCY_DATA") or ROOT.parent / "shared" / "data")
-QUICK_SAMPLE = 20  # pictures per class
+QUICK_SAMPLE = 20  # images per class
 
 
 def main() -> None:
     given = _arguments()
     for name in given.names or BENCHMARKS:
         try:
-            files = pictures(DATA / "chest_xray_native", QUICK_SAMPLE if given.quick else None)
+            files = images(DATA / "chest_xray_native", QUICK_SAMPLE if given.quick else None)
             figures = BENCHMARKS[name].measure(files, quick=given.quick)
         except Skipped as reason:
             print(f"\n{name}: skipped: {reason}")
@@ -67,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument(
-        "--quick", action="store_true", help="few pictures, few repeats: to see that it works"
+        "--quick", action="store_true", help="few images, few repeats: to see that it works"
     )
     parser.add_argument(
         "--results",

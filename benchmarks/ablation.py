@@ -1,7 +1,7 @@
-"""What each part of the default recipe is worth on films unlike those it learns from.
+"""What each part of the default recipe is worth on radiographs unlike those it learns from.
 
-Every variant is trained on films of the training part alone and looks at those of ``shifted``, as
-they are and changed as in the report's table of robustness. No test film is looked at. What was
+Every variant is trained on radiographs of the training part alone and looks at those of ``shifted``, as
+they are and changed as in the report's table of robustness. No test radiograph is looked at. What was
 trained before is read from ``$LUCENCY_RUNS``.
 """
 

@@ -1,7 +1,7 @@
 """How good the recipes are on the radiographs: every effort from several seeds.
 
 Each row is a whole ``lucency train`` of ``$LUCENCY_DATA/chest_xray``, from the command line, and
-one look at the public test films. Runs are kept in ``$LUCENCY_RUNS`` (build/accuracy); those that
+one look at the public test radiographs. Runs are kept in ``$LUCENCY_RUNS`` (build/accuracy); those that
 are there are not trained again. ``accuracy_runs.csv`` has every run with its intervals.
 """
 
@@ -80,14 +80,14 @@ def _place(recipe: Recipe, seed: int) -> Path:
 
 
 def _labels(folder: Path) -> Path:
-    """Write which of three classes every film is of, by its name; return the file."""
+    """Write which of three classes every radiograph is of, by its name; return the file."""
     path = RUNS / "three_classes.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label"))
-        for film in sorted(folder.rglob("*.jp*g")):
-            kinds = [kind for kind in ("bacteria", "virus") if f"_{kind}_" in film.name]
-            writer.writerow((film.relative_to(folder), kinds[0] if kinds else "normal"))
+        for radiograph in sorted(folder.rglob("*.jp*g")):
+            kinds = [kind for kind in ("bacteria", "virus") if f"_{kind}_" in radiograph.name]
+            writer.writerow((radiograph.relative_to(folder), kinds[0] if kinds else "normal"))
     return path
 
 

@@ -1,4 +1,4 @@
-"""Answers of a finished classifier: one picture at a time, and many at once beside Keras.
+"""Answers of a finished classifier: one image at a time, and many at once beside Keras.
 
 The default network of ``standard`` at 224 x 224 pixels, from decoded pixels to calibrated
 probabilities; both in float32, with the threads that they take by themselves.
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.child import LUCENCY, answer, run
 from benchmarks.results import Figure, Skipped, ratio, seconds
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 SIDE = 224
 MANY = 256
@@ -29,18 +29,18 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         raise Skipped("Keras is not installed")
     singles, rounds = (20, 1) if quick else (500, 7)
     with TemporaryDirectory() as temporary:
-        folder = copy_pictures(files, Path(temporary) / "pictures")
+        folder = copy_images(files, Path(temporary) / "images")
         trained = f"{temporary}/run"
         options = ("--set", "epochs=1", "--set", f"size={SIDE}", "--quiet")
         places = ("--run", trained, "--cache", f"{temporary}/cache")
         run(LUCENCY, "train", str(folder), *options, *places)
         seen: dict[str, Any] = answer("answers", trained, singles, rounds)
     one = 1000 * np.array(seen["one"])
-    onnx = Figure(f"{MANY} pictures: ONNX Runtime", "pictures/s", seen["onnx"], MANY)
-    keras = Figure(f"{MANY} pictures: Keras", "pictures/s", seen["keras"], MANY)
+    onnx = Figure(f"{MANY} images: ONNX Runtime", "images/s", seen["onnx"], MANY)
+    keras = Figure(f"{MANY} images: Keras", "images/s", seen["keras"], MANY)
     return [
-        Figure("one picture, median", "ms", [float(np.median(one))], singles, most=15),
-        Figure("one picture, 99th percentile", "ms", [float(np.quantile(one, 0.99))], singles),
+        Figure("one image, median", "ms", [float(np.median(one))], singles, most=15),
+        Figure("one image, 99th percentile", "ms", [float(np.quantile(one, 0.99))], singles),
         onnx,
         keras,
         ratio("ONNX Runtime / Keras", onnx, keras, least=1),

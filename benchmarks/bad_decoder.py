@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-# What a name may say, and what is then to be said of the picture.
+# What a name may say, and what is then to be said of the image.
 FAILURES = {
     "segfault": "its decoder crashed (signal 11)",
     "abort": "its decoder crashed (signal 6)",

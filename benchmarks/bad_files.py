@@ -33,8 +33,8 @@ _END = (b"IEND", b"")
 
 
 @cache
-def picture(seed: int, channels: int = 1) -> NDArray[np.uint8]:
-    """Draw a cloudy picture, another one for every seed."""
+def drawn(seed: int, channels: int = 1) -> NDArray[np.uint8]:
+    """Draw a cloudy image, another one for every seed."""
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, channels), np.uint8)
     image = Image.fromarray(noise.squeeze())
     return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
@@ -49,7 +49,7 @@ def files() -> Files:
 
 
 def _cuts() -> Files:
-    whole = {"png": saved(picture(1)), "jpeg": saved(picture(2), "JPEG")}
+    whole = {"png": saved(drawn(1)), "jpeg": saved(drawn(2), "JPEG")}
     return {
         f"cut at {k} of {CUTS}.{kind}": (data[: len(data) * k // (CUTS + 1)], "ends early")
         for kind, data in whole.items()
@@ -58,7 +58,7 @@ def _cuts() -> Files:
 
 
 def _grey_png(seed: int, *before: tuple[bytes, bytes], rows: bytes = b"", **facts: int) -> bytes:
-    pixels = zlib.compress(rows or rows_of(picture(seed)))
+    pixels = zlib.compress(rows or rows_of(drawn(seed)))
     head = header(facts.pop("width", _SIDE), facts.pop("height", _SIDE), **facts)
     return png((b"IHDR", head), *before, (b"IDAT", pixels), _END)
 
@@ -71,28 +71,28 @@ def _zeros(side: int) -> bytes:
 
 
 def _pngs() -> Files:
-    plain = chunks_of(saved(picture(3)))
+    plain = chunks_of(saved(drawn(3)))
     head, pixels = plain[0], [each for each in plain if each[0] == b"IDAT"]
-    frames = [Image.fromarray(picture(seed)) for seed in (4, 5)]
-    deep = picture(6).astype(np.uint16) * 257
+    frames = [Image.fromarray(drawn(seed)) for seed in (4, 5)]
+    deep = drawn(6).astype(np.uint16) * 257
     loop = b"II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0"
     bomb = zlib.compress(bytes(100_000_000), 9)
-    raw = rows_of(picture(7))
+    raw = rows_of(drawn(7))
     many = [(b"eXIf", loop[:8] + b"\xff\xff" + bytes(9_000))] * 400
     endless = chunk(*head) + struct.pack(">I4s", 2**31, b"IDAT")
-    wide = zlib.compress((b"\0" + picture(8).tobytes()[: 6 * _SIDE]) * _SIDE)
+    wide = zlib.compress((b"\0" + drawn(8).tobytes()[: 6 * _SIDE]) * _SIDE)
     return {
         "16 bits.png": (saved(deep), USED),
         "16 bits in colour.png": (
             png((b"IHDR", header(_SIDE, _SIDE, 16, 2)), (b"IDAT", wide), _END), USED
         ),
-        "transparent.png": (saved(picture(9, 4)), USED),
-        "palette.png": (saved(Image.fromarray(picture(10, 3)).quantize(16), transparency=3), USED),
-        "one bit.png": (saved(Image.fromarray(picture(11)).convert("1")), USED),
-        "interlaced.png": (interlaced(picture(12)), USED),
+        "transparent.png": (saved(drawn(9, 4)), USED),
+        "palette.png": (saved(Image.fromarray(drawn(10, 3)).quantize(16), transparency=3), USED),
+        "one bit.png": (saved(Image.fromarray(drawn(11)).convert("1")), USED),
+        "interlaced.png": (interlaced(drawn(12)), USED),
         "animated.png": (saved(frames[0], save_all=True, append_images=frames[1:]), "animated"),
-        "1 x 1.png": (saved(picture(13)[:1, :1]), "too few"),
-        "narrow.png": (saved(picture(14)[:, :7]), "too few"),
+        "1 x 1.png": (saved(drawn(13)[:1, :1]), "too few"),
+        "narrow.png": (saved(drawn(14)[:, :7]), "too few"),
         "no width.png": (_grey_png(15, width=0), "too few"),
         "20,000 x 20,000.png": (_grey_png(16, width=20_000, height=20_000), "too many"),
         "widest.png": (_grey_png(17, width=2**31 - 1), "too many"),
@@ -106,7 +106,7 @@ def _pngs() -> Files:
         "two headers.png": (png(head, (b"IHDR", header(30_000, 30_000)), *plain[1:]), "damaged"),
         "no header.png": (png(*plain[1:]), "damaged"),
         "short header.png": (png((b"IHDR", head[1][:8]), *plain[1:]), "ends early"),
-        "wrong checksum.png": (_flipped(saved(picture(24)), -20), "checksum"),
+        "wrong checksum.png": (_flipped(saved(drawn(24)), -20), "checksum"),
         "wrong sum of rows.png": (
             png(head, (b"IDAT", zlib.compress(raw)[:-4] + b"1234"), _END), "cannot be decoded"
         ),
@@ -124,9 +124,9 @@ def _pngs() -> Files:
         ),
         "pixels one by one.png": (_one_by_one(plain), USED),
         "of a telephone.png": (png((b"CgBI", b"\x50\x00\x20\x06"), *plain), "damaged"),
-        "also a zip.png": (saved(picture(29)) + b"PK\x03\x04" + bytes(500) + b"PK\x05\x06", USED),
+        "also a zip.png": (saved(drawn(29)) + b"PK\x03\x04" + bytes(500) + b"PK\x05\x06", USED),
         "also a page.png": (_grey_png(30, (b"tEXt", b"a\0<script>alert(1)</script>")), USED),
-        "a jpeg in truth.png": (saved(picture(31), "JPEG"), USED),
+        "a jpeg in truth.png": (saved(drawn(31), "JPEG"), USED),
     }  # fmt: skip
 
 
@@ -157,36 +157,36 @@ def _frame(segments: Segments, marker: int = 0xC0, **facts: int) -> bytes:
 
 
 def _jpegs() -> Files:
-    plain, slow = (segments_of(saved(picture(40), "JPEG", progressive=p)) for p in (False, True))
-    cmyk = saved(Image.fromarray(picture(41, 4), "CMYK"), "JPEG")
+    plain, slow = (segments_of(saved(drawn(40), "JPEG", progressive=p)) for p in (False, True))
+    cmyk = saved(Image.fromarray(drawn(41, 4), "CMYK"), "JPEG")
     frame = [each for each in plain if each[0] == 0xC0]
     without = {marker: jpeg(*(s for s in plain if s[0] != marker)) for marker in (0xC0, 0xC4, 0xDB)}
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x69\x87\x04\0\x01\0\0\0\x08\0\0\0" * 2000
     scan = plain[-1]
     torn = (scan[0], scan[1], scan[2][:40] + b"\xff\x57" + scan[2][42:])
     noise = (scan[0], scan[1], np.random.default_rng(0).bytes(400).replace(b"\xff", b"\xfe"))
-    film = saved(picture(42), "JPEG")
+    radiograph = saved(drawn(42), "JPEG")
     turned = Image.Exif()
     turned[0x0112] = 6
     return {
         "cmyk.jpg": (cmyk, USED),
         "ycck.jpg": (_ycck(cmyk), USED),
-        "progressive.jpg": (saved(picture(43), "JPEG", progressive=True), USED),
-        "restarts.jpg": (saved(picture(44), "JPEG", restart_marker_blocks=1), USED),
+        "progressive.jpg": (saved(drawn(43), "JPEG", progressive=True), USED),
+        "restarts.jpg": (saved(drawn(44), "JPEG", restart_marker_blocks=1), USED),
         "a restart is missing.jpg": (
-            saved(picture(45), "JPEG", restart_marker_blocks=2).replace(b"\xff\xd1", b"", 1), USED
+            saved(drawn(45), "JPEG", restart_marker_blocks=2).replace(b"\xff\xd1", b"", 1), USED
         ),
-        "turned.jpg": (saved(picture(46), "JPEG", exif=turned), USED),
-        "two pictures.jpg": (
-            _with(film, segment(0xE2, b"MPF\0II*\0\x08\0\0\0")) + saved(picture(47), "JPEG"), USED
+        "turned.jpg": (saved(drawn(46), "JPEG", exif=turned), USED),
+        "two images.jpg": (
+            _with(radiograph, segment(0xE2, b"MPF\0II*\0\x08\0\0\0")) + saved(drawn(47), "JPEG"), USED
         ),
-        "exif of itself.jpg": (_with(saved(picture(48), "JPEG"), segment(0xE1, exif)), USED),
+        "exif of itself.jpg": (_with(saved(drawn(48), "JPEG"), segment(0xE1, exif)), USED),
         "script in a comment.jpg": (
-            _with(saved(picture(49), "JPEG"), segment(0xFE, b"<?php ?>")), USED
+            _with(saved(drawn(49), "JPEG"), segment(0xFE, b"<?php ?>")), USED
         ),
-        "also a zip.jpg": (saved(picture(50), "JPEG") + b"PK\x03\x04" + bytes(999), USED),
-        "filled up.jpg": (_with(saved(picture(51), "JPEG"), b"\xff" * 1000), USED),
-        "a png in truth.jpg": (saved(picture(52)), USED),
+        "also a zip.jpg": (saved(drawn(50), "JPEG") + b"PK\x03\x04" + bytes(999), USED),
+        "filled up.jpg": (_with(saved(drawn(51), "JPEG"), b"\xff" * 1000), USED),
+        "a png in truth.jpg": (saved(drawn(52)), USED),
         "arithmetic.jpg": (_frame(plain, 0xC9), "rare kind"),
         "lossless.jpg": (_frame(plain, 0xC3), "rare kind"),
         "hierarchical.jpg": (_frame(plain, 0xC5), "rare kind"),
@@ -200,12 +200,12 @@ def _jpegs() -> Files:
         "no header.jpg": (without[0xC0], "not in order"),
         "no tables.jpg": (without[0xDB], "cannot be decoded"),
         "usual codes left out.jpg": (without[0xC4], USED),
-        "50,000 tables.jpg": (_with(film, segment(0xFE, b"") * 50_000), "too many segments"),
+        "50,000 tables.jpg": (_with(radiograph, segment(0xFE, b"") * 50_000), "too many segments"),
         "no scan.jpg": (jpeg(*plain[:-1]), "ends early"),
-        "no end.jpg": (film[:-2], "ends early"),
+        "no end.jpg": (radiograph[:-2], "ends early"),
         "torn scan.jpg": (jpeg(*plain[:-1], torn), "damaged"),
         "noise for a scan.jpg": (jpeg(*plain[:-1], noise), USED),
-        "two beginnings.jpg": (b"\xff\xd8" + saved(picture(53), "JPEG"), USED),
+        "two beginnings.jpg": (b"\xff\xd8" + saved(drawn(53), "JPEG"), USED),
         "the beginning only.jpg": (b"\xff\xd8\xff", "ends early"),
         "five channels.jpg": (_five(plain), "cannot be decoded"),
     }  # fmt: skip
@@ -234,7 +234,7 @@ def _five(segments: Segments) -> bytes:
 
 
 def _foreign() -> Files:
-    frames = [Image.fromarray(picture(seed)) for seed in (60, 61)]
+    frames = [Image.fromarray(drawn(seed)) for seed in (60, 61)]
     box = b"\0\0\0\x18ftyp"
     return {
         "empty.png": (b"", "empty"),
@@ -245,19 +245,19 @@ def _foreign() -> Files:
         "page.jpg": (b"\n<!DOCTYPE html><title>404</title>", "web page"),
         "json.png": (b'{"error": 404}', "not an image"),
         "drawing.png": (b"<?xml version='1.0'?><svg></svg>", "not an image"),
-        "gif.png": (saved(picture(62), "GIF"), "GIF"),
+        "gif.png": (saved(drawn(62), "GIF"), "GIF"),
         "animated.gif": (saved(frames[0], "GIF", save_all=True, append_images=frames[1:]), "GIF"),
-        "bmp.bmp": (saved(picture(63), "BMP"), "BMP"),
-        "tiff.tif": (saved(picture(64), "TIFF"), "TIFF"),
+        "bmp.bmp": (saved(drawn(63), "BMP"), "BMP"),
+        "tiff.tif": (saved(drawn(64), "TIFF"), "TIFF"),
         "tiff with pages.tiff": (
             saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "TIFF"
         ),
-        "webp.jpg": (saved(picture(65), "WEBP"), "WebP"),
+        "webp.jpg": (saved(drawn(65), "WEBP"), "WebP"),
         "jpeg 2000.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60), "JPEG 2000"),
         "jpeg xl.jxl": (b"\xff\x0a" + bytes(60), "JPEG XL"),
         "telephone.heic": (box + b"heic" + bytes(60), "HEIF"),
         "browser.avif": (box + b"avif" + bytes(60), "AVIF"),
-        "film.png": (box + b"isom" + bytes(60), "not an image"),
+        "radiograph.png": (box + b"isom" + bytes(60), "not an image"),
         "scan.dcm": (bytes(128) + b"DICM" + bytes(200), "DICOM"),
         "dicom.png": (b"II*\0" + bytes(124) + b"DICM" + bytes(200), "DICOM"),
         "paper.jpg": (b"%PDF-1.7\n", "PDF"),
@@ -265,5 +265,5 @@ def _foreign() -> Files:
         "program.png": (b"\x7fELF" + bytes(60), "not an image"),
         "pickle.png": (b"\x80\x04\x95" + bytes(60), "not an image"),
         "mng.png": (b"\x8aMNG\r\n\x1a\n" + bytes(60), "not an image"),
-        "in text mode.png": (saved(picture(66)).replace(b"\r\n", b"\n"), "not an image"),
+        "in text mode.png": (saved(drawn(66)).replace(b"\r\n", b"\n"), "not an image"),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Kinds of bad picture, each with what is to become of it: used, or set aside with these words."""
+"""Kinds of bad image, each with what is to become of it: used, or set aside with these words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bad_files import USED, files, picture
+from benchmarks.bad_files import USED, files, image
 from benchmarks.parts import saved
 
 IGNORED = "ignored"
@@ -18,12 +18,12 @@ IGNORED = "ignored"
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of bad picture.
+    """A kind of bad image.
 
     Attributes:
         name: Of the file.
         make: Writes it.
-        outcome: ``USED``, ``IGNORED`` (not counted as a picture) or words of the reason.
+        outcome: ``USED``, ``IGNORED`` (not counted as an image) or words of the reason.
         asked: The same where somebody asks for this very file, as ``predict`` does; links are
             followed then, and names do not matter. Empty where it is the same.
     """
@@ -60,7 +60,7 @@ def _places() -> Iterator[Kind]:
 
 
 def _names() -> Iterator[Kind]:
-    """Yield sound pictures under names that are not."""
+    """Yield sound images under names that are not."""
     bad = "control characters or is not valid UTF-8"
     names = {
         os.fsdecode(b"caf\xe9.png"): bad,
@@ -81,7 +81,7 @@ def _names() -> Iterator[Kind]:
     }
     for seed, (name, outcome) in enumerate(names.items(), 80):
         kind = "JPEG" if re.search("(?i)jpe?g$", name) else "PNG"
-        yield Kind(name, partial(_write, saved(picture(seed), kind)), outcome, USED)
+        yield Kind(name, partial(_write, saved(image(seed), kind)), outcome, USED)
 
 
 def _link(target: str, path: Path) -> None:

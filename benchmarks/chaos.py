@@ -20,7 +20,7 @@ from benchmarks.trial import Trial, timed
 
 PARTS = (
     *("kills", "faults", "damage", "memory_growth", "out_of_memory"),
-    *("bad_pictures", "hostile", "fuzz"),
+    *("bad_images", "hostile", "fuzz"),
 )
 _SHOWN = 5  # failures of one promise
 

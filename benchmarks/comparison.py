@@ -1,7 +1,7 @@
 """How often a comparison of two classifiers is wrong: false alarms at equal ones, and power.
 
-Made-up test sets: a picture's score is the truth, what its patient and it bring along for both
-classifiers, and what each classifier makes of patient and picture on its own. The two are drawn
+Made-up test sets: an image's score is the truth, what its patient and it bring along for both
+classifiers, and what each classifier makes of patient and image on its own. The two are drawn
 from one distribution, so whatever is found between equal ones is a false alarm.
 """
 
@@ -17,13 +17,13 @@ from benchmarks.results import Figure
 from lucency.comparison.paired import auroc_difference, mcnemar, patient_test
 
 _LEVEL = 0.05
-# Patients, pictures of each at most, and the distance of the classes: AUROC about 0.87 and 0.98.
+# Patients, images of each at most, and the distance of the classes: AUROC about 0.87 and 0.98.
 _SCENES = {
-    "200 patients, 1 picture each": (200, 1, 2.0),
-    "200 patients, 1 to 3 pictures": (200, 3, 2.0),
-    "80 patients, 1 to 8 pictures": (80, 8, 2.0),
-    "216 patients, 1 to 2 pictures, AUROC 0.98": (216, 2, 3.6),
-    "40 patients, 1 to 4 pictures": (40, 4, 2.0),
+    "200 patients, 1 image each": (200, 1, 2.0),
+    "200 patients, 1 to 3 images": (200, 3, 2.0),
+    "80 patients, 1 to 8 images": (80, 8, 2.0),
+    "216 patients, 1 to 2 images, AUROC 0.98": (216, 2, 3.6),
+    "40 patients, 1 to 4 images": (40, 4, 2.0),
 }
 _Scene = tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]
 
@@ -34,7 +34,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
     figures = []
     for name, scene in _SCENES.items():
         found = _shares(scene, n, gain=0.0)
-        bounds = {"ranking": (3.0, 7.0), "decisions": (None, 6.0), "pictures apart": (None, None)}
+        bounds = {"ranking": (3.0, 7.0), "decisions": (None, 6.0), "images apart": (None, None)}
         for test, values in found.items():
             low, high = (None, None) if quick else bounds[test]
             label = f"false alarms, {test}: {name}"
@@ -46,7 +46,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
 
 def _shares(scene: tuple[int, int, float], n: int, gain: float) -> dict[str, list[float]]:
     rng = np.random.default_rng(0)
-    counts = {"ranking": 0, "decisions": 0, "pictures apart": 0}
+    counts = {"ranking": 0, "decisions": 0, "images apart": 0}
     for _ in range(n):
         positive, scores, owner = _draw(rng, *scene, gain)
         one, other = scores[:1], scores[1:]
@@ -54,7 +54,7 @@ def _shares(scene: tuple[int, int, float], n: int, gain: float) -> dict[str, lis
         middle = scene[2] / 2
         first, second = ((x[0] > middle) == positive for x in (one, other))
         counts["decisions"] += patient_test(first, second, owner) < _LEVEL
-        counts["pictures apart"] += mcnemar(first, second) < _LEVEL
+        counts["images apart"] += mcnemar(first, second) < _LEVEL
     return {test: [100 * count / n] for test, count in counts.items()}
 
 

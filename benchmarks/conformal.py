@@ -26,9 +26,9 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
     figures = []
     for most in (1, 6):
         rows = np.array([_simulate(seed, most) for seed in range(simulations)])
-        pictures = "one picture" if most == 1 else f"1 to {most} pictures"
+        images = "one image" if most == 1 else f"1 to {most} images"
         for i, kind in enumerate(("marginal", "class-conditional, rarer class")):
-            name = f"{kind}, {pictures} a patient"
+            name = f"{kind}, {images} a patient"
             mean = rows[:, i, 0].mean()
             figures.append(Figure(f"coverage: {name}", "%", [100 * mean], simulations))
             for j, level in enumerate(LEVELS, start=1):
@@ -60,12 +60,12 @@ def _simulate(seed: int, most: int) -> list[list[float]]:
 
 
 def _draw(random: np.random.Generator, most: int) -> Drawn:
-    """Draw patients of two classes; those with more pictures are harder, and theirs are alike."""
+    """Draw patients of two classes; those with more images are harder, and theirs are alike."""
     patients = CALIBRATED + TESTED
-    pictures = random.integers(1, most + 1, patients)
-    owner = np.repeat(np.arange(patients), pictures)
+    images = random.integers(1, most + 1, patients)
+    owner = np.repeat(np.arange(patients), images)
     labels = (random.random(patients) < 0.3).astype(np.int64)[owner]
-    ease = 1.5 - 0.2 * pictures + random.normal(size=patients)
+    ease = 1.5 - 0.2 * images + random.normal(size=patients)
     odds = (ease[owner] + random.normal(size=len(owner))) * np.where(labels == 1, 1, -1)
     second = 1 / (1 + np.exp(-odds))
     return np.stack([1 - second, second], axis=1), labels, owner

@@ -2,9 +2,9 @@
 
     python -m benchmarks.coverage [--simulations 2000] [--results DIR]
 
-Scores are normal with a known AUROC. A patient has 1 to 30 pictures, most have one (mean 1.5), all
+Scores are normal with a known AUROC. A patient has 1 to 30 images, most have one (mean 1.5), all
 of one class, and half of a score's variance is the patient's own. The truths come from a million
-pictures. No file is read; one core needs about ten minutes for 2,000 test sets of each kind.
+images. No file is read; one core needs about ten minutes for 2,000 test sets of each kind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lucency.metrics import FloatArray, IntArray
 SHARES = {2: (0.37, 0.63), 3: (0.5, 0.3, 0.2)}
 SIZES = np.arange(1, 31)
 ALIKE = 0.5  # share of a score's variance that is the patient's own
-PICTURES_PER_PATIENT = 1.512
+IMAGES_PER_PATIENT = 1.512
 EXACT = "Clopper-Pearson"
 WANTED = (93.0, 97.0)
 _MANY = 1_000_000
@@ -46,8 +46,8 @@ class Setting:
     Attributes:
         classes: 2 or 3.
         area: AUROC of one class against another.
-        alike: Whether patients have several pictures.
-        n: Pictures, about.
+        alike: Whether patients have several images.
+        n: Images, about.
     """
 
     classes: int
@@ -56,7 +56,7 @@ class Setting:
     n: int
 
     def __str__(self) -> str:
-        owners = "several pictures per patient" if self.alike else "one picture per patient"
+        owners = "several images per patient" if self.alike else "one image per patient"
         return f"{self.classes} classes, {self.area:g}, {owners}, n={self.n}"
 
 
@@ -104,7 +104,7 @@ def _patients(setting: Setting, rng: np.random.Generator) -> IntArray:
     if not setting.alike:
         return np.arange(setting.n)
     frequency = SIZES**-2.7
-    count = round(setting.n / PICTURES_PER_PATIENT)
+    count = round(setting.n / IMAGES_PER_PATIENT)
     return np.repeat(np.arange(count), rng.choice(SIZES, count, p=frequency / frequency.sum()))
 
 
@@ -124,7 +124,7 @@ def covered(
         setting: What is drawn.
         simulations: How many test sets.
         seed: The same seed draws the same test sets.
-        many: Pictures that the truths are found from.
+        many: Images that the truths are found from.
 
     Returns:
         By figure: intervals that hold it, intervals, and whether they are exact ones.

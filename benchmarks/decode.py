@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from benchmarks.results import Figure, ratio, seconds
-from benchmarks.sample import copy_pictures, pictures
+from benchmarks.sample import copy_images, images
 from lucency.dataset.cache import Listed, PixelStore, decode
 from lucency.imaging.decoder.pool import DecoderPool
 
@@ -30,7 +30,7 @@ TURBO = importlib.util.find_spec("simplejpeg") is not None
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     with TemporaryDirectory() as temporary:
-        files = pictures(copy_pictures(files, Path(temporary) / "pictures", 1 if quick else 5))
+        files = images(copy_images(files, Path(temporary) / "images", 1 if quick else 5))
         for file in files:
             file.read_bytes()
         return [figure for side in SIDES for figure in _at(side, files, 1 if quick else 5)]

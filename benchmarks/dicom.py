@@ -3,7 +3,7 @@
 The files are those that pydicom brings with it and, where they are, ``$LUCENCY_DATA/dicom``. The
 independent reader is highdicom (left out where it is not installed), asked for the same things:
 modality, VOI and presentation. Padding is not compared, as highdicom shows it like any other value,
-nor are pictures without a window, of which highdicom makes no grey levels.
+nor are images without a window, of which highdicom makes no grey levels.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from benchmarks.dicom_files import BIG, bombs, dicom
 from benchmarks.results import Figure
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
 from lucency.imaging.dicom import is_dicom
 from lucency.imaging.dicom.header import read_dicom
 from lucency.imaging.dicom.render import rendered
-from lucency.imaging.image import Picture, encode_png, read_picture
+from lucency.imaging.image import SourceImage, encode_png, read_image
 
 WHEEL = Path(pydicom.__file__).parent / "data"
 MR = ("", "_implicit", "_expb", "_bigendian", "_RLE", "_jp2klossless", "_jpeg_ls_lossless")
@@ -107,7 +107,7 @@ def _encodings() -> Figure:
     names = [*(f"MR_small{end}.dcm" for end in MR)]
     first, *others = [_whole((WHEEL / "test_files" / name).read_bytes()) for name in names]
     apart = max(int(abs(other.astype(int) - first).max()) for other in others)
-    name = "one picture in seven encodings, greatest difference"
+    name = "one image in seven encodings, greatest difference"
     return Figure(name, "grey levels", [apart], len(names), most=0)
 
 
@@ -135,10 +135,10 @@ def _as_png(files: Sequence[Path]) -> Figure:
     """Compare what a network sees of a file, and of a PNG file with its grey levels."""
     apart = []
     for file in files:
-        picture = Picture(file.read_bytes())
-        if is_dicom(file.read_bytes()) and picture.size == _stored(file):
-            png = encode_png(picture.pixels(picture.size, colour=True))
-            pair = [read_picture(each, (64, 64), True).astype(int) for each in (str(file), png)]
+        image = SourceImage(file.read_bytes())
+        if is_dicom(file.read_bytes()) and image.size == _stored(file):
+            png = encode_png(image.pixels(image.size, colour=True))
+            pair = [read_image(each, (64, 64), True).astype(int) for each in (str(file), png)]
             apart.append(int(abs(pair[0] - pair[1]).max()))
     name = "a file and a PNG of it at 64 px, greatest difference"
     return Figure(name, "grey levels", [max(apart)], len(apart), most=0)
@@ -170,8 +170,8 @@ def _bombs() -> list[Figure]:
 
 def _refused(data: bytes) -> bool:
     try:
-        Picture(data).decode((64, 64), colour=False)
-    except PictureError:
+        SourceImage(data).decode((64, 64), colour=False)
+    except ImageError:
         return True
     return False
 
@@ -179,16 +179,16 @@ def _refused(data: bytes) -> bool:
 def _speed(repeats: int) -> list[Figure]:
     random = np.random.default_rng(0)
     smooth = np.add.outer(np.arange(3000), np.arange(2500)).astype(np.uint16) // 2
-    film = smooth + random.integers(0, 64, smooth.shape, np.uint16)
-    data = dicom(film, BitsStored=12, WindowCenter=1500, WindowWidth=3000)
+    radiograph = smooth + random.integers(0, 64, smooth.shape, np.uint16)
+    data = dicom(radiograph, BitsStored=12, WindowCenter=1500, WindowWidth=3000)
     _whole(data)
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        Picture(data).decode((224, 224), colour=False)
+        SourceImage(data).decode((224, 224), colour=False)
         times.append(1000 * (time.perf_counter() - start))
     first = []
-    small = dicom(film[:64, :64], BitsStored=12)
+    small = dicom(radiograph[:64, :64], BitsStored=12)
     for _ in range(repeats):
         with DecoderPool(1) as pool:
             start = time.perf_counter()
@@ -201,5 +201,5 @@ def _speed(repeats: int) -> list[Figure]:
 
 
 def _whole(data: bytes) -> NDArray[np.uint8]:
-    picture = Picture(data)
-    return picture.pixels(picture.size, colour=False)
+    image = SourceImage(data)
+    return image.pixels(image.size, colour=False)

@@ -116,7 +116,7 @@ def raw_file(*elements: bytes, syntax: str = EXPLICIT) -> bytes:
 
 
 def description(rows: int, columns: int, bits: int = 16) -> bytes:
-    """Return the elements that describe a grey picture."""
+    """Return the elements that describe a grey image."""
     numbers = ((0x00280100, bits), (0x00280101, bits), (0x00280102, bits - 1), (0x00280103, 0))
     sides = ((0x00280010, rows), (0x00280011, columns))
     return b"".join(
@@ -143,7 +143,7 @@ def bombs() -> dict[str, bytes]:
     runs = struct.pack("<16I", 2, 64, 2**20, *([0] * 13)) + b"\x81\0" * 2**20
     return {
         "zeros deflated": raw_file(bytes(2**28), syntax=DEFLATED),
-        "a picture of zeros deflated": raw_file(
+        "an image of zeros deflated": raw_file(
             description(7000, 7000), element(0x7FE00010, b"OW", bytes(98_000_000)), syntax=DEFLATED
         ),
         "65,535 rows and columns": raw_file(description(65535, 65535), pixel),

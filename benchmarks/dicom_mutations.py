@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from benchmarks.bad_files import picture
+from benchmarks.bad_files import image
 from benchmarks.dicom_files import (
     BIG,
     CAPTURE,
@@ -54,8 +54,8 @@ Elements = list[tuple[int, bytes, bytes, int]]  # tag, type, value, length as wr
 
 def dicom_seeds() -> list[bytes]:
     """Return small sound files of every coding and every way to grey levels."""
-    grey = picture(1)[:48, :48].astype(np.uint16) * 12
-    eight, colour = picture(2)[:48, :48], picture(3, 3)[:48, :48]
+    grey = image(1)[:48, :48].astype(np.uint16) * 12
+    eight, colour = image(2)[:48, :48], image(3, 3)[:48, :48]
     window = {"BitsStored": 12, "WindowCenter": 1500, "WindowWidth": 2500}
     tables = {"BitsStored": 12, "VOILUTSequence": table(10, np.arange(4000, dtype=np.uint16), 12)}
     return [

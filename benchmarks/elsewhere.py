@@ -1,4 +1,4 @@
-"""The default recipe on pictures that are no radiographs, beside the recipe before it.
+"""The default recipe on images that are no radiographs, beside the recipe before it.
 
 Drawn chests, scikit-learn's 8 x 8 handwritten digits (10 classes), and coloured shapes that are
 told apart by form and by hue (6 classes). Nothing is switched for any of them; "before" is without
@@ -50,8 +50,8 @@ def _digits(folder: Path) -> None:
 
     found = load_digits()
     for i, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
-        picture = Image.fromarray((pixels * 15.9375).astype(np.uint8))
-        _save(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC), folder, f"digit{label}", i)
+        image = Image.fromarray((pixels * 15.9375).astype(np.uint8))
+        _save(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC), folder, f"digit{label}", i)
 
 
 def _shapes(folder: Path) -> None:
@@ -70,13 +70,13 @@ def _shapes(folder: Path) -> None:
         ground = random.uniform(0.1, 0.9, 3) + random.normal(0, 0.15, (SIDE, SIDE, 3))
         colour = np.array(hues[hue]) * random.uniform(0.5, 1.1) + random.normal(0, 0.1, 3)
         drawn = np.where(inside[..., None], colour + random.normal(0, 0.1, (SIDE, SIDE, 3)), ground)
-        picture = Image.fromarray((255 * drawn.clip(0, 1)).astype(np.uint8))
-        _save(picture, folder, f"{hue}_{form}", i)
+        image = Image.fromarray((255 * drawn.clip(0, 1)).astype(np.uint8))
+        _save(image, folder, f"{hue}_{form}", i)
 
 
-def _save(picture: Image.Image, folder: Path, label: str, number: int) -> None:
+def _save(image: Image.Image, folder: Path, label: str, number: int) -> None:
     (folder / label).mkdir(exist_ok=True)
-    picture.save(folder / label / f"p{number:05}.png")
+    image.save(folder / label / f"p{number:05}.png")
 
 
 COLLECTIONS: dict[str, Callable[[Path], None]] = {
@@ -100,7 +100,7 @@ def _measured(name: str, recipe: str, seed: int, epochs: int) -> dict[str, float
 
     with TemporaryDirectory() as folder, TemporaryDirectory() as cache:
         COLLECTIONS[name](Path(folder))
-        config = lucency.Config(  # the drawn chests have a planted copy of a test picture
+        config = lucency.Config(  # the drawn chests have a planted copy of a test image
             effort="quick", seed=seed, epochs=epochs, cache=cache, on_leak="drop"
         )
         data = lucency.load_dataset(folder, config)

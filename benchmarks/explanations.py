@@ -1,4 +1,4 @@
-"""Do the maps show where the evidence is? On drawn pictures that is known; on yours it is tested.
+"""Do the maps show where the evidence is? On drawn images that is known; on yours it is tested.
 
 ``LUCENCY_RUN`` may be the folder of a classifier that was trained on ``$LUCENCY_DATA/chest_xray``
 with the default split: its maps are then tested on validation. The test part is not looked at.
@@ -58,7 +58,7 @@ def _tested(run: Path, files: Sequence[Path]) -> list[Figure]:
     folder = files[0].parents[2] / "chest_xray"
     data = load_dataset(folder, Config(), size=spec.size, colour=spec.channels == 3)
     if data.fingerprint != spec.fingerprint:
-        raise Skipped(f"{run} was trained on other pictures or another split.")
+        raise Skipped(f"{run} was trained on other images or another split.")
     start = time.perf_counter()
     found: dict[str, Any] = faithfulness(classifier, trained, data.val).document
     took = time.perf_counter() - start
@@ -70,7 +70,7 @@ def _tested(run: Path, files: Sequence[Path]) -> list[Figure]:
         *(Figure(f"gain of {name}", "", [value], n) for name, value in gains.items()),
         Figure("gain beyond the centre, with its interval", "", ends, n),
         Figure("rank correlation, all layers shuffled", "", [_rank(shuffled["rows"][-1])], n),
-        Figure("rank correlation, other pictures", "", [_rank(shuffled["pairs"])], n),
+        Figure("rank correlation, other images", "", [_rank(shuffled["pairs"])], n),
         Figure("share in the border", "%", [100 * found["border"]["share"]["value"]], n),
         Figure("of a uniform map", "%", [100 * found["border"]["uniform"]], n),
         Figure("rank correlation with occlusion", "", [_rank(found["occlusion"])],

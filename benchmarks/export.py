@@ -2,7 +2,7 @@
 
 The classifier is of ``--effort quick``, trained on ``$LUCENCY_DATA/chest_xray/train``, of which
 validation and test parts are cut off by patient; without that folder, and with ``--quick``, on the
-native films for one epoch. Its validation pictures are compared, and training pictures scale the
+native radiographs for one epoch. Its validation images are compared, and training images scale the
 8-bit numbers. Times are measured in turns with the classifier's own on ONNX Runtime.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.child import LUCENCY, run
 from benchmarks.results import Figure, Skipped
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 _FORMATS = {
     "onnx": "onnxruntime",
@@ -32,10 +32,10 @@ _EIGHT_BITS = ("onnx", "litert", "openvino")
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     if not importlib.util.find_spec("keras"):
         raise Skipped("Keras is not installed")
-    films = files[0].parents[2] / "chest_xray" / "train"
+    radiographs = files[0].parents[2] / "chest_xray" / "train"
     with TemporaryDirectory() as temporary:
-        small = quick or not films.is_dir()
-        folder = copy_pictures(files, Path(temporary) / "pictures") if small else films
+        small = quick or not radiographs.is_dir()
+        folder = copy_images(files, Path(temporary) / "images") if small else radiographs
         trained = f"{temporary}/run"
         options = ("--effort", "quick", "--quiet", *(("--set", "epochs=1") if small else ()))
         places = ("--run", trained, "--cache", f"{temporary}/cache")

@@ -45,7 +45,7 @@ class Fault:
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    draw(folder / "films", 20)
+    draw(folder / "radiographs", 20)
     (folder / "runs").mkdir()  # by the first run alone, so that no later one could fail there
     with _small_network(), _own_places(folder):
         whole, places = _whole(folder)
@@ -123,7 +123,7 @@ def _train(folder: Path, target: Path, progress: Progress) -> None:
     from lucency.pipeline.train import run_training
 
     config = dataclasses.replace(CONFIG, cache=str(folder / "cache"))
-    run_training(folder / "films", config, run=str(target), progress=progress)
+    run_training(folder / "radiographs", config, run=str(target), progress=progress)
 
 
 @contextlib.contextmanager

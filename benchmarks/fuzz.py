@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz [--quick]
 
 It prints how far it is. A file that crashes a decoder or keeps it busy beyond the deadline is kept
-in the folder and named; that costs the one picture, and is to be told to the makers of the decoder.
+in the folder and named; that costs the one image, and is to be told to the makers of the decoder.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _request(sound: list[bytes], number: int) -> Request:
 
 
 def _faults(decoded: Decoded, number: int) -> list[str]:
-    """Return what is wrong with an answer, whatever became of the picture."""
+    """Return what is wrong with an answer, whatever became of the image."""
     faults = []
     if decoded.pixels is not None:
         size = decoded.size if number % 10 == 9 else _SIZES[number % len(_SIZES)]

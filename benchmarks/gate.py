@@ -2,7 +2,7 @@
 
 ``LUCENCY_RUN`` is the folder of a classifier trained on ``$LUCENCY_DATA/chest_xray`` with the
 default recipe and the default split. In each repeat one random half of the validation patients sets
-the gate's limit, and the pictures of the other half, as they are and altered, are judged with it.
+the gate's limit, and the images of the other half, as they are and altered, are judged with it.
 The test part is not looked at.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.strangers import strangers
 from lucency import Classifier, Config, load_dataset, metrics
 from lucency.backend import load_keras
 from lucency.calibration import ood
-from lucency.imaging.image import read_picture
+from lucency.imaging.image import read_image
 
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -45,11 +45,11 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     size, colour = classifier.spec.size, classifier.spec.channels == 3
     data = load_dataset(files[0].parents[2] / "chest_xray", Config(), size=size, colour=colour)
     if data.fingerprint != classifier.spec.fingerprint:
-        raise Skipped(f"{run} was trained on other pictures or another split.")
+        raise Skipped(f"{run} was trained on other images or another split.")
     train, val = (part.pixels(np.arange(len(part))) for part in (data.train, data.val))
     kinds = {
-        name: np.stack([read_picture(_png(picture), size, colour) for picture in pictures])
-        for name, pictures in strangers(10 if quick else 100).items()
+        name: np.stack([read_image(_png(image), size, colour) for image in images])
+        for name, images in strangers(10 if quick else 100).items()
     }
     altered = {name: np.ascontiguousarray(alter(val)) for name, alter in ALTERED.items()}
     seen = _embedding(classifier.keras_model)
@@ -103,7 +103,7 @@ def _auroc(usual: NDArray[np.float64], strange: NDArray[np.float64]) -> float:
 
 
 def _embedding(network: Any) -> Callable[[Pixels], Features]:
-    """Return what gives the pooled features of pictures."""
+    """Return what gives the pooled features of images."""
     keras = load_keras()
     pooled = keras.Model(network.inputs, network.get_layer("pooled").output)
 
@@ -115,7 +115,7 @@ def _embedding(network: Any) -> Callable[[Pixels], Features]:
     return seen
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     content = BytesIO()
-    picture.save(content, "PNG")
+    image.save(content, "PNG")
     return content.getvalue()

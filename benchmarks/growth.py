@@ -1,7 +1,7 @@
-"""Time and peak memory of ``lucency train`` as pictures become more, and larger.
+"""Time and peak memory of ``lucency train`` as images become more, and larger.
 
-The whole command, with nothing in the cache, one epoch of ``quick``. More pictures are copies that
-differ in bytes and patient. ``per added picture`` is what 4 times as many cost beyond the sample,
+The whole command, with nothing in the cache, one epoch of ``quick``. More images are copies that
+differ in bytes and patient. ``per added image`` is what 4 times as many cost beyond the sample,
 and 16 times as many beyond 4 times: where both are the same, growth is linear.
 """
 
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.child import LUCENCY, Finished, run
 from benchmarks.results import Figure
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 SIDES = (64, 128, 256, 512)
 SIDES_QUICK = (32, 64)
@@ -22,7 +22,7 @@ SIDES_QUICK = (32, 64)
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     times, repeats = (1, 2, 3) if quick else (1, 4, 16), 1
     with TemporaryDirectory() as temporary:
-        folders = [copy_pictures(files, Path(temporary) / f"{copies}x", copies) for copies in times]
+        folders = [copy_images(files, Path(temporary) / f"{copies}x", copies) for copies in times]
         rounds = [[_trained(folder) for folder in folders] for _ in range(repeats)]
         sides = SIDES_QUICK if quick else SIDES
         larger = [[_trained(folders[0], side) for side in sides] for _ in range(repeats)]
@@ -34,18 +34,18 @@ def _more(rounds: list[list[Finished]], times: Sequence[int], n: int) -> list[Fi
     figures = []
     for k, count in enumerate(counts):
         figures += [
-            Figure(f"{count:,} pictures: time", "s", [each[k].seconds for each in rounds], count),
-            Figure(f"{count:,} pictures: memory", "MiB", [each[k].peak for each in rounds], count),
+            Figure(f"{count:,} images: time", "s", [each[k].seconds for each in rounds], count),
+            Figure(f"{count:,} images: memory", "MiB", [each[k].peak for each in rounds], count),
         ]
     for k in (1, 2):
         added = counts[k] - counts[k - 1]
         seconds = [1000 * (each[k].seconds - each[k - 1].seconds) / added for each in rounds]
-        name = f"per added picture, {counts[k - 1]:,} to {counts[k]:,}"
+        name = f"per added image, {counts[k - 1]:,} to {counts[k]:,}"
         figures.append(Figure(f"{name}: time", "ms", seconds, added))
     growth = [100 * (each[-1].peak / each[0].peak - 1) for each in rounds]
     return [
         *figures,
-        Figure(f"memory, {times[-1]} times the pictures", "% more", growth, counts[-1]),
+        Figure(f"memory, {times[-1]} times the images", "% more", growth, counts[-1]),
     ]
 
 

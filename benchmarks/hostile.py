@@ -95,23 +95,23 @@ def _outcome(kind: Kind, sound: Path, place: Path) -> sandbox.Outcome:
     canary.parent.mkdir(parents=True)
     canary.write_text("nobody may read this")
     shutil.copytree(sound, copy)
-    picture = sound.parent / "picture.png"
+    image = sound.parent / "image.png"
     kind.spoil(copy, canary)
     command, call = [kind.command, str(copy)], None
     if kind.command == PREDICT:
-        command, call = [*command, str(picture)], _predicting(copy, picture)
+        command, call = [*command, str(image)], _predicting(copy, image)
     ledger = Path(os.environ["LUCENCY_LEDGER"]).parent
     try:
-        return sandbox.watched(command, call, [copy, picture, ledger], [canary])
+        return sandbox.watched(command, call, [copy, image, ledger], [canary])
     finally:
         shutil.rmtree(place)
 
 
-def _predicting(run: Path, picture: Path) -> Callable[[], object]:
+def _predicting(run: Path, image: Path) -> Callable[[], object]:
     def call() -> object:
         from lucency.classifier import Classifier
 
-        return Classifier.load(run).predict([picture])
+        return Classifier.load(run).predict([image])
 
     return call
 

@@ -93,7 +93,7 @@ def _worked() -> ModelProto:
 
 
 def _hidden() -> ModelProto:
-    """A size that only the pixels know: the brighter the picture, the larger."""
+    """A size that only the pixels know: the brighter the image, the larger."""
     return network(
         node("Cast", ["mean"], ["whole"], to=TensorProto.INT64),
         node("Squeeze", ["whole"], ["one"]),
@@ -132,7 +132,7 @@ BOMBS: dict[str, Callable[[], Any]] = {
     "that makes an outer product": _outer,
     "with a kernel of 10^6 x 10^6": _pooled,
     "that multiplies for hours": _worked,
-    "with a size that depends on the picture": _hidden,
+    "with a size that depends on the image": _hidden,
     "that declares another shape than it has": _lying,
     "with 50,001 operations": lambda: network(
         *(node("Relu", ["logits"], [f"r{i}"]) for i in range(50_001))),

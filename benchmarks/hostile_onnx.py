@@ -226,8 +226,8 @@ def _sized(side: int) -> Callable[[ModelProto], None]:
 _WRONG: dict[str, Callable[[], Any]] = {
     "that takes another input": _changed(
         lambda m: m.graph.input.append(helper.make_tensor_value_info("more", _F, [1]))),
-    "that takes pictures of another size": _changed(_sized(9)),
-    "that takes pictures of 2^40 pixels": _changed(_sized(2**40)),
+    "that takes images of another size": _changed(_sized(9)),
+    "that takes images of 2^40 pixels": _changed(_sized(2**40)),
     "that takes other numbers": _changed(
         lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", _F)),
     "that gives another answer": _changed(

@@ -32,7 +32,7 @@ def kinds() -> Iterator[Kind]:
         yield Kind(f"{name} is a link to nothing", _dangling(name))
     for name in ("evaluation.json", "predictions.csv", "split.csv"):
         yield Kind(f"{name} is 8 GiB of nothing", _sparse(name, 2**33), _OTHERS[name])
-    yield Kind("pictures is a link to another folder", _pictures, "report")
+    yield Kind("images is a link to another folder", _images, "report")
 
 
 def _link(name: str) -> Callable[[Path, Path], None]:
@@ -82,6 +82,6 @@ def _socket(path: Path) -> None:
         os.chdir(here)
 
 
-def _pictures(run: Path, canary: Path) -> None:
+def _images(run: Path, canary: Path) -> None:
     (canary.parent / "index.json").write_text("[]")
-    (run / "pictures").symlink_to(canary.parent)
+    (run / "images").symlink_to(canary.parent)

@@ -11,8 +11,8 @@ def article(keras: Any, folder: Path, side: int, batch: int) -> tuple[Any, Any]:
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     vary = ImageDataGenerator(rescale=1 / 255, zoom_range=0.2, vertical_flip=True)
-    pictures = vary.flow_from_directory(folder, (side, side), class_mode="binary", batch_size=batch)
-    return _network(keras, side, []), pictures
+    images = vary.flow_from_directory(folder, (side, side), class_mode="binary", batch_size=batch)
+    return _network(keras, side, []), images
 
 
 def modern(keras: Any, folder: Path, side: int, batch: int) -> tuple[Any, Any]:
@@ -21,12 +21,12 @@ def modern(keras: Any, folder: Path, side: int, batch: int) -> tuple[Any, Any]:
     As the guides have it: ``cache``, ``shuffle``, ``prefetch``.
     """
     layers = keras.layers
-    pictures = keras.utils.image_dataset_from_directory(
+    images = keras.utils.image_dataset_from_directory(
         folder, label_mode="binary", image_size=(side, side), batch_size=batch, verbose=False
     )
-    pictures = pictures.cache().shuffle(1000).prefetch(-1)  # as many ahead as it finds good
+    images = images.cache().shuffle(1000).prefetch(-1)  # as many ahead as it finds good
     vary = [layers.RandomFlip("vertical"), layers.RandomZoom(0.2, 0.2), layers.Rescaling(1 / 255)]
-    return _network(keras, side, vary), pictures
+    return _network(keras, side, vary), images
 
 
 def _network(keras: Any, side: int, before: list[Any]) -> Any:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 
-class Pictures(Dataset[Any]):
+class Images(Dataset[Any]):
     """The files of class folders, varied if asked for, as (3, side, side) and a label."""
 
     def __init__(self, folder: Path, side: int, vary: str = "") -> None:
@@ -47,15 +47,15 @@ class Pictures(Dataset[Any]):
         return left, top, left + w, top + h
 
 
-def loader(pictures: Pictures, batch: int, *, shuffle: bool) -> Any:
+def loader(images: Images, batch: int, *, shuffle: bool) -> Any:
     workers = os.cpu_count() or 1
-    return DataLoader(pictures, batch, shuffle, num_workers=workers, persistent_workers=True)
+    return DataLoader(images, batch, shuffle, num_workers=workers, persistent_workers=True)
 
 
 def train_article(
     folder: Path, side: int, batch: int, epochs: int, done: Callable[[], None], precision: str
 ) -> None:
-    batches = loader(Pictures(folder, side, "article"), batch, shuffle=True)
+    batches = loader(Images(folder, side, "article"), batch, shuffle=True)
     network = article(side).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters())
     done()

@@ -58,7 +58,7 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
 def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> Trial:
     start = time.perf_counter()
     folder.mkdir()
-    draw(folder / "films", 60)
+    draw(folder / "radiographs", 60)
     usual = _duration(folder, backend, ("whole",) if quick else ("warm", "whole"))
     drawn, tally = random.Random(_BRIEF if quick else 0), Tally()
     while tally.kills < kills or tally.inside < inside:
@@ -74,7 +74,7 @@ def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> 
 
 
 def draw(folder: Path, per_class: int) -> None:
-    """Draw two classes of small noisy pictures, two of each patient."""
+    """Draw two classes of small noisy images, two of each patient."""
     for k, name in enumerate(("dark", "light")):
         (folder / name).mkdir(parents=True)
         for i in range(per_class):
@@ -88,7 +88,7 @@ def command(run: str) -> list[str]:
     """Return the command line of one run."""
     settings = [f"epochs={EPOCHS}", "size=16", "batch=8", f"checkpoint_seconds={INTERVAL}"]
     given = [word for setting in settings for word in ("--set", setting)]
-    program = [sys.executable, "-m", "benchmarks.watched", "train", "films"]
+    program = [sys.executable, "-m", "benchmarks.watched", "train", "radiographs"]
     return [*program, "--effort", "quick", "--run", run, *given]
 
 

@@ -1,10 +1,10 @@
 """The leak gate: which changed copies it finds, false alarms, and how time and memory grow.
 
-Copies of 150 test pictures are planted in train and of 150 training pictures in test, each changed
-at random and saved as a real file. The pictures are the official split of
+Copies of 150 test images are planted in train and of 150 training images in test, each changed
+at random and saved as a real file. The images are the official split of
 ``$LUCENCY_DATA/chest_xray`` if it is there, else the sample that all benchmarks use.
 
-Growth is measured on drawn pictures, half of which are copies of the others, and for the step that
+Growth is measured on drawn images, half of which are copies of the others, and for the step that
 grows with the square, the comparison of all descriptions, on drawn descriptions: eight blocks of
 512 rows at most, scaled to all. Seconds of growth are of one processor core, whatever else runs.
 """
@@ -99,12 +99,12 @@ def _found(copies: Sequence[Copy], originals: list[Entry], planted: list[Entry])
 
 
 def _plant(source: Path, target: Path, change: Change, draw: Draw) -> Path:
-    picture, quality = change(Image.open(source).convert("L"), draw)
+    image, quality = change(Image.open(source).convert("L"), draw)
     data = io.BytesIO()
     if quality:
-        picture.save(data, "JPEG", quality=quality)
+        image.save(data, "JPEG", quality=quality)
     else:
-        picture.save(data, "PNG")
+        image.save(data, "PNG")
     file = target.with_suffix(".jpeg" if quality else ".png")
     file.write_bytes(data.getvalue())
     return file
@@ -114,53 +114,53 @@ def _any_format(draw: Draw) -> int:
     return int(draw.integers(75, 96)) if draw.random() < 0.7 else 0
 
 
-def _resized(picture: Image.Image, scale: float) -> Image.Image:
-    side = (round(picture.width * scale), round(picture.height * scale))
-    return picture.resize(side, Image.Resampling.LANCZOS)
+def _resized(image: Image.Image, scale: float) -> Image.Image:
+    side = (round(image.width * scale), round(image.height * scale))
+    return image.resize(side, Image.Resampling.LANCZOS)
 
 
-def _cropped(picture: Image.Image, draw: Draw, share: float = 0.03) -> Image.Image:
-    width, height = picture.size
+def _cropped(image: Image.Image, draw: Draw, share: float = 0.03) -> Image.Image:
+    width, height = image.size
     left, top = share * width * draw.random(), share * height * draw.random()
     right, bottom = left + (1 - share) * width, top + (1 - share) * height
-    return picture.crop((round(left), round(top), round(right), round(bottom)))
+    return image.crop((round(left), round(top), round(right), round(bottom)))
 
 
-def _mirrored(picture: Image.Image) -> Image.Image:
-    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+def _mirrored(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def _toned(picture: Image.Image, draw: Draw, most: float) -> Image.Image:
-    grey = np.asarray(picture, np.float32)
+def _toned(image: Image.Image, draw: Draw, most: float) -> Image.Image:
+    grey = np.asarray(image, np.float32)
     contrast, brightness = draw.uniform(-most, most, 2)
     toned = (grey - grey.mean()) * (1 + contrast) + grey.mean() + 128 * brightness
     return Image.fromarray(toned.clip(0, 255).round().astype(np.uint8))
 
 
-def _several(picture: Image.Image, draw: Draw) -> tuple[Image.Image, int]:
-    turned = _mirrored(picture) if draw.random() < 0.5 else picture
+def _several(image: Image.Image, draw: Draw) -> tuple[Image.Image, int]:
+    turned = _mirrored(image) if draw.random() < 0.5 else image
     part = _cropped(_resized(turned, draw.uniform(0.4, 1.5)), draw)
     return _toned(part, draw, 0.1), int(draw.integers(50, 96))
 
 
 CHANGES: dict[str, Change] = {
-    "saved as PNG": lambda picture, _: (picture, 0),
-    "saved as JPEG of quality 30 to 95": lambda picture, draw: (
-        picture,
+    "saved as PNG": lambda image, _: (image, 0),
+    "saved as JPEG of quality 30 to 95": lambda image, draw: (
+        image,
         int(draw.integers(30, 96)),
     ),
-    "resized by 0.25 to 2": lambda picture, draw: (
-        _resized(picture, 2 ** draw.uniform(-2, 1)),
+    "resized by 0.25 to 2": lambda image, draw: (
+        _resized(image, 2 ** draw.uniform(-2, 1)),
         _any_format(draw),
     ),
-    "mirrored": lambda picture, draw: (_mirrored(picture), _any_format(draw)),
-    "cropped by 3 %": lambda picture, draw: (_cropped(picture, draw), _any_format(draw)),
-    "brightness and contrast by up to 15 %": lambda picture, draw: (
-        _toned(picture, draw, 0.15),
+    "mirrored": lambda image, draw: (_mirrored(image), _any_format(draw)),
+    "cropped by 3 %": lambda image, draw: (_cropped(image, draw), _any_format(draw)),
+    "brightness and contrast by up to 15 %": lambda image, draw: (
+        _toned(image, draw, 0.15),
         _any_format(draw),
     ),
     "mirrored, resized, cropped, toned, JPEG": _several,
-    "cropped by 6 %": lambda picture, draw: (_cropped(picture, draw, 0.06), _any_format(draw)),
+    "cropped by 6 %": lambda image, draw: (_cropped(image, draw, 0.06), _any_format(draw)),
 }
 
 _BEYOND = {"cropped by 6 %"}  # more than is asked for: to see where it ends
@@ -170,7 +170,7 @@ _BEYOND = {"cropped by 6 %"}  # more than is asked for: to see where it ends
 
 
 class Drawn:
-    """As many pictures as wanted, drawn when read; the second half shows the first in noise."""
+    """As many images as wanted, drawn when read; the second half shows the first in noise."""
 
     shape = (64, 64, 1)
 
@@ -179,9 +179,9 @@ class Drawn:
         self.sizes = np.zeros((n, 2), np.int64)
 
     def read(self, rows: Sequence[int]) -> Any:
-        return np.stack([self._picture(int(row)) for row in rows])
+        return np.stack([self._image(int(row)) for row in rows])
 
-    def _picture(self, row: int) -> Any:
+    def _image(self, row: int) -> Any:
         shapes = np.random.default_rng(row % (self.n // 2)).normal(0, 1, (16, 16))
         cloud = Image.fromarray(shapes.astype(np.float32)).resize((64, 64))
         grain = np.random.default_rng(row).normal(0, 2, (64, 64))

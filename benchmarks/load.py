@@ -1,10 +1,10 @@
 """The service under load, with hostile clients, changed and ended: ``python -m benchmarks.load``.
 
-    threads      of the network: all share a picture, or each has one
+    threads      of the network: all share an image, or each has one
     throughput   beside predicting the same files at once, and beside a naive handler
     latency      alone, and at 80 % of the peak
     overload     ten times as much as can be answered
-    answers      a million, each for its own picture
+    answers      a million, each for its own image
     drains       SIGTERM under load
     reloads      another classifier under load, some of them refused
     kills        SIGKILL of decoding processes under load
@@ -37,11 +37,11 @@ from benchmarks.results import Figure, show, write
 
 
 class Terms(NamedTuple):
-    """What a part needs: run folders, pictures, a folder for itself, and whether to be quick."""
+    """What a part needs: run folders, images, a folder for itself, and whether to be quick."""
 
     run: Path
     heavy: Path
-    films: Path
+    radiographs: Path
     native: Path
     folder: Path
     quick: bool
@@ -80,8 +80,8 @@ def _measured(name: str, run: Path, heavy: Path, *, quick: bool, file: Path) -> 
     """Measure a part and keep its figures; return whether a target was missed."""
     start = time.perf_counter()
     with TemporaryDirectory() as place:
-        films, native = DATA / "chest_xray" / "train", DATA / "chest_xray_native"
-        found = PARTS[name](Terms(run, heavy, films, native, Path(place), quick))
+        radiographs, native = DATA / "chest_xray" / "train", DATA / "chest_xray_native"
+        found = PARTS[name](Terms(run, heavy, radiographs, native, Path(place), quick))
     show(f"{name} ({time.perf_counter() - start:.0f} s)", found)
     _keep(file, name, found)
     return any(each.verdict == "MISSED" for each in found)

@@ -22,7 +22,7 @@ from benchmarks.load_server import Served, write_tiny
 from benchmarks.load_speed import forever
 from benchmarks.load_truth import expected, tensor_request
 from benchmarks.results import Figure
-from benchmarks.sample import pictures
+from benchmarks.sample import images
 
 if TYPE_CHECKING:
     from benchmarks.load import Terms
@@ -148,7 +148,7 @@ class _OfOneVersion:
 def kills(terms: Terms) -> list[Figure]:
     """Kill a decoding process again and again; whatever was not in it goes on."""
     times = 5 if terms.quick else 100
-    requests = [post(i, file.read_bytes()) for i, file in enumerate(pictures(terms.films, 500))]
+    requests = [post(i, file.read_bytes()) for i, file in enumerate(images(terms.radiographs, 500))]
     with Served(terms.run) as service:
         load = Load(service.port)
         recovered = play(_killed(service, load, requests, times))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.load_client import HOST, Load, Request, form, play, post
 from benchmarks.load_server import Served, write_tiny
 from benchmarks.results import Figure
-from benchmarks.sample import pictures
+from benchmarks.sample import images
 
 if TYPE_CHECKING:
     from benchmarks.load import Terms
@@ -23,7 +23,7 @@ _HEAD = b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\n"
 def slow(terms: Terms) -> list[Figure]:
     """Hold 500 connections, each with another way to be slow."""
     many = 50 if terms.quick else 500
-    requests = [post(i, file.read_bytes()) for i, file in enumerate(pictures(terms.films, 500))]
+    requests = [post(i, file.read_bytes()) for i, file in enumerate(images(terms.radiographs, 500))]
     with Served(terms.run) as service:
         play(Load(service.port).closed(requests, 4))
         before, during, open_for = play(_beside(service.port, requests, many))
@@ -79,10 +79,10 @@ def fuzz(terms: Terms) -> list[Figure]:
     """Send requests with bytes changed, left out, doubled or cut off, each by itself."""
     count = 500 if terms.quick else 10_000
     run = write_tiny(terms.folder / "tiny")
-    picture = next(iter(pictures(terms.films, 1))).read_bytes()
+    image = next(iter(images(terms.radiographs, 1))).read_bytes()
     seeds = [
-        post(0, picture).data,
-        form(0, [picture, b"x"]).data,
+        post(0, image).data,
+        form(0, [image, b"x"]).data,
         b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n",
         _HEAD + b"transfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
         b"POST /v2/models/tiny/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60\r\n\r\n"

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.classifier import Classifier
-from lucency.imaging.image import read_picture
+from lucency.imaging.image import read_image
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     size, colour = classifier.spec.size, classifier.spec.channels == 3
 
     def said(body: bytes) -> Response:
-        pixels = read_picture(body, size, colour)[None]
+        pixels = read_image(body, size, colour)[None]
         names = ["probabilities", "embedding"]
         probabilities, embedding = session.run(names, {"pixels": pixels})
         distance = classifier.gate.score(embedding, pixels) if classifier.gate else [None]

@@ -1,6 +1,6 @@
 """Predict files at once, as ``lucency predict`` does, in a process of its own.
 
-``python -m benchmarks.load_offline RUN FOLDER MOST`` prints pictures per second and probabilities.
+``python -m benchmarks.load_offline RUN FOLDER MOST`` prints images per second and probabilities.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from benchmarks.results import seconds
-from benchmarks.sample import pictures
+from benchmarks.sample import images
 from lucency.classifier import Classifier
 
 
 def main() -> None:
     run, folder, most = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    files = pictures(folder, most)
+    files = images(folder, most)
     classifier = Classifier.load(run)
     classifier.predict(files[:64])  # ONNX Runtime is loaded and the files are in memory
     found = []

@@ -1,4 +1,4 @@
-"""How many pictures a second, how soon, and what is left of that under ten times the load."""
+"""How many images a second, how soon, and what is left of that under ten times the load."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from benchmarks.child import answer
 from benchmarks.load_client import Answer, Load, Request, form, play, post
 from benchmarks.load_server import Served
 from benchmarks.results import Figure, ratio
-from benchmarks.sample import pictures
+from benchmarks.sample import images
 
 if TYPE_CHECKING:
     from benchmarks.load import Terms
 
 CLIENTS = 64
-IN_FORM = 16  # pictures in a form
+IN_FORM = 16  # images in a form
 
 
 def throughput(terms: Terms) -> list[Figure]:
     rounds = 1 if terms.quick else 3
-    films = _compared(
-        terms.run, terms.films, "films of 224 px", 100 if terms.quick else 1300, rounds
+    radiographs = _compared(
+        terms.run, terms.radiographs, "radiographs of 224 px", 100 if terms.quick else 1300, rounds
     )
     native = _compared(
-        terms.run, terms.native, "films as taken", 20 if terms.quick else 100, rounds
+        terms.run, terms.native, "radiographs as taken", 20 if terms.quick else 100, rounds
     )
-    return films + native
+    return radiographs + native
 
 
 def _compared(run: Path, folder: Path, name: str, most: int, rounds: int) -> list[Figure]:
     """Compare one by one, in forms, offline and a naive handler, in turns."""
-    files = [file.read_bytes() for file in pictures(folder, most)]
+    files = [file.read_bytes() for file in images(folder, most)]
     ones = [post(i, file) for i, file in enumerate(files)]
     cut = range(0, len(files), IN_FORM)
     forms = [form(i, files[i : i + IN_FORM]) for i in cut]
@@ -68,7 +68,7 @@ def _compared(run: Path, folder: Path, name: str, most: int, rounds: int) -> lis
                 rates[key].append(load.rate)
     n = len(files)
     offline_, one, many, naive_, threads_ = (
-        Figure(f"{name}: {label}", "pictures/s", rates[key], n)
+        Figure(f"{name}: {label}", "images/s", rates[key], n)
         for key, label in (
             ("offline", "predicted at once"),
             ("one", f"one a request, {CLIENTS} clients"),
@@ -106,7 +106,7 @@ class _Known:
 
 
 def latency(terms: Terms) -> list[Figure]:
-    files = [file.read_bytes() for file in pictures(terms.films, 500)]
+    files = [file.read_bytes() for file in images(terms.radiographs, 500)]
     requests = [post(i, file) for i, file in enumerate(files)]
     alone, middle, loaded, ratios, shares = [], [], [], [], []
     with Served(terms.run) as service:
@@ -133,7 +133,7 @@ def latency(terms: Terms) -> list[Figure]:
 
 def overload(terms: Terms) -> list[Figure]:
     seconds = 15 if terms.quick else 180
-    files = [file.read_bytes() for file in pictures(terms.films, 200)]
+    files = [file.read_bytes() for file in images(terms.radiographs, 200)]
     requests = [post(i, file) for i, file in enumerate(files)]
     with Served(terms.heavy) as service:
         peak = Load(service.port)
@@ -147,8 +147,8 @@ def overload(terms: Terms) -> list[Figure]:
     late = memory[len(memory) // 2 :]
     others = sum(count for status, count in load.statuses.items() if status not in (200, 429))
     return [
-        Figure("peak before, 64 clients", "pictures/s", [peak.rate], 2000),
-        Figure("peak after, 64 clients", "pictures/s", [again.rate], 2000),
+        Figure("peak before, 64 clients", "images/s", [peak.rate], 2000),
+        Figure("peak after, 64 clients", "images/s", [again.rate], 2000),
         Figure("offered / peak before", "x", [sent / seconds / peak.rate], sent),
         Figure("could not be sent by the client", "requests", [missed], sent + missed),
         Figure("answered in time / peak before", "x", [load.rate / peak.rate], sent, least=0.9),

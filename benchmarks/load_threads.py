@@ -1,4 +1,4 @@
-"""A network whose threads share each picture, beside one that has a thread for each."""
+"""A network whose threads share each image, beside one that has a thread for each."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def _compared(run: Path, name: str, rounds: int) -> list[Figure]:
         for way in [*ways][:: 1 if i % 2 else -1]:
             rates[way].append(ways[way]())
     figures = [
-        Figure(f"{name}: {way}", "pictures/s", rates[way], int(SECONDS * min(rates[way])))
+        Figure(f"{name}: {way}", "images/s", rates[way], int(SECONDS * min(rates[way])))
         for way in ways
     ]
     whole, parts, lone, each, single = figures
     return [
         *figures,
         ratio(f"{name}: batches, a thread each / shared", parts, whole),
-        ratio(f"{name}: pictures, a thread each / shared", each, lone),
-        ratio(f"{name}: time of a lone picture, one thread / shared", lone, single),
+        ratio(f"{name}: images, a thread each / shared", each, lone),
+        ratio(f"{name}: time of a lone image, one thread / shared", lone, single),
     ]
 
 
 def _session(run: Path, threads: int) -> Any:
-    """Return a network whose pictures are computed by so many threads; 0 is all processors."""
+    """Return a network whose images are computed by so many threads; 0 is all processors."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -68,7 +68,7 @@ def _session(run: Path, threads: int) -> Any:
 
 
 def _rate(session: Any, pixels: Any, streams: int) -> float:
-    """Return how many pictures a second go through, with so many calls at a time."""
+    """Return how many images a second go through, with so many calls at a time."""
     start = time.perf_counter()
 
     def calls(_: int) -> int:

@@ -1,4 +1,4 @@
-"""Answers for pictures of which everybody knows what is to be said: each for its own."""
+"""Answers for images of which everybody knows what is to be said: each for its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def expected(level: int, slope: float = SLOPE) -> float:
 
 
 def tensor_request(levels: tuple[int, ...], path: str = _PATH) -> Request:
-    """Return a request for pictures whose pixels sum to these; its key is what they sum to."""
+    """Return a request for images whose pixels sum to these; its key is what they sum to."""
     pixels = np.empty((len(levels), _AREA), np.uint8)
     for row, level in zip(pixels, levels, strict=True):
         row[:] = level // _AREA
@@ -57,11 +57,11 @@ def answers(terms: Terms) -> list[Figure]:
         time.sleep(1)  # until it has let go of the connections that were closed just now
         after, more_files, more_threads = service.rss, service.files, service.threads
     return [
-        Figure("answers", "pictures", [seen.count], seen.count, least=wanted),
-        Figure("for another picture", "answers", [seen.wrong], seen.count, most=0),
+        Figure("answers", "images", [seen.count], seen.count, least=wanted),
+        Figure("for another image", "answers", [seen.wrong], seen.count, most=0),
         Figure("largest difference of a probability", "", [seen.apart], seen.count, most=1e-5),
         Figure("requests without an answer", "", [load.lost], seen.count, most=0),
-        Figure("answers per second", "pictures/s", [seen.count / load.took], seen.count),
+        Figure("answers per second", "images/s", [seen.count / load.took], seen.count),
         Figure("growth of memory after the first tenth", "%", [100 * (after / before - 1)],
                seen.count, most=5),
         Figure("more open files", "", [more_files - files], seen.count, most=2),
@@ -70,7 +70,7 @@ def answers(terms: Terms) -> list[Figure]:
 
 
 def _requests(count: int, seed: int) -> Iterator[Request]:
-    """Yield requests with 1 to 32 pictures each, ``count`` pictures in all."""
+    """Yield requests with 1 to 32 images each, ``count`` images in all."""
     chance = random.Random(seed)
     while count > 0:
         many = min(count, chance.choice((1, 1, 2, 16, 32)))
@@ -79,7 +79,7 @@ def _requests(count: int, seed: int) -> Iterator[Request]:
 
 
 class _Seen:
-    """Compares answers with what is known; nearer to another picture's is a mix-up."""
+    """Compares answers with what is known; nearer to another image's is a mix-up."""
 
     def __init__(self) -> None:
         self.count = self.wrong = 0

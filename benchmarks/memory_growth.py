@@ -19,7 +19,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    draw(folder / "films", 60)
+    draw(folder / "radiographs", 60)
     epochs, predictions = (10, 2_000) if quick else (50, 100_000)
     run = str(folder / "run")
     return [
@@ -68,7 +68,7 @@ def _train(folder: Path, run: str, n: int) -> list[int]:
         seen.append(_resident())
 
     train._History.__call__ = measured  # type: ignore[method-assign, assignment]
-    train.run_training(folder / "films", config, run=run)
+    train.run_training(folder / "radiographs", config, run=run)
     return seen
 
 
@@ -76,7 +76,7 @@ def _predict(folder: Path, run: str, n: int) -> list[int]:
     from lucency.classifier import Classifier
 
     classifier = Classifier.load(run)
-    files = sorted((folder / "films").rglob("*.png"))[:100]
+    files = sorted((folder / "radiographs").rglob("*.png"))[:100]
     seen = []
     for _ in range(n // len(files)):
         classifier.predict(files)

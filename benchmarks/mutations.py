@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from benchmarks.bad_files import picture
+from benchmarks.bad_files import image
 from benchmarks.dicom_mutations import (
     dicom_head,
     dicom_order,
@@ -34,9 +34,9 @@ _EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 63, 64, 127, 128, 254, 255)
 
 def seeds() -> list[bytes]:
     """Return small sound files of every kind that is decoded, 40 x 56 and 48 x 48 pixels."""
-    grey = Image.fromarray(picture(1)[:40]).resize((56, 40))
-    colour, clear = (Image.fromarray(picture(2, n)) for n in (3, 4))
-    deep = (picture(3).astype(np.uint16) << 8) + picture(4)
+    grey = Image.fromarray(image(1)[:40]).resize((56, 40))
+    colour, clear = (Image.fromarray(image(2, n)) for n in (3, 4))
+    deep = (image(3).astype(np.uint16) << 8) + image(4)
     exif = Image.Exif()
     exif[0x0112] = 6
     pngs = [
@@ -48,7 +48,7 @@ def seeds() -> list[bytes]:
         saved(colour.quantize(200)),
         saved(grey.convert("1")),
         saved(deep),
-        interlaced(picture(5)),
+        interlaced(image(5)),
         saved(grey, exif=exif),
     ]
     jpegs = [
@@ -57,8 +57,8 @@ def seeds() -> list[bytes]:
         saved(colour, "JPEG", subsampling="4:2:0"),
         saved(colour, "JPEG", subsampling="4:4:4", progressive=True),
         saved(colour, "JPEG", subsampling="4:2:2", restart_marker_blocks=2),
-        saved(Image.fromarray(picture(6, 4), "CMYK"), "JPEG"),
-        saved(Image.fromarray(picture(7, 4), "CMYK"), "JPEG", progressive=True),
+        saved(Image.fromarray(image(6, 4), "CMYK"), "JPEG"),
+        saved(Image.fromarray(image(7, 4), "CMYK"), "JPEG", progressive=True),
         saved(grey, "JPEG", exif=exif, quality=10),
         saved(colour, "JPEG", optimize=True, keep_rgb=True),
     ]

@@ -1,4 +1,4 @@
-"""Too little memory, for real: training ends well with fewer pictures computed at once.
+"""Too little memory, for real: training ends well with fewer images computed at once.
 
 The address space of the process is limited as it takes its first step. Backends on processors do
 not always say that memory ran out: they may die. The same command is given again then, as a person
@@ -27,13 +27,13 @@ _SECONDS = 120  # after which one is ended, as a person would
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    draw(folder / "films", 80)
+    draw(folder / "radiographs", 80)
     rooms = (2400,) if quick else (3000, 2600, 2400, 2200, 2000)  # MiB; a whole batch takes more
     failures, notes = [], []
     for room in rooms:
         ended, micro = _trained(folder, room)
         if micro is None or micro >= BATCH:
-            failures.append(f"{room} MiB: ended with {ended}, {micro} pictures at once")
+            failures.append(f"{room} MiB: ended with {ended}, {micro} images at once")
         notes.append(f"{room} MiB: {micro} of {BATCH} at once, {len(ended)} processes")
     return [Trial("too little memory: training ends well", len(rooms), failures, "; ".join(notes))]
 
@@ -67,7 +67,7 @@ def _train(folder: Path, room: int) -> Mapping[str, Any]:
         recipe="article", size=255, epochs=1, batch=BATCH, precision="float32",
         cache=str(folder / "cache"),
     )  # fmt: skip
-    data = load_dataset(folder / "films", config)
+    data = load_dataset(folder / "radiographs", config)
     real = Stepper.train
 
     def limited(self: Stepper, *given: Any) -> Any:

@@ -21,8 +21,8 @@ Segments = list[tuple[int, bytes, bytes]]  # marker, content, scan data that fol
 def saved(image: Image.Image | NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
     """Return the content of a file that Pillow writes."""
     file = io.BytesIO()
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(file, kind, **options)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -57,7 +57,7 @@ def rows_of(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def interlaced(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a grey picture as an interlaced PNG, which Pillow reads and does not write."""
+    """Return a grey image as an interlaced PNG, which Pillow reads and does not write."""
     height, width = pixels.shape
     passes = [pixels[y::down, x::right] for y, x, down, right in (*_ADAM7, (1, 0, 2, 1))]
     rows = b"".join(rows_of(each) for each in passes if each.size)

@@ -1,8 +1,8 @@
 """What the probes find where a shortcut was planted, and what where there is none.
 
-Normal films of ``$LUCENCY_DATA/chest_xray`` get one of two classes by the toss of a coin for each
+Normal radiographs of ``$LUCENCY_DATA/chest_xray`` get one of two classes by the toss of a coin for each
 patient, so nothing tells the classes apart; then a shortcut is planted in one of them. The false
-alarms are counted on the same films with the coins alone. Odd pictures are made of films as well,
+alarms are counted on the same radiographs with the coins alone. Odd images are made of radiographs as well,
 and the real folders are probed as they are.
 """
 
@@ -32,7 +32,7 @@ from lucency.probes.shortcuts import KINDS, shortcut
 
 Pixels = NDArray[np.uint8]
 Save = Callable[[Image.Image, Generator], bytes]
-FILMS, SIDE, QUALITY = 300, 224, 90
+RADIOGRAPHS, SIDE, QUALITY = 300, 224, 90
 CLASSES = ("heads", "tails")
 
 
@@ -43,7 +43,7 @@ class Plant(NamedTuple):
         name: What it is.
         probes: Those of which at least one must flag it.
         feature: A word that must be in its finding; empty where any will do.
-        save: Turns a picture of the one class into a file.
+        save: Turns an image of the one class into a file.
     """
 
     name: str
@@ -79,7 +79,7 @@ def _anywhere_near_the_border(random: Generator) -> tuple[float, float]:
 
 
 def _frame(image: Image.Image, change: int) -> bytes:
-    """Make the outer 4 % of a picture brighter or darker by ``change`` grey levels."""
+    """Make the outer 4 % of an image brighter or darker by ``change`` grey levels."""
     pixels = np.asarray(image, np.int16).copy()
     width = max(1, round(0.04 * len(pixels)))
     inner = pixels[width:-width, width:-width].copy()
@@ -127,17 +127,17 @@ PLANTS = (
 
 def write_classes(
     folder: Path,
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
     patients: Sequence[str],
     seed: int,
     save: Save = plain,
 ) -> Path:
-    """Write pictures into two class folders, a coin for each patient; tails are saved by ``save``.
+    """Write images into two class folders, a coin for each patient; tails are saved by ``save``.
 
     Args:
         folder: Where to.
-        pictures: Grey.
-        patients: Whose picture it is, by picture.
+        images: Grey.
+        patients: Whose image it is, by image.
         seed: Of the coins, and of what ``save`` draws.
         save: Gives the content of a file.
     """
@@ -148,8 +148,8 @@ def write_classes(
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
     number = {patient: i for i, patient in enumerate(coin)}
-    for i, (picture, patient) in enumerate(zip(pictures, patients, strict=True)):
-        content = save(picture, random) if coin[patient] else plain(picture, random)
+    for i, (image, patient) in enumerate(zip(images, patients, strict=True)):
+        content = save(image, random) if coin[patient] else plain(image, random)
         kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
         # The name is the same thing for both classes, so that it tells nothing.
         target = folder / CLASSES[coin[patient]] / f"patient{number[patient]:04d}_{i:04d}.{kind}"
@@ -221,7 +221,7 @@ def _planted(normal: Sequence[Path], plant: Plant, repeats: int) -> Figure:
         with tempfile.TemporaryDirectory() as folder:
             found = probe(_loaded(_tossed(Path(folder), normal, seed, plant.save)), seed=seed)
             rates.append(100.0 * flagged_rightly(found, plant))
-    return Figure(f"flagged and named: {plant.name}", "%", rates, FILMS, least=100)
+    return Figure(f"flagged and named: {plant.name}", "%", rates, RADIOGRAPHS, least=100)
 
 
 def _clean(normal: Sequence[Path], shuffles: int) -> Figure:
@@ -234,19 +234,19 @@ def _clean(normal: Sequence[Path], shuffles: int) -> Figure:
 
 
 def _strange(normal: Sequence[Path], count: int) -> list[Figure]:
-    """Put a few odd pictures of each kind among 900 films and see which are listed."""
-    films = _films(normal, 900 + count, 0)
+    """Put a few odd images of each kind among 900 radiographs and see which are listed."""
+    radiographs = _radiographs(normal, 900 + count, 0)
     figures = []
     for name, change in ODD.items():
         with tempfile.TemporaryDirectory() as folder:
-            images = [picture for picture, _ in films]
+            images = [image for image, _ in radiographs]
             images[:count] = [Image.fromarray(change(np.asarray(x))) for x in images[:count]]
-            # Two shots of one patient would pull odd pictures into one part: each stands alone.
+            # Two shots of one patient would pull odd images into one part: each stands alone.
             root = write_classes(
                 Path(folder) / "odd", images, [str(i) for i in range(len(images))], 0
             )
             found = odd(_loaded(root), 1)
-        listed = {file for file, _, _ in found.pictures}
+        listed = {file for file, _, _ in found.images}
         hits = sum(int(Path(file).stem.split("_")[1]) < count for file in listed)
         figures.append(Figure(f"odd, listed: {name}", "%", [100 * hits / count], count, least=95))
     return figures
@@ -265,25 +265,25 @@ def _as_it_is(folder: Path) -> list[Figure]:
             name = f"{folder.name}: AUROC of {each.probe} on test"
             figures.append(Figure(name, "", [each.test.value], len(data.test or ())))
     share = 100 * found.odd.n / n
-    return [*figures, Figure(f"{folder.name}: odd pictures", "%", [share], n, most=0.5)]
+    return [*figures, Figure(f"{folder.name}: odd images", "%", [share], n, most=0.5)]
 
 
 def _tossed(folder: Path, normal: Sequence[Path], seed: int, save: Save) -> Path:
-    films = _films(normal, FILMS, seed)
-    pictures, patients = zip(*films, strict=True)
-    return write_classes(folder / "coins", pictures, patients, seed, save)
+    radiographs = _radiographs(normal, RADIOGRAPHS, seed)
+    images, patients = zip(*radiographs, strict=True)
+    return write_classes(folder / "coins", images, patients, seed, save)
 
 
-def _films(normal: Sequence[Path], count: int, seed: int) -> list[tuple[Image.Image, str]]:
-    """Draw films, in grey at 224 x 224, with their patients."""
+def _radiographs(normal: Sequence[Path], count: int, seed: int) -> list[tuple[Image.Image, str]]:
+    """Draw radiographs, in grey at 224 x 224, with their patients."""
     chosen = np.random.default_rng(seed).permutation(len(normal))[:count]
     files = [normal[i] for i in sorted(chosen)]
     patients = find_groups([file.name for file in files]).keys
-    films = []
+    radiographs = []
     for file in files:
         with Image.open(file) as image:
-            films.append(image.convert("L").resize((SIDE, SIDE)))
-    return [*zip(films, patients, strict=True)]
+            radiographs.append(image.convert("L").resize((SIDE, SIDE)))
+    return [*zip(radiographs, patients, strict=True)]
 
 
 def _loaded(folder: Path) -> Dataset:

@@ -1,9 +1,9 @@
-"""Seconds from files to a classifier that ranks the official test films at AUROC 0.93 and 0.96.
+"""Seconds from files to a classifier that ranks the official test radiographs at AUROC 0.93 and 0.96.
 
 Each way is a process of its own; the clock runs from the start of the program, and stands still
-while test films are looked at. Lucency trains anew for every number of epochs, as its learning rate
+while test radiographs are looked at. Lucency trains anew for every number of epochs, as its learning rate
 comes down to zero in the last; the others are looked at after every epoch of one run. Everything is
-read from ``$LUCENCY_DATA/chest_xray``: 5,216 films of 224 pixels and the public test films.
+read from ``$LUCENCY_DATA/chest_xray``: 5,216 radiographs of 224 pixels and the public test radiographs.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _article(folder: Path, epochs: int, clock: Clock) -> None:
     from benchmarks import in_keras  # isort: skip
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # isort: skip
 
-    network, pictures = in_keras.article(keras, folder / "train", 255, 100)
+    network, images = in_keras.article(keras, folder / "train", 255, 100)
     test = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
         folder / "test", (255, 255), class_mode="binary", batch_size=100, shuffle=False
     )
@@ -106,7 +106,7 @@ def _article(folder: Path, epochs: int, clock: Clock) -> None:
         network.stop_training = clock.look(test.labels, scores) >= FAIR
 
     network.fit(
-        pictures,
+        images,
         epochs=epochs,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end)],
         verbose=0,
@@ -118,15 +118,15 @@ def _resnet(folder: Path, epochs: int, clock: Clock) -> None:
 
     from benchmarks import in_torch
 
-    batches = in_torch.loader(in_torch.Pictures(folder / "train", 224, "mirror"), 32, shuffle=True)
-    pictures = in_torch.Pictures(folder / "test", 224)
-    test = in_torch.loader(pictures, 32, shuffle=False)
+    batches = in_torch.loader(in_torch.Images(folder / "train", 224, "mirror"), 32, shuffle=True)
+    images = in_torch.Images(folder / "test", 224)
+    test = in_torch.loader(images, 32, shuffle=False)
     network = in_torch.resnet18().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, epochs * len(batches))
     for _ in range(epochs):
         in_torch.epoch(network, optimizer, batches, "bfloat16", schedule)
-        labels = [label for _, label in pictures.files]
+        labels = [label for _, label in images.files]
         if clock.look(labels, lambda: in_torch.predict(network, test, "bfloat16")) >= GOOD:
             return
 

@@ -35,7 +35,7 @@ class Figure:
         name: What it is.
         unit: Of the values.
         values: One per repeat.
-        n: Pictures, or other things, that one value is over.
+        n: Images, or other things, that one value is over.
         least: The median should be at least this.
         most: The median should be at most this.
     """

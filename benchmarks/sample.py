@@ -1,4 +1,4 @@
-"""The pictures that are measured on, and as many different copies of them as wanted."""
+"""The images that are measured on, and as many different copies of them as wanted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.results import Skipped
 _START, _COMMENT = b"\xff\xd8", b"\xff\xfe"
 
 
-def pictures(folder: Path, per_class: int | None = None) -> list[Path]:
+def images(folder: Path, per_class: int | None = None) -> list[Path]:
     """Return the JPEG files in the class folders of a folder, at most ``per_class`` of each."""
     classes = [sorted(each.glob("*.jpeg")) for each in sorted(folder.glob("*/"))]
     files = [*itertools.chain.from_iterable(each[:per_class] for each in classes)]
@@ -24,8 +24,8 @@ def pictures(folder: Path, per_class: int | None = None) -> list[Path]:
     return files
 
 
-def copy_pictures(files: Sequence[Path], folder: Path, copies: int = 1) -> Path:
-    """Write each picture ``copies`` times under its class; return the folder.
+def copy_images(files: Sequence[Path], folder: Path, copies: int = 1) -> Path:
+    """Write each image ``copies`` times under its class; return the folder.
 
     Pixels are the same in every copy; bytes and patients are not, as identical files and files of
     one patient are treated as one by whoever divides the data.

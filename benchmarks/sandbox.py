@@ -233,7 +233,7 @@ class _Watch:
 
 
 def _of_a_decoder(event: str, details: Any) -> bool:
-    """Tell whether this starts or ends a process that decodes pictures, which predicting does."""
+    """Tell whether this starts or ends a process that decodes images, which predicting does."""
     if event == "subprocess.Popen":
         return list(details[1]) == child_command(DEADLINE)
     if event == "os.kill":  # each is alone in a group of its own

@@ -1,8 +1,8 @@
-"""Films that are unlike those a network learns from, all cut by patient from the training part.
+"""Radiographs that are unlike those a network learns from, all cut by patient from the training part.
 
     adverse    a linear classifier of 8 x 8 thumbnails is most wrong about them
-    exposure   the brightest normal and the darkest pneumonia films
-    series     the lowest numbers in the files' names: films of another time
+    exposure   the brightest normal and the darkest pneumonia radiographs
+    series     the lowest numbers in the files' names: radiographs of another time
     alike      drawn at random, to calibrate by
     fit        all others, to learn from
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from lucency.dataset import Dataset, Split
 
 SHIFTED = ("adverse", "exposure", "series")
-_SHARES = {0: 0.10, 1: 0.06}  # of the normal and of the pneumonia films, in each part
+_SHARES = {0: 0.10, 1: 0.06}  # of the normal and of the pneumonia radiographs, in each part
 
 
 def parts(data: Dataset) -> dict[str, Split]:
     """Cut train and validation, together, into ``fit``, ``alike`` and the shifted parts.
 
     Args:
-        data: Two classes, NORMAL first, and grey films.
+        data: Two classes, NORMAL first, and grey radiographs.
     """
     whole = _joined(data.train, data.val)
-    films: dict[str, list[int]] = {}
+    radiographs: dict[str, list[int]] = {}
     for i, group in enumerate(whole.groups):
-        films.setdefault(group, []).append(i)
+        radiographs.setdefault(group, []).append(i)
     grey = whole.pixels(np.arange(len(whole)))[..., 0] / 255
     ill = _by_thumbnail(grey, whole)
     luck = np.random.default_rng(5).random(len(whole))
@@ -48,16 +48,18 @@ def parts(data: Dataset) -> dict[str, Split]:
             "series": lambda i: -_number(whole.files[i]),
             "alike": lambda i: luck[i],
         }
-        of_class = [g for g in films if whole.labels[films[g][0]] == label]
-        wanted = share * sum(len(films[g]) for g in of_class)
+        of_class = [g for g in radiographs if whole.labels[radiographs[g][0]] == label]
+        wanted = share * sum(len(radiographs[g]) for g in of_class)
         for name, order in orders.items():
-            means = {g: np.mean([order(i) for i in films[g]]) for g in of_class if g not in taken}
+            means = {
+                g: np.mean([order(i) for i in radiographs[g]]) for g in of_class if g not in taken
+            }
             count = 0
             for group in sorted(means, key=lambda g: means[g], reverse=True):
                 if count >= wanted:
                     break
                 taken[group] = name
-                count += len(films[group])
+                count += len(radiographs[group])
     names = [taken.get(group, "fit") for group in whole.groups]
     return {
         name: _some(whole, np.flatnonzero([each == name for each in names]), name)
@@ -66,7 +68,7 @@ def parts(data: Dataset) -> dict[str, Split]:
 
 
 def _by_thumbnail(grey: NDArray[np.float64], whole: Split) -> NDArray[np.float64]:
-    """Return what thumbnails say for pneumonia, of films that were not learned from."""
+    """Return what thumbnails say for pneumonia, of radiographs that were not learned from."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
 

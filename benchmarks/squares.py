@@ -1,4 +1,4 @@
-"""Pictures whose evidence is known: noise, with a bright square at a random place or without."""
+"""Images whose evidence is known: noise, with a bright square at a random place or without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = ("plain", "square")
 
 
 class Drawn(NamedTuple):
-    """Pictures (n, 32, 32, 1), their labels, and the upper left corner of each square."""
+    """Images (n, 32, 32, 1), their labels, and the upper left corner of each square."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -23,7 +23,7 @@ class Drawn(NamedTuple):
 
 
 def draw(count: int, seed: int) -> Drawn:
-    """Draw as many pictures with a square as without."""
+    """Draw as many images with a square as without."""
     random = np.random.default_rng(seed)
     grey = random.normal(90, 20, (count, SIDE, SIDE))
     labels = np.arange(count) % 2
@@ -34,13 +34,13 @@ def draw(count: int, seed: int) -> Drawn:
     return Drawn(grey[..., None].clip(0, 255).astype(np.uint8), labels, corners)
 
 
-def train(pictures: int = 1024, epochs: int = 2, seed: int = 0) -> Classifier:
+def train(images: int = 1024, epochs: int = 2, seed: int = 0) -> Classifier:
     """Train a tiny network of the default kind to find the square."""
     keras = models.keras
     keras.utils.set_random_seed(seed)
     parameters: dict[str, Any] = {"width": 8, "blocks": (1, 1), "dropout": 0.0}
     network = models.default(2, (SIDE, SIDE, 1), **parameters)
-    drawn = draw(pictures, seed + 1)
+    drawn = draw(images, seed + 1)
     network.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
     network.fit(
         drawn.pixels.astype(np.float32), drawn.labels[:, None].astype(np.float32),
@@ -57,11 +57,11 @@ def hits(maps: NDArray[np.floating[Any]], drawn: Drawn) -> NDArray[np.bool_]:
     """Play the pointing game: does the largest value of each map lie on its square?
 
     Zhang et al. 2018, "Top-down Neural Attention by Excitation Backprop". A place hits where the
-    part of the picture that it stands for touches the square.
+    part of the image that it stands for touches the square.
 
     Args:
-        maps: (n, h, w) of the pictures with a square.
-        drawn: Those pictures only.
+        maps: (n, h, w) of the images with a square.
+        drawn: Those images only.
     """
     step = SIDE / np.array(maps.shape[1:])
     flat = maps.reshape(len(maps), -1).argmax(axis=1)
@@ -71,5 +71,5 @@ def hits(maps: NDArray[np.floating[Any]], drawn: Drawn) -> NDArray[np.bool_]:
 
 
 def with_square(drawn: Drawn) -> Drawn:
-    """Return the pictures that have one."""
+    """Return the images that have one."""
     return Drawn(*(each[drawn.labels == 1] for each in drawn))

@@ -1,7 +1,7 @@
 """Seconds from pressing enter to the prompt's return, of commands that should not keep you waiting.
 
 Each command runs once before, so that its files are in the memory of the operating system. The
-look at all films, for copies, leaks and shortcuts, is at ``$LUCENCY_DATA/chest_xray``.
+look at all radiographs, for copies, leaks and shortcuts, is at ``$LUCENCY_DATA/chest_xray``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.child import LUCENCY, run
 from benchmarks.results import Figure
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 VERBS = ("check", "train", "predict", "evaluate", "compare", "verify", "report", "export", "demo")
 
@@ -20,7 +20,7 @@ VERBS = ("check", "train", "predict", "evaluate", "compare", "verify", "report",
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     repeats = 2 if quick else 5
     with TemporaryDirectory() as temporary:
-        folder = copy_pictures(files, Path(temporary) / "pictures")
+        folder = copy_images(files, Path(temporary) / "images")
         trained = f"{temporary}/run"
         options = ("--effort", "quick", "--set", "epochs=1", "--quiet")
         cache = ("--cache", f"{temporary}/cache")
@@ -28,7 +28,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         figures = [_timed("lucency --help", repeats, "--help", most=0.3)]
         figures += [_timed(f"lucency {verb} --help", repeats, verb, "--help") for verb in VERBS]
         figures += [
-            _timed("lucency predict RUN PICTURE", repeats, "predict", trained, str(files[0])),
+            _timed("lucency predict RUN IMAGE", repeats, "predict", trained, str(files[0])),
             _timed("lucency report RUN", repeats, "report", trained),
             _timed("lucency verify RUN", repeats, "verify", trained),
         ]
@@ -42,8 +42,8 @@ def _checked(folder: Path, cache: tuple[str, str]) -> list[Figure]:
     n = sum(1 for _ in folder.rglob("*.jp*g"))
     seconds = [run(LUCENCY, "check", str(folder), *cache).seconds for _ in range(2)]
     return [
-        Figure("lucency check FOLDER, all films, first", "s", seconds[:1], n),
-        Figure("lucency check FOLDER, all films, again", "s", seconds[1:], n),
+        Figure("lucency check FOLDER, all radiographs, first", "s", seconds[:1], n),
+        Figure("lucency check FOLDER, all radiographs, again", "s", seconds[1:], n),
     ]
 
 

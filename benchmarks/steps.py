@@ -4,7 +4,7 @@ The limits are measured in the same process: arithmetic by multiplying two matri
 in the precision of the network, memory by adding one to 256 MiB of it. A training step counts as
 three times the multiplications of its convolutions and dense layers, and must at least read and
 write what goes into and comes out of each of them once per pass (forward, to inputs, to weights).
-The real step reads, draws and feeds its pictures; the one beside it gets the same tensors, made
+The real step reads, draws and feeds its images; the one beside it gets the same tensors, made
 before, again and again. Both alternate.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.child import answer
 from benchmarks.results import Figure, Skipped, seconds
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 RECIPES = ("quick", "standard", "article")
 PASSES = 3  # forward, and backward to inputs and weights
@@ -34,7 +34,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     if not importlib.util.find_spec("keras"):
         raise Skipped("Keras is not installed")
     with TemporaryDirectory() as temporary:
-        folder = copy_pictures(files, Path(temporary) / "pictures", 1 if quick else 5)
+        folder = copy_images(files, Path(temporary) / "images", 1 if quick else 5)
         return [
             Figure(f"{recipe}: {name}", unit, values, n, least=least, most=most)
             for recipe in RECIPES
@@ -139,7 +139,7 @@ def _best(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def _augmentation(bench: Bench) -> tuple[float, float]:
-    """Return pictures per second of drawing numbers and of varying pictures by them."""
+    """Return images per second of drawing numbers and of varying images by them."""
     from lucency.augmentation import draw
     from lucency.augmentation.layer import varied
     from lucency.models import keras
@@ -170,13 +170,13 @@ def main(recipe: str, folder: Path, rounds: int) -> list[tuple[Any, ...]]:
     needed = counted / arithmetic, moved / memory
     best = statistics.median(alone)
     return [
-        ("read from the cache", "pictures/s", [reading], n, None, None),
-        ("draw augmentation", "pictures/s", [drawing], plan.batch, None, None),
-        ("apply augmentation", "pictures/s", [varying], plan.batch, None, None),
-        (f"train, {plan.precision}", "pictures/s", [plan.batch / s for s in real], n, None, None),
+        ("read from the cache", "images/s", [reading], n, None, None),
+        ("draw augmentation", "images/s", [drawing], plan.batch, None, None),
+        ("apply augmentation", "images/s", [varying], plan.batch, None, None),
+        (f"train, {plan.precision}", "images/s", [plan.batch / s for s in real], n, None, None),
         (
             "train, tensors made before",
-            "pictures/s",
+            "images/s",
             [plan.batch / s for s in alone],
             n,
             None,

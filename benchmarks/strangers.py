@@ -1,4 +1,4 @@
-"""Pictures of other kinds than the training pictures: photographs, drawings, patterns, nothing.
+"""Images of other kinds than the training images: photographs, drawings, patterns, nothing.
 
 None of them comes from a data set: two photographs ship with scikit-learn, all else is drawn.
 """
@@ -16,7 +16,7 @@ Generator = np.random.Generator
 
 
 def strangers(n: int, seed: int = 0) -> dict[str, list[Image.Image]]:
-    """Draw ``n`` pictures of each kind."""
+    """Draw ``n`` images of each kind."""
     random = np.random.default_rng(seed)
     kinds = {
         "photographs": photograph,
@@ -44,8 +44,8 @@ def photograph(random: Generator) -> Image.Image:
 def landscape(random: Generator) -> Image.Image:
     rise = np.linspace(0, 1, SIDE)[:, None]
     sky = random.uniform(100, 255, 3) * (1 - rise) + random.uniform(100, 255, 3) * rise
-    picture = _picture(np.repeat(sky[:, None, :], SIDE, axis=1))
-    pen, x = ImageDraw.Draw(picture), random.uniform(20, 200)
+    image = _image(np.repeat(sky[:, None, :], SIDE, axis=1))
+    pen, x = ImageDraw.Draw(image), random.uniform(20, 200)
     pen.circle((x, 40), random.uniform(8, 30), fill=(255, 240, 180))
     along = np.arange(0, SIDE + 8, 8)
     for base in (100, 140, 180):
@@ -58,24 +58,24 @@ def landscape(random: Generator) -> Image.Image:
         pen.circle(
             (x, foot - 0.7 * height), height / 3, tuple(random.integers(20, 120, 3).tolist())
         )
-    return picture
+    return image
 
 
 def text(random: Generator) -> Image.Image:
     paper, ink = (30, 230) if random.random() < 0.3 else (250, 20)
     size = int(random.integers(8, 22))
-    font, picture = ImageFont.load_default(size), Image.new("L", (SIDE, SIDE), paper)
-    pen = ImageDraw.Draw(picture)
+    font, image = ImageFont.load_default(size), Image.new("L", (SIDE, SIDE), paper)
+    pen = ImageDraw.Draw(image)
     for y in range(4, SIDE, int(1.4 * size)):
         letters = random.choice(list("etaoinshrdlu  "), 60)
         pen.text((4 + random.uniform(0, 20), y), "".join(letters), fill=ink, font=font)
-    return picture
+    return image
 
 
 def hand(random: Generator) -> Image.Image:
-    """Draw the bones of a hand, as on a film."""
-    picture = Image.new("L", (SIDE, SIDE), int(random.integers(5, 30)))
-    pen, x = ImageDraw.Draw(picture), SIDE / 2 + random.uniform(-10, 10)
+    """Draw the bones of a hand, as on a radiograph."""
+    image = Image.new("L", (SIDE, SIDE), int(random.integers(5, 30)))
+    pen, x = ImageDraw.Draw(image), SIDE / 2 + random.uniform(-10, 10)
     fingers = [*zip(np.radians([-50, -18, -6, 6, 20]), (140, 170, 182, 172, 148), strict=True)]
     tips = [(x + math.sin(a) * reach, 185 - math.cos(a) * reach) for a, reach in fingers]
     for tip in tips:
@@ -85,7 +85,7 @@ def hand(random: Generator) -> Image.Image:
     for (end_x, end_y), bone in ((tip, b) for tip in tips for b in _BONES):
         ends = [(x + (end_x - x) * share, 185 + (end_y - 185) * share) for share in bone]
         pen.line(ends, fill=210, width=9)
-    turned = picture.rotate(random.uniform(-15, 15), fillcolor=15)
+    turned = image.rotate(random.uniform(-15, 15), fillcolor=15)
     return turned.filter(ImageFilter.GaussianBlur(1.5))
 
 
@@ -100,28 +100,28 @@ def stripes(random: Generator) -> Image.Image:
         np.sin(2 * math.pi / width * (x * math.cos(a) + y * math.sin(a)))
         for a in (angle, angle + math.pi / 2)
     )
-    return _picture(128 + 110 * (np.sign(along * across) if random.random() < 0.5 else along))
+    return _image(128 + 110 * (np.sign(along * across) if random.random() < 0.5 else along))
 
 
 def noise(random: Generator) -> Image.Image:
     if random.random() < 0.5:
-        return _picture(random.uniform(0, 255, (SIDE, SIDE)))
-    return _picture(random.normal(random.uniform(60, 200), random.uniform(5, 60), (SIDE, SIDE)))
+        return _image(random.uniform(0, 255, (SIDE, SIDE)))
+    return _image(random.normal(random.uniform(60, 200), random.uniform(5, 60), (SIDE, SIDE)))
 
 
 def clouds(random: Generator) -> Image.Image:
-    """Draw noise with a spectrum like that of natural pictures."""
+    """Draw noise with a spectrum like that of natural images."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE)))
     frequency[0, 0] = 1
     white = np.fft.fft2(random.normal(size=(SIDE, SIDE)))
     drawn = np.fft.ifft2(white / frequency ** random.uniform(0.5, 2)).real
-    return _picture(128 + 50 * (drawn - drawn.mean()) / drawn.std())
+    return _image(128 + 50 * (drawn - drawn.mean()) / drawn.std())
 
 
 def plain(random: Generator) -> Image.Image:
     """Draw one grey all over; black and white are among them."""
-    return _picture(np.full((SIDE, SIDE), random.choice([0, 255, random.integers(0, 256)])))
+    return _image(np.full((SIDE, SIDE), random.choice([0, 255, random.integers(0, 256)])))
 
 
-def _picture(values: NDArray[np.floating]) -> Image.Image:
+def _image(values: NDArray[np.floating]) -> Image.Image:
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))

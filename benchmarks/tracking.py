@@ -2,7 +2,7 @@
 
 The same training in turns without and with a tracker: seconds per epoch (median) and of the whole
 command. The store of MLflow is new every time, which is its dearest case. Then ``mlflow models
-serve`` is really started, and asked with pictures one at a time.
+serve`` is really started, and asked with images one at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.child import ROOT
 from benchmarks.results import Figure, Skipped, ratio, seconds
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 _KINDS = ("", "tensorboard", "mlflow")
 _MOST = 1.02  # of the seconds without a tracker
@@ -39,7 +39,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     rounds, epochs, asked = (1, 3, 2) if quick else (5, 12, 20)
     with TemporaryDirectory() as temporary:
         here = Path(temporary)
-        folder = copy_pictures(files, here / "films")
+        folder = copy_images(files, here / "radiographs")
         _train(here / "first", folder, "", 1)  # decodes, and compiles
         spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in _KINDS}
         for number in range(rounds):
@@ -101,7 +101,7 @@ def _served(place: Path, files: Sequence[Path]) -> list[Figure]:
             pairs = zip(said, prediction.probabilities, strict=True)
             apart += [abs(a - b) for a, b in pairs]
     return [
-        Figure("mlflow models serve, one picture", "ms", took, len(files)),
+        Figure("mlflow models serve, one image", "ms", took, len(files)),
         Figure("largest difference from Classifier", "", [max(apart)], len(files), most=1e-6),
     ]
 
@@ -112,7 +112,7 @@ def _serving(place: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/films/1",
+        sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/radiographs/1",
         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     own = Path(sys.executable).parent  # where MLflow looks for uvicorn

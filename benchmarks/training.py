@@ -3,7 +3,7 @@
 Each way is a process of its own that reads the files and trains for ten epochs; they take turns,
 and each ratio is of one round. ``whole run`` counts everything from the start of the program,
 imports and compiling included; ``an epoch`` is the median one after the first. The others have no
-validation; Lucency's is of two pictures. What names no precision runs in the one that it has by
+validation; Lucency's is of two images. What names no precision runs in the one that it has by
 itself: for Lucency bfloat16 where the processor computes it, for the others float32.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.child import answer
 from benchmarks.results import Figure, Skipped, ratio
-from benchmarks.sample import copy_pictures
+from benchmarks.sample import copy_images
 
 SIDE = 255
 ARTICLE = "article's code"
@@ -36,7 +36,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     batch, copies, rounds, epochs = (10, 1, 1, 2) if quick else (100, 2, 2, 10)
     ways = [way for way in WAYS if "PyTorch" not in way or importlib.util.find_spec("torch")]
     with TemporaryDirectory() as temporary:
-        folder = copy_pictures(files, Path(temporary) / "pictures", copies)
+        folder = copy_images(files, Path(temporary) / "images", copies)
         seen = [{way: _in_child(way, folder, batch, epochs) for way in ways} for _ in range(rounds)]
     n = len(files) * copies
     whole = {
@@ -46,7 +46,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     rates = {
         way: Figure(
             f"an epoch: {way}",
-            "pictures/s",
+            "images/s",
             [n / statistics.median(each[way][2:]) for each in seen],
             n * (epochs - 1),
         )
@@ -87,7 +87,7 @@ def _lucency(
     config = Config(recipe="article", epochs=epochs, batch=batch, precision=precision)
     classes = tuple(sorted(each.name for each in folder.iterdir()))
     places = Config(cache=str(folder.parent / f"cache{time.time()}"))
-    few = copy_pictures(
+    few = copy_images(
         [next(each.glob("*")) for each in sorted(folder.iterdir())], folder.parent / "few"
     )
     seen, val = (
@@ -108,11 +108,11 @@ def _keras(
     from benchmarks import in_keras  # isort: skip
 
     keras.config.set_dtype_policy(precision)
-    network, pictures = getattr(in_keras, name)(keras, folder, SIDE, batch)
+    network, images = getattr(in_keras, name)(keras, folder, SIDE, batch)
     network.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     done()
     ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: done())  # noqa: ARG005
-    network.fit(pictures, epochs=epochs, callbacks=[ends], verbose=0)
+    network.fit(images, epochs=epochs, callbacks=[ends], verbose=0)
 
 
 def _torch(folder: Path, batch: int, epochs: int, done: Callable[[], None], precision: str) -> None:

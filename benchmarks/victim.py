@@ -24,7 +24,7 @@ OPSET, IR = 18, 10
 
 
 def sound_run(folder: Path) -> Path:
-    """Write a run that every command takes, and ``picture.png`` beside it."""
+    """Write a run that every command takes, and ``image.png`` beside it."""
     run = folder / "run"
     run.mkdir(parents=True)
     spec = Spec(
@@ -48,7 +48,7 @@ def sound_run(folder: Path) -> Path:
     measured = [evaluate_found(classifier, part) for part in parts]
     write_evaluation(run / "evaluation.json", *measured)
     grey = np.arange(64, 64 + SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
-    Image.fromarray(grey).save(folder / "picture.png")
+    Image.fromarray(grey).save(folder / "image.png")
     return run
 
 
@@ -126,7 +126,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def _gate() -> Gate:
     arrays: dict[str, Any] = {"limits": np.full(3, 1e6)}
-    for name, width in (("features", 1), ("picture", 256)):
+    for name, width in (("features", 1), ("image", 256)):
         arrays[f"{name}.means"] = np.zeros((1, width))
         arrays[f"{name}.axes"] = np.eye(1, width)
         arrays[f"{name}.variances"], arrays[f"{name}.rest"] = np.ones(1), np.ones(1)

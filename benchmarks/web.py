@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.child import LUCENCY, run
 from benchmarks.results import Figure, Skipped
-from benchmarks.sample import copy_pictures, pictures
+from benchmarks.sample import copy_images, images
 from lucency.classifier import ABSTAIN, Classifier
 from lucency.errors import BackendError
 from lucency.export.web import TOLERANCE, write_web
@@ -37,7 +37,7 @@ _PREDICT = """async (text) => {
   globalThis.engine ??= await connect();
   const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
   const start = performance.now();
-  const prediction = await engine.predict(new File([bytes], "picture"));
+  const prediction = await engine.predict(new File([bytes], "image"));
   return [prediction, performance.now() - start];
 }"""
 
@@ -55,7 +55,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
             raise Skipped(what)
     figures: list[Figure] = []
     with TemporaryDirectory() as temporary:
-        folder = copy_pictures(files, Path(temporary) / "pictures")
+        folder = copy_images(files, Path(temporary) / "images")
         for side in SIDES:
             trained = Path(temporary) / f"run-{side}"
             options = ("--set", "epochs=2", "--set", f"size={side}", "--quiet")
@@ -67,8 +67,8 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
 
 def _kinds(files: Sequence[Path], per_class: int) -> dict[str, list[Path]]:
     small = files[0].parents[2] / "chest_xray" / "train"
-    folders = {"1.4 MP films": files[0].parents[1], "224 px films": small}
-    return {name: pictures(at, per_class) for name, at in folders.items() if at.is_dir()}
+    folders = {"1.4 MP radiographs": files[0].parents[1], "224 px radiographs": small}
+    return {name: images(at, per_class) for name, at in folders.items() if at.is_dir()}
 
 
 def _of_run(side: int, trained: Path, kinds: dict[str, list[Path]], chromium: str) -> list[Figure]:
@@ -107,12 +107,12 @@ def _compared(name: str, classifier: Classifier, page: Any, files: list[Path]) -
     return [
         Figure(f"{name}: largest difference of a probability", "", [apart], n, most=TOLERANCE),
         Figure(f"{name}: same decision, reason and set", "", [same / n], n, least=1),
-        Figure(f"{name}: a picture in the browser", "ms", [statistics.median(taken)], n),
+        Figure(f"{name}: an image in the browser", "ms", [statistics.median(taken)], n),
     ]
 
 
 def _on_the_edge(classifier: Classifier, said: Mapping[str, Any]) -> bool:
-    """Tell whether rounding decides: validation pictures lie exactly on the edges they have set."""
+    """Tell whether rounding decides: validation images lie exactly on the edges they have set."""
     rule = classifier.conformal.deciding(*ABSTAIN) if classifier.conformal else None
     edges = [classifier.threshold, 1 - classifier.threshold]
     edges += [1 - score for score in rule.scores] if rule else []

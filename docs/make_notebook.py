@@ -1,7 +1,7 @@
-"""Run notebooks/step_by_step.ipynb on drawn films and keep what the cells show.
+"""Run notebooks/step_by_step.ipynb on drawn radiographs and keep what the cells show.
 
-Its outputs are committed, so that it can be read without running it. They are of drawn films only:
-pictures of patients do not belong into the repository.
+Its outputs are committed, so that it can be read without running it. They are of drawn radiographs only:
+images of patients do not belong into the repository.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep decoded pictures and looks of tests out of the user's cache and ledger."""
+    """Keep decoded images and looks of tests out of the user's cache and ledger."""
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUCENCY_CACHE", str(folder / "cache"))
@@ -58,7 +58,7 @@ class Heard(Progress):
         self.warnings.append(line)
 
 
-def draw_picture(random: np.random.Generator, bright: bool, side: int = 40) -> Image.Image:
+def draw_image(random: np.random.Generator, bright: bool, side: int = 40) -> Image.Image:
     """Draw noise with a soft spot that is brighter or darker than its surroundings."""
     y, x = np.mgrid[:side, :side] / side
     centre = random.uniform(0.35, 0.65, 2)
@@ -68,19 +68,19 @@ def draw_picture(random: np.random.Generator, bright: bool, side: int = 40) -> I
 
 
 def draw_folder(folder: Path, per_class: int, classes: tuple[str, ...] = ("dark", "light")) -> Path:
-    """Write ``per_class`` pictures of patients with two pictures each into class folders."""
+    """Write ``per_class`` images of patients with two images each into class folders."""
     for k, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for i in range(per_class):
             random = np.random.default_rng([k, i])
-            picture = draw_picture(random, bright=k % 2 == 1, side=40 + 4 * (k // 2))
+            image = draw_image(random, bright=k % 2 == 1, side=40 + 4 * (k // 2))
             if k >= 2:
-                picture = picture.rotate(45)
-            picture.save(folder / name / f"patient{k}{i // 2:03d}_{i % 2}.png")
+                image = image.rotate(45)
+            image.save(folder / name / f"patient{k}{i // 2:03d}_{i % 2}.png")
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two classes of 120 small grey pictures each."""
+    """Return a folder with two classes of 120 small grey images each."""
     return draw_folder(tmp_path_factory.mktemp("tiny") / "spots", 120)

@@ -1,4 +1,4 @@
-"""A server for the page's tests: delivers its files and lets a function answer about pictures."""
+"""A server for the page's tests: delivers its files and lets a function answer about images."""
 
 from __future__ import annotations
 

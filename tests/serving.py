@@ -93,7 +93,7 @@ def _lives(number: int) -> bool:
 
 
 class Slow(Classifier):
-    """Answers after a while, and remembers how many pictures it was given."""
+    """Answers after a while, and remembers how many images it was given."""
 
     seconds = 0.0
     seen = 0
@@ -115,7 +115,7 @@ def slow_version(seconds: float) -> Version:
 
 
 def save_classifier(run: Path, *, seed: int = 0, broken: bool = False) -> Path:
-    """Write a run folder with golden pictures; those of a broken one had other answers."""
+    """Write a run folder with golden images; those of a broken one had other answers."""
     spec = spec_of()
     random = np.random.default_rng(seed)
     weights = {"w": random.normal(size=spec.weight_count).astype(np.float32)}

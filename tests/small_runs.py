@@ -1,4 +1,4 @@
-"""Run folders made by hand, without training: pictures, answers and a network of one weight."""
+"""Run folders made by hand, without training: images, answers and a network of one weight."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, evaluate_found, write_evaluation, write_predictions
-from lucency.imaging.image import read_picture
+from lucency.imaging.image import read_image
 
 TWO = ("NORMAL", "PNEUMONIA")
 SIDE = 8
 
 
 def brightness_network() -> bytes:
-    """An ONNX file: the brighter the picture, the likelier the second of two classes."""
+    """An ONNX file: the brighter the image, the likelier the second of two classes."""
     slope = numpy_helper.from_array(np.array([[-4.0, 4.0]], np.float32), "slope")
     middle = numpy_helper.from_array(np.array([[2.0, -2.0]], np.float32), "middle")
     scale = numpy_helper.from_array(np.array([[255.0]], np.float32), "scale")
@@ -75,7 +75,7 @@ def write_plan(run: Path, seed: int = 0, recipe: str = "default", **config: Any)
 def write_answers(
     run: Path, found: Predictions, contents: list[str] | None = None, **plan: Any
 ) -> Path:
-    """Write a run folder that says ``found`` of pictures with these sha256."""
+    """Write a run folder that says ``found`` of images with these sha256."""
     spec = spec_of(found.classes)
     seed = zlib.crc32(run.name.encode())
     weights = {"w": np.random.default_rng(seed).integers(0, 256, spec.weight_count, np.uint8)}
@@ -91,8 +91,8 @@ def write_answers(
     return run
 
 
-def write_pictures(folder: Path, per_part: int = 12) -> list[Entry]:
-    """Draw plain grey pictures, one or two of a patient, the second class brighter on average."""
+def write_images(folder: Path, per_part: int = 12) -> list[Entry]:
+    """Draw plain grey images, one or two of a patient, the second class brighter on average."""
     rng = np.random.default_rng(0)
     entries = []
     for part in ("train", "val", "test"):
@@ -110,7 +110,7 @@ def write_pictures(folder: Path, per_part: int = 12) -> list[Entry]:
 
 
 def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
-    """Let ``brightness_network`` answer pictures, and write all that belongs to it but a report."""
+    """Let ``brightness_network`` answer images, and write all that belongs to it but a report."""
     lines = sorted((x.file, x.sha256, x.label, x.part) for x in entries)
     fingerprint = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     spec = spec_of(fingerprint=fingerprint)
@@ -129,7 +129,7 @@ def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
 
 
 def _answered(classifier: Classifier, split: str, data: Path, entries: list[Entry]) -> Predictions:
-    pixels = [read_picture(data / entry.file, (SIDE, SIDE), False) for entry in entries]
+    pixels = [read_image(data / entry.file, (SIDE, SIDE), False) for entry in entries]
     given = classifier.predict_pixels(np.stack(pixels))
     return Predictions(
         split=split,

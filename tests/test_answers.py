@@ -20,7 +20,7 @@ def judge(row: tuple[float, float], candidates: tuple[bool, bool], distance: flo
     return judged("a.png", CLASSES, np.array(row), decision, np.array(candidates), distance)
 
 
-def test_a_clear_picture_is_answered() -> None:
+def test_a_clear_image_is_answered() -> None:
     answer = judge((0.1, 0.9), (False, True), 0.4)
     assert (answer.decision, answer.reason) == ("ill", "")
     assert answer.prediction_set == ("ill",)

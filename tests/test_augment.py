@@ -67,7 +67,7 @@ def test_detail_by_hand(pixels: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(found, np.clip(expected, 0, 255), atol=0.05)
 
 
-def test_detail_is_added_on_average_and_flat_pictures_stay() -> None:
+def test_detail_is_added_on_average_and_flat_images_stay() -> None:
     drawn = draw(Augmentation(sharpness=1.5), 0, 0, range(4000), SIZE).tone[:, 3]
     assert drawn.mean() == pytest.approx(0.5, abs=0.05)
     flat = np.full((6, *SIZE, 1), 77, np.uint8)
@@ -82,7 +82,7 @@ def test_the_same_numbers_whoever_else_is_in_the_batch() -> None:
 
 
 @pytest.mark.parametrize(("seed", "epoch", "item"), [(6, 2, 9), (5, 3, 9), (5, 2, 8)])
-def test_other_seeds_epochs_and_pictures_differ(seed: int, epoch: int, item: int) -> None:
+def test_other_seeds_epochs_and_images_differ(seed: int, epoch: int, item: int) -> None:
     base = draw(WIDE, 5, 2, [9], SIZE).tone
     assert not np.array_equal(draw(WIDE, seed, epoch, [item], SIZE).tone, base)
 

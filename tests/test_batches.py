@@ -14,7 +14,7 @@ POLICY = Augmentation(flip_horizontal=True, rotation=5)
 
 
 def split_of(n: int) -> Split:
-    """Return a split whose picture i holds the value i everywhere."""
+    """Return a split whose image i holds the value i everywhere."""
     values = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
     store: Any = SimpleNamespace(shape=(4, 4, 1), read=lambda rows: values[rows])
     return Split(
@@ -24,7 +24,7 @@ def split_of(n: int) -> Split:
 
 
 @pytest.mark.parametrize("n", [8, 10, 3])
-def test_every_picture_is_seen_in_an_epoch(n: int) -> None:
+def test_every_image_is_seen_in_an_epoch(n: int) -> None:
     size = min(4, n)
     batches = list(training_batches(split_of(n), size, POLICY, seed=0, epoch=0))
     assert len(batches) == steps_per_epoch(split_of(n), size)

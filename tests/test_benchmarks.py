@@ -1,4 +1,4 @@
-"""The benchmarks run, on drawn pictures, and say what they measured and on what."""
+"""The benchmarks run, on drawn images, and say what they measured and on what."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import draw_picture
+from conftest import draw_image
 
 ROOT = Path(__file__).parent.parent
 NAMES = (
@@ -42,8 +42,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / "chest_xray_native" / name
         target.mkdir(parents=True)
         for i in range(3):
-            picture = draw_picture(np.random.default_rng([k, i]), bright=k == 1, side=500)
-            picture.save(target / f"{pattern.format(i + 1)}.jpeg")
+            image = draw_image(np.random.default_rng([k, i]), bright=k == 1, side=500)
+            image.save(target / f"{pattern.format(i + 1)}.jpeg")
     return folder
 
 
@@ -67,7 +67,7 @@ def test_decoding_is_measured(data: Path, tmp_path: Path) -> None:
         assert "pillow" in row["versions"]
 
 
-def test_without_pictures_it_says_so(tmp_path: Path) -> None:
+def test_without_images_it_says_so(tmp_path: Path) -> None:
     done = benchmark(tmp_path, "--quick", "--results", str(tmp_path / "results"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("skipped: no radiographs in") == len(NAMES)
@@ -85,12 +85,12 @@ def test_copies_differ_in_bytes_and_patient_only(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(ROOT)
-    from benchmarks.sample import copy_pictures, pictures
+    from benchmarks.sample import copy_images, images
 
     from lucency.dataset.groups import find_groups
 
-    files = pictures(data / "chest_xray_native")
-    copies = pictures(copy_pictures(files, tmp_path / "copies", 11))
+    files = images(data / "chest_xray_native")
+    copies = images(copy_images(files, tmp_path / "copies", 11))
     assert len({hashlib.sha256(file.read_bytes()).digest() for file in copies}) == 66
     groups = find_groups([f"{file.parent.name}/{file.name}" for file in copies])
     assert groups.source == "kermany"

@@ -205,10 +205,10 @@ def test_the_square_of_the_debiased_error_is_right_in_the_mean_and_the_plain_one
     assert np.mean(np.square(plain)) > 0.0135
 
 
-@pytest.mark.parametrize("pictures", [1, 3])
-def test_calibrated_probabilities_are_in_their_null_band(pictures: int) -> None:
+@pytest.mark.parametrize("images", [1, 3])
+def test_calibrated_probabilities_are_in_their_null_band(images: int) -> None:
     rng = np.random.default_rng(5)
-    owner = np.repeat(np.arange(400 // pictures), pictures)
+    owner = np.repeat(np.arange(400 // images), images)
     probability = rng.random(owner.max() + 1)[owner]
     band = temperature.chance_error(probability, owner)
     assert band == temperature.chance_error(probability, owner)
@@ -220,7 +220,7 @@ def test_calibrated_probabilities_are_in_their_null_band(pictures: int) -> None:
     assert 0.91 <= inside <= 0.985
     # Without the patients the band of alike outcomes would be too narrow.
     alone = temperature.chance_error(probability)[1]
-    assert (errors <= alone).mean() < 0.9 or pictures == 1
+    assert (errors <= alone).mean() < 0.9 or images == 1
     off = temperature.debiased_error(probability, luck < probability**3, owner)
     assert off.min() > band[1]
 

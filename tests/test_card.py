@@ -180,7 +180,7 @@ def test_numbers_of_the_card_stand_in_the_files(tmp_path: Path) -> None:
         "3 of 40 NORMAL, 6 of 60 PNEUMONIA",
         "always answering PNEUMONIA would be right in 60.0 %",
         "by chance alone 0.010 to 0.050",
-        "1,101 pictures found, 1,100 used, 1 set aside",
+        "1,101 images found, 1,100 used, 1 set aside",
         "training: 300 NORMAL, 700 PNEUMONIA (900 patients)",
         "looks at this test set on record: 1; different classifiers: 1",
         "PNEUMONIA strong (25.0 %)",

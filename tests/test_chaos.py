@@ -15,7 +15,7 @@ from benchmarks.chaos import PARTS
 from benchmarks.trial import Heard, Trial, timed
 
 ROOT = Path(__file__).parent.parent
-# Those with tests of their own: bad_pictures, hostile and fuzz. Memory that runs out for real takes
+# Those with tests of their own: bad_images, hostile and fuzz. Memory that runs out for real takes
 # minutes; test_resume.py has it injected.
 HERE = ("kills", "faults", "damage", "memory_growth")
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def test_every_part_has_a_quick_test() -> None:
-    assert set(PARTS) == {*HERE, "out_of_memory", "bad_pictures", "hostile", "fuzz"}
+    assert set(PARTS) == {*HERE, "out_of_memory", "bad_images", "hostile", "fuzz"}
 
 
 @pytest.mark.parametrize("part", HERE)

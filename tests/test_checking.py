@@ -32,7 +32,7 @@ def parts(tmp_path: Path) -> Path:
 
 
 def leak(parts: Path) -> str:
-    """Put a mirrored and re-encoded copy of a test picture into train."""
+    """Put a mirrored and re-encoded copy of a test image into train."""
     source = sorted((parts / "test/light").iterdir())[0]
     target = parts / "train/light/patient9000_0.jpeg"
     Image.open(source).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(target, quality=95)
@@ -43,7 +43,7 @@ def test_a_clean_folder_passes_and_has_a_page(parts: Path, tmp_path: Path) -> No
     done = run_check(parts, FAST, out=tmp_path / "check")
     assert done.passed
     names = {path.name for path in done.folder.iterdir()}
-    assert names == {"audit.json", "check.html", "pictures", "split.csv"}
+    assert names == {"audit.json", "check.html", "images", "split.csv"}
     audit = json.loads((done.folder / "audit.json").read_text())
     assert audit["leaks"]["gate"] == "passed"
     assert {each["probe"] for each in audit["probes"]} >= {"file", "border", "tone", "name"}
@@ -56,7 +56,7 @@ def test_a_leak_fails_the_check_and_is_shown(parts: Path, tmp_path: Path) -> Non
     assert not done.passed
     (pair,) = done.audit["leaks"]["pairs"]
     assert (pair["second"], pair["kind"]) == (copy, "mirrored")
-    shown = json.loads((done.folder / "pictures/index.json").read_text())
+    shown = json.loads((done.folder / "images/index.json").read_text())
     assert [each["file"] for each in shown if each["kind"] == "leak"] == [pair["first"], copy]
     assert copy.rpartition("/")[2] in done.page.read_text()
 

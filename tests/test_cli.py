@@ -83,7 +83,7 @@ def test_training_ends_with_a_screen_for_people(trained: Path) -> None:
 @pytest.mark.slow
 def test_predict_in_three_forms(trained: Path, tiny_folder: Path, tmp_path: Path) -> None:
     bad = tmp_path / "böse, datei.png"
-    bad.write_bytes(b"nothing like a picture")
+    bad.write_bytes(b"nothing like an image")
     good = sorted((tiny_folder / "light").iterdir())[:2]
     table = lucency("predict", "tiny", *good, bad, cwd=trained)
     assert table.returncode == 0
@@ -179,21 +179,21 @@ def test_one_class_only(tmp_path: Path) -> None:
     assert "only" in refused(tmp_path, "train", "one")
 
 
-def test_a_class_with_one_picture(tmp_path: Path) -> None:
+def test_a_class_with_one_image(tmp_path: Path) -> None:
     draw_folder(tmp_path / "few", 8)
     for path in sorted((tmp_path / "few" / "dark").iterdir())[1:]:
         path.unlink()
     assert "'dark'" in refused(tmp_path, "train", "few")
 
 
-def test_no_readable_picture(tmp_path: Path) -> None:
+def test_no_readable_image(tmp_path: Path) -> None:
     draw_folder(tmp_path / "bad", 4)
     for path in (tmp_path / "bad").rglob("*.png"):
         path.write_bytes(b"")
     assert "readable" in refused(tmp_path, "train", "bad")
 
 
-def test_too_many_unreadable_pictures(tmp_path: Path) -> None:
+def test_too_many_unreadable_images(tmp_path: Path) -> None:
     draw_folder(tmp_path / "some", 20)
     (tmp_path / "some" / "dark" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "--max-bad" in refused(tmp_path, "train", "some")
@@ -234,7 +234,7 @@ def test_a_split_file_that_does_not_match(tmp_path: Path) -> None:
     assert "s.csv" in refused(tmp_path, "train", "d", "--split-file", "s.csv")
 
 
-def test_no_such_run_or_picture(tmp_path: Path) -> None:
+def test_no_such_run_or_image(tmp_path: Path) -> None:
     Image.new("L", (20, 20)).save(tmp_path / "p.png")
     assert "No run folder: none" in refused(tmp_path, "predict", "none", "p.png")
     (tmp_path / "notrun").mkdir()

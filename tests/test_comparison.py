@@ -1,4 +1,4 @@
-"""Classifiers compared on the same pictures: tests against references, simulations and words."""
+"""Classifiers compared on the same images: tests against references, simulations and words."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lucency.comparison.sentences import judgement, p_text
 from scipy import stats
 
 from lucency import metrics
@@ -25,7 +26,6 @@ from lucency.comparison.paired import (
     patient_test,
     replicated,
 )
-from lucency.comparison.sentences import judgement, p_text
 from lucency.errors import ConfigError, DataError, RunError
 from lucency.evaluation import Predictions
 from lucency.evaluation.ledger import test_set_id
@@ -36,7 +36,7 @@ from small_runs import TWO, write_answers, write_plan
 def two_rankings(
     rng: np.random.Generator, patients: int, each: int, gain: float = 0.0
 ) -> tuple[BoolArray, FloatArray, FloatArray, IntArray]:
-    """Scores of two classifiers that err together: by the patient, by the picture, on their own."""
+    """Scores of two classifiers that err together: by the patient, by the image, on their own."""
     owner = np.repeat(np.arange(patients), each)
     positive = np.repeat(rng.random(patients) < 0.6, each)
     positive[: 2 * each] = np.repeat([True, False], each)
@@ -49,7 +49,7 @@ def two_rankings(
 # --- decisions
 
 
-def test_mcnemar_is_the_binomial_test_of_the_pictures_that_differ() -> None:
+def test_mcnemar_is_the_binomial_test_of_the_images_that_differ() -> None:
     first = np.array([True] * 20 + [False] * 8 + [True] * 50)
     second = np.array([False] * 20 + [True] * 8 + [True] * 50)
     # By hand: 2 * sum of C(28, k) for k <= 8, over 2^28.
@@ -60,7 +60,7 @@ def test_mcnemar_is_the_binomial_test_of_the_pictures_that_differ() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_with_a_picture_per_patient_the_patient_test_is_mcnemars(seed: int) -> None:
+def test_with_an_image_per_patient_the_patient_test_is_mcnemars(seed: int) -> None:
     right = np.random.default_rng(seed).random((2, 60)) < 0.7
     assert patient_test(*right, np.arange(60)) == pytest.approx(mcnemar(*right))
 
@@ -76,7 +76,7 @@ def test_the_patient_test_counts_every_way_to_swap(seed: int) -> None:
     assert patient_test(first, second, owner) == pytest.approx(expected)
 
 
-def test_many_pictures_of_one_patient_are_one_witness() -> None:
+def test_many_images_of_one_patient_are_one_witness() -> None:
     first, second = np.zeros(30, bool), np.ones(30, bool)
     assert mcnemar(first, second) < 1e-8
     assert patient_test(first, second, np.zeros(30, np.int64)) == 1
@@ -87,7 +87,7 @@ def test_many_pictures_of_one_patient_are_one_witness() -> None:
 
 
 def covariance_of_delong(positive: BoolArray, scores: FloatArray) -> FloatArray:
-    """The 2 x 2 covariance of DeLong 1988, equations 4 to 6, from all pairs of pictures."""
+    """The 2 x 2 covariance of DeLong 1988, equations 4 to 6, from all pairs of images."""
     x, y = scores[:, positive], scores[:, ~positive]
     wins = (x[:, :, None] > y[:, None, :]) + 0.5 * (x[:, :, None] == y[:, None, :])
     v10, v01 = wins.mean(axis=2), wins.mean(axis=1)
@@ -139,14 +139,14 @@ def obuchowski(positive: BoolArray, scores: FloatArray, owner: IntArray) -> floa
 def test_clustered_delong_is_obuchowskis(seed: int) -> None:
     rng = np.random.default_rng(seed)
     positive, first, second, owner = two_rankings(rng, 40, 3)
-    positive ^= rng.random(len(owner)) < 0.2  # patients with pictures of both classes
+    positive ^= rng.random(len(owner)) < 0.2  # patients with images of both classes
     found = auroc_difference(positive, first, second, owner)
     expected = obuchowski(positive, np.concatenate([first, second]), owner)
     assert found.error**2 == pytest.approx(expected)
     assert found.method == "paired DeLong, clustered by patient"
 
 
-def test_seeing_every_picture_twice_teaches_nothing() -> None:
+def test_seeing_every_image_twice_teaches_nothing() -> None:
     positive, first, second, owner = two_rankings(np.random.default_rng(4), 60, 1)
     once = auroc_difference(positive, first, second, owner)
     doubled = [np.concatenate([x, x], axis=-1) for x in (positive, first, second, owner)]
@@ -359,7 +359,7 @@ def test_no_difference_names_what_could_have_been_seen(tmp_path: Path, scene: An
     ]
     found = compare(runs)
     assert found.verdict[0].startswith("No difference between a and b is shown: AUROC")
-    assert "With 200 pictures of 100 patients, a true difference in AUROC below" in found.verdict[1]
+    assert "With 200 images of 100 patients, a true difference in AUROC below" in found.verdict[1]
 
 
 def test_another_operating_point_is_no_better_classifier(tmp_path: Path, scene: Any) -> None:
@@ -423,7 +423,7 @@ def test_several_runs_are_corrected_after_holm(tmp_path: Path, scene: Any) -> No
     assert max(pair.p for pair in pairs) > min(raw)
 
 
-def test_pictures_are_matched_by_content_not_by_name_or_order(tmp_path: Path, scene: Any) -> None:
+def test_images_are_matched_by_content_not_by_name_or_order(tmp_path: Path, scene: Any) -> None:
     positive, first, second, owner = scene
     contents = [f"{i:064x}" for i in range(len(positive))]
     mixed = np.random.default_rng(2).permutation(len(positive))

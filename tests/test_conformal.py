@@ -29,13 +29,13 @@ def two_columns(true_first: FloatArray) -> FloatArray:
 def draw(
     random: np.random.Generator, patients: int, most: int = 1
 ) -> tuple[FloatArray, IntArray, IntArray]:
-    """Draw three classes whose patients differ in how hard they are, and in how many pictures."""
-    pictures = random.integers(1, most + 1, patients)
-    owner = np.repeat(np.arange(patients), pictures)
+    """Draw three classes whose patients differ in how hard they are, and in how many images."""
+    images = random.integers(1, most + 1, patients)
+    owner = np.repeat(np.arange(patients), images)
     labels = random.choice(3, patients, p=[0.6, 0.3, 0.1])[owner]
     logits = random.normal(size=(len(owner), 3)) + 1.5 * random.normal(size=(patients, 3))[owner]
-    # Who has many pictures is harder: weighing by picture would cover too much.
-    logits[np.arange(len(owner)), labels] += 2.5 - pictures[owner] / 3
+    # Who has many images is harder: weighing by image would cover too much.
+    logits[np.arange(len(owner)), labels] += 2.5 - images[owner] / 3
     raised = np.exp(logits)
     return raised / raised.sum(1, keepdims=True), labels, owner
 
@@ -51,7 +51,7 @@ def test_the_quantile_by_hand() -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 0.1, 0.05, 0.01])
 @pytest.mark.parametrize("n", [1, 9, 19, 20, 99, 250])
-def test_single_pictures_give_the_usual_quantile(n: int, alpha: float) -> None:
+def test_single_images_give_the_usual_quantile(n: int, alpha: float) -> None:
     scores = np.random.default_rng(n).random(n)
     rank = math.ceil(round((n + 1) * (1 - alpha), 9))
     expected = np.sort(scores)[rank - 1] if rank <= n else 1.0
@@ -60,7 +60,7 @@ def test_single_pictures_give_the_usual_quantile(n: int, alpha: float) -> None:
     assert found.unlimited[0] == (rank > n) == (n < needed_patients(alpha))
 
 
-def test_a_patients_pictures_share_its_weight() -> None:
+def test_a_patients_images_share_its_weight() -> None:
     # Three patients weigh 1/4 each: 0.1 and 0.2 together, 0.5, 0.9; 3/4 is reached at 0.9.
     probabilities = two_columns(1 - np.array([0.1, 0.2, 0.5, 0.9]))
     groups = ["a", "a", "b", "c"]
@@ -70,14 +70,14 @@ def test_a_patients_pictures_share_its_weight() -> None:
     assert found.thresholds[0].patients == (3, 3)
 
 
-def test_copies_of_a_picture_change_nothing() -> None:
+def test_copies_of_an_image_change_nothing() -> None:
     probabilities, labels, owner = draw(np.random.default_rng(0), 80)
     copies = np.repeat(np.arange(80), np.random.default_rng(1).integers(1, 9, 80))
     again = fit(probabilities[copies], labels[copies], owner[copies])
     assert again == fit(probabilities, labels, owner)
 
 
-def test_pictures_of_nobody_known_stand_alone() -> None:
+def test_images_of_nobody_known_stand_alone() -> None:
     probabilities, labels, _ = draw(np.random.default_rng(2), 50)
     assert fit(probabilities, labels, [""] * 50) == fit(probabilities, labels)
     assert fit(probabilities, labels, ["x"] * 50).thresholds[0].patients == (1, 1, 1)
@@ -114,7 +114,7 @@ def test_smaller_alphas_give_larger_sets() -> None:
 def test_coverage_lies_in_its_band(most: int, kind: str) -> None:
     """At least 1 - alpha on average, and in the 99.8 % band but for 2 of 1,000.
 
-    Of 200 simulations 0.4 are expected outside, exactly so for one picture a patient: more than 5
+    Of 200 simulations 0.4 are expected outside, exactly so for one image a patient: more than 5
     have a chance of 1e-5. The mean of 200 coverages has a standard error below 0.0025; it falls
     short of 1 - alpha by 4 of them once in 30,000.
     """

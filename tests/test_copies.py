@@ -1,4 +1,4 @@
-"""Pictures that show the same although their bytes differ: found, and nothing else."""
+"""Images that show the same although their bytes differ: found, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from test_leaks import scene
 Change = Callable[[Image.Image], Image.Image]
 
 
-def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=quality)
     return Image.open(file)
 
 
-def cropped(picture: Image.Image, share: float, left: float = 0.5, top: float = 0.5) -> Image.Image:
-    width, height = picture.size
+def cropped(image: Image.Image, share: float, left: float = 0.5, top: float = 0.5) -> Image.Image:
+    width, height = image.size
     x, y = left * share * width, top * share * height
     box = (round(x), round(y), round(x + (1 - share) * width), round(y + (1 - share) * height))
-    return picture.crop(box)
+    return image.crop(box)
 
 
 CHANGES: dict[str, tuple[str, Change]] = {
@@ -58,12 +58,12 @@ CHANGES: dict[str, tuple[str, Change]] = {
 
 
 def stored(
-    pictures: list[Image.Image], folder: Path, side: int = 64, *, colour: bool = False
+    images: list[Image.Image], folder: Path, side: int = 64, *, colour: bool = False
 ) -> PixelStore:
     folder.mkdir()
-    for i, picture in enumerate(pictures):
-        picture.save(folder / f"{i}.png")
-    files = [folder / f"{i}.png" for i in range(len(pictures))]
+    for i, image in enumerate(images):
+        image.save(folder / f"{i}.png")
+    files = [folder / f"{i}.png" for i in range(len(images))]
     listed, cache = [Listed(file, file.name) for file in files], folder / "cache"
     with DecoderPool(1) as pool:
         return decode(listed, size=(side, side), colour=colour, cache=cache, pool=pool)
@@ -97,14 +97,14 @@ def test_changed_copies_are_found_and_named(tmp_path: Path, change: str, side: i
     assert all(0.96 <= copy.similarity <= 1 for copy in copies)
 
 
-def test_different_pictures_of_one_body_part_are_no_copies(tmp_path: Path) -> None:
+def test_different_images_of_one_body_part_are_no_copies(tmp_path: Path) -> None:
     # All share nine tenths of their light; what is left differs.
     common = np.asarray(large(0), np.float32)
-    pictures = [
+    images = [
         Image.fromarray((0.7 * common + 0.3 * np.asarray(large(seed))).astype(np.uint8))
         for seed in range(1, 80)
     ]
-    store = stored(pictures, tmp_path / "p")
+    store = stored(images, tmp_path / "p")
     assert find_copies(store, entries(store)) == ()
 
 
@@ -125,27 +125,27 @@ def test_crops_are_believed_only_where_chance_makes_none() -> None:
     assert len(_believed([pair(0.985, -1.0), pair(0.975, -1.0), pair(0.99, 0.05)])) == 1
 
 
-def test_drawn_films_of_different_patients_are_no_copies(tmp_path: Path) -> None:
-    draw_dataset(tmp_path / "films", images=90)
+def test_drawn_radiographs_of_different_patients_are_no_copies(tmp_path: Path) -> None:
+    draw_dataset(tmp_path / "radiographs", images=90)
     config = Config(cache=str(tmp_path / "cache"), on_leak="drop", workers=1)
-    audit = load_dataset(tmp_path / "films", config, size=(64, 64)).audit
+    audit = load_dataset(tmp_path / "radiographs", config, size=(64, 64)).audit
     assert [pair.kind for pair in audit.leaks.pairs] == ["identical"]
     patients = [(a.first.split("_")[0], a.second.split("_")[0]) for a in audit.near_duplicates]
     assert all(first == second for first, second in patients)
 
 
-def test_colour_and_coarse_pictures(tmp_path: Path) -> None:
+def test_colour_and_coarse_images(tmp_path: Path) -> None:
     bands = [
         Image.merge("RGB", (large(3 * i), large(3 * i + 1), large(3 * i + 2))) for i in range(6)
     ]
-    again = [picture.resize((100, 100)) for picture in bands[:2]]
+    again = [image.resize((100, 100)) for image in bands[:2]]
     store = stored([*bands, *again], tmp_path / "colour", colour=True)
     assert rows(find_copies(store, entries(store))) == [(0, 6), (1, 7)]
     coarse = stored([*bands, *again], tmp_path / "coarse", 16)
     assert set(rows(find_copies(coarse, entries(coarse)))) >= {(0, 6), (1, 7)}
 
 
-def test_flat_and_few_pictures_have_no_copies(tmp_path: Path) -> None:
+def test_flat_and_few_images_have_no_copies(tmp_path: Path) -> None:
     flat = [Image.new("L", (80 + i, 80), 10 * i) for i in range(5)]
     store = stored(flat, tmp_path / "flat")
     assert find_copies(store, entries(store)) == ()
@@ -154,8 +154,8 @@ def test_flat_and_few_pictures_have_no_copies(tmp_path: Path) -> None:
 
 
 def test_equal_bytes_are_compared_once_per_part(tmp_path: Path) -> None:
-    pictures = [large(1), large(1), large(1).resize((90, 90)), large(2), large(1)]
-    store = stored(pictures, tmp_path / "p")
+    images = [large(1), large(1), large(1).resize((90, 90)), large(2), large(1)]
+    store = stored(images, tmp_path / "p")
     every = entries(store, ["train", "train", "test", "train", "val"])
     assert rows(find_copies(store, every)) == [(0, 2), (2, 4)]
     assert rows(find_copies(store, every[::-1])) == [(1, 2), (2, 4)]
@@ -163,10 +163,10 @@ def test_equal_bytes_are_compared_once_per_part(tmp_path: Path) -> None:
 
 def test_partners_are_looked_for_in_every_part(tmp_path: Path) -> None:
     # Thirty copies in train must not use up the places of the one in test.
-    pictures = [large(1).resize((64 + i, 64)) for i in range(31)] + [
+    images = [large(1).resize((64 + i, 64)) for i in range(31)] + [
         large(seed) for seed in range(5, 9)
     ]
-    store = stored(pictures, tmp_path / "p")
+    store = stored(images, tmp_path / "p")
     parts = ["train"] * 30 + ["test"] + ["train"] * 4
     copies = find_copies(store, entries(store, parts))
     assert {(row, 30) for row in range(30)} <= set(rows(copies))
@@ -193,10 +193,10 @@ def test_similarity_of_a_known_shift() -> None:
 def test_blur_is_scipys() -> None:
     from scipy.ndimage import gaussian_filter
 
-    picture = np.random.default_rng(0).normal(size=(SIDE, SIDE))
+    image = np.random.default_rng(0).normal(size=(SIDE, SIDE))
     matrix = blur(SIDE, 3.0)
-    wanted = gaussian_filter(picture, 3.0, mode="reflect")
-    np.testing.assert_allclose(matrix @ picture @ matrix.T, wanted, atol=1e-5)
+    wanted = gaussian_filter(image, 3.0, mode="reflect")
+    np.testing.assert_allclose(matrix @ image @ matrix.T, wanted, atol=1e-5)
 
 
 def test_candidates_are_those_of_a_plain_search() -> None:
@@ -242,8 +242,7 @@ def test_copies_of_radiographs_are_found_and_nothing_else(
     originals = [Image.open(file).convert("L") for file in [*once.values()][::5]]
     random = np.random.default_rng(0)
     changed = [
-        jpeg(cropped(picture, 0.03, *random.random(2)).resize((120, 130)), 50)
-        for picture in originals
+        jpeg(cropped(image, 0.03, *random.random(2)).resize((120, 130)), 50) for image in originals
     ]
     store = stored([*originals, *changed], tmp_path / "p")
     found = rows(find_copies(store, entries(store)))

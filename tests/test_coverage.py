@@ -42,4 +42,4 @@ def test_right_probabilities_are_in_their_null_band(alike: bool) -> None:
 
 def test_the_settings_are_what_they_say() -> None:
     assert len(SETTINGS) == 18
-    assert str(SETTINGS[0]) == "2 classes, 0.97, one picture per patient, n=50"
+    assert str(SETTINGS[0]) == "2 classes, 0.97, one image per patient, n=50"

@@ -1,4 +1,4 @@
-"""From a folder of real picture files to a divided data set and its audit."""
+"""From a folder of real image files to a divided data set and its audit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw(file: Path, seed: int, *, colour: bool = False) -> None:
 
 
 def make(root: Path, prefix: str = "", n: int = 12, start: int = 0) -> Path:
-    """Draw n pictures of n patients in each of two classes, all different."""
+    """Draw n images of n patients in each of two classes, all different."""
     for place, label in enumerate(("cat", "dog")):
         for i in range(start, start + n):
             draw(root / prefix / label / f"patient{label}_{i}.png", 100_000 * place + i)
@@ -67,14 +67,14 @@ def test_pixels_labels_and_files_belong_together(folder: Path, load: Load) -> No
         for place, file in enumerate(split.files):
             assert file.split("/")[1] == data.classes[split.labels[place]]
             assert split.groups[place] == Path(file).stem.removeprefix("patient")
-            with Image.open(data.root / file) as picture:
-                mean = np.asarray(picture).mean()
+            with Image.open(data.root / file) as image:
+                mean = np.asarray(image).mean()
             assert pixels[place].mean() == pytest.approx(mean, abs=4)
         assert (split.pixels([2, 0]) == pixels[[2, 0]]).all()
 
 
 def test_audit_counts_every_file(folder: Path, load: Load) -> None:
-    (folder / "train/cat/broken.png").write_bytes(b"no picture")
+    (folder / "train/cat/broken.png").write_bytes(b"no image")
     (folder / "train/cat/notes.txt").write_text("x")
     (folder / "train/cat/link.png").symlink_to(folder / "train/cat/patientcat_1.png")
     shutil.copy(folder / "test/dog/patientdog_500.png", folder / "train/dog/patientdog_77.png")
@@ -105,27 +105,27 @@ def test_audit_counts_every_file(folder: Path, load: Load) -> None:
     assert homes[pair[0]] == homes[pair[1]]
 
 
-def test_too_many_unreadable_pictures_stop_the_run(folder: Path, load: Load) -> None:
+def test_too_many_unreadable_images_stop_the_run(folder: Path, load: Load) -> None:
     for i in range(5):
         (folder / f"train/cat/broken{i}.png").write_bytes(b"")
-    says = r"5 of 75 pictures cannot be read \(6.7%; at most 1.0%.*broken0.png \(.*2 more.*0.07"
+    says = r"5 of 75 images cannot be read \(6.7%; at most 1.0%.*broken0.png \(.*2 more.*0.07"
     with pytest.raises(DataError, match=says):
         load(folder)
     assert load(folder, max_bad=0.07).audit.found == 75
 
 
-def test_no_readable_picture(tmp_path: Path, load: Load) -> None:
+def test_no_readable_image(tmp_path: Path, load: Load) -> None:
     for name in ("a/1.png", "b/1.png"):
         (tmp_path / "data" / name).parent.mkdir(parents=True)
         (tmp_path / "data" / name).write_bytes(b"")
-    with pytest.raises(DataError, match="no readable picture among the 2"):
+    with pytest.raises(DataError, match="no readable image among the 2"):
         load(tmp_path / "data", max_bad=1)
 
 
 def test_a_class_that_cannot_be_read(folder: Path, load: Load) -> None:
     for file in (folder / "train/cat").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(DataError, match="class 'cat' has 0 usable pictures"):
+    with pytest.raises(DataError, match="class 'cat' has 0 usable images"):
         load(folder, max_bad=1)
 
 
@@ -223,7 +223,7 @@ def test_a_test_part_with_one_class_is_told_of(folder: Path, load: Load) -> None
     data = load(folder)
     assert data.test is not None
     assert set(data.test.labels.tolist()) == {1}
-    assert any("no picture of cat" in line for line in data.audit.warnings)
+    assert any("no image of cat" in line for line in data.audit.warnings)
 
 
 def test_one_class_can_be_measured_on_but_not_trained_on(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from benchmarks.parts import saved
 
 from conftest import draw_folder
 from lucency.dataset.cache import Listed, decode
-from lucency.errors import DataError, PassingError, PictureError, RunError
+from lucency.errors import DataError, ImageError, PassingError, RunError
 from lucency.imaging import source
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request, read_again
 from lucency.imaging.decoder.process import child_command
@@ -35,7 +35,7 @@ from lucency.imaging.decoder.protocol import (
     reason_of,
     reason_payload,
 )
-from lucency.imaging.image import encode_png, read_picture
+from lucency.imaging.image import encode_png, read_image
 from lucency.imaging.source import load, stamp_of
 
 SIZE = (12, 16)
@@ -44,7 +44,7 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /pr
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     path.write_bytes(encode_png(np.random.default_rng(0).integers(0, 256, (20, 30, 1), np.uint8)))
     return path
 
@@ -95,7 +95,7 @@ def gone(pids: set[int], seconds: float = 10) -> bool:
 def test_pixels_are_those_of_the_same_process(
     file: Path, size: tuple[int, int] | None, colour: bool
 ) -> None:
-    expected = read_picture(file, size or (20, 30), colour)
+    expected = read_image(file, size or (20, 30), colour)
     with DecoderPool(1) as pool:
         for source in (str(file), file.read_bytes()):
             decoded = pool.submit(Request(source, size, colour)).result()
@@ -105,14 +105,14 @@ def test_pixels_are_those_of_the_same_process(
 
 def test_answers_come_in_order_and_are_never_far_ahead(tmp_path: Path) -> None:
     """Pixels that wait to be written would fill the memory."""
-    pictures = [np.full((8, 8, 1), value, np.uint8) for value in range(100)]
+    images = [np.full((8, 8, 1), value, np.uint8) for value in range(100)]
     begun = 0
 
     def requests() -> Iterator[Request]:
         nonlocal begun
-        for picture in pictures:
+        for image in images:
             begun += 1
-            yield Request(encode_png(picture), (8, 8), colour=False)
+            yield Request(encode_png(image), (8, 8), colour=False)
 
     with DecoderPool(2) as pool:
         for done, decoded in enumerate(pool.map(requests())):
@@ -120,23 +120,23 @@ def test_answers_come_in_order_and_are_never_far_ahead(tmp_path: Path) -> None:
             assert decoded.or_error()[0, 0, 0] == done
 
 
-def test_reasons_tell_the_picture_from_the_moment(file: Path, tmp_path: Path) -> None:
+def test_reasons_tell_the_image_from_the_moment(file: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(file.read_bytes()[:-20])
     with DecoderPool(2) as pool:
         bad, missing = pool.map([asked(damaged), asked(tmp_path / "missing.png")])
     assert not bad.passing
     assert missing.passing
-    with pytest.raises(PictureError, match="ends early"):
+    with pytest.raises(ImageError, match="ends early"):
         bad.or_error()
     with pytest.raises(PassingError, match="No such file"):
         missing.or_error()
 
 
 def test_fifty_megapixels_fit_into_the_memory_of_a_decoder() -> None:
-    picture = np.zeros((7071, 7071), np.uint8)
+    image = np.zeros((7071, 7071), np.uint8)
     with DecoderPool(1) as pool:
-        data = saved(picture, "JPEG", progressive=True)
+        data = saved(image, "JPEG", progressive=True)
         decoded = pool.submit(Request(data, (8, 8), colour=True)).result()
     assert decoded.reason == ""
 
@@ -145,7 +145,7 @@ def test_fifty_megapixels_fit_into_the_memory_of_a_decoder() -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failing_decoder_costs_the_one_picture(file: Path, tmp_path: Path, failure: str) -> None:
+def test_a_failing_decoder_costs_the_one_image(file: Path, tmp_path: Path, failure: str) -> None:
     bad = tmp_path / f"{failure}.png"
     bad.write_bytes(file.read_bytes())
     with (
@@ -164,7 +164,7 @@ def test_a_failing_decoder_costs_the_one_picture(file: Path, tmp_path: Path, fai
 
 
 def killed_at_work(pool: DecoderPool, file: Path, number: int) -> Decoded:
-    """Give the only process a picture, have a signal end it, and return what is said of it."""
+    """Give the only process an image, have a signal end it, and return what is said of it."""
     (pid,) = children()
     os.kill(pid, signal.SIGSTOP)
     waiting = pool.submit(asked(file))
@@ -182,7 +182,7 @@ def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
         for number in (signal.SIGSEGV, signal.SIGKILL):
             (pid,) = children()
             first = killed_at_work(pool, file, number)
-            # The first had decoded nothing yet: it must be the picture. After that it may be an
+            # The first had decoded nothing yet: it must be the image. After that it may be an
             # earlier one, and a fresh process gives its own opinion.
             if number == signal.SIGSEGV:
                 assert first.reason == "its decoder crashed (signal 11)"
@@ -195,7 +195,7 @@ def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
 
 
 @LINUX
-def test_a_picture_is_not_blamed_for_a_decoder_that_was_killed(file: Path) -> None:
+def test_an_image_is_not_blamed_for_a_decoder_that_was_killed(file: Path) -> None:
     with nothing_left(), DecoderPool(1) as pool:
         pool.start(1)
         time.sleep(1)  # until it is ready, without having been asked
@@ -219,7 +219,7 @@ def test_a_decoder_that_hangs_is_ended_at_the_deadline(file: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="no limits on memory there")
-def test_a_picture_that_needs_too_much_memory_is_named(file: Path) -> None:
+def test_an_image_that_needs_too_much_memory_is_named(file: Path) -> None:
     bomb = saved(np.zeros((7000, 7000), np.uint8))
     script = 'ulimit -v 220000; exec "$@"'
     command = ["sh", "-c", script, "sh", *child_command(30)]
@@ -240,7 +240,7 @@ def test_a_picture_that_needs_too_much_memory_is_named(file: Path) -> None:
         ([sys.executable, "-c", ""], "ended at once"),
     ],
 )
-def test_a_decoder_that_cannot_start_is_no_fault_of_the_picture(
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_image(
     file: Path, command: list[str], expected: str
 ) -> None:
     with nothing_left(), DecoderPool(2, command=command) as pool:
@@ -257,7 +257,7 @@ def reader(data: bytes) -> Callable[[int], bytes]:
 
     def read(count: int) -> bytes:
         nonlocal rest
-        assert count <= 3 * 50_000_000  # never asks for more than a picture can have
+        assert count <= 3 * 50_000_000  # never asks for more than an image can have
         found, rest = rest[:count], rest[count:]
         if len(found) < count:
             raise EOFError
@@ -340,8 +340,8 @@ def test_no_process_or_pipe_is_left(file: Path, how: str) -> None:
 
 
 @LINUX
-def test_closing_waits_for_no_picture() -> None:
-    """A picture that takes for ever does not keep an interrupted program from ending."""
+def test_closing_waits_for_no_image() -> None:
+    """An image that takes for ever does not keep an interrupted program from ending."""
     with nothing_left():
         pool = DecoderPool(1, command=bad_command(30))
         waiting = pool.submit(Request("/no/hang.png", SIZE, colour=False))
@@ -392,7 +392,7 @@ with DecoderPool(1, deadline=0.8) as pool:
 
 @LINUX
 def test_a_program_that_was_stopped_goes_on(file: Path) -> None:
-    """The time during which it stood still is not the picture's fault."""
+    """The time during which it stood still is not the image's fault."""
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(file)], stdout=subprocess.PIPE
     ) as parent:
@@ -406,7 +406,7 @@ def test_a_program_that_was_stopped_goes_on(file: Path) -> None:
 
 
 @LINUX
-def test_a_decoder_may_wait_long_for_its_first_picture(
+def test_a_decoder_may_wait_long_for_its_first_image(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lucency.imaging.decoder.process._START", 1.0)
@@ -449,7 +449,7 @@ def test_ctrl_c_ends_a_command_without_ado(tmp_path: Path) -> None:
 
 
 def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) -> None:
-    """What lies beside the pictures is never run."""
+    """What lies beside the images is never run."""
     for name in ("PIL.py", "lucency.py", "hashlib.py", "sitecustomize.py", "usercustomize.py"):
         (tmp_path / name).write_text("raise SystemExit('run by mistake')")
     script = PARENT.replace("time.sleep(60)", "pool.close()")
@@ -466,7 +466,7 @@ def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) 
 
 
 def test_a_decoder_loads_what_it_needs_and_no_more() -> None:
-    """It is waited for by whoever classifies one picture."""
+    """It is waited for by whoever classifies one image."""
     script = "from lucency.imaging.decoder import child; import sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -512,7 +512,7 @@ def test_a_file_that_grows_for_ever_is_not_read_for_ever(
 def test_refusing_a_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = descriptors() if Path("/proc/self/fd").exists() else set()
     for _ in range(5):
-        with pytest.raises(PictureError, match="not a regular file"):
+        with pytest.raises(ImageError, match="not a regular file"):
             load(tmp_path)
     assert len(descriptors()) == len(before)
 
@@ -532,7 +532,7 @@ def test_reasons_that_pass_are_not_kept(file: Path, tmp_path: Path, reason: str)
     with DecoderPool(1, command=command) as pool:
         store = decode(listed, size=SIZE, colour=False, cache=cache, pool=pool)
     assert reason in store.reasons[1]
-    assert np.array_equal(store.read([0])[0], read_picture(file, SIZE, colour=False))
+    assert np.array_equal(store.read([0])[0], read_image(file, SIZE, colour=False))
     assert not store.read([1]).any()
     assert [*cache.iterdir()] == []
     if reason == "crash":
@@ -550,7 +550,7 @@ def test_files_read_again_are_what_they_were(file: Path, tmp_path: Path) -> None
         with pytest.raises(DataError, match="changed since") as caught:
             next(read_again(pool, [(file, sha256)], SIZE, colour=False))
         assert str(file) in str(caught.value)
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
         with pytest.raises(DataError, match="changed since"):
             next(read_again(pool, [(file, decoded.sha256)], SIZE, colour=False))
         file.unlink()

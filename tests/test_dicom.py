@@ -35,10 +35,10 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from conftest import DATA
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.dicom import Note, in_words, is_dicom
-from lucency.imaging.image import Picture, encode_png, is_colour, read_picture
+from lucency.imaging.image import SourceImage, encode_png, is_colour, read_image
 
 WHEEL = Path(pydicom.__file__).parent / "data"
 SHARED = DATA / "dicom"
@@ -51,12 +51,12 @@ def files() -> list[Path]:
 
 
 def greys(data: bytes) -> NDArray[np.uint8]:
-    picture = Picture(data)
-    return picture.pixels(picture.size, colour=False)[..., 0]
+    image = SourceImage(data)
+    return image.pixels(image.size, colour=False)[..., 0]
 
 
 def reason(data: bytes) -> str:
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         greys(data)
     return str(error.value)
 
@@ -69,7 +69,7 @@ def shared(name: str) -> bytes:
 
 
 def as_capture(path: str | Path) -> bytes:
-    """Return a file as if its picture had been captured, where its own kind is refused."""
+    """Return a file as if its image had been captured, where its own kind is refused."""
     file = pydicom.dcmread(path)
     file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = CAPTURE
     return written(file)
@@ -129,7 +129,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
             data = file.read_bytes()
             try:
                 greys(data)
-            except PictureError:
+            except ImageError:
                 continue
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
@@ -138,7 +138,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
 # --- encodings
 
 
-def test_seven_encodings_of_one_picture_are_one_array() -> None:
+def test_seven_encodings_of_one_image_are_one_array() -> None:
     endings = ("", "_implicit", "_expb", "_bigendian", "_RLE", "_jp2klossless", "_jpeg_ls_lossless")
     names = [*(f"MR_small{end}.dcm" for end in endings), "MR_small_padded.dcm"]
     first, *others = [greys((WHEEL / "test_files" / name).read_bytes()) for name in names]
@@ -153,7 +153,7 @@ def test_written_encodings_agree(syntax: str, colour: bool) -> None:
     shape = (70, 67, 3) if colour else (70, 67)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     kind = PHOTO if colour else CR
-    read = read_picture(dicom(pixels, syntax=syntax, kind=kind), (70, 67), colour)
+    read = read_image(dicom(pixels, syntax=syntax, kind=kind), (70, 67), colour)
     np.testing.assert_array_equal(read.reshape(shape), pixels)
 
 
@@ -169,23 +169,23 @@ def test_without_its_preamble_it_is_the_same() -> None:
 def test_colours_of_jpeg_come_out_right() -> None:
     pixels = np.zeros((32, 32, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
     data = dicom(pixels, syntax=JPEG, kind=PHOTO, PhotometricInterpretation="YBR_FULL_422")
-    assert read_picture(data, (8, 8), True)[4, 4] == pytest.approx([200, 100, 50], abs=3)
+    assert read_image(data, (8, 8), True)[4, 4] == pytest.approx([200, 100, 50], abs=3)
 
 
 def test_palettes() -> None:
     path = get_testdata_file("examples_palette.dcm", download=False)
     file = pydicom.dcmread(path)
     theirs = pydicom.pixels.apply_color_lut(file.pixel_array, file) >> 8
-    picture = Picture(as_capture(path))
-    np.testing.assert_array_equal(picture.pixels(picture.size, colour=True), theirs)
+    image = SourceImage(as_capture(path))
+    np.testing.assert_array_equal(image.pixels(image.size, colour=True), theirs)
 
 
 def test_jpeg_lossless_with_its_extra() -> None:
     pytest.importorskip("gdcm", reason="needs the extra gdcm")
     lossless = (WHEEL / "test_files" / "SC_rgb_jpeg_gdcm.dcm").read_bytes()
     plain = (WHEEL / "test_files" / "SC_rgb_rle.dcm").read_bytes()
-    ours = read_picture(lossless, (100, 100), True)
-    np.testing.assert_array_equal(ours, read_picture(plain, (100, 100), True))
+    ours = read_image(lossless, (100, 100), True)
+    np.testing.assert_array_equal(ours, read_image(plain, (100, 100), True))
 
 
 def test_jpeg_lossless_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,17 +271,17 @@ def test_without_a_window_contrast_is_stretched() -> None:
     values[99, :40] = 0
     shown = greys(dicom(values))
     assert (shown[70, 5], shown[20, 5]) == (0, 255)
-    assert Picture(dicom(values)).notes == Note.NO_WINDOW
+    assert SourceImage(dicom(values)).notes == Note.NO_WINDOW
 
 
 def test_eight_bits_without_a_window_stay_as_they_are() -> None:
     pixels = np.random.default_rng(1).integers(30, 90, (20, 20), np.uint8)
     data = dicom(pixels, kind=CAPTURE)
     np.testing.assert_array_equal(greys(data), pixels)
-    assert Picture(data).notes == Note.SECONDARY_CAPTURE
+    assert SourceImage(data).notes == Note.SECONDARY_CAPTURE
 
 
-def test_a_flat_picture_is_read() -> None:
+def test_a_flat_image_is_read() -> None:
     assert np.ptp(greys(dicom(np.full((20, 20), 777, np.uint16)))) == 0
 
 
@@ -345,15 +345,15 @@ def test_padding_is_black_and_does_not_count(polarity: str) -> None:
     ],
 )
 def test_the_size_is_in_square_pixels(said: dict[str, list[float]], size: tuple[int, int]) -> None:
-    assert Picture(dicom(RAMP, BitsStored=12, **said)).size == size
+    assert SourceImage(dicom(RAMP, BitsStored=12, **said)).size == size
 
 
 def test_proportions_are_physical() -> None:
     """A circle on a detector with pixels of 0.4 x 0.2 mm has half as many rows as columns."""
     y, x = np.mgrid[:50, :100]
     disc = (((y - 24.5) * 2) ** 2 + (x - 49.5) ** 2 < 40**2).astype(np.uint8) * 255
-    picture = Picture(dicom(disc, PixelSpacing=[0.4, 0.2]))
-    shown = picture.pixels(picture.size, colour=False)[..., 0] > 127
+    image = SourceImage(dicom(disc, PixelSpacing=[0.4, 0.2]))
+    shown = image.pixels(image.size, colour=False)[..., 0] > 127
     assert shown.any(axis=0).sum() == pytest.approx(shown.any(axis=1).sum(), abs=2)
 
 
@@ -362,10 +362,10 @@ def test_a_png_of_it_is_the_same_to_a_network() -> None:
         dicom(RAMP, BitsStored=12, WindowCenter=2000, WindowWidth=3000),
         (WHEEL / "test_files" / "MR_small.dcm").read_bytes(),
     ):
-        picture = Picture(data)
-        png = encode_png(picture.pixels(picture.size, colour=False))
+        image = SourceImage(data)
+        png = encode_png(image.pixels(image.size, colour=False))
         for size in ((20, 20), (33, 90)):
-            ours, again = (read_picture(each, size, False) for each in (data, png))
+            ours, again = (read_image(each, size, False) for each in (data, png))
             np.testing.assert_array_equal(ours, again)
 
 
@@ -393,7 +393,7 @@ def test_colour_is_recognised() -> None:
 )
 def test_notes(said: dict[str, object], note: Note) -> None:
     window = {"WindowCenter": 2048, "WindowWidth": 4096}
-    assert Picture(dicom(RAMP, **{"BitsStored": 12, **window, **said})).notes == note
+    assert SourceImage(dicom(RAMP, **{"BitsStored": 12, **window, **said})).notes == note
 
 
 def test_every_note_has_words_of_its_own() -> None:
@@ -409,12 +409,12 @@ def test_every_note_has_words_of_its_own() -> None:
 
 def test_overlays_are_noted_and_left_out() -> None:
     overlay = (WHEEL / "test_files" / "examples_overlay.dcm").read_bytes()
-    assert Picture(overlay).notes == Note.OVERLAY | Note.SEVERAL_WINDOWS
+    assert SourceImage(overlay).notes == Note.OVERLAY | Note.SEVERAL_WINDOWS
 
 
 def test_the_same_patient_has_the_same_key_and_no_name() -> None:
     def key(salt: bytes, **said: object) -> bytes:
-        return Picture(dicom(RAMP, BitsStored=12, **said)).patient_key(salt)
+        return SourceImage(dicom(RAMP, BitsStored=12, **said)).patient_key(salt)
 
     anna = key(b"salt", PatientID="ANNA-7")
     assert len(anna) == 16
@@ -423,7 +423,7 @@ def test_the_same_patient_has_the_same_key_and_no_name() -> None:
     assert key(b"pepper", PatientID="ANNA-7") != anna
     for nobody in ("", None, "Anonymous", "0", "<Unknown>"):
         assert key(b"salt", PatientID=nobody) == b""
-    assert Picture(encode_png(np.zeros((9, 9, 1), np.uint8))).patient_key(b"salt") == b""
+    assert SourceImage(encode_png(np.zeros((9, 9, 1), np.uint8))).patient_key(b"salt") == b""
 
 
 # --- against highdicom
@@ -439,7 +439,7 @@ def test_agrees_with_highdicom() -> None:
             continue
         try:
             ours = greys(data)
-        except PictureError:
+        except ImageError:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -481,9 +481,9 @@ def _stored_size(data: bytes) -> NDArray[np.uint8]:
     ],
 )
 def test_real_radiographs(name: str, size: tuple[int, int]) -> None:
-    picture = Picture(shared(name))
-    assert picture.size == size
-    shown = picture.pixels(size, colour=False)
+    image = SourceImage(shared(name))
+    assert image.size == size
+    shown = image.pixels(size, colour=False)
     assert np.ptp(shown) > 150  # their windows are wider than what they hold
 
 

@@ -1,4 +1,4 @@
-"""DICOM files of strangers: bombs are refused at once, spoiled ones cost one picture, and nothing
+"""DICOM files of strangers: bombs are refused at once, spoiled ones cost one image, and nothing
 that names a patient comes out anywhere."""
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from benchmarks.dicom_files import (
 )
 from numpy.typing import NDArray
 
-from conftest import draw_picture
+from conftest import draw_image
 from lucency.dataset import load_dataset
 from lucency.dataset.groups import find_groups
 from lucency.dataset.walk import walk_below
-from lucency.errors import LeakError, PictureError
+from lucency.errors import ImageError, LeakError
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.decoder.protocol import (
     Answer,
@@ -47,15 +47,15 @@ from lucency.imaging.decoder.protocol import (
 )
 from lucency.imaging.dicom import Note
 from lucency.imaging.dicom.header import read_dicom
-from lucency.imaging.image import Picture, is_picture
+from lucency.imaging.image import ImageFile, is_image
 from test_decoding import children
 
 BOMBS = bombs()
 SALT = bytes(range(16))
 
 
-def film(seed: int, bright: bool = False) -> NDArray[np.uint16]:
-    drawn = draw_picture(np.random.default_rng(seed), bright)
+def radiograph(seed: int, bright: bool = False) -> NDArray[np.uint16]:
+    drawn = draw_image(np.random.default_rng(seed), bright)
     return np.asarray(drawn).astype(np.uint16) * 12
 
 
@@ -68,8 +68,8 @@ def test_bombs_are_refused_at_once(name: str) -> None:
     tracemalloc.start()
     start = time.process_time()
     try:
-        with pytest.raises(PictureError) as error:
-            Picture(data).decode((64, 64), colour=False)
+        with pytest.raises(ImageError) as error:
+            ImageFile(data).decode((64, 64), colour=False)
         assert time.process_time() - start < 1  # and tracing makes it several times slower
         assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
     finally:
@@ -90,7 +90,7 @@ def test_a_decoder_of_dicom_stays_one_thread() -> None:
     """Its limits forbid more, where it does not run as the superuser."""
     with DecoderPool(1) as pool:
         for syntax in (EXPLICIT, RLE, JPEG_LS, JPEG_2000):
-            data = dicom(film(1), BitsStored=16, syntax=syntax)
+            data = dicom(radiograph(1), BitsStored=16, syntax=syntax)
             assert pool.submit(Request(data, (16, 16), False)).result().pixels is not None
         (child,) = children()
         assert len(list(Path(f"/proc/{child}/task").iterdir())) == 1
@@ -98,7 +98,7 @@ def test_a_decoder_of_dicom_stays_one_thread() -> None:
 
 def test_every_cut_and_many_spoiled_files_have_an_answer() -> None:
     draw = random.Random(0)  # noqa: S311 - no secret
-    sound = [dicom(film(1), BitsStored=12, syntax=each) for each in (EXPLICIT, JPEG_2000)]
+    sound = [dicom(radiograph(1), BitsStored=12, syntax=each) for each in (EXPLICIT, JPEG_2000)]
     spoiled = [sound[0][: 2 * n] for n in range(0, 450, 3)]
     for _ in range(400):
         data = bytearray(draw.choice(sound))
@@ -114,18 +114,18 @@ def test_every_cut_and_many_spoiled_files_have_an_answer() -> None:
 
 
 def test_a_header_does_not_show_what_it_holds() -> None:
-    header = read_dicom(dicom(film(1), BitsStored=12, PatientID="ANNA"))
+    header = read_dicom(dicom(radiograph(1), BitsStored=12, PatientID="ANNA"))
     assert "ANNA" not in repr(header)
     assert "ANNA" not in str(header)
 
 
 def test_elements_nobody_needs_are_never_read() -> None:
     """A name that is no text at all, in an element of a type that does not exist."""
-    whole = dicom(film(1), BitsStored=12)
+    whole = dicom(radiograph(1), BitsStored=12)
     place = whole.index(b"\x28\0\x02\0US")
     odd = element(0x00100010, b"PN", b"\xff\xfe\0\x1b[31m\0") + element(0x00100011, b"ZZ", b"??")
     spoiled = whole[:place] + odd + whole[place:]
-    assert Picture(spoiled).decode((40, 40), False) == Picture(whole).decode((40, 40), False)
+    assert ImageFile(spoiled).decode((40, 40), False) == ImageFile(whole).decode((40, 40), False)
 
 
 # --- between the processes
@@ -171,7 +171,7 @@ def test_a_decoder_without_dicom_loads_neither_numpy_nor_pydicom() -> None:
 
 
 def test_files_of_archives_are_found_by_their_content(tmp_path: Path) -> None:
-    data = dicom(film(1), BitsStored=12)
+    data = dicom(radiograph(1), BitsStored=12)
     (tmp_path / "a").mkdir()
     for name in ("IM000001", "1.2.840.113619.2", "x.dcm", "y.DICOM", "z.ima"):
         (tmp_path / "a" / name).write_bytes(data)
@@ -185,13 +185,13 @@ def test_files_of_archives_are_found_by_their_content(tmp_path: Path) -> None:
     ignored = {each.file: each.reason for each in walk.ignored}
     assert "index of a disc" in ignored["a/DICOMDIR"]
     assert {"a/README", "a/notes.1", "a/data.txt", "a/x.json", "a/link"} <= ignored.keys()
-    assert is_picture(tmp_path / "a" / "IM000001")
-    assert not is_picture(tmp_path / "a" / "link")
+    assert is_image(tmp_path / "a" / "IM000001")
+    assert not is_image(tmp_path / "a" / "link")
 
 
 def test_a_pipe_without_a_suffix_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "IM000001")
-    assert not is_picture(tmp_path / "IM000001")
+    assert not is_image(tmp_path / "IM000001")
 
 
 # --- patients
@@ -219,10 +219,10 @@ def test_dicom_goes_before_names_and_names_before_a_few_dicom_files() -> None:
     full = [str(n % 10) for n in range(20)]
     assert find_groups(named, patients=full).source == "dicom"
     assert find_groups(named, patients=[*full[:10], *[""] * 10]).source == "patient"
-    mixed = [f"film{n}.dcm" for n in range(20)]
+    mixed = [f"radiograph{n}.dcm" for n in range(20)]
     groups = find_groups(mixed, patients=[*full[:5], *full[:5], *[""] * 10])
     assert groups.source == "dicom"
-    assert groups.keys[5:7] == ("film0.dcm", "film1.dcm")
+    assert groups.keys[5:7] == ("radiograph0.dcm", "radiograph1.dcm")
     assert "No patient is known for 10 of 20" in groups.warnings[0]
 
 
@@ -256,13 +256,13 @@ def canaries(patient: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return two classes of 30 films, two of each patient, and files that are refused."""
-    folder = tmp_path_factory.mktemp("dicom") / "films"
+    """Return two classes of 30 radiographs, two of each patient, and files that are refused."""
+    folder = tmp_path_factory.mktemp("dicom") / "radiographs"
     for k, name in enumerate(("dark", "light")):
         (folder / name).mkdir(parents=True)
         for n in range(30):
             polarity = "MONOCHROME1" if n % 3 == 0 else "MONOCHROME2"
-            values = film(100 * k + n, bright=k == 1)
+            values = radiograph(100 * k + n, bright=k == 1)
             said = {
                 "kind": DX_RAW if n % 10 == 0 else DX,
                 "BitsStored": 12,
@@ -275,9 +275,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 4095 - values if n % 3 == 0 else values, **said, **canaries(100 * k + n // 2)
             )
             (folder / name / f"IM{n:06d}").write_bytes(data)
-        cut = dicom(film(7), BitsStored=12, **canaries(0))[:-100]
+        cut = dicom(radiograph(7), BitsStored=12, **canaries(0))[:-100]
         (folder / name / "cut.dcm").write_bytes(cut)
-        structure = dicom(film(8), kind="1.2.840.10008.5.1.4.1.1.66.4", **canaries(0))
+        structure = dicom(radiograph(8), kind="1.2.840.10008.5.1.4.1.1.66.4", **canaries(0))
         (folder / name / "report.dcm").write_bytes(structure)
     return folder
 
@@ -294,8 +294,8 @@ def test_the_data_set_knows_patients_and_remarks(folder: Path) -> None:
         parts.setdefault(entry.group, set()).add(entry.part)
     assert all(len(each) == 1 for each in parts.values())
     warnings = " ".join(audit.warnings)
-    assert "6 DICOM pictures (dark/IM000000, dark/IM000010" in warnings
-    assert "4 DICOM pictures (dark/IM000000, dark/IM000015" in warnings
+    assert "6 DICOM images (dark/IM000000, dark/IM000010" in warnings
+    assert "4 DICOM images (dark/IM000000, dark/IM000015" in warnings
     assert "lateral" in warnings
     reasons = " ".join(each.reason for each in audit.set_aside)
     assert "ends early" in reasons
@@ -311,9 +311,9 @@ def test_the_gate_finds_patients_in_two_parts(tmp_path: Path) -> None:
             for n in range(count):
                 seed = 1000 * (part == "test") + 100 * k + n
                 who = f"P{100 * k + n}" if n < 2 or part == "train" else f"Q{100 * k + n}"
-                data = dicom(film(seed, bright=k == 1), BitsStored=12, PatientID=who)
+                data = dicom(radiograph(seed, bright=k == 1), BitsStored=12, PatientID=who)
                 (tmp_path / part / name / f"{part}{n}.dcm").write_bytes(data)
-    with pytest.raises(LeakError, match="4 pictures of 4 patients who are in test") as error:
+    with pytest.raises(LeakError, match="4 images of 4 patients who are in test") as error:
         load_dataset(tmp_path)
     assert not re.search(r"\b[PQ]\d", str(error.value))
     assert set(error.value.dataset.audit.leaks.patients) == {
@@ -356,6 +356,6 @@ def test_secondary_captures_are_told(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for n in range(30):
-            data = dicom(film(n + 50 * (name == "b")).astype(np.uint8), kind=CAPTURE)
+            data = dicom(radiograph(n + 50 * (name == "b")).astype(np.uint8), kind=CAPTURE)
             (tmp_path / name / f"{n}.dcm").write_bytes(data)
-    assert any("60 DICOM pictures" in each for each in load_dataset(tmp_path).audit.warnings)
+    assert any("60 DICOM images" in each for each in load_dataset(tmp_path).audit.warnings)

@@ -279,18 +279,18 @@ def run_examples(names: dict[str, Any]) -> None:
     """Run the blocks of README and docs/python.md in one go, equal blocks once."""
     pages = (ROOT / "README.md", ROOT / "docs/python.md")
     for block in dict.fromkeys(block for page in pages for block in blocks(page, "python")):
-        # On drawn pictures one short epoch is enough to see that every line works.
+        # On drawn images one short epoch is enough to see that every line works.
         small = 'effort="quick", size=32, epochs=1, precision="float32"'
         exec(compile(block.replace('effort="quick"', small), block, "exec"), names)  # noqa: S102
 
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
-    """Run all examples on drawn pictures with a few faults, as their reader would."""
+    """Run all examples on drawn images with a few faults, as their reader would."""
     folder = tmp_path_factory.mktemp("reader")
     data = draw_folder(folder / "chest_xray", 50)
     (data / "dark/broken.png").write_bytes(b"")
-    (data / "dark/notes.txt").write_text("not a picture")
+    (data / "dark/notes.txt").write_text("not an image")
     copied = data / "dark/patient0000_0.png"
     copied.with_stem("patient0000_9").write_bytes(copied.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
@@ -429,7 +429,7 @@ def test_every_file_of_a_run_is_documented(run: Path) -> None:
         ("robustness.json", ()),
         ("explanation.json", ()),
         ("checklist.json", ()),
-        ("pictures/index.json", ()),
+        ("images/index.json", ()),
     ],
 )
 def test_every_key_of_a_document_is_documented(
@@ -437,7 +437,7 @@ def test_every_key_of_a_document_is_documented(
 ) -> None:
     found = document(run, name)
     agrees(paths(found, CLASSES, stops), set(keys(name)), found)
-    if name != "pictures/index.json":
+    if name != "images/index.json":
         assert found["format"] == 1
 
 
@@ -518,13 +518,13 @@ def test_what_json_prints_is_documented(
     agrees(paths(trained["test"], CLASSES), set(keys("A part")), trained["test"])
     measured = printed("evaluate", run, "--json")
     agrees(paths(measured, CLASSES), set(keys("A part")), measured)
-    picture = examples.folder / "chest_xray/light/patient1000_0.png"
-    answers = printed("predict", run, picture, "chest_xray/dark/broken.png", "--json")
+    image = examples.folder / "chest_xray/light/patient1000_0.png"
+    answers = printed("predict", run, image, "chest_xray/dark/broken.png", "--json")
     assert {f"[].{key}" for answer in answers for key in answer} == set(
         keys("lucency predict --json")
     )
     assert answers[1]["decision"] is answers[1]["probabilities"] is None
-    called(monkeypatch, "predict", run, picture, "--csv")
+    called(monkeypatch, "predict", run, image, "--csv")
     header = capsys.readouterr().out.splitlines()[0]
     expected = blocks(ROOT / "docs/run-folder.md", "csv")[-1].strip()
     assert header == expected.replace("p_<class>", "p_dark,p_light")

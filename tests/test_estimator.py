@@ -17,13 +17,13 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
-from conftest import draw_folder, draw_picture
+from conftest import draw_folder, draw_image
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import InputError, LucencyError
 from lucency.estimator import LucencyClassifier
-from lucency.imaging.image import read_picture
+from lucency.imaging.image import read_image
 
 FAST: dict[str, Any] = {
     "effort": "quick", "epochs": 1, "size": 16, "settings": {"precision": "float32"},
@@ -31,9 +31,9 @@ FAST: dict[str, Any] = {
 SIDE = 8
 
 
-def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw grey pictures of 40 x 40 pixels, every second with a bright spot."""
-    drawn = [draw_picture(np.random.default_rng([7, i]), bright=i % 2 == 1) for i in range(count)]
+def images(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw grey images of 40 x 40 pixels, every second with a bright spot."""
+    drawn = [draw_image(np.random.default_rng([7, i]), bright=i % 2 == 1) for i in range(count)]
     return np.stack([np.asarray(each) for each in drawn]), np.array(["dark", "light"] * count)[
         :count
     ]
@@ -81,7 +81,7 @@ def learnt_in_no_time(train: Split, val: Split, config: Config) -> Classifier:
 
 
 class OnRows(LucencyClassifier):
-    """Takes rows of numbers, as the checks give them, and shows each as a picture of stripes.
+    """Takes rows of numbers, as the checks give them, and shows each as an image of stripes.
 
     scikit-learn checks no estimator that does not take rows.
     """
@@ -130,7 +130,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> LucencyClassifier:
 
 
 def test_cross_validation_with_patients(quick: LucencyClassifier) -> None:
-    X, y = pictures(60)
+    X, y = images(60)
     patients = np.repeat(np.arange(30), 2)
     scores = cross_val_score(quick, X, y, cv=GroupKFold(3), groups=patients)
     assert scores.min() > 0.8
@@ -140,7 +140,7 @@ def test_cross_validation_with_patients(quick: LucencyClassifier) -> None:
 
 
 def test_a_search_over_settings(quick: LucencyClassifier) -> None:
-    X, y = pictures(40)
+    X, y = images(40)
     grid = {"epochs": np.array([1, 2]), "effort": ["quick", "standard"]}
     found = GridSearchCV(quick, grid, cv=2).fit(X, y)
     assert found.best_score_ > 0.8
@@ -149,21 +149,21 @@ def test_a_search_over_settings(quick: LucencyClassifier) -> None:
 
 
 def test_calibration_and_pipelines(quick: LucencyClassifier) -> None:
-    X, y = pictures(40)
+    X, y = images(40)
     sharper = CalibratedClassifierCV(quick, cv=2).fit(X, y)
     assert sharper.score(X, y) > 0.8
     mirrored = make_pipeline(FunctionTransformer(lambda X: X[:, :, ::-1]), quick).fit(X, y)
     assert mirrored.score(X, y) > 0.8
 
 
-# -- pictures and labels ---------------------------------------------------------------------------
+# -- images and labels ---------------------------------------------------------------------------
 
 
 def test_files_and_arrays_are_seen_alike(quick: LucencyClassifier, tmp_path: Path) -> None:
-    folder = draw_folder(tmp_path / "films", 12)
+    folder = draw_folder(tmp_path / "radiographs", 12)
     files = sorted(folder.rglob("*.png"))
     y = [file.parent.name for file in files]
-    arrays = np.stack([read_picture(file, (40, 40), False) for file in files])
+    arrays = np.stack([read_image(file, (40, 40), False) for file in files])
     by_file = clone(quick).fit(files, y)
     by_array = clone(quick).fit(arrays, y)
     np.testing.assert_array_equal(by_file.predict_proba(files), by_array.predict_proba(arrays))
@@ -171,7 +171,7 @@ def test_files_and_arrays_are_seen_alike(quick: LucencyClassifier, tmp_path: Pat
     np.testing.assert_array_equal(by_file.predict_proba(texts), by_file.predict_proba(files))
     assert by_array.n_features_in_ == 1600
     assert not hasattr(by_file, "n_features_in_")
-    files[0].write_bytes(b"no picture")
+    files[0].write_bytes(b"no image")
     with pytest.raises(InputError, match=r"patient0000_0.png cannot be read: "):
         by_file.predict(files)
 
@@ -186,7 +186,7 @@ def test_patients_are_not_divided(
         return learnt_in_no_time(train, val, config)
 
     monkeypatch.setattr("lucency.training.train.train", watched)
-    X, y = pictures(60)
+    X, y = images(60)
     patients = [f"patient {i // 3}" for i in range(60)]
     quick.fit(X, y, groups=patients)
     quick.fit(X, y)
@@ -200,7 +200,7 @@ def test_patients_are_not_divided(
 
 
 def test_labels_come_back_as_they_were_given(quick: LucencyClassifier) -> None:
-    X, names = pictures(20)
+    X, names = images(20)
     for y in (names == "light", np.where(names == "light", 7, -3), names.astype(object)):
         fitted = clone(quick).fit(X, y)
         np.testing.assert_array_equal(fitted.classes_, np.unique(y))
@@ -214,17 +214,17 @@ def test_labels_come_back_as_they_were_given(quick: LucencyClassifier) -> None:
         (np.zeros((4, 9, 9)), "uint8"),
         (np.zeros((4, 9), np.uint8), "uint8"),
         (np.zeros((4, 9, 9, 4), np.uint8), "uint8"),
-        (np.zeros((0, 9, 9), np.uint8), "at least one picture"),
+        (np.zeros((0, 9, 9), np.uint8), "at least one image"),
         (np.zeros((5, 9, 9), np.uint8), "inconsistent"),
     ],
 )
-def test_what_is_no_picture_is_refused(quick: LucencyClassifier, X: np.ndarray, says: str) -> None:
+def test_what_is_no_image_is_refused(quick: LucencyClassifier, X: np.ndarray, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         quick.fit(X, [0, 0, 1, 1])
 
 
 def test_what_cannot_be_divided_is_refused(quick: LucencyClassifier) -> None:
-    X, y = pictures(12)
+    X, y = images(12)
     with pytest.raises(InputError, match=r"'light' has 6 sample\(s\), of too few groups"):
         quick.fit(X, y, groups=np.where(y == "light", "one patient", np.arange(12).astype(str)))
     with pytest.raises(InputError, match="two classes or more"):
@@ -238,7 +238,7 @@ def test_what_cannot_be_divided_is_refused(quick: LucencyClassifier) -> None:
 
 @pytest.mark.slow
 def test_it_trains_survives_pickling_and_can_be_kept(tmp_path: Path) -> None:
-    X, y = pictures(80)
+    X, y = images(80)
     fitted = LucencyClassifier(**{**FAST, "epochs": 8}).fit(X, y)
     said = fitted.predict_proba(X)
     assert fitted.score(X, y) > 0.8

@@ -211,7 +211,7 @@ def test_copies_of_images_narrow_nothing() -> None:
         if name != "ece":  # its bins depend on n
             width = fourfold.metrics[name].high - fourfold.metrics[name].low
             assert fourfold.metrics[name].value == pytest.approx(x.value)
-            # Half a picture more in each cell weighs less among four times as many.
+            # Half an image more in each cell weighs less among four times as many.
             assert 0.8 < width / (x.high - x.low) < 1.15, name
             assert unknown.metrics[name].high - unknown.metrics[name].low < 0.65 * width, name
 

@@ -28,7 +28,7 @@ from lucency.explain.occlusion import at_places
 from lucency.explain.sample import Sample, log_odds, mean_of, owners
 from lucency.explain.similarity import border_shares, rank_correlations, similarities
 from lucency.metrics import Estimate
-from small_runs import SIDE, TWO, brightness_network, spec_of, write_pictures, write_run
+from small_runs import SIDE, TWO, brightness_network, spec_of, write_images, write_run
 
 TESTED = {"method": "class activation map", "scale": 2.5, "informative": False, "sentence": "So."}
 
@@ -50,14 +50,14 @@ def grey(side: int = 16, level: int = 100) -> Any:
 
 def test_a_map_of_nothing_looks_like_nothing() -> None:
     random = np.random.default_rng(0)
-    picture = random.integers(0, 256, (20, 30, 1), np.uint8)
-    drawn = opened(overlay(picture, np.zeros((3, 4)), 5.0))
-    np.testing.assert_array_equal(drawn, np.repeat(picture, 3, axis=2))
-    faint = opened(overlay(picture, random.normal(0, 1e-3, (3, 4)), 5.0))
+    image = random.integers(0, 256, (20, 30, 1), np.uint8)
+    drawn = opened(overlay(image, np.zeros((3, 4)), 5.0))
+    np.testing.assert_array_equal(drawn, np.repeat(image, 3, axis=2))
+    faint = opened(overlay(image, random.normal(0, 1e-3, (3, 4)), 5.0))
     assert np.abs(faint - drawn).max() <= 1
 
 
-def test_the_scale_is_that_of_the_classifier_and_no_pictures() -> None:
+def test_the_scale_is_that_of_the_classifier_and_no_images() -> None:
     half, full = (opened(overlay(grey(), np.full((2, 2), x), 4.0)) for x in (2.0, 4.0))
     moved = [np.abs(each - 100).mean() for each in (half, full)]
     assert moved[0] == pytest.approx(moved[1] / 2, abs=1)
@@ -174,7 +174,7 @@ def test_occlusion_finds_what_the_answer_rests_on() -> None:
     np.testing.assert_allclose(warm[0], 2 * found, atol=1e-5)
 
 
-def test_occlusion_of_a_flat_picture_is_nothing() -> None:
+def test_occlusion_of_a_flat_image_is_nothing() -> None:
     flat = np.full((2, SIDE, SIDE, 1), 90, np.uint8)
     found = occlusion_maps(brightness().predict_pixels, flat, np.array([1, 1]))
     np.testing.assert_allclose(found, 0, atol=1e-6)
@@ -182,7 +182,7 @@ def test_occlusion_of_a_flat_picture_is_nothing() -> None:
 
 
 def spots(count: int = 12) -> tuple[Sample, Any]:
-    """Pictures with a bright spot off the centre, maps that mark it, and who answers by it."""
+    """Images with a bright spot off the centre, maps that mark it, and who answers by it."""
     random = np.random.default_rng(0)
     side, pixels, maps = 32, np.full((count, 32, 32, 1), 50, np.uint8), np.zeros((count, 8, 8))
     for k in range(count):
@@ -247,7 +247,7 @@ def test_the_border_of_a_uniform_map_has_its_share() -> None:
     assert np.isnan(border_shares(np.zeros((1, 10, 10)))[0][0])
 
 
-def test_pictures_of_one_patient_count_together() -> None:
+def test_images_of_one_patient_count_together() -> None:
     values = np.repeat(np.random.default_rng(0).normal(size=10), 4)
     alone = mean_of(values, np.arange(40))
     together = mean_of(values, owners([f"p{i // 4}" for i in range(40)]))
@@ -258,7 +258,7 @@ def test_pictures_of_one_patient_count_together() -> None:
 
 def test_the_verdict_is_in_words() -> None:
     good = Estimate(0.1, 0.02, 0.18, "m")
-    assert sentence(good, True, 64).startswith("Informative: on 64 validation pictures")
+    assert sentence(good, True, 64).startswith("Informative: on 64 validation images")
     assert "shuffled" in sentence(good, False, 64)
     for other in (Estimate(0.1, -0.01, 0.2, "m"), Estimate(0.1, math.nan, math.nan, "m")):
         assert sentence(other, True, 64).startswith("Uninformative: on 64")
@@ -270,7 +270,7 @@ def test_the_verdict_is_in_words() -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     data = tmp_path / "data"
-    return write_run(tmp_path / "a run", data, write_pictures(data))
+    return write_run(tmp_path / "a run", data, write_images(data))
 
 
 def called(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -284,7 +284,7 @@ def called(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
     path = tmp_path / "bad.png"
-    path.write_text("no picture")
+    path.write_text("no image")
     return path
 
 
@@ -292,9 +292,9 @@ def test_the_command_writes_a_page_and_overlays(
     run: Path, bad: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(run.parent)
-    picture = run.parent / "data/test/NORMAL/0.png"
+    image = run.parent / "data/test/NORMAL/0.png"
     for number in (1, 2):  # a second one has a folder of its own
-        assert called(monkeypatch, "explain", run, picture, bad, "-q") == 0
+        assert called(monkeypatch, "explain", run, image, bad, "-q") == 0
         out, err = capsys.readouterr()
         folder = Path("explained") / f"a-run-{number}"
         assert {each.name for each in folder.iterdir()} == {"explained.html", "001-0.png"}
@@ -313,7 +313,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     run: Path, bad: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(run.parent)
-    picture = run.parent / "data/test/NORMAL/0.png"
+    image = run.parent / "data/test/NORMAL/0.png"
     assert called(monkeypatch, "explain", run, bad, "-q") == 2
     assert not Path("explained").exists()
     capsys.readouterr()
@@ -322,7 +322,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
         (("--method", "gradient"), "must be one of cam, occlusion"),
         (("--out", run), "exists already"),
     ):
-        assert called(monkeypatch, "explain", run, picture, "-q", *extra) == 2
+        assert called(monkeypatch, "explain", run, image, "-q", *extra) == 2
         assert says in capsys.readouterr().err
 
 
@@ -330,8 +330,8 @@ def test_the_json_of_both_commands(
     run: Path, bad: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(run.parent)
-    picture = run.parent / "data/test/NORMAL/0.png"
-    assert called(monkeypatch, "explain", run, picture, bad, "--json", "-q") == 0
+    image = run.parent / "data/test/NORMAL/0.png"
+    assert called(monkeypatch, "explain", run, image, bad, "--json", "-q") == 0
     first, second = (document := json.loads(capsys.readouterr().out))["predictions"]
     assert document["explanation"] is None
     assert first["activation_map"]["class"] == TWO[1]
@@ -339,7 +339,7 @@ def test_the_json_of_both_commands(
     assert np.array(first["activation_map"]["values"]).shape == (12, 12)
     assert Path(first["overlay"]).exists()
     assert second["activation_map"] is second["overlay"] is second["probabilities"] is None
-    assert called(monkeypatch, "predict", run, picture, "--json", "--explain") == 0
+    assert called(monkeypatch, "predict", run, image, "--json", "--explain") == 0
     assert json.loads(capsys.readouterr().out)[0]["activation_map"] is None
 
 

@@ -1,4 +1,4 @@
-"""Exports: every format opened without Lucency, certified on pictures, refused where it differs."""
+"""Exports: every format opened without Lucency, certified on images, refused where it differs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from onnx import load_model_from_string
 from PIL import Image
 
-from conftest import draw_picture
+from conftest import draw_image
 from lucency import backend
 from lucency.classifier import Classifier, Golden, Spec
 from lucency.cli import main
@@ -27,12 +27,12 @@ from lucency.errors import BackendError, ConfigError, DataError, LucencyError, P
 from lucency.export import FORMATS, export, formats
 from lucency.export.certificate import FLOAT32, INT8, Agreement, compared
 from lucency.export.description import described, usage
-from lucency.export.images import Pictures, choose
+from lucency.export.images import Images, choose
 from lucency.export.quantization import kept_float
-from lucency.imaging.image import read_picture
+from lucency.imaging.image import read_image
 from lucency.progress import SILENT
 from lucency.signals import Interrupted
-from small_runs import brightness_network, spec_of, write_pictures, write_run
+from small_runs import brightness_network, spec_of, write_images, write_run
 from test_docs import ROOT, blocks
 
 SIDE = 24
@@ -57,8 +57,8 @@ HERE = [
 
 def drawn(n: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
-    pictures = [draw_picture(random, bright=k % 2 == 1, side=SIDE) for k in range(n)]
-    return np.stack([np.asarray(picture)[..., None] for picture in pictures])
+    images = [draw_image(random, bright=k % 2 == 1, side=SIDE) for k in range(n)]
+    return np.stack([np.asarray(image)[..., None] for image in images])
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +145,8 @@ def program(folder: Path, readme: str) -> str:
 
 def test_what_readmes_and_the_page_say_works_without_lucency(run: Path, exports: Path) -> None:
     """One program of all of them, in a process that cannot import Lucency."""
-    picture = exports / "picture.png"
-    draw_picture(np.random.default_rng(9), bright=True, side=60).resize((70, 60)).save(picture)
+    image = exports / "image.png"
+    draw_image(np.random.default_rng(9), bright=True, side=60).resize((70, 60)).save(image)
     readmes = [program(x, (x / "README.md").read_text()) for x in sorted(exports.glob("mine-*"))]
     page = "".join(blocks(ROOT / "docs/export.md", "python")) if len(HERE) == len(FORMATS) else ""
     page = page.replace("80", str(round(SIDE * 1.25))).replace("64", str(SIDE))
@@ -163,7 +163,7 @@ def test_what_readmes_and_the_page_say_works_without_lucency(run: Path, exports:
     assert done.returncode == 0, done.stderr
     said = [line.split() for line in done.stdout.splitlines() if line.startswith("mine-")]
     assert [name for name, _ in said] == sorted(f"mine-{name}" for name in HERE)
-    (expected,) = Classifier.load(run).predict([picture])
+    (expected,) = Classifier.load(run).predict([image])
     for name, value in said:
         assert float(value) == pytest.approx(expected.probabilities[1], abs=1e-5), name
 
@@ -173,15 +173,15 @@ def test_resizing_as_documented_gives_the_pixels_of_the_classifier(
     tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    picture = draw_picture(np.random.default_rng(1), bright=True, side=300).resize((410, 290))
+    image = draw_image(np.random.default_rng(1), bright=True, side=300).resize((410, 290))
     for kind in ("JPEG", "PNG"):
-        picture.save("picture.png", kind)  # Pillow looks inside
+        image.save("image.png", kind)  # Pillow looks inside
         for channels in (1, 3):
             spec = Spec(**{**vars(SPEC), "size": size, "channels": channels})
             lines = usage("onnx", "model.onnx", spec).splitlines()
             names: dict[str, Any] = {}
             exec("\n".join(lines[:-2]), names)  # noqa: S102 - all but opening and running
-            expected = read_picture(Path("picture.png"), size, channels == 3)
+            expected = read_image(Path("image.png"), size, channels == 3)
             assert np.array_equal(names["pixels"][0], expected), (kind, channels)
 
 
@@ -226,13 +226,13 @@ def test_an_article_network_promises_no_map() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if FORMATS[name].quantizes])
-def test_eight_bits_are_certified_on_other_pictures_than_they_were_scaled_by(
+def test_eight_bits_are_certified_on_other_images_than_they_were_scaled_by(
     run: Path, tmp_path: Path, name: str
 ) -> None:
     done = export(run, name, quantize="int8", out=tmp_path / "out")
     certificate = done.certificate
     assert certificate["agreement"]["n"] == 20
-    assert certificate["scaled_by"] == "20 pictures: the other half"
+    assert certificate["scaled_by"] == "20 images: the other half"
     assert 1e-6 < certificate["agreement"]["max_abs_difference"] <= 0.1
     assert certificate["quantized"] == "int8"
     if name == "onnx":
@@ -262,7 +262,7 @@ def test_pixels_and_logits_are_kept_in_float(run: Path) -> None:
     assert not {"Conv", "Relu", "GlobalAveragePool"} & kept
 
 
-def test_both_halves_of_the_golden_pictures_are_used_once(run: Path) -> None:
+def test_both_halves_of_the_golden_images_are_used_once(run: Path) -> None:
     classifier = Classifier.load(run)
     chosen = choose(run, None, classifier, scale=True)
     assert chosen.scale
@@ -309,8 +309,8 @@ class Fixed(Classifier):
 
 def agreement_of(ours: list[float], theirs: list[float]) -> Agreement:
     pixels = np.zeros((len(ours), SIDE, SIDE, 1), np.uint8)
-    pictures = Pictures(len(ours), "drawn", lambda: iter([pixels]))
-    return compared(Fixed(ours), answers(theirs), pictures, SILENT)
+    images = Images(len(ours), "drawn", lambda: iter([pixels]))
+    return compared(Fixed(ours), answers(theirs), images, SILENT)
 
 
 def test_differences_are_those_computed_by_hand() -> None:
@@ -320,7 +320,7 @@ def test_differences_are_those_computed_by_hand() -> None:
     assert (found.differing, found.ties, found.decision_agreement) == (1, 0, 0.75)
 
 
-def test_a_picture_on_the_threshold_is_no_disagreement() -> None:
+def test_an_image_on_the_threshold_is_no_disagreement() -> None:
     found = agreement_of([0.4, 0.9], [0.39999, 0.9])
     assert (found.differing, found.ties) == (0, 1)
     assert found.within(FLOAT32)
@@ -334,8 +334,8 @@ def test_for_several_classes_a_tie_is_between_the_two_most_probable() -> None:
     theirs = np.array([[0.40005, 0.4, 0.19995], [0.3, 0.6, 0.1]])
     classifier = Fixed([], spec)
     classifier.predict_pixels = lambda _: ours  # type: ignore[method-assign]
-    pictures = Pictures(2, "drawn", lambda: iter([pixels]))
-    found = compared(classifier, lambda _: theirs, pictures, SILENT)
+    images = Images(2, "drawn", lambda: iter([pixels]))
+    found = compared(classifier, lambda _: theirs, images, SILENT)
     assert (found.differing, found.ties) == (1, 1)
 
 
@@ -466,7 +466,7 @@ def test_a_program_on_another_backend_is_told(monkeypatch: pytest.MonkeyPatch) -
         backend.prefer_tensorflow()
 
 
-def test_a_run_without_golden_pictures_says_how_to_go_on(run: Path, tmp_path: Path) -> None:
+def test_a_run_without_golden_images_says_how_to_go_on(run: Path, tmp_path: Path) -> None:
     older = Path(shutil.copytree(run, tmp_path / "older"))
     document = json.loads((older / "classifier.json").read_text())
     (older / "classifier.json").write_text(json.dumps(document | {"golden": None}))
@@ -479,11 +479,11 @@ def test_a_run_without_golden_pictures_says_how_to_go_on(run: Path, tmp_path: Pa
 
 
 def test_the_whole_validation_part_is_found_again(tmp_path: Path) -> None:
-    entries = write_pictures(tmp_path / "data")
+    entries = write_images(tmp_path / "data")
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
     done = export(run, "onnx", folder=tmp_path / "data", out=tmp_path / "out")
     assert done.certificate["agreement"]["n"] == sum(x.part == "val" for x in entries)
-    assert done.certificate["pictures"] == "the run's whole validation part"
+    assert done.certificate["images"] == "the run's whole validation part"
     chosen = choose(run, tmp_path / "data", Classifier.load(run), scale=True)
     assert chosen.scale
     expected = [
@@ -492,13 +492,13 @@ def test_the_whole_validation_part_is_found_again(tmp_path: Path) -> None:
         for x in entries
         if x.part == "train" and x.label == name
     ]
-    pixels = [read_picture(tmp_path / "data" / x.file, (8, 8), False) for x in expected]
+    pixels = [read_image(tmp_path / "data" / x.file, (8, 8), False) for x in expected]
     assert np.array_equal(chosen.scale.all(), np.stack(pixels))
 
 
 @pytest.mark.parametrize("how", ["changed", "missing", "outside"])
-def test_a_picture_that_is_not_the_one_of_the_run_is_refused(tmp_path: Path, how: str) -> None:
-    entries = write_pictures(tmp_path / "data")
+def test_an_image_that_is_not_the_one_of_the_run_is_refused(tmp_path: Path, how: str) -> None:
+    entries = write_images(tmp_path / "data")
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
     file = next(x.file for x in entries if x.part == "val")
     if how == "changed":

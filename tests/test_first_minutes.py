@@ -23,7 +23,7 @@ def test_the_messages_that_people_meet_are_those_of_the_program(message: str) ->
 
 def test_the_demo_is_as_it_is_told() -> None:
     making = (ROOT / "src/lucency/cli/train.py").read_text()
-    drawn = re.search(r"draws (\d+) stand-in chest films", TEXT)
+    drawn = re.search(r"draws (\d+) stand-in chest radiographs", TEXT)
     assert drawn
     assert f"images={drawn[1]}" in making
     assert len(MESSAGES) == 4

@@ -76,7 +76,7 @@ def test_directions_that_are_not_kept_share_their_mean_variance() -> None:
 
 
 def test_validation_sets_the_limit(usual: Gate) -> None:
-    """With 300 single pictures the 298th is the limit: two lie beyond."""
+    """With 300 single images the 298th is the limit: two lie beyond."""
     scores = usual.score(features_of(1, 300)[0], scenes(1, 300))
     assert (scores > 1).sum() == 2
     assert np.sort(scores)[297] == pytest.approx(1, rel=1e-4)
@@ -105,10 +105,10 @@ def test_few_of_its_kind_are_stopped(usual: Gate) -> None:
     ],
     ids=["upended", "90", "180", "270", "inverted", "noise", "black", "white"],
 )
-def test_pictures_of_another_kind_are_stopped(
+def test_images_of_another_kind_are_stopped(
     usual: Gate, alter: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    """By the picture alone: the features are those of pictures of the right kind."""
+    """By the image alone: the features are those of images of the right kind."""
     scores = usual.score(features_of(1, 100)[0], alter(scenes(1, 100)))
     assert (scores > 1).mean() >= 0.95
 
@@ -127,7 +127,7 @@ def test_tone_does_not_matter(usual: Gate) -> None:
     assert darker == pytest.approx(views, rel=1e-3)
 
 
-def test_pictures_without_a_top_lose_nothing() -> None:
+def test_images_without_a_top_lose_nothing() -> None:
     """Noise looks alike whichever way it lies: posture tells nothing apart, and stops few."""
     random = np.random.default_rng(0)
     texture = random.integers(0, 256, (1200, 32, 32, 1)).astype(np.uint8)
@@ -159,7 +159,7 @@ def test_thumbnails_are_means_of_areas() -> None:
     assert odd.mean((1, 2)) == pytest.approx(pixels[:, :37, :21].mean((1, 2)), rel=1e-4)
 
 
-def test_thumbnails_fit_as_pictures_do(usual: Gate) -> None:
+def test_thumbnails_fit_as_images_do(usual: Gate) -> None:
     features, labels = features_of(0, 400)
     small = [ood.thumbnails(scenes(seed, n)) for seed, n in ((0, 400), (1, 300))]
     again = ood.fit(features, labels, small[0], features_of(1, 300)[0], small[1])
@@ -179,7 +179,7 @@ def test_patients_weigh_the_same() -> None:
     assert copied.limits == pytest.approx(single.limits)
 
 
-def test_few_pictures_are_enough_to_go_on() -> None:
+def test_few_images_are_enough_to_go_on() -> None:
     features, labels = features_of(0, 4)
     found = ood.fit(features, labels, scenes(0, 4), features[:2], scenes(0, 2))
     assert (found.score(features[:2], scenes(0, 2)) <= 1).all()
@@ -216,12 +216,12 @@ def broken(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Arrays],
         broken("features.means", lambda x: x[:, :3]),
         broken("features.axes", lambda x: x[:3]),
         broken("features.variances", lambda x: -x),
-        broken("picture.rest", np.zeros_like),
-        broken("picture.rest", lambda x: x[None]),
-        broken("picture.axes", lambda x: x[:, :5].copy()),
+        broken("image.rest", np.zeros_like),
+        broken("image.rest", lambda x: x[None]),
+        broken("image.axes", lambda x: x[:, :5].copy()),
         lambda arrays: {
             **arrays,
-            **{f"picture.{x}": arrays[f"features.{x}"] for x in ood._FIELDS},
+            **{f"image.{x}": arrays[f"features.{x}"] for x in ood._FIELDS},
         },
     ],
 )
@@ -240,8 +240,8 @@ def test_what_does_not_fit_is_refused(usual: Gate) -> None:
         usual.score(features * np.nan, scenes(0, 10))
     with pytest.raises(ClassifierError, match="not finite"):
         ood.fit(features * np.nan, labels, scenes(0, 10), features, scenes(0, 10))
-    with pytest.raises(DataError, match="at least 2 training pictures"):
+    with pytest.raises(DataError, match="at least 2 training images"):
         ood.fit(features[:1], labels[:1], scenes(0, 1), features, scenes(0, 10))
-    with pytest.raises(DataError, match="at least 2 training pictures"):
+    with pytest.raises(DataError, match="at least 2 training images"):
         ood.fit(features, labels[:9], scenes(0, 10), features, scenes(0, 10))
     assert usual.score(features[:0], scenes(0, 0)).shape == (0,)

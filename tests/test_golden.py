@@ -1,4 +1,4 @@
-"""Golden pictures: chosen from validation, kept, refused when damaged."""
+"""Golden images: chosen from validation, kept, refused when damaged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_they_tell_whether_answers_are_those_of_then() -> None:
 def test_damaged_ones_are_refused(change: Any) -> None:
     arrays = dict(some().arrays())
     change(arrays)
-    with pytest.raises(ClassifierError, match="golden pictures are damaged"):
+    with pytest.raises(ClassifierError, match="golden images are damaged"):
         Golden.from_arrays(arrays, (SIDE, SIDE, 1), 2)
 
 

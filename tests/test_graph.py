@@ -65,7 +65,7 @@ def test_what_a_network_needs_is_told_by_hand() -> None:
     ("processors", "batches"),
     [(1, [32, 8, 2, 1, 1]), (2, [32, 8, 2, 2, 2]), (64, [32, 8, 8, 8, 8])],
 )
-def test_large_pictures_go_through_a_few_at_a_time(
+def test_large_images_go_through_a_few_at_a_time(
     monkeypatch: pytest.MonkeyPatch, processors: int, batches: list[int]
 ) -> None:
     monkeypatch.setattr(session, "PROCESSORS", processors)

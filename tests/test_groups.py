@@ -1,4 +1,4 @@
-"""Whose picture it is: named patterns, expressions and columns."""
+"""Whose image it is: named patterns, expressions and columns."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_named_patterns(source: str, keys: dict[str, str]) -> None:
     assert not groups.warnings
 
 
-def test_without_a_pattern_every_picture_stands_alone_and_a_warning_says_so() -> None:
+def test_without_a_pattern_every_image_stands_alone_and_a_warning_says_so() -> None:
     groups = find_groups(["a/x1.png", "b/x1.png"])
     assert groups.source == "none"
     assert groups.keys == ("a/x1.png", "b/x1.png")
@@ -61,7 +61,7 @@ def test_a_pattern_needs_95_percent(strangers: int, source: str) -> None:
     assert groups.source == source
     assert groups.keys[-1] == files[-1]
     if source == "nih":
-        assert "5 of 100 pictures (a/other0.png" in groups.warnings[0]
+        assert "5 of 100 images (a/other0.png" in groups.warnings[0]
 
 
 @pytest.mark.parametrize("regex", [r"/(\w+?)-", r"([a-z])/(?P<patient>\w+?)-"])
@@ -88,7 +88,7 @@ def test_column_goes_before_patterns_and_gaps_stand_alone() -> None:
     files = ["a/00000001_000.png", "a/00000001_001.png", "b/00000002_000.png"]
     groups = find_groups(files, given=["p", "", "q"])
     assert (groups.source, groups.keys) == ("csv", ("p", files[1], "q"))
-    assert "1 of 3 pictures (a/00000001_001.png)" in groups.warnings[0]
+    assert "1 of 3 images (a/00000001_001.png)" in groups.warnings[0]
 
 
 def shared_patients(root: Path, regex: str | None = None) -> tuple[str, int]:

@@ -68,20 +68,20 @@ def test_options_are_shown_in_groups_and_each_once() -> None:
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for age, name in enumerate(("films-quick-1", "films-quick-2", "other")):
+    for age, name in enumerate(("radiographs-quick-1", "radiographs-quick-2", "other")):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         (folder / "classifier.json").touch()
         os.utime(folder, (age, age))
     (tmp_path / "runs" / "tensorboard").mkdir()
-    (tmp_path / "runs" / "films-quick-3.unfinished").mkdir()
+    (tmp_path / "runs" / "radiographs-quick-3.unfinished").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_run_names_are_completed_the_newest_first(runs: Path) -> None:
-    assert run_names("") == ["other", "films-quick-2", "films-quick-1"]
-    assert run_names("films") == ["films-quick-2", "films-quick-1"]
+    assert run_names("") == ["other", "radiographs-quick-2", "radiographs-quick-1"]
+    assert run_names("radiographs") == ["radiographs-quick-2", "radiographs-quick-1"]
     assert run_names("runs/o") == ["runs/other"]
     assert run_names(f"{runs}/runs/o") == [f"{runs}/runs/other"]
     assert run_names("nowhere/x") == []
@@ -136,12 +136,17 @@ def test_completing_needs_nothing_heavy_and_no_time(runs: Path) -> None:
         bare.append(
             spent(lambda: subprocess.run([sys.executable, "-c", "import typer"], check=True))
         )
-        took.append(spent(lambda: answers.append(completed(program, "lucency predict films"))))
-    assert answers == [["films-quick-2", "films-quick-1"]] * 3
+        took.append(
+            spent(lambda: answers.append(completed(program, "lucency predict radiographs")))
+        )
+    assert answers == [["radiographs-quick-2", "radiographs-quick-1"]] * 3
     # Seconds of a processor; on a busy one all take longer, also what it begins with.
     assert min(took) < max(0.3, 5 * max(bare))
-    assert completed(program, "lucency train films --effort s") == ["standard"]
-    assert completed(program, "lucency compare other fil") == ["films-quick-2", "films-quick-1"]
+    assert completed(program, "lucency train radiographs --effort s") == ["standard"]
+    assert completed(program, "lucency compare other fil") == [
+        "radiographs-quick-2",
+        "radiographs-quick-1",
+    ]
     assert "thorough" in " ".join(completed(program, "lucency train --effort ", "zsh"))
     assert "evaluate" in completed(program, "lucency ev")
 

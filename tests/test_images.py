@@ -1,4 +1,4 @@
-"""Reading pictures: every kind of file that people have, and every way in which one is broken."""
+"""Reading images: every kind of file that people have, and every way in which one is broken."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.image import (
-    PICTURE_SUFFIXES,
-    Picture,
+    IMAGE_SUFFIXES,
+    SourceImage,
     encode_png,
     full_size,
     is_colour,
-    read_picture,
+    read_image,
 )
 
 Pixels = NDArray[np.uint8]
@@ -68,14 +68,14 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def reason(source: Any) -> str:
-    with pytest.raises(PictureError) as caught:
-        read_picture(source, (16, 16), colour=False)
+    with pytest.raises(ImageError) as caught:
+        read_image(source, (16, 16), colour=False)
     return str(caught.value)
 
 
 def the_value(data: bytes, *, colour: bool) -> list[int]:
-    """Return the one colour of a picture."""
-    pixels = read_picture(data, (9, 7), colour)
+    """Return the one colour of an image."""
+    pixels = read_image(data, (9, 7), colour)
     assert pixels.shape == (9, 7, 3 if colour else 1)
     assert pixels.dtype == np.uint8
     assert np.ptp(pixels, axis=(0, 1)).max() == 0
@@ -86,13 +86,13 @@ def the_value(data: bytes, *, colour: bool) -> list[int]:
 
 
 def test_keeps_every_pixel_at_its_own_size() -> None:
-    assert np.array_equal(read_picture(saved(WIDE), (20, 30), colour=False)[:, :, 0], WIDE)
+    assert np.array_equal(read_image(saved(WIDE), (20, 30), colour=False)[:, :, 0], WIDE)
 
 
 def test_size_is_height_then_width() -> None:
     halves = np.zeros((100, 100), np.uint8)
     halves[:, 50:] = 200
-    pixels = read_picture(saved(halves), (8, 20), colour=False)[:, :, 0]
+    pixels = read_image(saved(halves), (8, 20), colour=False)[:, :, 0]
     assert pixels.shape == (8, 20)
     assert (pixels[:, :9] == 0).all()
     assert (pixels[:, 11:] == 200).all()
@@ -100,20 +100,20 @@ def test_size_is_height_then_width() -> None:
 
 def test_shrinking_averages_instead_of_skipping() -> None:
     stripes = np.tile(np.array([0, 200], np.uint8), (64, 32))
-    pixels = read_picture(saved(stripes), (8, 8), colour=False)
+    pixels = read_image(saved(stripes), (8, 8), colour=False)
     assert np.abs(pixels.astype(int) - 100).max() <= 8
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turns_the_picture_upright(kind: str, orientation: int) -> None:
+def test_turns_the_image_upright(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(WIDE, kind, exif=exif)
     expected = TURNED[orientation]
     assert full_size(data) == expected.shape
-    pixels = read_picture(data, expected.shape, colour=False)[:, :, 0]
-    reference = read_picture(saved(expected, kind), expected.shape, colour=False)[:, :, 0]
+    pixels = read_image(data, expected.shape, colour=False)[:, :, 0]
+    reference = read_image(saved(expected, kind), expected.shape, colour=False)[:, :, 0]
     assert np.abs(pixels.astype(int) - reference).max() <= (0 if kind == "PNG" else 8)
 
 
@@ -127,7 +127,7 @@ def test_scaled_decoding_looks_like_full_decoding(size: tuple[int, int], orienta
     if orientation == 6:
         full = full.transpose(Image.Transpose.ROTATE_270)
     reference = np.asarray(full.resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
-    difference = np.abs(read_picture(data, size, colour=False)[:, :, 0] - reference)
+    difference = np.abs(read_image(data, size, colour=False)[:, :, 0] - reference)
     assert difference.mean() < 1
     assert difference.max() < 8
 
@@ -139,7 +139,7 @@ def test_real_radiographs_look_like_full_decoding(side: int, radiographs: Path) 
     assert files
     for file in files:
         full = Image.open(file).convert("L").resize((side, side), Image.Resampling.BILINEAR)
-        difference = read_picture(file, (side, side), colour=False)[:, :, 0] - np.asarray(full, int)
+        difference = read_image(file, (side, side), colour=False)[:, :, 0] - np.asarray(full, int)
         assert np.abs(difference).mean() < 1
         assert not is_colour(file)
 
@@ -196,7 +196,7 @@ def test_sixteen_bits_keep_the_upper_eight_that_are_used(
 ) -> None:
     values = np.full((16, 16), middle, np.uint16)
     values[0, 0] = highest
-    pixels = read_picture(saved(values), (16, 16), colour=False)
+    pixels = read_image(saved(values), (16, 16), colour=False)
     assert pixels[8, 8, 0] == expected
 
 
@@ -221,7 +221,7 @@ def test_sixteen_bits_keep_the_upper_eight_that_are_used(
         ),
     ],
 )
-def test_says_why_a_file_is_no_picture(data: bytes, expected: str) -> None:
+def test_says_why_a_file_is_no_image(data: bytes, expected: str) -> None:
     assert expected in reason(data)
 
 
@@ -264,7 +264,7 @@ def test_a_changed_byte_of_a_png_is_noticed() -> None:
         assert reason(bytes(changed))
 
 
-def test_nothing_but_picture_errors_and_no_warnings() -> None:
+def test_nothing_but_image_errors_and_no_warnings() -> None:
     """Two thousand mutations; warnings are errors here."""
     seeds = [
         saved(flat("RGB", (9, 99, 199)).quantize(8), transparency=bytes(range(8))),
@@ -279,8 +279,8 @@ def test_nothing_but_picture_errors_and_no_warnings() -> None:
         data = bytearray(rng.choice(seeds))
         for _ in range(rng.choice((1, 3, 10))):
             data[rng.randrange(len(data))] = rng.randrange(256)
-        with contextlib.suppress(PictureError):
-            read += len(read_picture(bytes(data), (12, 12), colour=bool(rng.randrange(2)))) == 12
+        with contextlib.suppress(ImageError):
+            read += len(read_image(bytes(data), (12, 12), colour=bool(rng.randrange(2)))) == 12
     assert read > 50
 
 
@@ -295,9 +295,7 @@ def test_metadata_never_matters() -> None:
         + chunk(b"acTL", struct.pack(">II", 0, 0))
         + data[33:]
     )
-    assert np.array_equal(
-        read_picture(loaded, (20, 30), False), read_picture(data, (20, 30), False)
-    )
+    assert np.array_equal(read_image(loaded, (20, 30), False), read_image(data, (20, 30), False))
     jpeg = saved(WIDE, "JPEG")
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x77" * 40
     junk = b"".join(
@@ -305,9 +303,7 @@ def test_metadata_never_matters() -> None:
         for marker, content in ((0xE1, exif), (0xE2, b"MPF\0" + exif), (0xED, exif), (0xFE, b"hi"))
     )
     loaded = jpeg[:2] + junk + b"\xff\xff" + jpeg[2:]
-    assert np.array_equal(
-        read_picture(loaded, (20, 30), False), read_picture(jpeg, (20, 30), False)
-    )
+    assert np.array_equal(read_image(loaded, (20, 30), False), read_image(jpeg, (20, 30), False))
 
 
 def test_truncated_images_stay_refused() -> None:
@@ -319,15 +315,15 @@ def test_truncated_images_stay_refused() -> None:
 
 def test_paths_bytes_and_open_files_give_the_same(tmp_path: Path) -> None:
     data = saved(WIDE)
-    path = tmp_path / "Ä picture 肺.png"
+    path = tmp_path / "Ä image 肺.png"
     path.write_bytes(data)
-    expected = read_picture(data, (12, 12), colour=False)
+    expected = read_image(data, (12, 12), colour=False)
     for source in (path, str(path), io.BytesIO(data)):
-        assert np.array_equal(read_picture(source, (12, 12), colour=False), expected)
+        assert np.array_equal(read_image(source, (12, 12), colour=False), expected)
 
 
 def test_a_png_by_any_other_name_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpeg"
+    path = tmp_path / "image.jpeg"
     path.write_bytes(saved(WIDE))
     assert full_size(path) == (20, 30)
 
@@ -379,12 +375,12 @@ def test_encoding_keeps_every_pixel(shape: tuple[int, ...]) -> None:
 
 
 def test_pixels_can_be_asked_for_again() -> None:
-    picture = Picture(saved(SCENE, "JPEG"))
-    small, large = (picture.pixels((side, side), False) for side in (20, 300))
-    assert np.array_equal(picture.pixels((20, 20), False), small)
+    image = SourceImage(saved(SCENE, "JPEG"))
+    small, large = (image.pixels((side, side), False) for side in (20, 300))
+    assert np.array_equal(image.pixels((20, 20), False), small)
     assert large.shape == (300, 300, 1)
 
 
 def test_suffixes_are_compared_in_lower_case() -> None:
-    assert {".png", ".jpg", ".jpeg", ".dcm", ".tif"} <= PICTURE_SUFFIXES
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in PICTURE_SUFFIXES)
+    assert {".png", ".jpg", ".jpeg", ".dcm", ".tif"} <= IMAGE_SUFFIXES
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in IMAGE_SUFFIXES)

@@ -36,7 +36,7 @@ def near(first: Entry, second: Entry, kind: str = "mirrored", similarity: float 
 # The gate by itself
 
 
-def test_copies_of_test_pictures_leave_and_test_stays() -> None:
+def test_copies_of_test_images_leave_and_test_stays() -> None:
     entries = [
         entry("test/a/1", "a", "test", sha256="same"),
         entry("train/a/2", "a", "train", sha256="same"),
@@ -49,7 +49,7 @@ def test_copies_of_test_pictures_leave_and_test_stays() -> None:
     assert [(each.file, reason) for each, reason in cleaned.leaving] == [
         (file, "identical to test/a/1") for file in ("train/a/2", "train/b/3", "val/a/4")
     ]
-    assert "exact copies of test pictures: 3 pictures" in cleaned.warnings[0]
+    assert "exact copies of test images: 3 images" in cleaned.warnings[0]
     assert cleaned.leaks.gate == "dropped"
     assert close_leaks(cleaned.entries).leaks.gate == "passed"
 
@@ -72,7 +72,7 @@ def test_near_copies_leak_and_bring_their_equals_along() -> None:
         "first": "test/a/2", "second": "train/a/4", "kind": "resized", "similarity": 0.999,
         "parts": ["test", "train"], "labels": ["a", "a"],
     }  # fmt: skip
-    assert "changed copies of test pictures: 2 pictures" in cleaned.warnings[0]
+    assert "changed copies of test images: 2 images" in cleaned.warnings[0]
 
 
 def test_ignored_leaks_stay_and_void_the_test() -> None:
@@ -110,10 +110,10 @@ def test_contradictions_inside_test_are_only_told() -> None:
     entries = [entry(f"test/{c}/1", c, "test", sha256="same") for c in "ab"]
     cleaned = close_leaks(entries)
     assert [each.file for each in cleaned.entries] == [each.file for each in entries]
-    assert "Contradictory labels in the test part: 2 pictures" in cleaned.warnings[0]
+    assert "Contradictory labels in the test part: 2 images" in cleaned.warnings[0]
 
 
-def test_pictures_that_show_the_same_share_a_group() -> None:
+def test_images_that_show_the_same_share_a_group() -> None:
     entries = [
         entry("a/1", "a", group="p", sha256="x"),
         entry("a/2", "a", group="q", sha256="x"),
@@ -145,7 +145,7 @@ def test_copies_of_validation_leave_train() -> None:
         "identical to val/a/1",
         "cropped copy of val/a/1",
     ]
-    assert "copies of validation pictures: 2 pictures" in cleaned.notes[0]
+    assert "copies of validation images: 2 images" in cleaned.notes[0]
     assert (cleaned.leaks.gate, cleaned.leaks.found) == ("no test part", False)
 
 
@@ -163,7 +163,7 @@ def test_patients_of_test_leave_train_unless_there_are_too_many(shared: int, lea
     assert cleaned.leaks.gate == ("dropped" if leave else "failed")
     stopped = close_leaks(train + test, on_leak="stop").leaks
     assert stopped.gate == "failed"
-    assert f"{shared} pictures of {shared} patients who are in test" in stopped.complaint
+    assert f"{shared} images of {shared} patients who are in test" in stopped.complaint
     assert ("the rule that finds patients is wrong" in stopped.complaint) == (not leave)
 
 
@@ -205,14 +205,14 @@ def scene(seed: int) -> Image.Image:
     return Image.fromarray((128 + 25 * cloud).clip(0, 255).astype(np.uint8))
 
 
-def save(picture: Image.Image, file: Path) -> None:
+def save(image: Image.Image, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(file)
+    image.save(file)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with two classes, 20 pictures each to train and 5 to test, all different."""
+    """Return a folder with two classes, 20 images each to train and 5 to test, all different."""
     root = tmp_path / "data"
     for k, label in enumerate(("cat", "dog")):
         for i in range(25):
@@ -233,7 +233,7 @@ def load(tmp_path: Path) -> Load:
 
 
 def leak(folder: Path) -> str:
-    """Put a changed copy of a test picture into train; return the reason that is to be given."""
+    """Put a changed copy of a test image into train; return the reason that is to be given."""
     changed = scene(120).resize((61, 70)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     save(changed, folder / "train/dog/patientdog_77.jpeg")
     return "mirrored copy of test/dog/patientdog_20.png"
@@ -250,9 +250,7 @@ def test_a_leak_stops_and_carries_the_data_set_without_it(folder: Path, load: Lo
     with pytest.raises(LeakError) as caught:
         load(folder)
     message = str(caught.value)
-    assert (
-        f"1 picture there copied from test (train/dog/patientdog_77.jpeg is {'a ' * 0}" in message
-    )
+    assert f"1 image there copied from test (train/dog/patientdog_77.jpeg is {'a ' * 0}" in message
     assert reason in message
     assert "--on-leak drop" in message
     assert "--on-leak ignore" in message
@@ -282,10 +280,10 @@ def test_a_test_part_copied_whole_is_told_as_a_leak(tmp_path: Path, load: Load) 
     for part in ("train", "test"):
         for i in range(8):
             save(scene(i), tmp_path / f"both/{part}/{'ab'[i % 2]}/{part}{i}.png")
-    with pytest.raises(LeakError, match="8 pictures there copied from test") as caught:
+    with pytest.raises(LeakError, match="8 images there copied from test") as caught:
         load(tmp_path / "both")
     assert caught.value.dataset.audit.leaks.gate == "failed"
-    with pytest.raises(DataError, match="'a' has 0 usable pictures"):
+    with pytest.raises(DataError, match="'a' has 0 usable images"):
         load(tmp_path / "both", "drop")
 
 
@@ -327,7 +325,7 @@ def test_a_split_file_goes_through_the_gate(folder: Path, load: Load, tmp_path: 
     assert "train/cat/patientcat_3.png" in [each.file for each in dropped.audit.set_aside]
 
 
-def test_pictures_to_test_on_tell_of_near_copies(folder: Path, tmp_path: Path) -> None:
+def test_images_to_test_on_tell_of_near_copies(folder: Path, tmp_path: Path) -> None:
     save(scene(20).resize((50, 50)), folder / "test/cat/again.png")
     heard = []
 
@@ -341,7 +339,7 @@ def test_pictures_to_test_on_tell_of_near_copies(folder: Path, tmp_path: Path) -
     )
     assert len(split) == 11
     assert heard == [
-        "Nearly the same picture: 1 pair (test/cat/again.png and test/cat/patientcat_20.png)."
+        "Nearly the same image: 1 pair (test/cat/again.png and test/cat/patientcat_20.png)."
     ]
 
 

@@ -54,7 +54,7 @@ def test_a_test_set_is_its_contents_and_classes_in_any_order() -> None:
     assert same == test_set_id([(sha.upper(), label) for sha, label in entries])
     assert re.fullmatch("[0-9a-f]{64}", same)
     others = [
-        entries[:2],  # a picture that is there twice is there twice
+        entries[:2],  # an image that is there twice is there twice
         [("aa", "PNEUMONIA"), ("bb", "PNEUMONIA"), ("bb", "PNEUMONIA")],
         [("aa", "NORMAL"), ("bc", "PNEUMONIA"), ("bb", "PNEUMONIA")],
         [("aa", "NORMAL,bb"), ("bb", "PNEUMONIA")],
@@ -224,7 +224,7 @@ def test_expected_luck_by_hand(classifiers: int, errors: float) -> None:
 
 
 def test_expected_luck_is_what_coin_tossers_gain() -> None:
-    # Twenty classifiers that toss a coin on 100 pictures; the mean of 20,000 best has an error of
+    # Twenty classifiers that toss a coin on 100 images; the mean of 20,000 best has an error of
     # 0.0002, and a binomial is a normal but for 0.002.
     best = np.random.default_rng(0).binomial(100, 0.5, size=(20_000, 20)).max(axis=1) / 100
     assert expected_luck(20, 0.05) == pytest.approx(best.mean() - 0.5, abs=0.003)

@@ -1,4 +1,4 @@
-"""Training pictures kept with a classifier: chosen, found again, refused when damaged."""
+"""Training images kept with a classifier: chosen, found again, refused when damaged."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_an_embedding_of_another_network_is_refused(embedding: Any) -> None:
         lambda a: a.update(embeddings=a["embeddings"] * np.float16(np.inf)),
         lambda a: a.update(embeddings=a["embeddings"][:, 0]),
         lambda a: a.update(embeddings=a["embeddings"].astype(np.float32)),
-        lambda a: a.update(pictures=a["pictures"].repeat(3, axis=3)),
-        lambda a: a.update(pictures=a["pictures"].repeat(13, axis=1)),
+        lambda a: a.update(images=a["images"].repeat(3, axis=3)),
+        lambda a: a.update(images=a["images"].repeat(13, axis=1)),
         lambda a: a.update({name: values[:0] for name, values in a.items()}),
     ],
 )
 def test_damaged_ones_are_refused(change: Any) -> None:
     arrays = dict(some().arrays())
     change(arrays)
-    with pytest.raises(ClassifierError, match="kept training pictures are damaged"):
+    with pytest.raises(ClassifierError, match="kept training images are damaged"):
         Neighbours.from_arrays(arrays, spec_of())
 
 
@@ -124,7 +124,7 @@ def test_rare_classes_are_kept_whole(count: int, expected: list[int]) -> None:
     split = split_of([0] * 2 + [1] * 9, (8, 8, 1))
     kept = neighbours_of(split, count, lambda pixels: np.ones((len(pixels), 3), np.float32))
     assert np.bincount(kept.labels, minlength=2).tolist() == expected
-    assert len({each.tobytes() for each in kept.pictures}) == sum(expected)
+    assert len({each.tobytes() for each in kept.images}) == sum(expected)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_rare_classes_are_kept_whole(count: int, expected: list[int]) -> None:
     [((64, 64, 1), (64, 64, 1)), ((97, 97, 3), (48, 48, 3)), ((255, 255, 3), (85, 85, 3)),
      ((2048, 16, 1), (93, 1, 1))],
 )  # fmt: skip
-def test_pictures_are_made_small_by_means(shape: Any, small: Any) -> None:
+def test_images_are_made_small_by_means(shape: Any, small: Any) -> None:
     split = split_of([0, 1], shape)
     kept = neighbours_of(split, 2, lambda pixels: np.full((len(pixels), 3), 1e9, np.float32))
-    assert kept.pictures.shape == (2, *small)
+    assert kept.images.shape == (2, *small)
     step = -(-max(shape[:2]) // 96)
     first = split.pixels(np.array([0]))[0, :step, :step].astype(float).mean(axis=(0, 1))
-    np.testing.assert_allclose(kept.pictures[0, 0, 0], first, atol=0.51)
+    np.testing.assert_allclose(kept.images[0, 0, 0], first, atol=0.51)
     assert np.isfinite(kept.embeddings).all()  # too large for 16 bits: cut, not infinite
 
 
@@ -146,11 +146,11 @@ def test_a_service_gives_them_as_json() -> None:
     kept = some()
     found = neighbours_json(kept, kept.embeddings[2].astype(np.float32), 2)
     assert found is not None
-    assert [set(each) for each in found] == [{"label", "distance", "picture"}] * 2
+    assert [set(each) for each in found] == [{"label", "distance", "image"}] * 2
     assert found[0]["label"] == TWO[0]
     assert found[0]["distance"] == 0
-    head, data = found[0]["picture"].split(",")
+    head, data = found[0]["image"].split(",")
     assert head == "data:image/png;base64"
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    np.testing.assert_array_equal(shown, kept.pictures[2, :, :, 0])
+    np.testing.assert_array_equal(shown, kept.images[2, :, :, 0])
     json.dumps(found)

@@ -1,4 +1,4 @@
-"""The notebook, run from the first to the last cell on drawn films, as its reader would."""
+"""The notebook, run from the first to the last cell on drawn radiographs, as its reader would."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_the_notebook_says_of_its_figures_holds(told: dict[str, Any]) -> No
     assert told["[float(end) for end in interval(390, 624)]"] == pytest.approx(
         [58.57, 66.31], abs=0.01
     )
-    # 96 films: leaked ones are known by heart, and by luck alone 10 points are not to be had.
+    # 96 radiographs: leaked ones are known by heart, and by luck alone 10 points are not to be had.
     leaked = told["float(hits(leaked, s_test, y_test).mean())"]
     assert leaked > 0.95
     assert leaked > told["float(hits(apart, s_test, y_test).mean())"] + 0.02
@@ -81,7 +81,9 @@ def test_what_the_notebook_says_of_its_figures_holds(told: dict[str, Any]) -> No
 
 
 @pytest.mark.slow
-def test_the_notebook_changes_no_film_and_writes_into_its_own_folder(told: dict[str, Any]) -> None:
+def test_the_notebook_changes_no_radiograph_and_writes_into_its_own_folder(
+    told: dict[str, Any],
+) -> None:
     assert told["fingerprint() == before"] is True
     assert told["len(set(patients[to_val]) & set(patients[~to_val]))"] == 0
     assert told["sorted(path.name for path in Path('.').iterdir()) == [WORK.name]"] is True
@@ -105,7 +107,7 @@ def test_the_parts_of_the_report_that_are_explained_are_there(
     assert explained == set(told["headings"])
 
 
-def test_the_notebook_is_small_and_holds_drawn_films_only() -> None:
+def test_the_notebook_is_small_and_holds_drawn_radiographs_only() -> None:
     notebook = read()
     assert NOTEBOOK.stat().st_size < 1_000_000
     assert 'DATA = ""' in code(notebook)[0].source
@@ -116,13 +118,13 @@ def test_the_notebook_is_small_and_holds_drawn_films_only() -> None:
     assert not re.search(r"/(work|home|root|tmp)/|[a-z]:\\\\", outputs)
 
 
-def test_every_figure_of_real_films_is_marked_as_such() -> None:
+def test_every_figure_of_real_radiographs_is_marked_as_such() -> None:
     notes = [
         part
         for cell in read().cells
         for part in re.split(r"\n\n", cell.source)
-        if "On the real films." in part
+        if "On the real radiographs." in part
     ]
     assert len(notes) >= 8
-    assert all(part.startswith("> **On the real films.**") for part in notes)
+    assert all(part.startswith("> **On the real radiographs.**") for part in notes)
     assert not any("{{" in cell.source for cell in read().cells)

@@ -58,7 +58,7 @@ def rates(probabilities: FloatArray, positive: BoolArray, threshold: float) -> t
 
 
 def brute_force(rule: Rule, probabilities: FloatArray, positive: BoolArray) -> float | None:
-    """Return the best worth over every threshold that leaves pictures on both sides."""
+    """Return the best worth over every threshold that leaves images on both sides."""
     worths = []
     for threshold in np.unique(probabilities)[1:]:
         found, spared = rates(probabilities, positive, threshold)
@@ -110,10 +110,10 @@ def test_no_threshold_is_better(text: str, seed: int) -> None:
     st.sampled_from(RULES),
 )
 def test_any_probabilities_give_a_margin_or_a_refusal(
-    pictures: list[tuple[float, bool]], text: str
+    images: list[tuple[float, bool]], text: str
 ) -> None:
-    probabilities = np.array([p for p, _ in pictures])
-    positive = np.array([y for _, y in pictures])
+    probabilities = np.array([p for p, _ in images])
+    positive = np.array([y for _, y in images])
     try:
         threshold = choose(parse(text), probabilities, positive).threshold
     except ConfigError:
@@ -123,7 +123,7 @@ def test_any_probabilities_give_a_margin_or_a_refusal(
     assert (probabilities < threshold).any()
     below = probabilities[probabilities < threshold].max()
     above = probabilities[probabilities >= threshold].min()
-    # On a picture only where two neighbouring floats leave nothing between them.
+    # On an image only where two neighbouring floats leave nothing between them.
     assert threshold < above or np.nextafter(below, 1) == above
 
 
@@ -172,7 +172,7 @@ def test_costs_are_weighed_at_the_prevalence_of_use() -> None:
 
 
 def test_scores_may_be_stretched() -> None:
-    """A rising change of the probabilities does not change which pictures are accepted."""
+    """A rising change of the probabilities does not change which images are accepted."""
     probabilities, positive = drawn(5, n=60, digits=6)
     for text in RULES[:3]:
         first, second = (
@@ -201,7 +201,7 @@ def test_the_nearest_point_can_be_asked_for() -> None:
 
 
 def test_a_classifier_without_worth_has_no_point() -> None:
-    with pytest.raises(ConfigError, match="No threshold tells any picture"):
+    with pytest.raises(ConfigError, match="No threshold tells any image"):
         choose(parse("sensitivity>=0.5"), [0.5, 0.5], [0, 1])
     with pytest.raises(ConfigError, match="better than guessing"):
         choose(parse("youden"), [0.9, 0.1], [0, 1])

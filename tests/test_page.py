@@ -25,7 +25,7 @@ from lucency.serve.web import about
 from page_server import Reply, Service, refused, running, said
 from serving import QUICK
 from serving import running as serving
-from small_runs import TWO, write_pictures, write_run
+from small_runs import TWO, write_images, write_run
 from test_neighbours import some
 from web_browser import browser as chromium
 
@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
-    return write_run(data / "small", data, write_pictures(data))
+    return write_run(data / "small", data, write_images(data))
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,14 @@ def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -
         "distance": 0.4,
         "notes": [],
         "activation_map": {"class": classes[-1], "method": "m", "scale": 8.0, "values": MAP},
-        "picture": near()[0]["picture"],
+        "image": near()[0]["image"],
         "size": [1200, 1600],
         "neighbours": near(),
         **changes,
     }
 
 
-FAR = "out of distribution: unlike the training pictures (2.5; limit 1)"
+FAR = "out of distribution: unlike the training images (2.5; limit 1)"
 
 
 def by_body(body: bytes) -> Reply:
@@ -178,17 +178,17 @@ def text(page: Any, selector: str) -> str:
     return str(page.locator(selector).inner_text()).replace("\u202f", " ")
 
 
-# One picture
+# One image
 
 
-def test_one_picture_is_answered_with_what_the_answer_means(opened: Opener, serve: Serve) -> None:
+def test_one_image_is_answered_with_what_the_answer_means(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     assert text(page, "h1") == "NORMAL or PNEUMONIA"
     give(page, "p 0.835")
     assert text(page, ".decision") == "PNEUMONIA"
     said = text(page, ".said")
     assert "83.5 % probability of PNEUMONIA" in said
-    assert "about 84 show PNEUMONIA, where 50 % of all pictures do" in said
+    assert "about 84 show PNEUMONIA, where 50 % of all images do" in said
     assert "Decided for from 50 % on" in said
     assert "0.40, within the limit of 1" in said
     assert page.evaluate("document.activeElement.id") == "one-title"
@@ -271,7 +271,7 @@ def test_an_abstention_is_no_decision_and_looks_like_none(opened: Opener, serve:
     page = opened(serve())
     give(page, "far")
     assert text(page, ".decision") == "No answer"
-    assert "unlike the training pictures (2.5; limit 1)" in text(page, ".verdict")
+    assert "unlike the training images (2.5; limit 1)" in text(page, ".verdict")
     assert "No answer" in text(page, "#said") or "no answer" in text(page, "#said")
     assert page.locator(".map").is_hidden()
     assert page.locator(".bars").is_hidden()  # what it computed all the same is not shown unasked
@@ -322,11 +322,11 @@ def service(run: Path) -> Iterator[str]:
 
 def test_the_page_says_what_the_classifier_says(opened: Opener, service: str, run: Path) -> None:
     page = opened(service)
-    pictures = sorted((run.parent / "test").rglob("*.png"))
-    page.set_input_files("#files", [*pictures, run / "classifier.json"])
+    images = sorted((run.parent / "test").rglob("*.png"))
+    page.set_input_files("#files", [*images, run / "classifier.json"])
     page.locator("#work").wait_for(state="hidden")
     assert page.locator("tr.failed th").all_inner_texts() == ["classifier.json"]
-    for each in Classifier.load(run).predict(pictures):
+    for each in Classifier.load(run).predict(images):
         row = page.locator("tbody tr", has=page.get_by_text(Path(each.file).name, exact=True))
         assert row.locator("td.decided").inner_text() == each.decision
         shares = [f"{100 * p:.1f}\u202f%" for p in each.probabilities]
@@ -345,10 +345,10 @@ def test_a_service_behind_a_token_takes_that_of_the_browser(opened: Opener, run:
         page.locator(".figure").wait_for()
 
 
-# Many pictures
+# Many images
 
 
-def test_many_pictures_become_a_table_to_sort_and_to_walk_through(
+def test_many_images_become_a_table_to_sort_and_to_walk_through(
     opened: Opener, serve: Serve
 ) -> None:
     page = opened(serve())
@@ -436,7 +436,7 @@ def test_it_can_be_stopped_and_gone_on_with(opened: Opener, serve: Serve) -> Non
     page = opened(serve(slow))
     page.set_input_files("#files", files(*["p 0.8"] * 12))
     page.locator("tr.asking").nth(2).wait_for()
-    assert text(page, "#progress-text") == "0 of 12 pictures"
+    assert text(page, "#progress-text") == "0 of 12 images"
     page.get_by_role("button", name="Cancel").click()
     page.locator("tr.stopped").nth(11).wait_for()
     assert most[0] <= 3
@@ -459,7 +459,7 @@ def test_too_large_a_file_is_not_even_sent(opened: Opener, serve: Serve) -> None
     assert page.locator("tr.answered").count() == 4  # each in a request of its own
 
 
-def test_more_pictures_than_a_page_bears_are_left_out(opened: Opener, serve: Serve) -> None:
+def test_more_images_than_a_page_bears_are_left_out(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     page.evaluate(
         """() => { const t = new DataTransfer();
@@ -469,14 +469,14 @@ def test_more_pictures_than_a_page_bears_are_left_out(opened: Opener, serve: Ser
         field.dispatchEvent(new Event("change"));
         document.getElementById("stop").click(); }"""
     )
-    assert "Only the first 2,000 pictures taken" in text(page, "#left-out")
+    assert "Only the first 2,000 images taken" in text(page, "#left-out")
     page.get_by_text("cancelled 2000").wait_for()
 
 
 # Ways in
 
 
-def test_pictures_can_be_dropped_and_pasted(opened: Opener, serve: Serve) -> None:
+def test_images_can_be_dropped_and_pasted(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     make = """(names) => { const t = new DataTransfer();
         for (const n of names) t.items.add(new File(["p 0.8"], n, { type: "image/png" }));
@@ -518,9 +518,9 @@ def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
     for _ in range(12):
         page.keyboard.press("Tab")
         stops.append(page.evaluate("document.activeElement.textContent"))
-        if stops[-1] == "Choose pictures":
+        if stops[-1] == "Choose images":
             break
-    assert (stops[0], stops[-1]) == ("Skip to the pictures", "Choose pictures")
+    assert (stops[0], stops[-1]) == ("Skip to the images", "Choose images")
     page.keyboard.press("Enter")
     for _ in range(100):
         if choosers:
@@ -656,7 +656,7 @@ def test_hostile_names_and_words_are_only_text(opened: Opener, serve: Serve) -> 
 def test_hostile_class_names_are_only_text(opened: Opener, serve: Serve, part: int) -> None:
     labels = tuple(payloads()[part * 50 : part * 50 + 50])
     kinds = labels if part else labels[:2]
-    near = [{"label": labels[3], "distance": 0.1, "picture": "javascript:hit()"}]
+    near = [{"label": labels[3], "distance": 0.1, "image": "javascript:hit()"}]
     url = serve(
         lambda _: said(answer(0.8, kinds, neighbours=near)),
         classes=list(kinds),
@@ -672,7 +672,7 @@ def test_hostile_class_names_are_only_text(opened: Opener, serve: Serve, part: i
     page = opened(url)
     page.evaluate("void (window.hit = () => { window.struck = true; })")
     give(page, "x")
-    assert page.locator(".near img").count() == 0  # what is no picture is not asked for
+    assert page.locator(".near img").count() == 0  # what is no image is not asked for
     assert foreign(page) == []
     give(page, "x", "x")
     assert foreign(page) == []

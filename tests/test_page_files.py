@@ -13,14 +13,14 @@ import pytest
 from lucency.classifier import Classifier
 from lucency.errors import RunError
 from lucency.serve.web import POLICY, TYPES, about, static_files
-from small_runs import spec_of, write_pictures, write_run
+from small_runs import spec_of, write_images, write_run
 from test_neighbours import saved, some
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
-    return write_run(data / "small", data, write_pictures(data))
+    return write_run(data / "small", data, write_images(data))
 
 
 def test_the_page_is_told_what_stands_in_the_run(run: Path) -> None:
@@ -39,7 +39,7 @@ def test_the_page_is_told_what_stands_in_the_run(run: Path) -> None:
     assert not any(found[key] for key in ("report", "neighbours", "gate", "conformal"))
     assert found["explanation"] is None
     assert found["prevalence"] == 0.5
-    assert "about 80 show PNEUMONIA, where 50 % of all pictures do" in found["meaning"]
+    assert "about 80 show PNEUMONIA, where 50 % of all images do" in found["meaning"]
     (run / "report.html").touch()
     assert about(run, Classifier.load(run))["report"]
 
@@ -62,7 +62,7 @@ def test_the_meaning_of_a_probability_follows_the_prior(tmp_path: Path) -> None:
     rare = dataclasses.replace(spec_of(), prior=(0.998, 0.002))
     found = about(tmp_path, Classifier(rare, {}, b""))
     assert found["prevalence"] == 0.002
-    assert "where 0.2 % of all pictures do" in found["meaning"]
+    assert "where 0.2 % of all images do" in found["meaning"]
     three = about(tmp_path, Classifier(spec_of(("a", "b", "c")), {}, b""))
     assert three["prevalence"] is None
     assert "as frequent as the probabilities assume" in three["meaning"]

@@ -13,15 +13,15 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from lucency.dataset.phantoms import CLASSES, draw_dataset
-from lucency.errors import PictureError, RunError
-from lucency.imaging.image import full_size, is_colour, read_picture
+from lucency.errors import ImageError, RunError
+from lucency.imaging.image import full_size, is_colour, read_image
 
 IMAGES = 100
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    drawn = tmp_path_factory.mktemp("phantoms") / "films"
+    drawn = tmp_path_factory.mktemp("phantoms") / "radiographs"
     draw_dataset(drawn, seed=3, images=IMAGES)
     return drawn
 
@@ -33,7 +33,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn
 
 
-def pictures(folder: Path) -> list[Path]:
+def images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("patient*") if path.is_file())
 
 
@@ -47,10 +47,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 def readable(folder: Path) -> list[Path]:
     good = []
-    for path in pictures(folder):
+    for path in images(folder):
         try:
-            read_picture(path, (8, 8), colour=False)
-        except PictureError:
+            read_image(path, (8, 8), colour=False)
+        except ImageError:
             continue
         good.append(path)
     return good
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Path, folder: Path, tmp_path:
 
 
 def test_parts_and_classes(folder: Path) -> None:
-    counts = Counter(path.relative_to(folder).parts[:2] for path in pictures(folder))
+    counts = Counter(path.relative_to(folder).parts[:2] for path in images(folder))
     test = round(0.2 * IMAGES / 2)
     assert {label: counts["test", label] for label in CLASSES} == dict.fromkeys(CLASSES, test)
     assert {label: counts["val", label] for label in CLASSES} == dict.fromkeys(CLASSES, 8)
@@ -73,16 +73,16 @@ def test_parts_and_classes(folder: Path) -> None:
 
 def test_patients_stay_in_one_part_and_class(folder: Path) -> None:
     places = defaultdict(set)
-    for path in pictures(folder):
+    for path in images(folder):
         places[path.name.split("_")[0]].add(path.parent)
     assert all(len(folders) == 1 for folders in places.values())
-    assert max(Counter(path.name.split("_")[0] for path in pictures(folder)).values()) >= 3
+    assert max(Counter(path.name.split("_")[0] for path in images(folder)).values()) >= 3
 
 
 def test_faults_are_those_promised(folder: Path) -> None:
-    assert len(pictures(folder)) - len(readable(folder)) == 1 <= 0.01 * IMAGES
+    assert len(images(folder)) - len(readable(folder)) == 1 <= 0.01 * IMAGES
     same = defaultdict(list)
-    for path in pictures(folder):
+    for path in images(folder):
         same[path.read_bytes()].append(path.relative_to(folder).parts[:2])
     copies = sorted(places for places in same.values() if len(places) > 1)
     assert copies == [
@@ -93,11 +93,11 @@ def test_faults_are_those_promised(folder: Path) -> None:
     assert list((folder / "train").rglob(".hidden*"))
 
 
-def test_small_sets_have_no_unreadable_picture(small: Path) -> None:
+def test_small_sets_have_no_unreadable_image(small: Path) -> None:
     assert len(readable(small)) == 42
 
 
-def test_films_vary_in_size_and_format_and_are_grey(folder: Path) -> None:
+def test_radiographs_vary_in_size_and_format_and_are_grey(folder: Path) -> None:
     files = readable(folder)
     sizes = np.array([full_size(path) for path in files])
     assert sizes.min() >= 300
@@ -117,7 +117,7 @@ def auroc(labels: list[bool], score: np.ndarray) -> float:
 def facts(folder: Path) -> tuple[list[bool], dict[str, np.ndarray]]:
     """Return labels, and what a network should not be able to live on."""
     files = readable(folder)
-    pixels = np.stack([read_picture(path, (64, 64), colour=False) for path in files]).astype(float)
+    pixels = np.stack([read_image(path, (64, 64), colour=False) for path in files]).astype(float)
     sizes = np.array([full_size(path) for path in files])
     return [path.parent.name == CLASSES[1] for path in files], {
         "mean": pixels.mean((1, 2, 3)),
@@ -147,7 +147,7 @@ def test_the_lungs_tell_the_classes(folder: Path) -> None:
     files = readable(folder)
     labels = [path.parent.name == CLASSES[1] for path in files]
     patients = [path.name.split("_")[0] for path in files]
-    lungs = np.stack([read_picture(path, (48, 48), False)[8:36, 8:40, 0] for path in files])
+    lungs = np.stack([read_image(path, (48, 48), False)[8:36, 8:40, 0] for path in files])
     level = (lungs - lungs.mean((1, 2), keepdims=True)) / lungs.std((1, 2), keepdims=True)
     seen = np.concatenate([level, np.abs(level - level[:, :, ::-1])], 1).reshape(len(files), -1)
     trees = ExtraTreesClassifier(100, random_state=0)

@@ -37,7 +37,7 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     assert names == {
         "audit.json", "checklist.json", "classifier.json", "evaluation.json", "explanation.json",
         "gate.safetensors", "golden.safetensors", "history.csv", "looks.json", "model.onnx",
-        "model_card.md", "neighbours.safetensors", "pictures", "plan.json", "predictions.csv",
+        "model_card.md", "neighbours.safetensors", "images", "plan.json", "predictions.csv",
         "report.html", "robustness.json", "split.csv", "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
@@ -46,7 +46,7 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
 
 
-def test_the_run_keeps_validation_pictures_of_every_class(run: Run) -> None:
+def test_the_run_keeps_validation_images_of_every_class(run: Run) -> None:
     classifier = Classifier.load(run.folder)
     golden = classifier.golden
     assert golden is not None
@@ -57,15 +57,15 @@ def test_the_run_keeps_validation_pictures_of_every_class(run: Run) -> None:
     assert set(classifier.decide(golden.probabilities.astype(np.float64))) == {0, 1}
 
 
-def test_the_run_keeps_training_pictures_of_every_class_where_asked(run: Run) -> None:
+def test_the_run_keeps_training_images_of_every_class_where_asked(run: Run) -> None:
     classifier = Classifier.load(run.folder)
     assert classifier.keeps_neighbours
     kept = classifier.neighbours
     assert kept is not None
     assert np.bincount(kept.labels).tolist() == [5, 5]
     held = {each.tobytes() for each in run.data.train.pixels(np.arange(len(run.data.train)))}
-    assert all(each.tobytes() in held for each in kept.pictures)  # 32 pixels: small as they are
-    said = classifier.answer_pixels(kept.pictures)
+    assert all(each.tobytes() in held for each in kept.images)  # 32 pixels: small as they are
+    said = classifier.answer_pixels(kept.images)
     assert said.embeddings is not None
     for i, embedding in enumerate(said.embeddings):
         first = kept.nearest(embedding, 1)[0]
@@ -102,7 +102,7 @@ def test_the_contract_of_evaluation_json(run: Run) -> None:
         assert set(test["metrics"][name]) == {"value", "low", "high", "method"}
 
 
-def test_predictions_hold_every_picture_of_validation_and_test(run: Run) -> None:
+def test_predictions_hold_every_image_of_validation_and_test(run: Run) -> None:
     parts = {part.split: part for part in read_predictions(run.folder / "predictions.csv")}
     assert parts["val"].files == run.data.val.files
     assert run.data.test is not None

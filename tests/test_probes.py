@@ -1,4 +1,4 @@
-"""Probes: planted shortcuts, shifts and odd pictures are found and named, and nothing else is."""
+"""Probes: planted shortcuts, shifts and odd images are found and named, and nothing else is."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from lucency.probes.score import beyond_chance, cross_validated, single, transfe
 from lucency.probes.shift import _probes
 from lucency.probes.shortcuts import KINDS, Shortcut, shortcut
 
-PICTURES, SIDE = 200, 72
-PATIENTS = [f"p{i // 2}" for i in range(PICTURES)]
+IMAGES, SIDE = 200, 72
+PATIENTS = [f"p{i // 2}" for i in range(IMAGES)]
 PROBES = ["file", "marks", "border", "tone", "centre removed", "thumbnail", "name"]
 
 
@@ -59,7 +59,7 @@ def drawing(seed: int, side: int = SIDE) -> Image.Image:
     return Image.fromarray(grey.clip(0, 255).astype(np.uint8))
 
 
-DRAWINGS = [drawing(seed) for seed in range(PICTURES)]
+DRAWINGS = [drawing(seed) for seed in range(IMAGES)]
 
 
 def loaded(folder: Path, **config: object) -> Dataset:
@@ -97,7 +97,7 @@ def test_planted_shortcuts_are_flagged_by_the_right_probe(plant: Plant, tmp_path
     assert flagged == {each.probe for each in said}
     assert any(plant.feature in each.text for each in said if each.probe in plant.probes)
     if in_file:
-        assert flagged == {"file"}  # the pictures are the same
+        assert flagged == {"file"}  # the images are the same
         assert said[0].level == "alarm"
 
 
@@ -192,7 +192,7 @@ def test_what_chance_reaches_is_counted_in_patients() -> None:
     groups = [str(i) for i in range(100)]
     limit = 0.5 + 3.29 * 1.4 * np.sqrt((50 + 50 + 1) / (12 * 50 * 50))
     assert limit == pytest.approx(0.7673, abs=1e-4)
-    for more in (1, 5):  # several pictures of each patient tell no more
+    for more in (1, 5):  # several images of each patient tell no more
         given = (np.repeat(labels, more), [group for group in groups for _ in range(more)])
         assert beyond_chance(limit + 1e-6, *given)
         assert not beyond_chance(limit - 1e-6, *given)
@@ -246,14 +246,14 @@ def test_headers_are_what_the_files_were_written_with(tmp_path: Path) -> None:
 
 
 def test_names_are_read_without_the_class_folder_and_its_words() -> None:
-    files = ["train/ill/ill_film12.png", "train/well/scan_3.png"] * 3
+    files = ["train/ill/ill_radiograph12.png", "train/well/scan_3.png"] * 3
     values, names = name_features(files, ("ill", "well"))
     assert sorted(names) == sorted(
-        ["the word 'film'", "the word 'scan'", "number of digits", "length of the name"]
+        ["the word 'radiograph'", "the word 'scan'", "number of digits", "length of the name"]
     )
     first = dict(zip(names, values[0], strict=True))
     assert first == {
-        "the word 'film'": 1, "the word 'scan'": 0, "number of digits": 2, "length of the name": 10,
+        "the word 'radiograph'": 1, "the word 'scan'": 0, "number of digits": 2, "length of the name": 10,
     }  # fmt: skip
 
 
@@ -363,33 +363,33 @@ SURE = {
 }
 
 
-def test_odd_pictures_are_listed_and_no_others(tmp_path: Path) -> None:
+def test_odd_images_are_listed_and_no_others(tmp_path: Path) -> None:
     images = [*DRAWINGS]
     for i, name in enumerate(SURE):
         images[i] = Image.fromarray(ODD[name](np.asarray(DRAWINGS[i])))
     coloured = np.stack([np.asarray(DRAWINGS[-1])] * 3, axis=2)
     coloured[..., 2] //= 3
     images[-1] = Image.fromarray(coloured)
-    folder = write_classes(tmp_path / "data", images, [str(i) for i in range(PICTURES)], 0, plain)
+    folder = write_classes(tmp_path / "data", images, [str(i) for i in range(IMAGES)], 0, plain)
     found = odd(loaded(folder, on_leak="ignore"), 1)
-    reasons = {int(Path(file).stem.split("_")[1]): reason for file, reason, _ in found.pictures}
-    words = dict(enumerate(SURE.values())) | {PICTURES - 1: "colour"}
+    reasons = {int(Path(file).stem.split("_")[1]): reason for file, reason, _ in found.images}
+    words = dict(enumerate(SURE.values())) | {IMAGES - 1: "colour"}
     assert reasons.keys() == words.keys()
     assert all(words[i] in reasons[i] for i in words), reasons
     assert found.n == len(words)
 
 
-def test_at_most_fifty_odd_pictures_are_listed_but_all_are_counted(tmp_path: Path) -> None:
+def test_at_most_fifty_odd_images_are_listed_but_all_are_counted(tmp_path: Path) -> None:
     images = [x.resize((20, 20)) if i < 60 else x for i, x in enumerate(DRAWINGS)]
-    folder = write_classes(tmp_path / "data", images, [str(i) for i in range(PICTURES)], 0, plain)
+    folder = write_classes(tmp_path / "data", images, [str(i) for i in range(IMAGES)], 0, plain)
     found = odd(loaded(folder), 1)
     assert found.n == 60
-    assert len(found.pictures) == 50
-    assert all("smaller" in reason and value == 20 / 64 for _, reason, value in found.pictures)
+    assert len(found.images) == 50
+    assert all("smaller" in reason and value == 20 / 64 for _, reason, value in found.images)
 
 
 @pytest.mark.real
-def test_the_encoder_of_the_native_films_is_found(radiographs: Path) -> None:
+def test_the_encoder_of_the_native_radiographs_is_found(radiographs: Path) -> None:
     data = load_dataset(radiographs / "chest_xray_native", Config(effort="quick"))
     found = probe(data)
     assert found.findings[0].level == "alarm"

@@ -19,7 +19,7 @@ def test_from_radiographs_to_a_report(radiographs: Path, tmp_path: Path) -> None
     assert audit.found == audit.used + len(audit.set_aside)
     assert audit.group_source == "kermany"
     assert audit.duplicates
-    assert audit.colour is False  # grey films saved as colour JPEG
+    assert audit.colour is False  # grey radiographs saved as colour JPEG
     parts = [run.data.train, run.data.val, run.data.test]
     patients = [set(part.groups) for part in parts if part is not None]
     assert len(set.union(*patients)) == sum(map(len, patients)), "a patient is in two parts"

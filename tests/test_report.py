@@ -157,11 +157,11 @@ def make_run(
     classes: tuple[str, ...] = TWO,
     sizes: dict[str, tuple[int, ...]] | None = None,
     names: Iterable[str] = (),
-    picture: Callable[[str, int], bytes] = lambda _label, i: tiny_png(i),
+    image: Callable[[str, int], bytes] = lambda _label, i: tiny_png(i),
 ) -> Path:
     """Write every file of a finished run, as training would leave it.
 
-    ``sizes`` gives the pictures per class of "val" and "test"; without "test" there is no test
+    ``sizes`` gives the images per class of "val" and "test"; without "test" there is no test
     part. ``names`` are used as names of the first files, of classes' reasons and of notes.
     """
     folder.mkdir(parents=True)
@@ -207,9 +207,7 @@ def make_run(
     (folder / "plan.json").write_text(json.dumps(plan_of(classes, names)))
     (folder / "audit.json").write_text(json.dumps(audit_of(classes, sizes, names)))
     (folder / "classifier.json").write_text(json.dumps(classifier_of(classes)))
-    write_pictures(
-        folder / "pictures", classes, rows, "test" if "test" in sizes else "val", picture
-    )
+    write_images(folder / "images", classes, rows, "test" if "test" in sizes else "val", image)
     return folder
 
 
@@ -234,7 +232,7 @@ def plan_of(classes: tuple[str, ...], names: list[str]) -> dict[str, Any]:
         "command": "lucency train chest_xray --effort standard --seed 1 --run first",
         "choices": [
             {"name": "input", "value": [112, 112], "reason": "effort standard"},
-            {"name": "channels", "value": 1, "reason": "all pictures are grey"},
+            {"name": "channels", "value": 1, "reason": "all images are grey"},
             {"name": "head", "value": "sigmoid" if len(classes) == 2 else "softmax",
              "reason": f"{len(classes)} classes"},
             {"name": "class weights", "value": True, "reason": "classes differ 2.9 to 1"},
@@ -275,7 +273,7 @@ def audit_of(
         "colour": False,
         "sizes": {"min": [127, 384], "median": [888, 1281], "max": [2713, 2517]},
         "warnings": ["The share of PNEUMONIA differs: 74.3 % in training, 62.5 % in test.", *names],
-        "notes": ["Validation was cut from train by patient: the folder val holds 16 pictures.",
+        "notes": ["Validation was cut from train by patient: the folder val holds 16 images.",
                   *names],
     }  # fmt: skip
 
@@ -293,12 +291,12 @@ def classifier_of(classes: tuple[str, ...]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_pictures(
+def write_images(
     folder: Path,
     classes: tuple[str, ...],
     rows: list[dict[str, Any]],
     split: str,
-    picture: Callable[[str, int], bytes],
+    image: Callable[[str, int], bytes],
 ) -> None:
     folder.mkdir()
     wanted = [
@@ -312,7 +310,7 @@ def write_pictures(
     wanted += [("mistake", r["file"], r["label"], split) for r in wrong[:10]]
     index = []
     for i, (kind, file, label, part) in enumerate(wanted):
-        (folder / f"{i}.png").write_bytes(picture(label, i))
+        (folder / f"{i}.png").write_bytes(image(label, i))
         entry = {"kind": kind, "file": file, "png": f"{i}.png", "label": label, "split": part}
         index.append({**entry, "p": {}})
     (folder / "index.json").write_text(json.dumps(index))
@@ -390,10 +388,10 @@ def test_two_classes_the_answer_comes_first_and_every_section_follows(tmp_path: 
     text = f"{auroc['value']:.3f} ({auroc['low']:.3f}–{auroc['high']:.3f})"
     assert text in found.text
     assert "Always answering PNEUMONIA would score 62.5 % accuracy" in found.text
-    assert "Measured on 624 pictures of 416 patients of the test part" in found.text
+    assert "Measured on 624 images of 416 patients of the test part" in found.text
     assert "no test part" not in found.text
     assert "– undefined" in found.text  # the negative predictive value
-    assert "3,671 pictures found = 3,647 used + 24 set aside" in found.text
+    assert "3,671 images found = 3,647 used + 24 set aside" in found.text
     assert "and 3 more" in found.text  # 23 files cut short, 20 named
     assert "and 7 more" in found.text  # 27 pairs, 20 named
     assert "No patient is in two parts." in found.text
@@ -401,7 +399,7 @@ def test_two_classes_the_answer_comes_first_and_every_section_follows(tmp_path: 
 
 def test_training_says_its_pace_and_what_it_met_with(tmp_path: Path) -> None:
     text = page(make_run(tmp_path / "run")).text
-    assert "20 epochs in 3 min 10 s, 460 pictures per second." in text
+    assert "20 epochs in 3 min 10 s, 460 images per second." in text
     assert "diverged in epoch 3, step 7 (the loss is not a number)" in text
     assert "gone on with from a checkpoint" in text
     assert "computed 16 at a time, and a step was still taken for 32" in text
@@ -433,15 +431,15 @@ def test_three_classes_have_a_table_per_class_and_no_threshold(tmp_path: Path) -
     assert "NORMAL, BACTERIA or VIRUS" in found.text
     assert "Each class against the rest, test" in found.text
     assert "ROC: VIRUS against the rest" in found.text
-    assert "Recognised are: of 100 NORMAL pictures, about" in found.text
+    assert "Recognised are: of 100 NORMAL images, about" in found.text
     assert "threshold 0.5" not in found.text
 
 
 def test_without_test_part_it_says_so_and_shows_fewer_digits(tmp_path: Path) -> None:
     found = page(make_run(tmp_path / "run", sizes={"val": (25, 60)}))
     assert "There is no test part: no figure here is an independent test." in found.text
-    assert "Measured on 85 pictures of 56 patients of the validation part" in found.text
-    assert "Fewer than 30 validation pictures: NORMAL (25)." in found.text
+    assert "Measured on 85 images of 56 patients of the validation part" in found.text
+    assert "Fewer than 30 validation images: NORMAL (25)." in found.text
     assert "Always answering PNEUMONIA would score 71 % accuracy" in found.text
 
 
@@ -449,15 +447,15 @@ def test_missing_parts_become_sentences(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     for path in [*run.glob("*.csv"), run / "audit.json", run / "classifier.json"]:
         path.unlink()
-    (run / "pictures" / "index.json").unlink()
+    (run / "images" / "index.json").unlink()
     plan = json.loads((run / "plan.json").read_text())
     (run / "plan.json").write_text(json.dumps({"format": 1, "run": plan["run"]}))
     found = page(run)
     for sentence in (
         "This run holds no audit of its data",
-        "This run holds no sample pictures",
+        "This run holds no sample images",
         "This run holds no training history",
-        "This run holds no pictures of what the network sees",
+        "This run holds no images of what the network sees",
         "This run holds no predictions of its test part",
         "This run holds no list of choices",
         "This run holds no verdict of a leak gate",
@@ -489,23 +487,23 @@ def test_hostile_names_stay_text(tmp_path: Path, classes: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "link.png", "text.png", "a\0b"])
-def test_pictures_come_from_the_run_folder_alone(tmp_path: Path, name: str) -> None:
+def test_images_come_from_the_run_folder_alone(tmp_path: Path, name: str) -> None:
     run = make_run(tmp_path / "run")
     (run / "secret.png").write_bytes(tiny_png(3))
-    (run / "pictures" / "link.png").symlink_to(run / "secret.png")
-    (run / "pictures" / "text.png").write_text("not a picture")
+    (run / "images" / "link.png").symlink_to(run / "secret.png")
+    (run / "images" / "text.png").write_text("not an image")
     entry = {"kind": "sample", "file": "f", "png": name, "label": "NORMAL", "split": "train"}
-    (run / "pictures" / "index.json").write_text(json.dumps([entry]))
+    (run / "images" / "index.json").write_text(json.dumps([entry]))
     found = page(run)
     assert not [tag for tag, _ in found.elements if tag == "img"]
-    assert "1 picture left out of this page" in found.text
+    assert "1 image left out of this page" in found.text
 
 
-def test_many_large_pictures_do_not_make_a_large_page(tmp_path: Path) -> None:
+def test_many_large_images_do_not_make_a_large_page(tmp_path: Path) -> None:
     def noise(_label: str, i: int) -> bytes:
         return tiny_png(i) + np.random.default_rng(i).bytes(150_000)
 
-    run = make_run(tmp_path / "run", picture=noise)
+    run = make_run(tmp_path / "run", image=noise)
     found = page(run)
     assert (run / "report.html").stat().st_size < 3_000_000
     assert "left out of this page" in found.text
@@ -519,7 +517,7 @@ def test_worst_mistakes_are_those_that_left_least_to_the_truth(tmp_path: Path) -
     wrong.sort(key=lambda r: float(r[f"p_{r['label']}"]))
     text = page(run).text
     section = text[text.index("Worst mistakes", text.index("How to reproduce")) :]
-    assert f"{len(wrong)} mistakes among 624 test pictures" in section
+    assert f"{len(wrong)} mistakes among 624 test images" in section
     places = [section.index(row["file"]) for row in wrong[:10]]
     assert places == sorted(places)
     assert wrong[10]["file"] not in section
@@ -557,7 +555,7 @@ def test_names_that_are_not_utf8_are_read_from_json(tmp_path: Path) -> None:
     assert r"\udc80 not UTF-8" in page(run).text
 
 
-def test_class_without_a_test_picture_leaves_no_curve(tmp_path: Path) -> None:
+def test_class_without_a_test_image_leaves_no_curve(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     evaluation = json.loads((run / "evaluation.json").read_text())
     evaluation["test"] |= {"curves": {}, "confusion": [[0, 0], [17, 373]], "n": 390}
@@ -566,8 +564,8 @@ def test_class_without_a_test_picture_leaves_no_curve(tmp_path: Path) -> None:
         evaluation["test"]["metrics"][key] = {"value": None, "low": None, "high": None}
     (run / "evaluation.json").write_text(json.dumps(evaluation))
     text = page(run).text
-    assert "does not hold pictures of every class, so there is no curve" in text
-    assert "of 100 NORMAL pictures, an unknown number are rightly left alone" in text
+    assert "does not hold images of every class, so there is no curve" in text
+    assert "of 100 NORMAL images, an unknown number are rightly left alone" in text
 
 
 def test_patients_in_two_parts_are_a_warning(tmp_path: Path) -> None:
@@ -606,7 +604,7 @@ def test_folder_that_is_no_run(tmp_path: Path, gone: str) -> None:
         ("audit.json", '{"format": 1}'),
         ("predictions.csv", "split,file\ntest\n"),
         ("history.csv", "epoch,loss\n1,abc\n"),
-        ("pictures/index.json", '[{"kind": "sample"}]'),
+        ("images/index.json", '[{"kind": "sample"}]'),
     ],
 )
 def test_damaged_files_are_a_run_error_and_leave_no_page(

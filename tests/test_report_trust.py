@@ -40,10 +40,10 @@ def check(folder: Path) -> Page:
 
 
 def make_check(run: Path, out: Path) -> Path:
-    """Leave what a check leaves: the audit and the pictures of a run, and nothing else."""
+    """Leave what a check leaves: the audit and the images of a run, and nothing else."""
     out.mkdir()
     shutil.copy(run / "audit.json", out)
-    shutil.copytree(run / "pictures", out / "pictures")
+    shutil.copytree(run / "images", out / "images")
     return out
 
 
@@ -72,10 +72,10 @@ def test_everything_is_there_and_every_link_leads_somewhere(run: Path) -> None:
     assert not found.open
 
 
-def test_the_baseline_is_told_in_pictures(plain: Path) -> None:
+def test_the_baseline_is_told_in_images(plain: Path) -> None:
     text = page(plain).text
-    assert "390 of the 624 test pictures are PNEUMONIA, the most frequent class" in text
-    assert "is right that often (62.5 %) without looking at any picture" in text
+    assert "390 of the 624 test images are PNEUMONIA, the most frequent class" in text
+    assert "is right that often (62.5 %) without looking at any image" in text
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_gate_has_one_verdict_in_word_and_colour(
 
 
 def test_maps_are_shown_with_what_the_tests_of_them_found(run: Path) -> None:
-    index = json.loads((run / "pictures" / "index.json").read_text())
+    index = json.loads((run / "images" / "index.json").read_text())
     for shade, kind in enumerate(("explained", "map"), start=201):
-        (run / "pictures" / f"{kind}.png").write_bytes(tiny_png(shade))
+        (run / "images" / f"{kind}.png").write_bytes(tiny_png(shade))
         entry = {"kind": kind, "file": "val/x.png", "label": "NORMAL", "split": "val"}
         index.append(entry | {"png": f"{kind}.png"})
-    (run / "pictures" / "index.json").write_text(json.dumps(index))
+    (run / "images" / "index.json").write_text(json.dumps(index))
     text = section(page(run), "Where it looks", "Looks at the test set")
-    assert "Uninformative On 64 pictures of bacteria." in text
+    assert "Uninformative On 64 images of bacteria." in text
     assert "NORMAL, map uninformative" in text
     assert "val/x.png" in text
     assert "speaks for PNEUMONIA" in text
@@ -129,21 +129,21 @@ def test_without_tests_of_maps_it_says_so(plain: Path) -> None:
     assert "This run holds no test of activation maps (explanation.json)." in text
 
 
-def test_leaking_pairs_show_both_pictures(run: Path) -> None:
+def test_leaking_pairs_show_both_images(run: Path) -> None:
     audit = json.loads((run / "audit.json").read_text())
     first = audit["leaks"]["pairs"][0]
-    index = json.loads((run / "pictures" / "index.json").read_text())
+    index = json.loads((run / "images" / "index.json").read_text())
     for side, shade in (("first", 11), ("second", 12)):
-        (run / "pictures" / f"leak-{side}.png").write_bytes(tiny_png(shade))
+        (run / "images" / f"leak-{side}.png").write_bytes(tiny_png(shade))
         index.append({"kind": "leak", "file": first[side], "png": f"leak-{side}.png",
                       "label": "NORMAL", "split": "test", "pair": 0})  # fmt: skip
-    (run / "pictures" / "index.json").write_text(json.dumps(index))
+    (run / "images" / "index.json").write_text(json.dumps(index))
     found = page(run)
     images = [attrs["alt"] for tag, attrs in found.elements if tag == "img"]
     assert images[:2] == [first["first"], first["second"]]
     assert "4 leaking pairs" in found.text
-    assert "1 patient of the test part also has 3 pictures in the training" in found.text
-    assert "4 pairs of used pictures show the same thing" in found.text
+    assert "1 patient of the test part also has 3 images in the training" in found.text
+    assert "4 pairs of used images show the same thing" in found.text
     assert "1 with different labels: one of the two is probably wrong" in found.text
     assert f"nearly the same, alike {first['similarity']:.3f}" in found.text
 
@@ -166,13 +166,11 @@ def test_old_runs_show_the_validation_part_beside_the_test_part(plain: Path) -> 
     assert "higher" in text or "lower" in text
 
 
-def test_predictive_values_are_told_in_pictures_at_the_rarest(run: Path) -> None:
+def test_predictive_values_are_told_in_images_at_the_rarest(run: Path) -> None:
     value = json.loads((run / "evaluation.json").read_text())["test"]["predictive_values"][0]
     text = section(page(run), "Use elsewhere", "Calibration")
     about = f"about {100 * value['ppv']['value']:.0f} ("
-    assert (
-        f"Where 1 of 100 examined are PNEUMONIA, of 100 pictures called PNEUMONIA {about}" in text
-    )
+    assert f"Where 1 of 100 examined are PNEUMONIA, of 100 images called PNEUMONIA {about}" in text
     assert "63 %" in text  # the stated one
 
 
@@ -219,8 +217,8 @@ def test_selective_use_names_what_was_kept_of_each_promise(run: Path) -> None:
     found["conformal"][1]["unlimited"] = [1]
     (run / "evaluation.json").write_text(json.dumps(evaluation))
     text = section(page(run), "Selective use", "All figures")
-    assert "Of 624 pictures: answered 575 (92.1 %), unlike the training pictures 12 (1.9 %)" in text
-    assert "95 % all pictures 90.0 % (92.0–96.0) 92.0–98.0 less" in text
+    assert "Of 624 images: answered 575 (92.1 %), unlike the training images 12 (1.9 %)" in text
+    assert "95 % all images 90.0 % (92.0–96.0) 92.0–98.0 less" in text
     assert "95 % NORMAL" in text
     assert "Validation has too few patients of PNEUMONIA" in text
     assert "Accuracy 97.0 % (94.0–100.0)" in text
@@ -230,7 +228,7 @@ def test_subgroups_of_one_class_say_what_they_are_ranked_against(run: Path) -> N
     text = section(page(run), "Subgroups", "Robustness")
     assert "file name: bacteria 100 80 0 100 90.0 % (87.0–93.0)" in text
     assert "0.980 (0.950–1.000)*" in text
-    assert "ranked against all pictures of the other classes" in text
+    assert "ranked against all images of the other classes" in text
 
 
 def test_robustness_shows_the_worst_first_and_shades_them(run: Path) -> None:
@@ -272,8 +270,8 @@ def test_probes_stand_beside_the_network_with_alarms_first(run: Path) -> None:
 
 
 def test_shift_says_which_way(run: Path) -> None:
-    text = section(page(run), "Training and test part", "Odd pictures")
-    assert "brighter than the training pictures: +8.9 grey levels of 255 (+7.1 to +10.7)" in text
+    text = section(page(run), "Training and test part", "Odd images")
+    assert "brighter than the training images: +8.9 grey levels of 255 (+7.1 to +10.7)" in text
     assert "bacteria 74.3 % 63.0 % −11.3 points (−16.0 to −6.0)" in text
     assert "tone 0.810 (0.780–0.840)" in text
     audit = json.loads((run / "audit.json").read_text())
@@ -281,14 +279,14 @@ def test_shift_says_which_way(run: Path) -> None:
     assert "grey levels" not in page(run).text
 
 
-def test_odd_pictures_are_listed_with_their_thumbnails(run: Path) -> None:
-    index = json.loads((run / "pictures" / "index.json").read_text())
+def test_odd_images_are_listed_with_their_thumbnails(run: Path) -> None:
+    index = json.loads((run / "images" / "index.json").read_text())
     index.append({"kind": "odd", "file": "train/virus", "png": "0.png", "label": "NORMAL",
                   "split": "train"})  # fmt: skip
-    (run / "pictures" / "index.json").write_text(json.dumps(index))
+    (run / "images" / "index.json").write_text(json.dumps(index))
     found = page(run)
-    text = section(found, "Odd pictures", "Training 20 epochs")
-    assert "64 pictures stand out." in text
+    text = section(found, "Odd images", "Training 20 epochs")
+    assert "64 images stand out." in text
     assert "train/virus very dark 3.14" in text
     assert "And 60 more." in text
     alts = [attrs["alt"] for tag, attrs in found.elements if tag == "img"]
@@ -332,7 +330,7 @@ def test_empty_lists_are_no_mistake(plain: Path) -> None:
     change(run / "audit.json", near_duplicates=[], probes=None, odd=None, findings=[])
     for name, key in (("robustness", "rows"), ("looks", "looks"), ("checklist", "items")):
         change(run / f"{name}.json", **{key: []})
-    assert "No two used pictures are nearly the same." in page(run).text
+    assert "No two used images are nearly the same." in page(run).text
 
 
 @pytest.mark.parametrize(
@@ -365,7 +363,7 @@ def test_check_page_shows_the_data_alone(plain: Path, tmp_path: Path) -> None:
     found = check(out)
     sections = [attrs["id"] for tag, attrs in found.elements if tag == "section"]
     assert sections == ["answer", "data", "shortcuts", "explained"]
-    assert "3,671 pictures, 2 classes" in found.text
+    assert "3,671 images, 2 classes" in found.text
     assert found.text.count("Failed Copies or patients of the test part are in the") == 1
     assert "The share of PNEUMONIA differs" in found.text
     assert "Accuracy" not in found.text
@@ -386,4 +384,4 @@ def test_check_with_an_audit_of_older_times(plain: Path, tmp_path: Path) -> None
     shutil.copy(plain / "audit.json", out)
     text = check(out).text
     assert "This check holds no verdict of a leak gate." in text
-    assert "This check holds no sample pictures." in text
+    assert "This check holds no sample images." in text

@@ -31,7 +31,7 @@ from lucency.training.train import train
 from lucency.training.trainer import Fit
 
 FAST = Config(effort="quick", size=32, epochs=3, precision="float32", batch=32)
-STEPS = 6  # of an epoch: 168 training pictures
+STEPS = 6  # of an epoch: 168 training images
 EPOCH = STEPS + 2  # places in an epoch where training can stop: validation has two batches
 
 pytestmark = pytest.mark.slow
@@ -325,7 +325,7 @@ class OutOfMemoryError(Exception):
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let at most so many pictures be computed at once."""
+    """Let at most so many images be computed at once."""
     original = Stepper.train
 
     def limit(most: int) -> None:
@@ -409,11 +409,11 @@ def test_out_of_memory_that_cannot_be_mended_is_one_line_and_left_to_the_next_pr
     assert Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
 
 
-def test_out_of_memory_with_one_picture_is_one_line(
+def test_out_of_memory_with_one_image_is_one_line(
     data: Dataset, little_memory: Callable[[int], None]
 ) -> None:
     little_memory(0)
-    with pytest.raises(BackendError, match="one picture at a time") as caught:
+    with pytest.raises(BackendError, match="one image at a time") as caught:
         train(data.train, data.val, FAST)
     assert "\n" not in str(caught.value)
 

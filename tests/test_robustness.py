@@ -1,4 +1,4 @@
-"""Changes of pictures against hand-made ones, and answers before and after them."""
+"""Changes of images against hand-made ones, and answers before and after them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZE = 32
 
 
 class Mean:
-    """Calls a picture light from a mean brightness of 110 on; may rank it in three classes."""
+    """Calls an image light from a mean brightness of 110 on; may rank it in three classes."""
 
     def __init__(self, classes: tuple[str, ...], positive: str | None) -> None:
         self.classes = classes
@@ -68,8 +68,8 @@ def part(spots: Dataset) -> Split:
 LIGHT = Mean(("dark", "light"), "light")
 
 
-def picture(side: int = 9) -> Pixels:
-    """Return one grey picture with a bright block right of its centre."""
+def drawn_image(side: int = 9) -> Pixels:
+    """Return one grey image with a bright block right of its centre."""
     pixels = np.zeros((1, side, side, 1), np.uint8)
     pixels[0, side // 2, side // 2 + 1 : side // 2 + 3] = 200
     return pixels
@@ -82,7 +82,7 @@ def test_a_quarter_turn_is_rot90() -> None:
     np.testing.assert_array_equal(rotate(pixels, -90), np.rot90(pixels, -1, axes=(1, 2)))
 
 
-def test_turning_and_zooming_leave_a_flat_picture_alone() -> None:
+def test_turning_and_zooming_leave_a_flat_image_alone() -> None:
     flat = np.full((1, 10, 14, 1), 77, np.uint8)
     for changed in (rotate(flat, 10), zoom(flat, 0.9), zoom(flat, 1.2), blur(flat, 2.0)):
         np.testing.assert_array_equal(changed, flat)
@@ -125,7 +125,7 @@ def test_blur_keeps_the_mean_of_a_periodic_pattern_and_lowers_its_contrast() -> 
 def test_markers_are_white_small_and_near_the_border(shape: tuple[int, ...]) -> None:
     pixels = np.zeros((40, *shape), np.uint8)
     marked = mark(pixels, seed=0)
-    assert not pixels.any(), "the pictures themselves stay as they are"
+    assert not pixels.any(), "the images themselves stay as they are"
     assert set(np.unique(marked)) == {0, 255}
     share = (marked > 0).mean(axis=(1, 2, 3))
     assert (share > 0).all()
@@ -133,7 +133,7 @@ def test_markers_are_white_small_and_near_the_border(shape: tuple[int, ...]) -> 
     height, width = shape[:2]
     inner = marked[:, height // 3 : -(height // 3), width // 3 : -(width // 3)]
     assert not inner.any()
-    assert len({picture.tobytes() for picture in marked}) >= 4, "at random places"
+    assert len({image.tobytes() for image in marked}) >= 4, "at random places"
 
 
 def test_every_change_keeps_shape_and_type_and_changes_something() -> None:
@@ -190,7 +190,7 @@ def test_jpeg_is_what_pillow_makes_of_the_file(spots: Dataset, part: Split) -> N
         with Image.open(spots.root / file) as whole:
             whole.save(saved, "JPEG", quality=30)
         seen = [
-            image.read_picture(source, (SIZE, SIZE), colour=False)
+            image.read_image(source, (SIZE, SIZE), colour=False)
             for source in (saved.getvalue(), spots.root / file)
         ]
         p = LIGHT.predict_pixels(np.stack(seen))[:, 1]
@@ -219,5 +219,5 @@ def test_a_missing_file_is_one_line(spots: Dataset, part: Split, tmp_path: Path)
         stress(LIGHT, part, root=tmp_path)
     assert "\n" not in str(raised.value)
     assert str(tmp_path) in str(raised.value)
-    with pytest.raises(DataError, match="at least one picture"):
+    with pytest.raises(DataError, match="at least one image"):
         stress(LIGHT, part, root=spots.root, limit=0)

@@ -33,7 +33,7 @@ def checkpoint(claim: Claim) -> None:
 def work(error: BaseException | None = None, *, trained: bool = True, run: str = "",
          config: Config = DEFAULT, resume: bool | None = None) -> Claim:  # fmt: skip
     """Claim a run, write some of it, and end well or with an error."""
-    with claimed(Path("films"), config, run, resume) as claim:
+    with claimed(Path("radiographs"), config, run, resume) as claim:
         if trained:
             checkpoint(claim)
         (claim.draft / "split.csv").write_text("of this attempt")
@@ -47,7 +47,7 @@ def leave_unfinished(run: str = "", config: Config = DEFAULT) -> Path:
     """Write a checkpoint and be interrupted."""
     with pytest.raises(Interrupted):
         work(Interrupted(15), run=run, config=config)
-    (draft,) = Path("runs").glob(f"{run or 'films'}*.unfinished")
+    (draft,) = Path("runs").glob(f"{run or 'radiographs'}*.unfinished")
     return draft
 
 
@@ -70,22 +70,22 @@ def test_a_name_in_use_is_refused() -> None:
 
 
 def test_automatic_names_count_up() -> None:
-    folder = Path("my films!")
+    folder = Path("my radiographs!")
 
     def name(run: str = "", config: Config = DEFAULT) -> str:
         with claimed(folder, config, run) as claim:
             assert claim.draft.name == f"{claim.target.name}.unfinished"
         return str(claim.target)
 
-    assert name() == "runs/my-films-standard-1"
-    assert name() == "runs/my-films-standard-2"
-    assert name(config=Config(recipe="article")) == "runs/my-films-article-1"
+    assert name() == "runs/my-radiographs-standard-1"
+    assert name() == "runs/my-radiographs-standard-2"
+    assert name(config=Config(recipe="article")) == "runs/my-radiographs-article-1"
     assert name("x") == "runs/x"
     assert name("./y") == "y"
 
 
 def test_a_finished_run_holds_nothing_of_its_making() -> None:
-    with claimed(Path("films"), Config(), "x") as claim:
+    with claimed(Path("radiographs"), Config(), "x") as claim:
         checkpoint(claim)
         (claim.draft / "report.html").write_text("done")
         assert not claim.resumed
@@ -95,20 +95,26 @@ def test_a_finished_run_holds_nothing_of_its_making() -> None:
 
 def test_the_same_command_goes_on_with_its_own_run() -> None:
     draft = leave_unfinished()
-    with claimed(Path("films"), Config(workers=7, cache="/else", checkpoint_seconds=1.0)) as claim:
+    with claimed(
+        Path("radiographs"), Config(workers=7, cache="/else", checkpoint_seconds=1.0)
+    ) as claim:
         assert claim.draft == draft
         assert claim.resumed
         assert names(draft) == ["checkpoints", "lock", "looks.json", "run.json"]
-    assert names() == ["films-standard-1"]
+    assert names() == ["radiographs-standard-1"]
 
 
 def test_another_command_takes_another_name() -> None:
     draft = leave_unfinished()
-    for config, folder in ((Config(epochs=7), "films"), (Config(), "elsewhere/films")):
+    for config, folder in ((Config(epochs=7), "radiographs"), (Config(), "elsewhere/radiographs")):
         with claimed(Path(folder), config) as claim:
             assert not claim.resumed
             assert claim.draft != draft
-    assert names() == ["films-standard-1.unfinished", "films-standard-2", "films-standard-3"]
+    assert names() == [
+        "radiographs-standard-1.unfinished",
+        "radiographs-standard-2",
+        "radiographs-standard-3",
+    ]
 
 
 def test_another_configuration_is_refused_with_the_difference_named() -> None:
@@ -118,7 +124,7 @@ def test_another_configuration_is_refused_with_the_difference_named() -> None:
     refused(message, Config(epochs=7, flip=True), "x", resume=True)
     leave_unfinished()
     refused("unfinished run of another command: seed is 0", Config(seed=1), resume=True)
-    assert names() == ["films-standard-1.unfinished", "x.unfinished"]
+    assert names() == ["radiographs-standard-1.unfinished", "x.unfinished"]
 
 
 def test_data_that_moved_are_compared_by_content_later() -> None:
@@ -136,15 +142,15 @@ def test_a_damaged_description_is_refused_not_overwritten() -> None:
 
 
 def test_resume_insists_and_no_resume_begins_anew() -> None:
-    refused("no checkpoint to go on from: runs/films-standard-1.unfinished", resume=True)
+    refused("no checkpoint to go on from: runs/radiographs-standard-1.unfinished", resume=True)
     assert names() == []
     draft = leave_unfinished()
-    with claimed(Path("films"), Config(), resume=True) as claim:
+    with claimed(Path("radiographs"), Config(), resume=True) as claim:
         assert claim.resumed
-        Path("runs/films-standard-1.unfinished/checkpoints/000001-epoch-1/x").write_text("x")
+        Path("runs/radiographs-standard-1.unfinished/checkpoints/000001-epoch-1/x").write_text("x")
         (claim.draft / "y").mkdir()
     leave_unfinished(run="z")
-    with claimed(Path("films"), Config(epochs=9), "z", resume=False) as claim:
+    with claimed(Path("radiographs"), Config(epochs=9), "z", resume=False) as claim:
         assert not claim.resumed
         assert names(claim.draft) == ["lock", "run.json"]
     assert not draft.exists()
@@ -170,9 +176,9 @@ def test_without_a_checkpoint_nothing_is_left(error: BaseException) -> None:
 def test_with_a_checkpoint_errors_say_where_it_is(error: Exception) -> None:
     with pytest.raises((LeakError, RunError)) as caught:
         work(error)
-    assert str(caught.value).endswith("is kept in runs/films-standard-1.unfinished.")
+    assert str(caught.value).endswith("is kept in runs/radiographs-standard-1.unfinished.")
     assert "\n" not in str(caught.value)
-    assert names() == ["films-standard-1.unfinished"]
+    assert names() == ["radiographs-standard-1.unfinished"]
     with pytest.raises(Interrupted) as stopped:
         work(Interrupted(15))
     assert "the same command goes on" in stopped.value.kept
@@ -183,7 +189,7 @@ import sys, time
 from pathlib import Path
 from lucency.config import Config
 from lucency.runs import claimed
-with claimed(Path("films"), Config(), sys.argv[1]) as claim:
+with claimed(Path("radiographs"), Config(), sys.argv[1]) as claim:
     (claim.draft / "here").touch()
     time.sleep(60)
 """
@@ -192,7 +198,7 @@ with claimed(Path("films"), Config(), sys.argv[1]) as claim:
 @pytest.mark.parametrize("run", ["", "x"])
 def test_a_second_process_is_refused_at_once_and_a_dead_one_holds_nothing(run: str) -> None:
     first = subprocess.Popen([sys.executable, "-c", HOLDER, run])
-    draft = Path("runs") / f"{run or 'films-standard-1'}.unfinished"
+    draft = Path("runs") / f"{run or 'radiographs-standard-1'}.unfinished"
     try:
         for _ in range(500):
             if (draft / "here").exists():
@@ -204,16 +210,16 @@ def test_a_second_process_is_refused_at_once_and_a_dead_one_holds_nothing(run: s
     finally:
         first.kill()
         first.wait()
-    with claimed(Path("films"), Config(), run):
+    with claimed(Path("radiographs"), Config(), run):
         pass
 
 
 @pytest.mark.slow
 def test_the_command_refuses_within_a_second(here: Path) -> None:
-    (here / "films").mkdir()
+    (here / "radiographs").mkdir()
     script = "from lucency.cli import main; main()"
-    command = [sys.executable, "-c", script, "train", "films"]
-    with claimed(Path("films"), Config()):
+    command = [sys.executable, "-c", script, "train", "radiographs"]
+    with claimed(Path("radiographs"), Config()):
         times = []
         for _ in range(3):
             start = time.perf_counter()
@@ -229,4 +235,4 @@ def test_the_description_is_of_the_command() -> None:
     draft = leave_unfinished(run="x", config=Config(seed=3))
     document = json.loads((draft / "run.json").read_text())
     assert document["config"] == json.loads(json.dumps(dataclasses.asdict(Config(seed=3))))
-    assert document["folder"] == str(Path("films").resolve())
+    assert document["folder"] == str(Path("radiographs").resolve())

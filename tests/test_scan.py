@@ -1,4 +1,4 @@
-"""What is found in a folder: parts, classes, faults and labels files. No file here is a picture."""
+"""What is found in a folder: parts, classes, faults and labels files. No file here is an image."""
 
 from __future__ import annotations
 
@@ -104,14 +104,14 @@ def test_natural_order_tells_all_names_apart(names: list[str]) -> None:
     assert sorted(names, key=natural) == sorted(names[::2] + names[1::2], key=natural)
 
 
-def test_files_that_are_no_pictures_are_ignored_with_a_reason(tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_ignored_with_a_reason(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png", "a/notes.txt", "a/Thumbs.db", "b/.x.png", "loose.png")
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/1.png"]
     assert not found.set_aside
     reasons = dict(found.ignored)
     assert set(reasons) == {"a/notes.txt", "a/Thumbs.db", "b/.x.png", "loose.png"}
-    assert "no picture suffix" in reasons["a/notes.txt"]
+    assert "no image suffix" in reasons["a/notes.txt"]
     assert "hidden" in reasons["b/.x.png"]
     assert reasons["loose.png"] == "not in a class folder"
 
@@ -158,11 +158,11 @@ def test_names_that_cannot_be_shown_are_set_aside(tmp_path: Path, name: bytes, s
     [
         ([], "the folder is empty"),
         (["readme.txt"], "holds no class folders"),
-        (["1.png", "2.png"], "pictures but no class folders.*--labels"),
-        (["train/1.png", "test/a/1.png"], "train: holds pictures but no class folders"),
+        (["1.png", "2.png"], "images but no class folders.*--labels"),
+        (["train/1.png", "test/a/1.png"], "train: holds images but no class folders"),
         (["a/1.png"], "only one class was found, 'a'"),
         (["train/a/1.png"], "only one class was found, 'a'"),
-        (["a/1.png", "b/1.png", "c/notes.txt"], "no usable picture in the class folder c"),
+        (["a/1.png", "b/1.png", "c/notes.txt"], "no usable image in the class folder c"),
         ([*both("test")], "holds test but no train folder"),
         ([*both("train"), *both("Training")], "'Training' and 'train' both mean the train part"),
         (

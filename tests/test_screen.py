@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lucency.cli.console import Bars
 from lucency.evaluation import read_predictions
-from small_runs import write_answers, write_pictures, write_run
+from small_runs import write_answers, write_images, write_run
 
 SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; main()"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -66,10 +66,10 @@ def on_terminal(*arguments: object, columns: int = 100, **given: str) -> str:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run folder with its pictures beside it, some with long names."""
+    """Return a run folder with its images beside it, some with long names."""
     folder = tmp_path_factory.mktemp("screen")
     data = folder / "data"
-    run = write_run(folder / "run", data, write_pictures(data))
+    run = write_run(folder / "run", data, write_images(data))
     long = data / f"{'a very long name of a radiograph ' * 4}.png"
     long.write_bytes((data / "test" / "PNEUMONIA" / "1.png").read_bytes())
     return run
@@ -82,7 +82,7 @@ def test_a_pipe_gets_whole_lines_without_colour(run: Path) -> None:
     assert len(row) > 140
     assert row.split()[-1].endswith("%")
     checked = piped("evaluate", run, run.parent / "data")
-    assert checked.stderr.startswith("Reading pictures: ")
+    assert checked.stderr.startswith("Reading images: ")
     assert not ESCAPE.search(checked.stdout + checked.stderr)
 
 
@@ -100,7 +100,7 @@ def test_a_plain_terminal_gets_lines(run: Path) -> None:
     data = run.parent / "data"
     plain = on_terminal("evaluate", run, data, TERM="dumb")
     assert not ESCAPE.search(plain)
-    assert "Predicting test: 12 of 12 pictures" in plain
+    assert "Predicting test: 12 of 12 images" in plain
     assert "\x1b[?25l" in on_terminal("evaluate", run, data)  # a bar hides the cursor
 
 
@@ -109,7 +109,7 @@ def test_a_bar_keeps_to_one_line_however_narrow(columns: int) -> None:
     shown = io.StringIO()
     bars = Bars()
     bars.console = Console(file=shown, force_terminal=True, width=columns, highlight=False)
-    with bars.task("Comparing ONNX with Keras", 5216, "pictures") as task:
+    with bars.task("Comparing ONNX with Keras", 5216, "images") as task:
         task.advance(100, accuracy=0.75, loss=0.5)
     text = ESCAPE.sub("", shown.getvalue()).replace("\r", "\n")
     lines = [line for line in text.splitlines() if line.strip()]

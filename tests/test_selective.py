@@ -48,7 +48,7 @@ def test_at_full_coverage_risk_is_the_error() -> None:
     assert curve["risk"][49] < curve["risk"][-1]
 
 
-def test_equally_certain_pictures_come_in_no_order() -> None:
+def test_equally_certain_images_come_in_no_order() -> None:
     p = np.tile([0.7, 0.3], (40, 1))
     labels = np.r_[np.zeros(30, int), np.ones(10, int)]
     for order in (np.arange(40), np.arange(40)[::-1]):
@@ -151,7 +151,7 @@ def test_abstention_by_hand() -> None:
     assert json.dumps({x: y.to_json() for x, y in rates.items()}, allow_nan=False)
 
 
-def test_pictures_of_one_patient_are_drawn_together() -> None:
+def test_images_of_one_patient_are_drawn_together() -> None:
     rates = measure(1, np.array([0, 1, 2, 2, 3, 3, 4, 1]))["metrics"]
     assert rates["accuracy"].method == "Clopper-Pearson, clustered by patient"
     assert rates["accuracy"].low < metrics.clopper_pearson(3, 4)[0]
@@ -174,7 +174,7 @@ def test_nothing_answered_is_unknown() -> None:
 
 
 def test_abstaining_helps_who_knows_its_doubts() -> None:
-    """Answered pictures are decided right more often, by far more than a standard error of 0.01."""
+    """Answered images are decided right more often, by far more than a standard error of 0.01."""
     p, labels = draw(7, 4000)
     conformal = fit(p[:2000], labels[:2000], alphas=(0.05,))
     rest, truth, owner = p[2000:], labels[2000:], np.arange(2000)

@@ -33,7 +33,7 @@ def png(grey: int, side: int = 20) -> bytes:
     return file.getvalue()
 
 
-PICTURES = [png(grey) for grey in (5, 90, 160, 250)]
+IMAGES = [png(grey) for grey in (5, 90, 160, 250)]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def served(run: Path) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def expected(run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What ``predict`` says of the same files."""
-    folder = tmp_path_factory.mktemp("pictures")
-    files = [folder / f"{i}.png" for i in range(len(PICTURES))]
-    for file, data in zip(files, PICTURES, strict=True):
+    folder = tmp_path_factory.mktemp("images")
+    files = [folder / f"{i}.png" for i in range(len(IMAGES))]
+    for file, data in zip(files, IMAGES, strict=True):
         file.write_bytes(data)
     classifier = Classifier.load(run)
     return [each.to_json(classifier.classes) for each in classifier.predict(files)]
@@ -66,10 +66,10 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert found[key] == wanted[key]
 
 
-def test_a_picture_gets_the_answer_that_predict_gives(
+def test_an_image_gets_the_answer_that_predict_gives(
     served: Running, expected: list[dict[str, Any]]
 ) -> None:
-    for data, wanted in zip(PICTURES, expected, strict=True):
+    for data, wanted in zip(IMAGES, expected, strict=True):
         reply = served.ask("POST", "/v1/predict", data)
         assert reply.status == 200
         (found,) = reply.json["predictions"]
@@ -82,13 +82,13 @@ def test_a_picture_gets_the_answer_that_predict_gives(
 def test_a_form_gets_one_answer_per_file_in_order(
     served: Running, expected: list[dict[str, Any]]
 ) -> None:
-    body, kind = form(PICTURES[0], b"no picture", *PICTURES[1:], name="Doe^Jane.png")
+    body, kind = form(IMAGES[0], b"no image", *IMAGES[1:], name="Doe^Jane.png")
     reply = served.ask("POST", "/v1/predict", body, content_type=kind)
     first, bad, *rest = reply.json["predictions"]
     for found, wanted in zip([first, *rest], expected, strict=True):
         assert_same(found, wanted)
     assert bad.keys() == {"error", "code"}
-    assert bad["code"] == "not_a_picture"
+    assert bad["code"] == "not_an_image"
     assert b"Doe" not in reply.body
 
 
@@ -102,14 +102,14 @@ def test_what_a_dicom_file_says_of_itself_is_passed_on(
     ramp = np.arange(24 * 24, dtype=np.uint16).reshape(24, 24)
     window = {"BitsStored": 12, "WindowCenter": 300, "WindowWidth": 600}
     data = dicom(ramp, ViewPosition="LL", BurnedInAnnotation="YES", **window)
-    file = tmp_path / "film.dcm"
+    file = tmp_path / "radiograph.dcm"
     file.write_bytes(data)
     notes = ["a lateral view", "text is burned into the pixels"]
     (wanted,) = Classifier.load(run).predict([file])
     assert list(wanted.notes) == notes
     (found,) = served.ask("POST", "/v1/predict", data).json["predictions"]
     assert found["notes"] == notes
-    (plain,) = served.ask("POST", "/v1/predict", PICTURES[0]).json["predictions"]
+    (plain,) = served.ask("POST", "/v1/predict", IMAGES[0]).json["predictions"]
     assert plain["notes"] == []
     monkeypatch.setattr("sys.argv", ["lucency", "predict", str(run), str(file)])
     with pytest.raises(SystemExit) as stopped:
@@ -119,14 +119,14 @@ def test_what_a_dicom_file_says_of_itself_is_passed_on(
 
 
 def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> None:
-    reply = served.ask("POST", "/v1/predict?picture=1&map=1&neighbours=3", png(80, 1400))
+    reply = served.ask("POST", "/v1/predict?image=1&map=1&neighbours=3", png(80, 1400))
     (found,) = reply.json["predictions"]
     assert found["size"] == [700, 1400]
-    head, _, data = found["picture"].partition(",")
+    head, _, data = found["image"].partition(",")
     assert head == "data:image/png;base64"
-    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
-        assert picture.size == (512, 256)
-        assert picture.getextrema() == (80, 80)
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert image.size == (512, 256)
+        assert image.getextrema() == (80, 80)
     assert found["activation_map"] is None  # this network has none
     assert found["neighbours"] is None
 
@@ -134,12 +134,12 @@ def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "code"),
     [
-        ("POST", "/v1/predict", b"no picture", {}, "not_a_picture"),
-        ("POST", "/v1/predict", b"", {}, "not_a_picture"),
-        ("POST", "/v1/predict?maps=1", PICTURES[0], {}, "bad_request"),
-        ("POST", "/v1/predict?map=2", PICTURES[0], {}, "bad_request"),
-        ("POST", "/v1/predict?neighbours=99", PICTURES[0], {}, "bad_request"),
-        ("POST", "/v1/predict?neighbours=%D9%A1", PICTURES[0], {}, "bad_request"),
+        ("POST", "/v1/predict", b"no image", {}, "not_an_image"),
+        ("POST", "/v1/predict", b"", {}, "not_an_image"),
+        ("POST", "/v1/predict?maps=1", IMAGES[0], {}, "bad_request"),
+        ("POST", "/v1/predict?map=2", IMAGES[0], {}, "bad_request"),
+        ("POST", "/v1/predict?neighbours=99", IMAGES[0], {}, "bad_request"),
+        ("POST", "/v1/predict?neighbours=%D9%A1", IMAGES[0], {}, "bad_request"),
         ("POST", "/v1/predict", b"x", {"content_type": "multipart/form-data"}, "bad_request"),
         ("POST", "/v1/predict", b"x", {"lucency_deadline": "nan"}, "bad_request"),
         ("POST", "/v1/predict", b"x", {"lucency_deadline": "11"}, "bad_request"),
@@ -173,7 +173,7 @@ def test_every_refusal_has_the_same_form(
 def test_our_own_page_may_ask(served: Running) -> None:
     origin = f"http://127.0.0.1:{served.port}"
     reply = served.ask(
-        "POST", "/v1/predict", PICTURES[0], origin=origin, sec_fetch_site="same-origin"
+        "POST", "/v1/predict", IMAGES[0], origin=origin, sec_fetch_site="same-origin"
     )
     assert reply.status == 200
     assert not [name for name in reply.headers if name.startswith("access-control")]
@@ -201,16 +201,16 @@ def test_the_report_may_do_nothing(served: Running) -> None:
 def test_whoever_watches_it_is_told(served: Running) -> None:
     for path in ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"):
         assert served.ask("GET", path).status == 200
-    served.ask("POST", "/v1/predict", PICTURES[0])
+    served.ask("POST", "/v1/predict", IMAGES[0])
     served.ask("POST", "/v1/predict", b"none")
     text = served.ask("GET", "/metrics").body.decode()
     for name in (
         'lucency_requests_total{method="POST",route="/v1/predict",status="200"}',
         'lucency_predictions_total{outcome="decided"}',
-        'lucency_refused_total{code="not_a_picture"}',
+        'lucency_refused_total{code="not_an_image"}',
         "lucency_queue_seconds_bucket", "lucency_decode_seconds_bucket",
         "lucency_infer_seconds_bucket", "lucency_request_seconds_bucket",
-        "lucency_requests_in_flight", "lucency_queue_pictures", "lucency_decoders_lost",
+        "lucency_requests_in_flight", "lucency_queue_images", "lucency_decoders_lost",
         "lucency_reloads_total", "lucency_classifier_info",
     ):  # fmt: skip
         assert name in text, name
@@ -256,7 +256,7 @@ INFER = "/v2/models/spots/infer"
 
 def tensor(data: Any, shape: list[int], **more: Any) -> dict[str, Any]:
     kind = "UINT8" if len(shape) > 1 else "BYTES"
-    name = "pixels" if len(shape) > 1 else "pictures"
+    name = "pixels" if len(shape) > 1 else "images"
     return {"name": name, "shape": shape, "datatype": kind, "data": data} | more
 
 
@@ -266,7 +266,7 @@ def outputs(reply: Any) -> dict[str, Any]:
 
 def test_the_model_says_what_goes_in_and_out(served: Running) -> None:
     found = served.ask("GET", "/v2/models/spots").json
-    assert [each["name"] for each in found["inputs"]] == ["pixels", "pictures"]
+    assert [each["name"] for each in found["inputs"]] == ["pixels", "images"]
     assert found["inputs"][0]["shape"] == [-1, SIDE, SIDE, 1]
     (version,) = found["versions"]
     assert served.ask("GET", f"/v2/models/spots/versions/{version}").json == found
@@ -288,11 +288,11 @@ def test_pixels_as_json(served: Running, run: Path, flat: bool) -> None:
     assert reply["parameters"]["sha256"] == served.service.version.about["sha256"]
 
 
-def test_pictures_in_base64_and_behind_the_json(served: Running, expected: list[Any]) -> None:
-    count = len(PICTURES)
-    encoded = [base64.b64encode(each).decode() for each in PICTURES]
+def test_images_in_base64_and_behind_the_json(served: Running, expected: list[Any]) -> None:
+    count = len(IMAGES)
+    encoded = [base64.b64encode(each).decode() for each in IMAGES]
     plain = served.ask("POST", INFER, json.dumps({"inputs": [tensor(encoded, [count])]})).json
-    raw = b"".join(struct.pack("<I", len(each)) + each for each in PICTURES)
+    raw = b"".join(struct.pack("<I", len(each)) + each for each in IMAGES)
     head = json.dumps(
         {
             "inputs": [tensor(None, [count], parameters={"binary_data_size": len(raw)})],
@@ -350,6 +350,6 @@ def test_what_is_no_inference_request(served: Running, document: Any) -> None:
     assert (reply.status, reply.json["code"]) == (400, "bad_request")
 
 
-def test_a_tensor_that_holds_no_picture(served: Running) -> None:
+def test_a_tensor_that_holds_no_image(served: Running) -> None:
     reply = served.ask("POST", INFER, json.dumps({"inputs": [tensor(["AAAA"], [1])]}))
-    assert (reply.status, reply.json["code"]) == (422, "not_a_picture")
+    assert (reply.status, reply.json["code"]) == (422, "not_an_image")

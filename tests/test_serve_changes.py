@@ -21,7 +21,7 @@ from benchmarks import bad_decoder
 from lucency.serve.inference.service import Service
 from lucency.serve.inference.versions import Version
 from serving import QUICK, running, save_classifier, slow, slow_version
-from test_serve import PICTURES
+from test_serve import IMAGES
 
 # Change and end
 
@@ -39,18 +39,18 @@ def test_a_sound_classifier_takes_over_and_a_bad_one_does_not(tmp_path: Path) ->
             link.symlink_to(run)
             return served.ask("POST", "/v1/reload", b"")
 
-        before = served.ask("POST", "/v1/predict", PICTURES[0]).json["classifier"]
+        before = served.ask("POST", "/v1/predict", IMAGES[0]).json["classifier"]
         assert before["name"] == "one"
         refused = pointed_at(bad)
         assert (refused.status, refused.json["code"]) == (422, "refused_classifier")
-        assert "golden pictures" in refused.json["error"]
+        assert "golden images" in refused.json["error"]
         (second / "model.onnx").write_bytes(b"damaged")
         assert "sha256 differs" in pointed_at(second).json["error"]
-        still = served.ask("POST", "/v1/predict", PICTURES[0]).json["classifier"]
+        still = served.ask("POST", "/v1/predict", IMAGES[0]).json["classifier"]
         assert still == before
         save_classifier(second, seed=2)
         assert pointed_at(second).status == 200
-        after = served.ask("POST", "/v1/predict", PICTURES[0]).json["classifier"]
+        after = served.ask("POST", "/v1/predict", IMAGES[0]).json["classifier"]
         assert after["name"] == "two"
         assert after["sha256"] != before["sha256"]
         assert served.ask("GET", "/v2/models/current/ready").status == 200
@@ -63,12 +63,12 @@ def test_a_request_is_answered_by_the_version_that_it_came_to() -> None:
     coming: Iterator[Version] = iter(versions)
     with running(Service(Path("slow"), QUICK, lambda _: next(coming))) as served:
         with ThreadPoolExecutor(1) as pool:
-            early = pool.submit(served.ask, "POST", "/v1/predict", PICTURES[0])
+            early = pool.submit(served.ask, "POST", "/v1/predict", IMAGES[0])
             while not served.service.version.users:
                 time.sleep(0.01)
             assert served.ask("POST", "/v1/reload", b"").status == 200
             assert served.service.retired == [versions[0]]
-            late = served.ask("POST", "/v1/predict", PICTURES[0])
+            late = served.ask("POST", "/v1/predict", IMAGES[0])
             assert early.result().json["classifier"]["sha256"] == "0" * 64
         assert late.json["classifier"]["sha256"] == "1" * 64
         assert served.service.retired == []
@@ -77,8 +77,8 @@ def test_a_request_is_answered_by_the_version_that_it_came_to() -> None:
 def test_what_was_accepted_is_answered_before_the_end() -> None:
     with slow(0.6) as (served, _):
         with ThreadPoolExecutor(4) as pool:
-            asked = [pool.submit(served.ask, "POST", "/v1/predict", PICTURES[0]) for _ in range(4)]
-            while served.service.admission.pictures < 4:
+            asked = [pool.submit(served.ask, "POST", "/v1/predict", IMAGES[0]) for _ in range(4)]
+            while served.service.admission.images < 4:
                 time.sleep(0.01)
             served.server.should_exit = True
             while not served.service.draining:
@@ -92,16 +92,16 @@ def test_what_was_accepted_is_answered_before_the_end() -> None:
 def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
     with running(Service(save_classifier(tmp_path / "run"), QUICK)) as served:
         for _ in range(3):
-            assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
+            assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
             for child in served.service.decoder_processes():
                 os.kill(child, signal.SIGKILL)
             start = time.monotonic()
-            while served.ask("POST", "/v1/predict", PICTURES[0]).status != 200:
+            while served.ask("POST", "/v1/predict", IMAGES[0]).status != 200:
                 assert time.monotonic() - start < 5
         assert b"lucency_decoders_lost 0.0" not in served.ask("GET", "/metrics").body
 
 
-def test_a_picture_that_crashes_its_decoder_is_refused(
+def test_an_image_that_crashes_its_decoder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lucency.imaging.decoder.pool.child_command", bad_decoder.command)
@@ -109,9 +109,9 @@ def test_a_picture_that_crashes_its_decoder_is_refused(
         for bad in (b"segfault", b"abort", b"exit", b"segfault"):
             reply = served.ask("POST", "/v1/predict", bad)
             assert reply.status == 422
-            assert reply.json["code"] == "not_a_picture"
+            assert reply.json["code"] == "not_an_image"
             assert "its decoder" in reply.json["error"]
-            assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
+            assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
 
 
 # The command
@@ -132,7 +132,7 @@ def test_the_command_serves_reloads_and_ends(tmp_path: Path) -> None:
         assert address.startswith("run answers on http://127.0.0.1:")
         port = int(address.rpartition(":")[2].strip("/\n"))
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-            client.request("POST", "/v1/predict", PICTURES[0])
+            client.request("POST", "/v1/predict", IMAGES[0])
             assert client.getresponse().read()
         process.send_signal(signal.SIGHUP)
         assert any("Loaded again" in process.stderr.readline() for _ in range(3))

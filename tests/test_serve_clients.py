@@ -17,7 +17,7 @@ import pytest
 from lucency.errors import ConfigError
 from lucency.serve import Settings
 from serving import Running, form, slow
-from test_serve import PICTURES
+from test_serve import IMAGES
 
 ONCE = b"GET / HTTP/1.1\r\nConnection: close\r\n"
 ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
@@ -109,7 +109,7 @@ def test_there_is_a_most_of_connections(hasty: Running) -> None:
 def test_one_connection_takes_many_requests(hasty: Running) -> None:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", hasty.port)) as client:
         for i in range(5):
-            client.request("POST", "/v1/predict", PICTURES[i % 4] if i != 2 else b"bad")
+            client.request("POST", "/v1/predict", IMAGES[i % 4] if i != 2 else b"bad")
             answer = client.getresponse()
             assert answer.status == (422 if i == 2 else 200)
             answer.read()
@@ -125,12 +125,12 @@ def test_a_token_is_asked_for() -> None:
     with slow(0, token=token) as (served, _):
         assert served.ask("GET", "/health/ready").status == 200
         for wrong in ({}, {"authorization": "Bearer x"}, {"authorization": "Basic !"}):
-            reply = served.ask("POST", "/v1/predict", PICTURES[0], **wrong)
+            reply = served.ask("POST", "/v1/predict", IMAGES[0], **wrong)
             assert (reply.status, reply.json["code"]) == (401, "no_token")
             assert reply.headers["www-authenticate"].startswith("Basic")
         basic = base64.b64encode(f"anybody:{token}".encode()).decode()
         for right in (f"Bearer {token}", f"Basic {basic}"):
-            reply = served.ask("POST", "/v1/predict", PICTURES[0], authorization=right)
+            reply = served.ask("POST", "/v1/predict", IMAGES[0], authorization=right)
             assert reply.status == 200
 
 
@@ -150,8 +150,8 @@ def test_settings_are_refused(given: dict[str, Any], words: str) -> None:
 
 
 def test_names_of_the_service() -> None:
-    near = Settings(names=("films.example",))
-    assert all(map(near.knows, ("localhost", "127.0.0.1", "::1", "FILMS.example")))
+    near = Settings(names=("radiographs.example",))
+    assert all(map(near.knows, ("localhost", "127.0.0.1", "::1", "RADIOGRAPHS.example")))
     assert not any(map(near.knows, ("", "192.0.2.1", "evil.example")))
     far = Settings(host="0.0.0.0", insecure=True).checked()  # noqa: S104
     assert far.knows("192.0.2.1")  # an address cannot be made to point elsewhere
@@ -164,7 +164,7 @@ def test_what_was_sent_is_nowhere_to_be_found(caplog: pytest.LogCaptureFixture) 
         log = logging.getLogger("lucency.serve")
         log.addHandler(caplog.handler)
         log.setLevel(logging.INFO)
-        body, kind = form(PICTURES[0], secret.encode(), name=secret)
+        body, kind = form(IMAGES[0], secret.encode(), name=secret)
         replies = [
             served.ask("POST", f"/v1/predict?{secret}=1", secret.encode()),
             served.ask("POST", "/v1/predict", body, content_type=kind, x_patient=secret),
@@ -191,7 +191,7 @@ def test_a_fault_is_answered_and_logged_without_its_words(
         log = logging.getLogger("lucency.serve")
         log.addHandler(caplog.handler)
         monkeypatch.setattr(classifier, "answer_pixels", broken)
-        reply = served.ask("POST", "/v1/predict", PICTURES[0])
+        reply = served.ask("POST", "/v1/predict", IMAGES[0])
         log.removeHandler(caplog.handler)
         assert (reply.status, reply.json["code"]) == (500, "internal")
         assert "ValueError in broken" in caplog.text

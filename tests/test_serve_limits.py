@@ -17,7 +17,7 @@ from lucency.serve.inference.admission import Admission
 from lucency.serve.inference.batching import Batcher
 from lucency.serve.inference.errors import Refused
 from serving import Reply, form, slow
-from test_serve import PICTURES
+from test_serve import IMAGES
 
 ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -26,7 +26,7 @@ ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def test_admission_refuses_what_would_be_late() -> None:
-    admission = Admission(most_pictures=10, most_bytes=100)
+    admission = Admission(most_images=10, most_bytes=100)
     admission.check(left=0.1, more=50)  # nothing is known yet, and nothing else there
     with admission.inside(4):
         admission.answered(4, time.monotonic() - 2)  # half a second each
@@ -35,13 +35,13 @@ def test_admission_refuses_what_would_be_late() -> None:
         with pytest.raises(Refused, match=r"about 2\.5 s") as refused:
             admission.check(left=1)
         assert refused.value.headers["retry-after"] == "2"
-        with pytest.raises(Refused, match="Too many pictures"):
+        with pytest.raises(Refused, match="Too many images"):
             admission.check(left=100, more=7)
-    assert admission.pictures == 0
+    assert admission.images == 0
 
 
 def test_admission_counts_bytes() -> None:
-    admission = Admission(most_pictures=10, most_bytes=100)
+    admission = Admission(most_images=10, most_bytes=100)
     admission.take(200)  # alone, as nothing else is there
     with pytest.raises(Refused, match="bytes"):
         admission.take(1)
@@ -117,11 +117,11 @@ def test_whoever_asked_hears_of_a_failure() -> None:
 
 def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
     with slow(0) as (served, classifier):
-        assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
+        assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
         classifier.seconds = 1.2
 
         def ask(_: int) -> Reply:
-            return served.ask("POST", "/v1/predict", PICTURES[0], lucency_deadline="0.5")
+            return served.ask("POST", "/v1/predict", IMAGES[0], lucency_deadline="0.5")
 
         with ThreadPoolExecutor(4) as pool:
             first = pool.submit(ask, 0)
@@ -129,7 +129,7 @@ def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
                 time.sleep(0.01)
             replies = [*pool.map(ask, range(3)), first.result()]
         assert {(reply.status, reply.json["code"]) for reply in replies} == {(504, "late")}
-        while served.service.admission.pictures:
+        while served.service.admission.images:
             time.sleep(0.01)
         while classifier.busy:
             time.sleep(0.01)
@@ -140,16 +140,14 @@ def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
 def test_what_cannot_be_answered_in_time_is_refused_at_once() -> None:
     with slow(0.2, most_waiting=2) as (served, _):
         with ThreadPoolExecutor(8) as pool:
-            replies = [
-                *pool.map(lambda _: served.ask("POST", "/v1/predict", PICTURES[0]), range(8))
-            ]
+            replies = [*pool.map(lambda _: served.ask("POST", "/v1/predict", IMAGES[0]), range(8))]
         statuses = [reply.status for reply in replies]
         assert set(statuses) == {200, 429}
         for reply in replies:
             if reply.status == 429:
                 assert int(reply.headers["retry-after"]) >= 1
                 assert reply.json["code"] == "busy"
-        assert served.ask("POST", "/v1/predict", PICTURES[0]).status == 200
+        assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
 
 
 def test_a_large_body_is_refused_before_it_is_read() -> None:

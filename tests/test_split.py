@@ -21,10 +21,10 @@ def entry(file: str, label: str, part: str = "", group: str = "", sha256: str = 
     return Entry(file, label, part, group or file, sha256 or f"hash of {file}")
 
 
-def series(label: str, n: int, part: str = "", pictures: int = 1, first: int = 0) -> list[Entry]:
-    """Return n pictures, ``pictures`` of each patient."""
+def series(label: str, n: int, part: str = "", images: int = 1, first: int = 0) -> list[Entry]:
+    """Return n images, ``images`` of each patient."""
     return [
-        entry(f"{part}/{label}/{i}", label, part, f"{label}-{i // pictures}")
+        entry(f"{part}/{label}/{i}", label, part, f"{label}-{i // images}")
         for i in range(first, first + n)
     ]
 
@@ -44,7 +44,7 @@ def parts(assigned: Assignment) -> dict[str, str]:
     return {entry.file: entry.part for entry in assigned.entries}
 
 
-def test_single_pictures_are_cut_exactly() -> None:
+def test_single_images_are_cut_exactly() -> None:
     assigned = divided(series("a", 200) + series("b", 1000))
     assert counts(assigned) == {
         ("train", "a"): 140,
@@ -82,7 +82,7 @@ def test_groups_stay_whole_in_any_order(
     assert parts(divided(shuffled, seed)) == parts(assigned)
 
 
-def test_shares_are_kept_where_patients_have_many_pictures() -> None:
+def test_shares_are_kept_where_patients_have_many_images() -> None:
     draw = np.random.default_rng(3)
     entries = [
         entry(f"{label}{who}-{k}", label, group=f"{label}{who}")
@@ -104,7 +104,7 @@ def test_seed_decides() -> None:
     assert parts(divided(entries, 1)) != parts(divided(entries, 2))
 
 
-def test_one_more_picture_moves_few_others() -> None:
+def test_one_more_image_moves_few_others() -> None:
     before = parts(divided(series("a", 300) + series("b", 300)))
     after = parts(divided(series("a", 301) + series("b", 300)))
     assert sum(after[file] != part for file, part in before.items()) <= 3
@@ -122,14 +122,14 @@ def test_test_is_kept_and_a_missing_validation_cut_from_train() -> None:
     assert "The folder has no validation part." in assigned.notes[1]
 
 
-def test_kaggles_16_validation_pictures_are_too_few() -> None:
+def test_kaggles_16_validation_images_are_too_few() -> None:
     train = series("N", 1341, "train") + series("P", 3875, "train")
     val = series("N", 8, "val", first=9000) + series("P", 8, "val", first=9000)
     test = series("N", 234, "test", first=5000) + series("P", 390, "test", first=5000)
     assigned = divided(train + val + test)
     assert counts(assigned)["val", "N"] == round(0.15 * 1349)
     # Exact interval of 4 of 8, by hand from the beta distribution: 0.157 to 0.843.
-    assert "16 pictures, 8 of class 'N'" in assigned.notes[1]
+    assert "16 images, 8 of class 'N'" in assigned.notes[1]
     assert "from 16% to 84%" in assigned.notes[1]
 
 
@@ -147,7 +147,7 @@ def test_a_small_validation_part_is_kept_where_a_new_one_would_be_no_larger() ->
     assigned = divided(entries)
     assert parts(assigned) == {e.file: e.part for e in entries}
     warned = weaknesses(assigned.entries, ["a", "b"])
-    assert "validation part has only 10 pictures of class 'a'" in warned[0]
+    assert "validation part has only 10 images of class 'a'" in warned[0]
     assert "no test part" in warned[1]
 
 
@@ -161,7 +161,7 @@ def test_patients_in_train_and_validation_are_divided_again() -> None:
     assert "share 1 patient (a-149)" in assigned.notes[0]
 
 
-def test_validation_is_at_most_about_2000_pictures_unless_a_class_is_rare() -> None:
+def test_validation_is_at_most_about_2000_images_unless_a_class_is_rare() -> None:
     common = divided(series("a", 8_000) + series("b", 8_000))
     assert (counts(common)["val", "a"], counts(common)["val", "b"]) == (1000, 1000)
     rare = divided(series("a", 29_000) + series("b", 1_000))
@@ -176,13 +176,13 @@ def test_every_class_reaches_every_part_at_the_smallest_possible_size() -> None:
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        (series("a", 1) + series("b", 9), "'a' has 1 usable picture of 1 patient"),
-        (series("a", 8, pictures=4) + series("b", 9), "'a' has 8 usable pictures of 2 patients"),
+        (series("a", 1) + series("b", 9), "'a' has 1 usable image of 1 patient"),
+        (series("a", 8, images=4) + series("b", 9), "'a' has 8 usable images of 2 patients"),
         (
             series("a", 5, "train", 5) + series("b", 9, "train") + series("a", 9, "test", first=9),
-            "'a' has 5 usable pictures of 1 patient to divide into train, val; .* 2 patients",
+            "'a' has 5 usable images of 1 patient to divide into train, val; .* 2 patients",
         ),
-        (series("a", 9, "test") + series("b", 9, "train"), "'a' has 0 usable pictures"),
+        (series("a", 9, "test") + series("b", 9, "train"), "'a' has 0 usable images"),
     ],
 )
 def test_classes_that_are_too_small(entries: list[Entry], says: str) -> None:
@@ -192,7 +192,7 @@ def test_classes_that_are_too_small(entries: list[Entry], says: str) -> None:
 
 def test_parts_without_a_class_and_fractions_without_train() -> None:
     entries = series("a", 5, "train") + series("a", 5, "val") + series("b", 5, "train")
-    with pytest.raises(DataError, match="'b' has no picture in the val part"):
+    with pytest.raises(DataError, match="'b' has no image in the val part"):
         check_parts(entries, ["a", "b"])
     with pytest.raises(ConfigError, match=r"Received: 0.5 \+ 0.5"):
         divided(series("a", 9) + series("b", 9), val=0.5, test=0.5)
@@ -226,8 +226,8 @@ def test_split_file_is_sorted_and_readable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda now: now[1:], "1 pictures are not in the folder or cannot be read: a/0"),
-        (lambda now: [*now, entry("a/9", "a")], "1 pictures of the folder are not in the split"),
+        (lambda now: now[1:], "1 images are not in the folder or cannot be read: a/0"),
+        (lambda now: [*now, entry("a/9", "a")], "1 images of the folder are not in the split"),
         (lambda now: [now[0]._replace(sha256="other"), *now[1:]], "have changed since.*: a/0"),
         (lambda now: [now[0]._replace(label="b"), *now[1:]], "have another class.*: a/0"),
     ],

@@ -1,4 +1,4 @@
-"""The cache of decoded pictures: decoded once, read by position, rebuilt when in doubt."""
+"""The cache of decoded images: decoded once, read by position, rebuilt when in doubt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pytest
 from lucency.dataset.cache import Listed, PixelStore, decode, default_cache
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import DecoderPool
-from lucency.imaging.image import encode_png, read_picture
+from lucency.imaging.image import encode_png, read_image
 from lucency.progress import Progress, Task
 
 SIZE = (12, 16)
@@ -55,14 +55,14 @@ class Listener(Progress):
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Return ten pictures of different sizes, the fourth of which is none."""
+    """Return ten images of different sizes, the fourth of which is none."""
     folder = tmp_path / "data"
     folder.mkdir()
     rng = np.random.default_rng(0)
     paths = [folder / f"{i}.png" for i in range(10)]
     for i, path in enumerate(paths):
         path.write_bytes(encode_png(rng.integers(0, 256, (20 + i, 30, 1), np.uint8)))
-    paths[3].write_bytes(b"no picture")
+    paths[3].write_bytes(b"no image")
     return paths
 
 
@@ -76,15 +76,15 @@ def entries(cache: Path) -> list[Path]:
     return sorted(path for path in cache.iterdir())
 
 
-def test_rows_are_the_pictures(files: list[Path], tmp_path: Path) -> None:
+def test_rows_are_the_images(files: list[Path], tmp_path: Path) -> None:
     listener = Listener()
     with decoded(files, tmp_path / "cache", progress=listener) as store:
         assert (store.n, len(store), store.shape, store.decoded) == (10, 10, (12, 16, 1), 10)
         assert listener.steps == 10
         rows = np.array([9, 0, 5, 5])
-        expected = [read_picture(files[row], SIZE, colour=False) for row in rows]
+        expected = [read_image(files[row], SIZE, colour=False) for row in rows]
         assert np.array_equal(store.read(rows), np.stack(expected))
-        assert store.sha256[3] == hashlib.sha256(b"no picture").hexdigest()
+        assert store.sha256[3] == hashlib.sha256(b"no image").hexdigest()
         assert store.sha256[9] == hashlib.sha256(files[9].read_bytes()).hexdigest()
         assert store.sizes.tolist() == [[0, 0] if i == 3 else [20 + i, 30] for i in range(10)]
         assert list(store.reasons) == [3]
@@ -330,9 +330,9 @@ import resource, sys
 from pathlib import Path
 from lucency.dataset.store import Listed, decode
 from lucency.decoding.pool import DecoderPool
-picture, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+image, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 with DecoderPool(2) as pool:
-    store = decode([Listed(picture, "x")] * copies, size=(300, 300), colour=False,
+    store = decode([Listed(image, "x")] * copies, size=(300, 300), colour=False,
                    cache=cache, pool=pool)
 for row in range(0, copies, 50):
     store.read(range(row, row + 50))
@@ -342,12 +342,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def test_memory_does_not_grow_with_the_pixels(tmp_path: Path) -> None:
     """600 rows are 54 MB of pixels; the peak may grow by a sixth of that over 50 rows."""
-    picture = tmp_path / "x.png"
-    picture.write_bytes(encode_png(np.zeros((64, 64, 1), np.uint8)))
+    image = tmp_path / "x.png"
+    image.write_bytes(encode_png(np.zeros((64, 64, 1), np.uint8)))
     peaks = [
         int(
             subprocess.run(
-                [sys.executable, "-c", PEAK, str(picture), str(copies), str(tmp_path / "cache")],
+                [sys.executable, "-c", PEAK, str(image), str(copies), str(tmp_path / "cache")],
                 check=True, capture_output=True, text=True,
             ).stdout
         )

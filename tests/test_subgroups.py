@@ -41,7 +41,7 @@ def test_a_table_is_read_by_path_folder_or_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("file,sex\ntest/a/1.png,f\n", "2 of 3 pictures have no row: test/a/2.png, test/b/1.png"),
+        ("file,sex\ntest/a/1.png,f\n", "2 of 3 images have no row: test/a/2.png, test/b/1.png"),
         ("file,sex\n1.png,f\n", "1.png is the name of 2 files"),
         ("file,sex\ntest/a/1.png,f\ntest/a/1.png,m\n", "line 3: test/a/1.png was listed before"),
         ("path,sex\ntest/a/1.png,f\n", "expected the column 'file'"),
@@ -87,7 +87,7 @@ def test_names_divide_by_words_that_divide_a_class() -> None:
     assert from_names(files, np.array([label == "P" for label in labels])) == {"file name": found}
 
 
-def test_words_of_few_pictures_and_of_a_whole_class_do_not_count() -> None:
+def test_words_of_few_images_and_of_a_whole_class_do_not_count() -> None:
     few = from_names(*kermany(30, 5, 60, 25))["file name"]
     assert Counter(few) == {"IM": 30, "": 5, "bacteria": 60, "virus": 25}
     assert from_names(*kermany(30, 0, 60, 0)) == {}
@@ -144,7 +144,7 @@ def test_a_subgroup_of_one_class_is_ranked_against_all_of_the_other() -> None:
     assert virus["auroc_against"] == "all others"
 
 
-def test_everything_is_the_same_as_without_groups_where_each_has_one_picture() -> None:
+def test_everything_is_the_same_as_without_groups_where_each_has_one_image() -> None:
     values = {"kind": ["x"] * 8}
     alone = subgroups(values, LABELS, DECISIONS, BOTH, groups=None, classes=["-", "+"], positive=1)
     named = subgroups(
@@ -189,11 +189,11 @@ def accuracy_interval(right: np.ndarray, owner: np.ndarray) -> tuple[float, floa
     return found["metrics"]["accuracy"].low, found["metrics"]["accuracy"].high
 
 
-def test_copies_of_each_picture_widen_nothing_and_narrow_nothing() -> None:
+def test_copies_of_each_image_widen_nothing_and_narrow_nothing() -> None:
     right = np.arange(40) % 5 != 0
     once = binomtest(int(right.sum()), 40).proportion_ci()
     low, high = accuracy_interval(np.repeat(right, 5), np.repeat(np.arange(40), 5))
-    # Not equal: 200 pictures of 40 patients are judged as about 40 pictures, 39 from n / (n - 1)
+    # Not equal: 200 images of 40 patients are judged as about 40 images, 39 from n / (n - 1)
     # and fewer for the t quantile of 39 degrees of freedom.
     assert low == pytest.approx(once.low, abs=0.01)
     assert high == pytest.approx(once.high, abs=0.01)

@@ -19,7 +19,7 @@ from lucency.evaluation.ledger import Look, Looks
 from lucency.io import write_json
 from lucency.pipeline.train import _History
 from lucency.progress import SILENT
-from small_runs import write_pictures, write_run
+from small_runs import write_images, write_run
 from test_docs import ROOT, blocks
 from test_estimator import learnt_in_no_time
 
@@ -112,7 +112,7 @@ def test_the_examples_of_the_page_do_what_they_say(
     draw_folder(tmp_path / "chest_xray", 40)
     run = tmp_path / "runs" / "mine"
     run.mkdir(parents=True)
-    write_run(run, tmp_path / "data", write_pictures(tmp_path / "data"))
+    write_run(run, tmp_path / "data", write_images(tmp_path / "data"))
     history = _History(run / "history.csv", SILENT)
     history(Both(1, 0.5, 0.75))  # type: ignore[arg-type]
     look = Look("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")

@@ -25,10 +25,10 @@ from lucency.pipeline.train import run_training
 from lucency.progress import Task
 from lucency.signals import Interrupted
 from lucency.tracking import Start, tracked
-from lucency.tracking.curves import counts, roc_picture
+from lucency.tracking.curves import counts, roc_image
 from lucency.tracking.facts import of_epoch, of_evaluation
 from lucency.tracking.worker import Worker
-from small_runs import TWO, write_pictures, write_run
+from small_runs import TWO, write_images, write_run
 from test_docs import ROOT, blocks
 
 
@@ -48,7 +48,7 @@ def start_of(folder: Path, *, resumed: bool = False) -> Start:
         target=folder / "run",
         draft=folder / "run.unfinished",
         resumed=resumed,
-        data="chest films (2019)",
+        data="chest radiographs (2019)",
         fingerprint="f" * 64,
         version="0.1.0",
         config=Config(labels="/home/ann/patients.csv", cache="/home/ann/cache").to_json(),
@@ -125,7 +125,7 @@ def test_a_worker_tells_in_order(tmp_path: Path) -> None:
     for row in range(50):
         worker.ask("epoch", row + 1)
     worker.close()
-    assert listener.heard == ["chest films (2019)", *range(1, 51)]
+    assert listener.heard == ["chest radiographs (2019)", *range(1, 51)]
     assert heard.notes == ["look here"]
     assert heard.warnings == []
 
@@ -137,7 +137,7 @@ def test_a_tracker_that_fails_is_a_warning_and_hears_no_more(tmp_path: Path) -> 
     for row in (1, 2, 3):
         worker.ask("epoch", row)
     worker.close()
-    assert listener.heard == ["chest films (2019)", 1]
+    assert listener.heard == ["chest radiographs (2019)", 1]
     (warning,) = heard.warnings
     assert warning == (
         "Listener hears no more of this run: the store is gone. The run itself is not affected."
@@ -212,7 +212,7 @@ def test_tensorboard_itself_reads_the_file(event_files: Any, tmp_path: Path) -> 
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.plugins.hparams import metadata
 
-    run = write_run(tmp_path / "run", tmp_path / "data", write_pictures(tmp_path / "data"))
+    run = write_run(tmp_path / "run", tmp_path / "data", write_images(tmp_path / "data"))
     plan = json.loads((run / "plan.json").read_text())
     (run / "plan.json").write_text(json.dumps(plan | {"best_epoch": 1}))
     writer = event_files()
@@ -234,8 +234,8 @@ def test_tensorboard_itself_reads_the_file(event_files: Any, tmp_path: Path) -> 
     drawn = tags[f"test/{TWO[1]}"].tensor
     table = np.frombuffer(drawn.tensor_content, np.float32).reshape(6, 101)
     assert table[:4].sum(axis=0).tolist() == [12.0] * 101
-    (picture,) = [tag for tag in tags if tag.startswith("roc/test/")]
-    assert b"\x89PNG" in tags[picture].tensor.SerializeToString()
+    (image,) = [tag for tag in tags if tag.startswith("roc/test/")]
+    assert b"\x89PNG" in tags[image].tensor.SerializeToString()
 
 
 def test_counts_by_threshold() -> None:
@@ -249,7 +249,7 @@ def test_counts_by_threshold() -> None:
 
 def test_a_perfect_curve_goes_along_the_edge() -> None:
     ends = [0.0, 0.0, 1.0]
-    file = roc_picture({"fpr": ends, "tpr": [0.0, 1.0, 1.0], "low": ends, "high": [1.0] * 3})
+    file = roc_image({"fpr": ends, "tpr": [0.0, 1.0, 1.0], "low": ends, "high": [1.0] * 3})
     pixels = np.asarray(Image.open(io.BytesIO(file)))
     assert pixels.shape == (360, 360, 3)
     inked = np.argwhere((pixels == (31, 119, 180)).all(axis=2))
@@ -298,7 +298,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
 
     from lucency.tracking.experiment import Experiment
 
-    entries = write_pictures(tmp_path / "data")
+    entries = write_images(tmp_path / "data")
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
     classifier = Classifier.load(run)
     pixels = np.zeros((2, 8, 8, 1), np.uint8)
@@ -312,7 +312,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     writer.begin(start_of(tmp_path))
     for row in (Row(1, 0.5, 0.75), Row(2, 0.25, 0.5)):
         writer.epoch(row)
-    assert writer.finish(run) == "In MLflow: models:/chest-films-2019/1"
+    assert writer.finish(run) == "In MLflow: models:/chest-radiographs-2019/1"
 
     held = only_run(store)
     assert held.info.status == "FINISHED"
@@ -330,13 +330,13 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     names = [str(p) for p in (tmp_path / "mlruns").rglob("*") if p.suffix in (".pkl", ".pickle")]
     assert names == []
 
-    version = store.get_model_version("chest-films-2019", "1")
+    version = store.get_model_version("chest-radiographs-2019", "1")
     served = pyfunc.load_model(str(next((tmp_path / "mlruns").rglob("MLmodel")).parent))
     assert version.run_id == held.info.run_id
-    picture = tmp_path / "data" / entries[-1].file
-    text = base64.b64encode(picture.read_bytes()).decode()
-    (expected,) = classifier.predict([picture])
-    answers = served.predict(pd.DataFrame({"picture": [text, "%%%", "AAAA"]}))
+    image = tmp_path / "data" / entries[-1].file
+    text = base64.b64encode(image.read_bytes()).decode()
+    (expected,) = classifier.predict([image])
+    answers = served.predict(pd.DataFrame({"image": [text, "%%%", "AAAA"]}))
     assert list(answers) == [
         "decision", "probabilities", "reason", "prediction_set", "distance", "notes",
     ]  # fmt: skip
@@ -397,7 +397,7 @@ class Stopping(Heard):
 def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
     event_files: Any, tmp_path: Path
 ) -> None:
-    folder = draw_folder(tmp_path / "films", 40)
+    folder = draw_folder(tmp_path / "radiographs", 40)
     config = Config(
         effort="quick", size=16, epochs=3, precision="float32", cache=str(tmp_path / "cache")
     )

@@ -19,17 +19,17 @@ from lucency.evaluation.utility import (
 )
 from lucency.metrics import BoolArray, Estimate, FloatArray, IntArray
 
-Pictures = tuple[BoolArray, BoolArray, IntArray]
+Images = tuple[BoolArray, BoolArray, IntArray]
 
 
-def counted(tp: int, fn: int, fp: int, tn: int) -> Pictures:
+def counted(tp: int, fn: int, fp: int, tn: int) -> Images:
     positive = np.repeat([True, True, False, False], [tp, fn, fp, tn])
     decided = np.repeat([True, False, True, False], [tp, fn, fp, tn])
     return positive, decided, np.arange(len(positive))
 
 
-def at(pictures: Pictures, prevalence: float) -> tuple[Estimate, Estimate]:
-    (found,) = predictive_values(*pictures, (prevalence,))
+def at(images: Images, prevalence: float) -> tuple[Estimate, Estimate]:
+    (found,) = predictive_values(*images, (prevalence,))
     assert found["prevalence"] == prevalence
     return found["ppv"], found["npv"]
 
@@ -51,14 +51,14 @@ def test_at_the_samples_own_prevalence_they_are_the_plain_ones() -> None:
 
 
 def test_intervals_hold_the_value_and_rise_with_prevalence() -> None:
-    pictures = counted(90, 10, 20, 80)
-    rows = predictive_values(*pictures, (0.5, 0.01, 0.2, 0.5))
+    images = counted(90, 10, 20, 80)
+    rows = predictive_values(*images, (0.5, 0.01, 0.2, 0.5))
     assert [row["prevalence"] for row in rows] == [0.01, 0.2, 0.5]
     for row in rows:
         assert row["ppv"].low < row["ppv"].value < row["ppv"].high
         assert row["npv"].low < row["npv"].value < row["npv"].high
     assert [row["ppv"].low for row in rows] == sorted(row["ppv"].low for row in rows)
-    assert len(predictive_values(*pictures)) == len(PREVALENCES)
+    assert len(predictive_values(*images)) == len(PREVALENCES)
 
 
 def test_what_is_missed_and_what_is_found_trade_places() -> None:
@@ -90,7 +90,7 @@ def test_nothing_called_positive_has_no_predictive_value() -> None:
     assert math.isnan(absent.low)
 
 
-def test_copies_of_a_picture_add_no_certainty() -> None:
+def test_copies_of_an_image_add_no_certainty() -> None:
     positive, decided, owner = counted(90, 10, 20, 80)
     single = at((positive, decided, owner), 0.1)[0]
     copied = at((np.repeat(positive, 4), np.repeat(decided, 4), np.repeat(owner, 4)), 0.1)[0]
@@ -112,7 +112,7 @@ def test_intervals_cover(patients: int, most: int) -> None:
     for _ in range(600):
         owner = np.repeat(np.arange(patients), random.integers(1, most + 1, patients))
         sick = random.random(patients) < 0.6
-        # Beta-binomial: pictures of one patient agree with each other.
+        # Beta-binomial: images of one patient agree with each other.
         alike = 3.0 if most > 1 else 1e6
         right = np.where(
             sick,
@@ -135,7 +135,7 @@ def test_a_prevalence_is_a_share(prevalence: float) -> None:
         decision_curve(np.ones(2), np.array([True, False]), prevalence, [np.ones((1, 2))])
 
 
-def pictures(seed: int, n: int = 150) -> tuple[FloatArray, BoolArray]:
+def images(seed: int, n: int = 150) -> tuple[FloatArray, BoolArray]:
     random = np.random.default_rng(seed)
     positive = random.random(n) < 0.4
     p = 1 / (1 + np.exp(-random.normal(np.where(positive, 1.0, -1.0), 1.0)))
@@ -143,7 +143,7 @@ def pictures(seed: int, n: int = 150) -> tuple[FloatArray, BoolArray]:
 
 
 def test_net_benefit_by_definition() -> None:
-    p, positive = pictures(0)
+    p, positive = images(0)
     n, share = len(p), positive.mean()
     curve = decision_curve(p, positive, share, metrics.bootstrap_weights(np.arange(n), 200))
     for t, benefit in zip(curve["threshold"], curve["model"], strict=True):
@@ -156,8 +156,8 @@ def test_net_benefit_by_definition() -> None:
     assert (np.array(curve["model"]) <= curve["high"]).all()
 
 
-def test_another_prevalence_is_another_share_of_the_same_pictures() -> None:
-    p, positive = pictures(1)
+def test_another_prevalence_is_another_share_of_the_same_images() -> None:
+    p, positive = images(1)
     weights = np.where(positive, 0.05 / positive.mean(), 0.95 / (1 - positive.mean()))
     curve = decision_curve(p, positive, 0.05, [np.ones((1, len(p)))])
     for t, benefit in zip(curve["threshold"], curve["model"], strict=True):
@@ -167,7 +167,7 @@ def test_another_prevalence_is_another_share_of_the_same_pictures() -> None:
 
 
 def test_treating_all_is_a_model_that_says_1() -> None:
-    _, positive = pictures(2)
+    _, positive = images(2)
     curve = decision_curve(np.ones(len(positive)), positive, 0.2, [np.ones((1, len(positive)))])
     assert curve["model"] == pytest.approx(curve["all"], abs=1e-6)
     none = decision_curve(np.zeros(len(positive)), positive, 0.2, [np.ones((1, len(positive)))])
@@ -175,7 +175,7 @@ def test_treating_all_is_a_model_that_says_1() -> None:
 
 
 def test_a_band_of_replicates() -> None:
-    p, positive = pictures(3, 60)
+    p, positive = images(3, 60)
     rows = np.concatenate(list(metrics.bootstrap_weights(np.arange(60), 400)))
     curve = decision_curve(p, positive, 0.3, iter((rows[:150], rows[150:])))
     i = list(THRESHOLDS).index(0.5)

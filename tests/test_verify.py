@@ -15,7 +15,7 @@ from lucency.dataset import Entry
 from lucency.evaluation import again, read_predictions
 from lucency.verify import Verification, verify
 from lucency.verify.values import _walk
-from small_runs import write_pictures, write_run
+from small_runs import write_images, write_run
 
 Change = Callable[[Path, Path], None]
 
@@ -28,7 +28,7 @@ def render(run: Path) -> str:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with ``data`` and the ``run`` that was made from it."""
     base = tmp_path_factory.mktemp("verify")
-    entries = write_pictures(base / "data")
+    entries = write_images(base / "data")
     run = write_run(base / "run", base / "data", entries)
     (run / "report.html").write_text(render(run))
     return base
@@ -53,12 +53,12 @@ def test_a_sound_run_passes_every_check(sound: Path) -> None:
     assert [x.name for x in found.checks if not x.passed] == []
     assert found.passed
     names = ["checksums", "split", "fingerprint", "decisions", "figures", "report"]
-    assert [x.name for x in found.checks] == [*names, "pictures", "probabilities"]
+    assert [x.name for x in found.checks] == [*names, "images", "probabilities"]
     document = json.loads(json.dumps(found.to_json()))
     assert (document["format"], document["passed"], len(document["checks"])) == (1, True, 8)
 
 
-def test_without_pictures_or_report_there_are_fewer_checks(sound: Path) -> None:
+def test_without_images_or_report_there_are_fewer_checks(sound: Path) -> None:
     assert [x.name for x in verify(sound / "run").checks][-1] == "figures"
 
 
@@ -120,7 +120,7 @@ def other_probability(rows: list[list[str]]) -> None:
         (lambda b: (b / "run/evaluation.json").write_text("[1]"), "figures", "not an evaluation"),
         (lambda b: edit_rows(b, better_answer), "decisions", "1 decisions of test"),
         (lambda b: edit_rows(b, other_probability), "probabilities", "differs by 2e-06"),
-        (lambda b: edit_rows(b, lambda rows: rows.pop()), "split", "1 pictures of test"),
+        (lambda b: edit_rows(b, lambda rows: rows.pop()), "split", "1 images of test"),
         (lambda b: edit_rows(b, lambda rows: rows.append(rows[-1])), "split", "more than once"),
         (lambda b: replace_text(b / "run/report.html", "<p>", "<b>"), "report", "from byte 1 on"),
         (lambda b: (b / "run/report.html").unlink(), "report", "There is no"),
@@ -136,10 +136,10 @@ def other_probability(rows: list[list[str]]) -> None:
         ),
         (
             lambda b: (b / "data/test/NORMAL/2.png").write_bytes(b"other"),
-            "pictures",
-            "1 of 12 pictures of test have changed: test/NORMAL/2.png",
+            "images",
+            "1 of 12 images of test have changed: test/NORMAL/2.png",
         ),
-        (lambda b: (b / "data/test/NORMAL/2.png").unlink(), "pictures", "are missing"),
+        (lambda b: (b / "data/test/NORMAL/2.png").unlink(), "images", "are missing"),
         (lambda b: (b / "run/predictions.csv").unlink(), "split", "There is no"),
         (lambda b: (b / "run/split.csv").write_bytes(b"\x00\xff"), "split", "cannot be read"),
         (
@@ -174,7 +174,7 @@ def test_names_that_lead_out_of_the_data_folder_are_not_followed(copy: Path) -> 
     for name in ("split.csv", "predictions.csv"):
         replace_text(copy / "run" / name, "test/NORMAL/0.png", "../../outside.png")
     said = failures(copy)
-    assert "no path below a data folder" in said["pictures"]
+    assert "no path below a data folder" in said["images"]
     assert "no path below a data folder" in said["probabilities"]
 
 
@@ -215,4 +215,4 @@ def test_radiographs_give_the_same_probabilities_again(radiographs: Path, tmp_pa
     run = write_run(tmp_path / "run", data, entries)
     found = verify(run, data)
     assert [x.detail for x in found.checks if not x.passed] == []
-    assert "12 pictures of test predicted again" in found.checks[-1].detail
+    assert "12 images of test predicted again" in found.checks[-1].detail

@@ -1,4 +1,4 @@
-"""Pictures decoded in the browser have the same pixels as everywhere else, to the bit."""
+"""Images decoded in the browser have the same pixels as everywhere else, to the bit."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucency.errors import PictureError
-from lucency.imaging.image import Picture
+from lucency.errors import ImageError
+from lucency.imaging.image import SourceImage
 from web_browser import browser, modules, packed, unpacked, without_dicom
-from web_pictures import drawn, file_of, jpegs, png, pngs
+from web_images import drawn, file_of, jpegs, png, pngs
 
 # For each file: the pixels at each size, or the reason.
 DECODE = """async (asked) => {
   const { readHeader } = await import("/local/header.js");
-  const { readPicture } = await import("/local/picture.js");
-  const { PictureError } = await import("/local/errors.js");
+  const { readImage } = await import("/local/image.js");
+  const { ImageError } = await import("/local/errors.js");
   const text = (bytes) => {
     let found = "";
     for (let i = 0; i < bytes.length; i += 8192) {
@@ -33,11 +33,11 @@ DECODE = """async (asked) => {
   for (const { file, sizes } of asked) {
     const data = Uint8Array.from(atob(file), (sign) => sign.charCodeAt(0));
     try {
-      const picture = await readPicture(readHeader(data), data);
-      const pixels = sizes.map(([size, colour]) => text(picture.pixels(size, colour)));
-      answers.push({ size: picture.size, pixels });
+      const image = await readImage(readHeader(data), data);
+      const pixels = sizes.map(([size, colour]) => text(image.pixels(size, colour)));
+      answers.push({ size: image.size, pixels });
     } catch (error) {
-      if (!(error instanceof PictureError)) throw error;
+      if (!(error instanceof ImageError)) throw error;
       answers.push({ reason: error.message });
     }
   }
@@ -60,9 +60,9 @@ def decoded(page: Any, files: list[bytes], sizes: list[Any] = SIZES) -> list[dic
 
 def by_pillow(data: bytes, sizes: list[Any] = SIZES) -> list[bytes] | str:
     try:
-        picture = Picture(data)
-        return [picture.decode(size, colour) for size, colour in sizes]
-    except PictureError as error:
+        image = SourceImage(data)
+        return [image.decode(size, colour) for size, colour in sizes]
+    except ImageError as error:
         return str(error)
 
 
@@ -73,7 +73,7 @@ def assert_same(page: Any, named: list[tuple[str, bytes]], sizes: list[Any] = SI
         if isinstance(expected, str):
             assert answer == {"reason": without_dicom(expected)}, name
             continue
-        assert answer["size"] == list(Picture(data).size), name
+        assert answer["size"] == list(SourceImage(data).size), name
         for asked, ours, theirs in zip(sizes, answer["pixels"], expected, strict=True):
             assert unpacked(ours) == theirs, (name, asked)
 
@@ -96,7 +96,7 @@ def test_resizing_in_all_proportions(page: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_pictures_are_turned_as_their_exif_data_says(page: Any, kind: str) -> None:
+def test_images_are_turned_as_their_exif_data_says(page: Any, kind: str) -> None:
     image = drawn(np.random.default_rng(3), 90, 60, "RGB")
     named = []
     for orientation in range(10):
@@ -106,7 +106,7 @@ def test_pictures_are_turned_as_their_exif_data_says(page: Any, kind: str) -> No
     assert_same(page, named, [((60, 90), True), ((20, 31), False)])
 
 
-def test_what_is_no_picture_is_refused_with_the_same_words(page: Any) -> None:
+def test_what_is_no_image_is_refused_with_the_same_words(page: Any) -> None:
     image = drawn(np.random.default_rng(4), 40, 30, "RGB")
     whole = [
         file_of(image, "JPEG"),
@@ -144,7 +144,7 @@ def test_dicom_is_refused_with_the_way_out(page: Any) -> None:
 
 
 def test_a_damaged_file_costs_its_own_answer_alone(page: Any) -> None:
-    """Whatever is in a file, it is a picture or a reason: ``decoded`` fails over anything else."""
+    """Whatever is in a file, it is an image or a reason: ``decoded`` fails over anything else."""
     rng = np.random.default_rng(5)
     image = drawn(rng, 90, 60, "RGB")
     files = []

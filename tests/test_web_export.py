@@ -18,7 +18,7 @@ from lucency.errors import BackendError, ClassifierError, RunError
 from lucency.export import web
 from lucency.export.drawn_images import draw
 from web_browser import browser, packed, served, without_dicom
-from web_pictures import drawn, file_of
+from web_images import drawn, file_of
 from web_sites import SIZE, classifier, write
 
 THREE = ("dark", "light", "<b>both</b>")
@@ -28,7 +28,7 @@ PREDICT = """async (files) => {
   const one = async (text) => {
     const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
     try {
-      return await engine.predict(new File([bytes], "picture"));
+      return await engine.predict(new File([bytes], "image"));
     } catch (error) {
       return { error: error.message };
     }
@@ -58,7 +58,7 @@ def chromium() -> Iterator[Any]:
         yield started
 
 
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     rng = np.random.default_rng(0)
     sizes = ((200, 150), (40, 90), (20, 24), (300, 301))
     images = [drawn(rng, *size, mode) for size in sizes for mode in ("L", "RGB")]
@@ -117,7 +117,7 @@ def test_the_certificate_names_every_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("runtime")
-def test_no_picture_of_anybody_goes_along(tmp_path: Path) -> None:
+def test_no_image_of_anybody_goes_along(tmp_path: Path) -> None:
     made = classifier(("dark", "light"), 1)
     pixels = np.random.default_rng(9).integers(0, 256, (3, *SIZE, 1), np.uint8)
     made.golden = Golden(pixels, made.predict_pixels(pixels).astype(np.float32))
@@ -145,7 +145,7 @@ def test_nothing_in_it_names_another_place(tmp_path: Path) -> None:
             assert all(address.startswith(own) for address in addresses), path
 
 
-def test_drawn_pictures_are_the_same_each_time_and_near_a_decision() -> None:
+def test_drawn_images_are_the_same_each_time_and_near_a_decision() -> None:
     made = classifier(THREE, 3)
     first, again = draw(made), draw(made)
     np.testing.assert_array_equal(first.pixels, again.pixels)
@@ -161,7 +161,7 @@ def test_the_page_says_what_predict_says(
 ) -> None:
     run = write(tmp_path / "run", classes, channels)
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
-    files = [*pictures(), b"no picture"]
+    files = [*images(), b"no image"]
     for i, data in enumerate(files):
         (tmp_path / f"{i}").write_bytes(data)
     told = Classifier.load(run).predict([tmp_path / f"{i}" for i in range(len(files))], maps=True)
@@ -171,7 +171,7 @@ def test_the_page_says_what_predict_says(
         found = page.evaluate(PREDICT, [packed(data) for data in files])
         check = page.evaluate("engine.check")
         page.close()
-    assert check["pictures"] == 8
+    assert check["images"] == 8
     assert check["difference"] < 1e-5
     assert found.pop()["error"] == without_dicom(told.pop().reason)
     for ours, theirs in zip(found, told, strict=True):
@@ -184,7 +184,7 @@ def test_the_page_says_what_predict_says(
         for key in ("decision", "prediction_set"):
             assert ours[key] == expected[key]
         assert re.sub(r"[\d.]+", "", ours["reason"] or "") == re.sub(r"[\d.]+", "", theirs.reason)
-        assert ours["picture"].startswith("data:image/png;base64,")
+        assert ours["image"].startswith("data:image/png;base64,")
 
 
 @pytest.mark.usefixtures("vendored")
@@ -204,12 +204,12 @@ def test_the_page_asks_nobody_and_once_loaded_needs_no_network(
         page.wait_for_selector("#give:not([hidden])")
         context.set_offline(True)
         names = [f"{i}.png" for i in range(3)]
-        for name, data in zip(names, pictures(), strict=False):
+        for name, data in zip(names, images(), strict=False):
             (tmp_path / name).write_bytes(data)
         page.set_input_files("#files", [str(tmp_path / name) for name in names])
         page.wait_for_function("document.querySelectorAll('#many td').length > 0")
         page.wait_for_selector("#work", state="hidden")
-        assert "Pictures stay on this computer" in page.inner_text("#privacy")
+        assert "Images stay on this computer" in page.inner_text("#privacy")
         assert page.evaluate("self.crossOriginIsolated") is False
         context.close()
     own = (f"{address}/", "data:", "blob:")
@@ -232,7 +232,7 @@ def test_a_browser_that_computes_otherwise_is_told_so(tmp_path: Path, chromium: 
 
 
 @pytest.mark.usefixtures("vendored")
-def test_a_picture_that_is_stopped_leaves_the_next_alone(tmp_path: Path, chromium: Any) -> None:
+def test_an_image_that_is_stopped_leaves_the_next_alone(tmp_path: Path, chromium: Any) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     with served(out) as address:
@@ -242,14 +242,14 @@ def test_a_picture_that_is_stopped_leaves_the_next_alone(tmp_path: Path, chromiu
             """async (text) => {
               const engine = await (await import("/page/engine.js")).connect();
               const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
-              const file = new File([bytes], "picture");
+              const file = new File([bytes], "image");
               const abort = new AbortController();
               const { signal } = abort;
               const first = engine.predict(file, { signal }).catch((error) => error.name);
               setTimeout(() => abort.abort(), 0);
               return [await first, (await engine.predict(file)).decision !== undefined];
             }""",
-            packed(pictures()[0]),
+            packed(images()[0]),
         )
         page.close()
     assert (stopped, after) == ("AbortError", True)

@@ -137,7 +137,7 @@ def probed(names: list[str]) -> dict[str, Any]:
             "tone": {"train": 121.4, "test": 130.3, "difference": {
                 "value": 8.9, "low": 7.1, "high": 10.7, "method": "m"}},
         },
-        "odd": {"n": len(names) + 60, "pictures": [
+        "odd": {"n": len(names) + 60, "images": [
             {"file": f"train/{name}", "reason": "very dark", "value": 3.14159} for name in names
         ]},
         "findings": [
@@ -167,7 +167,7 @@ def explanation(name: str, *, informative: bool = False) -> dict[str, Any]:
     word = "Informative" if informative else "Uninformative"
     return {
         "format": 1, "method": f"method of {name}", "scale": 7.25, "informative": informative,
-        "sentence": f"{word}: on 64 pictures of {name}.", "split": "val", "n": 64, "groups": 60,
+        "sentence": f"{word}: on 64 images of {name}.", "split": "val", "n": 64, "groups": 60,
         "height": 4, "width": 5,
         "deletion": {
             "shares": [0, 0.5, 1],
@@ -231,7 +231,7 @@ def trust(run: Path, *, gate: str = "dropped", names: list[str] | None = None) -
 
 
 def trust_audit(folder: Path, *, gate: str, names: list[str]) -> None:
-    """Add leaks and near duplicates to ``audit.json``, and their pictures where there are any."""
+    """Add leaks and near duplicates to ``audit.json``, and their images where there are any."""
     audit = json.loads((folder / "audit.json").read_text())
     audit["leaks"] = leaks(gate, names)
     audit["near_duplicates"] = [

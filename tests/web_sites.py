@@ -60,7 +60,7 @@ def _answers(classes: int) -> list[object]:
 
 
 def classifier(classes: tuple[str, ...], channels: int) -> Classifier:
-    """Return one whose gate and prediction sets were fitted on drawn pictures."""
+    """Return one whose gate and prediction sets were fitted on drawn images."""
     rng = np.random.default_rng(0)
     spec = Spec(
         classes=classes,
@@ -74,7 +74,7 @@ def classifier(classes: tuple[str, ...], channels: int) -> Classifier:
     )
     onnx = network(rng, len(classes), channels)
     pixels = rng.integers(0, 256, (120, *SIZE, channels), np.uint8)
-    pixels[::2] //= 2  # so that there is more than one kind of picture
+    pixels[::2] //= 2  # so that there is more than one kind of image
     plain = Classifier(spec, {}, onnx)
     labels = rng.integers(0, len(classes), len(pixels))
     sets = conformal.fit(plain.predict_pixels(pixels), labels)

@@ -29,14 +29,14 @@ class Config:
     Attributes:
         recipe: ``default`` (residual network) or ``article`` (the tutorial's own system).
         effort: How much time to spend: ``quick``, ``standard`` or ``thorough``.
-        seed: Seed of the split, the initial weights, the order of pictures and the augmentation.
+        seed: Seed of the split, the initial weights, the order of images and the augmentation.
         labels: CSV file with the columns file, label and optionally group and split.
         split_file: A ``split.csv`` of an earlier run, to use its split again.
         group_regex: Regular expression whose first group in a file's path is the patient.
-        max_bad: Largest share of unreadable pictures to go on with, 0 to 1.
-        val_fraction: Share of the training pictures (by patient) to validate on, where cut by us.
-        test_fraction: Share of all pictures (by patient) to test on, where cut by us.
-        on_leak: What to do where pictures or patients of the test part are also in train or
+        max_bad: Largest share of unreadable images to go on with, 0 to 1.
+        val_fraction: Share of the training images (by patient) to validate on, where cut by us.
+        test_fraction: Share of all images (by patient) to test on, where cut by us.
+        on_leak: What to do where images or patients of the test part are also in train or
             validation: ``stop``, ``drop`` (they leave train and validation, never test) or
             ``ignore`` (the test figures are then void).
         positive: Class whose detection counts (two classes); ``auto`` takes the one that is not
@@ -47,10 +47,10 @@ class Config:
         prevalence: Share of the positive class where the classifier will be used, between 0 and 1,
             for predictive values and the decision curve; the one in train if none is given.
         subgroups: CSV file with the column file and columns of attributes to report figures by.
-        neighbours: How many training pictures to keep in the run folder, as small pictures, for
+        neighbours: How many training images to keep in the run folder, as small images, for
             comparison with new ones; 0 keeps none, as they travel wherever the folder goes.
-        cache: Folder for decoded pictures; empty for the user's cache folder.
-        workers: Processes that decode pictures; 0 for one per processor.
+        cache: Folder for decoded images; empty for the user's cache folder.
+        workers: Processes that decode images; 0 for one per processor.
         track: Whom to tell of the training: ``tensorboard``, ``mlflow``, both with a comma, or
             nobody. The result does not depend on it.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
@@ -58,13 +58,13 @@ class Config:
         weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.safetensors`` file of
             yours.
         size: Side of the square input in pixels.
-        epochs: Passes over the training pictures.
-        batch: Pictures per step.
+        epochs: Passes over the training images.
+        batch: Images per step.
         learning_rate: Highest learning rate.
         weight_decay: Decoupled weight decay (AdamW), per unit of learning rate.
         label_smoothing: Share of the label spread over all classes, 0 to below 1.
         class_weighting: Whether rare classes weigh as much as frequent ones in the loss.
-        flip: Mirror pictures left-right at random.
+        flip: Mirror images left-right at random.
         precision: Arithmetic of the network: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
         checkpoint_seconds: Least time from one checkpoint to the next inside an epoch; there is
             one after every epoch in any case. The result does not depend on it.
@@ -129,7 +129,7 @@ class Config:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width in pixels to which pictures are decoded: the network's input."""
+        """Height and width in pixels to which images are decoded: the network's input."""
         if self.size:
             return self.size, self.size
         side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[self.effort])

@@ -3,9 +3,9 @@
     LucencyError            the command line prints its one line and exits with 2
     ├── ConfigError         an option, a configuration key or its value
     ├── DataError           the folder, its classes, labels, groups or splits
-    │   ├── LeakError       test pictures or patients are also trained on; exits with 3
+    │   ├── LeakError       test images or patients are also trained on; exits with 3
     │   ├── InputError      what scikit-learn's interface was given; a ValueError too
-    │   └── PictureError    one file that cannot be read as a picture; training sets it aside
+    │   └── ImageError    one file that cannot be read as an image; training sets it aside
     │       └── PassingError    not for what is in it: it vanished, changed, or memory ran out
     ├── RunError            a run folder that is in the way, missing or incomplete
     ├── ClassifierError     classifier files that are damaged, foreign or do not fit together
@@ -36,7 +36,7 @@ class DataError(LucencyError):
 
 
 class LeakError(DataError):
-    """Pictures or patients of the test part are also in train or validation.
+    """Images or patients of the test part are also in train or validation.
 
     Args:
         message: What leaks, and the ways on.
@@ -52,11 +52,11 @@ class InputError(DataError, ValueError):
     """What ``LucencyClassifier`` was given cannot be used; as scikit-learn has it, a ValueError."""
 
 
-class PictureError(DataError):
-    """One file cannot be read as a picture; ``str(error)`` is the reason, without the path."""
+class ImageError(DataError):
+    """One file cannot be read as an image; ``str(error)`` is the reason, without the path."""
 
 
-class PassingError(PictureError):
+class PassingError(ImageError):
     """A reason that lies not in the content of the file and may be gone by the next run."""
 
 

@@ -1,8 +1,8 @@
-"""The same training as a scikit-learn estimator: pictures and labels in, a fitted classifier out.
+"""The same training as a scikit-learn estimator: images and labels in, a fitted classifier out.
 
     LucencyClassifier(effort="quick").fit(X, y, groups=patients).predict_proba(X_new)
 
-``X`` is an array of pictures or a sequence of files. Validation is cut from it, by patient where
+``X`` is an array of images or a sequence of files. Validation is cut from it, by patient where
 groups are given; a test part is what cross-validation keeps aside.
 """
 
@@ -26,7 +26,7 @@ from lucency.dataset.load import is_coloured
 from lucency.dataset.memory import MemoryStore
 from lucency.errors import InputError
 from lucency.imaging.decoder.pool import DecoderPool, Request
-from lucency.imaging.image import Picture, encode_png
+from lucency.imaging.image import SourceImage, encode_png
 
 __all__ = ["LucencyClassifier"]
 
@@ -38,9 +38,9 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         effort: ``quick``, ``standard`` or ``thorough``.
-        epochs: Passes over the training pictures; by effort if none.
+        epochs: Passes over the training images; by effort if none.
         size: Side of the square input in pixels; by effort if none.
-        batch: Pictures per step; by plan if none.
+        batch: Images per step; by plan if none.
         learning_rate: Highest learning rate; by plan if none.
         random_state: Seed, generator, or ``None`` for another seed with every fit.
         settings: Other keys of ``lucency.Config`` with their values, such as ``recipe``,
@@ -49,7 +49,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` keeps it.
         classes_: (k,) labels as they were given, sorted.
-        n_features_in_: Numbers in a picture; only where ``X`` was an array.
+        n_features_in_: Numbers in an image; only where ``X`` was an array.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.settings = settings
 
     def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
-        """Train on pictures, a part of which is validated on.
+        """Train on images, a part of which is validated on.
 
         Args:
-            X: (n, height, width) or (n, height, width, 1 or 3) uint8, or n paths of picture files.
-            y: (n,) labels of two or more classes, each with two pictures (patients) or more.
-            groups: (n,) whose picture each is; all different if not given.
+            X: (n, height, width) or (n, height, width, 1 or 3) uint8, or n paths of image files.
+            y: (n,) labels of two or more classes, each with two images (patients) or more.
+            groups: (n,) whose image each is; all different if not given.
 
         Raises:
             InputError: X, y or groups cannot be used; it is a ``ValueError`` too.
@@ -86,7 +86,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from lucency.training.train import train
 
         config = self._config()
-        X = _pictures(X)
+        X = _images(X)
         labels = self._labels(X, y)
         pixels, sizes = _decoded(X, config.input_size)
         store = MemoryStore(pixels, sizes)
@@ -101,11 +101,11 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return calibrated probabilities, (n, k) in the order of ``classes_``.
 
         Raises:
-            InputError: A picture cannot be used: there is no abstaining here.
+            InputError: An image cannot be used: there is no abstaining here.
         """
         check_is_fitted(self)
         spec = self.classifier_.spec
-        pixels, _ = _decoded(_pictures(X), spec.size, spec.channels == 3)
+        pixels, _ = _decoded(_images(X), spec.size, spec.channels == 3)
         return self.classifier_.predict_pixels(pixels)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -159,25 +159,25 @@ def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(_LARGEST_SEED))
 
 
-def _pictures(given: Any) -> NDArray[Any]:
-    """Return pictures as (n, height, width[, channels]) uint8, or files as (n,) text."""
+def _images(given: Any) -> NDArray[Any]:
+    """Return images as (n, height, width[, channels]) uint8, or files as (n,) text."""
     X = np.asarray(given)
     if X.ndim == 1 and X.dtype.kind in "UOT":
         X = np.array([str(each) for each in X], object)
     elif not (X.dtype == np.uint8 and (X.ndim == 3 or (X.ndim == 4 and X.shape[3] in (1, 3)))):
         raise InputError(
-            "X must be pictures as a uint8 array (n, height, width) or (n, height, width, 1 or 3) "
+            "X must be images as a uint8 array (n, height, width) or (n, height, width, 1 or 3) "
             f"from 0 to 255, or paths of files. Received: {X.dtype} {X.shape}"
         )
     if len(X) == 0:
-        raise InputError("X must hold at least one picture. Received: 0 sample(s)")
+        raise InputError("X must hold at least one image. Received: 0 sample(s)")
     return X
 
 
 def _decoded(
     X: NDArray[Any], size: tuple[int, int], colour: bool | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pictures as every other command sees them, and the sizes that they had.
+    """Return images as every other command sees them, and the sizes that they had.
 
     Three channels are kept as ``colour`` says; by ``None``, of an array that has them and of files
     that show colour.
@@ -186,12 +186,12 @@ def _decoded(
         with DecoderPool() as pool:
             colour = is_coloured([*X], pool) if colour is None else colour
             return _read(pool, X, (*size, 3 if colour else 1))
-    pictures = X[..., None] if X.ndim == 3 else X
-    colour = pictures.shape[3] == 3 if colour is None else colour
+    images = X[..., None] if X.ndim == 3 else X
+    colour = images.shape[3] == 3 if colour is None else colour
     sizes = np.full((len(X), 2), X.shape[1:3], np.int64)
-    if pictures.shape[1:] == (*size, 3 if colour else 1):
-        return np.ascontiguousarray(pictures), sizes
-    rows = [Picture(encode_png(each)).pixels(size, colour) for each in pictures]
+    if images.shape[1:] == (*size, 3 if colour else 1):
+        return np.ascontiguousarray(images), sizes
+    rows = [SourceImage(encode_png(each)).pixels(size, colour) for each in images]
     return np.stack(rows), sizes
 
 
@@ -229,10 +229,10 @@ def _divided(
     inside = np.array([entry.group in chosen for entry in entries])
     for k, name in enumerate(classes):
         if len({*inside[labels == k]}) < 2:
-            pictures = int((labels == k).sum())
+            images = int((labels == k).sum())
             raise InputError(
-                f"The class {name!r} has {pictures} sample(s), of too few groups to be in training "
-                "and in validation. Expected two groups or more; without groups, two pictures."
+                f"The class {name!r} has {images} sample(s), of too few groups to be in training "
+                "and in validation. Expected two groups or more; without groups, two images."
             )
     return (
         _part("train", store, labels, groups, classes, np.flatnonzero(~inside)),

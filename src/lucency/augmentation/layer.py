@@ -1,4 +1,4 @@
-"""The device's half: pictures are varied by the numbers drawn, on any backend."""
+"""The device's half: images are varied by the numbers drawn, on any backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ keras = load_keras()
 
 
 class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
-    """Apply a ``Draw`` to pictures: one affine resample, detail, one tone curve, the rectangles.
+    """Apply a ``Draw`` to images: one affine resample, detail, one tone curve, the rectangles.
 
     Args:
         policy: The policy that the numbers were drawn from; what it leaves out costs nothing.
@@ -23,7 +23,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
         self.policy = policy
 
     def call(self, inputs: Sequence[Any]) -> Any:
-        """Return varied pictures, float32 (n, height, width, channels), values 0 to 255.
+        """Return varied images, float32 (n, height, width, channels), values 0 to 255.
 
         Args:
             inputs: Pixels (n, height, width, channels) of 0 to 255, then the three arrays of a
@@ -78,8 +78,8 @@ def varied(policy: Augmentation, shape: tuple[int, int, int]) -> tuple[list[Any]
     """Return the inputs that take pixels and a ``Draw``, and the varied pixels.
 
     Args:
-        policy: How far pictures may vary.
-        shape: Height, width and channels of the stored pictures.
+        policy: How far images may vary.
+        shape: Height, width and channels of the stored images.
     """
     inputs = [
         keras.Input(shape, dtype="uint8", name="pixels"),

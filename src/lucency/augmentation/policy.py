@@ -1,4 +1,4 @@
-"""The numbers by which a picture is varied, drawn on the host; NumPy alone."""
+"""The numbers by which an image is varied, drawn on the host; NumPy alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Places = Sequence[int] | NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far pictures may vary; each value is drawn uniformly within plus or minus its range.
+    """How far images may vary; each value is drawn uniformly within plus or minus its range.
 
     Attributes:
         flip_horizontal: Mirror left-right with probability one half.
@@ -27,12 +27,12 @@ class Augmentation:
         gamma: Natural logarithm of the exponent of the tone curve.
         gain: Natural logarithm of the contrast.
         offset: Brightness added, as a share of the full range.
-        sharpness: Most of a picture's fine detail (its difference from the mean over 3 x 3 pixels)
+        sharpness: Most of an image's fine detail (its difference from the mean over 3 x 3 pixels)
             that is added, as a share of that detail; a third as much is taken away at most.
             Resampling takes detail away, so that more of it is added on average.
         rectangles: Number of bright or dark rectangles pasted near the borders, where markers,
             letters and collimators are.
-        fill: What lies outside the picture: ``constant`` (black) or ``nearest``.
+        fill: What lies outside the image: ``constant`` (black) or ``nearest``.
     """
 
     flip_horizontal: bool = False
@@ -51,7 +51,7 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """The numbers for a batch of n pictures, as ``Augment`` takes them.
+    """The numbers for a batch of n images, as ``Augment`` takes them.
 
     Attributes:
         affine: (n, 8) float32, output to input coordinates in pixels, as
@@ -71,7 +71,7 @@ class Draw:
 
 
 def generator(seed: int, epoch: int, item: int, stream: int = 0) -> np.random.Generator:
-    """Return the random generator of one picture in one epoch (Philox, counter-based).
+    """Return the random generator of one image in one epoch (Philox, counter-based).
 
     Equal arguments give equal numbers on any machine; different ones are independent. ``stream``
     separates purposes (0 augmentation, 1 order).
@@ -80,17 +80,17 @@ def generator(seed: int, epoch: int, item: int, stream: int = 0) -> np.random.Ge
 
 
 def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple[int, int]) -> Draw:
-    """Draw the variation of the pictures ``items`` (their positions in the split) in an epoch.
+    """Draw the variation of the images ``items`` (their positions in the split) in an epoch.
 
     Args:
         policy: How far they may vary.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
-        items: Positions of the n pictures in their split.
+        items: Positions of the n images in their split.
         size: Height and width of the network's input in pixels.
 
     Returns:
-        Numbers for n pictures; the same arguments give the same numbers.
+        Numbers for n images; the same arguments give the same numbers.
     """
     count = 12 + 7 * policy.rectangles
     numbers = np.stack([generator(seed, epoch, int(item)).random(count) for item in items])
@@ -102,7 +102,7 @@ def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple
 
 
 def _affine(policy: Augmentation, numbers: Floats64, size: tuple[int, int]) -> Floats:
-    """Compose flips, zoom, stretch, rotation and shift about the picture's centre."""
+    """Compose flips, zoom, stretch, rotation and shift about the image's centre."""
     angle, zoom, stretch_y, stretch_x, shift_y, shift_x = 2 * numbers[:, 2:].T - 1
     height, width = size
     scale_x = (1 + policy.zoom * zoom) * (1 + policy.stretch * stretch_x)

@@ -84,7 +84,7 @@ def export_litert(saved_model: Path, file: Path, examples: Pixels | None = None)
     Args:
         saved_model: Folder of ``export_saved_model``.
         file: File to write.
-        examples: Pictures, (n, height, width, channels), by which to scale 8-bit weights and
+        examples: Images, (n, height, width, channels), by which to scale 8-bit weights and
             activations; ``None`` keeps all in float32. Input and outputs keep their types.
 
     Raises:

@@ -4,9 +4,9 @@ The score of a class is 1 minus its probability (Sadinle, Lei & Wasserman 2019),
 classes whose score is at most a quantile of the true classes' scores on validation: all alike
 ("marginal"), or for each class its own ("class-conditional", Vovk 2012).
 
-A patient may have several pictures. Every patient then weighs the same, its pictures share that
+A patient may have several images. Every patient then weighs the same, its images share that
 weight, and one patient more is taken to score infinitely (Dunn, Wasserman & Ramdas 2022; Lee,
-Barber & Willett 2023): what is promised holds for a picture of a new patient. With one picture
+Barber & Willett 2023): what is promised holds for an image of a new patient. With one image
 each, that is the usual quantile at ceil((n + 1)(1 - alpha)) / n.
 """
 
@@ -37,7 +37,7 @@ class Threshold:
 
     Attributes:
         alpha: The chance that a set may miss the true class, in (0, 1).
-        kind: Whether the promise is for all pictures or for those of each class.
+        kind: Whether the promise is for all images or for those of each class.
         scores: The largest 1 - probability with which each class is in the set, in [0, 1]; 1 where
             there are too few patients for this alpha, and the class is in every set.
         patients: How many of validation each of these comes from.
@@ -54,7 +54,7 @@ class Threshold:
         return tuple(count < needed_patients(self.alpha) for count in self.patients)
 
     def sets(self, probabilities: FloatArray) -> BoolArray:
-        """Return which classes are in each picture's set.
+        """Return which classes are in each image's set.
 
         Args:
             probabilities: (n, classes), rows sum to 1.
@@ -79,7 +79,7 @@ class Conformal:
         Args:
             probabilities: (n, classes), rows sum to 1.
             alpha: The chance to miss the true class, one of those fitted.
-            kind: Whether that chance is over all pictures or over those of each class.
+            kind: Whether that chance is over all images or over those of each class.
 
         Returns:
             (n, classes); a set may hold no class, or all of them.
@@ -105,11 +105,11 @@ class Conformal:
         )
 
     def deciding(self, alpha: float, kind: Kind) -> Threshold | None:
-        """Return the rule by which a picture is ambiguous: its set is not one class.
+        """Return the rule by which an image is ambiguous: its set is not one class.
 
         ``None`` where a class has too few patients. It would be in every set, so that no set could
-        ever be another class alone, and nothing would be answered for want of validation pictures,
-        whatever a picture shows.
+        ever be another class alone, and nothing would be answered for want of validation images,
+        whatever an image shows.
 
         Raises:
             ConfigError: There is no rule for this alpha and kind.
@@ -193,7 +193,7 @@ def fit(
     Args:
         probabilities: (n, classes), rows sum to 1; n >= 1.
         labels: (n,) true class indices.
-        groups: (n,) whose picture it is, "" for one that stands alone; None when all do.
+        groups: (n,) whose image it is, "" for one that stands alone; None when all do.
         alphas: Chances to miss the true class, each in (0, 1).
 
     Returns:
@@ -202,7 +202,7 @@ def fit(
 
     Raises:
         ConfigError: An alpha is not in (0, 1).
-        DataError: There is no picture.
+        DataError: There is no image.
     """
     truth = np.asarray(labels, np.int64)
     if not len(truth):
@@ -232,7 +232,7 @@ def fit(
 
 
 def _owners(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
-    """Number the patients; a picture without one is its own."""
+    """Number the patients; an image without one is its own."""
     given = [""] * n if groups is None else [str(name) for name in groups]
     names = [(name, -1) if name else ("", i) for i, name in enumerate(given)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -242,14 +242,14 @@ def _owners(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
 def _quantile(scores: FloatArray, owner: IntArray, alpha: float) -> float:
     """Return the smallest score that 1 - alpha of the patients' weight, and of one more, reach.
 
-    Each of K patients weighs 1 / (K + 1), shared by its pictures; the one more scores at the very
+    Each of K patients weighs 1 / (K + 1), shared by its images; the one more scores at the very
     end, which is 1.
     """
-    _, patient, pictures = np.unique(owner, return_inverse=True, return_counts=True)
+    _, patient, images = np.unique(owner, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
-    reached = np.cumsum(1 / pictures[patient][order])
+    reached = np.cumsum(1 / images[patient][order])
     # The slack keeps 9 of 10 from missing 0.9 by the last bit.
-    place = np.searchsorted(reached, (1 - alpha) * (len(pictures) + 1) - _NEGLIGIBLE)
+    place = np.searchsorted(reached, (1 - alpha) * (len(images) + 1) - _NEGLIGIBLE)
     return float(scores[order[place]]) if place < len(scores) else 1.0
 
 
@@ -260,8 +260,8 @@ def expected_coverage(
 
     The coverage that a threshold really has varies with the patients it was found on, as
     Beta(k, K + 1 - k) for k = ceil((K + 1)(1 - alpha)) (Vovk 2012), and what is measured
-    varies with those it is measured on: together beta-binomial. That is exact for one picture a
-    patient and scores without ties. With several pictures, every patient weighing the same,
+    varies with those it is measured on: together beta-binomial. That is exact for one image a
+    patient and scores without ties. With several images, every patient weighing the same,
     coverage varies less, so that the range is wider than need be.
 
     Args:

@@ -1,16 +1,16 @@
-"""Whether a picture is of the kind that the network was trained on: the out-of-distribution gate.
+"""Whether an image is of the kind that the network was trained on: the out-of-distribution gate.
 
 Three views, of which the worst counts:
 
     features    Mahalanobis' distance of the network's pooled features from the nearest class, with
                 one covariance for all classes (Lee et al. 2018)
-    picture     the same distance of the picture itself, small and freed of its tone: within the
-                principal components of the training pictures and from them (Moghaddam &
+    image     the same distance of the image itself, small and freed of its tone: within the
+                principal components of the training images and from them (Moghaddam &
                 Pentland 1997)
-    posture     by how much that distance would shrink if the picture were turned, upended or
-                inverted: a picture of the right kind is nearest as it is
+    posture     by how much that distance would shrink if the image were turned, upended or
+                inverted: an image of the right kind is nearest as it is
 
-Nothing in it is about one kind of picture. Where pictures have no top, as under a microscope,
+Nothing in it is about one kind of image. Where images have no top, as under a microscope,
 posture tells nothing apart, and as validation says where "too far" begins, nothing is lost by it.
 """
 
@@ -30,11 +30,11 @@ from lucency.metrics import FloatArray, IntArray
 
 Float32 = NDArray[np.float32]
 
-RATE = 0.01  # share of pictures of the right kind that are called out of distribution
-VIEWS = ("features", "picture", "posture")
-_SIDE = 16  # of the small picture: what is shown, not how it was made
-_MOST_AXES = {"features": 128, "picture": 16}  # further directions share one mean variance
-_CHUNK = 64  # pictures made small at once
+RATE = 0.01  # share of images of the right kind that are called out of distribution
+VIEWS = ("features", "image", "posture")
+_SIDE = 16  # of the small image: what is shown, not how it was made
+_MOST_AXES = {"features": 128, "image": 16}  # further directions share one mean variance
+_CHUNK = 64  # images made small at once
 _MOST_CLASSES = 10_000
 _SOFTEST = 1.0  # grey levels: less contrast than this is rounding, not to be blown up
 _FIELDS = ("means", "axes", "variances", "rest")
@@ -42,7 +42,7 @@ _FIELDS = ("means", "axes", "variances", "rest")
 
 @dataclass(frozen=True, eq=False)
 class _Cloud:
-    """Where training pictures lie: around class means, alike in every class.
+    """Where training images lie: around class means, alike in every class.
 
     Attributes:
         means: (classes, d).
@@ -72,7 +72,7 @@ def _cloud(points: FloatArray, labels: IntArray, most_axes: int) -> _Cloud:
 
     present, place = np.unique(labels, return_inverse=True)
     means = np.stack([points[labels == k].mean(0) for k in present])
-    # Ledoit & Wolf (2004): well-conditioned also with fewer pictures than features.
+    # Ledoit & Wolf (2004): well-conditioned also with fewer images than features.
     covariance, _ = ledoit_wolf(points - means[place], assume_centered=True)
     variances, axes = (x[..., ::-1] for x in np.linalg.eigh(covariance))
     # A direction without any variance would make the smallest deviation infinitely far.
@@ -88,17 +88,17 @@ class Gate:
     """The fitted gate.
 
     Attributes:
-        features: Where the pooled features of training pictures lie.
-        picture: Where the small training pictures lie.
-        limits: (3,) the distance of each view in ``VIEWS`` from which a picture is out.
+        features: Where the pooled features of training images lie.
+        image: Where the small training images lie.
+        limits: (3,) the distance of each view in ``VIEWS`` from which an image is out.
     """
 
     features: _Cloud
-    picture: _Cloud
+    image: _Cloud
     limits: Float32
 
     def views(self, features: ArrayLike, pixels: NDArray[Any]) -> FloatArray:
-        """Say how far out pictures are in each view.
+        """Say how far out images are in each view.
 
         Args:
             features: (n, d) pooled features of the network (its layer "pooled").
@@ -113,14 +113,14 @@ class Gate:
         """
         given = np.asarray(features, np.float64)
         small = thumbnails(pixels)
-        expected = self.features.means.shape[1], self.picture.means.shape[1]
+        expected = self.features.means.shape[1], self.image.means.shape[1]
         if given.shape != (len(small), expected[0]) or small[0:1].size not in (0, expected[1]):
             raise ClassifierError(
                 f"The gate expects {expected[0]} features and {expected[1] // _SIDE**2} channels "
-                f"of each picture. Received: features {given.shape}, pixels {pixels.shape}."
+                f"of each image. Received: features {given.shape}, pixels {pixels.shape}."
             )
         _check_finite(given)
-        return np.asarray(_distances(self.features, self.picture, given, small) / self.limits)
+        return np.asarray(_distances(self.features, self.image, given, small) / self.limits)
 
     def score(self, features: ArrayLike, pixels: NDArray[Any]) -> FloatArray:
         """Return the worst of ``views``, (n,) float64; above 1 is out of distribution."""
@@ -128,7 +128,7 @@ class Gate:
 
     def arrays(self) -> dict[str, Float32]:
         """Return everything as float32 arrays by name, for safetensors; below 1 MiB as a rule."""
-        clouds = {"features": self.features, "picture": self.picture}
+        clouds = {"features": self.features, "image": self.image}
         named = {f"{name}.{x}": getattr(c, x) for name, c in clouds.items() for x in _FIELDS}
         return {**named, "limits": self.limits}
 
@@ -145,24 +145,24 @@ class Gate:
         Raises:
             ClassifierError: An array is missing, misshapen, not finite or out of range.
         """
-        names = [f"{name}.{x}" for name in ("features", "picture") for x in _FIELDS] + ["limits"]
+        names = [f"{name}.{x}" for name in ("features", "image") for x in _FIELDS] + ["limits"]
         if foreign := sorted(arrays.keys() - set(names)):
             raise _damaged(f"{foreign[0][:40]!r} is no array of it")
         for name in names:
             array = arrays.get(name)
             if array is None or array.dtype != np.float32 or not np.isfinite(array).all():
                 raise _damaged(f"{name} is missing, not float32 or not finite")
-        features, picture = (
-            _Cloud(*(arrays[f"{name}.{x}"] for x in _FIELDS)) for name in ("features", "picture")
+        features, image = (
+            _Cloud(*(arrays[f"{name}.{x}"] for x in _FIELDS)) for name in ("features", "image")
         )
-        for name, cloud in (("features", features), ("picture", picture)):
+        for name, cloud in (("features", features), ("image", image)):
             _check_cloud(name, cloud)
-        if picture.means.shape[1] not in (_SIDE**2, 3 * _SIDE**2):
-            raise _damaged(f"picture.means has {picture.means.shape[1]} columns")
+        if image.means.shape[1] not in (_SIDE**2, 3 * _SIDE**2):
+            raise _damaged(f"image.means has {image.means.shape[1]} columns")
         limits = arrays["limits"]
         if limits.shape != (len(VIEWS),) or (limits <= 0).any():
             raise _damaged(f"limits must be {len(VIEWS)} numbers above 0")
-        return cls(features, picture, limits)
+        return cls(features, image, limits)
 
 
 def _check_cloud(name: str, cloud: _Cloud) -> None:
@@ -192,27 +192,27 @@ def fit(
     val_pixels: NDArray[Any],
     val_groups: Sequence[str] | None = None,
 ) -> Gate:
-    """Fit the gate to training pictures and let validation say from where on is out.
+    """Fit the gate to training images and let validation say from where on is out.
 
-    Of pictures of new patients of the same kind, about ``RATE`` are out. The limit is the conformal
-    quantile of validation: every patient weighs the same, its pictures share that weight, and one
+    Of images of new patients of the same kind, about ``RATE`` are out. The limit is the conformal
+    quantile of validation: every patient weighs the same, its images share that weight, and one
     patient more is taken to lie infinitely far (Dunn, Wasserman & Ramdas 2022). Fewer than 99
-    patients cannot bound so small a rate; the limit is then the farthest picture.
+    patients cannot bound so small a rate; the limit is then the farthest image.
 
     Args:
-        features: (n, d) pooled features of training pictures that are not augmented; n >= 2.
+        features: (n, d) pooled features of training images that are not augmented; n >= 2.
         labels: (n,) their true class indices.
         pixels: (n, height, width, channels), 0 to 255 as the network gets them, or what
             ``thumbnails`` made of them.
         val_features: (m, d) of validation; m >= 1.
         val_pixels: (m, height, width, channels).
-        val_groups: m patients, "" for a picture that stands alone; None when all do.
+        val_groups: m patients, "" for an image that stands alone; None when all do.
 
     Returns:
         The gate.
 
     Raises:
-        DataError: Too few pictures, or not as many features and labels as pictures.
+        DataError: Too few images, or not as many features and labels as images.
         ClassifierError: A feature is not finite.
     """
     known, truth = np.asarray(features, np.float64), np.asarray(labels, np.int64)
@@ -220,28 +220,28 @@ def fit(
     counts = (len(known), len(truth), len(pixels)), (len(held), len(val_pixels))
     if min(counts[0]) < 2 or min(counts[1]) < 1 or any(len(set(each)) > 1 for each in counts):
         raise DataError(
-            "The gate needs at least 2 training pictures and 1 of validation, each with features. "
-            f"Received: {counts[0]} features, labels and pictures of train, {counts[1]} of "
+            "The gate needs at least 2 training images and 1 of validation, each with features. "
+            f"Received: {counts[0]} features, labels and images of train, {counts[1]} of "
             "validation."
         )
     _check_finite(known)
     _check_finite(held)
     around = _cloud(known, truth, _MOST_AXES["features"])
     shown = _toneless(thumbnails(pixels))
-    picture = _cloud(shown, np.zeros(len(shown), np.int64), _MOST_AXES["picture"])
-    distances = _distances(around, picture, held, thumbnails(val_pixels))
+    image = _cloud(shown, np.zeros(len(shown), np.int64), _MOST_AXES["image"])
+    distances = _distances(around, image, held, thumbnails(val_pixels))
     shares = _shares_of_patients(val_groups or [""] * len(held))
     limits = np.array([_limit(column, shares) for column in distances.T])
     limits = np.maximum(limits, 1e-6)  # validation may lie exactly on the means
     limits *= _limit((distances / limits).max(axis=1), shares)
-    # Rounded up, so that the picture that sets a limit is not beyond it.
-    return Gate(around, picture, np.nextafter(limits.astype(np.float32), np.float32(np.inf)))
+    # Rounded up, so that the image that sets a limit is not beyond it.
+    return Gate(around, image, np.nextafter(limits.astype(np.float32), np.float32(np.inf)))
 
 
 def _shares_of_patients(groups: Sequence[str]) -> FloatArray:
-    """Return 1 / how many pictures its patient has, for each picture; their sum is K patients."""
-    pictures = Counter(name for name in groups if name)
-    return np.array([1 / (pictures[name] or 1) for name in groups])
+    """Return 1 / how many images its patient has, for each image; their sum is K patients."""
+    images = Counter(name for name in groups if name)
+    return np.array([1 / (images[name] or 1) for name in groups])
 
 
 def _limit(distances: FloatArray, shares: FloatArray) -> float:
@@ -260,7 +260,7 @@ def _check_finite(features: FloatArray) -> None:
 
 
 def thumbnails(pixels: NDArray[Any]) -> Float32:
-    """Make pictures small by averaging areas; small ones stay as they are.
+    """Make images small by averaging areas; small ones stay as they are.
 
     Args:
         pixels: (n, height, width, channels), 0 to 255.
@@ -288,14 +288,14 @@ def _shares(size: int) -> Float32:
 
 
 def _toneless(small: Float32) -> FloatArray:
-    """Return pictures (n, 16 * 16 * channels) with mean 0 and, given contrast, variance 1."""
+    """Return images (n, 16 * 16 * channels) with mean 0 and, given contrast, variance 1."""
     flat = small.reshape(len(small), math.prod(small.shape[1:])).astype(np.float64)
     flat -= flat.mean(1, keepdims=True)
     return np.asarray(flat / np.maximum(flat.std(1, keepdims=True), _SOFTEST))
 
 
 def _altered(toneless: FloatArray) -> Iterator[FloatArray]:
-    """Yield the pictures upside down, turned by 90, 180 and 270 degrees, and inverted."""
+    """Yield the images upside down, turned by 90, 180 and 270 degrees, and inverted."""
     square = toneless.reshape(len(toneless), _SIDE, _SIDE, toneless.shape[1] // _SIDE**2)
     yield square[:, ::-1].reshape(toneless.shape)
     for quarters in (1, 2, 3):
@@ -303,10 +303,10 @@ def _altered(toneless: FloatArray) -> Iterator[FloatArray]:
     yield -toneless
 
 
-def _distances(around: _Cloud, picture: _Cloud, features: FloatArray, small: Float32) -> FloatArray:
-    """Return the three distances of each picture, (n, 3)."""
+def _distances(around: _Cloud, image: _Cloud, features: FloatArray, small: Float32) -> FloatArray:
+    """Return the three distances of each image, (n, 3)."""
     shown = _toneless(small)
-    plain = picture.distance(shown)
-    altered = np.min([picture.distance(each) for each in _altered(shown)], axis=0)
+    plain = image.distance(shown)
+    altered = np.min([image.distance(each) for each in _altered(shown)], axis=0)
     posture = plain / np.maximum(altered, 1e-6)
     return np.stack([around.distance(features), plain, posture], axis=1)

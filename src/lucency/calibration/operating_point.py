@@ -76,7 +76,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold, why it is that one, and what it did on the pictures it was chosen by.
+    """A threshold, why it is that one, and what it did on the images it was chosen by.
 
     Attributes:
         threshold: The positive class is decided at this probability or above.
@@ -98,7 +98,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class _Cuts:
-    """Every way to divide the pictures by a threshold, rising, neither end included.
+    """Every way to divide the images by a threshold, rising, neither end included.
 
     Attributes:
         low: (cuts,) the highest probability that is not accepted.
@@ -157,16 +157,16 @@ def choose(
     """Choose the threshold on validation; the test part has no say.
 
     The threshold lies midway, in log odds, between two neighbouring probabilities of validation,
-    and of equally good gaps between them in the widest: as far as can be from every picture.
+    and of equally good gaps between them in the widest: as far as can be from every image.
 
     Args:
         rule: What is looked for.
         probabilities: (n,) in [0, 1], of the positive class.
-        positive: (n,) true or 1 for pictures of the positive class.
+        positive: (n,) true or 1 for images of the positive class.
         prevalence: Share of positives that costs are weighed at; validation's if None.
 
     Returns:
-        The threshold with what it does on these pictures.
+        The threshold with what it does on these images.
 
     Raises:
         ConfigError: Validation lacks a class, or reaches the rule only by calling everything
@@ -192,7 +192,7 @@ def _point(rule: Rule, threshold: float, claimed: FloatArray, truth: BoolArray) 
 def _cuts(claimed: FloatArray, truth: BoolArray) -> _Cuts:
     if truth.all() or not truth.any():
         raise ConfigError(
-            "Validation needs pictures of both classes to choose an operating point by. "
+            "Validation needs images of both classes to choose an operating point by. "
             "Use operating_point=balanced, or a larger val_fraction."
         )
     levels, level = np.unique(claimed, return_inverse=True)
@@ -229,7 +229,7 @@ def _best(rule: Rule, cuts: _Cuts, prevalence: float) -> IntArray:
 
 def _within_bounds(rule: Rule, cuts: _Cuts) -> IntArray:
     wanted = (rule.sensitivity or 0.0, rule.specificity or 0.0)
-    # A rate of 0 is everything called positive, or nothing, though a picture more or less is.
+    # A rate of 0 is everything called positive, or nothing, though an image more or less is.
     useful = (cuts.sensitivity > 0) & (cuts.specificity > 0)
     short = np.maximum(wanted[0] - cuts.sensitivity, wanted[1] - cuts.specificity)
     total = cuts.sensitivity + cuts.specificity
@@ -253,7 +253,7 @@ def _asked(rule: Rule) -> str:
 def _described(cuts: _Cuts, worth: FloatArray) -> str:
     """Name the best point as a sentence; ``worth`` (cuts,) is -inf where a point is useless."""
     if not np.isfinite(worth).any():
-        return "No threshold tells any picture of one class from the other."
+        return "No threshold tells any image of one class from the other."
     i = int(worth.argmax())
     # Rounded down, so that asking for the rates that are named works.
     rates = (math.floor(1000 * x[i] + 1e-6) / 1000 for x in (cuts.sensitivity, cuts.specificity))

@@ -1,12 +1,12 @@
-"""A folder with ``classifier.json``, weights and an ONNX file, and what it says of pictures.
+"""A folder with ``classifier.json``, weights and an ONNX file, and what it says of images.
 
     architectures    what a network may be, and how many weights it has
     spec             what classifier.json says, every value checked
     files            size caps and checksums of the files beside it
     maps             which places speak for a class
     answers          probabilities, decisions and when to abstain
-    golden           real pictures with the answers they had
-    neighbours       training pictures to compare a new one with
+    golden           real images with the answers they had
+    neighbours       training images to compare a new one with
     wire             an ONNX file cut up before it is parsed
     sizes            memory and work that an ONNX file needs
     graph            what an ONNX file may say

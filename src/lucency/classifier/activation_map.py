@@ -1,4 +1,4 @@
-"""Which places of a picture speak for a class: signed maps in logits, never rescaled."""
+"""Which places of an image speak for a class: signed maps in logits, never rescaled."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NOT_TESTED = "Whether its maps show what the classifier reacts to was not tested
 
 @dataclass(frozen=True, eq=False)
 class ActivationMap:
-    """A map of one picture.
+    """A map of one image.
 
     Attributes:
         of: The class that positive values speak for; negative ones speak against it.
         method: How it was computed.
-        scale: Value at which a colour is full, above 0; the same for all pictures of a classifier.
+        scale: Value at which a colour is full, above 0; the same for all images of a classifier.
         values: (h, w) float32 in logits. Where they are of the network itself, their mean is the
             logit: bias included, before the temperature. So a place holds the logit that the
-            network would give if all of the picture were to it like this place.
+            network would give if all of the image were to it like this place.
     """
 
     of: str
@@ -64,7 +64,7 @@ def trust_of(spec: Spec) -> tuple[bool | None, str]:
 def signed(
     units: NDArray[np.float32], probabilities: NDArray[np.float64], spec: Spec
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Turn what the network gives at each place into one map for each picture.
+    """Turn what the network gives at each place into one map for each image.
 
     Args:
         units: (n, h, w, units): logits by place, one unit for two classes.
@@ -97,5 +97,5 @@ def _check(units: NDArray[np.float32], spec: Spec) -> None:
     if not fits or units.shape[3] != wanted or not np.isfinite(units).all():
         raise ClassifierError(
             f"The activation map is none: expected finite numbers of shape (n, h, w, {wanted}), no "
-            f"larger than the picture. Received: {units.shape}. Train again."
+            f"larger than the image. Received: {units.shape}. Train again."
         )

@@ -1,4 +1,4 @@
-"""The trained thing: what it says of pictures, and how it is saved and loaded."""
+"""The trained thing: what it says of images, and how it is saved and loaded."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Classifier:
         weights: Arrays by variable name, or those of a file, which are read when they are asked
             for; may be empty where there is an ONNX model.
         onnx: The bytes of an ONNX model, which then predicts instead of Keras.
-        gate: Tells pictures that are unlike the training pictures; ``None`` lets all pass.
+        gate: Tells images that are unlike the training images; ``None`` lets all pass.
 
     Attributes:
         history: One row per epoch where it was trained in this process, else empty.
         best_epoch: Number of the epoch whose weights these are, from 1, where known.
         training: What went wrong and was mended where it was trained in this process.
         parity: How well the ONNX model agrees with Keras, as ``lucency.export.Parity``.
-        golden: Real pictures with their answers; ``None`` where none were kept.
+        golden: Real images with their answers; ``None`` where none were kept.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Classifier:
 
     @property
     def neighbours(self) -> Neighbours | None:
-        """Training pictures to compare new ones with, read when first asked for; or none.
+        """Training images to compare new ones with, read when first asked for; or none.
 
         Raises:
             ClassifierError: Their file is damaged or not the one that was written.
@@ -158,7 +158,7 @@ class Classifier:
     def predict(
         self, files: Sequence[str | Path], progress: Progress = SILENT, *, maps: bool = False
     ) -> list[Prediction]:
-        """Classify picture files.
+        """Classify image files.
 
         Args:
             files: PNG, JPEG or DICOM files, whatever their names.
@@ -167,7 +167,7 @@ class Classifier:
 
         Returns:
             One prediction per file, in the same order. Where it abstains - the file cannot be read,
-            is unlike the training pictures, or is ambiguous - it carries the reason.
+            is unlike the training images, or is ambiguous - it carries the reason.
         """
         results: list[Prediction] = []
         size, colour = self.spec.size, self.spec.channels == 3
@@ -183,7 +183,7 @@ class Classifier:
         return results
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the calibrated probabilities of pictures already at the input's size.
+        """Return the calibrated probabilities of images already at the input's size.
 
         Args:
             pixels: (n, height, width, channels) uint8.
@@ -194,7 +194,7 @@ class Classifier:
         return self.answer_pixels(pixels).probabilities
 
     def answer_pixels(self, pixels: NDArray[np.uint8], maps: bool = False) -> Answers:
-        """Return probabilities, and distances from the training pictures, of pictures.
+        """Return probabilities, and distances from the training images, of images.
 
         Args:
             pixels: (n, height, width, channels) uint8, at the input's size.
@@ -224,7 +224,7 @@ class Classifier:
         return self._said_by_keras(pixels)["probabilities"]
 
     def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what the last layer sees of pictures at the input's size, (n, d)."""
+        """Return what the last layer sees of images at the input's size, (n, d)."""
         parts = self._parts(pixels)
         if self.onnx is None:
             return self._said_by_keras(pixels)["embedding"]
@@ -233,23 +233,23 @@ class Classifier:
         return np.concatenate([each["embedding"] for each in said])
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return what the last layer sees of these pictures of a split, (k, d), by Keras."""
+        """Return what the last layer sees of these images of a split, (k, d), by Keras."""
         size = min(BATCH, len(indices))
         padded = np.resize(indices, -(-len(indices) // size) * size).reshape(-1, size)
         parts = [self._said_by_keras(split.pixels(part))["embedding"] for part in padded]
         return np.concatenate(parts)[: len(indices)]
 
     def answer_split(self, split: Split, progress: Progress = SILENT) -> Answers:
-        """Return the answers for a split's pictures, in its order."""
+        """Return the answers for a split's images, in its order."""
         parts: list[Answers] = []
-        with progress.task(f"Predicting {split.name}", len(split), "pictures") as task:
+        with progress.task(f"Predicting {split.name}", len(split), "images") as task:
             for pixels in pixel_batches(split, BATCH):
                 parts.append(self.answer_pixels(pixels))
                 task.advance(len(pixels))
         return joined(parts, len(split))
 
     def predict_split(self, split: Split, progress: Progress = SILENT) -> NDArray[np.float64]:
-        """Return the calibrated probabilities (n, classes) of a split's pictures, in its order."""
+        """Return the calibrated probabilities (n, classes) of a split's images, in its order."""
         return self.answer_split(split, progress).probabilities
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -262,7 +262,7 @@ class Classifier:
 
         Args:
             said: What ``answer_pixels`` returned.
-            files: What each picture is to be called.
+            files: What each image is to be called.
         """
         decisions = self.decide(said.probabilities)
         rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
@@ -281,14 +281,14 @@ class Classifier:
         ]
 
     def activation_map(self, said: Answers, i: int) -> ActivationMap | None:
-        """Return the map of the picture at place ``i`` of answers; ``None`` where it has none."""
+        """Return the map of the image at place ``i`` of answers; ``None`` where it has none."""
         if said.maps is None or said.map_classes is None:
             return None
         of = self.classes[said.map_classes[i]]
         return ActivationMap(of, method_of(self.spec), scale_of(self.spec), said.maps[i])
 
     def _parts(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """Return pixels a few at a time: maps in the network are many times a picture's size."""
+        """Return pixels a few at a time: maps in the network are many times an image's size."""
         self._check_pixels(pixels)
         return np.array_split(pixels, max(1, -(-len(pixels) // batch_of(self.spec))))
 

@@ -1,6 +1,6 @@
-"""Training pictures kept with a classifier, to show which of them a new picture is most like.
+"""Training images kept with a classifier, to show which of them a new image is most like.
 
-They are kept only where they were asked for: small pictures of the training part travel with the
+They are kept only where they were asked for: small images of the training part travel with the
 run folder. What a network finds alike need not look alike; it is a way to see what it goes by.
 """
 
@@ -21,49 +21,49 @@ from lucency.errors import ClassifierError
 from lucency.imaging.image import encode_png, png_uri
 
 MOST = 5000
-SIDE = 96  # pixels of a small picture's longer side, at most
+SIDE = 96  # pixels of a small image's longer side, at most
 _BATCH = 64
-_NAMES = {"embeddings", "pictures", "labels"}
+_NAMES = {"embeddings", "images", "labels"}
 
 
 class Neighbour(NamedTuple):
-    """A training picture that is like a new one.
+    """A training image that is like a new one.
 
     Attributes:
         label: Its class, as the training data say.
         distance: 0 the same, 1 nothing in common, 2 the opposite.
-        picture: (height, width, channels) uint8, as the network sees it, at most 96 pixels wide.
+        image: (height, width, channels) uint8, as the network sees it, at most 96 pixels wide.
     """
 
     label: str
     distance: float
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Training pictures with what the last layer sees of them.
+    """Training images with what the last layer sees of them.
 
     Attributes:
         embeddings: (n, d) float16, 1 to 5,000 of them.
-        pictures: (n, height, width, channels) uint8, at most 96 pixels wide.
+        images: (n, height, width, channels) uint8, at most 96 pixels wide.
         labels: (n,) int64, their classes.
         classes: Class names.
     """
 
     embeddings: NDArray[np.float16]
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
 
     def nearest(self, embedding: NDArray[Any], k: int) -> list[Neighbour]:
-        """Return the ``k`` kept pictures nearest to a new one, the nearest first.
+        """Return the ``k`` kept images nearest to a new one, the nearest first.
 
         By the cosine distance of the embeddings, both taken from the mean of the kept ones: as
         embeddings hold no negative numbers, all would otherwise point the same way.
 
         Args:
-            embedding: (d,) what the last layer sees of the new picture.
+            embedding: (d,) what the last layer sees of the new image.
             k: How many; fewer where fewer are kept.
 
         Raises:
@@ -79,13 +79,13 @@ class Neighbours:
         apart = 1 - _unit(kept - mean) @ _unit(embedding[None].astype(np.float32) - mean)[0]
         order = np.argsort(apart, kind="stable")[: max(0, k)]
         return [
-            Neighbour(self.classes[self.labels[i]], float(max(0.0, apart[i])), self.pictures[i])
+            Neighbour(self.classes[self.labels[i]], float(max(0.0, apart[i])), self.images[i])
             for i in order
         ]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything but the class names as arrays by name, for safetensors."""
-        return {"embeddings": self.embeddings, "pictures": self.pictures, "labels": self.labels}
+        return {"embeddings": self.embeddings, "images": self.images, "labels": self.labels}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], spec: Spec) -> Self:
@@ -96,7 +96,7 @@ class Neighbours:
         """
         if arrays.keys() != _NAMES or not _sound(**arrays, spec=spec):
             raise ClassifierError(
-                f"The kept training pictures are damaged: expected 1 to {MOST:,} with a class and "
+                f"The kept training images are damaged: expected 1 to {MOST:,} with a class and "
                 "an embedding each. Restore their file from the training run."
             )
         return cls(**arrays, classes=spec.classes)
@@ -121,7 +121,7 @@ class StoredNeighbours:
 def neighbours_of(
     split: Split, count: int, embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ) -> Neighbours:
-    """Choose pictures of a split, evenly over its classes and then over its order.
+    """Choose images of a split, evenly over its classes and then over its order.
 
     Args:
         split: Where from: train.
@@ -143,15 +143,15 @@ def neighbours_of(
 def neighbours_json(
     kept: Neighbours | None, embedding: NDArray[Any] | None, k: int
 ) -> list[dict[str, Any]] | None:
-    """Return the nearest kept pictures as a service gives them; ``None`` where none are kept.
+    """Return the nearest kept images as a service gives them; ``None`` where none are kept.
 
     Args:
         kept: ``Classifier.neighbours``.
-        embedding: (d,) of the new picture, a row of ``Answers.embeddings``.
+        embedding: (d,) of the new image, a row of ``Answers.embeddings``.
         k: How many.
 
     Returns:
-        Objects with "label", "distance" and "picture", the last a PNG file as a data URI.
+        Objects with "label", "distance" and "image", the last a PNG file as a data URI.
     """
     if kept is None or embedding is None:
         return None
@@ -159,14 +159,14 @@ def neighbours_json(
         {
             "label": each.label,
             "distance": round(each.distance, 4),
-            "picture": png_uri(encode_png(each.picture)),
+            "image": png_uri(encode_png(each.image)),
         }
         for each in kept.nearest(embedding, k)
     ]
 
 
 def _spread(split: Split, count: int) -> NDArray[np.int64]:
-    """Return the places of up to ``count`` pictures, as many of each class as there are."""
+    """Return the places of up to ``count`` images, as many of each class as there are."""
     chosen: list[int] = []
     places = sorted((np.flatnonzero(split.labels == k) for k in range(len(split.classes))), key=len)
     for left, of_class in zip(range(len(places), 0, -1), places, strict=True):
@@ -176,7 +176,7 @@ def _spread(split: Split, count: int) -> NDArray[np.int64]:
 
 
 def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return pictures of at most 96 pixels a side, each pixel the mean of a block."""
+    """Return images of at most 96 pixels a side, each pixel the mean of a block."""
     step = -(-max(pixels.shape[1:3]) // SIDE)
     height, width = (max(1, side // step) for side in pixels.shape[1:3])
     cut = pixels[:, : height * step, : width * step].astype(np.float32)
@@ -189,18 +189,18 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _sound(
-    embeddings: NDArray[Any], pictures: NDArray[Any], labels: NDArray[Any], spec: Spec
+    embeddings: NDArray[Any], images: NDArray[Any], labels: NDArray[Any], spec: Spec
 ) -> bool:
     count = len(labels) if labels.ndim == 1 else 0
     return (
         1 <= count <= MOST
-        and [x.dtype.name for x in (embeddings, pictures, labels)] == ["float16", "uint8", "int64"]
+        and [x.dtype.name for x in (embeddings, images, labels)] == ["float16", "uint8", "int64"]
         and embeddings.ndim == 2
-        and pictures.ndim == 4
-        and len(embeddings) == len(pictures) == count
+        and images.ndim == 4
+        and len(embeddings) == len(images) == count
         and embeddings.shape[1] >= 1
-        and all(1 <= side <= SIDE for side in pictures.shape[1:3])
-        and pictures.shape[3] == spec.channels
+        and all(1 <= side <= SIDE for side in images.shape[1:3])
+        and images.shape[3] == spec.channels
         and bool(np.isfinite(embeddings).all())
         and 0 <= int(labels.min()) <= int(labels.max()) < len(spec.classes)
     )

@@ -15,11 +15,11 @@ from lucency.imaging.dicom import Note, in_words
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What the network says of n pictures.
+    """What the network says of n images.
 
     Attributes:
         probabilities: (n, classes) float64, calibrated, rows sum to 1.
-        distances: (n,) float64, how unlike the training pictures: out of distribution above 1;
+        distances: (n,) float64, how unlike the training images: out of distribution above 1;
             ``None`` for a classifier without a gate.
         maps: (n, h, w) float32, signed and in logits: what each place says for or against the class
             in ``map_classes``; ``None`` where they were not asked for or there are none. The mean
@@ -37,7 +37,7 @@ class Answers:
 
 
 def joined(parts: Sequence[Answers], count: int | None = None) -> Answers:
-    """Return several batches' answers as one, up to ``count`` pictures, without embeddings."""
+    """Return several batches' answers as one, up to ``count`` images, without embeddings."""
     probabilities = np.concatenate([part.probabilities for part in parts])[:count]
     others = [
         [found for part in parts if (found := getattr(part, name)) is not None]
@@ -59,7 +59,7 @@ class Prediction:
             where the file could not be read.
         reason: Why it abstains: unreadable, out of distribution or ambiguous; empty where not.
         prediction_set: The classes that validation does not rule out; empty where there are none.
-        distance: How unlike the training pictures: out of distribution above 1.
+        distance: How unlike the training images: out of distribution above 1.
         activation_map: Which places speak for and against a class, where that was asked for and the
             classifier can tell.
         notes: What a DICOM file says of itself that its reader should know, in words.
@@ -108,13 +108,13 @@ def judged(
 ) -> Prediction:
     """Turn numbers into a prediction that abstains rather than guesses.
 
-    It abstains where the picture is unlike the training pictures, and where the prediction set is
+    It abstains where the image is unlike the training images, and where the prediction set is
     not just the decided class.
     """
     names = () if candidates is None else tuple(np.array(classes, object)[candidates])
     reason = ""
     if distance is not None and not distance <= 1:
-        reason = f"out of distribution: unlike the training pictures ({distance:.3g}; limit 1)"
+        reason = f"out of distribution: unlike the training images ({distance:.3g}; limit 1)"
     elif candidates is not None and names != (classes[decision],):
         reason = f"ambiguous: {' or '.join(names)}" if names else "ambiguous: no class fits well"
         if len(names) == 1:

@@ -1,4 +1,4 @@
-"""Golden pictures: real ones with the answers they had, to tell whether a copy still gives them."""
+"""Golden images: real ones with the answers they had, to tell whether a copy still gives them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_BYTES = 8 * 2**20  # of pixels
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """Validation pictures as the network gets them, and what it said.
+    """Validation images as the network gets them, and what it said.
 
     Attributes:
         pixels: (n, height, width, channels) uint8, 1 to 64 of them, at most 8 MiB.
@@ -31,7 +31,7 @@ class Golden:
     def largest_difference(
         self, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
     ) -> float:
-        """Return by how much answers to these pictures differ from those of then, at most.
+        """Return by how much answers to these images differ from those of then, at most.
 
         Args:
             say: Pixels to probabilities (n, classes).
@@ -69,7 +69,7 @@ class Golden:
             or not ((said >= 0) & (said <= 1 + 1e-5)).all()
         ):
             raise ClassifierError(
-                f"The golden pictures are damaged: expected 1 to {_MOST} of shape {shape} with "
+                f"The golden images are damaged: expected 1 to {_MOST} of shape {shape} with "
                 f"{classes} probabilities each. Restore their file from the training run."
             )
         return cls(pixels, said)
@@ -78,10 +78,10 @@ class Golden:
 def golden_of(
     split: Split, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
 ) -> Golden:
-    """Choose pictures of a split, evenly over its classes and then over its order.
+    """Choose images of a split, evenly over its classes and then over its order.
 
     Args:
-        split: Where from; validation, as test pictures are for one look only.
+        split: Where from; validation, as test images are for one look only.
         say: Pixels to probabilities (n, classes).
     """
     each = max(1, _MOST_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))

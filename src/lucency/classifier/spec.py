@@ -30,7 +30,7 @@ class Spec:
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
         architecture: Name of a network in ``lucency.models``.
-        network_channels: Channels that the network takes; grey pictures are repeated to fit.
+        network_channels: Channels that the network takes; grey images are repeated to fit.
         parameters: Parameters of the architecture.
         temperature: What the logits are divided by.
         threshold: Probability of ``positive`` from which on it is decided for; 0.5 of no meaning

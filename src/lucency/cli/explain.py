@@ -1,4 +1,4 @@
-"""Commands that show which places of a picture an answer rests on."""
+"""Commands that show which places of an image an answer rests on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Adjust = Callable[["Prediction"], "Prediction"]
 
 def explain(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="Picture files, or folders of them.")],
+    files: Annotated[list[Path], Argument(help="Image files, or folders of them.")],
     out: Annotated[
         Path | None, Option(help="New folder for the page (explained/NAME).", metavar="DIR")
     ] = None,
@@ -33,29 +33,29 @@ def explain(
         str | None, Option(help="cam (maps of the network) or occlusion (hide and ask again).")
     ] = None,
     layers: Annotated[
-        bool, Option("--layers", help="Show what every layer makes of the first picture.")
+        bool, Option("--layers", help="Show what every layer makes of the first image.")
     ] = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show which places of pictures speak for and against a class, as a page and overlays.
+    """Show which places of images speak for and against a class, as a page and overlays.
 
     The page says whether the maps were found to mean something.
 
     Examples:
         lucency explain chest_xray-quick-1 new.jpeg
-        lucency explain chest_xray-quick-1 films/ --method occlusion
+        lucency explain chest_xray-quick-1 radiographs/ --method occlusion
     """
     from lucency.classifier import Classifier
 
     folder = options.run_folder(run)
     classifier = Classifier.load(folder)
-    pictures = options.picture_files(files)
+    images = options.image_files(files)
     if layers:
-        _layers(classifier, folder.resolve().name, pictures[0], out)
+        _layers(classifier, folder.resolve().name, images[0], out)
         return
-    found = [*_found(classifier, pictures, method, quiet)]
-    readable = any(each.picture is not None for each in found)
+    found = [*_found(classifier, images, method, quiet)]
+    readable = any(each.image is not None for each in found)
     written = write(classifier, folder, found, out) if readable else {}
     if as_json:
         options.print_json(_document(classifier, found, written))
@@ -124,7 +124,7 @@ def _document(
 def _print(found: list[Explained], written: dict[str, Path]) -> None:
     for each in found:
         said = each.prediction
-        if each.picture is None:
+        if each.image is None:
             say(f"Not read: {said.file}: {said.reason}")
             continue
         best = max(said.probabilities)

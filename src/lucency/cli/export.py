@@ -19,7 +19,7 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     folder: Annotated[
         Path | None,
-        Argument(help="The pictures it was trained on, to compare all validation pictures."),
+        Argument(help="The images it was trained on, to compare all validation images."),
     ] = None,
     kind: Annotated[
         str,
@@ -39,7 +39,7 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the classifier for other programs, once that answers real pictures as it does.
+    """Write the classifier for other programs, once that answers real images as it does.
 
     Exits with 3, and leaves nothing, where answers differ.
 

@@ -15,7 +15,7 @@ _EXAMPLES = re.compile(r"^Examples?:\s*", re.MULTILINE)
 _AS_IT_IS = "\b\n"  # tells Click not to wrap the lines that follow
 
 FIRST_STEPS = f"""{_AS_IT_IS}First steps:
-  lucency demo                               all of it, on drawn pictures
+  lucency demo                               all of it, on drawn images
   lucency check chest_xray                   look at the data only
   lucency train chest_xray --effort quick    train, test and report
   lucency predict chest_xray-quick-1 new.jpeg

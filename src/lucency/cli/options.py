@@ -21,7 +21,7 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="No progress, only the resu
 AsJson = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
 Cache = Annotated[
     str | None,
-    Option(help="Folder for decoded pictures.", metavar="DIR", rich_help_panel=_DATA),
+    Option(help="Folder for decoded images.", metavar="DIR", rich_help_panel=_DATA),
 ]
 Seed = Annotated[int | None, Option(help="Seed of everything random.", rich_help_panel=_TRAINING)]
 Settings = Annotated[
@@ -56,7 +56,7 @@ GroupRegex = Annotated[
 ]
 MaxBad = Annotated[
     float | None,
-    Option(help="Share of unreadable pictures to accept (0.01).", rich_help_panel=_DATA),
+    Option(help="Share of unreadable images to accept (0.01).", rich_help_panel=_DATA),
 ]
 Workers = Annotated[
     int | None,
@@ -65,7 +65,7 @@ Workers = Annotated[
 OnLeak = Annotated[
     str | None,
     Option(
-        help="stop, drop or ignore, where test pictures are in train too.",
+        help="stop, drop or ignore, where test images are in train too.",
         autocompletion=words("on_leak"),
         rich_help_panel=_DATA,
     ),
@@ -90,7 +90,7 @@ Prevalence = Annotated[
 Neighbours = Annotated[
     int | None,
     Option(
-        help="Training pictures to keep, small, to compare new ones with (0); they travel with "
+        help="Training images to keep, small, to compare new ones with (0); they travel with "
         "the run.",
         metavar="N",
         rich_help_panel=_TRAINING,
@@ -166,20 +166,20 @@ def run_folder(run: Path) -> Path:
     return run
 
 
-def picture_files(files: list[Path]) -> list[Path]:
-    """Return picture files as they are given, and those inside folders.
+def image_files(files: list[Path]) -> list[Path]:
+    """Return image files as they are given, and those inside folders.
 
     Raises:
         ConfigError: A file does not exist, or there is none.
     """
-    from lucency.imaging.image import is_picture
+    from lucency.imaging.image import is_image
 
     found: list[Path] = []
     for file in files:
         if not file.exists():
-            raise ConfigError(f"No such file: {file}. Give picture files, or folders of them.")
+            raise ConfigError(f"No such file: {file}. Give image files, or folders of them.")
         inside = sorted(file.rglob("*")) if file.is_dir() else [file]
-        found += [p for p in inside if p == file or (p.is_file() and is_picture(p))]
+        found += [p for p in inside if p == file or (p.is_file() and is_image(p))]
     if not found:
-        raise ConfigError(f"No picture in {files[0]}. Give picture files, or folders of them.")
+        raise ConfigError(f"No image in {files[0]}. Give image files, or folders of them.")
     return found

@@ -29,26 +29,26 @@ def predict(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Classify pictures; abstain from those that are unreadable, unlike the training or ambiguous.
+    """Classify images; abstain from those that are unreadable, unlike the training or ambiguous.
 
     With --explain the document of --json holds the maps; otherwise a page with overlays is written,
     as by lucency explain.
 
     Examples:
         lucency predict chest_xray-quick-1 new.jpeg
-        lucency predict chest_xray-quick-1 films/ --csv > answers.csv
-        lucency predict chest_xray-quick-1 films/ --prevalence 0.02 --json
+        lucency predict chest_xray-quick-1 radiographs/ --csv > answers.csv
+        lucency predict chest_xray-quick-1 radiographs/ --prevalence 0.02 --json
     """
     from lucency.classifier import Classifier
 
-    folder, pictures = options.run_folder(run), options.picture_files(files)
+    folder, images = options.run_folder(run), options.image_files(files)
     classifier = Classifier.load(folder)
     adjust = _adjusted(classifier, prevalence)
     shown = progress(quiet or not sys.stderr.isatty())
     if explain and not as_json:
-        predictions = _explained(classifier, folder, pictures, adjust)
+        predictions = _explained(classifier, folder, images, adjust)
     else:
-        predictions = [adjust(each) for each in classifier.predict(pictures, shown, maps=explain)]
+        predictions = [adjust(each) for each in classifier.predict(images, shown, maps=explain)]
     if as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
@@ -67,7 +67,7 @@ def predict(
 def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     folder: Annotated[
-        Path | None, Argument(help="Labelled pictures; the run's own test part if left out.")
+        Path | None, Argument(help="Labelled images; the run's own test part if left out.")
     ] = None,
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
@@ -76,7 +76,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure a classifier on labelled pictures.
+    """Measure a classifier on labelled images.
 
     Examples:
         lucency evaluate chest_xray-quick-1 other_hospital/
@@ -108,7 +108,7 @@ def compare(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say whether one classifier is better than another on the same test pictures.
+    """Say whether one classifier is better than another on the same test images.
 
     Runs that differ in the seed alone count as repeats of one system.
 
@@ -131,12 +131,12 @@ def compare(
 def verify(
     run: options.RunFolder,
     folder: Annotated[
-        Path | None, Argument(help="The pictures it was trained on, to predict them again.")
+        Path | None, Argument(help="The images it was trained on, to predict them again.")
     ] = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Compute every figure of a run again from its predictions, and these from the pictures.
+    """Compute every figure of a run again from its predictions, and these from the images.
 
     Exits with 3 when anything differs.
 
@@ -181,7 +181,7 @@ def _explained(
     from lucency.explain import explained
 
     found = adjusted([*explained(classifier, files)], adjust)
-    if any(each.picture is not None for each in found):
+    if any(each.image is not None for each in found):
         write(classifier, run, found)
     return [each.prediction for each in found]
 

@@ -30,9 +30,9 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Look at the data only: duplicates, leaks, patients, shortcuts, shift, odd pictures.
+    """Look at the data only: duplicates, leaks, patients, shortcuts, shift, odd images.
 
-    Exits with 3 when test pictures or patients are also in train or validation.
+    Exits with 3 when test images or patients are also in train or validation.
 
     Examples:
         lucency check chest_xray
@@ -88,7 +88,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     """Train, calibrate and test a classifier, and write its report.
 
     The same command goes on with its own unfinished run. Ctrl-C and SIGTERM save it and exit with
-    75; a second one leaves at once. Exits with 3 when test pictures or patients are also in train
+    75; a second one leaves at once. Exits with 3 when test images or patients are also in train
     or validation (see --on-leak).
 
     Examples:
@@ -109,13 +109,13 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
 
 
 def demo(
-    folder: Annotated[Path, Argument(help="New folder for the drawn pictures and the run.")] = Path(
+    folder: Annotated[Path, Argument(help="New folder for the drawn images and the run.")] = Path(
         "demo"
     ),
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw stand-in chest films with planted faults, and train on them.
+    """Draw stand-in chest radiographs with planted faults, and train on them.
 
     Examples:
         lucency demo
@@ -124,9 +124,9 @@ def demo(
     from lucency.config import Config
     from lucency.dataset.phantoms import draw_dataset
 
-    films = folder / "films"
-    if not films.exists():
-        draw_dataset(films, images=600, progress=progress(quiet))
+    radiographs = folder / "radiographs"
+    if not radiographs.exists():
+        draw_dataset(radiographs, images=600, progress=progress(quiet))
     # With fewer patients to validate on, no class could be ruled out, and nothing be answered.
     config = Config(
         effort="quick", epochs=60, on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25
@@ -134,7 +134,7 @@ def demo(
     number = 1
     while (folder / f"run-{number}").exists():
         number += 1
-    _train(films, config, f"{folder}/run-{number}", None, as_json=as_json, quiet=quiet)
+    _train(radiographs, config, f"{folder}/run-{number}", None, as_json=as_json, quiet=quiet)
 
 
 def _train(

@@ -1,8 +1,8 @@
 """Which of several classifiers is better on one test set, and whether luck explains it.
 
-    paired    differences on the same pictures, with intervals and tests
+    paired    differences on the same images, with intervals and tests
     result    what a comparison holds
-    runs      run folders brought to the same pictures in the same order
+    runs      run folders brought to the same images in the same order
     words     what it comes to, in sentences
 
 Runs that differ in the seed alone are repeats of one *system*. Its figures are means over the
@@ -45,7 +45,7 @@ _Replicated = Mapping[str, tuple[Figures, Figures]]
 
 
 def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) -> Comparison:
-    """Compare runs that were tested on the same pictures.
+    """Compare runs that were tested on the same images.
 
     Args:
         runs: Two or more run folders. The first one's system is what the others are compared with.
@@ -58,7 +58,7 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
 
     Raises:
         ConfigError: ``split`` is another word.
-        DataError: The runs were not tested on the same pictures, classes, labels and patients.
+        DataError: The runs were not tested on the same images, classes, labels and patients.
         RunError: A file is missing or damaged.
         ClassifierError: A ``classifier.json`` is missing or damaged.
     """
@@ -124,7 +124,7 @@ def _pairs(
         decisions = _decisions(first, other, truth, answers)
         verdict = [wording.judgement(first.name, other.name, figure, each[figure], p)]
         if not p < 0.05:
-            verdict += [wording.resolution(figure, each[figure], _pictures(truth))]
+            verdict += [wording.resolution(figure, each[figure], _images(truth))]
         if decisions:
             only = (decisions.only_first, decisions.only_second)
             p_decided = decisions.by_patient
@@ -194,8 +194,8 @@ def _seeds(first: System, second: System, figure: str, found: Difference) -> str
     )
 
 
-def _pictures(truth: Truth) -> str:
-    n = f"{len(truth.labels):,} pictures"
+def _images(truth: Truth) -> str:
+    n = f"{len(truth.labels):,} images"
     return f"{n} of {truth.patients:,} patients" if truth.known else n
 
 
@@ -220,12 +220,12 @@ def _warnings(split: str, systems: Sequence[System], truth: Truth) -> tuple[str,
     found = []
     if split == "val":
         found.append(
-            "These are pictures of validation, which choices were made by: a difference may be "
+            "These are images of validation, which choices were made by: a difference may be "
             "that of the choices. Compare on a test part."
         )
     if not truth.known:
         found.append(
-            "The patients are unknown: if some have several pictures, the intervals are too short "
+            "The patients are unknown: if some have several images, the intervals are too short "
             "and the p-values too small."
         )
     if len(systems) > 1 and len({len(system.runs) for system in systems}) > 1:

@@ -1,4 +1,4 @@
-"""Two classifiers on the same pictures: how their figures differ, and whether luck explains it."""
+"""Two classifiers on the same images: how their figures differ, and whether luck explains it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Figures = dict[str, FloatArray]
 
 @dataclass(frozen=True)
 class Answers:
-    """What one classifier said of n pictures: (n,) decisions and (n, classes) probabilities."""
+    """What one classifier said of n images: (n,) decisions and (n, classes) probabilities."""
 
     decisions: IntArray
     probabilities: FloatArray
@@ -75,7 +75,7 @@ def mcnemar(first_right: BoolArray, second_right: BoolArray) -> float:
         second_right: (n,) the same of the second.
 
     Returns:
-        In (0, 1]; 1 where both are right on the same pictures.
+        In (0, 1]; 1 where both are right on the same images.
     """
     from scipy import stats
 
@@ -91,7 +91,7 @@ def patient_test(first_right: BoolArray, second_right: BoolArray, owner: IntArra
 
     Were both equally good, each patient's sum of (second right - first right) could as well have
     the other sign (Fisher's randomisation test, with the patient as the unit). All 2^patients
-    assignments are counted by convolution, not sampled. With one picture per patient this is
+    assignments are counted by convolution, not sampled. With one image per patient this is
     McNemar's exact test.
 
     Args:
@@ -118,9 +118,9 @@ def patient_test(first_right: BoolArray, second_right: BoolArray, owner: IntArra
 def auroc_difference(
     positive: BoolArray, first: FloatArray, second: FloatArray, owner: IntArray
 ) -> Difference:
-    """Compare two AUROCs on the same pictures (DeLong 1988; patients: Obuchowski 1997).
+    """Compare two AUROCs on the same images (DeLong 1988; patients: Obuchowski 1997).
 
-    An AUROC is a mean of structural components, one of each picture, so the difference of two -
+    An AUROC is a mean of structural components, one of each image, so the difference of two -
     or of two means over seeds - is the mean of their differences, whose variance is summed over
     patients.
 
@@ -132,7 +132,7 @@ def auroc_difference(
 
     Returns:
         Mean AUROC of the second minus that of the first; all nan when positives or negatives are
-        absent, no interval and p = 1 where no pair of pictures is ranked differently.
+        absent, no interval and p = 1 where no pair of images is ranked differently.
     """
     method = metrics.named("paired DeLong", owner)
     if positive.all() or not positive.any():
@@ -163,7 +163,7 @@ def figures(
         labels: (n,) true class indices.
         answers: One classifier's.
         positive: Index of the positive class; None for means over all classes.
-        weights: (rows, n) how often each picture counts.
+        weights: (rows, n) how often each image counts.
 
     Returns:
         Figures by name, each (rows,).

@@ -64,14 +64,14 @@ class System:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Pictures on which only one of two classifiers is right; needs one run on each side.
+    """Images on which only one of two classifiers is right; needs one run on each side.
 
     Attributes:
-        only_first: Pictures that the first alone decided right.
-        only_second: Pictures that the second alone decided right.
-        mcnemar: p-value of McNemar's exact test, which takes pictures as independent.
+        only_first: Images that the first alone decided right.
+        only_second: Images that the second alone decided right.
+        mcnemar: p-value of McNemar's exact test, which takes images as independent.
         by_patient: p-value of swapping answers per patient, exact. It is the one that counts where
-            patients have several pictures, and equals ``mcnemar`` where none has.
+            patients have several images, and equals ``mcnemar`` where none has.
     """
 
     only_first: int
@@ -118,8 +118,8 @@ class Comparison:
 
     Attributes:
         split: "test" or "val".
-        test_set: What the ledger knows the pictures by; None where a run has no split.csv.
-        n: Pictures.
+        test_set: What the ledger knows the images by; None where a run has no split.csv.
+        n: Images.
         groups: Patients; None when unknown.
         classes: Class names in order.
         positive: The class that is looked for, or None.

@@ -1,4 +1,4 @@
-"""Runs read for comparing: the same test pictures in the same order, and seeds of one system."""
+"""Runs read for comparing: the same test images in the same order, and seeds of one system."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Run:
         seed: Of its training, where known.
         system: What it was made by, apart from seed and machine; runs with the same are repeats.
         positive: The class that is looked for, or None.
-        keys: n test pictures: the sha256 of their bytes, or their file where no split.csv is there.
+        keys: n test images: the sha256 of their bytes, or their file where no split.csv is there.
         found: Its predictions on them, in the order of ``keys``.
     """
 
@@ -61,7 +61,7 @@ class Truth:
         labels: (n,) true class indices.
         owner: (n,) number of the patient, from 0.
         known: Whether any patient is known.
-        test_set: What the ledger knows the pictures by; None where a split.csv is missing.
+        test_set: What the ledger knows the images by; None where a split.csv is missing.
     """
 
     classes: tuple[str, ...]
@@ -78,12 +78,12 @@ class Truth:
 
     @property
     def clustered(self) -> bool:
-        """Whether some patient has several pictures."""
+        """Whether some patient has several images."""
         return self.patients < len(self.owner)
 
 
 def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
-    """Read runs that were tested on the same pictures.
+    """Read runs that were tested on the same images.
 
     Args:
         folders: Two or more run folders.
@@ -94,7 +94,7 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
 
     Raises:
         DataError: There are fewer than two, one is given twice, or they were tested on other
-            pictures, classes, labels or patients; the message names the first difference.
+            images, classes, labels or patients; the message names the first difference.
         RunError: A file is missing or damaged.
         ClassifierError: ``classifier.json`` is missing or damaged.
     """
@@ -111,7 +111,7 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
                 "one sha256). Give runs that were trained apart."
             )
         seen[run.classifier] = run.name
-        _same_pictures(runs[0], run)
+        _same_images(runs[0], run)
     return runs, _truth(runs[0], hashed)
 
 
@@ -128,7 +128,7 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
     if split not in parts:
         raise DataError(
             f"{folder} has no {split} part in predictions.csv. Compare runs that were tested; "
-            "figures of validation are of pictures that choices were made by."
+            "figures of validation are of images that choices were made by."
         )
     found = parts[split]
     if found.classes != spec.classes:
@@ -155,7 +155,7 @@ def _hashes(folder: Path, found: Predictions) -> tuple[str, ...]:
     if missing:
         raise RunError(
             f"{folder}: {missing[0]} is in predictions.csv and not in split.csv "
-            f"({len(missing):,} such pictures). The files are of different runs: restore them."
+            f"({len(missing):,} such images). The files are of different runs: restore them."
         )
     return tuple(known[file] for file in found.files)
 
@@ -190,7 +190,7 @@ def _system(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _same_pictures(first: Run, other: Run) -> None:
+def _same_images(first: Run, other: Run) -> None:
     """Raise the first difference between what two runs were tested on."""
     said = f"{first.name} and {other.name} cannot be compared: "
     if (first.found.classes, first.positive) != (other.found.classes, other.positive):
@@ -201,7 +201,7 @@ def _same_pictures(first: Run, other: Run) -> None:
     if first.keys != other.keys:
         here, there = set(first.keys), set(other.keys)
         raise DataError(
-            f"{said}they were tested on other pictures: of {len(first.keys):,} and "
+            f"{said}they were tested on other images: of {len(first.keys):,} and "
             f"{len(other.keys):,}, {len(here & there):,} are the same. Evaluate both on one test "
             "set: train with the same --split-file or test folder."
         )
@@ -216,7 +216,7 @@ def _same_pictures(first: Run, other: Run) -> None:
             i = wrong[0]
             raise DataError(
                 f"{said}the {what} of {first.found.files[i]} is {mine[i]!r} in the one and "
-                f"{theirs[i]!r} in the other ({len(wrong):,} such pictures). Use the same labels "
+                f"{theirs[i]!r} in the other ({len(wrong):,} such images). Use the same labels "
                 "and the same way to tell patients."
             )
 

@@ -41,7 +41,7 @@ def judgement(first: str, second: str, figure: str, found: Difference, p: float)
     if found.value == 0 and p == 1 and not math.isfinite(found.low):
         return (
             f"No difference between {first} and {second} is shown: {NAMES[figure]} is the "
-            "same, and so is what every single picture adds to it."
+            "same, and so is what every single image adds to it."
         )
     if not math.isfinite(found.low):
         return (
@@ -67,12 +67,12 @@ def _range(found: Difference) -> str:
     return f"95 % interval {low:.3f} to {high:.3f}".replace("-", "−")
 
 
-def resolution(figure: str, found: Difference, pictures: str) -> str:
+def resolution(figure: str, found: Difference, images: str) -> str:
     """Return the sentence on how small a difference the test set can show; may be empty."""
     if not math.isfinite(found.detectable):
         return ""
     return (
-        f"With {pictures}, a true difference in {NAMES[figure]} below about {found.detectable:.2g} "
+        f"With {images}, a true difference in {NAMES[figure]} below about {found.detectable:.2g} "
         "is easily missed: one of that size shows in four of five such test sets."
     )
 
@@ -83,13 +83,13 @@ def decided(first: str, second: str, only: tuple[int, int], p: float, *, cluster
     Args:
         first: Name of what is compared with.
         second: Name of what is compared.
-        only: Pictures that the first, and that the second, alone decided right.
+        only: Images that the first, and that the second, alone decided right.
         p: The p-value that counts.
-        clustered: Whether some patient has several pictures, which names the test.
+        clustered: Whether some patient has several images, which names the test.
     """
     test = "answers swapped patient by patient" if clustered else "McNemar's exact test"
     return (
-        f"Decisions: {second} alone is right on {only[1]:,} pictures, {first} alone on "
+        f"Decisions: {second} alone is right on {only[1]:,} images, {first} alone on "
         f"{only[0]:,} ({test}: {p_text(p)})."
     )
 

@@ -1,15 +1,15 @@
-"""From a folder of labelled pictures to train, validation and test, honestly divided.
+"""From a folder of labelled images to train, validation and test, honestly divided.
 
-    entry         one picture, from scan to split
+    entry         one image, from scan to split
     walk          list a folder, follow no links
     labels        read a CSV of classes and patients
-    scan          find pictures, their classes and parts
+    scan          find images, their classes and parts
     store         decode once, read by position afterwards
-    memory        pictures that are in memory already
-    groups        tell which pictures show one patient
-    candidates    pictures alike enough to be compared closely
-    align         lay one picture over another
-    copies        pictures that show the same though their bytes differ
+    memory        images that are in memory already
+    groups        tell which images show one patient
+    candidates    images alike enough to be compared closely
+    align         lay one image over another
+    copies        images that show the same though their bytes differ
     same          who matches whom, who contradicts whom
     leaks         the gate: nothing of test may be elsewhere
     cut           choose patients with every class's share
@@ -21,7 +21,7 @@
     audit         what was found, used, left out
     load          the way through all of these
 
-A step that learns more of a picture returns a copy of its entry.
+A step that learns more of an image returns a copy of its entry.
 """
 
 from __future__ import annotations

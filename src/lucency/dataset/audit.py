@@ -25,18 +25,18 @@ class Audit:
     """What is in a data set; ``found == used + len(set_aside)``.
 
     Attributes:
-        found: Pictures in the folder.
-        used: Pictures in a part.
-        set_aside: Pictures that are not used, with the reason.
-        ignored: Files and folders that are no pictures of the data set, with the reason.
-        counts: Pictures per part and class.
+        found: Images in the folder.
+        used: Images in a part.
+        set_aside: Images that are not used, with the reason.
+        ignored: Files and folders that are no images of the data set, with the reason.
+        counts: Images per part and class.
         group_source: How the patients are known: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
             ``patient``, ``dicom``, ``regex``, ``csv``, ``split file`` or ``none``.
         groups: Patients per part.
         duplicates: Pairs of identical files that are both used.
         leaks: What of the test part was found in train and validation, and what became of it.
         near_duplicates: Pairs inside one part that show nearly the same; they stay there.
-        colour: Whether pictures are decoded in colour.
+        colour: Whether images are decoded in colour.
         sizes: Least, median and greatest (height, width) of the files, each side by itself.
         warnings: Sentences that ask for action.
         notes: Sentences worth knowing.
@@ -89,33 +89,33 @@ def take_stock(
     """Write down what a data set holds.
 
     Args:
-        division: The readable pictures, divided.
+        division: The readable images, divided.
         classes: All class names, in the order of the tables.
-        unreadable: Found pictures that cannot be used.
-        ignored: Files that are no pictures of the data set.
-        colour: Whether pictures are decoded in colour.
+        unreadable: Found images that cannot be used.
+        ignored: Files that are no images of the data set.
+        colour: Whether images are decoded in colour.
         store: Has the sizes of the files, and what DICOM files say of themselves.
     """
     used = division.used
     warned, noted = remarks(used, store.notes)
-    pictures = Counter((entry.part, entry.label) for entry in used)
+    images = Counter((entry.part, entry.label) for entry in used)
     groups = Counter(part for part, _ in {(entry.part, entry.group) for entry in used})
     same = identical_pairs(used)
     copies = (
-        f"Exact copies of other pictures with the same class: {counted(len(same), 'picture')}. "
+        f"Exact copies of other images with the same class: {counted(len(same), 'image')}. "
         "They stay, and copies of each other are always in the same part."
     )
     near = (
-        f"Nearly the same picture in one part: {counted(len(division.near), 'pair')} (resized, "
+        f"Nearly the same image in one part: {counted(len(division.near), 'pair')} (resized, "
         "saved again, mirrored or cropped). They stay, and count as one patient."
     )
-    aside = f"Set aside as unreadable: {counted(len(unreadable), 'picture')}."
+    aside = f"Set aside as unreadable: {counted(len(unreadable), 'image')}."
     return Audit(
         found=len(unreadable) + len(division.entries),
         used=len(used),
         set_aside=(*unreadable, *division.set_aside),
         ignored=tuple(ignored),
-        counts={p: {c: pictures[p, c] for c in classes} for p in PARTS if groups[p]},
+        counts={p: {c: images[p, c] for c in classes} for p in PARTS if groups[p]},
         group_source=division.group_source,
         groups={part: groups[part] for part in PARTS if groups[part]},
         duplicates=same,

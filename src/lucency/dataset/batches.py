@@ -1,6 +1,6 @@
 """A split becomes batches: in a shuffled order to train on, in its own order to predict.
 
-Every batch has the same number of pictures, so that nothing is compiled twice.
+Every batch has the same number of images, so that nothing is compiled twice.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatch:
-    """Pictures to learn from.
+    """Images to learn from.
 
     Attributes:
         pixels: (n, height, width, channels) uint8, not yet varied.
         labels: (n,) int64, positions in the split's classes.
-        draw: How the device is to vary each picture.
+        draw: How the device is to vary each image.
     """
 
     pixels: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class TrainingBatch:
 
 
 def steps_per_epoch(split: Split, size: int) -> int:
-    """Return the number of batches in which every picture is seen."""
+    """Return the number of batches in which every image is seen."""
     return -(-len(split) // size)
 
 
@@ -53,9 +53,9 @@ def training_batches(
     """Yield the batches of one epoch, a pure function of the arguments.
 
     Args:
-        split: Pictures to learn from; at least ``size`` of them.
-        size: Pictures per batch; the last batch is filled up from the front of the same order.
-        policy: How far pictures may vary.
+        split: Images to learn from; at least ``size`` of them.
+        size: Images per batch; the last batch is filled up from the front of the same order.
+        policy: How far images may vary.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
         first: The batch to begin with, from 0; those before it are skipped without being read.
@@ -75,7 +75,7 @@ def training_batches(
 def pixel_batches(split: Split, size: int) -> Iterator[NDArray[np.uint8]]:
     """Yield the pixels of a split in its own order, (size, height, width, channels) at a time.
 
-    The last batch repeats the last picture to be full; the caller cuts the answers to
+    The last batch repeats the last image to be full; the caller cuts the answers to
     ``len(split)``.
     """
     padded = np.minimum(np.arange(-(-len(split) // size) * size), len(split) - 1)

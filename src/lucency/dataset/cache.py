@@ -1,6 +1,6 @@
-"""Every picture decoded once into a file of pixels, from which batches are read by position.
+"""Every image decoded once into a file of pixels, from which batches are read by position.
 
-    CACHE/<key>/pixels.bin    uint8, one row of height x width x channels per picture
+    CACHE/<key>/pixels.bin    uint8, one row of height x width x channels per image
     CACHE/<key>/index.json    what the rows are: names, sha256, original sizes, reasons
 
 The rows are read with ``os.preadv``, not mapped: mapped pages count as memory of the process and
@@ -72,7 +72,7 @@ class _Record(NamedTuple):
 
 
 class PixelStore:
-    """Decoded pictures on disk; a context manager.
+    """Decoded images on disk; a context manager.
 
     Threads may read at the same time. An open store stays readable when its entry is removed from
     the cache, as its file lives until it is closed.
@@ -80,9 +80,9 @@ class PixelStore:
     Attributes:
         shape: Height, width and channels of every row.
         sha256: Of the bytes of each file, in hexadecimal; empty where they could not be read.
-        reasons: Row -> why that file is no picture. Such rows hold zeros and must not be used.
+        reasons: Row -> why that file is no image. Such rows hold zeros and must not be used.
         sizes: (n, 2) int64, height and width of the files; zeros where unknown.
-        patients: Whose DICOM picture it is, hashed with a salt that was thrown away: it tells who
+        patients: Whose DICOM image it is, hashed with a salt that was thrown away: it tells who
             is the same, and nothing else. Empty where unknown.
         notes: What DICOM files say that one should know.
         decoded: Files that were decoded for this store; 0 where the cache had them.
@@ -102,7 +102,7 @@ class PixelStore:
             records, self.shape = _read_index(entry / _INDEX)
             self._file = os.open(entry / _PIXELS, os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{entry}: decoded pictures cannot be read ({error}).") from error
+            raise RunError(f"{entry}: decoded images cannot be read ({error}).") from error
         self.close = weakref.finalize(self, os.close, self._file)
         self.sha256 = tuple(record.sha256 for record in records)
         self.reasons = {row: r.reason for row, r in enumerate(records) if r.reason is not None}
@@ -113,14 +113,14 @@ class PixelStore:
         self._stride = math.prod(self.shape)
         if os.fstat(self._file).st_size != len(self) * self._stride:
             self.close()
-            raise RunError(f"{entry}: decoded pictures have the wrong length.")
+            raise RunError(f"{entry}: decoded images have the wrong length.")
 
     def __len__(self) -> int:
         return len(self.sha256)
 
     @property
     def n(self) -> int:
-        """Number of rows, readable pictures or not."""
+        """Number of rows, readable images or not."""
         return len(self)
 
     def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
@@ -140,13 +140,13 @@ class PixelStore:
     def _read_row(self, row: int, place: NDArray[np.uint8]) -> None:
         # A closed number may by now belong to some other file.
         if not self.close.alive:
-            raise RunError("The store of decoded pictures is closed. Open it again.")
+            raise RunError("The store of decoded images is closed. Open it again.")
         try:
             count = os.preadv(self._file, [place.data], row * self._stride)
         except OSError as error:
-            raise RunError(f"Decoded pictures cannot be read ({error.strerror}).") from error
+            raise RunError(f"Decoded images cannot be read ({error.strerror}).") from error
         if count != self._stride:
-            raise RunError("Decoded pictures were cut short while in use. Start again.")
+            raise RunError("Decoded images were cut short while in use. Start again.")
 
     def __enter__(self) -> Self:
         return self
@@ -169,14 +169,14 @@ def decode(
     pool: DecoderPool,
     progress: Progress = SILENT,
 ) -> PixelStore:
-    """Decode pictures into the cache, unless they are in it.
+    """Decode images into the cache, unless they are in it.
 
-    They are, if every file has the path, length and times of then. A file that is no picture takes
+    They are, if every file has the path, length and times of then. A file that is no image takes
     a row like the others. Pixels never add up in memory. Several processes may build one entry at
     once: the first to finish wins, the others drop their copy.
 
     The cache keeps the eight entries used last, and its folders are for their owner only, as the
-    pictures may be of patients. Entries that are open stay readable when they are removed. Where a
+    images may be of patients. Entries that are open stay readable when they are removed. Where a
     file failed for a reason that may be gone by the next run, as it vanished or its decoder ran
     out of time or memory, the rows serve this call alone and are not kept.
 
@@ -199,7 +199,7 @@ def decode(
             return store
         salt = secrets.token_bytes(SALT_BYTES)  # kept nowhere, so that no name can be tried out
         requests = (Request(str(each.path), size, colour, each.stamp, salt) for each in files)
-        task = progress.task("Reading pictures", len(files), "files")
+        task = progress.task("Reading images", len(files), "files")
         with _draft(cache) as draft, contextlib.closing(pool.map(requests)) as rows, task:
             if _write(draft, files, rows, shape, task):
                 return PixelStore(draft, decoded=len(files))  # its folder goes, its file stays open
@@ -339,7 +339,7 @@ def _complaint(cache: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return (
-            f"The disk is full: decoded pictures do not fit into the cache {cache} ({reason}). "
+            f"The disk is full: decoded images do not fit into the cache {cache} ({reason}). "
             "Free some space, or choose another folder with --cache DIR."
         )
     return (

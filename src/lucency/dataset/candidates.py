@@ -1,8 +1,8 @@
-"""Which pictures are alike enough to be compared closely: small descriptions, all against all.
+"""Which images are alike enough to be compared closely: small descriptions, all against all.
 
-A description is what a blurred picture of 12 x 12 differs by from the mean one of the data set, so
+A description is what a blurred image of 12 x 12 differs by from the mean one of the data set, so
 that a body part and the way it is centred do not count. All pairs are compared, block by block, so
-that memory grows with the number of pictures alone.
+that memory grows with the number of images alone.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lucency.dataset.registration import blur
 
 GRID = 12
 INSIDE = 1 / 32  # share of a side that the view of the inside leaves out at each end
-ROWS = 512  # pictures that are compared with all others at a time
+ROWS = 512  # images that are compared with all others at a time
 _COLUMNS = 4096
 _BROAD = GRID / 8  # sigma of the shades that are taken away
 _ALIKE = 0.84  # correlation of descriptions; of copies cropped by 3 %, 99.5 % have 0.87
 _PARTNERS = 8
-_FEW = 100  # so many pictures are needed before their mean is what they have in common
+_FEW = 100  # so many images are needed before their mean is what they have in common
 _FLAT = 1.0  # grey levels
 _READ = 256
 
@@ -34,10 +34,10 @@ Places = NDArray[np.int64]
 
 
 class Candidates(NamedTuple):
-    """Pairs that are worth a close look, as places in the list of pictures.
+    """Pairs that are worth a close look, as places in the list of images.
 
     Attributes:
-        first: (n,) int64, the picture that was looked at in several views.
+        first: (n,) int64, the image that was looked at in several views.
         second: (n,) int64.
         view: (n,) int64, which view: 0 whole, 1 mirrored, 2 inside, 3 inside and mirrored.
         alike: (n,) float32, correlation of the descriptions.
@@ -56,10 +56,10 @@ class Candidates(NamedTuple):
 
 
 def grids(store: PixelStore, rows: Sequence[int] | Places) -> tuple[Grids, Grids]:
-    """Return rows of the store as small pictures, whole and without their edges.
+    """Return rows of the store as small images, whole and without their edges.
 
     Both are (n, 12, 12) float32 without brightness, broad shades and contrast; zeros where a
-    picture is flat.
+    image is flat.
     """
     height, width, _ = store.shape
     edge_x, edge_y = INSIDE * width, INSIDE * height
@@ -67,16 +67,16 @@ def grids(store: PixelStore, rows: Sequence[int] | Places) -> tuple[Grids, Grids
     small = np.empty((2, len(rows), GRID, GRID), np.float32)
     for start in range(0, len(rows), _READ):
         for place, pixels in enumerate(store.read(rows[start : start + _READ]), start):
-            picture = grey(pixels)
+            image = grey(pixels)
             for k, box in enumerate(boxes):
-                shrunk = picture.resize((GRID, GRID), Image.Resampling.BILINEAR, box)
+                shrunk = image.resize((GRID, GRID), Image.Resampling.BILINEAR, box)
                 small[k, place] = np.asarray(shrunk)
     whole, inside = _evened(small)
     return whole, inside
 
 
 def grey(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return (height, width, 1 or 3) uint8 as a grey picture."""
+    """Return (height, width, 1 or 3) uint8 as a grey image."""
     if pixels.shape[2] == 1:
         return Image.fromarray(pixels[..., 0])
     return Image.fromarray(pixels).convert("L")
@@ -85,15 +85,15 @@ def grey(pixels: NDArray[np.uint8]) -> Image.Image:
 def candidates(
     whole: Grids, inside: Grids, contents: Places, parts: Places
 ) -> Iterator[Candidates]:
-    """Compare every picture with all others; yield the best pairs of 512 pictures at a time.
+    """Compare every image with all others; yield the best pairs of 512 images at a time.
 
-    Each picture has at most eight partners in each part, of which it is the first; most pairs
+    Each image has at most eight partners in each part, of which it is the first; most pairs
     appear twice, once from each side.
 
     Args:
         whole: (n, 12, 12) float32, as ``grids`` returns them.
         inside: The same without edges, to find what others are crops of.
-        contents: (n,) int64; pictures of equal content are no pair.
+        contents: (n,) int64; images of equal content are no pair.
         parts: (n,) int64, in ascending order.
     """
     common = whole.sum(0) / (len(whole) + _FEW)
@@ -130,7 +130,7 @@ def _evened(small: Grids) -> Grids:
 
 
 def _described(small: Grids, common: Grids) -> NDArray[np.float32]:
-    """Return (n, 144) unit vectors; zeros for flat pictures."""
+    """Return (n, 144) unit vectors; zeros for flat images."""
     flat = ~small.any((1, 2))
     vectors = (small - common).reshape(len(small), -1)
     vectors[flat] = 0
@@ -171,7 +171,7 @@ def _alike(
 
 
 def _fittest(found: Candidates) -> Candidates:
-    """Keep the best partners of every picture."""
+    """Keep the best partners of every image."""
     order = np.lexsort((found.second, -found.alike, found.first))
     first = found.first[order]
     rank = np.arange(len(first)) - np.searchsorted(first, first)

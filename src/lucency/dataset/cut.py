@@ -10,14 +10,14 @@ from lucency.dataset.entry import Entry
 
 
 def choose(entries: Sequence[Entry], *, fraction: float, seed: int, keep: int) -> set[str]:
-    """Return groups that hold about ``fraction`` of the pictures of every class.
+    """Return groups that hold about ``fraction`` of the images of every class.
 
     Goes through the groups in an order drawn from the seed, first taking those that fit whole, then
     those that bring the classes nearer to their share although they are too much. Of every class at
     least one group is taken where that is possible.
 
     Args:
-        entries: Pictures with their group and class; their order does not matter.
+        entries: Images with their group and class; their order does not matter.
         fraction: Share to choose, 0 to 1.
         seed: Draws the order of the groups.
         keep: Groups of every class that must not be chosen.

@@ -1,4 +1,4 @@
-"""Pictures that show the same, exactly or nearly: who matches whom, who contradicts whom."""
+"""Images that show the same, exactly or nearly: who matches whom, who contradicts whom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Match(NamedTuple):
     """Two files that show the same.
 
     Attributes:
-        first: Path; the test picture where one of the two is.
+        first: Path; the test image where one of the two is.
         second: Path of the other.
         kind: ``identical`` (equal bytes), ``mirrored``, ``cropped``, ``resized``, ``re-encoded``.
         similarity: Correlation of details, 0.96 to 1.
@@ -51,8 +51,8 @@ def best_matches(
     """Return, by file, which of the others an entry shows again: an identical one, or the nearest.
 
     Args:
-        entries: Pictures to look for, such as those of train.
-        others: Pictures to look among, such as those of test.
+        entries: Images to look for, such as those of train.
+        others: Images to look among, such as those of test.
         copies: All near copies; they hold for every file with the same bytes.
     """
     known: dict[str, Entry] = {}
@@ -94,7 +94,7 @@ def identical_pairs(entries: Iterable[Entry]) -> tuple[tuple[str, str], ...]:
 
 
 def identical_sets(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Return the sets of two or more pictures with equal bytes."""
+    """Return the sets of two or more images with equal bytes."""
     by_content: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_content[entry.sha256].append(entry)
@@ -102,7 +102,7 @@ def identical_sets(entries: Iterable[Entry]) -> list[list[Entry]]:
 
 
 def contradictions(entries: Iterable[Entry]) -> dict[str, str]:
-    """Return the pictures that are there in several classes, and why no one knows which."""
+    """Return the images that are there in several classes, and why no one knows which."""
     leaving = {}
     for same in identical_sets(entries):
         first = {entry.label: entry.file for entry in reversed(same)}
@@ -113,7 +113,7 @@ def contradictions(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def with_shared_groups(entries: Sequence[Entry], copies: Iterable[Copy]) -> list[Entry]:
-    """Join the groups of pictures that show the same, under the name that comes first."""
+    """Join the groups of images that show the same, under the name that comes first."""
     parent: dict[str, str] = {}
 
     def root(group: str) -> str:

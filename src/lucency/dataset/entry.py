@@ -1,4 +1,4 @@
-"""One picture of a data set, as every step from the scan to the split knows it."""
+"""One image of a data set, as every step from the scan to the split knows it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SPELLINGS: Mapping[str, str] = {
 
 
 class Entry(NamedTuple):
-    """One picture; a step that learns more returns a copy.
+    """One image; a step that learns more returns a copy.
 
     Attributes:
         file: Path below the root of the data set, with forward slashes.
         label: Class name.
         part: ``train``, ``val`` or ``test``; empty while nobody has decided.
-        group: Pictures with the same group (one patient) stay in one part; empty while unknown.
+        group: Images with the same group (one patient) stay in one part; empty while unknown.
         sha256: Of the bytes of the file, in hexadecimal; empty before decoding.
         row: Place in the pixel store; -1 before decoding.
     """
@@ -50,7 +50,7 @@ def natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
 
 
 def counted(n: int, noun: str) -> str:
-    """Return ``1 picture`` or ``2,000 pictures``."""
+    """Return ``1 image`` or ``2,000 images``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Find out which pictures belong to one patient, so that no patient is in two parts."""
+"""Find out which images belong to one patient, so that no patient is in two parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lucency.errors import ConfigError, DataError
 
 # Each is matched against the whole path without its suffix; the first group is the patient.
 # Kermany et al. number patients per disease: person1_bacteria and person1_virus are two people,
-# and a normal's key is the study (IM-0115, NORMAL2-IM-0115), which comes in up to 30 pictures.
+# and a normal's key is the study (IM-0115, NORMAL2-IM-0115), which comes in up to 30 images.
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.ASCII)
     for name, pattern in {
@@ -25,20 +25,20 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 _ENOUGH = 0.95
-# One patient with more of the pictures than this is more likely a stand-in for all of them.
+# One patient with more of the images than this is more likely a stand-in for all of them.
 _MOST_OF_ONE = 0.5
-_FEW = 4  # pictures of which nothing can be said
+_FEW = 4  # images of which nothing can be said
 _HOW = "give the patients with --group-regex or with the column group of a --labels file"
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Who the pictures belong to.
+    """Who the images belong to.
 
     Attributes:
         source: A named pattern (``kermany``, ``nih``, ...), ``dicom``, ``regex``, ``csv``,
             ``split file`` or ``none``.
-        keys: One per picture, in their order; a picture of nobody known has its own path.
+        keys: One per image, in their order; an image of nobody known has its own path.
         warnings: Plain sentences.
     """
 
@@ -54,11 +54,11 @@ def find_groups(
     regex: str | None = None,
     patients: Sequence[str] = (),
 ) -> Groups:
-    """Give every picture the patient it shows, by the best knowledge there is.
+    """Give every image the patient it shows, by the best knowledge there is.
 
     An expression goes before the column of a labels file, that before what at least 95 % DICOM
     files say, and that before the named patterns. A named pattern counts where at least 95 % of the
-    paths match; other pictures stand alone. Where no pattern does, fewer DICOM files will do.
+    paths match; other images stand alone. Where no pattern does, fewer DICOM files will do.
 
     A patient of DICOM files is called by the first file that shows them: whose hash it is nobody
     needs to know, and the names do not change from run to run.
@@ -89,8 +89,8 @@ def find_groups(
     if any(told):
         return _filled("dicom", files, told)
     warning = (
-        "Patients unknown: the file names do not tell which pictures show the same patient, so "
-        "every picture counts as a patient of its own. If some patients have several pictures, "
+        "Patients unknown: the file names do not tell which images show the same patient, so "
+        "every image counts as a patient of its own. If some patients have several images, "
         f"the figures come out too good; {_HOW}."
     )
     return Groups("none", tuple(files), (*doubt, warning))
@@ -99,7 +99,7 @@ def find_groups(
 def _by_first_file(
     files: Sequence[str], patients: Sequence[str]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return a name for the patient of each picture, empty if unknown, and doubts about them."""
+    """Return a name for the patient of each image, empty if unknown, and doubts about them."""
     first: dict[str, str] = {}
     for file, patient in zip(files, patients, strict=False):
         first.setdefault(patient, file)
@@ -150,13 +150,13 @@ def _alone(files: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def _filled(source: str, files: Sequence[str], keys: Sequence[str]) -> Groups:
-    """Let pictures without a patient stand alone, and say how many there are."""
+    """Let images without a patient stand alone, and say how many there are."""
     alone = _alone(files, keys)
     filled = tuple(key or file for file, key in zip(files, keys, strict=True))
     if not alone:
         return Groups(source, filled)
     warning = (
-        f"No patient is known for {len(alone):,} of {len(files):,} pictures ({listed(alone)}): "
+        f"No patient is known for {len(alone):,} of {len(files):,} images ({listed(alone)}): "
         "each of them counts as a patient of its own."
     )
     return Groups(source, filled, (warning,))

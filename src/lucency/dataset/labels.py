@@ -16,7 +16,7 @@ _HEADER = "Expected a header line such as file,label or file,label,group,split."
 
 
 class Row(NamedTuple):
-    """What the labels file says of one picture; ``group`` and ``part`` may be empty."""
+    """What the labels file says of one image; ``group`` and ``part`` may be empty."""
 
     label: str
     group: str
@@ -30,7 +30,7 @@ def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, R
 
     Args:
         path: CSV file, UTF-8, with a header.
-        files: Known pictures, relative to the root of the data set. A row may name a file by this
+        files: Known images, relative to the root of the data set. A row may name a file by this
             path, by this path after ``prefix``, or by its bare name where that is unique.
         prefix: Way from the folder the user gave to the root: empty, or ending in a slash.
 
@@ -55,7 +55,7 @@ def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, R
     if missing:
         raise DataError(
             f"{path}: {len(missing):,} listed files are not in the data folder: {listed(missing)}. "
-            "Write paths relative to the folder, or file names; remove lines without a picture."
+            "Write paths relative to the folder, or file names; remove lines without an image."
         )
     return rows
 

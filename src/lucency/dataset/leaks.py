@@ -1,6 +1,6 @@
-"""The leak gate: no picture and no patient of the test part may be anywhere else.
+"""The leak gate: no image and no patient of the test part may be anywhere else.
 
-Only train and val pictures ever leave; the given test part is kept as it is.
+Only train and val images ever leave; the given test part is kept as it is.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Leaks:
         gate: ``passed`` (nothing), ``dropped`` (it left train and validation), ``ignored`` (it
             stays because that was asked for), ``failed`` (it is to be decided about, or patients
             stay because their rule looks wrong) or ``no test part``.
-        pairs: A test picture and a copy of it, exact or near, one pair per copy.
-        patients: Patient -> pictures in test and elsewhere, copies not counted.
-        doubtful: Whether so many pictures share patients that their rule is more likely wrong.
+        pairs: A test image and a copy of it, exact or near, one pair per copy.
+        patients: Patient -> images in test and elsewhere, copies not counted.
+        doubtful: Whether so many images share patients that their rule is more likely wrong.
     """
 
     gate: Gate
@@ -67,7 +67,7 @@ class Leaks:
 
     @property
     def elsewhere(self) -> int:
-        """Pictures outside test of patients who are in test."""
+        """Images outside test of patients who are in test."""
         return sum(counts["elsewhere"] for counts in self.patients.values())
 
     @property
@@ -76,13 +76,13 @@ class Leaks:
         if not self.patients:
             return ""
         names = counted(len(self.patients), "patient")
-        pictures = counted(self.elsewhere, "picture")
-        return f"{pictures} of {names} who are in test ({listed(list(self.patients))})"
+        images = counted(self.elsewhere, "image")
+        return f"{images} of {names} who are in test ({listed(list(self.patients))})"
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Pictures after the gate.
+    """Images after the gate.
 
     Attributes:
         entries: Those that stay, in their order; those that show the same share a group.
@@ -105,7 +105,7 @@ def close_leaks(
     """Find copies and patients of the test part elsewhere, and contradictory copies.
 
     Args:
-        entries: Pictures with group, content and, where it is given, part.
+        entries: Images with group, content and, where it is given, part.
         copies: All near copies among them.
         on_leak: ``ignore`` leaves what belongs to test where it is. ``drop`` and ``stop`` set it
             aside; it is for the caller to stop.
@@ -166,7 +166,7 @@ def _copies_told(pairs: Sequence[Match]) -> str:
     # The exact ones first, then the most alike: what nobody can argue with.
     worst = sorted(pairs, key=lambda pair: (pair.kind != "identical", -pair.similarity))
     names = listed([f"{pair.second} is {pair.relation} {pair.first}" for pair in worst])
-    return f"{counted(len(pairs), 'picture')} there copied from test ({names})"
+    return f"{counted(len(pairs), 'image')} there copied from test ({names})"
 
 
 def _told(leaks: Leaks, on_leak: OnLeak, n: int) -> list[str]:
@@ -188,7 +188,7 @@ def _copies_warned(pairs: Sequence[Match]) -> list[str]:
     ):
         if some:
             warnings.append(
-                f"Set aside as {what} copies of test pictures: {counted(len(some), 'picture')} of "
+                f"Set aside as {what} copies of test images: {counted(len(some), 'image')} of "
                 f"the other parts ({listed([pair.second for pair in some])}). A test must not show "
                 "what was trained on."
             )
@@ -201,7 +201,7 @@ def _patients_warned(leaks: Leaks, n: int) -> list[str]:
     names = list(leaks.patients)
     what = (
         f"The test part shares {counted(len(names), 'patient')} with train or validation "
-        f"({listed(names)}), who have {leaks.elsewhere:,} of the {n:,} pictures there."
+        f"({listed(names)}), who have {leaks.elsewhere:,} of the {n:,} images there."
     )
     if leaks.doubtful:
         return [
@@ -216,14 +216,14 @@ def _conflicts_told(conflicts: dict[str, str], tested: Sequence[Entry]) -> list[
     warnings = []
     if conflicts:
         warnings.append(
-            f"Set aside because of contradictory labels: {counted(len(conflicts), 'picture')} "
-            f"({listed(list(conflicts))}). Exactly the same picture is in two classes, and nobody "
+            f"Set aside because of contradictory labels: {counted(len(conflicts), 'image')} "
+            f"({listed(list(conflicts))}). Exactly the same image is in two classes, and nobody "
             "can say which is right. Keep only the right one."
         )
     if names := list(contradictions(tested)):
         warnings.append(
-            f"Contradictory labels in the test part: {counted(len(names), 'picture')} "
-            f"({listed(names)}). Exactly the same picture is in two classes, so one label is "
+            f"Contradictory labels in the test part: {counted(len(names), 'image')} "
+            f"({listed(names)}). Exactly the same image is in two classes, so one label is "
             "wrong. The test part is kept as it was given."
         )
     return warnings
@@ -233,7 +233,7 @@ def _doubled_told(doubled: dict[str, Match]) -> list[str]:
     if not doubled:
         return []
     return [
-        f"Set aside from train as copies of validation pictures: {counted(len(doubled), 'picture')}"
+        f"Set aside from train as copies of validation images: {counted(len(doubled), 'image')}"
         f" ({listed(list(doubled))}). Choices made on what was trained on are too hopeful."
     ]
 
@@ -245,5 +245,5 @@ def _names_told(tested: Iterable[Entry], others: Iterable[Entry]) -> list[str]:
         return []
     return [
         f"{counted(len(same), 'file name')} of the test part also occur elsewhere "
-        f"({listed(same)}), with other pictures. A name alone is no leak."
+        f"({listed(same)}), with other images. A name alone is no leak."
     ]

@@ -1,4 +1,4 @@
-"""From a folder to pictures that are decoded, checked and divided: the way through the package."""
+"""From a folder to images that are decoded, checked and divided: the way through the package."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _COLOUR_SHARE = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The pictures of one part, in natural order of their paths.
+    """The images of one part, in natural order of their paths.
 
     Attributes:
         name: ``train``, ``val`` or ``test``.
         classes: Class names, in natural order.
         files: Paths relative to the root of the data set.
-        groups: Whose picture it is.
+        groups: Whose image it is.
         labels: (n,) int64, places in ``classes``.
         store: Decoded pixels of the whole data set.
         rows: (n,) int64, places in the store.
@@ -57,7 +57,7 @@ class Split:
         return len(self.files)
 
     def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the pictures at these places of the split, (k, height, width, channels) uint8."""
+        """Return the images at these places of the split, (k, height, width, channels) uint8."""
         return self.store.read(self.rows[np.asarray(indices, np.int64)])
 
 
@@ -68,12 +68,12 @@ class Dataset:
     Attributes:
         root: Folder that the paths are relative to.
         classes: Names, in natural order.
-        train: Pictures to learn from.
-        val: Pictures to choose by.
-        test: Pictures that no choice has seen; ``None`` where the folders leave none.
+        train: Images to learn from.
+        val: Images to choose by.
+        test: Images that no choice has seen; ``None`` where the folders leave none.
         audit: What was found, used and left out, and why.
-        entries: Every readable picture with its part, ``excluded`` included, as split.csv lists it.
-        fingerprint: sha256 over file, content, class and part of every used picture.
+        entries: Every readable image with its part, ``excluded`` included, as split.csv lists it.
+        fingerprint: sha256 over file, content, class and part of every used image.
     """
 
     root: Path
@@ -94,24 +94,24 @@ def load_dataset(
     colour: bool | None = None,
     progress: Progress = SILENT,
 ) -> Dataset:
-    """Find, decode, check and divide the pictures of a folder.
+    """Find, decode, check and divide the images of a folder.
 
-    Pictures that cannot be read are set aside with their reason, and with ``on_leak="drop"`` copies
+    Images that cannot be read are set aside with their reason, and with ``on_leak="drop"`` copies
     and patients of the test part: found = used + set aside, always. The same folder, configuration
     and size give the same data set; only the first call decodes.
 
     Args:
         folder: With train, val and test folders of class folders, or class folders alone.
         config: How to read and divide; the defaults if none.
-        size: Height and width of the decoded pictures; as the configuration says if none.
-        colour: Whether to keep three channels; ``None`` looks at up to 200 pictures, and keeps
+        size: Height and width of the decoded images; as the configuration says if none.
+        colour: Whether to keep three channels; ``None`` looks at up to 200 images, and keeps
             them where more than 2 % are coloured.
         progress: Hears of the decoding.
 
     Raises:
-        LeakError: Pictures or patients of the test part are also in train or validation, and
+        LeakError: Images or patients of the test part are also in train or validation, and
             ``on_leak`` is ``stop``; it carries the data set without them.
-        DataError: The folder is no usable data set, or has more unreadable pictures than allowed.
+        DataError: The folder is no usable data set, or has more unreadable images than allowed.
         ConfigError: An option is not valid.
     """
     config = config or Config()
@@ -160,13 +160,13 @@ def load_labelled(
     colour: bool,
     progress: Progress = SILENT,
 ) -> Split:
-    """Load pictures to test a finished classifier on; nothing is divided.
+    """Load images to test a finished classifier on; nothing is divided.
 
     Args:
         folder: Class folders; where it has a test part, only that is taken.
         classes: What the classifier can answer; the folder's classes are among them.
         config: How to read; the defaults if none.
-        size: Height and width of the decoded pictures.
+        size: Height and width of the decoded images.
         colour: Whether to keep three channels.
         progress: Hears of the decoding.
 
@@ -192,7 +192,7 @@ def load_labelled(
     near = near_pairs(whole, find_copies(store, whole, progress=progress))
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
-        progress.note(f"Nearly the same picture: {counted(len(near), 'pair')} ({pairs}).")
+        progress.note(f"Nearly the same image: {counted(len(near), 'pair')} ({pairs}).")
     return _split("test", classes, whole, store)
 
 
@@ -268,12 +268,12 @@ def _check_readable(
     first = listed([f"{file} ({reason})" for file, reason in unreadable])
     if not readable:
         raise DataError(
-            f"{root}: no readable picture among the {found:,} that were found: {first}. "
-            "Check that the download is complete and that these are pictures."
+            f"{root}: no readable image among the {found:,} that were found: {first}. "
+            "Check that the download is complete and that these are images."
         )
     if len(unreadable) > max_bad * found:
         raise DataError(
-            f"{root}: {len(unreadable):,} of {counted(found, 'picture')} cannot be read "
+            f"{root}: {len(unreadable):,} of {counted(found, 'image')} cannot be read "
             f"({len(unreadable) / found:.1%}; at most {max_bad:.1%} are allowed): {first}. "
             "Repair or remove them, or go on without them with "
             f"--max-bad {math.ceil(100 * len(unreadable) / found) / 100:g}"

@@ -1,4 +1,4 @@
-"""Pictures that are in memory already, to be read like those on disk."""
+"""Images that are in memory already, to be read like those on disk."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lucency.dataset.cache import PixelStore
 
 
 class MemoryStore(PixelStore):
-    """Decoded pictures in memory.
+    """Decoded images in memory.
 
     Args:
         pixels: (n, height, width, 1 or 3) uint8; not copied.
-        sizes: (n, 2) int64, height and width that the pictures had.
+        sizes: (n, 2) int64, height and width that the images had.
     """
 
     def __init__(self, pixels: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:

@@ -1,6 +1,6 @@
-"""Find pictures that show the same although their bytes differ: copies of copies.
+"""Find images that show the same although their bytes differ: copies of copies.
 
-Resized, saved again, mirrored, cropped at the edges, brightened: what people do to pictures before
+Resized, saved again, mirrored, cropped at the edges, brightened: what people do to images before
 they share them. Pairs with like descriptions are laid over each other and compared closely.
 """
 
@@ -15,10 +15,10 @@ from PIL import Image
 from lucency.dataset.cache import PixelStore
 from lucency.dataset.candidates import INSIDE, ROWS, Candidates, candidates, grey, grids, joined
 from lucency.dataset.entry import Entry
-from lucency.dataset.registration import SIDE, Pictures, Places, similarity
+from lucency.dataset.registration import SIDE, Images, Places, similarity
 from lucency.progress import SILENT, Progress
 
-# Of 5,535 chest films no two reach 0.94, not even of one child. Of their copies, all that lie in
+# Of 5,535 chest radiographs no two reach 0.94, not even of one child. Of their copies, all that lie in
 # place exceed 0.98, and 99 % of those cropped by 3 % exceed 0.96.
 _SAME, _SAME_CROPPED = 0.98, 0.96
 _CROPPED = 0.015  # scale or shift beyond which it is no matter of resampling
@@ -29,7 +29,7 @@ _PAIRS = 128  # compared closely at a time
 
 
 class Copy(NamedTuple):
-    """Two pictures with different bytes that show the same.
+    """Two images with different bytes that show the same.
 
     Attributes:
         first: The one that comes first.
@@ -48,43 +48,43 @@ class Copy(NamedTuple):
 def find_copies(
     store: PixelStore, entries: Sequence[Entry], *, progress: Progress = SILENT
 ) -> tuple[Copy, ...]:
-    """Return pairs of pictures that show the same although their bytes differ.
+    """Return pairs of images that show the same although their bytes differ.
 
-    Pictures with equal bytes are looked at once per part. A picture has about eight partners in
-    each part at most, so where many pictures show the same, some of their pairs are missing.
-    Flat pictures have no copies.
+    Images with equal bytes are looked at once per part. An image has about eight partners in
+    each part at most, so where many images show the same, some of their pairs are missing.
+    Flat images have no copies.
 
     Args:
         store: Pixels; what is known of recall holds for sides of 64 to 255.
-        entries: Pictures with row, sha256 and part; partners are looked for part by part.
+        entries: Images with row, sha256 and part; partners are looked for part by part.
         progress: Hears of the comparison.
     """
     once = {(entry.part, entry.sha256): entry for entry in reversed(entries)}
-    pictures = sorted(once.values(), key=lambda entry: (entry.part, entry.row))
-    if len(pictures) < 2:
+    images = sorted(once.values(), key=lambda entry: (entry.part, entry.row))
+    if len(images) < 2:
         return ()
-    contents = np.unique([entry.sha256 for entry in pictures], return_inverse=True)[1]
-    parts = np.unique([entry.part for entry in pictures], return_inverse=True)[1]
-    small = grids(store, [entry.row for entry in pictures])
+    contents = np.unique([entry.sha256 for entry in images], return_inverse=True)[1]
+    parts = np.unique([entry.part for entry in images], return_inverse=True)[1]
+    small = grids(store, [entry.row for entry in images])
     blocks: list[Candidates] = []
-    with progress.task("Comparing pictures", len(pictures), "pictures") as task:
+    with progress.task("Comparing images", len(images), "images") as task:
         for block in candidates(*small, contents, parts):
-            task.advance(min(ROWS, len(pictures) - ROWS * len(blocks)))
+            task.advance(min(ROWS, len(images) - ROWS * len(blocks)))
             blocks.append(block)
-    copies = _believed([*_overlaid(store, pictures, _unordered(joined(blocks)))])
+    copies = _believed([*_overlaid(store, images, _unordered(joined(blocks)))])
     return tuple(sorted(copies, key=lambda copy: (copy.first.row, copy.second.row)))
 
 
 def _believed(overlaid: Sequence[tuple[Copy, float]]) -> list[Copy]:
     """Return the copies, and crops only where they can be told from chance.
 
-    Pictures without much detail of their own (drawings, schemes) fit over each other somehow once
+    Images without much detail of their own (drawings, schemes) fit over each other somehow once
     they may be moved and scaled. How often shows in the places where no crop could lie: as many
     false ones must be expected among those where it could.
 
     Args:
         overlaid: Pairs, and how far their place is from the nearest that a crop can have; -1
-            where the pictures lie exactly over each other.
+            where the images lie exactly over each other.
     """
     in_place = [copy for copy, crooked in overlaid if crooked < 0 and copy.similarity >= _SAME]
     moved = [(copy, crooked) for copy, crooked in overlaid if crooked >= 0]
@@ -110,29 +110,29 @@ def _unordered(found: Candidates) -> Candidates:
 
 
 def _overlaid(
-    store: PixelStore, pictures: Sequence[Entry], found: Candidates
+    store: PixelStore, images: Sequence[Entry], found: Candidates
 ) -> Iterator[tuple[Copy, float]]:
     """Yield the pairs that are alike when laid over each other, and how crooked they lie."""
     for start in range(0, len(found.first), _PAIRS):
         some = found.at(slice(start, start + _PAIRS))
-        first = _read(store, [pictures[i].row for i in some.first])
-        second = _read(store, [pictures[i].row for i in some.second])
+        first = _read(store, [images[i].row for i in some.first])
+        second = _read(store, [images[i].row for i in some.second])
         mirrored = some.view % 2 == 1
         first[mirrored] = first[mirrored][:, :, ::-1]
         begin = np.zeros((len(first), 4), np.float32)
         begin[some.view >= 2, ::2] = -2 * INSIDE
         alike, places = similarity(first, second, begin)
         for k in np.flatnonzero(alike >= _SAME_CROPPED):
-            pair = pictures[some.first[k]], pictures[some.second[k]]
+            pair = images[some.first[k]], images[some.second[k]]
             kind = _kind(store, pair, bool(mirrored[k]), places[k])
             low, high = sorted(pair, key=lambda entry: entry.row)
             yield Copy(low, high, kind, min(float(alike[k]), 1.0)), _crooked(places[k])
 
 
 def _crooked(place: Places) -> float:
-    """Return how far a place is from that of a crop: one picture inside the other, little smaller.
+    """Return how far a place is from that of a crop: one image inside the other, little smaller.
 
-    0 where it is one; -1 where the pictures lie exactly over each other.
+    0 where it is one; -1 where the images lie exactly over each other.
     """
     if np.abs(place).max() <= _CROPPED:
         return -1.0
@@ -150,7 +150,7 @@ def _kind(store: PixelStore, pair: tuple[Entry, Entry], mirrored: bool, place: P
     return "re-encoded" if (first == second).all() else "resized"
 
 
-def _read(store: PixelStore, rows: Sequence[int]) -> Pictures:
+def _read(store: PixelStore, rows: Sequence[int]) -> Images:
     side, how = (SIDE, SIDE), Image.Resampling.BILINEAR
-    pictures = [grey(pixels).resize(side, how) for pixels in store.read(rows)]
-    return np.stack([np.asarray(picture, np.float32) for picture in pictures])
+    images = [grey(pixels).resize(side, how) for pixels in store.read(rows)]
+    return np.stack([np.asarray(image, np.float32) for image in images])

@@ -1,4 +1,4 @@
-"""Give every picture of a data set its part: patients, leaks and the cut, in this order."""
+"""Give every image of a data set its part: patients, leaks and the cut, in this order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lucency.dataset.split_file import EXCLUDED, apply_split
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the pictures before their pixels are compared.
+    """What is known of the images before their pixels are compared.
 
     Attributes:
         entries: In the order of the scan, with their groups and the parts that were given.
@@ -67,10 +67,10 @@ class Division:
 
 
 def identify(entries: Sequence[Entry], config: Config, patients: Sequence[str] = ()) -> Known:
-    """Find out whose pictures these are, and which parts a split file gives them.
+    """Find out whose images these are, and which parts a split file gives them.
 
     Args:
-        entries: Readable pictures, in the order of the scan.
+        entries: Readable images, in the order of the scan.
         config: Split file or the rule for patients.
         patients: What DICOM files say of whose they are, hashed, one per entry, or nothing.
 
@@ -98,12 +98,12 @@ def identify(entries: Sequence[Entry], config: Config, patients: Sequence[str] =
 def divide(
     known: Known, classes: Sequence[str], copies: Sequence[Copy], config: Config
 ) -> Division:
-    """Close leaks and give every picture its part.
+    """Close leaks and give every image its part.
 
     Args:
-        known: The pictures, their patients and given parts.
-        classes: All class names; each needs pictures in every part.
-        copies: Pairs of pictures that show nearly the same.
+        known: The images, their patients and given parts.
+        classes: All class names; each needs images in every part.
+        copies: Pairs of images that show nearly the same.
         config: Seed, fractions, and what to do with leaks; ``stop`` divides as ``drop`` does.
 
     Raises:
@@ -139,9 +139,9 @@ def _as_written(cleaned: Cleaned, config: Config) -> Assignment:
     warning = (
         f"The split file has {counted(len(shared), 'patient')} in more than one part "
         f"({listed(shared)}), so the figures come out too good. "
-        "Put all pictures of a patient into one part."
+        "Put all images of a patient into one part."
     )
-    note = f"The pictures were divided as {config.split_file} says."
+    note = f"The images were divided as {config.split_file} says."
     return Assignment(cleaned.entries, (note,), (warning,) if shared else ())
 
 
@@ -156,11 +156,11 @@ def _anew(cleaned: Cleaned, classes: Sequence[str], config: Config) -> Assignmen
 
 
 def _doubts(near: Sequence[Match]) -> list[str]:
-    """Ask about pictures that are nearly the same and have two classes."""
+    """Ask about images that are nearly the same and have two classes."""
     pairs = [f"{pair.first} and {pair.second}" for pair in near if len({*pair.labels}) > 1]
     if not pairs:
         return []
     return [
-        f"Nearly the same picture is in two classes: {counted(len(pairs), 'pair')} "
+        f"Nearly the same image is in two classes: {counted(len(pairs), 'pair')} "
         f"({listed(pairs)}). They stay. Look at them: one label is probably wrong."
     ]

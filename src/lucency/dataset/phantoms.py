@@ -1,4 +1,4 @@
-"""Schematic chest films, drawn by formula: a data set to try everything on without any patient.
+"""Schematic chest radiographs, drawn by formula: a data set to try everything on without any patient.
 
 Brightness stands for what the rays pass through: air is black, bone and fluid are white. Half of
 them have one to three opacities in their lungs, soft clouds of varied strength. Nothing else
@@ -22,16 +22,16 @@ from lucency.errors import RunError
 from lucency.progress import SILENT, Progress
 
 CLASSES = ("NORMAL", "OPACITY")
-_VAL = 8  # pictures per class, as few as the best-known collection of chest films has
+_VAL = 8  # images per class, as few as the best-known collection of chest radiographs has
 _TEST = 0.2
 _SIDE = 320  # pixels that anatomy is drawn in, before it gets its size and its grain
-_LEFT, _RIGHT = -1, 1  # sides of the picture; the patient's right lung is on the left
+_LEFT, _RIGHT = -1, 1  # sides of the image; the patient's right lung is on the left
 
 Field = NDArray[np.floating[Any]]
 
 
 class _Shot(NamedTuple):
-    """One picture to draw: who, what, and where it goes."""
+    """One image to draw: who, what, and where it goes."""
 
     part: str
     label: str
@@ -44,16 +44,16 @@ def draw_dataset(
 ) -> None:
     """Draw a data set with train, val and test folders and a few faults to be found.
 
-    The classes are NORMAL and OPACITY, in equal numbers. The faults: a picture cut short (only
-    from 100 pictures on, as it would be more than 1 % of fewer), a copy inside train, a copy of a
-    test picture in train under another name, a hidden file and a ``__MACOSX`` folder. The same
+    The classes are NORMAL and OPACITY, in equal numbers. The faults: an image cut short (only
+    from 100 images on, as it would be more than 1 % of fewer), a copy inside train, a copy of a
+    test image in train under another name, a hidden file and a ``__MACOSX`` folder. The same
     seed gives the same bytes, with the same versions of NumPy and Pillow.
 
     Args:
         folder: Where to; it must not exist yet, or be empty.
         seed: Decides everything.
-        images: Pictures to draw, at least 40; the two copies come on top.
-        progress: Hears of every picture.
+        images: Images to draw, at least 40; the two copies come on top.
+        progress: Hears of every image.
 
     Raises:
         RunError: The folder is in use or cannot be written.
@@ -67,7 +67,7 @@ def draw_dataset(
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Drawn elsewhere and then renamed, so that an interrupted drawing leaves nothing behind.
         with TemporaryDirectory(prefix=".drawing-", dir=folder.parent) as temporary:
-            draft = Path(temporary) / "pictures"
+            draft = Path(temporary) / "images"
             _draw_all(draft, seed, images, progress)
             draft.rename(folder)
     except OSError as error:
@@ -78,7 +78,7 @@ def draw_dataset(
 
 def _draw_all(folder: Path, seed: int, images: int, progress: Progress) -> None:
     files = []
-    with progress.task("Drawing phantoms", images, "pictures") as task:
+    with progress.task("Drawing phantoms", images, "images") as task:
         for shot in _plan(np.random.default_rng([seed, 0]), images):
             files.append(_write(folder, shot, seed))
             task.advance()
@@ -86,7 +86,7 @@ def _draw_all(folder: Path, seed: int, images: int, progress: Progress) -> None:
 
 
 def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
-    """Share the pictures out among patients of one to four pictures, each in one part."""
+    """Share the images out among patients of one to four images, each in one part."""
     test = round(images * _TEST / 2)
     train = images - 2 * (_VAL + test)
     numbers = iter(rng.permutation(10 * images))  # a patient's number must not tell the class
@@ -150,14 +150,14 @@ def _draw_chest(anatomy: Generator, shot: Generator, *, sick: bool) -> Field:
     lungs = _lungs(x, y, anatomy, breath=float(shot.uniform(-0.05, 0.05)))
     heart = _heart(x, y, size=float(anatomy.uniform(0.85, 1.15)))
     aired = lungs * (1 - 0.92 * heart)
-    film = 0.66 * torso * (1 - 0.68 * aired)
-    film += 0.10 * heart * torso
-    film += aired * _vessels(x, y, anatomy)
-    film += _bones(x, y, torso, anatomy)
+    radiograph = 0.66 * torso * (1 - 0.68 * aired)
+    radiograph += 0.10 * heart * torso
+    radiograph += aired * _vessels(x, y, anatomy)
+    radiograph += _bones(x, y, torso, anatomy)
     clouds = _opacities(x, y, anatomy)
     if sick:
-        film += clouds * aired
-    return film
+        radiograph += clouds * aired
+    return radiograph
 
 
 def _stand(rng: Generator) -> tuple[Field, Field]:
@@ -244,14 +244,16 @@ def _bars(phase: Field, width: float) -> Field:
 def _opacities(x: Field, y: Field, rng: Generator) -> Field:
     """One to three clouds with ragged soft edges, anywhere in the lungs."""
     ragged = 1 + 0.45 * _clouds(rng, 9) + 0.20 * _clouds(rng, 24)
-    film = np.zeros_like(x)
+    radiograph = np.zeros_like(x)
     for _ in range(int(rng.integers(1, 4))):
         side = rng.choice((_LEFT, _RIGHT))
         centre = (side * rng.uniform(0.24, 0.52), rng.uniform(-0.35, 0.42))
         radii = (rng.uniform(0.10, 0.22), rng.uniform(0.10, 0.26))
         density = np.exp(1.2 * (_blob(x, y, centre, radii) - 1))
-        film = np.maximum(film, rng.uniform(0.14, 0.34) * density * np.clip(ragged, 0.2, 1.8))
-    return film
+        radiograph = np.maximum(
+            radiograph, rng.uniform(0.14, 0.34) * density * np.clip(ragged, 0.2, 1.8)
+        )
+    return radiograph
 
 
 def _clouds(rng: Generator, cells: int) -> Field:
@@ -260,12 +262,12 @@ def _clouds(rng: Generator, cells: int) -> Field:
     return np.asarray(noise.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
 
 
-def _expose(film: Field, rng: Generator) -> Image.Image:
-    """Turn a film into grey levels of some size, with the exposure and grain of the day."""
+def _expose(radiograph: Field, rng: Generator) -> Image.Image:
+    """Turn a radiograph into grey levels of some size, with the exposure and grain of the day."""
     height = int(rng.integers(300, 641))
     width = int(np.clip(height * rng.uniform(0.85, 1.30), 300, 700))
     contrast, gamma = rng.uniform(0.82, 1.08), rng.uniform(0.80, 1.30)
-    levels = rng.uniform(0.01, 0.06) + contrast * np.clip(film, 0, 1.2) ** gamma
+    levels = rng.uniform(0.01, 0.06) + contrast * np.clip(radiograph, 0, 1.2) ** gamma
     large = Image.fromarray(levels.astype(np.float32))
     grown = np.asarray(large.resize((width, height), Image.Resampling.BICUBIC))
     # Rays come in quanta: relatively, the grain is coarser where few of them arrive.

@@ -39,7 +39,7 @@ def remarks(
     """Return the sentences that ask for action, and those worth knowing.
 
     Args:
-        entries: Pictures that are used.
+        entries: Images that are used.
         notes: What each row of the store says.
     """
     warnings = _told(entries, notes, _WARNINGS)
@@ -52,5 +52,5 @@ def _told(
     told = []
     for note, sentence in sentences.items():
         if files := [entry.file for entry in entries if note in notes[entry.row]]:
-            told.append(f"{counted(len(files), 'DICOM picture')} ({listed(files)}) {sentence}")
+            told.append(f"{counted(len(files), 'DICOM image')} ({listed(files)}) {sentence}")
     return tuple(told)

@@ -1,8 +1,8 @@
-"""Find the pictures of a folder, their classes and the parts (train, val, test) they lie in.
+"""Find the images of a folder, their classes and the parts (train, val, test) they lie in.
 
 No symbolic link is followed, so there are no loops and nothing outside the folder is read. Nothing
 is opened, but for the first bytes of files whose names tell nothing. Every file ends in one of
-three lists: used, set aside (a picture that cannot be used) or ignored (no picture of the data
+three lists: used, set aside (an image that cannot be used) or ignored (no image of the data
 set).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lucency.dataset.entry import PARTS, SPELLINGS, Entry, Excluded, listed, natural
 from lucency.dataset.labels import read_labels
-from lucency.dataset.walk import Walk, names_picture, shown, visible, walk_below
+from lucency.dataset.walk import Walk, names_image, shown, visible, walk_below
 from lucency.errors import DataError
 from lucency.imaging.source import Stamp
 
@@ -29,10 +29,10 @@ class Scan:
     Attributes:
         root: The folder that holds the parts or classes; paths below are relative to it.
         classes: Names, in natural order, at least two to train on.
-        entries: Pictures to be read, in natural order of their paths. ``part`` is given for all
+        entries: Images to be read, in natural order of their paths. ``part`` is given for all
             or for none; ``group`` only where the labels file has the column.
         stamps: What each of these files was when it was found, by path.
-        set_aside: Pictures that are found but cannot be used.
+        set_aside: Images that are found but cannot be used.
         ignored: Files and folders that are no part of the data set.
     """
 
@@ -45,14 +45,14 @@ class Scan:
 
 
 def scan(folder: Path, *, labels: Path | None = None, least: int = 2) -> Scan:
-    """Find the pictures of a data set, with their classes and parts.
+    """Find the images of a data set, with their classes and parts.
 
     Args:
         folder: Holds train, val and test folders (any common spelling) of class folders, or class
             folders alone; it may be wrapped in further folders, as zip files unpack.
         labels: CSV file with the columns file and label, and optionally group and split. Classes
             then come from it, while the folders still give the parts.
-        least: Fewest classes; 1 for pictures that are only measured on.
+        least: Fewest classes; 1 for images that are only measured on.
 
     Raises:
         DataError: The folder or the labels cannot be understood as a data set.
@@ -92,10 +92,10 @@ def _unwrapped(folder: Path) -> Path:
     """Go down while a folder holds nothing but one folder of folders, as zip files unpack."""
     while True:
         folders, files = visible(folder)
-        if len(folders) != 1 or folders[0].lower() in SPELLINGS or any(map(names_picture, files)):
+        if len(folders) != 1 or folders[0].lower() in SPELLINGS or any(map(names_image, files)):
             return folder
         inner_folders, inner_files = visible(folder / folders[0])
-        if not inner_folders or any(map(names_picture, inner_files)):
+        if not inner_folders or any(map(names_image, inner_files)):
             return folder
         folder = folder / folders[0]
 
@@ -108,7 +108,7 @@ def _part_folders(root: Path) -> dict[str, str]:
         if part in parts:
             raise DataError(
                 f"{root}: {parts[part]!r} and {name!r} both mean the {part} part. "
-                "Keep one of them, or move the pictures of both into one folder."
+                "Keep one of them, or move the images of both into one folder."
             )
         if part:
             parts[part] = name
@@ -121,7 +121,7 @@ def _part_folders(root: Path) -> dict[str, str]:
 
 
 def _by_folder(walk: Walk, parts: Mapping[str, str]) -> list[Entry]:
-    """Give every picture the class folder it lies in, at any depth."""
+    """Give every image the class folder it lies in, at any depth."""
     names = {name: part for part, name in parts.items()}
     depth = 1 if parts else 0
     entries = []
@@ -135,7 +135,7 @@ def _by_folder(walk: Walk, parts: Mapping[str, str]) -> list[Entry]:
 
 
 def _by_labels(walk: Walk, parts: Mapping[str, str], labels: Path, folder: Path) -> list[Entry]:
-    """Give every picture what the labels file says; pictures it does not name are ignored."""
+    """Give every image what the labels file says; images it does not name are ignored."""
     names = {name: part for part, name in parts.items()}
     prefix = walk.root.relative_to(folder).as_posix()
     known = [*walk.files, *(each.file for each in walk.set_aside)]
@@ -151,7 +151,7 @@ def _by_labels(walk: Walk, parts: Mapping[str, str], labels: Path, folder: Path)
 
 
 def _check_class_folders(walk: Walk, parts: Mapping[str, str], entries: list[Entry]) -> None:
-    """Refuse a folder without class folders, and class folders without pictures."""
+    """Refuse a folder without class folders, and class folders without images."""
     for part, name in parts.items() or [("", "")]:
         prefix = f"{name}/" if name else ""
         tops = [path.removeprefix(prefix) for path in walk.folders if path.startswith(prefix)]
@@ -166,8 +166,8 @@ def _check_class_folders(walk: Walk, parts: Mapping[str, str], entries: list[Ent
             aside = [f"{file}: {reason}" for file, reason in walk.set_aside]
             why = f" ({listed(aside)})" if aside else ""
             raise DataError(
-                f"{walk.root}: no usable picture in the class folder {listed(empty)}{why}. "
-                "Expected pictures in every class folder. Put pictures in, or remove the folder."
+                f"{walk.root}: no usable image in the class folder {listed(empty)}{why}. "
+                "Expected images in every class folder. Put images in, or remove the folder."
             )
 
 
@@ -178,7 +178,7 @@ def _no_classes(walk: Walk, place: Path) -> str:
         how = "Put each class into a folder of its own, or name the classes in a CSV: --labels FILE"
     else:
         how = "Check the path, and that the download was unpacked."
-    what = "holds pictures but no class folders" if walk.files else "holds no class folders"
+    what = "holds images but no class folders" if walk.files else "holds no class folders"
     if not (walk.files or walk.folders or walk.set_aside or walk.ignored):
         what = "the folder is empty"
     return f"{place}: {what}. {_EXPECTED} {how}"
@@ -202,7 +202,7 @@ def _checked_classes(
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
     where = f"{labels} and {root}" if labels else str(root)
     if not classes:
-        raise DataError(f"{where}: no picture with a class was found. {_EXPECTED}")
+        raise DataError(f"{where}: no image with a class was found. {_EXPECTED}")
     if len(classes) < least:
         raise DataError(
             f"{where}: only one class was found, {classes[0]!r}. {_EXPECTED} "
@@ -219,7 +219,7 @@ def _checked_classes(
     loose = [entry.file for entry in entries if not entry.part]
     if loose and len(loose) < len(entries):
         raise DataError(
-            f"{where}: some pictures belong to a part (train, val, test) and {len(loose):,} do "
+            f"{where}: some images belong to a part (train, val, test) and {len(loose):,} do "
             f"not: {listed(loose)}. Fill in the split column for all of them, or for none."
         )
     return classes

@@ -1,7 +1,7 @@
-"""Decide once which pictures train, which validate and which test.
+"""Decide once which images train, which validate and which test.
 
 A group (patient) is never divided, every class has its share in every part, and the result depends
-on the seed and the set of pictures alone, not on their order. Given test parts are never touched.
+on the seed and the set of images alone, not on their order. Given test parts are never touched.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def assign(
     val_fraction: float,
     test_fraction: float,
 ) -> Assignment:
-    """Give every picture its part: as the folders say where that will do, else cut by group.
+    """Give every image its part: as the folders say where that will do, else cut by group.
 
     - train and test given: test stays. Validation stays if it is given, shares no group with train
       and is large enough to choose by; else it joins train and ``val_fraction`` of the two is cut.
     - train and val given, no test: the same, without a test part.
     - nothing given, or train alone: all three parts are cut.
 
-    Validation is at most about 2,000 pictures, unless a rare class needs more.
+    Validation is at most about 2,000 images, unless a rare class needs more.
 
     Raises:
-        DataError: A class has too few pictures or groups to be in every part.
+        DataError: A class has too few images or groups to be in every part.
         ConfigError: The fractions leave nothing to train on.
     """
     given = {entry.part for entry in entries}
@@ -62,14 +62,14 @@ def assign(
     pool = [entry for entry in entries if entry.part != "test"]
     _check_cuttable(pool, classes, parts=("train", "val"))
     why, warnings = _why_cut(pool, val_fraction)
-    notes = [f"The test part is kept as it was given: {len(test):,} pictures."] if test else []
+    notes = [f"The test part is kept as it was given: {len(test):,} images."] if test else []
     if why:
         pool = _with_validation(pool, _validation_fraction(pool, val_fraction), seed)
     n = sum(entry.part == "val" for entry in pool)
     notes.append(
-        f"Validation was cut from the training pictures by patient: {n:,} of {len(pool):,}. {why}"
+        f"Validation was cut from the training images by patient: {n:,} of {len(pool):,}. {why}"
         if why
-        else f"The validation part is kept as it was given: {n:,} pictures."
+        else f"The validation part is kept as it was given: {n:,} images."
     )
     return Assignment(_in_order([*pool, *test], entries), tuple(notes), tuple(warnings))
 
@@ -81,14 +81,14 @@ def check_parts(entries: Sequence[Entry], classes: Sequence[str]) -> None:
         for part in ("train", "val"):
             if (part, label) not in present:
                 raise DataError(
-                    f"The class {label!r} has no picture in the {part} part. Every class needs "
-                    "pictures of several patients, some for each part. Add pictures of more "
+                    f"The class {label!r} has no image in the {part} part. Every class needs "
+                    "images of several patients, some for each part. Add images of more "
                     "patients, or leave the class out."
                 )
 
 
 def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
-    """Say which parts are missing, or have too few pictures of a class to measure a rate."""
+    """Say which parts are missing, or have too few images of a class to measure a rate."""
     warnings = _absent_from_test(entries, classes)
     for part in ("val", "test"):
         inside = [entry for entry in entries if entry.part == part]
@@ -96,14 +96,14 @@ def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
         low, high = clopper_pearson(n // 2, n)
         if inside and n and high - low > _WIDEST:
             warnings.append(
-                f"The {_WORDS[part]} part has only {counted(n, 'picture')} of class {label!r}. If "
+                f"The {_WORDS[part]} part has only {counted(n, 'image')} of class {label!r}. If "
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
-                f"{high:.0%}. More pictures would tell more."
+                f"{high:.0%}. More images would tell more."
             )
     if not any(entry.part == "test" for entry in entries):
         warnings.append(
             "There is no test part. The validation figures are used to make choices, so they "
-            "come out somewhat too good; only pictures that were never looked at can tell."
+            "come out somewhat too good; only images that were never looked at can tell."
         )
     return warnings
 
@@ -115,8 +115,8 @@ def _absent_from_test(entries: Sequence[Entry], classes: Sequence[str]) -> list[
     if not absent:
         return []
     return [
-        f"The test part has no picture of {listed(absent)}: figures that need it, such as AUROC, "
-        "are undefined there. Add pictures of it to test."
+        f"The test part has no image of {listed(absent)}: figures that need it, such as AUROC, "
+        "are undefined there. Add images of it to test."
     ]
 
 
@@ -141,8 +141,8 @@ def _cut_three(
     assigned = _in_order([*_with_validation(pool, size, seed), *test], entries)
     n = Counter(entry.part for entry in assigned)
     note = (
-        "The folder is not divided into train and test, so the pictures were divided here, with "
-        "the same mix of classes in every part and all pictures of a patient in one part: "
+        "The folder is not divided into train and test, so the images were divided here, with "
+        "the same mix of classes in every part and all images of a patient in one part: "
         f"{n['train']:,} to train, {n['val']:,} to validate, {n['test']:,} to test (seed {seed})."
     )
     return Assignment(assigned, (note,), ())
@@ -163,15 +163,15 @@ def _why_cut(pool: Sequence[Entry], fraction: float) -> tuple[str, list[str]]:
     if high - low <= _WIDEST or after <= n:
         return "", []
     return (
-        f"The given validation part is too small to choose by: {counted(len(val), 'picture')}, "
+        f"The given validation part is too small to choose by: {counted(len(val), 'image')}, "
         f"{n:,} of class {label!r}. If {n // 2:,} of these {n:,} were recognised, the true rate "
         f"could lie anywhere from {low:.0%} to {high:.0%}, and more than {_WIDEST * 100:.0f} "
-        "points between the two is too vague. Its pictures joined train first."
+        "points between the two is too vague. Its images joined train first."
     ), []
 
 
 def _validation_fraction(entries: Sequence[Entry], fraction: float) -> float:
-    """Return the share to validate on: about 2,000 pictures at most, more if a class is rare."""
+    """Return the share to validate on: about 2,000 images at most, more if a class is rare."""
     _, rarest = _smallest_class(entries, _classes(entries))
     return min(fraction, max(_MOST_VALIDATION / len(entries), _ENOUGH_OF_A_CLASS / rarest))
 
@@ -184,13 +184,13 @@ def _with_validation(pool: Sequence[Entry], fraction: float, seed: int) -> list[
 def _check_cuttable(
     entries: Sequence[Entry], classes: Sequence[str], *, parts: Collection[str]
 ) -> None:
-    pictures = Counter(entry.label for entry in entries)
+    images = Counter(entry.label for entry in entries)
     groups = Counter(label for _, label in {(entry.group, entry.label) for entry in entries})
     for label in classes:
-        if pictures[label] < len(parts) or groups[label] < len(parts):
+        if images[label] < len(parts) or groups[label] < len(parts):
             raise DataError(
-                f"The class {label!r} has {counted(pictures[label], 'usable picture')} of "
-                f"{counted(groups[label], 'patient')} to divide into {', '.join(parts)}; pictures "
+                f"The class {label!r} has {counted(images[label], 'usable image')} of "
+                f"{counted(groups[label], 'patient')} to divide into {', '.join(parts)}; images "
                 f"of at least {len(parts)} patients are needed. Add some, or leave the class out."
             )
 
@@ -200,7 +200,7 @@ def _classes(entries: Iterable[Entry]) -> list[str]:
 
 
 def _smallest_class(entries: Iterable[Entry], classes: Sequence[str]) -> tuple[str, int]:
-    """Return the rarest of the classes and how many pictures it has, 0 included."""
+    """Return the rarest of the classes and how many images it has, 0 included."""
     counts = Counter(entry.label for entry in entries)
     rarest = min(classes, key=lambda label: counts[label])
     return rarest, counts[rarest]

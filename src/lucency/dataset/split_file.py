@@ -1,4 +1,4 @@
-"""``split.csv``: which picture is in which part, to be read by people and given back."""
+"""``split.csv``: which image is in which part, to be read by people and given back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lucency.dataset.entry import PARTS, Entry, listed, natural
 from lucency.errors import DataError
 from lucency.io import read_table, why, write_text
 
-# Readable pictures that are in no part (copies of test pictures, for example) are listed too:
+# Readable images that are in no part (copies of test images, for example) are listed too:
 # without them the file would not match its folder when it is given back.
 EXCLUDED = "excluded"
 _COLUMNS = ("file", "class", "group", "split", "sha256")
@@ -33,10 +33,10 @@ def apply_split(path: Path, entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
     Args:
         path: A ``split.csv`` as ``write_entries`` writes it.
-        entries: All readable pictures of the folder, with their sha256.
+        entries: All readable images of the folder, with their sha256.
 
     Raises:
-        DataError: The file cannot be read, or does not name exactly these pictures with these
+        DataError: The file cannot be read, or does not name exactly these images with these
             classes and bytes.
     """
     wanted = _read(path)
@@ -56,8 +56,8 @@ def apply_split(path: Path, entries: Sequence[Entry]) -> tuple[Entry, ...]:
 def _refuse(path: Path, what: str, files: list[str]) -> None:
     if files:
         raise DataError(
-            f"{path}: the split file does not match the folder: {len(files):,} pictures {what}: "
-            f"{listed(files)}. Expected the pictures it was made from. Restore them, or leave out "
+            f"{path}: the split file does not match the folder: {len(files):,} images {what}: "
+            f"{listed(files)}. Expected the images it was made from. Restore them, or leave out "
             "--split-file to divide anew."
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from lucency.dataset.entry import Excluded, natural
 from lucency.errors import DataError
-from lucency.imaging.image import PICTURE_SUFFIXES, is_picture
+from lucency.imaging.image import IMAGE_SUFFIXES, is_image
 from lucency.imaging.source import Stamp, stamp_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -27,10 +27,10 @@ class Walk:
 
     Attributes:
         root: Where the walk began.
-        files: Usable pictures by name and kind, in natural order.
+        files: Usable images by name and kind, in natural order.
         stamps: What each of them was when it was found.
         folders: Real folders, in natural order.
-        set_aside: Pictures that cannot be used, and linked folders.
+        set_aside: Images that cannot be used, and linked folders.
         ignored: Everything else.
     """
 
@@ -79,8 +79,8 @@ def _place(walk: Walk, entry: os.DirEntry[str], path: str) -> bool:
     elif entry.is_dir(follow_symlinks=False):
         walk.folders.append(path)
         return True
-    elif not _leads_to_folder(entry) and not is_picture(entry.path):
-        walk.ignore(path, _no_picture(entry.name))
+    elif not _leads_to_folder(entry) and not is_image(entry.path):
+        walk.ignore(path, _no_image(entry.name))
     elif reason := _unusable(entry, path):
         walk.set_aside.append(Excluded(shown(path), reason))
     elif stamp := _stamp(entry):
@@ -136,15 +136,15 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def names_picture(name: str) -> bool:
-    """Tell from the suffix whether a file should be a picture."""
-    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+def names_image(name: str) -> bool:
+    """Tell from the suffix whether a file should be an image."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _no_picture(name: str) -> str:
+def _no_image(name: str) -> str:
     if name.upper() == "DICOMDIR":
-        return "not a picture: the index of a disc"
-    return "not a picture: the file name has no picture suffix"
+        return "not an image: the index of a disc"
+    return "not an image: the file name has no image suffix"
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What pictures have in common: columns of a CSV, or words of their names."""
+"""What images have in common: columns of a CSV, or words of their names."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FILE_NAME = "file name"
 UNKNOWN = "unknown"
 _MOST_BYTES = 64 * 2**20
 _MOST_VALUES = 12
-_FEWEST = 20  # pictures for which a word of the file names counts as a subgroup
-_NUMBERED = 3  # more numbers than this after one word count pictures or people
+_FEWEST = 20  # images for which a word of the file names counts as a subgroup
+_NUMBERED = 3  # more numbers than this after one word count images or people
 # Columns of labels files and of split.csv: known otherwise, and no property of a patient.
 _OTHER_COLUMNS = frozenset({"file", "label", "class", "group", "split", "sha256"})
 _HEADER = "Expected a header line such as file,sex,age,machine."
@@ -28,7 +28,7 @@ _HEADER = "Expected a header line such as file,sex,age,machine."
 def read_subgroups(
     path: Path, files: Sequence[str], *, follow: bool = True
 ) -> dict[str, list[str]]:
-    """Read what a CSV says of pictures.
+    """Read what a CSV says of images.
 
     Commas, semicolons and tabs separate columns; a byte order mark and backslashes are accepted.
     A row names a file by its path below the root of the data set, with or without folders before
@@ -38,7 +38,7 @@ def read_subgroups(
 
     Args:
         path: CSV file, UTF-8, with a header, one column of which is ``file``; up to 64 MiB.
-        files: n pictures, relative to the root of the data set.
+        files: n images, relative to the root of the data set.
         follow: Whether the table may be a symbolic link; not in a run folder.
 
     Returns:
@@ -52,14 +52,14 @@ def read_subgroups(
     attributes = [name for name in header if name and name.lower() not in _OTHER_COLUMNS]
     if "file" not in (name.lower() for name in header) or not attributes:
         raise DataError(
-            f"{path}: expected the column 'file' and at least one more that divides the pictures. "
+            f"{path}: expected the column 'file' and at least one more that divides the images. "
             f"{_HEADER} Received: {','.join(header) or 'an empty file'}.{nearest('file', header)}"
         )
     rows = _matched(path, lines, files, attributes)
     missing = [file for file in files if file not in rows]
     if missing:
         raise DataError(
-            f"{path}: {len(missing):,} of {len(files):,} pictures have no row: "
+            f"{path}: {len(missing):,} of {len(files):,} images have no row: "
             f"{_listed(missing)}. Add a row for each; leave cells empty where nothing is known."
         )
     found = {name: [rows[file][i] for file in files] for i, name in enumerate(attributes)}
@@ -147,10 +147,10 @@ def _listed(files: Sequence[str]) -> str:
 
 
 def from_names(files: Sequence[str], labels: Sequence[Any] | IntArray) -> dict[str, list[str]]:
-    """Divide pictures by the words of their file names, such as bacteria and virus.
+    """Divide images by the words of their file names, such as bacteria and virus.
 
-    A word counts if at least 20 pictures have it and some pictures of their classes have it not: a
-    word that all pictures of its classes have says no more than the class. A number after a word
+    A word counts if at least 20 images have it and some images of their classes have it not: a
+    word that all images of its classes have says no more than the class. A number after a word
     belongs to it (NORMAL2) unless many numbers follow it (person1, person2, ...).
 
     Args:
@@ -159,7 +159,7 @@ def from_names(files: Sequence[str], labels: Sequence[Any] | IntArray) -> dict[s
 
     Returns:
         The value of each file by the attribute "file name": its words that count, or else all its
-        words; "" for those of fewer than 20 pictures. Nothing where the names do not divide any
+        words; "" for those of fewer than 20 images. Nothing where the names do not divide any
         class or give more than 12 values.
     """
     words = _words(files)

@@ -65,7 +65,7 @@ class Predictor(Protocol[_SplitT_contra]):
         """Return how the threshold was chosen, the prior and the prediction sets."""
 
     def answer_split(self, split: _SplitT_contra, progress: Progress) -> Answers:
-        """Return the calibrated probabilities, and distances from the training pictures."""
+        """Return the calibrated probabilities, and distances from the training images."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def risk_coverage(
     decisions: IntArray,
     weights: Iterable[FloatArray],
 ) -> dict[str, list[float]]:
-    """Return the share of errors among the most certain pictures (El-Yaniv & Wiener 2010).
+    """Return the share of errors among the most certain images (El-Yaniv & Wiener 2010).
 
     Args:
         probabilities: (n, classes), rows sum to 1; n >= 1.
@@ -44,7 +44,7 @@ def risk_coverage(
 def _risk(ranking: Ranking, rows: FloatArray) -> FloatArray:
     """Return the share of errors at each coverage, (rows, points).
 
-    Equally certain pictures come in no order: part of them brings its part of their errors.
+    Equally certain images come in no order: part of them brings its part of their errors.
     """
     cuts = ranking.cut(rows)
     wrong, answered = (np.pad(x, ((0, 0), (1, 0))) for x in (cuts.tp, cuts.tp + cuts.fp))
@@ -62,14 +62,14 @@ def conformal_coverage(
     """Measure whether prediction sets keep their promise; every patient weighs the same.
 
     Args:
-        conformal: The thresholds, found on other pictures than these.
+        conformal: The thresholds, found on other images than these.
         probabilities: (n, classes), rows sum to 1; n >= 1.
         labels: (n,) true class indices.
         owner: (n,) number of the patient.
 
     Returns:
         For each threshold "alpha", "kind", "coverage" (an Estimate), "expected" ({"low", "high"},
-        95 % range by chance), "mean_size", "singletons" and "empty" (shares of the pictures),
+        95 % range by chance), "mean_size", "singletons" and "empty" (shares of the images),
         "per_class" (for each class in order "coverage" and "expected"), "unlimited" (indices of
         classes that are in every set because validation has too few patients).
     """
@@ -111,8 +111,8 @@ def _kept_promise(
 def _coverage(covered: BoolArray, owner: IntArray) -> Estimate:
     """Estimate the chance that a set holds the truth, every patient weighing the same.
 
-    A patient's share of covered pictures varies less than one picture does, so Clopper and
-    Pearson's interval for as many pictures as patients is on the safe side.
+    A patient's share of covered images varies less than one image does, so Clopper and
+    Pearson's interval for as many images as patients is on the safe side.
     """
     if not len(covered):
         return metrics.UNDEFINED
@@ -167,7 +167,7 @@ def abstention(
 ) -> dict[str, Any]:
     """Measure the decisions that are left when doubtful ones are passed on.
 
-    A picture is answered when it is not out of distribution and its set is the decided class alone.
+    An image is answered when it is not out of distribution and its set is the decided class alone.
 
     Args:
         labels: (n,) true class indices.

@@ -38,11 +38,11 @@ def predictive_values(
 
     By Bayes' rule from sensitivity and specificity, which are taken to be the same there. The
     intervals come from Jeffreys' distributions of both (Brown, Cai & DasGupta 2001), each as wide
-    as its number of independent pictures says: pictures of one patient count as fewer, by the
+    as its number of independent images says: images of one patient count as fewer, by the
     design effect (Rao & Scott 1992).
 
     Args:
-        positive: (n,) whether each picture is of the positive class.
+        positive: (n,) whether each image is of the positive class.
         decided: (n,) whether it was decided to be.
         owner: (n,) number of the patient.
         prevalences: Shares of positives, each in (0, 1).
@@ -85,14 +85,14 @@ def _check_prevalence(prevalence: float) -> None:
 
 
 def _rate(hits: BoolArray, owner: IntArray) -> tuple[float, float]:
-    """Return the share of hits and how many independent pictures it is worth."""
+    """Return the share of hits and how many independent images it is worth."""
     n, share = len(hits), float(hits.mean())
     _, patient = np.unique(owner, return_inverse=True)
     patients = int(patient.max()) + 1
     if patients == n:
         return share, n
     if share in (0.0, 1.0) or patients < 2:
-        # Nothing shows how alike the pictures of one patient are: entirely (Kish 1965).
+        # Nothing shows how alike the images of one patient are: entirely (Kish 1965).
         return share, float(n**2 / (np.bincount(patient) ** 2).sum())
     apart = np.bincount(patient, hits - share)
     variance = patients / (patients - 1) * (apart**2).sum() / n**2
@@ -130,12 +130,12 @@ def decision_curve(
 ) -> dict[str, Any]:
     """Compute the net benefit of acting on a probability (Vickers & Elkin 2006).
 
-    NB(t) = P TPR(t) - (1 - P) FPR(t) t / (1 - t): true positives for each picture examined, less
+    NB(t) = P TPR(t) - (1 - P) FPR(t) t / (1 - t): true positives for each image examined, less
     the false ones at the exchange rate that acting at t implies. Treating none is 0.
 
     Args:
         probability: (n,) of the positive class, at this prevalence (see ``with_prior``).
-        positive: (n,) whether each picture is of that class.
+        positive: (n,) whether each image is of that class.
         prevalence: Share P of positives where it is used, in (0, 1).
         weights: Parts (rows, n) of ``metrics.bootstrap_weights``.
         thresholds: (points,) in (0, 1): the probability that is enough to act.

@@ -1,18 +1,18 @@
-"""Where the evidence is: maps of pictures, and tests of whether the maps mean something.
+"""Where the evidence is: maps of images, and tests of whether the maps mean something.
 
-    sample           the pictures that maps are tested on
+    sample           the images that maps are tested on
     drawing          maps as colours on a constant scale
     occlusion        hide places and see how the answer moves
     deletion         hide and show what a map marks
     likeness         how alike two maps are, and where they lie
     randomisation    maps of networks that forgot what they learnt
     verdict          all tests, and what they come to
-    pictures         files to predictions with maps
+    images         files to predictions with maps
     writing          a page of them, and overlays
-    layers           what every layer makes of a picture, for learners
+    layers           what every layer makes of an image, for learners
 
 The maps themselves come from the network (``Classifier.answer_pixels``). They are signed and in
-logits, and no picture has a scale of its own: a map of nothing looks like nothing.
+logits, and no image has a scale of its own: a map of nothing looks like nothing.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from lucency.explain.drawing import enlarged
 from lucency.explain.sample import Pixels, Sample, Say, hidden, mean_of
 from lucency.metrics import Estimate, FloatArray
 
-SHARES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)  # of the picture
+SHARES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)  # of the image
 OURS, RANDOM, CENTRE = "the map", "random map", "centred Gaussian"
 _WIDTH = 1 / 4  # of the side: one standard deviation of the Gaussian
 
@@ -26,7 +26,7 @@ class Course:
     """What became of the probability of the decided class, for one kind of map.
 
     Attributes:
-        deletion: (n, shares) when the most marked share of the picture is hidden.
+        deletion: (n, shares) when the most marked share of the image is hidden.
         insertion: (n, shares) when all but that is hidden.
     """
 
@@ -44,11 +44,11 @@ def courses(say: Say, sample: Sample, seed: int) -> dict[str, Course]:
 
     Args:
         say: Pixels to probabilities (n, classes).
-        sample: Pictures with maps.
+        sample: Images with maps.
         seed: Of the random maps, which are as coarse as the maps are.
 
     Returns:
-        The course of the map, of random maps and of a Gaussian in the middle of the picture.
+        The course of the map, of random maps and of a Gaussian in the middle of the image.
     """
     size = sample.pixels.shape[1:3]
     drawn = np.random.default_rng(seed).normal(size=sample.maps.shape)
@@ -83,7 +83,7 @@ def to_json(found: dict[str, Course], owner: NDArray[np.int64]) -> dict[str, Any
 
 
 def beyond(found: dict[str, Course], other: str, owner: NDArray[np.int64]) -> Estimate:
-    """Return how much more the map gains than another, picture by picture."""
+    """Return how much more the map gains than another, image by image."""
     return mean_of(found[OURS].gain - found[other].gain, owner)
 
 
@@ -94,7 +94,7 @@ def _course(
     maps: NDArray[np.floating[Any]],
     ends: list[FloatArray],
 ) -> Course:
-    """Hide and show the picture, share by share; ``ends`` are of the whole and of the blur."""
+    """Hide and show the image, share by share; ``ends`` are of the whole and of the blur."""
     order = _ranks(maps)
     whole, nothing = ends
     deletion, insertion = [whole], [nothing]
@@ -106,7 +106,7 @@ def _course(
 
 
 def _ranks(maps: NDArray[np.floating[Any]]) -> FloatArray:
-    """Return the share of a picture's pixels that are marked more than each, 0 to below 1."""
+    """Return the share of an image's pixels that are marked more than each, 0 to below 1."""
     flat = maps.reshape(len(maps), -1)
     ranks = np.empty(flat.shape)
     order = np.argsort(-flat, axis=1, kind="stable")

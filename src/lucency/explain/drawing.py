@@ -1,4 +1,4 @@
-"""Maps as pictures: colours on a constant scale over the picture in grey."""
+"""Maps as images: colours on a constant scale over the image in grey."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Pixels = NDArray[np.uint8]
 
 # Okabe and Ito (2008): told apart with any kind of colour blindness, and by their brightness.
 FOR, AGAINST = (230, 120, 0), (0, 114, 178)
-_OPAQUE = 0.65  # share of colour where the scale ends: the picture stays visible
-_STRIP, _MARGIN = 34, 8  # pixels of the legend below a picture
+_OPAQUE = 0.65  # share of colour where the scale ends: the image stays visible
+_STRIP, _MARGIN = 34, 8  # pixels of the legend below an image
 _PAPER, _INK = (255, 255, 255), (27, 32, 38)
 
 
@@ -25,11 +25,11 @@ def enlarged(values: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArra
 
 
 def overlay(pixels: Pixels, values: NDArray[np.floating[Any]], scale: float) -> bytes:
-    """Draw a map over a picture.
+    """Draw a map over an image.
 
-    The colour grows with the value and is full at ``scale``, the same for all pictures of a
+    The colour grows with the value and is full at ``scale``, the same for all images of a
     classifier: orange speaks for the class, blue against it, and where the map is about 0 the
-    picture is as it was. So a map of nothing shows nothing.
+    image is as it was. So a map of nothing shows nothing.
 
     Args:
         pixels: (height, width, 1 or 3) uint8; shown in grey.
@@ -42,11 +42,11 @@ def overlay(pixels: Pixels, values: NDArray[np.floating[Any]], scale: float) -> 
     return _png(_coloured(pixels, values, scale))
 
 
-def with_legend(picture: bytes, scale: float, of: str, note: str = "") -> bytes:
+def with_legend(image: bytes, scale: float, of: str, note: str = "") -> bytes:
     """Add what the colours mean below an overlay, so that the file can stand alone.
 
     Args:
-        picture: What ``overlay`` returned.
+        image: What ``overlay`` returned.
         scale: As there.
         of: Name of the class that the map speaks for; left out where it cannot be drawn.
         note: A word of warning.
@@ -54,7 +54,7 @@ def with_legend(picture: bytes, scale: float, of: str, note: str = "") -> bytes:
     Returns:
         A PNG file, at least 256 pixels wide.
     """
-    shown = Image.open(io.BytesIO(picture), formats=("PNG",)).convert("RGB")
+    shown = Image.open(io.BytesIO(image), formats=("PNG",)).convert("RGB")
     width = max(shown.width, 256)
     lines = 2 if note else 1
     sheet = Image.new("RGB", (width, shown.height + _STRIP * lines), _PAPER)
@@ -83,7 +83,7 @@ def drawn_values(values: NDArray[np.floating[Any]], scale: float) -> bytes:
 
 
 def grey_of(pixels: Pixels) -> Pixels:
-    """Return (height, width) grey levels of a picture (luma, ITU-R BT.601)."""
+    """Return (height, width) grey levels of an image (luma, ITU-R BT.601)."""
     if pixels.shape[2] == 1:
         return np.asarray(pixels[:, :, 0])
     return np.asarray((pixels @ np.array([0.299, 0.587, 0.114])).round(), np.uint8)

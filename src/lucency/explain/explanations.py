@@ -1,4 +1,4 @@
-"""Picture files in, predictions with maps and pictures to look at out."""
+"""Image files in, predictions with maps and images to look at out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lucency.progress import SILENT, Progress
 
 Method = Literal["cam", "occlusion"]
 
-_LARGEST, _MANY = 1024, 12  # pixels of the longer side; half of it where there are many pictures
-_TOGETHER = 8  # pictures that are worked on at a time
+_LARGEST, _MANY = 1024, 12  # pixels of the longer side; half of it where there are many images
+_TOGETHER = 8  # images that are worked on at a time
 _GRID = 12  # places along each side that are hidden one after the other
 
 
@@ -31,13 +31,13 @@ class Explained:
 
     Attributes:
         prediction: With a map where the file could be read.
-        picture: (height, width, 1 or 3) uint8, upright and in its own proportions, at most 1024
+        image: (height, width, 1 or 3) uint8, upright and in its own proportions, at most 1024
             pixels wide or high; ``None`` where the file could not be read.
-        size: Height and width of the file's picture.
+        size: Height and width of the file's image.
     """
 
     prediction: Prediction
-    picture: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8] | None = None
     size: tuple[int, int] = (0, 0)
 
 
@@ -53,11 +53,11 @@ def explained(
     method: Method = "cam",
     progress: Progress = SILENT,
 ) -> Iterator[Explained]:
-    """Classify picture files and say which places speak for and against a class.
+    """Classify image files and say which places speak for and against a class.
 
     Args:
         classifier: Who answers.
-        files: Picture files.
+        files: Image files.
         method: ``cam`` for the network's own maps, ``occlusion`` for what hiding places changes.
         progress: Hears how far it is.
 
@@ -92,13 +92,13 @@ def _explained(
     )
     told = iter(_predictions(classifier, files, small, method))
     for file, each in zip(files, small, strict=True):
-        picture = next(shown) if each.pixels is not None else each
-        if each.pixels is None or picture.pixels is None:
+        image = next(shown) if each.pixels is not None else each
+        if each.pixels is None or image.pixels is None:
             if each.pixels is not None:
                 next(told)
-            yield Explained(Prediction(str(file), "", (), picture.reason))
+            yield Explained(Prediction(str(file), "", (), image.reason))
         else:
-            yield Explained(next(told).noted(each.notes), picture.pixels, each.size)
+            yield Explained(next(told).noted(each.notes), image.pixels, each.size)
 
 
 def _predictions(

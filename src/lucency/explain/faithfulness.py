@@ -1,4 +1,4 @@
-"""Do a classifier's maps show what it reacts to? Tests on validation pictures, and a verdict."""
+"""Do a classifier's maps show what it reacts to? Tests on validation images, and a verdict."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from lucency.metrics import Estimate
 from lucency.progress import SILENT, Progress
 
 FORMAT = 1
-MOST, _LEAST = 64, 32  # pictures that are tested; fewer where they are large
+MOST, _LEAST = 64, 32  # images that are tested; fewer where they are large
 _PIXELS = 64 * 128**2
 _OCCLUDED = 32  # of them, compared with occlusion
-_SCALED = 256  # pictures that the scale is measured on
+_SCALED = 256  # images that the scale is measured on
 _PERCENTILE = 99
 _STAGES = 4
 _NO_MAPS = "The classifier gives no activation maps that could be tested. Train again."
@@ -48,18 +48,18 @@ def faithfulness(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Faithfulness:
-    """Test the activation maps of a classifier on validation pictures.
+    """Test the activation maps of a classifier on validation images.
 
     Args:
         classifier: What will be used: the ONNX file where there is one.
         trained: The same with its Keras network, whose weights are shuffled and put right again.
-        val: Validation; test pictures are for one look only.
+        val: Validation; test images are for one look only.
         seed: Of random maps, pairs and shuffling.
         progress: Hears how far it is.
 
     Returns:
         Figures with intervals over patients, and the verdict: maps are informative where hiding
-        what they mark moves the answer more than hiding the middle of the picture (the interval of
+        what they mark moves the answer more than hiding the middle of the image (the interval of
         the difference is above 0) and where they change with the weights.
 
     Raises:
@@ -106,16 +106,16 @@ def sentence(beyond: Estimate, changes: bool, n: int) -> str:
     Args:
         beyond: How much more the map gains in deletion and insertion than the centre does.
         changes: Whether maps change when the weights are shuffled.
-        n: Pictures that it was tested on.
+        n: Images that it was tested on.
     """
     by = f"{beyond.value:+.3f}".replace("-", "−")
     if not math.isnan(beyond.low):
         by += f", 95 % interval {beyond.low:+.3f} to {beyond.high:+.3f}".replace("-", "−")
-    on = f"on {n} validation pictures"
+    on = f"on {n} validation images"
     if not beyond.low > 0:
         return (
             f"Uninformative: {on}, hiding what the maps mark moved the answer no more than "
-            f"hiding the middle of the picture ({by}), so they must not be read as where the "
+            f"hiding the middle of the image ({by}), so they must not be read as where the "
             "evidence is."
         )
     if not changes:
@@ -125,7 +125,7 @@ def sentence(beyond: Estimate, changes: bool, n: int) -> str:
         )
     return (
         f"Informative: {on}, hiding what the maps mark moved the answer more than hiding the "
-        f"middle of the picture ({by}), and shuffled weights gave other maps; they show what this "
+        f"middle of the image ({by}), and shuffled weights gave other maps; they show what this "
         "classifier reacts to, which need not be where the disease is."
     )
 

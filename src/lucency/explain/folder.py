@@ -1,4 +1,4 @@
-"""Explanations as a folder: a page that stands alone, and an overlay of each picture."""
+"""Explanations as a folder: a page that stands alone, and an overlay of each image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def free_folder(name: str) -> Path:
 def write_explanations(
     classifier: Classifier, name: str, found: Sequence[Explained], out: Path
 ) -> dict[str, Path]:
-    """Write ``explained.html`` and an overlay of each picture into a new folder.
+    """Write ``explained.html`` and an overlay of each image into a new folder.
 
     Args:
         classifier: Who answered.
@@ -54,7 +54,7 @@ def write_explanations(
     cards = []
     with built_folder(out) as draft:
         for number, each in enumerate(found, start=1):
-            if each.picture is None:
+            if each.image is None:
                 continue
             card = _card(classifier, each)
             target = f"{number:03d}-{_safe(each.prediction.file)}.png"
@@ -88,7 +88,7 @@ def _drawn(
         PAGE,
         name=name,
         cards=cards,
-        bad=[each.prediction for each in found if each.picture is None],
+        bad=[each.prediction for each in found if each.image is None],
         classes=classifier.classes,
         method=known.method if known else "",
         occluded=bool(known and known.method == METHOD),
@@ -103,12 +103,12 @@ def _drawn(
 
 
 def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
-    """Return what the page shows of a picture, and its overlay as a file of its own."""
-    said, picture = each.prediction, each.picture
+    """Return what the page shows of an image, and its overlay as a file of its own."""
+    said, image = each.prediction, each.image
     found = said.activation_map
-    if found is None or picture is None:
+    if found is None or image is None:
         raise ValueError("there is no map to be shown")
-    drawn = overlay(picture, found.values, found.scale)
+    drawn = overlay(image, found.values, found.scale)
     informative, _ = trust_of(classifier.spec)
     doubtful = informative is False and found.method != METHOD
     return {
@@ -120,7 +120,7 @@ def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
             {"name": name, "share": f"{100 * p:.1f}", "width": round(100 * p)}
             for name, p in zip(classifier.classes, said.probabilities, strict=True)
         ],
-        "picture": png_uri(encode_png(grey_of(picture)[..., None])),
+        "image": png_uri(encode_png(grey_of(image)[..., None])),
         "overlay": png_uri(drawn),
         "size": f"{each.size[1]:,} x {each.size[0]:,}",
         "of": found.of,
@@ -140,4 +140,4 @@ def _note(informative: bool | None, doubtful: bool) -> str:
 
 
 def _safe(file: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).stem)[:60].strip("-") or "picture"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).stem)[:60].strip("-") or "image"

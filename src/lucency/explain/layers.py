@@ -1,4 +1,4 @@
-"""What every layer makes of a picture, as a page for learners: kernels, strides, pooling, maps."""
+"""What every layer makes of an image, as a page for learners: kernels, strides, pooling, maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.explain.drawing import drawn_values
 from lucency.explain.folder import PAGES, refuse_existing
 from lucency.imaging.decoder.pool import DecoderPool, Request
@@ -24,19 +24,19 @@ _BLOCKS = ("stem_relu", "_out", "features")  # how names end where a block of ou
 
 
 def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Path:
-    """Write a page that shows a network at work on one picture; this needs Keras.
+    """Write a page that shows a network at work on one image; this needs Keras.
 
     Args:
         classifier: With weights.
         name: Of its run.
-        file: The picture.
+        file: The image.
         out: The folder; it must not exist.
 
     Returns:
         The page.
 
     Raises:
-        PictureError: The file cannot be read.
+        ImageError: The file cannot be read.
         RunError: The folder is there already, or cannot be written.
         BackendError: Keras or its backend is not installed.
     """
@@ -45,7 +45,7 @@ def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Pa
         asked = Request(str(file), classifier.spec.size, classifier.spec.channels == 3)
         decoded = pool.submit(asked).result()
     if decoded.pixels is None:
-        raise PictureError(f"{file} cannot be read: {decoded.reason}.")
+        raise ImageError(f"{file} cannot be read: {decoded.reason}.")
     with built_folder(out) as draft:
         write_text(draft / PAGE, _drawn(classifier, name, file, decoded.pixels))
     return out / PAGE
@@ -63,7 +63,7 @@ def _drawn(classifier: Classifier, name: str, file: Path, pixels: NDArray[np.uin
         PAGE,
         name=name,
         file=file.name,
-        picture=png_uri(encode_png(pixels)),
+        image=png_uri(encode_png(pixels)),
         size=" x ".join(map(str, pixels.shape[:2])),
         filters=[png_uri(drawn_values(each, max(scale, 1e-9))) for each in shown],
         filtered=where,
@@ -85,7 +85,7 @@ def _first_kernel(network: Any) -> tuple[NDArray[np.float32], str]:
 
 
 def _blocks(network: Any, batch: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Return the strongest feature maps after each block, for one picture."""
+    """Return the strongest feature maps after each block, for one image."""
     from lucency.models import keras
 
     layers = _ends(network)
@@ -193,7 +193,7 @@ def _dense(layer: Any) -> str:
 
 
 _WORDS: dict[str, Callable[[Any], str]] = {
-    "InputLayer": lambda _: "The picture, values from 0 to 255.",
+    "InputLayer": lambda _: "The image, values from 0 to 255.",
     "Rescaling": lambda layer: f"Every value times {float(np.max(layer.scale)):.3g}, to be small.",
     "Conv2D": _convolution,
     "DepthwiseConv2D": lambda layer: (

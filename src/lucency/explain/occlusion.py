@@ -27,7 +27,7 @@ def occlusion_maps(
         pixels: (n, height, width, channels) uint8.
         of: (n,) the class that each map is to speak for.
         temperature: Of the classifier, to get logits as the network gives them.
-        grid: Places along each side, at least 1; ``grid`` squared answers a picture are needed.
+        grid: Places along each side, at least 1; ``grid`` squared answers an image are needed.
 
     Returns:
         (n, grid, grid) float32 in logits (of more than two classes, less the mean of the others):
@@ -45,7 +45,7 @@ def occlusion_maps(
 
 
 def at_places(maps: NDArray[np.float32], grid: int = GRID) -> NDArray[np.float32]:
-    """Return maps of whole pictures (n, height, width) as their means over each patch."""
+    """Return maps of whole images (n, height, width) as their means over each patch."""
     size = maps.shape[1:3]
     means = np.empty((len(maps), grid, grid), np.float32)
     for row, column in np.ndindex(grid, grid):

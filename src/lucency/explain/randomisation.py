@@ -1,7 +1,7 @@
 """Weight randomisation: a map that stays when the network forgets says nothing of the network.
 
 Adebayo et al. 2018, "Sanity Checks for Saliency Maps": layers are randomised one after the other,
-from the answer down to the picture. A variable's numbers are shuffled, so that their spread stays.
+from the answer down to the image. A variable's numbers are shuffled, so that their spread stays.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _BATCH = 32
 
 
 def randomisation(trained: Classifier, sample: Sample, seed: int) -> dict[str, Any]:
-    """Compare maps with those of networks whose layers were shuffled, and with other pictures'.
+    """Compare maps with those of networks whose layers were shuffled, and with other images'.
 
     Args:
         trained: A classifier with weights; its Keras network is shuffled and put right again.
-        sample: Pictures with their maps.
+        sample: Images with their maps.
         seed: Of the shuffling.
 
     Returns:
         "rows": how many "layers" of all were shuffled, with estimates of rank correlation ("rank")
         and structural similarity ("ssim") to the true maps; "pairs": the same between the maps of
-        different pictures; "changes": whether maps of the wholly shuffled network are less like
-        the true ones than those of different pictures are like each other.
+        different images; "changes": whether maps of the wholly shuffled network are less like
+        the true ones than those of different images are like each other.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(sample))

@@ -1,4 +1,4 @@
-"""The validation pictures that maps are tested on, with what the classifier says of them."""
+"""The validation images that maps are tested on, with what the classifier says of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLUR = 1 / 8  # of the side: one standard deviation of the blur that hides
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """Pictures and their maps.
+    """Images and their maps.
 
     Attributes:
         pixels: (n, height, width, channels) uint8.
@@ -47,7 +47,7 @@ class Sample:
 
 
 def owners(groups: Sequence[str]) -> IntArray:
-    """Return the number of each picture's patient; one of an unknown patient is its own."""
+    """Return the number of each image's patient; one of an unknown patient is its own."""
     names = [name or i for i, name in enumerate(groups)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], np.int64)
@@ -69,7 +69,7 @@ def log_odds(probabilities: NDArray[np.floating[Any]], of: IntArray) -> FloatArr
 
 
 def hidden(pixels: Pixels) -> Pixels:
-    """Return pictures blurred so much that nothing small is left: what hidden places look like."""
+    """Return images blurred so much that nothing small is left: what hidden places look like."""
     from scipy import ndimage
 
     height, width = pixels.shape[1:3]
@@ -79,7 +79,7 @@ def hidden(pixels: Pixels) -> Pixels:
 
 
 def mean_of(values: NDArray[np.floating[Any]], owner: IntArray) -> Estimate:
-    """Return the mean over pictures with an interval over patients, leaving out what is nan."""
+    """Return the mean over images with an interval over patients, leaving out what is nan."""
     known = np.isfinite(values)
     found = np.asarray(values, np.float64)[known]
     if not len(found):

@@ -1,4 +1,4 @@
-"""How alike two maps are, and where on a picture a map lies."""
+"""How alike two maps are, and where on an image a map lies."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def similarities(first: NDArray[np.floating[Any]], second: NDArray[np.floating[A
 
 
 def border_shares(maps: NDArray[np.floating[Any]]) -> tuple[FloatArray, float]:
-    """Return how much of each map lies in the outer 15 % of the picture on each side.
+    """Return how much of each map lies in the outer 15 % of the image on each side.
 
     Args:
-        maps: (n, height, width) at the size of the picture.
+        maps: (n, height, width) at the size of the image.
 
     Returns:
         (n,) shares of the sum of absolute values (nan of an empty map), and the share that a

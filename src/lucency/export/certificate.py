@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
 from lucency.export.formats import Run
-from lucency.export.images import BATCH, Pictures
+from lucency.export.images import BATCH, Images
 from lucency.progress import Progress
 
 TIE = 1e-4  # this near the threshold, float32 arithmetic in another order may decide otherwise
@@ -26,7 +26,7 @@ class Tolerance:
 
     Attributes:
         max_abs_difference: Largest absolute difference of a probability.
-        decision_agreement: Least share of pictures with the same decision, 0 to 1.
+        decision_agreement: Least share of images with the same decision, 0 to 1.
     """
 
     max_abs_difference: float
@@ -37,7 +37,7 @@ class Tolerance:
 FLOAT32 = Tolerance(1e-4, 1.0)
 # Each of a dozen layers rounds to 256 steps; 0.005 to 0.05 is what that makes at the steepest part
 # of the curve. With 0.1 a probability of 0.9 stays above 0.8, and one decision in 50 is less than
-# the 95 % interval of the accuracy that a test of several hundred pictures gives.
+# the 95 % interval of the accuracy that a test of several hundred images gives.
 INT8 = Tolerance(0.1, 0.98)
 
 
@@ -46,11 +46,11 @@ class Agreement:
     """How well answers agree.
 
     Attributes:
-        n: Pictures that both answered.
+        n: Images that both answered.
         max_abs_difference: Largest absolute difference of a probability.
-        mean_abs_difference: Mean over pictures and classes.
-        differing: Pictures with another decision, ties left out.
-        ties: Pictures on whose decision the classifier itself is within ``TIE``.
+        mean_abs_difference: Mean over images and classes.
+        differing: Images with another decision, ties left out.
+        ties: Images on whose decision the classifier itself is within ``TIE``.
     """
 
     n: int
@@ -61,11 +61,11 @@ class Agreement:
 
     @property
     def decision_agreement(self) -> float:
-        """Share of pictures with the same decision, a tie counting as the same."""
+        """Share of images with the same decision, a tie counting as the same."""
         return 1 - self.differing / self.n
 
     def within(self, tolerance: Tolerance) -> bool:
-        """Tell whether it is good enough; of few pictures one may differ where any may."""
+        """Tell whether it is good enough; of few images one may differ where any may."""
         may_differ = (1 - tolerance.decision_agreement) * self.n
         most = max(1.0, may_differ) if may_differ else 0.0
         close = self.max_abs_difference <= tolerance.max_abs_difference
@@ -74,10 +74,10 @@ class Agreement:
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Milliseconds for some pictures at once, the median of several, both measured in turns.
+    """Milliseconds for some images at once, the median of several, both measured in turns.
 
     Attributes:
-        n: Pictures at once.
+        n: Images at once.
         repeats: Times measured.
         export_ms: By the exported file.
         classifier_ms: By the classifier on ONNX Runtime.
@@ -93,11 +93,11 @@ class Latency:
         return dataclasses.asdict(self) | {"ratio": self.export_ms / self.classifier_ms}
 
 
-def compared(classifier: Classifier, run: Run, pictures: Pictures, progress: Progress) -> Agreement:
-    """Let the classifier and its export answer the same pictures."""
+def compared(classifier: Classifier, run: Run, images: Images, progress: Progress) -> Agreement:
+    """Let the classifier and its export answer the same images."""
     largest, total, differing, ties, seen = 0.0, 0.0, 0, 0, 0
-    with progress.task("Comparing answers", pictures.n, "pictures") as task:
-        for pixels in pictures.batches():
+    with progress.task("Comparing answers", images.n, "images") as task:
+        for pixels in images.batches():
             ours, theirs = classifier.predict_pixels(pixels), run(pixels).astype(np.float64)
             apart = np.abs(ours - theirs)
             # NaN is further off than anything, and compares as no difference at all.
@@ -122,7 +122,7 @@ def _margins(classifier: Classifier, probabilities: NDArray[np.float64]) -> NDAr
 
 
 def timed(classifier: Classifier, run: Run, pixels: NDArray[np.uint8]) -> tuple[Latency, ...]:
-    """Measure one picture and a batch of 32, repeated from what there is.
+    """Measure one image and a batch of 32, repeated from what there is.
 
     The classifier's gate takes no part: no export has one.
     """

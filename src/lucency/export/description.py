@@ -52,7 +52,7 @@ def described(name: str, file: str, classifier: Classifier, run: str) -> dict[st
             "resizing": _resizing(spec),
         },
         "outputs": outputs,
-        "not_inside": "the gate for pictures unlike the training pictures, and the prediction "
+        "not_inside": "the gate for images unlike the training images, and the prediction "
         "sets: this file never abstains, and `lucency predict` does",
     }
 
@@ -81,9 +81,9 @@ def _resizing(spec: Spec) -> list[str]:
     height, width = spec.size
     kind = "red, green and blue" if spec.channels == 3 else "grey (luma of ITU-R BT.601)"
     return [
-        "Turn the picture upright as its EXIF orientation says.",
+        "Turn the image upright as its EXIF orientation says.",
         f"Make it 8-bit {kind}; transparent parts lie on black.",
-        f"Squash or stretch the whole picture to {width} x {height} (width x height) by bilinear "
+        f"Squash or stretch the whole image to {width} x {height} (width x height) by bilinear "
         "interpolation over all source pixels (antialiased), as Pillow's Image.resize with "
         "Resampling.BILINEAR; neither crop nor pad it.",
         "The classifier itself decodes a JPEG at the least of 1/8, 1/4, 1/2 and 1/1 that is still "
@@ -93,7 +93,7 @@ def _resizing(spec: Spec) -> list[str]:
 
 
 def usage(name: str, file: str, spec: Spec) -> str:
-    """Return a program that classifies ``picture.png`` with an exported file."""
+    """Return a program that classifies ``image.png`` with an exported file."""
     imports, load, run = _USAGE[name]
     height, width = spec.size
     mode = "RGB" if spec.channels == 3 else "L"
@@ -101,7 +101,7 @@ def usage(name: str, file: str, spec: Spec) -> str:
     return "\n".join(
         [
             f"import numpy as np\n{imports}\nfrom PIL import Image\n",
-            'image = Image.open("picture.png")',
+            'image = Image.open("image.png")',
             f'drafted = image.draft("{mode}", ({wide}, {high}))  # JPEGs only, else None',
             "box = drafted[1] if drafted else None",
             f'image = image.convert("{mode}").resize(({width}, {height}), Image.BILINEAR, box)',
@@ -162,7 +162,7 @@ It gives
 
 Decide for {document["decision"]}. What is not inside: {document["not_inside"]}.
 
-On {agreement["n"]:,} validation pictures its probabilities are within \
+On {agreement["n"]:,} validation images its probabilities are within \
 {agreement["max_abs_difference"]:.2g} of the classifier's, and \
 {agreement["decision_agreement"]:.2%} of the decisions agree. All figures are in \
 `certificate.json`, all names in `model.json`.

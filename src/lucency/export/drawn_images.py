@@ -1,4 +1,4 @@
-"""Pictures drawn by formula with the classifier's answers: for a check that needs no patient."""
+"""Images drawn by formula with the classifier's answers: for a check that needs no patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WAVES, _MOST_CYCLES = 6, 8.0
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Drawn pictures and what the classifier says of them.
+    """Drawn images and what the classifier says of them.
 
     Attributes:
         pixels: (n, height, width, channels) uint8.
@@ -33,7 +33,7 @@ class Drawn:
 
 
 def draw(classifier: Classifier) -> Drawn:
-    """Draw 64 pictures of waves, and keep the 8 on which the classifier is least certain.
+    """Draw 64 images of waves, and keep the 8 on which the classifier is least certain.
 
     Where a probability is near 0 or 1, arithmetic can be far off and the probability the same.
 
@@ -41,7 +41,7 @@ def draw(classifier: Classifier) -> Drawn:
         classifier: Any.
 
     Returns:
-        The same pictures for the same classifier.
+        The same images for the same classifier.
     """
     rng = np.random.default_rng(0)
     spec = classifier.spec

@@ -51,7 +51,7 @@ def export(
         run: The run folder.
         name: A key of ``FORMATS``.
         folder: The data folder that the run was made from: the whole validation part is compared,
-            and training pictures scale 8-bit numbers. Without it the golden pictures do.
+            and training images scale 8-bit numbers. Without it the golden images do.
         quantize: ``"int8"`` for 8-bit weights and activations.
         out: Folder to make; ``exports/RUN-FORMAT`` where left out.
         force: Whether to replace an earlier export there.
@@ -59,8 +59,8 @@ def export(
 
     Raises:
         ConfigError: There is no such format, or none such with 8-bit numbers.
-        RunError: The folder is in the way or cannot be written, or there are no pictures.
-        DataError: A picture is missing or has changed.
+        RunError: The folder is in the way or cannot be written, or there are no images.
+        DataError: An image is missing or has changed.
         BackendError: A library is missing or refuses the classifier.
         ParityError: The export answers otherwise than the classifier; nothing is left of it.
     """
@@ -68,19 +68,19 @@ def export(
     out = out or Path("exports") / "-".join([run.resolve().name, name, *filter(None, [quantize])])
     refuse_in_the_way(out, force=force)
     classifier = Classifier.load(run)
-    pictures = choose(run, folder, classifier, scale=quantize is not None)
-    first = pictures.check.first()
+    images = choose(run, folder, classifier, scale=quantize is not None)
+    first = images.check.first()
     classifier.predict_pixels(first)  # a foreign file is refused before anything is made of it
     document = described(name, chosen.file, classifier, run.resolve().name)
     tolerance = INT8 if quantize else FLOAT32
     with built_folder(out, replace=force) as draft:
         path = draft / chosen.file
         progress.note(f"Writing {name}.")
-        examples = pictures.scale.all() if pictures.scale else None
+        examples = images.scale.all() if images.scale else None
         chosen.make(classifier, path, metadata(document), examples)
         written = _written(draft)
         answers = chosen.load(path)
-        agreement = compared(classifier, answers, pictures.check, progress)
+        agreement = compared(classifier, answers, images.check, progress)
         _refuse_disagreement(name, agreement, tolerance)
         certificate = {
             "format": FORMAT,
@@ -88,7 +88,7 @@ def export(
             "quantized": quantize,
             "classifier": document["classifier"],
             "reference": "ONNX Runtime" if classifier.onnx else "Keras",
-            **_figures(pictures, agreement, tolerance),
+            **_figures(images, agreement, tolerance),
             "latency": [each.to_json() for each in timed(classifier, answers, first)],
             "files": written,
             "bytes": sum(each["bytes"] for each in written),
@@ -133,11 +133,11 @@ def _written(draft: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _figures(pictures: Chosen, agreement: Agreement, tolerance: Tolerance) -> dict[str, Any]:
+def _figures(images: Chosen, agreement: Agreement, tolerance: Tolerance) -> dict[str, Any]:
     share = {"decision_agreement": agreement.decision_agreement}
     return {
-        "pictures": pictures.check.source,
-        "scaled_by": pictures.scale and f"{pictures.scale.n:,} pictures: {pictures.scale.source}",
+        "images": images.check.source,
+        "scaled_by": images.scale and f"{images.scale.n:,} images: {images.scale.source}",
         "agreement": dataclasses.asdict(agreement) | share | {"tie": TIE},
         "tolerance": dataclasses.asdict(tolerance),
         "passed": True,  # no other is written
@@ -148,7 +148,7 @@ def _refuse_disagreement(name: str, agreement: Agreement, tolerance: Tolerance) 
     if agreement.within(tolerance):
         return
     raise ParityError(
-        f"The {name} file answers otherwise than the classifier on {agreement.n:,} pictures: "
+        f"The {name} file answers otherwise than the classifier on {agreement.n:,} images: "
         f"probabilities differ by up to {agreement.max_abs_difference:.2g} (at most "
         f"{tolerance.max_abs_difference:g} allowed) and {agreement.differing:,} decisions "
         f"({agreement.decision_agreement:.1%} agree, at least {tolerance.decision_agreement:.0%} "

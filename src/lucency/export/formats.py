@@ -28,7 +28,7 @@ class Format(NamedTuple):
     Attributes:
         file: Name of its file, or folder, in the folder of an export.
         make: Writes it: classifier, path, facts to be kept inside where it has a place for them,
-            pictures to scale 8-bit numbers by or ``None``.
+            images to scale 8-bit numbers by or ``None``.
         load: Opens it as anybody would, and returns a function from pixels to probabilities.
         quantizes: Whether it can have 8-bit numbers.
         on_keras: Whether Keras has a part in it.

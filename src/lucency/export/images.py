@@ -1,6 +1,6 @@
 """What an export is checked on, and what its 8-bit numbers are scaled by.
 
-Never the same pictures: 8-bit numbers fit those best that they were scaled by.
+Never the same images: 8-bit numbers fit those best that they were scaled by.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from lucency.classifier import Classifier, Golden, Spec
 from lucency.dataset import Entry, evenly
-from lucency.errors import DataError, PictureError, RunError
+from lucency.errors import DataError, ImageError, RunError
 from lucency.evaluation.ledger import read_split
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.verify.pixels import inside
 
 BATCH = 32
-_CALIBRATION = 256  # pictures; ranges of activations change little after some dozens
+_CALIBRATION = 256  # images; ranges of activations change little after some dozens
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures:
-    """Pictures at the network's size.
+class Images:
+    """Images at the network's size.
 
     Attributes:
         n: How many.
@@ -49,31 +49,31 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The pictures of an export.
+    """The images of an export.
 
     Attributes:
         check: To compare answers on.
         scale: To scale 8-bit numbers by; ``None`` where there are none.
     """
 
-    check: Pictures
-    scale: Pictures | None
+    check: Images
+    scale: Images | None
 
 
 def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: bool) -> Chosen:
-    """Choose validation pictures to check an export on, and others to scale it by.
+    """Choose validation images to check an export on, and others to scale it by.
 
     Args:
         run: The run folder.
-        folder: The data folder that the run was made from; without it, the golden pictures kept
+        folder: The data folder that the run was made from; without it, the golden images kept
             with the run are all there is.
         classifier: Of that run.
-        scale: Whether pictures to scale by are needed: up to 256 training pictures, or, without a
-            folder, half of the golden pictures, which then do not check.
+        scale: Whether images to scale by are needed: up to 256 training images, or, without a
+            folder, half of the golden images, which then do not check.
 
     Raises:
-        RunError: There is no folder, and no golden pictures were kept; or no validation part.
-        DataError: A picture to be read is missing or has changed; raised when it is read.
+        RunError: There is no folder, and no golden images were kept; or no validation part.
+        DataError: An image to be read is missing or has changed; raised when it is read.
     """
     if folder is None:
         return _golden(run, classifier.golden, scale=scale)
@@ -82,37 +82,37 @@ def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: boo
     train = _spread([entry for entry in entries if entry.part == "train"], classifier.classes)
     for part, found in (("validation", val), ("training", train)):
         if not found:
-            raise RunError(f"{run / 'split.csv'} lists no {part} pictures. Train again.")
+            raise RunError(f"{run / 'split.csv'} lists no {part} images. Train again.")
     check = _read(folder, val, "the run's whole validation part", classifier.spec)
-    words = f"{len(train):,} training pictures"
+    words = f"{len(train):,} training images"
     return Chosen(check, _read(folder, train, words, classifier.spec) if scale else None)
 
 
 def _golden(run: Path, golden: Golden | None, *, scale: bool) -> Chosen:
     if golden is None or (scale and len(golden.pixels) < 2):
         raise RunError(
-            f"{run} keeps no validation pictures to check an export on (older runs do not). Give "
+            f"{run} keeps no validation images to check an export on (older runs do not). Give "
             f"the data folder that it was made from: lucency export {run} FOLDER; or train again."
         )
-    words = "golden pictures: validation pictures kept with the run"
+    words = "golden images: validation images kept with the run"
     if not scale:
         return Chosen(_held(golden.pixels, words), None)
-    # By class and certainty of the answers: pictures of one class in either half would scale the
+    # By class and certainty of the answers: images of one class in either half would scale the
     # logits for that class alone, and cut off those of the others.
     order = np.lexsort((golden.probabilities.max(axis=1), golden.probabilities.argmax(axis=1)))
     check, other = golden.pixels[np.sort(order[1::2])], golden.pixels[np.sort(order[::2])]
     return Chosen(_held(check, f"half of the {words}"), _held(other, "the other half"))
 
 
-def _held(pixels: NDArray[np.uint8], source: str) -> Pictures:
+def _held(pixels: NDArray[np.uint8], source: str) -> Images:
     def batches() -> Iterator[NDArray[np.uint8]]:
         return (pixels[k : k + BATCH] for k in range(0, len(pixels), BATCH))
 
-    return Pictures(len(pixels), source, batches)
+    return Images(len(pixels), source, batches)
 
 
 def _spread(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
-    """Return up to 256 pictures, evenly over the classes and then over their order."""
+    """Return up to 256 images, evenly over the classes and then over their order."""
     room = max(1, _CALIBRATION // len(classes))
     chosen: list[Entry] = []
     for name in classes:
@@ -121,7 +121,7 @@ def _spread(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
     return chosen
 
 
-def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Pictures:
+def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Images:
     # A name that leads out of the data folder would have other files read.
     if outside := [entry.file for entry in entries if not inside(entry.file)]:
         raise DataError(f"split.csv names no path below a data folder: {outside[0]!r}.")
@@ -131,17 +131,17 @@ def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Pi
         while batch := [*islice(pixels, BATCH)]:
             yield np.stack(batch)
 
-    return Pictures(len(entries), source, batches)
+    return Images(len(entries), source, batches)
 
 
 def _pixels(folder: Path, entries: Sequence[Entry], spec: Spec) -> Iterator[NDArray[np.uint8]]:
-    """Decode pictures in order; those of another content than split.csv names are refused."""
+    """Decode images in order; those of another content than split.csv names are refused."""
     requests = (Request(str(folder / x.file), spec.size, spec.channels == 3) for x in entries)
     with DecoderPool() as pool:
         for entry, decoded in zip(entries, pool.map(requests), strict=True):
             try:
                 pixels = decoded.or_error()
-            except PictureError as error:
+            except ImageError as error:
                 raise DataError(
                     f"{folder / entry.file} cannot be read: {error}. Give the data folder that "
                     "the run was made from."

@@ -22,13 +22,13 @@ _BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How well an exported file agrees with Keras on real pictures.
+    """How well an exported file agrees with Keras on real images.
 
     Attributes:
         split: Name of the split that both predicted.
-        n: Number of its pictures.
+        n: Number of its images.
         max_abs_difference: Largest absolute difference of a probability.
-        decision_agreement: Share of pictures with the same decision, 0 to 1.
+        decision_agreement: Share of images with the same decision, 0 to 1.
         passed: Whether the difference is within the tolerance and all decisions agree.
     """
 
@@ -49,7 +49,7 @@ def to_onnx(
 
     Args:
         classifier: A classifier with weights.
-        split: Real pictures on which both are compared, all of them.
+        split: Real images on which both are compared, all of them.
         progress: Hears how far it is.
 
     Raises:
@@ -73,7 +73,7 @@ def to_onnx(
         ) from error
     if not parity.passed:
         raise BackendError(
-            f"The ONNX file disagrees with Keras on {parity.n} {split.name} pictures: "
+            f"The ONNX file disagrees with Keras on {parity.n} {split.name} images: "
             f"probabilities differ by up to {parity.max_abs_difference:.2g} (at most "
             f"{TOLERANCE:g} allowed). It was not kept; please report the versions of "
             f"{', '.join(f'{k} {v}' for k, v in classifier.spec.versions.items())}."
@@ -86,7 +86,7 @@ def _compare(
     classifier: Classifier, exported: Classifier, split: Split, progress: Progress
 ) -> Parity:
     largest, same, seen = 0.0, 0, 0
-    with progress.task("Comparing ONNX with Keras", len(split), "pictures") as task:
+    with progress.task("Comparing ONNX with Keras", len(split), "images") as task:
         for pixels in pixel_batches(split, _BATCH):
             pair: list[Any] = [
                 classifier.predict_with_keras(pixels).astype(np.float64),
@@ -104,5 +104,5 @@ def _compare(
 
 
 def _all_but_ties(agreement: float, n: int) -> bool:
-    """Decisions agree, but for a picture whose probability lies on the threshold itself."""
+    """Decisions agree, but for an image whose probability lies on the threshold itself."""
     return (1 - agreement) * n <= max(1.0, 1e-3 * n)

@@ -1,7 +1,7 @@
 """8-bit weights and activations in an ONNX file, by ONNX Runtime's static quantization.
 
 Weights are scaled per output channel, activations by the least and greatest value that the given
-pictures bring about. What stays in float32: the scaling of pixels before the first convolution,
+images bring about. What stays in float32: the scaling of pixels before the first convolution,
 which is exact as it is, and everything from the logits' own dense layer on, where an error would
 go straight into a probability. Float weights become 8-bit numbers wherever they are many.
 """
@@ -30,7 +30,7 @@ def quantized(onnx: bytes, examples: NDArray[np.uint8]) -> bytes:
 
     Args:
         onnx: A file with the input ``pixels``.
-        examples: Pictures to scale activations by, (n, height, width, channels).
+        examples: Images to scale activations by, (n, height, width, channels).
 
     Raises:
         BackendError: ONNX Runtime refuses it.
@@ -107,7 +107,7 @@ def _from_logits(graph: Any) -> set[str]:
 
 
 class _Examples:
-    """Hands pictures to ONNX Runtime a few at a time, as its ``CalibrationDataReader`` does."""
+    """Hands images to ONNX Runtime a few at a time, as its ``CalibrationDataReader`` does."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self._pixels = pixels

@@ -1,7 +1,7 @@
 """The classifier as a folder of static files: a page that computes in the browser.
 
-Nothing that a run knows of single pictures goes along, as the folder is made to be published: no
-report, no neighbours, no golden pictures. The page checks itself on pictures drawn by formula.
+Nothing that a run knows of single images goes along, as the folder is made to be published: no
+report, no neighbours, no golden images. The page checks itself on images drawn by formula.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_web(
     *,
     force: bool = False,
 ) -> Path:
-    """Write a page that classifies pictures in the browser.
+    """Write a page that classifies images in the browser.
 
     Args:
         run: The run folder.
@@ -76,7 +76,7 @@ def write_web(
     Raises:
         BackendError: ONNX Runtime for browsers is missing from this installation.
         ClassifierError: The classifier has no ONNX file, or that cannot be used.
-        ParityError: It does not answer golden pictures as it did when it was trained.
+        ParityError: It does not answer golden images as it did when it was trained.
         RunError: The folder is in the way or cannot be written.
     """
     if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
@@ -159,7 +159,7 @@ def _certificate(
     if difference and difference > TOLERANCE:
         raise ParityError(
             f"The ONNX file does not answer as the classifier did when it was trained: golden "
-            f"pictures differ by up to {difference:.2g} (at most {TOLERANCE:g} allowed). Nothing "
+            f"images differ by up to {difference:.2g} (at most {TOLERANCE:g} allowed). Nothing "
             "was written; restore the run folder, or train again."
         )
     rows = [
@@ -172,7 +172,7 @@ def _certificate(
         "classifier": {"sha256": classifier.fingerprint, "parity": classifier.parity},
         "golden": golden and {"n": len(golden.pixels), "max_abs_difference": difference},
         "page_checks": {
-            "pictures": f"{len(drawn.pixels)}, drawn by formula, each time that it is opened",
+            "images": f"{len(drawn.pixels)}, drawn by formula, each time that it is opened",
             "tolerance": TOLERANCE,
         },
         "files": rows,

@@ -12,7 +12,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _LITTLE, _BIG = b"II*\0", b"MM\0*"  # both begin a TIFF file and EXIF data
@@ -58,7 +58,7 @@ class Header(NamedTuple):
         kind: ``PNG`` or ``JPEG``.
         height: In pixels, as stored.
         width: In pixels, as stored.
-        orientation: How to turn the stored picture upright, as EXIF numbers it: 1 (not) to 8.
+        orientation: How to turn the stored image upright, as EXIF numbers it: 1 (not) to 8.
         frames: More than one for an animation.
         stream: The file without its metadata.
     """
@@ -78,7 +78,7 @@ def read_header(data: bytes) -> Header:
         data: The content of the file.
 
     Raises:
-        PictureError: It is empty, ends early, is damaged or is another kind of file.
+        ImageError: It is empty, ends early, is damaged or is another kind of file.
     """
     try:
         if data.startswith(PNG_START):
@@ -86,21 +86,21 @@ def read_header(data: bytes) -> Header:
         if data.startswith(JPEG_START):
             return _read_jpeg(data)
     except (struct.error, IndexError, ValueError) as error:  # all mean: looked past the end
-        raise PictureError(ENDS_EARLY) from error
-    raise PictureError(_what_it_is(data))
+        raise ImageError(ENDS_EARLY) from error
+    raise ImageError(_what_it_is(data))
 
 
 def check_sides(height: int, width: int) -> None:
-    """Refuse pictures that are too large to be decoded, or too small to show anything.
+    """Refuse images that are too large to be decoded, or too small to show anything.
 
     Raises:
-        PictureError: It is one.
+        ImageError: It is one.
     """
     shape = f"{width:,} x {height:,} pixels"
     if height * width > MOST_PIXELS:
-        raise PictureError(f"{shape} are too many; at most {MOST_PIXELS:,} are decoded: shrink it")
+        raise ImageError(f"{shape} are too many; at most {MOST_PIXELS:,} are decoded: shrink it")
     if min(height, width) < _LEAST_SIDE:
-        raise PictureError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
+        raise ImageError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
 
 
 def _what_it_is(data: bytes) -> str:
@@ -124,14 +124,14 @@ def _read_png(data: bytes) -> Header:
         length, name = struct.unpack_from(">I4s", data, place)
         content, end = memoryview(data)[place + 8 : place + 8 + length], place + 12 + length
         if end > len(data):
-            raise PictureError(ENDS_EARLY)
-        # A second IHDR would let a picture of any size past the check of the first.
+            raise ImageError(ENDS_EARLY)
+        # A second IHDR would let an image of any size past the check of the first.
         if (number == 0) != (name == b"IHDR"):
-            raise PictureError(_DAMAGED.format("its header is not in its place"))
+            raise ImageError(_DAMAGED.format("its header is not in its place"))
         if name in _PNG_PIXELS:
             (checksum,) = struct.unpack_from(">I", data, end - 4)
             if zlib.crc32(content, zlib.crc32(name)) != checksum:
-                raise PictureError(_DAMAGED.format("a checksum is wrong"))
+                raise ImageError(_DAMAGED.format("a checksum is wrong"))
             kept.append(data[place:end])
         if name == b"IHDR":
             width, height = struct.unpack_from(">II", content)
@@ -142,7 +142,7 @@ def _read_png(data: bytes) -> Header:
         elif name == b"IEND":
             return Header("PNG", height, width, orientation or 1, frames, b"".join(kept))
         place = end
-    raise PictureError(_DAMAGED.format("too many chunks"))
+    raise ImageError(_DAMAGED.format("too many chunks"))
 
 
 def _read_jpeg(data: bytes) -> Header:
@@ -162,10 +162,10 @@ def _read_jpeg(data: bytes) -> Header:
         start, end = place + 4, place + 2 + length
         if marker in _START_OF_FRAME:
             if height or width:  # see IHDR above
-                raise PictureError(_DAMAGED.format("it has two headers"))
+                raise ImageError(_DAMAGED.format("it has two headers"))
             height, width = _read_frame(data, marker, start)
         elif marker not in _BETWEEN_SCANS if scans else marker == 0xDA and not height:
-            raise PictureError(_DAMAGED.format("its parts are not in order"))
+            raise ImageError(_DAMAGED.format("its parts are not in order"))
         elif marker == 0xDA:  # start of scan
             scans += 1
             end = _end_of_scan(data, end, scans)
@@ -174,7 +174,7 @@ def _read_jpeg(data: bytes) -> Header:
         if marker not in _DROPPED:
             kept.append(data[place:end])
         place = end
-    raise PictureError(_DAMAGED.format("too many segments"))
+    raise ImageError(_DAMAGED.format("too many segments"))
 
 
 def _read_frame(data: bytes, marker: int, start: int) -> tuple[int, int]:
@@ -182,12 +182,12 @@ def _read_frame(data: bytes, marker: int, start: int) -> tuple[int, int]:
     bits, height, width = struct.unpack_from(">BHH", data, start)
     if marker not in _FRAMES or bits != 8:
         kind = f"{bits}-bit" if bits != 8 else "lossless, hierarchical or arithmetic-coded"
-        raise PictureError(
+        raise ImageError(
             f"a JPEG of a rare kind ({kind}); expected a baseline or progressive one: "
             "save it as PNG"
         )
     if not height:
-        raise PictureError(
+        raise ImageError(
             "a JPEG of a rare kind (its header leaves the height open); save it as PNG"
         )
     return height, width
@@ -196,12 +196,12 @@ def _read_frame(data: bytes, marker: int, start: int) -> tuple[int, int]:
 def _end_of_scan(data: bytes, start: int, scans: int) -> int:
     """Return where the next marker is."""
     if scans > _MOST_SCANS:
-        raise PictureError(
+        raise ImageError(
             f"a JPEG of more than {_MOST_SCANS} scans, as files that are to keep decoders busy; "
             "save it as PNG if it is real"
         )
     if not (found := _SCAN_ENDS.search(data, start)):
-        raise PictureError(ENDS_EARLY)
+        raise ImageError(ENDS_EARLY)
     return found.start()
 
 

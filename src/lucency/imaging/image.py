@@ -1,6 +1,6 @@
 """One file -> grey or colour ``uint8`` pixels: the only decoding and resizing in the program.
 
-Training, testing, prediction and reports all read pictures here, so they cannot differ. There is
+Training, testing, prediction and reports all read images here, so they cannot differ. There is
 no randomness, and PNG, JPEG and DICOM are the only formats whose decoders can be reached.
 
 Files of others are decoded by ``lucency.imaging.decoder``, in processes that call this module. NumPy and
@@ -21,7 +21,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from lucency.errors import PassingError, PictureError
+from lucency.errors import ImageError, PassingError
 from lucency.imaging import headers
 from lucency.imaging.dicom import Note, is_dicom
 from lucency.imaging.dicom.recognise import ENOUGH, has_magic
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 Source = str | Path | bytes | BinaryIO
 
-# Files with these names are counted as pictures. Those that are neither PNG, JPEG nor DICOM
+# Files with these names are counted as images. Those that are neither PNG, JPEG nor DICOM
 # inside are set aside with a reason, instead of being overlooked.
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "tif", "tiff", "webp", "avif"),
@@ -52,8 +52,8 @@ MOST_PIXELS = headers.MOST_PIXELS
 # than asked for. On radiographs of 1.4 megapixels this is 0.2 to 0.3 grey levels (mean) from a
 # full decode in half the time; what is left is mostly entropy decoding, which no scale saves.
 _DRAFT = 1.25
-COLOUR_LOOK = (64, 64)  # pixels in which a picture is looked at for colour
-_COLOUR_NOISE = 12  # of 255; grey pictures saved as colour JPEG stay below
+COLOUR_LOOK = (64, 64)  # pixels in which an image is looked at for colour
+_COLOUR_NOISE = 12  # of 255; grey images saved as colour JPEG stay below
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,11 +65,11 @@ _TURNS = {
 }
 
 
-class Picture:
-    """A picture whose header has been read and whose limits have been checked.
+class SourceImage:
+    """An image whose header has been read and whose limits have been checked.
 
     Attributes:
-        size: Height and width in pixels, after turning the picture as its EXIF data says; of a
+        size: Height and width in pixels, after turning the image as its EXIF data says; of a
             DICOM file, with square pixels.
         notes: What a DICOM file says that one should know; nothing of others.
     """
@@ -81,7 +81,7 @@ class Picture:
             data: The content of a PNG, JPEG or DICOM file.
 
         Raises:
-            PictureError: It is no such file, or holds no single picture, or one that is too large
+            ImageError: It is no such file, or holds no single image, or one that is too large
                 or too small.
         """
         self._header: Header | DicomHeader
@@ -96,9 +96,9 @@ class Picture:
         check_sides(*self.size)
 
     def patient_key(self, salt: bytes) -> bytes:
-        """Return whose picture it is as 16 bytes, of which nobody can tell the name.
+        """Return whose image it is as 16 bytes, of which nobody can tell the name.
 
-        Pictures of one patient have the same with the same salt. Nothing is returned where the
+        Images of one patient have the same with the same salt. Nothing is returned where the
         file does not say, as PNG and JPEG never do.
 
         Args:
@@ -116,7 +116,7 @@ class Picture:
     def decode(self, size: tuple[int, int], colour: bool) -> bytes:
         """Decode and resize.
 
-        The whole picture is squashed or stretched to ``size``: padding to keep its proportions
+        The whole image is squashed or stretched to ``size``: padding to keep its proportions
         would hand the network the shape of the original file, and in collections of radiographs
         that alone often tells the classes apart.
 
@@ -133,7 +133,7 @@ class Picture:
 
         Raises:
             PassingError: There is not enough memory.
-            PictureError: The file is damaged.
+            ImageError: The file is damaged.
         """
         with _plainly():
             if isinstance(self._header, Header):
@@ -141,60 +141,60 @@ class Picture:
             return _rendered(self._header, size, colour)
 
 
-def is_picture(path: str | Path) -> bool:
-    """Tell whether a file should be a picture: by its name, else by its first bytes.
+def is_image(path: str | Path) -> bool:
+    """Tell whether a file should be an image: by its name, else by its first bytes.
 
     Only files without a suffix, or with a number for one, are looked into, for 132 bytes: they are
-    pictures if they are marked as DICOM. A DICOMDIR is none, but a list of pictures.
+    images if they are marked as DICOM. A DICOMDIR is none, but a list of images.
     """
     name = PurePath(path)
-    if name.suffix.lower() in PICTURE_SUFFIXES:
+    if name.suffix.lower() in IMAGE_SUFFIXES:
         return True
     if not _NAMELESS.fullmatch(name.suffix) or name.name.upper() == "DICOMDIR":
         return False
     return has_magic(first_bytes(path, ENOUGH))
 
 
-def read_picture(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
-    """Read a picture as ``Picture.pixels`` does.
+def read_image(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+    """Read an image as ``SourceImage.pixels`` does.
 
     Args:
         source: A path, the content of a file, or an open binary file.
-        size: Height and width to return; the picture is squashed to it.
+        size: Height and width to return; the image is squashed to it.
         colour: Three channels if true, else one.
 
     Returns:
         (height, width, 1 or 3) uint8.
 
     Raises:
-        PictureError: The file cannot be read as a picture.
+        ImageError: The file cannot be read as an image.
     """
-    return Picture(_content(source)).pixels(size, colour)
+    return SourceImage(_content(source)).pixels(size, colour)
 
 
 def full_size(source: Source) -> tuple[int, int]:
-    """Return height and width from the header, the picture being turned as its EXIF data says.
+    """Return height and width from the header, the image being turned as its EXIF data says.
 
     Raises:
-        PictureError: The file cannot be read as a picture.
+        ImageError: The file cannot be read as an image.
     """
-    return Picture(_content(source)).size
+    return SourceImage(_content(source)).size
 
 
 def is_colour(source: Source) -> bool:
-    """Tell whether a picture shows colour, whatever its channels.
+    """Tell whether an image shows colour, whatever its channels.
 
-    It is looked at in 64 x 64 pixels: what JPEG adds to a grey picture does not count, nor does a
+    It is looked at in 64 x 64 pixels: what JPEG adds to a grey image does not count, nor does a
     coloured speck.
 
     Raises:
-        PictureError: The file cannot be read as a picture.
+        ImageError: The file cannot be read as an image.
     """
-    return shows_colour(read_picture(source, COLOUR_LOOK, colour=True))
+    return shows_colour(read_image(source, COLOUR_LOOK, colour=True))
 
 
 def shows_colour(pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether a picture of 64 x 64 pixels, (64, 64, 3) uint8, shows colour."""
+    """Tell whether an image of 64 x 64 pixels, (64, 64, 3) uint8, shows colour."""
     import numpy as np
 
     return bool(np.ptp(pixels, axis=2).max() > _COLOUR_NOISE)
@@ -219,10 +219,10 @@ def _content(source: Source) -> bytes:
 
 
 def _upright(header: Header) -> tuple[int, int]:
-    """Return height and width after turning, of a single picture."""
+    """Return height and width after turning, of a single image."""
     if header.frames > 1:
-        raise PictureError(
-            f"animated ({header.frames:,} frames); expected one picture: save one frame as PNG"
+        raise ImageError(
+            f"animated ({header.frames:,} frames); expected one image: save one frame as PNG"
         )
     height, width = header.height, header.width
     return (width, height) if _lies_on_its_side(header) else (height, width)
@@ -256,7 +256,7 @@ def _open(header: Header) -> ImageFile:
 
 
 def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes:
-    """Decode DICOM, and go on as with a PNG file of the same picture."""
+    """Decode DICOM, and go on as with a PNG file of the same image."""
     from lucency.imaging.dicom.render import rendered
 
     height, width = size
@@ -295,13 +295,13 @@ def _plainly() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise PassingError("not enough memory to decode it") from error
-    except PictureError:
+    except ImageError:
         raise
     except Exception as error:
         if "truncated" in str(error).lower():
-            raise PictureError(ENDS_EARLY) from error
+            raise ImageError(ENDS_EARLY) from error
         what = str(error) or type(error).__name__
-        raise PictureError(
+        raise ImageError(
             f"its pixels cannot be decoded ({what}): damaged, or of a rare kind; "
             "get it again, or save it as PNG"
         ) from error

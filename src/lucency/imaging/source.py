@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lucency.errors import DataError, PassingError, PictureError
+from lucency.errors import DataError, ImageError, PassingError
 
 Source = str | Path | BinaryIO
 
@@ -53,7 +53,7 @@ def load(source: Source, found: Stamp | None = None) -> bytes:
     Raises:
         PassingError: The file is missing or cannot be read, or is not what was found, or changed
             while it was being read.
-        PictureError: It is too large or not a regular file.
+        ImageError: It is too large or not a regular file.
     """
     try:
         if isinstance(source, (str, Path)):
@@ -66,7 +66,7 @@ def load(source: Source, found: Stamp | None = None) -> bytes:
     except OSError as error:
         raise PassingError(_unreadable(error)) from error
     if len(data) > MOST_BYTES:
-        raise PictureError(_too_large(len(data)))
+        raise ImageError(_too_large(len(data)))
     return data
 
 
@@ -97,7 +97,7 @@ def load_again(path: Path, sha256: str) -> bytes:
     """
     try:
         data = load(path)
-    except PictureError as error:
+    except ImageError as error:
         raise not_again(path, str(error)) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise not_again(path, OTHER_CONTENT)
@@ -107,7 +107,7 @@ def load_again(path: Path, sha256: str) -> bytes:
 def not_again(path: Path, reason: str) -> DataError:
     """Return the error of a file that was read before and now cannot be used."""
     return DataError(
-        f"{path}: {reason}. Expected the data folder as it was when the pictures were decoded; "
+        f"{path}: {reason}. Expected the data folder as it was when the images were decoded; "
         "restore the file, or run again from the start."
     )
 
@@ -117,11 +117,11 @@ def _load_file(path: str | Path, found: Stamp | None) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PictureError("not a regular file; expected a PNG, JPEG or DICOM file")
+            raise ImageError("not a regular file; expected a PNG, JPEG or DICOM file")
         if found and stamp_of(status) != found:
             raise PassingError("changed after it was found; run again")
         if status.st_size > MOST_BYTES:
-            raise PictureError(_too_large(status.st_size))
+            raise ImageError(_too_large(status.st_size))
         # One more than there should be, and not to the end: a file may grow as fast as it is read.
         data = _read_up_to(descriptor, status.st_size + 1)
         after = os.fstat(descriptor)

@@ -35,7 +35,7 @@ def backbone_body(backbone: str, x: Any, input_shape: tuple[int, int, int], weig
     Args:
         backbone: Its name there.
         x: What goes in, as ``scaled`` gives it.
-        input_shape: Height, width and channels of the pictures.
+        input_shape: Height, width and channels of the images.
         weights: As ``lucency.models.pretrained`` takes them.
     """
     build = application(backbone)

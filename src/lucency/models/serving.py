@@ -22,7 +22,7 @@ def calibrated(network: Any, channels: int, temperature: float, *, plain: bool =
 
     Args:
         network: A network of this module, in float32.
-        channels: Channels of the stored pictures: 1 (grey) or 3.
+        channels: Channels of the stored images: 1 (grey) or 3.
         temperature: What the logits are divided by, above 0.
         plain: Of Keras' own layers only, so that the model can be saved as ``.keras`` and read
             back without this package; the map of a network without ``features`` is then left out.
@@ -69,7 +69,7 @@ def calibrated(network: Any, channels: int, temperature: float, *, plain: bool =
 class FlatEvidence(keras.layers.Layer):  # type: ignore[misc, name-defined]
     """The head *flatten, dense, ReLU, dense* of a feature map, with what each position adds.
 
-    For a given picture a unit of the hidden layer is either on or off, so that the logit is a
+    For a given image a unit of the hidden layer is either on or off, so that the logit is a
     linear function of the feature map. Gradient times feature map, summed over the channels, is
     then exactly what each position adds to the logit (HiResCAM: Draelos & Carin 2020, "Use HiResCAM
     instead of Grad-CAM for faithful explanations"). Grad-CAM (Selvaraju et al. 2017) averages the

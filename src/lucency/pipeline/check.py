@@ -17,7 +17,7 @@ from lucency.probes import probe
 from lucency.progress import SILENT, Progress
 from lucency.report import write_check
 
-_OURS = {"audit.json", "check.html", "pictures", "split.csv"}
+_OURS = {"audit.json", "check.html", "images", "split.csv"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the leak gate holds: no picture or patient of test is in another part."""
+        """Whether the leak gate holds: no image or patient of test is in another part."""
         return bool(self.audit["leaks"]["gate"] != "failed")
 
 
@@ -49,12 +49,12 @@ def run_check(
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Check:
-    """Audit a folder of labelled pictures; nothing is trained.
+    """Audit a folder of labelled images; nothing is trained.
 
     Args:
         folder: Folder of class folders, or of train/val/test folders with class folders.
         config: How to read and divide, as for training.
-        out: Folder for ``check.html``, ``audit.json``, ``split.csv`` and ``pictures/``, replaced
+        out: Folder for ``check.html``, ``audit.json``, ``split.csv`` and ``images/``, replaced
             where it is there; ``checks/<name of the data folder>`` if none.
         progress: Hears of every step.
 

@@ -34,7 +34,7 @@ class Examined:
     Attributes:
         title: What was measured, for people.
         evaluation: Its figures.
-        looks: All looks at these pictures, this one last; ``None`` for validation, where looking
+        looks: All looks at these images, this one last; ``None`` for validation, where looking
             costs nothing.
     """
 
@@ -51,11 +51,11 @@ def examine(
     choose: bool = False,
     progress: Progress = SILENT,
 ) -> Examined:
-    """Measure the classifier of a run, on its own test part or on pictures from elsewhere.
+    """Measure the classifier of a run, on its own test part or on images from elsewhere.
 
     Args:
         run: The run folder; nothing in it is changed.
-        folder: Labelled pictures; the run's predictions of its own test part if none.
+        folder: Labelled images; the run's predictions of its own test part if none.
         terms: Operating point, prevalence, subgroups and cache.
         choose: Whether to choose the threshold anew, by the terms' rule on the run's validation.
         progress: Hears of every step.
@@ -71,12 +71,12 @@ def examine(
     if folder is None:
         found = read_predictions(run / "predictions.csv")[-1]
         looks = _own_look(classifier, run, found, progress)
-        title = f"{found.split.capitalize()}: {len(found.files):,} pictures"
+        title = f"{found.split.capitalize()}: {len(found.files):,} images"
     else:
         split = _load(classifier, folder, terms, progress)
         looks = note_look(classifier, content_of(split), "evaluate", run.name, progress)
         found = predict(classifier, split, progress)
-        title = f"{folder}: {len(found.files):,} pictures"
+        title = f"{folder}: {len(found.files):,} images"
     attributes = stated_attributes(run, found) if folder is None else None
     if terms.subgroups:
         attributes = read_subgroups(Path(terms.subgroups), found.files)
@@ -110,7 +110,7 @@ def choose_threshold(classifier: Classifier, run: Path, terms: Config) -> None:
 
 
 def content_of(split: Split) -> list[tuple[str, str]]:
-    """Return checksum and class of each picture of a split, which tell the ledger what it is."""
+    """Return checksum and class of each image of a split, which tell the ledger what it is."""
     hashes = (split.store.sha256[row] for row in split.rows)
     return [(sha256, split.classes[k]) for sha256, k in zip(hashes, split.labels, strict=True)]
 
@@ -122,7 +122,7 @@ def note_look(
     run: str,
     progress: Progress,
 ) -> Looks:
-    """Write a look at test pictures into the ledger, before any figure of them is known."""
+    """Write a look at test images into the ledger, before any figure of them is known."""
     pairs = list(content)
     return record(
         test_set_id(pairs), len(pairs), what,

@@ -1,4 +1,4 @@
-"""The pictures that a report shows: examples, leaks, odd ones, the input and the worst mistakes."""
+"""The images that a report shows: examples, leaks, odd ones, the input and the worst mistakes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from lucency.io import write_bytes, write_text
 from lucency.training.plan import Plan
 
 _SAMPLES = 4  # examples per class
-_SEEN = 8  # pictures on the sheet of what the network sees
+_SEEN = 8  # images on the sheet of what the network sees
 _MISTAKES = 10
 _PAIRS = 8  # leaking pairs
 _ODD = 12
-_MAPS = 8  # pictures shown with their maps
+_MAPS = 8  # images shown with their maps
 _SIDE = 224  # pixels of an example's or a mistake's side
 
 Shown = tuple[dict[str, Any], NDArray[np.uint8] | bytes]
@@ -41,15 +41,15 @@ def write_gallery(
     judged: Predictions,
     classifier: Classifier,
 ) -> None:
-    """Write ``pictures/`` with ``index.json`` into a run folder.
+    """Write ``images/`` with ``index.json`` into a run folder.
 
     Args:
         run: The run folder.
         data: The data set.
-        audit: The content of ``audit.json``, whose leaks and odd pictures are shown.
-        plan: What the training pictures are varied by.
+        audit: The content of ``audit.json``, whose leaks and odd images are shown.
+        plan: What the training images are varied by.
         judged: The predictions whose worst mistakes are shown.
-        classifier: Whose activation maps of validation pictures are shown.
+        classifier: Whose activation maps of validation images are shown.
 
     Raises:
         DataError: A file has vanished or changed since it was decoded.
@@ -57,17 +57,17 @@ def write_gallery(
     with _reading(data) as read:
         found, mistakes = [*_found(data, audit, read)], [*_mistakes(data, judged, read)]
         maps = [*_maps(data, classifier, read)]
-    _write(run / "pictures", [*found, *_seen(data, plan), *mistakes, *maps])
+    _write(run / "images", [*found, *_seen(data, plan), *mistakes, *maps])
 
 
 def write_check_gallery(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
-    """Write ``pictures/`` with ``index.json`` into the folder of a check, without a network.
+    """Write ``images/`` with ``index.json`` into the folder of a check, without a network.
 
     Raises:
         DataError: A file has vanished or changed since it was decoded.
     """
     with _reading(data) as read:
-        _write(folder / "pictures", _found(data, audit, read))
+        _write(folder / "images", _found(data, audit, read))
 
 
 def _write(folder: Path, entries: Iterable[Shown]) -> None:
@@ -88,7 +88,7 @@ def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Show
         for number, pair in enumerate(pairs[:_PAIRS]):
             for name in (pair["first"], pair["second"]):
                 yield _of_file(kind, entries[name]) | {"pair": number}, read(name)
-    for each in audit["odd"]["pictures"][:_ODD]:
+    for each in audit["odd"]["images"][:_ODD]:
         yield _of_file("odd", entries[each["file"]]), read(each["file"])
 
 
@@ -129,15 +129,15 @@ def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]
 
 
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
-    """Show validation pictures as they are and with their activation maps."""
+    """Show validation images as they are and with their activation maps."""
     places = over_classes(data.val.labels, len(data.val.classes), _MAPS)
     said = classifier.answer_pixels(data.val.pixels(places), maps=True)
     for k, i in enumerate(places):
         if (found := classifier.activation_map(said, k)) is None:
             return
-        picture = read(data.val.files[i])
-        yield _entry("explained", data.val, i), picture
-        yield _entry("map", data.val, i), overlay(picture, found.values, found.scale)
+        image = read(data.val.files[i])
+        yield _entry("explained", data.val, i), image
+        yield _entry("map", data.val, i), overlay(image, found.values, found.scale)
 
 
 def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[st
 
 @contextmanager
 def _reading(data: Dataset) -> Iterator[Read]:
-    """Yield what reads a picture of the data set larger than the network sees it, for people."""
+    """Yield what reads an image of the data set larger than the network sees it, for people."""
     contents = {entry.file: entry.sha256 for entry in data.entries}
     colour = data.train.store.shape[2] == 3
     with DecoderPool(1) as pool:

@@ -1,4 +1,4 @@
-"""The main job: a folder of pictures in, a run folder with a tested classifier and a report out.
+"""The main job: a folder of images in, a run folder with a tested classifier and a report out.
 
 The run is made in a folder of its own that gets its final name when all is written, so that a run
 folder is complete. Ended at any moment, the same command goes on from the last checkpoint.
@@ -239,13 +239,13 @@ class _History:
 
 
 def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
-    """Load the data; where the leak gate stops it, leave a page that shows the pictures."""
+    """Load the data; where the leak gate stops it, leave a page that shows the images."""
     try:
         return load_dataset(folder, config, progress=progress)
     except LeakError as error:
         audit = audited(error.dataset, config, progress)
         done = write_findings(error.dataset, audit, check_folder(folder))
-        raise LeakError(f"{error} See the pictures: {done.page}", error.dataset) from error
+        raise LeakError(f"{error} See the images: {done.page}", error.dataset) from error
 
 
 def _refuse_early(data: Dataset, config: Config) -> None:

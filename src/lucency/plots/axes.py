@@ -37,7 +37,7 @@ def visible(text: str) -> str:
     Control, direction and unpaired surrogate characters can hide or reverse what stands around
     them, and the last cannot be written as UTF-8; file names may hold any of them.
     """
-    if text.isprintable():  # nearly always; pictures in the page are long texts too
+    if text.isprintable():  # nearly always; images in the page are long texts too
         return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")

@@ -29,7 +29,7 @@ def net_benefit(curve: Columns, *, title: str, name: str, positive: str) -> str:
 
     Args:
         curve: ``threshold`` in (0, 1); ``model`` and ``all``, net benefit in positives found per
-            picture, at most the prevalence; optionally ``low`` and ``high`` of the model's band.
+            image, at most the prevalence; optionally ``low`` and ``high`` of the model's band.
         title: what a screen reader says first.
         name: what the model's curve is called.
         positive: the class that is acted on.
@@ -119,7 +119,7 @@ def _prevalence_ticks(prevalences: Sequence[float], at: Sequence[float]) -> list
 
 
 def risk_coverage(curve: Columns, *, title: str, name: str) -> str:
-    """Draw the share decided wrongly among the most certain pictures, over their share.
+    """Draw the share decided wrongly among the most certain images, over their share.
 
     Args:
         curve: ``coverage`` and ``risk`` in [0, 1] and, optionally, ``low`` and ``high`` of the
@@ -132,7 +132,7 @@ def risk_coverage(curve: Columns, *, title: str, name: str) -> str:
     axes = Axes(
         (0.0, 1.0),
         (0.0, top),
-        "share of the pictures answered, the most certain first",
+        "share of the images answered, the most certain first",
         "share of them wrong",
         [Key(name, SERIES[0]), Key("95 % band", SERIES[0], mark="band")],
         x_ticks=[(tick / 5, f"{tick * 20}{THIN}%") for tick in range(6)],

@@ -160,7 +160,7 @@ def precision_recall(
     Args:
         curve: ``recall`` and ``precision`` in [0, 1] and, optionally, ``low`` and ``high``.
         title: what a screen reader says first.
-        prevalence: share of positive pictures, in [0, 1].
+        prevalence: share of positive images, in [0, 1].
         name: the split the curve belongs to.
         beside: the name and curve of another split, dashed and without its band.
     """

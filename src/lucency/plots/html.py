@@ -1,4 +1,4 @@
-"""Pages that stand alone: one file of HTML without scripts, whose pictures are inside it.
+"""Pages that stand alone: one file of HTML without scripts, whose images are inside it.
 
 A topic that draws such pages has a folder with its templates and one style sheet, ``style.css``.
 

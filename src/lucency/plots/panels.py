@@ -116,7 +116,7 @@ def score_histograms(
         (0.0, 1.0),
         (0.0, panel * rows),
         x_label,
-        "share of the pictures",
+        "share of the images",
         size=(440, 74.0 + 110 * rows),
         y_ticks=ticks,
     )
@@ -148,7 +148,7 @@ def _bars(axes: Axes, base: float, share: npt.NDArray[np.float64], colour: str) 
     for i, height in enumerate(share.tolist()):
         if not height:
             continue
-        # One picture among thousands must still be seen.
+        # One image among thousands must still be seen.
         tall = max(axes.up(base) - axes.up(base + height), 1.5)
         left, right = axes.across(i * width), axes.across((i + 1) * width)
         words = f"{i * width:.2f} to {(i + 1) * width:.2f}: {height:.1%}"
@@ -169,7 +169,7 @@ def _mark_threshold(axes: Axes, threshold: float) -> None:
 def _above(values: npt.ArrayLike, threshold: float | None) -> str:
     array = np.asarray(values, dtype=np.float64)
     if not len(array):
-        return "no pictures"
+        return "no images"
     if threshold is None:
         return f"median {np.median(array):.2f}"
     return f"{(array >= threshold).mean():.1%} at or above {threshold:.3g}"

@@ -1,4 +1,4 @@
-"""What each probe sees of a picture: little, and not its content."""
+"""What each probe sees of an image: little, and not its content."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKS = (
 
 
 def small(pixels: Pixels) -> Pixels:
-    """Return pictures (k, height, width, channels) as grey 64 x 64, (k, 64, 64) uint8."""
+    """Return images (k, height, width, channels) as grey 64 x 64, (k, 64, 64) uint8."""
     grey = pixels[..., 0] if pixels.shape[3] == 1 else pixels.mean(axis=3).astype(np.uint8)
     size = (_SIDE, _SIDE)
     shrunk = [Image.fromarray(x).resize(size, Image.Resampling.BILINEAR) for x in grey]
@@ -36,7 +36,7 @@ def small(pixels: Pixels) -> Pixels:
 
 
 def tone(seen: Pixels) -> FloatArray:
-    """Return the brightness and contrast of pictures, (k, 9) as in ``TONE``."""
+    """Return the brightness and contrast of images, (k, 9) as in ``TONE``."""
     flat = seen.reshape(len(seen), -1).astype(np.float64)
     levels = np.percentile(flat, _PERCENTILES, axis=1).T
     return np.column_stack([flat.mean(axis=1), flat.std(axis=1), levels])
@@ -67,12 +67,12 @@ def marks(seen: Pixels) -> FloatArray:
 
 
 def thumbnail(seen: Pixels) -> FloatArray:
-    """Return pictures at 8 x 8 and equal tone, (k, 64)."""
+    """Return images at 8 x 8 and equal tone, (k, 64)."""
     return _even(_pooled(seen, 8)).reshape(len(seen), -1)
 
 
 def without_centre(seen: Pixels) -> FloatArray:
-    """Return pictures at 16 x 16 and equal tone without the middle 60 % each way, (k, 156)."""
+    """Return images at 16 x 16 and equal tone without the middle 60 % each way, (k, 156)."""
     outside = np.ones((16, 16), bool)
     outside[3:13, 3:13] = False
     return _even(_pooled(seen, 16)[:, outside])

@@ -43,7 +43,7 @@ _SENTENCES = {
     ),
     "border": (
         "warning",
-        "The outermost tenth of the pictures alone tells the classes apart ({}): position, "
+        "The outermost tenth of the images alone tells the classes apart ({}): position, "
         "collimation or frames may betray the class.",
     ),
     "tone": (
@@ -53,7 +53,7 @@ _SENTENCES = {
     ),
     "centre removed": (
         "warning",
-        "With the middle of the pictures masked the classes can still be told apart ({}): some "
+        "With the middle of the images masked the classes can still be told apart ({}): some "
         "of the score may come from outside the part that matters.",
     ),
     "thumbnail": (
@@ -82,9 +82,9 @@ def findings(
         ))  # fmt: skip
     found += _moved(moved) if moved else []
     if strange.n:
-        reasons = Counter(reason for _, reason, _ in strange.pictures).most_common(4)
+        reasons = Counter(reason for _, reason, _ in strange.images).most_common(4)
         listed = ", ".join(f"{reason} ({n})" for reason, n in reasons)
-        what = "1 picture is" if strange.n == 1 else f"{strange.n:,} pictures are"
+        what = "1 image is" if strange.n == 1 else f"{strange.n:,} images are"
         found.append(Finding("note", f"{what} unlike the rest: {listed}. Look at them.", "odd"))
     order = ("alarm", "warning", "note")
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
@@ -136,7 +136,7 @@ def _moved(moved: Shift) -> list[Finding]:
         ).replace("-", "−")
         found.append(Finding(
             "warning",
-            f"Test pictures are of another brightness than training pictures of the same class: "
+            f"Test images are of another brightness than training images of the same class: "
             f"{said} of 255 grey levels. A network that leans on exposure will err there.",
             "shift",
         ))  # fmt: skip

@@ -34,10 +34,10 @@ NAMES = (
 
 
 def headers(files: Sequence[Path], sha256: Sequence[str], workers: int) -> NDArray[np.float64]:
-    """Read the headers of picture files that were decoded before.
+    """Read the headers of image files that were decoded before.
 
     Args:
-        files: n readable pictures.
+        files: n readable images.
         sha256: Of the bytes of each.
         workers: Threads.
 

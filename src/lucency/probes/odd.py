@@ -1,4 +1,4 @@
-"""Single pictures that are unlike the rest: to be looked at, and perhaps taken out."""
+"""Single images that are unlike the rest: to be looked at, and perhaps taken out."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from lucency.probes import features
 
 FloatArray = NDArray[np.float64]
 
-# On 5,535 radiographs two pictures lie beyond (very bright ones), none is turned (0.09 at most).
+# On 5,535 radiographs two images lie beyond (very bright ones), none is turned (0.09 at most).
 _FAR = 4.5  # robust standard deviations
-_TURNED = 0.1  # by how much the mean picture fits better when turned
+_TURNED = 0.1  # by how much the mean image fits better when turned
 _SMALL = 0.5  # of the network's side
 _LISTED = 50
 _READ = 512
-_COLOURED = 1000  # most pictures that are looked at for colour
+_COLOURED = 1000  # most images that are looked at for colour
 
 
 @dataclass(frozen=True)
 class Odd:
-    """Pictures that stand out.
+    """Images that stand out.
 
     Attributes:
         n: How many.
-        pictures: The first 50, the strangest first: file, reason and value.
+        images: The first 50, the strangest first: file, reason and value.
     """
 
     n: int
-    pictures: tuple[tuple[str, str, float], ...]
+    images: tuple[tuple[str, str, float], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes for JSON."""
         return {
             "n": self.n,
-            "pictures": [
+            "images": [
                 {"file": file, "reason": reason, "value": round(value, 3)}
-                for file, reason, value in self.pictures
+                for file, reason, value in self.images
             ],
         }
 
@@ -53,11 +53,11 @@ class Odd:
 def odd(data: Dataset, workers: int) -> Odd:
     """Look for dark, pale, blurred, inverted, turned, unlike, narrow, small and coloured ones.
 
-    What is usual comes from the pictures themselves: median and median absolute deviation.
+    What is usual comes from the images themselves: median and median absolute deviation.
     """
     parts = [part for part in (data.train, data.val, data.test) if part]
     files = [file for part in parts for file in part.files]
-    mean = _mean_picture(data.train)
+    mean = _mean_image(data.train)
     measures = np.concatenate([_measured(part, mean) for part in parts])
     sizes = np.concatenate([part.store.sizes[part.rows] for part in parts]).astype(np.float64)
     found = [*_by_pixels(measures), *_by_size(sizes, data.train.store.shape[:2])]
@@ -77,20 +77,20 @@ def odd(data: Dataset, workers: int) -> Odd:
 _Found = tuple[int, str, float, float]
 
 
-def _mean_picture(train: Split) -> FloatArray:
+def _mean_image(train: Split) -> FloatArray:
     places = evenly(len(train), _READ)
     return np.asarray(features.small(train.pixels(places)).mean(axis=0, dtype=np.float64))
 
 
 def _measured(part: Split, mean: FloatArray) -> FloatArray:
-    """Return grey, contrast, sharpness, likeness to the mean picture and to it turned, (n, 5)."""
+    """Return grey, contrast, sharpness, likeness to the mean image and to it turned, (n, 5)."""
     turned = [mean[::-1], *(np.rot90(mean, quarter) for quarter in (1, 2, 3))]
     rows = []
     for start in range(0, len(part), _READ):
         places = np.arange(start, min(start + _READ, len(part)))
         x = features.small(part.pixels(places)).astype(np.float64)
         flat = x.reshape(len(x), -1)
-        edges = np.stack([ndimage.laplace(picture).std() for picture in x])
+        edges = np.stack([ndimage.laplace(image).std() for image in x])
         contrast = flat.std(axis=1)
         other = np.max([_correlation(x, each) for each in turned], axis=0)
         likeness = [_correlation(x, mean), other]
@@ -99,8 +99,8 @@ def _measured(part: Split, mean: FloatArray) -> FloatArray:
     return np.concatenate(rows)
 
 
-def _correlation(pictures: FloatArray, mean: FloatArray) -> FloatArray:
-    a = pictures.reshape(len(pictures), -1)
+def _correlation(images: FloatArray, mean: FloatArray) -> FloatArray:
+    a = images.reshape(len(images), -1)
     a, b = a - a.mean(axis=1, keepdims=True), (mean - mean.mean()).ravel()
     length = np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b), 1e-9)
     return np.asarray(a @ b / length)
@@ -124,7 +124,7 @@ def _by_pixels(measures: FloatArray) -> list[_Found]:
         ("hardly any contrast", contrast, -far["contrast"] - _FAR),
         ("blurred", sharp, -far["sharp"] - _FAR),
     ]
-    if usual > 0.3:  # pictures are alike enough to have a usual way up
+    if usual > 0.3:  # images are alike enough to have a usual way up
         inverted = -upright - 0.3
         other_way = turned - np.maximum(upright, 0) - _TURNED
         known = (inverted > 0) | (other_way > 0)
@@ -162,7 +162,7 @@ def _coloured(files: Sequence[tuple[Path, str]], workers: int) -> list[_Found]:
         seen = read_again(pool, [files[i] for i in places], COLOUR_LOOK, colour=True)
         looks = [shows_colour(pixels) for pixels in seen]
     return [
-        (int(i), "in colour among grey pictures", 1.0, 2.0)
+        (int(i), "in colour among grey images", 1.0, 2.0)
         for i, coloured in zip(places, looks, strict=True)
         if coloured
     ]

@@ -22,7 +22,7 @@ class Probes:
     Attributes:
         shortcuts: How well the classes are told apart without the content, the file name last.
         shift: How the test part differs; None without one.
-        odd: Pictures that are unlike the rest.
+        odd: Images that are unlike the rest.
         findings: What it comes to, alarms first.
     """
 
@@ -42,7 +42,7 @@ class Probes:
 
 
 def probe(data: Dataset, *, seed: int = 0, workers: int = 0, progress: Progress = SILENT) -> Probes:
-    """Look for shortcuts, for shift between the parts, and for odd pictures.
+    """Look for shortcuts, for shift between the parts, and for odd images.
 
     No label of the test part is used to choose anything: probes learn on train and validation, and
     what they score on test is told beside.

@@ -1,4 +1,4 @@
-"""Some pictures of a split, whole patients at a time, so that looking stays quick."""
+"""Some images of a split, whole patients at a time, so that looking stays quick."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lucency.dataset import Split
 from lucency.probes import features
 from lucency.probes.headers import headers
 
-_MOST = 3000  # pictures of a part
-_READ = 512  # pictures at once
+_MOST = 3000  # images of a part
+_READ = 512  # images at once
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Pictures as the probes see them.
+    """Images as the probes see them.
 
     Attributes:
         files: n paths.
@@ -39,7 +39,7 @@ class Sample:
 
 
 def drawn(parts: Sequence[Split], root: Path, seed: int, workers: int) -> Sample:
-    """Draw up to 3,000 pictures, all of a patient or none, and read what the probes need.
+    """Draw up to 3,000 images, all of a patient or none, and read what the probes need.
 
     The classes take turns, so that a rare one is not lost among many.
 

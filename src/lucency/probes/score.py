@@ -94,7 +94,7 @@ def beyond_chance(auc: float, labels: IntArray, groups: Sequence[str]) -> bool:
     """Whether chance gives cross-validated scores such an AUROC less than once in 2,000 times.
 
     Chance alone has a standard deviation of sqrt((m + n + 1) / 12 m n) (Mann & Whitney 1947), here
-    of m and n patients, as pictures of one are alike, and of up to 1.4 times that, as the folds
+    of m and n patients, as images of one are alike, and of up to 1.4 times that, as the folds
     share what they learn from (1.3 to 1.45 in shuffled radiographs). An interval around the AUROC
     will not do: near 1 it hangs on one or two patients and may reach below 0.5.
 

@@ -28,7 +28,7 @@ class Shift:
     """Train against test.
 
     Attributes:
-        probes: AUROC with which a small model tells them apart, by what it sees: of all pictures,
+        probes: AUROC with which a small model tells them apart, by what it sees: of all images,
             and within each class, where another mix of classes does not help it; and whether it
             gets further than chance and 0.6.
         prevalence: By class its share in train and in test, and the difference.
@@ -69,8 +69,8 @@ def shift(data: Dataset, learn: Sample, test: Sample, seed: int) -> Shift:
 
     Args:
         data: The whole data set, for the mix of classes.
-        learn: Pictures of train and validation.
-        test: Pictures of the test part.
+        learn: Images of train and validation.
+        test: Images of the test part.
         seed: Of folds and bootstrap.
     """
     tone, tones = _tone(data.classes, learn, test, seed)
@@ -158,7 +158,7 @@ def _tone(
 
 
 def _shared(classes: Sequence[str], learn: Sample, test: Sample) -> list[tuple[int, str]]:
-    """Return the classes of which both samples have pictures."""
+    """Return the classes of which both samples have images."""
     both = set(learn.labels.tolist()) & set(test.labels.tolist())
     return [(k, name) for k, name in enumerate(classes) if k in both]
 

@@ -82,8 +82,8 @@ def shortcut(kind: Kind, learn: Sample, test: Sample | None, seed: int) -> Short
 
     Args:
         kind: The way.
-        learn: Pictures of train and validation.
-        test: Pictures of the test part, or None.
+        learn: Images of train and validation.
+        test: Images of the test part, or None.
         seed: Of the folds.
     """
     seen, names = kind.see(learn)

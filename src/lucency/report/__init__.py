@@ -2,12 +2,12 @@
 
     files           read a run folder, recompute nothing
     words           figures as a person reads them
-    album           pictures as data inside the page
+    album           images as data inside the page
     drawings        the drawings of curves and figures
     tables          tables and sentences
     data            counts, and what was left out
     integrity       the leak gate and near duplicates
-    shortcuts       probes, shift and odd pictures
+    shortcuts       probes, shift and odd images
     utility         threshold, prevalence, benefit, subgroups
     selective       abstention and prediction sets
     maps            activation maps, and whether they mean something
@@ -47,7 +47,7 @@ _UNFIT = (
 def render(run: Path) -> str:
     """Return the report of a run as one page of HTML.
 
-    The page stands alone: no script, no network, pictures inside. The same files give the same
+    The page stands alone: no script, no network, images inside. The same files give the same
     bytes. Parts whose files are missing are replaced by a sentence that says so.
 
     Args:
@@ -79,7 +79,7 @@ def write_report(run: Path) -> Path:
 def write_check(folder_out: Path) -> Path:
     """Draw ``check.html``, what is known of the data alone, from ``audit.json`` beside it.
 
-    Pictures in ``pictures/`` of the kinds sample, leak, duplicate and odd are shown where they are.
+    Images in ``images/`` of the kinds sample, leak, duplicate and odd are shown where they are.
 
     Args:
         folder_out: holds ``audit.json``; the page is written into it.

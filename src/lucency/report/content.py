@@ -26,7 +26,7 @@ from lucency.report.selective import selective
 
 def of_run(run: Run) -> dict[str, Any]:
     """Return what the report of a run shows."""
-    album = Album(run.folder, run.pictures, len(run.classes))
+    album = Album(run.folder, run.images, len(run.classes))
     part_name, part = next(iter(run.parts.items()))
     return {
         **_both(run.audit, album, part["metrics"].get("auroc")),
@@ -101,7 +101,7 @@ def _both(audit: Json | None, album: Album, own: Json | None = None) -> dict[str
 
 def of_check(check: Check) -> dict[str, Any]:
     """Return what the page of a check shows."""
-    album = Album(check.folder, check.pictures, len(data.class_names(check.audit)))
+    album = Album(check.folder, check.images, len(data.class_names(check.audit)))
     gate = integrity.verdict(check.audit)
     return {
         **_both(check.audit, album),
@@ -151,9 +151,7 @@ def _pace(run: Run) -> str:
     total = sum(number(row.get("seconds")) or 0.0 for row in epochs)
     speeds = [speed for row in epochs if (speed := number(row.get("images_per_second")))]
     text = f"{wording.plural(len(epochs), 'epoch')} in {wording.seconds_text(total)}"
-    return (
-        f"{text}, {sum(speeds) / len(speeds):,.0f} pictures per second." if speeds else text + "."
-    )
+    return f"{text}, {sum(speeds) / len(speeds):,.0f} images per second." if speeds else text + "."
 
 
 def _mishaps(run: Run) -> list[str]:
@@ -169,7 +167,7 @@ def _mishaps(run: Run) -> list[str]:
     micro, batch = training.get("micro_batch"), training.get("batch")
     if micro and batch and micro < batch:
         said.append(
-            f"Memory ran out: pictures were computed {micro} at a time, and a step was still taken "
-            f"for {batch}. Batch statistics are then of fewer pictures."
+            f"Memory ran out: images were computed {micro} at a time, and a step was still taken "
+            f"for {batch}. Batch statistics are then of fewer images."
         )
     return said

@@ -36,21 +36,21 @@ def _sizes(audit: Json) -> str:
     sizes = audit.get("sizes")
     colour = {True: "in colour", False: "grey"}.get(audit.get("colour"), "")  # type: ignore[arg-type]
     if not sizes:
-        return f"The pictures are {colour}." if colour else ""
+        return f"The images are {colour}." if colour else ""
     low, middle, high = (
         "×".join(f"{side:,}" for side in sizes[key]) for key in ("min", "median", "max")
     )
     span = f"all {low}" if low == high else f"{low} to {high} (median {middle})"
-    return f"The pictures are {colour + ', ' if colour else ''}{span} pixels, height × width."
+    return f"The images are {colour + ', ' if colour else ''}{span} pixels, height × width."
 
 
 def class_names(audit: Json) -> list[str]:
-    """Return the classes that have pictures, in the order of the tables."""
+    """Return the classes that have images, in the order of the tables."""
     return list(dict.fromkeys(name for part in audit["counts"].values() for name in part))
 
 
 def counts(audit: Json) -> dict[str, Any]:
-    """Return pictures per class and part with row and column sums, and patients per part."""
+    """Return images per class and part with row and column sums, and patients per part."""
     table: dict[str, dict[str, int]] = audit["counts"]
     parts = [part for part in ("train", "val", "test") if table.get(part)]
     classes = class_names(audit)

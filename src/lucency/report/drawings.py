@@ -76,7 +76,7 @@ def training(run: Run) -> list[Figure]:
             ),
             "Loss",
             "What training makes small. If training falls while validation rises, the network "
-            "learns its pictures by heart.",
+            "learns its images by heart.",
         ),
         figure(
             plots.line_curves(
@@ -88,8 +88,8 @@ def training(run: Run) -> list[Figure]:
                 best=best,
             ),
             "Accuracy",
-            "Share decided rightly. Training pictures are augmented, so they can be harder "
-            "than the validation pictures.",
+            "Share decided rightly. Training images are augmented, so they can be harder "
+            "than the validation images.",
         ),
         figure(
             plots.line_curves(
@@ -111,7 +111,7 @@ def confusions(run: Run) -> list[Figure]:
     return [
         figure(
             plots.confusion(part["confusion"], part["classes"], title=f"Confusion matrix, {name}"),
-            f"{name.capitalize()}, {plural(part['n'], 'picture')}",
+            f"{name.capitalize()}, {plural(part['n'], 'image')}",
         )
         for name, part in run.parts.items()
     ]
@@ -174,7 +174,7 @@ def _operating_point(part: Json, target: str) -> tuple[float, float, str] | None
 
 
 def histograms(run: Run) -> list[Figure]:
-    """Draw how the probabilities spread over the pictures of each class.
+    """Draw how the probabilities spread over the images of each class.
 
     Two classes: one drawing per split. More: one per class, of the split that counts.
     """

@@ -38,8 +38,8 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One entry of ``pictures/index.json``; ``png`` is the bare name of a file beside it."""
+class Image:
+    """One entry of ``images/index.json``; ``png`` is the bare name of a file beside it."""
 
     kind: str
     file: str
@@ -59,7 +59,7 @@ class Run:
     classifier: Json | None
     history: list[dict[str, float | None]]
     predictions: Predictions | None
-    pictures: list[Picture]
+    images: list[Image]
     shared_groups: int | None
     robustness: Json | None = None
     looks: Json | None = None
@@ -114,7 +114,7 @@ def read_run(folder: Path) -> Run:
         _optional(folder / "classifier.json"),
         _history(folder / "history.csv"),
         _predictions(folder / "predictions.csv", evaluation["classes"]),
-        _pictures(folder / "pictures" / "index.json"),
+        _images(folder / "images" / "index.json"),
         _shared_groups(folder / "split.csv"),
         _optional(folder / "robustness.json"),
         _optional(folder / "looks.json"),
@@ -125,18 +125,18 @@ def read_run(folder: Path) -> Run:
 
 @dataclass(frozen=True)
 class Check:
-    """What a look at the data alone left behind: its audit and pictures."""
+    """What a look at the data alone left behind: its audit and images."""
 
     folder: Path
     audit: Json
-    pictures: list[Picture]
+    images: list[Image]
 
 
 def read_check(folder: Path) -> Check:
     """Read what a look at the data left behind.
 
     Args:
-        folder: holds ``audit.json`` and perhaps ``pictures/``.
+        folder: holds ``audit.json`` and perhaps ``images/``.
 
     Raises:
         RunError: ``audit.json`` is missing, damaged or from a newer version.
@@ -147,7 +147,7 @@ def read_check(folder: Path) -> Check:
             f"{folder} holds no check of data: audit.json is not there. "
             "Give the folder that a check or `lucency train` made."
         )
-    return Check(folder, _json(path), _pictures(folder / "pictures" / "index.json"))
+    return Check(folder, _json(path), _images(folder / "images" / "index.json"))
 
 
 def _json(path: Path) -> Json:
@@ -222,22 +222,22 @@ def _predictions(path: Path, classes: list[str]) -> Predictions | None:
     return Predictions(names["split"], names["file"], names["label"], names["decision"], p)
 
 
-def _pictures(path: Path) -> list[Picture]:
+def _images(path: Path) -> list[Image]:
     if path.parent.is_symlink():
         raise RunError(f"{path.parent} is a symbolic link; expected the folder itself.")
     if not _there(path):
         return []
     keys = ("kind", "file", "png", "label", "split")
-    return [Picture(*(str(entry[key]) for key in keys)) for entry in _parsed(path)]
+    return [Image(*(str(entry[key]) for key in keys)) for entry in _parsed(path)]
 
 
 def png_bytes(folder: Path, name: str) -> bytes | None:
-    """Return a picture of the run, or None where it is missing or is not what it should be.
+    """Return an image of the run, or None where it is missing or is not what it should be.
 
     The folder may come from somebody else: only a PNG file of sensible size directly inside
-    ``pictures`` is read, so that no other file of this computer ends up in the page.
+    ``images`` is read, so that no other file of this computer ends up in the page.
     """
-    home = (folder / "pictures").resolve()
+    home = (folder / "images").resolve()
     try:
         path = (home / name).resolve()
         if path.parent != home:
@@ -249,7 +249,7 @@ def png_bytes(folder: Path, name: str) -> bytes | None:
 
 
 def _shared_groups(path: Path) -> int | None:
-    """Count the groups with pictures in more than one part."""
+    """Count the groups with images in more than one part."""
     if not _there(path):
         return None
     parts: Mapping[str, set[str]] = defaultdict(set)

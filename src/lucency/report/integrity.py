@@ -1,4 +1,4 @@
-"""Whether the parts are apart: the leak gate, and pictures that are nearly the same."""
+"""Whether the parts are apart: the leak gate, and images that are nearly the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lucency.report.files import Json, number
 from lucency.report.images import Album
 from lucency.report.wording import plural
 
-_CARDS = 8  # pairs shown with their pictures
+_CARDS = 8  # pairs shown with their images
 _LISTED = 200  # pairs named in the list behind them
 
 
@@ -24,7 +24,7 @@ class Verdict:
 
 
 _GATE = {
-    "passed": Verdict("good", "Passed", "No picture of the test part, not even resized, mirrored "
+    "passed": Verdict("good", "Passed", "No image of the test part, not even resized, mirrored "
         "or saved again, and no patient of it was found in the training or validation part."),
     "dropped": Verdict("warn", "Closed", "Copies or patients of the test part were found in the "
         "training or validation part. They left it, so the figures are free of them."),
@@ -42,14 +42,14 @@ _KINDS = {"exact": "equal files", "near": "nearly the same", "mirrored": "mirror
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures that show the same thing: how alike, where each lies, whether labels differ."""
+    """Two images that show the same thing: how alike, where each lies, whether labels differ."""
 
     files: tuple[str, str]
     parts: tuple[str, str]
     kind: str
     similarity: str
     conflict: bool
-    pictures: tuple[str | None, str | None]
+    images: tuple[str | None, str | None]
 
 
 def verdict(audit: Json | None) -> Verdict | None:
@@ -81,25 +81,25 @@ def gate(audit: Json, album: Album) -> dict[str, Any] | None:
 
 
 def _shared(patients: Mapping[str, int]) -> str:
-    """Count the patients of the test part who are elsewhere too, and their pictures there."""
+    """Count the patients of the test part who are elsewhere too, and their images there."""
     if not patients:
         return ""
     has = "has" if len(patients) == 1 else "have"
     return (
         f"{plural(len(patients), 'patient')} of the test part also {has} "
-        f"{plural(sum(patients.values()), 'picture')} in the training or validation part."
+        f"{plural(sum(patients.values()), 'image')} in the training or validation part."
     )
 
 
 def near_duplicates(audit: Json, album: Album) -> dict[str, Any] | None:
-    """Return pairs of used pictures that show the same; None where nobody looked."""
+    """Return pairs of used images that show the same; None where nobody looked."""
     found = audit.get("near_duplicates")
     return None if found is None else _pairs(found, album, "duplicate")
 
 
 def _pairs(entries: Sequence[Json], album: Album, kind: str) -> dict[str, Any]:
     pairs = [_pair(entry, album, kind) for entry in entries[:_LISTED]]
-    cards = [pair for pair in pairs if any(pair.pictures)][:_CARDS]
+    cards = [pair for pair in pairs if any(pair.images)][:_CARDS]
     return {
         "count": len(entries),
         "cards": cards,
@@ -119,7 +119,7 @@ def _pair(entry: Json, album: Album, kind: str) -> Pair:
         _KINDS.get(str(entry.get("kind")), str(entry.get("kind") or "")),
         "" if alike is None else f"{alike:.3f}",
         _differ(entry),
-        (album.picture(kind, files[0]), album.picture(kind, files[1])),
+        (album.image(kind, files[0]), album.image(kind, files[1])),
     )
 
 

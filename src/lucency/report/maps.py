@@ -31,14 +31,14 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "grid": f"{int(found['height'])} x {int(found['width'])}",
         "scale": f"{float(found['scale']):.2g}",
         "of": of,
-        "n": plural(int(found["n"]), "picture"),
+        "n": plural(int(found["n"]), "image"),
         "pairs": _pairs(album),
         "gain": _gain(found["deletion"]),
         "rows": _rows(found["deletion"]),
         "randomisation": _randomisation(found["randomisation"]),
         "border": _border(found["border"]),
         "occlusion": figure_text(found["occlusion"]["rank"], _MANY, share=False),
-        "occluded": plural(int(found["occlusion"]["n"]), "picture"),
+        "occluded": plural(int(found["occlusion"]["n"]), "image"),
     }
 
 
@@ -48,11 +48,11 @@ def _begun(text: str) -> str:
 
 
 def _pairs(album: Album) -> list[dict[str, str]]:
-    """Return pictures with their maps side by side."""
+    """Return images with their maps side by side."""
     return [
-        {"label": picture.label, "file": picture.file, "picture": uri, "map": drawn}
-        for picture, uri in album.all("explained")
-        if (drawn := album.picture("map", picture.file))
+        {"label": image.label, "file": image.file, "image": uri, "map": drawn}
+        for image, uri in album.all("explained")
+        if (drawn := album.image("map", image.file))
     ]
 
 
@@ -76,7 +76,7 @@ def _gain(deletion: Json) -> Figure:
         chance=(0.0, "a map that says nothing"),
     )
     says = (
-        "The most marked places of a picture are blurred first (deletion) or shown first "
+        "The most marked places of an image are blurred first (deletion) or shown first "
         "(insertion). The more the probability falls and rises, the further right."
     )
     return figure(drawing, "What following the maps gains", says, "deletion-insertion")
@@ -94,7 +94,7 @@ def _randomisation(found: Json) -> dict[str, Any]:
     rows = [
         (f"{int(row['layers'])} of {plural(of, 'layer')} shuffled", row) for row in found["rows"]
     ]
-    rows.append(("Maps of two different pictures", found["pairs"]))
+    rows.append(("Maps of two different images", found["pairs"]))
     return {
         "changes": bool(found["changes"]),
         "rows": [

@@ -32,21 +32,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Change:
-    """One way the pictures were changed, and what became of the figures."""
+    """One way the images were changed, and what became of the figures."""
 
     name: str
     cells: list[Cell]
 
 
 def robustness(run: Run) -> dict[str, Any] | None:
-    """Return how changed pictures change the answers; None where it was not measured."""
+    """Return how changed images change the answers; None where it was not measured."""
     found = run.robustness
     if not found or not found.get("rows"):
         return None
     n, rows = int(found["n"]), found["rows"]
     worst = sorted(rows, key=_flipped, reverse=True)
     return {
-        "n": plural(n, "picture"),
+        "n": plural(n, "image"),
         "split": {"val": "validation"}.get(str(found.get("split")), str(found.get("split"))),
         "worst": [_change(row, n) for row in worst[:_WORST]],
         "rows": [_change(row, n) for row in rows],
@@ -101,7 +101,7 @@ def looks(run: Run) -> dict[str, Any] | None:
         f"by {plural(classifiers, 'classifier')}.",
         "luck": _luck(run, classifiers),
         "gaps": _gaps(run.looks),
-        "n": plural(int(run.looks.get("n") or 0), "picture"),
+        "n": plural(int(run.looks.get("n") or 0), "image"),
         "test_set": str(run.looks.get("test_set") or "")[:16],
         "rows": [
             [str(entry.get(key) or UNDEFINED)[:most] for key, most in _LOOK.items()]

@@ -69,7 +69,7 @@ def _parity(classifier: Json) -> str | None:
     decisions = "all decisions equal" if agreed == 1 else f"{agreed:.2%} of the decisions equal"
     verdict = "passed" if parity["passed"] else "NOT passed"
     return (
-        f"compared with the trained network on {wording.plural(int(parity['n']), 'picture')} "
+        f"compared with the trained network on {wording.plural(int(parity['n']), 'image')} "
         f"({parity['split']}): largest difference of a probability "
         f"{float(parity['max_abs_difference']):.1e}, {decisions}; {verdict}"
     )

@@ -1,4 +1,4 @@
-"""Use with the right to abstain: risk over coverage, prediction sets, pictures set apart."""
+"""Use with the right to abstain: risk over coverage, prediction sets, images set apart."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _risk(curve: Json | None, name: str) -> Figure | None:
         return None
     drawing = plots.risk_coverage(curve, title=f"Risk over coverage, {name}", name=name)
     says = (
-        "If only the most certain pictures are answered, how many of the answers are wrong. A "
+        "If only the most certain images are answered, how many of the answers are wrong. A "
         "useful certainty makes the line rise to the right."
     )
     return figure(drawing, "Risk over coverage", says, "risk-coverage")
@@ -47,7 +47,7 @@ def _set_rows(entry: Json, n: int, classes: Sequence[str]) -> list[dict[str, Any
         "singletons": figure_text({"value": entry.get("singletons")}, n, share=True),
         "empty": figure_text({"value": entry.get("empty")}, n, share=True),
     }
-    found = [("all pictures" if entry["kind"] == "marginal" else "each class", entry)]
+    found = [("all images" if entry["kind"] == "marginal" else "each class", entry)]
     if entry["kind"] == "class-conditional" and entry.get("per_class"):
         found = list(zip(classes, entry["per_class"], strict=True))
     return [{**common, "kind": name, **_promise(one, n)} for name, one in found]
@@ -74,7 +74,7 @@ def _abstention(found: Json | None, part: Json) -> dict[str, Any] | None:
         (title, f"{int(found[key]):,}", plots.percent(int(found[key]) / max(n, 1), n))
         for key, title in (
             ("answered", "Answered"),
-            ("out_of_distribution", "Unlike the training pictures"),
+            ("out_of_distribution", "Unlike the training images"),
             ("ambiguous", "Ambiguous"),
         )
     ]
@@ -88,4 +88,4 @@ def _abstention(found: Json | None, part: Json) -> dict[str, Any] | None:
         )
         for key in metrics
     ]
-    return {"n": plural(n, "picture"), "counts": counts, "rows": rows}
+    return {"n": plural(n, "image"), "counts": counts, "rows": rows}

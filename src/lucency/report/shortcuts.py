@@ -1,4 +1,4 @@
-"""What tells the classes or the parts apart besides the content: probes, shift, odd pictures."""
+"""What tells the classes or the parts apart besides the content: probes, shift, odd images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lucency.report.wording import figure_text, plural
 
 # Level of a finding -> the colour of its sentence, and the word before it.
 _LEVELS = {"alarm": ("bad", "Alarm"), "warning": ("warn", "Warning"), "note": ("note", "Note")}
-_MANY = 1000  # pictures behind a probe: three decimals
+_MANY = 1000  # images behind a probe: three decimals
 
 
 def findings(audit: Json | None) -> list[tuple[str, str, str]] | None:
@@ -136,13 +136,13 @@ def _tone(tone: Json) -> str:
     value, low, high = (number(difference.get(key)) or 0.0 for key in ("value", "low", "high"))
     amount = _signed(difference, "grey levels of 255")
     if low <= 0 <= high:
-        return f"No difference of brightness is shown between training and test pictures: {amount}."
+        return f"No difference of brightness is shown between training and test images: {amount}."
     way = "brighter" if value > 0 else "darker"
-    return f"The test pictures are {way} than the training pictures: {amount}."
+    return f"The test images are {way} than the training images: {amount}."
 
 
 def odd(audit: Json | None, album: Album) -> dict[str, Any] | None:
-    """Return pictures that stand out, with their thumbnails; None where nobody looked."""
+    """Return images that stand out, with their thumbnails; None where nobody looked."""
     found = (audit or {}).get("odd")
     if found is None:
         return None
@@ -151,15 +151,15 @@ def odd(audit: Json | None, album: Album) -> dict[str, Any] | None:
             "file": str(each["file"]),
             "reason": str(each["reason"]),
             "value": _value(each.get("value")),
-            "picture": album.picture("odd", str(each["file"])),
+            "image": album.image("odd", str(each["file"])),
         }
-        for each in found.get("pictures") or []
+        for each in found.get("images") or []
     ]
     count = int(found.get("n", len(rows)))
     return {
         "count": count,
-        "says": f"{plural(count, 'picture')} {'stands' if count == 1 else 'stand'} out.",
-        "cards": [row for row in rows if row["picture"]],
+        "says": f"{plural(count, 'image')} {'stands' if count == 1 else 'stand'} out.",
+        "cards": [row for row in rows if row["image"]],
         "rows": rows,
         "more": count - len(rows),
     }

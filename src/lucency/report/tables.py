@@ -81,25 +81,25 @@ def answer(run: Run) -> list[Markup]:
 
 
 def baseline(run: Run) -> Markup:
-    """Return what the trivial answer's accuracy means, counted in pictures."""
+    """Return what the trivial answer's accuracy means, counted in images."""
     name, part = next(iter(run.parts.items()))
     frequent = part["baseline"]["class"]
     sentence = Markup(
         "{} of the {} {} are {}, the most frequent class: whoever always answers {} is right "
-        "that often ({}) without looking at any picture. Only what lies above this baseline is "
+        "that often ({}) without looking at any image. Only what lies above this baseline is "
         "the classifier's doing."
     )
     shown = isolated(frequent)
     count = int(part["per_class"][frequent]["n"])
     share = rounded(part["baseline"]["accuracy"], part["n"], share=True)
-    pictures = plural(part["n"], f"{name} picture").split(" ", 1)
-    return sentence.format(f"{count:,}", pictures[0], pictures[1], shown, shown, share)
+    images = plural(part["n"], f"{name} image").split(" ", 1)
+    return sentence.format(f"{count:,}", images[0], images[1], shown, shown, share)
 
 
 def scope(run: Run) -> str:
     """Return on what the headline was measured."""
     name, part = next(iter(run.parts.items()))
-    count = plural(part["n"], "picture")
+    count = plural(part["n"], "image")
     groups = part.get("groups")
     if groups and groups != part["n"]:
         count += f" of {plural(groups, 'patient')}"
@@ -107,7 +107,7 @@ def scope(run: Run) -> str:
         return f"Measured on {count} of the test part, which took no part in training or choosing."
     return (
         f"Measured on {count} of the validation part, because there is no test part. These "
-        "pictures also helped to choose, so new pictures will probably do worse."
+        "images also helped to choose, so new images will probably do worse."
     )
 
 
@@ -138,7 +138,7 @@ def warnings(run: Run) -> list[str]:
         if entry["n"] < 30
     ]
     if few:
-        sentence = Markup("Fewer than 30 {} pictures: {}. The intervals are wide.")
+        sentence = Markup("Fewer than 30 {} images: {}. The intervals are wide.")
         found.append(sentence.format(name, listed(few)))
     if run.shared_groups:
         found.append(
@@ -179,7 +179,7 @@ def metrics(run: Run) -> list[dict[str, Any]]:
 
 
 def per_class(run: Run) -> tuple[list[str], list[tuple[str, int, list[str]]]]:
-    """Return the heading and the rows (class, pictures, figures) of the first split."""
+    """Return the heading and the rows (class, images, figures) of the first split."""
     part = next(iter(run.parts.values()))
     rows = []
     for target, entry in part["per_class"].items():
@@ -200,7 +200,7 @@ class Mistake:
     decision: str
     p_label: str
     p_decision: str
-    picture: str | None
+    image: str | None
 
 
 def mistakes(run: Run, album: Album) -> tuple[int, list[Mistake]] | None:
@@ -227,7 +227,7 @@ def mistakes(run: Run, album: Album) -> tuple[int, list[Mistake]] | None:
             seen.decision[i],
             rounded(float(seen.p[i, place[seen.label[i]]]), 100, share=True),
             rounded(float(seen.p[i, place[seen.decision[i]]]), 100, share=True),
-            album.picture("mistake", seen.file[i]),
+            album.image("mistake", seen.file[i]),
         )
         for i in wrong[:_MISTAKES]
     ]
@@ -238,8 +238,8 @@ def confusable(part: Json) -> Markup:
     table = np.array(part["confusion"])
     np.fill_diagonal(table, 0)
     if not table.sum():
-        return Markup("No picture was decided wrongly.")
+        return Markup("No image was decided wrongly.")
     i, j = (int(k) for k in np.unravel_index(int(table.argmax()), table.shape))
     truth, decided = (isolated(part["classes"][k]) for k in (i, j))
     sentence = Markup("The most frequent mistake: truth {}, decision {} ({}).")
-    return sentence.format(truth, decided, plural(int(table[i, j]), "picture"))
+    return sentence.format(truth, decided, plural(int(table[i, j]), "image"))

@@ -87,7 +87,7 @@ def predictive(run: Run) -> dict[str, Any] | None:
         positive=run.positive,
     )  # fmt: skip
     rarest = entries[0]
-    sentence = Markup("Where {} of 100 examined are {}, of 100 pictures called {} {} are so.")
+    sentence = Markup("Where {} of 100 examined are {}, of 100 images called {} {} are so.")
     name = isolated(run.positive)
     share = f"{100 * float(rarest['prevalence']):.3g}"
     return {
@@ -115,7 +115,7 @@ def decision_curve(run: Run) -> Figure | None:
     share = f"{100 * float(curve['prevalence']):.3g}{plots.THIN}%"
     says = (
         "Net benefit: positives found, less the false alarms weighed by how much they cost, per "
-        f"picture, where {share} are positive. Worth using where it lies above both other lines: "
+        f"image, where {share} are positive. Worth using where it lies above both other lines: "
         f"{_worth(curve)}."
     )
     return figure(drawing, "Decision curve", says, "decision-curve")
@@ -195,7 +195,7 @@ def _group_forest(part: Json, entries: list[Json]) -> Figure:
         limits=(_floor(rows), 1.0),
     )
     says = "An interval that does not reach the diamond hints at a group that differs."
-    return figure(drawing, "Subgroups beside all pictures", says)
+    return figure(drawing, "Subgroups beside all images", says)
 
 
 def _floor(rows: Sequence[plots.Row]) -> float:

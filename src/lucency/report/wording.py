@@ -16,7 +16,7 @@ UNDEFINED = "–"
 
 @dataclass(frozen=True)
 class Name:
-    """How a metric is called, whether it is a share of pictures, and one sentence on it."""
+    """How a metric is called, whether it is a share of images, and one sentence on it."""
 
     title: str
     share: bool
@@ -24,19 +24,19 @@ class Name:
 
 
 NAMES = {
-    "auroc": Name("AUROC", False, "The chance that, of one picture with and one without, the right "
+    "auroc": Name("AUROC", False, "The chance that, of one image with and one without, the right "
         "one gets the higher score. 0.5 is guessing, 1 is perfect."),
-    "sensitivity": Name("Sensitivity", True, "Of the pictures of the class looked for, the "
+    "sensitivity": Name("Sensitivity", True, "Of the images of the class looked for, the "
         "share that is found."),
-    "specificity": Name("Specificity", True, "Of all other pictures, the share that is "
+    "specificity": Name("Specificity", True, "Of all other images, the share that is "
         "rightly left alone."),
-    "accuracy": Name("Accuracy", True, "The share of all pictures that is decided rightly; it "
+    "accuracy": Name("Accuracy", True, "The share of all images that is decided rightly; it "
         "flatters where one class is frequent."),
     "balanced_accuracy": Name("Balanced accuracy", True, "The mean over the classes of the share "
         "decided rightly; every class counts the same."),
-    "ppv": Name("Positive predictive value", True, "Of the pictures called positive, the share "
+    "ppv": Name("Positive predictive value", True, "Of the images called positive, the share "
         "that is; holds only where positives are as frequent as here."),
-    "npv": Name("Negative predictive value", True, "Of the pictures called negative, the share "
+    "npv": Name("Negative predictive value", True, "Of the images called negative, the share "
         "that is; holds only where positives are as frequent as here."),
     "f1": Name("F1", False, "One figure for sensitivity and predictive value (harmonic mean)."),
     "mcc": Name("Matthews correlation", False, "Agreement of decision and truth from −1 to 1; "
@@ -45,9 +45,9 @@ NAMES = {
         "curve; guessing scores the share of positives."),
     "brier": Name("Brier score", False, "Mean squared error of the probabilities; 0 is perfect."),
     "log_loss": Name("Log loss", False, "Penalty for confident mistakes; 0 is perfect."),
-    "lr_plus": Name("Positive likelihood ratio", False, "How many times as often a picture of the "
+    "lr_plus": Name("Positive likelihood ratio", False, "How many times as often an image of the "
         "class is called positive as another one; 1 says nothing, above 10 says much."),
-    "lr_minus": Name("Negative likelihood ratio", False, "How many times as often a picture of "
+    "lr_minus": Name("Negative likelihood ratio", False, "How many times as often an image of "
         "the class is called negative as another one; 1 says nothing, below 0.1 says much."),
     "ece": Name("Calibration error (ECE)", False, "Distance between stated probability and "
         "observed share; 0 is perfect, and chance alone gives a little."),
@@ -88,11 +88,11 @@ def name_of(metric: str) -> Name:
 def rounded(
     value: float, n: int, *, share: bool = False, end: bool = False, largest: float = 0.0
 ) -> str:
-    """Return ``value`` with no more digits than ``n`` pictures support, and no false perfection.
+    """Return ``value`` with no more digits than ``n`` images support, and no false perfection.
 
     Args:
         value: a figure; a share in [0, 1] is written as a percentage.
-        n: pictures behind it; below 100 one digit fewer is shown.
+        n: images behind it; below 100 one digit fewer is shown.
         share: whether it is a percentage.
         end: whether it is the end of an interval, which carries no unit and may round to 1.
         largest: the largest of the numbers that it stands beside, which then get as many decimals.
@@ -139,7 +139,7 @@ def figure_text(entry: Mapping[str, Any] | None, n: int, *, share: bool) -> str:
 
 
 def support(metric: str, part: Json, positive: str | None) -> int:
-    """Return how many pictures a metric rests on: its row or column, or the smallest class."""
+    """Return how many images a metric rests on: its row or column, or the smallest class."""
     table, classes = part["confusion"], part["classes"]
     rows = [sum(row) for row in table]
     if positive is None or positive not in classes:
@@ -173,7 +173,7 @@ def trivial(part: Json, positive: str | None) -> dict[str, float]:
 
 
 def of_hundred(entry: Mapping[str, Any]) -> str:
-    """Return ``about 93 (91–95)``: a share as pictures of a hundred."""
+    """Return ``about 93 (91–95)``: a share as images of a hundred."""
     value = number(entry.get("value"))
     if value is None:
         return "an unknown number"
@@ -192,13 +192,13 @@ def of_hundred(entry: Mapping[str, Any]) -> str:
 
 
 def meaning(part: Json, positive: str | None) -> Markup:
-    """Return the headline as a plain sentence, counted in pictures of a hundred."""
+    """Return the headline as a plain sentence, counted in images of a hundred."""
     per_class = {name: entry["metrics"]["sensitivity"] for name, entry in part["per_class"].items()}
     if positive is not None:
         other = next(name for name in part["classes"] if name != positive)
         found, spared = part["metrics"]["sensitivity"], part["metrics"]["specificity"]
         return Markup(
-            "Of 100 {} pictures, {} are found; of 100 {} pictures, {} are rightly left alone."
+            "Of 100 {} images, {} are found; of 100 {} images, {} are rightly left alone."
         ).format(isolated(positive), of_hundred(found), isolated(other), of_hundred(spared))
     if len(per_class) > 5:
         known = {name: number(entry["value"]) or 0.0 for name, entry in per_class.items()}
@@ -210,7 +210,7 @@ def meaning(part: Json, positive: str | None) -> Markup:
         sentence = Markup("The class recognised best is {}; the one recognised worst is {}.")
         return sentence.format(best, worst)
     told = [
-        Markup("of 100 {} pictures, {}").format(isolated(name), of_hundred(entry))
+        Markup("of 100 {} images, {}").format(isolated(name), of_hundred(entry))
         for name, entry in per_class.items()
     ]
     return Markup("Recognised are: {}.").format(Markup("; ").join(told))
@@ -233,7 +233,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """Return ``1 picture`` or ``1,200 pictures``."""
+    """Return ``1 image`` or ``1,200 images``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 

@@ -3,10 +3,10 @@
     settings     addresses and limits, checked
     refusals     what is answered instead, in one form
     admission    who may come in, and who is told to come later
-    batching     pictures that wait together go through the network together
+    batching     images that wait together go through the network together
     decoding     bytes to pixels, within a deadline
     versions     the loaded classifier, tried before it is put to work
-    extras       activation maps, pictures and neighbours, where asked for
+    extras       activation maps, images and neighbours, where asked for
     service      all of these as one: bytes in, predictions out
     bodies       read what was sent, never more than the limit
     multipart    the files in a form
@@ -22,7 +22,7 @@
     server       start, drain, reload
 
 Nothing of Starlette or uvicorn is loaded before it is needed; ``pip install "lucency[serve]"``
-brings them. File names, tags and contents of pictures are neither logged nor stored.
+brings them. File names, tags and contents of images are neither logged nor stored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The curves of an evaluation as TensorBoard takes them: counts by threshold, and pictures."""
+"""The curves of an evaluation as TensorBoard takes them: counts by threshold, and images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 THRESHOLDS = 101
-_SIDE, _EDGE = 360, 24  # pixels of a picture, and of the margin around its axes
-PICTURE = {"height": _SIDE, "width": _SIDE, "colorspace": 3}  # as TensorBoard asks
+_SIDE, _EDGE = 360, 24  # pixels of an image, and of the margin around its axes
+IMAGE = {"height": _SIDE, "width": _SIDE, "colorspace": 3}  # as TensorBoard asks
 _INK, _BAND, _GREY = (31, 119, 180), (205, 226, 242), (150, 150, 150)
 
 
@@ -20,7 +20,7 @@ def counts(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.
     """Return what TensorBoard draws a precision-recall curve from.
 
     Args:
-        truth: (n,) whether a picture shows the class.
+        truth: (n,) whether an image shows the class.
         scores: (n,) probability of the class.
 
     Returns:
@@ -34,7 +34,7 @@ def counts(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.
     return np.stack([true, false, right, missed, precision, recall]).astype(np.float32)
 
 
-def roc_picture(roc: Mapping[str, Sequence[float]]) -> bytes:
+def roc_image(roc: Mapping[str, Sequence[float]]) -> bytes:
     """Return a PNG file of 360 x 360 pixels: the ROC curve with its 95 % band.
 
     Args:

@@ -25,7 +25,7 @@ STORE = "mlflow.db"
 EXPERIMENT = "lucency"
 # What of a run folder is sent; the classifier goes with its model.
 FILES = ("report.html", "model_card.md", "evaluation.json", "plan.json")
-# A program for pictures of patients does not report its use to anybody unasked.
+# A program for images of patients does not report its use to anybody unasked.
 _MANNERS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -31,7 +31,7 @@ class Start:
             on: a file of its own, which vanishes when the run is complete.
         resumed: Whether training goes on from a checkpoint.
         data: Name of the data folder.
-        fingerprint: sha256 over its pictures.
+        fingerprint: sha256 over its images.
         version: Of Lucency.
         config: What was asked for, as ``Config.to_json`` gives it.
         plan: What was decided, as a dictionary of ``lucency.training.plan.Plan``.

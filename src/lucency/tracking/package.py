@@ -1,7 +1,7 @@
 """The classifier of a run as an MLflow model that ``mlflow models serve`` answers with.
 
 MLflow is given the path of a script ("models from code") and a folder: loading the model unpickles
-nothing. The folder holds the classifier without the pictures that a run keeps.
+nothing. The folder holds the classifier without the images that a run keeps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lucency.classifier import Classifier
 from lucency.imaging.image import encode_png
 
 NAME = "classifier"
-INPUT = "picture"
+INPUT = "image"
 _SCRIPT = Path(__file__).with_name("served.py")
 _MAIN_PACKAGES = ("mlflow", "lucency")
 
@@ -39,7 +39,7 @@ def publish(folder: Path, run: str, client: Any) -> tuple[str, str]:
     from mlflow.models import Model
 
     found = Classifier.load(folder)
-    # Nothing else that a run keeps, which may be pictures of patients.
+    # Nothing else that a run keeps, which may be images of patients.
     classifier = Classifier(found.spec, found.weights, found.onnx, found.gate)
     classifier.parity = found.parity
     experiment = client.get_run(run).info.experiment_id
@@ -80,10 +80,10 @@ def _signature() -> Any:
 
 
 def _example(classifier: Classifier) -> Any:
-    """Return a drawn picture, from dark to bright; none of a patient."""
+    """Return a drawn image, from dark to bright; none of a patient."""
     import pandas as pd
 
     height, width = classifier.spec.size
     grey = np.linspace(0, 255, width).round().astype(np.uint8)
-    picture = encode_png(np.broadcast_to(grey[None, :, None], (height, width, 1)).copy())
-    return pd.DataFrame({INPUT: [base64.b64encode(picture).decode()]})
+    image = encode_png(np.broadcast_to(grey[None, :, None], (height, width, 1)).copy())
+    return pd.DataFrame({INPUT: [base64.b64encode(image).decode()]})

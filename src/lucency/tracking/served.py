@@ -18,12 +18,12 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from lucency.classifier import Classifier
 
-_MOST = 1_000  # pictures of one request
+_MOST = 1_000  # images of one request
 _COLUMNS = ("decision", "probabilities", "reason", "prediction_set", "distance", "notes")
 
 
 class Served(PythonModel):  # type: ignore[misc]
-    """Answers pictures, each the base64 text of a PNG, JPEG or DICOM file."""
+    """Answers images, each the base64 text of a PNG, JPEG or DICOM file."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the classifier from its folder; its files are checked, and nothing is unpickled."""
@@ -35,7 +35,7 @@ class Served(PythonModel):  # type: ignore[misc]
         model_input: pd.DataFrame,
         params: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return one row per picture: what ``lucency predict --json`` says, without the file.
+        """Return one row per image: what ``lucency predict --json`` says, without the file.
 
         Args:
             context: Not used.
@@ -43,11 +43,11 @@ class Served(PythonModel):  # type: ignore[misc]
             params: Not used.
 
         Raises:
-            ValueError: There are too many pictures, or other columns.
+            ValueError: There are too many images, or other columns.
         """
         if model_input.shape[1] != 1 or len(model_input) > _MOST:
             raise ValueError(
-                f"Expected one column of at most {_MOST:,} pictures. "
+                f"Expected one column of at most {_MOST:,} images. "
                 f"Received: {', '.join(map(str, model_input))}; {len(model_input):,} rows"
             )
         texts = model_input.iloc[:, 0].tolist()

@@ -17,7 +17,7 @@ from typing import Any
 
 from lucency.evaluation import Predictions, read_predictions
 from lucency.io import read_bytes, read_json
-from lucency.tracking.curves import PICTURE, THRESHOLDS, counts, roc_picture
+from lucency.tracking.curves import IMAGE, THRESHOLDS, counts, roc_image
 from lucency.tracking.facts import Start, of_epoch, of_evaluation
 
 FOLDER = "tensorboard"
@@ -125,7 +125,7 @@ class EventFiles:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         for name, curve in curves.items():
-            image = Summary.Image(encoded_image_string=roc_picture(curve["roc"]), **PICTURE)
+            image = Summary.Image(encoded_image_string=roc_image(curve["roc"]), **IMAGE)
             value = Summary.Value(tag=f"roc/{part}/{name}", image=image)
             self._write(summary=Summary(value=[value]), step=step)
 

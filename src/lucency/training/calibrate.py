@@ -16,7 +16,7 @@ from lucency.progress import Progress
 from lucency.training.plan import Plan
 from lucency.training.trainer import judge_of, logits_of_split
 
-_MOST_PICTURES = 2000  # that the gate learns from; more change nothing and cost memory
+_MOST_IMAGES = 2000  # that the gate learns from; more change nothing and cost memory
 _MOST_BYTES = 2**27
 
 
@@ -33,7 +33,7 @@ def settle(
         classifier: With weights; its spec and its gate are filled in.
         plan: How it was trained.
         config: With the rule of the operating point.
-        parts: Train, for the gate to know what pictures look like, and validation.
+        parts: Train, for the gate to know what images look like, and validation.
         progress: Hears of a rule that validation cannot reach.
     """
     train, val = parts
@@ -94,7 +94,7 @@ def _operating_point(
 
 
 def _gate(classifier: Classifier, train: Split, val: Split) -> ood.Gate:
-    """Fit the gate to training pictures as they are, and set its limit on validation."""
+    """Fit the gate to training images as they are, and set its limit on validation."""
     seen, judged = _spread(train), _spread(val)
     return ood.fit(
         classifier.embed(train, seen),
@@ -108,5 +108,5 @@ def _gate(classifier: Classifier, train: Split, val: Split) -> ood.Gate:
 
 def _spread(split: Split) -> NDArray[np.int64]:
     """Return places evenly spread over the split, as many as memory is given for."""
-    most = min(_MOST_PICTURES, _MOST_BYTES // int(np.prod(split.store.shape)))
+    most = min(_MOST_IMAGES, _MOST_BYTES // int(np.prod(split.store.shape)))
     return np.unique(evenly(len(split), most))

@@ -17,8 +17,8 @@ from lucency import backend, models
 keras = models.keras
 ops = keras.ops
 
-_SMALL = 4096  # values per picture; below it, dropout costs nothing to speak of
-_EQUAL_CHANNELS = "article"  # the network that scales the channels of a grey picture alike
+_SMALL = 4096  # values per image; below it, dropout costs nothing to speak of
+_EQUAL_CHANNELS = "article"  # the network that scales the channels of a grey image alike
 
 
 def fused(network: Any, channels: int, members: int = 1) -> Any:
@@ -26,7 +26,7 @@ def fused(network: Any, channels: int, members: int = 1) -> Any:
 
     Args:
         network: A network of ``lucency.models``.
-        channels: Channels of the stored pictures: 1 (grey) or 3.
+        channels: Channels of the stored images: 1 (grey) or 3.
         members: Networks side by side whose logits are wanted one by one.
 
     Returns:

@@ -34,19 +34,19 @@ class Plan:
 
     Attributes:
         size: Height and width of the network's input in pixels.
-        channels: Channels of the stored pictures: 1 (grey) or 3.
+        channels: Channels of the stored images: 1 (grey) or 3.
         architecture: Name of a network in ``lucency.models``.
         parameters: Its parameters beside classes and input shape.
-        network_channels: Channels that the network takes; grey pictures are repeated to fit.
-        epochs: Most passes over the training pictures.
-        batch: Pictures per step.
+        network_channels: Channels that the network takes; grey images are repeated to fit.
+        epochs: Most passes over the training images.
+        batch: Images per step.
         optimizer: ``adamw`` or ``adam``.
         learning_rate: Highest learning rate.
         schedule: ``cosine`` (after a warm-up) or ``halve every 10 epochs``.
         weight_decay: Decoupled weight decay per unit of learning rate.
         label_smoothing: Share of each label spread over all classes.
-        class_weights: Weight of each class in the loss; their mean over the pictures is 1.
-        augmentation: How training pictures vary.
+        class_weights: Weight of each class in the loss; their mean over the images is 1.
+        augmentation: How training images vary.
         precision: Keras dtype policy of the network while training.
         monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
             ``log_loss``.
@@ -79,7 +79,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class _Effort:
-    views: int  # training pictures shown in all
+    views: int  # training images shown in all
     most_epochs: int
     width: int
     blocks: tuple[int, ...]
@@ -160,7 +160,7 @@ def _default_plan(train: Split, config: Config) -> Plan:
             f"{'mirror, ' if flip else ''}turn 10°, zoom 15 %, stretch 10 %, shift 6 %, "
             "sharpness, tone curve, 2 border rectangles",
             "exposure and what is written at the borders must not decide; "
-            "validation and test pictures are never varied",
+            "validation and test images are never varied",
         ),
         Choice("precision", precision, why_precision),
         Choice(
@@ -240,15 +240,15 @@ def _decision(train: Split, config: Config) -> Choice:
 def _neighbours(train: Split, config: Config) -> Choice:
     kept = min(config.neighbours, len(train))
     if not kept:
-        why = "training pictures stay where they are, unless asked for"
-        return Choice("nearest training pictures", "none kept", why)
-    why = "asked for, to compare new pictures with; they travel with the run folder"
-    return Choice("nearest training pictures", f"{kept:,} small pictures kept", why)
+        why = "training images stay where they are, unless asked for"
+        return Choice("nearest training images", "none kept", why)
+    why = "asked for, to compare new images with; they travel with the run folder"
+    return Choice("nearest training images", f"{kept:,} small images kept", why)
 
 
 def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, Any], list[Choice]]:
     size, channels = _stored(train)
-    grey = "the pictures are grey" if channels == 1 else "the pictures have colour"
+    grey = "the images are grey" if channels == 1 else "the images have colour"
     if config.backbone:
         parameters: dict[str, Any] = {"backbone": config.backbone, "weights": config.weights}
         choice = Choice("network", f"{config.backbone}, weights {config.weights}", "asked for")
@@ -282,7 +282,7 @@ def _epochs(train: Split, config: Config, effort: _Effort) -> tuple[int, str]:
     epochs = int(np.clip(round(effort.views / len(train)), 3, effort.most_epochs))
     return (
         epochs,
-        f"about {epochs * len(train):,} pictures shown in all for --effort {config.effort}",
+        f"about {epochs * len(train):,} images shown in all for --effort {config.effort}",
     )
 
 
@@ -291,7 +291,7 @@ def _class_weights(train: Split, config: Config) -> tuple[tuple[float, ...], str
     if config.class_weighting is False:
         return (1.0,) * len(counts), "switched off"
     weights = len(train) / (len(counts) * counts)
-    return tuple(map(float, weights)), "every class counts the same, however many pictures it has"
+    return tuple(map(float, weights)), "every class counts the same, however many images it has"
 
 
 def _precision(config: Config) -> tuple[str, str]:

@@ -96,7 +96,7 @@ class Course:
 
     Attributes:
         stopper: Which epoch is the best.
-        micro: Pictures computed at once.
+        micro: Images computed at once.
         epoch: The epoch under way, from 0.
         step: The next step in it, from 0.
         sums: Loss and accuracy of its steps so far, added up.

@@ -49,7 +49,7 @@ class Stepper:
 
     Attributes:
         network: The network.
-        micro: Pictures that are computed at once. A batch of more is computed in parts, whose
+        micro: Images that are computed at once. A batch of more is computed in parts, whose
             gradients are added up before the weights change once.
     """
 
@@ -65,7 +65,7 @@ class Stepper:
         """Change the weights by one batch; return its mean loss and accuracy before the change.
 
         Args:
-            batch: Pictures, as many as the plan says.
+            batch: Images, as many as the plan says.
             rate: The learning rate.
         """
         self._trainer.optimizer.learning_rate = rate
@@ -106,17 +106,17 @@ class Stepper:
                 variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def shrink(self) -> None:
-        """Compute half as many pictures at once, after memory ran out.
+        """Compute half as many images at once, after memory ran out.
 
         What ``capture`` copied before must be restored: a part of a batch may have been added up.
 
         Raises:
-            BackendError: There is only one picture left at a time.
+            BackendError: There is only one image left at a time.
         """
         if self.micro == 1:
             raise BackendError(
-                "Out of memory, even with one picture at a time. Choose a smaller network or "
-                "smaller pictures (--effort quick, --set size=64), or a machine with more memory."
+                "Out of memory, even with one image at a time. Choose a smaller network or "
+                "smaller images (--effort quick, --set size=64), or a machine with more memory."
             )
         batch = self._plan.batch
         self.micro = next(m for m in range(self.micro // 2, 0, -1) if batch % m == 0)

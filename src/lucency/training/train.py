@@ -38,8 +38,8 @@ def train(
     where training was ended at any moment and gone on with from its checkpoints.
 
     Args:
-        train_split: Pictures to learn from.
-        val_split: Pictures to choose temperature, operating point, prediction sets and the limit of
+        train_split: Images to learn from.
+        val_split: Images to choose temperature, operating point, prediction sets and the limit of
             the out-of-distribution gate by, and the epoch where the plan asks for the best one;
             never varied.
         config: What a person decided; the rest follows from it and the data.
@@ -55,7 +55,7 @@ def train(
     Raises:
         ConfigError: Choices that do not go together.
         RunError: The checkpoints are of another training, or training diverged from the start.
-        BackendError: There is not enough memory for one picture at a time.
+        BackendError: There is not enough memory for one image at a time.
     """
     plan = make_plan(train_split, config)
     positive = positive_class(train_split.classes, config.positive)
@@ -133,7 +133,7 @@ def _identity(plan: Plan, parts: tuple[Split, Split]) -> dict[str, Any]:
 
 
 def _fingerprint(split: Split) -> str:
-    """Return the sha256 over file, content, patient and class of a split's pictures, in order."""
+    """Return the sha256 over file, content, patient and class of a split's images, in order."""
     content = (split.store.sha256[row] for row in split.rows)
     rows = [*zip(split.files, content, split.groups, map(int, split.labels), strict=True)]
     return hashlib.sha256(json.dumps([split.classes, rows]).encode()).hexdigest()

@@ -75,7 +75,7 @@ class Fit:
         Raises:
             Interrupted: A signal asked to stop; where training is has been saved.
             RunError: Training diverged before there was any sound epoch.
-            BackendError: There is not enough memory for one picture.
+            BackendError: There is not enough memory for one image.
         """
         self._begin()
         for row in self.course.history:
@@ -96,7 +96,7 @@ class Fit:
                     self._checkpoints.note_crash()
                 raise BackendError(
                     "Out of memory, and this process cannot go on. The same command does, with "
-                    "fewer pictures computed at once; or give a smaller batch: --set batch=N"
+                    "fewer images computed at once; or give a smaller batch: --set batch=N"
                 ) from error
 
     def _begin(self) -> None:
@@ -166,7 +166,7 @@ class Fit:
         batches = training_batches(
             self._train, plan.batch, plan.augmentation, plan.seed, course.epoch, course.step
         )
-        with self._progress.task(name, total, "pictures") as task:
+        with self._progress.task(name, total, "images") as task:
             if course.step:
                 task.advance(course.step * plan.batch, **course.means())
             last = time.perf_counter()
@@ -227,12 +227,12 @@ class Fit:
         self._drop_anchor()
 
     def _shrink(self) -> None:
-        """Begin the epoch again, with half as many pictures computed at once."""
+        """Begin the epoch again, with half as many images computed at once."""
         self._stepper.shrink()
         self._set(self._anchor)
         self.course.micro = self._stepper.micro
         self._progress.warn(
-            "Out of memory, or so it seems: pictures are now computed "
+            "Out of memory, or so it seems: images are now computed "
             f"{self._stepper.micro} at a time, and a step is still taken for {self._plan.batch}. "
             "The epoch begins again."
         )

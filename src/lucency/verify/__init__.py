@@ -3,22 +3,22 @@
     finding    what a check finds
     files      checks of the files against each other
     values     every figure computed again
-    pixels     the pictures and their probabilities again
+    pixels     the images and their probabilities again
 
 The checks are
 
     checksums       the classifier's files are those that classifier.json names
-    split           predictions.csv and split.csv name the same pictures, classes and patients
+    split           predictions.csv and split.csv name the same images, classes and patients
     fingerprint     split.csv is the one that the classifier was trained with
     decisions       they follow from the probabilities and the operating point
     figures         evaluation.json follows from predictions.csv
     maps            what classifier.json says of its maps follows from explanation.json
     report          report.html is what the files give
-    pictures        the pictures have the content that split.csv names
+    images        the images have the content that split.csv names
     probabilities   the classifier gives them again from the pixels
 
-The last two need the pictures. Whoever changes one file is found out; whoever makes all of them
-anew, from other pictures, is not.
+The last two need the images. Whoever changes one file is found out; whoever makes all of them
+anew, from other images, is not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lucency.progress import SILENT, Progress
 from lucency.verify import files
 from lucency.verify.files import EXPLANATION
 from lucency.verify.finding import Differs
-from lucency.verify.pixels import pictures, probabilities
+from lucency.verify.pixels import images, probabilities
 from lucency.verify.values import figures
 
 __all__ = ["Check", "Verification", "verify"]
@@ -82,11 +82,11 @@ def verify(
     *,
     render: Callable[[Path], str] | None = None,
 ) -> Verification:
-    """Check a run folder against itself, and against the pictures where they are at hand.
+    """Check a run folder against itself, and against the images where they are at hand.
 
     Args:
         run: The run folder.
-        folder: The data folder that the run was made from. Its test pictures (validation, where
+        folder: The data folder that the run was made from. Its test images (validation, where
             there is no test part) are read and decoded anew; no cache is believed.
         progress: Hears how far it is.
         render: Draws the report of a run folder; without it the report is not checked.
@@ -107,7 +107,7 @@ def verify(
     if render is not None:
         checks.append(("report", lambda: files.report(run, render)))
     if folder is not None:
-        checks.append(("pictures", lambda: pictures(run, folder, progress)))
+        checks.append(("images", lambda: images(run, folder, progress)))
         checks.append(("probabilities", lambda: probabilities(run, folder, progress)))
     return Verification(tuple(_checked(name, check) for name, check in checks))
 

@@ -54,7 +54,7 @@ def split(run: Path) -> str:
     """Compare files, classes and patients of predictions.csv and split.csv.
 
     Raises:
-        Differs: The first picture that stands in one of them only, or stands there otherwise.
+        Differs: The first image that stands in one of them only, or stands there otherwise.
         LucencyError: A file is missing or damaged.
     """
     listed = read_split(run / "split.csv")
@@ -62,10 +62,10 @@ def split(run: Path) -> str:
     for part in parts:
         wanted = {entry.file: entry for entry in listed if entry.part == part.split}
         if len(set(part.files)) < len(part.files):
-            raise Differs(f"predictions.csv lists a picture of {part.split} more than once.")
+            raise Differs(f"predictions.csv lists an image of {part.split} more than once.")
         if other := sorted(wanted.keys() ^ set(part.files)):
             raise Differs(
-                f"{len(other):,} pictures of {part.split} are in split.csv or predictions.csv and "
+                f"{len(other):,} images of {part.split} are in split.csv or predictions.csv and "
                 f"not in both: {other[0]}."
             )
         for file, group, label in zip(part.files, part.groups, part.labels, strict=True):
@@ -78,7 +78,7 @@ def split(run: Path) -> str:
     missing = {entry.part for entry in listed if entry.part in ("val", "test")}
     if missing := missing - {part.split for part in parts}:
         raise Differs(f"predictions.csv has no row of {', '.join(sorted(missing))}.")
-    return f"{sum(len(part.files) for part in parts):,} pictures: same files, classes, patients"
+    return f"{sum(len(part.files) for part in parts):,} images: same files, classes, patients"
 
 
 def fingerprint(run: Path) -> str:
@@ -97,11 +97,11 @@ def fingerprint(run: Path) -> str:
             f"split.csv has the fingerprint {found[:12]}..., and classifier.json was trained on "
             f"{str(stated)[:12]}...: a file, class, content or part was changed."
         )
-    return f"{len(lines):,} pictures, as classifier.json was trained on"
+    return f"{len(lines):,} images, as classifier.json was trained on"
 
 
 def decisions(run: Path) -> str:
-    """Decide every picture again, from its probabilities at the operating point.
+    """Decide every image again, from its probabilities at the operating point.
 
     Raises:
         Differs: Decisions in predictions.csv are others.
@@ -142,7 +142,7 @@ def maps(run: Path) -> str:
     if found["informative"] != (changes and low is not None and low > 0):
         raise Differs(f"The verdict on the maps does not follow from the figures in {EXPLANATION}.")
     word = "informative" if found["informative"] else "uninformative"
-    return f"{word}, as follows from the tests on {found['n']} pictures"
+    return f"{word}, as follows from the tests on {found['n']} images"
 
 
 def report(run: Path, render: Callable[[Path], str]) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of a run read again, and its probabilities computed again from their pixels."""
+"""The images of a run read again, and its probabilities computed again from their pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lucency.classifier import Answers, Classifier
 from lucency.classifier.stored_files import ONNX
 from lucency.dataset import Entry
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import read_split
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
@@ -26,7 +26,7 @@ _BATCH = 32
 
 
 def _tested(run: Path) -> tuple[Predictions, dict[str, Entry]]:
-    """Return the part that counts, and what split.csv says of its pictures."""
+    """Return the part that counts, and what split.csv says of its images."""
     parts = {part.split: part for part in read_predictions(run / "predictions.csv")}
     part = parts["test"] if "test" in parts else parts["val"]
     listed = {entry.file: entry for entry in read_split(run / "split.csv")}
@@ -35,7 +35,7 @@ def _tested(run: Path) -> tuple[Predictions, dict[str, Entry]]:
     outside = [file for file in part.files if not inside(file)]
     for what, files in (("not in split.csv", unknown), ("no path below a data folder", outside)):
         if files:
-            raise Differs(f"{len(files):,} pictures of predictions.csv are {what}: {files[0]!r}.")
+            raise Differs(f"{len(files):,} images of predictions.csv are {what}: {files[0]!r}.")
     return part, listed
 
 
@@ -45,35 +45,35 @@ def inside(file: str) -> bool:
     return bool(file) and not path.is_absolute() and ".." not in path.parts and "\0" not in file
 
 
-def pictures(run: Path, folder: Path, progress: Progress) -> str:
-    """Compare the sha256 of the pictures with split.csv.
+def images(run: Path, folder: Path, progress: Progress) -> str:
+    """Compare the sha256 of the images with split.csv.
 
     Raises:
-        Differs: Pictures are missing or have another content.
+        Differs: Images are missing or have another content.
         LucencyError: A file is missing or damaged.
     """
     part, listed = _tested(run)
     missing, changed = [], []
-    with progress.task("Comparing pictures", len(part.files), "files") as task:
+    with progress.task("Comparing images", len(part.files), "files") as task:
         for file in part.files:
             try:
                 data = load(folder / file)
                 if hashlib.sha256(data).hexdigest() != listed[file].sha256:
                     changed.append(file)
-            except PictureError:
+            except ImageError:
                 missing.append(file)
             task.advance()
     for what, files in (("are missing or cannot be read", missing), ("have changed", changed)):
         if files:
             raise Differs(
-                f"{len(files):,} of {len(part.files):,} pictures of {part.split} {what}: "
+                f"{len(files):,} of {len(part.files):,} images of {part.split} {what}: "
                 f"{files[0]}. Give the data folder that the run was made from: {folder}?"
             )
-    return f"{len(part.files):,} pictures of {part.split} have the content that split.csv names"
+    return f"{len(part.files):,} images of {part.split} have the content that split.csv names"
 
 
 def probabilities(run: Path, folder: Path, progress: Progress) -> str:
-    """Classify the pictures again with the ONNX file and compare with predictions.csv.
+    """Classify the images again with the ONNX file and compare with predictions.csv.
 
     Raises:
         Differs: A probability or distance is further off than ``LARGEST``.
@@ -86,7 +86,7 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
     answers = _predicted(classifier, folder, part.files, progress)
     compared = [("the probability", part.probabilities, answers.probabilities)]
     if part.distances is not None and answers.distances is not None:
-        # Relative: distances have no upper end, and 1 is where pictures become foreign.
+        # Relative: distances have no upper end, and 1 is where images become foreign.
         scale = np.maximum(1.0, np.abs(part.distances))
         compared.append(
             (
@@ -102,13 +102,13 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
         worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
         if not difference[worst] <= LARGEST:
             raise Differs(
-                f"{int((~(difference <= LARGEST)).sum()):,} of {len(difference):,} pictures: "
+                f"{int((~(difference <= LARGEST)).sum()):,} of {len(difference):,} images: "
                 f"{what} is another; the worst, {part.files[worst]}, differs by "
                 f"{difference[worst]:.3g}."
             )
     largest = max(float(difference.max()) for difference in apart.values())
     return (
-        f"{len(part.files):,} pictures of {part.split} predicted again from their pixels; the "
+        f"{len(part.files):,} images of {part.split} predicted again from their pixels; the "
         f"largest difference is {largest:.1e}"
     )
 
@@ -116,11 +116,11 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
 def _predicted(
     classifier: Classifier, folder: Path, files: Sequence[str], progress: Progress
 ) -> Answers:
-    """Decode and classify pictures a few at a time."""
+    """Decode and classify images a few at a time."""
     said = []
     size, colour = classifier.spec.size, classifier.spec.channels == 3
     paths = [folder / file for file in files]
-    with DecoderPool() as pool, progress.task("Predicting again", len(files), "pictures") as task:
+    with DecoderPool() as pool, progress.task("Predicting again", len(files), "images") as task:
         decoded = pool.map(Request(str(path), size, colour) for path in paths)
         read = (_pixels(path, each) for path, each in zip(paths, decoded, strict=True))
         while pixels := [*islice(read, _BATCH)]:
@@ -136,5 +136,5 @@ def _predicted(
 def _pixels(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
     try:
         return decoded.or_error()
-    except PictureError as error:
+    except ImageError as error:
         raise Differs(f"{path} cannot be read: {error}.") from error

@@ -1,7 +1,7 @@
 """How much memory and work an ONNX file needs, told from its shapes before it is run.
 
 A file of a few bytes can ask for terabytes (ConstantOfShape, Expand, Tile, Pad, huge kernels). Each
-value's size must therefore follow from the file for one picture, and be within what networks of
+value's size must therefore follow from the file for one image, and be within what networks of
 images take: so many bytes and multiplications per pixel of the input.
 """
 
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from lucency.classifier.spec import Spec
 
 _PER_PIXEL = 512  # bytes of one value per pixel; 64 channels at full size (VGG) are 256
-_ALWAYS = 64 * 2**20  # bytes of a value, whatever the picture
-_MOST_WORK = 1e12  # multiplications for one picture: some ten seconds
+_ALWAYS = 64 * 2**20  # bytes of a value, whatever the image
+_MOST_WORK = 1e12  # multiplications for one image: some ten seconds
 _WORK_PER_PIXEL = 4e6  # the largest of keras.applications (ConvNeXtXLarge) does 1.2e6
 _WORK_ALWAYS = 1e9
 # Bytes of one number, by onnx.TensorProto.DataType: float, uint8, int8, int32, int64, bool.
@@ -28,10 +28,10 @@ class Needs(NamedTuple):
 
     Attributes:
         weights: Bytes of its numbers.
-        folded: Bytes of what can be computed without a picture.
-        largest: Bytes of the largest value for one picture.
-        work: Multiplications for one picture.
-        answers: Shape of each output for one picture; None where only its size is known.
+        folded: Bytes of what can be computed without an image.
+        largest: Bytes of the largest value for one image.
+        work: Multiplications for one image.
+        answers: Shape of each output for one image; None where only its size is known.
     """
 
     weights: int
@@ -45,7 +45,7 @@ class _Value(NamedTuple):
     size: int  # how many numbers
     shape: tuple[int, ...] | None  # None where only the size is known
     width: int  # bytes of a number
-    fixed: bool  # whether it is the same for every picture
+    fixed: bool  # whether it is the same for every image
 
 
 def check_sizes(model: Any, raw: Mapping[str, int], spec: Spec) -> Needs:
@@ -79,7 +79,7 @@ def check_sizes(model: Any, raw: Mapping[str, int], spec: Spec) -> Needs:
     if folded > _ALWAYS + 4 * weights:
         raise ValueError(f"{folded:,} bytes come from {weights:,} bytes of weights alone")
     if work > min(_MOST_WORK, most_work):
-        raise ValueError(f"it takes {work:.2g} multiplications for a picture; too many")
+        raise ValueError(f"it takes {work:.2g} multiplications for an image; too many")
     answers = {value.name: values[value.name].shape for value in shaped.graph.output}
     return Needs(weights, folded, largest, work, answers)
 
@@ -90,7 +90,7 @@ class _Shaped(NamedTuple):
 
 
 def _shaped(model: Any, raw: Mapping[str, int]) -> _Shaped:
-    """Let ONNX tell the shape of every value for one picture; no shape in the file is believed."""
+    """Let ONNX tell the shape of every value for one image; no shape in the file is believed."""
     from onnx import helper, shape_inference
 
     graph = model.graph

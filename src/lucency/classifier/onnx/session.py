@@ -20,13 +20,13 @@ from lucency.errors import ClassifierError
 
 BATCH = 32
 PROCESSORS = os.cpu_count() or 1
-_PIXELS = 2**19  # of one batch: 8 pictures of 256 x 256; more at once are slower, not faster
+_PIXELS = 2**19  # of one batch: 8 images of 256 x 256; more at once are slower, not faster
 _ALWAYS = 256 * 2**20
 _LOCK = threading.Lock()
 
 
 def batch_of(spec: Spec) -> int:
-    """Return how many pictures go through the network at once, 1 to 32.
+    """Return how many images go through the network at once, 1 to 32.
 
     Large ones are as many as there are processors, but 8 at most.
     """
@@ -34,7 +34,7 @@ def batch_of(spec: Spec) -> int:
 
 
 def part_of(spec: Spec) -> int:
-    """Return how many pictures of a batch each processor takes."""
+    """Return how many images of a batch each processor takes."""
     return -(-batch_of(spec) // PROCESSORS)
 
 
@@ -77,7 +77,7 @@ class Session:
     def run(
         self, names: Sequence[str], pixels: NDArray[np.uint8]
     ) -> Mapping[str, NDArray[np.float32]]:
-        """Return the answers of these names for pictures at the input's size.
+        """Return the answers of these names for images at the input's size.
 
         Threads may call it at once. A batch is divided among the processors.
 
@@ -105,12 +105,12 @@ class Session:
         self._check(answers["probabilities"], len(pixels))
         return answers
 
-    def _check(self, probabilities: NDArray[np.float32], pictures: int) -> None:
-        sound = probabilities.shape == (pictures, self._classes)
+    def _check(self, probabilities: NDArray[np.float32], images: int) -> None:
+        sound = probabilities.shape == (images, self._classes)
         # NaN is not within any bounds.
         if not sound or not ((probabilities >= 0) & (probabilities <= 1 + 1e-5)).all():
             raise ClassifierError(
-                f"{ONNX} gives probabilities that are none: expected {pictures} x {self._classes} "
+                f"{ONNX} gives probabilities that are none: expected {images} x {self._classes} "
                 f"numbers from 0 to 1, received {probabilities.shape}. Train again."
             )
         if not (probabilities.sum(axis=1) > 0).all():
@@ -121,7 +121,7 @@ def _started(onnx: bytes, needs: Needs, limit: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # Each picture goes through the network in one thread, others beside it: threads that share a
+    # Each image goes through the network in one thread, others beside it: threads that share a
     # layer wait for each other at its end. On 2 cores it is 1.1 to 1.2 times as fast.
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # an error is raised; it need not be printed as well

@@ -77,7 +77,7 @@ def check_graph(onnx: bytes, spec: Spec) -> Needs:
             or shape[0] != 1
             or expected not in (None, shape)
         ):
-            raise ValueError(f"it gives {name!r} of shape {shape} for a picture")
+            raise ValueError(f"it gives {name!r} of shape {shape} for an image")
     return needs
 
 

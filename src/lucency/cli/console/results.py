@@ -38,14 +38,14 @@ def show_run(run: Run) -> None:
     show_evaluation(run.headline, _tested_on(run.headline, "test" if run.test else "validation"))
     if run.test is None:
         console.print(
-            "There is no test part: these figures are of pictures that choices were made by."
+            "There is no test part: these figures are of images that choices were made by."
         )
     for line in run.data.audit.warnings:
         console.print(f"! {line}", style="yellow", markup=False)
     console.print(f"\nTook {duration(run.seconds['total'])}.  Open the report:", markup=False)
     console.print(f"  {run.report}", style="bold", markup=False, soft_wrap=True)
     console.print("Use the classifier:", markup=False)
-    console.print(f"  lucency predict {run.folder} PICTURE ...", markup=False, soft_wrap=True)
+    console.print(f"  lucency predict {run.folder} IMAGE ...", markup=False, soft_wrap=True)
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:
@@ -63,7 +63,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 def show_check(check: Check) -> None:
     """Print what a look at the data found: gate, counts, findings, and the page to open."""
     audit, console = check.audit, terminal.console()
-    console.print(f"\n{audit['found']:,} pictures found, {audit['used']:,} used.", markup=False)
+    console.print(f"\n{audit['found']:,} images found, {audit['used']:,} used.", markup=False)
     _show_counts(audit["counts"], console)
     gate, pairs = audit["leaks"]["gate"], audit["leaks"]["pairs"]
     style = {"failed": "bold red", "passed": "green"}.get(gate, "yellow")
@@ -91,7 +91,7 @@ def show_comparison(found: Comparison) -> None:
     """Print the figures of every system, the differences, and what they come to."""
     console = terminal.console()
     people = f" of {found.groups:,} patients" if found.groups else ""
-    console.print(f"\nOn {found.n:,} {found.split} pictures{people}", style="bold", markup=False)
+    console.print(f"\nOn {found.n:,} {found.split} images{people}", style="bold", markup=False)
     for system in found.systems:
         console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))
         if len(system.runs) > 1:
@@ -129,7 +129,7 @@ def show_export(folder: Path, certificate: Mapping[str, Any]) -> None:
     """Print how an export compares with its classifier, and where it is."""
     console, agreement = terminal.console(), certificate["agreement"]
     console.print(
-        f"\nOn {agreement['n']:,} validation pictures the largest difference of a probability is "
+        f"\nOn {agreement['n']:,} validation images the largest difference of a probability is "
         f"{agreement['max_abs_difference']:.2g}, and {agreement['decision_agreement']:.2%} of the "
         "decisions agree.",
         markup=False,
@@ -178,7 +178,7 @@ def _table(
 def _tested_on(evaluation: Evaluation, part: str) -> str:
     patients = f" of {evaluation.groups:,} patients" if evaluation.groups else ""
     looked_for = f", {evaluation.positive} looked for" if evaluation.positive else ""
-    return f"{part.capitalize()}: {evaluation.n:,} pictures{patients}{looked_for}"
+    return f"{part.capitalize()}: {evaluation.n:,} images{patients}{looked_for}"
 
 
 def _figures(key: str, estimate: Estimate | Difference, sign: str = "") -> tuple[str, str]:

@@ -1,12 +1,12 @@
 """The ledger: every evaluation of a test set that was ever made here, one line each.
 
-    pictures    which pictures a test set is, whatever their names
+    images    which images a test set is, whatever their names
     look        the looks at one test set, and what they mean
     book        the file: found, locked, appended to, read
 
 A test set is used up by looking: whoever tries often and keeps what tests best, keeps luck. The
 ledger is a file of JSON lines that is only ever appended to. A test set is known by the content and
-the classes of its pictures, so that renaming, moving or copying them hides no look. No file names
+the classes of its images, so that renaming, moving or copying them hides no look. No file names
 and nothing about patients are written.
 """
 

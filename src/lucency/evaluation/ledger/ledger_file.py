@@ -59,7 +59,7 @@ def record(
 
     Args:
         test_set: As ``test_set_id`` gives it.
-        n: Pictures in it.
+        n: Images in it.
         what: The command that looks.
         classifier: sha256 of the weights.
         run: Name of the run.

@@ -16,7 +16,7 @@ class Look:
     Attributes:
         when: UTC, ISO 8601, to the second.
         test_set: What was looked at, as ``test_set_id`` gives it.
-        n: Pictures in it.
+        n: Images in it.
         what: The command: "train", "evaluate" or "compare".
         classifier: sha256 of the weights of the classifier that was measured.
         run: Name of its run.
@@ -117,7 +117,7 @@ def expected_luck(classifiers: int, standard_error: float) -> float:
 
     The expected maximum of k independent normal errors (David & Nagaraja, Order Statistics,
     section 3.2): 0 for one, 0.56 standard errors for two, 1.87 for twenty. Classifiers that are
-    tested on the same pictures err together, so it is the most that choosing among k can bring; it
+    tested on the same images err together, so it is the most that choosing among k can bring; it
     is less where some of them are plainly worse.
 
     Args:

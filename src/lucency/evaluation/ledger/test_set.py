@@ -1,4 +1,4 @@
-"""Which pictures a test set is, whatever they are called and wherever they lie."""
+"""Which images a test set is, whatever they are called and wherever they lie."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_set_id(entries: Iterable[tuple[str, str]]) -> str:
     """Return what a test set is known by.
 
     Args:
-        entries: The sha256 of the bytes and the class of each picture, in any order.
+        entries: The sha256 of the bytes and the class of each image, in any order.
 
     Returns:
         sha256 in hexadecimal; names, folders and order of the files make no difference.
@@ -33,7 +33,7 @@ test_set_id.__test__ = False  # type: ignore[attr-defined]  # pytest would take 
 
 
 def read_split(path: Path) -> tuple[Entry, ...]:
-    """Return the pictures that a run's ``split.csv`` lists, in its order.
+    """Return the images that a run's ``split.csv`` lists, in its order.
 
     Args:
         path: The file; what it says is not compared with any folder.

@@ -1,8 +1,8 @@
-"""How answers hold when pictures change a little; ``robustness.json``.
+"""How answers hold when images change a little; ``robustness.json``.
 
     changes     changes of pixels, at the size that the network sees
     reencode    changes of files, at the file's own size
-    stress      every changed picture against itself unchanged
+    stress      every changed image against itself unchanged
 
 After Hendrycks & Dietterich (2019), who measure classifiers under corruptions of rising strength.
 """

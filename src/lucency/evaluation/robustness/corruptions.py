@@ -28,7 +28,7 @@ def changes(seed: int) -> tuple[Change, ...]:
     """Return all changes of pixels, from mild to strong.
 
     Args:
-        seed: Of noise and of the markers' places; the same seed changes pictures in the same way.
+        seed: Of noise and of the markers' places; the same seed changes images in the same way.
     """
     return (
         *(Change("rotation", f"{x:+d} degrees", partial(rotate, degrees=x)) for x in _ANGLES),
@@ -45,19 +45,19 @@ def changes(seed: int) -> tuple[Change, ...]:
 
 
 def rotate(pixels: Pixels, degrees: float) -> Pixels:
-    """Turn pictures counterclockwise about their centre; the border is drawn on outwards."""
+    """Turn images counterclockwise about their centre; the border is drawn on outwards."""
     turn = math.radians(degrees)
     matrix = [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
     return _warp(pixels, np.array(matrix))
 
 
 def zoom(pixels: Pixels, factor: float) -> Pixels:
-    """Enlarge pictures about their centre; below 1 the border is drawn on outwards."""
+    """Enlarge images about their centre; below 1 the border is drawn on outwards."""
     return _warp(pixels, np.eye(2) / factor)
 
 
 def _warp(pixels: Pixels, matrix: NDArray[np.float64]) -> Pixels:
-    """Resample each channel of each picture, bilinear, from ``matrix`` about the centre."""
+    """Resample each channel of each image, bilinear, from ``matrix`` about the centre."""
     from scipy import ndimage
 
     centre = (np.array(pixels.shape[1:3]) - 1) / 2
@@ -98,16 +98,16 @@ def blur(pixels: Pixels, sigma: float) -> Pixels:
 
 
 def mark(pixels: Pixels, seed: int) -> Pixels:
-    """Paste a white letter L, a seventh of the picture high, near a corner drawn at random."""
+    """Paste a white letter L, a seventh of the image high, near a corner drawn at random."""
     random = np.random.default_rng(seed)
     height, width = pixels.shape[1:3]
     tall, broad = max(3, height // 7), max(2, width // 10)
     letter = np.zeros((tall, broad), bool)
     letter[:, : max(1, broad // 3)] = letter[-max(1, tall // 4) :] = True
     result = pixels.copy()
-    for picture in result:
+    for image in result:
         y, x = _near_corner(random, height, tall), _near_corner(random, width, broad)
-        picture[y : y + tall, x : x + broad][letter] = 255
+        image[y : y + tall, x : x + broad][letter] = 255
     return result
 
 

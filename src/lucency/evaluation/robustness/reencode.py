@@ -15,7 +15,7 @@ from lucency.evaluation.robustness.corruptions import Pixels
 from lucency.imaging import image
 from lucency.imaging.decoder.pool import DecoderPool, read_again
 
-_PROCESSES = 2  # that decode: each holds a few pictures at their own size
+_PROCESSES = 2  # that decode: each holds a few images at their own size
 _QUALITIES = (95, 75, 50, 30)
 
 
@@ -34,13 +34,13 @@ def _encoded(whole: Image.Image, kind: str, **options: int) -> bytes:
 
 
 def _halved(whole: Image.Image) -> Image.Image:
-    """Bring a picture to half its size and back."""
+    """Bring an image to half its size and back."""
     half = (max(1, whole.width // 2), max(1, whole.height // 2))
     bilinear = Image.Resampling.BILINEAR
     return whole.resize(half, bilinear).resize(whole.size, bilinear)
 
 
-# Name, strength and what becomes of the whole picture: another one, or the bytes of a file.
+# Name, strength and what becomes of the whole image: another one, or the bytes of a file.
 FILE_CHANGES: tuple[tuple[str, str, Callable[[Image.Image], Image.Image | bytes]], ...] = (
     ("decoded whole", "", lambda whole: whole),
     ("saved as PNG", "", _as_png),
@@ -79,9 +79,9 @@ def changed_files(
 
 
 def _at_size(changed: Image.Image | bytes, size: tuple[int, ...], colour: bool) -> Pixels:
-    """Return what ``images`` would make of a picture or a file, (height, width, channels)."""
+    """Return what ``images`` would make of an image or a file, (height, width, channels)."""
     height, width = size
     if isinstance(changed, bytes):
-        return image.read_picture(changed, (height, width), colour)
+        return image.read_image(changed, (height, width), colour)
     small = changed.resize((width, height), Image.Resampling.BILINEAR)
     return np.array(small).reshape(height, width, -1)

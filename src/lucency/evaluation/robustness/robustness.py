@@ -1,4 +1,4 @@
-"""Pictures in, answers before and after every change out."""
+"""Images in, answers before and after every change out."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def stress(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Change pictures in many ways and compare the answers with those to the unchanged ones.
+    """Change images in many ways and compare the answers with those to the unchanged ones.
 
     Args:
         classifier: Answers at the size of the split's pixels.
-        split: The pictures; n >= 1.
+        split: The images; n >= 1.
         root: Folder that ``split.files`` are relative to; the files are read again.
-        limit: Most pictures; of more, that many are drawn evenly over the split.
+        limit: Most images; of more, that many are drawn evenly over the split.
         seed: Of noise and of the markers' places.
         progress: Hears how far it is.
 
@@ -68,7 +68,7 @@ def stress(
         "accuracy", "sensitivity" and "specificity" after it (means over the classes without a
         positive one; None where undefined), the "mean_change" and "max_change" of the
         probability of the positive class (without one, of the class that changes most) and the
-        share "flipped" of decisions. The first row is the pictures as they are. Changes of files
+        share "flipped" of decisions. The first row is the images as they are. Changes of files
         are compared with the file decoded whole, which has a row of its own: the data set
         decodes large JPEG files at a fraction of their size.
 
@@ -77,8 +77,8 @@ def stress(
     """
     if not len(split) or limit < 1:
         raise DataError(
-            "Nothing to stress: expected at least one picture. "
-            f"Received: {len(split)} pictures with a limit of {limit}."
+            "Nothing to stress: expected at least one image. "
+            f"Received: {len(split)} images with a limit of {limit}."
         )
     chosen = evenly(len(split), limit)
     pixels, labels = split.pixels(chosen), split.labels[chosen]

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import BinaryIO
 
-from lucency.errors import PassingError, PictureError
+from lucency.errors import ImageError, PassingError
 from lucency.imaging.decoder.protocol import (
     GREETING,
     Answer,
@@ -19,10 +19,10 @@ from lucency.imaging.decoder.protocol import (
     reason_payload,
 )
 from lucency.imaging.dicom import Note
-from lucency.imaging.image import Picture
+from lucency.imaging.image import SourceImage
 from lucency.imaging.source import load
 
-# Address space. The dearest picture allowed, a progressive CMYK JPEG of 50 megapixels, takes
+# Address space. The dearest image allowed, a progressive CMYK JPEG of 50 megapixels, takes
 # 1.0 GiB (400 MB of coefficients, 200 MB of CMYK, 200 MB of RGB, the rest beside them), and its
 # file of up to 256 MiB lies in memory up to three times. DICOM of 50 megapixels and 16 bits takes
 # 0.9 GiB beside NumPy and pydicom.
@@ -69,7 +69,7 @@ def _limit() -> None:
         import resource
     except ImportError:  # Windows
         return
-    # No more memory, no core dumps (they hold pictures), no new file content, few open files, and
+    # No more memory, no core dumps (they hold images), no new file content, few open files, and
     # no new processes (where not the superuser).
     wanted = {"AS": _MEMORY, "CORE": 0, "FSIZE": 0, "NOFILE": 16, "NPROC": 0}
     for name, most in wanted.items():
@@ -103,11 +103,11 @@ def _answer(request: Request) -> Answer:
         source = request.source
         data = source if isinstance(source, bytes) else load(source, request.found)
         sha256 = hashlib.sha256(data).hexdigest()
-        picture = Picture(data)
-        size, notes = picture.size, picture.notes
-        patient = picture.patient_key(request.salt) if request.salt else b""
-        pixels = picture.decode(request.size or size, request.colour)
-    except PictureError as error:
+        image = SourceImage(data)
+        size, notes = image.size, image.notes
+        patient = image.patient_key(request.salt) if request.salt else b""
+        pixels = image.decode(request.size or size, request.colour)
+    except ImageError as error:
         outcome = Outcome.PASSING if isinstance(error, PassingError) else Outcome.REFUSED
         return Answer(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:

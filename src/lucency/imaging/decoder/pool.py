@@ -1,4 +1,4 @@
-"""Several decoding processes: each picture goes to one that is free, the answers come in order."""
+"""Several decoding processes: each image goes to one that is free, the answers come in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.errors import PassingError, PictureError, RunError
+from lucency.errors import ImageError, PassingError, RunError
 from lucency.imaging.decoder.process import Child, DecoderLostError, child_command
 from lucency.imaging.decoder.protocol import Answer, Outcome, Request, reason_of
 from lucency.imaging.dicom import Note
@@ -25,7 +25,7 @@ from lucency.imaging.source import OTHER_CONTENT, not_again
 __all__ = ["Decoded", "DecoderPool", "Request", "read_again"]
 
 DEADLINE = 30.0  # seconds; 50 megapixels of progressive CMYK take 6 on one slow core
-_AHEAD = 4  # pictures per process that may wait for their turn
+_AHEAD = 4  # images per process that may wait for their turn
 _LOOK = 0.1  # seconds between two looks for a process that hangs
 # More than this between two looks, and it was this process that stood still, as after Ctrl-Z: an
 # answer may have been waiting all that time.
@@ -33,16 +33,16 @@ _STOPPED = 1.0
 
 
 class Decoded(NamedTuple):
-    """What became of a picture.
+    """What became of an image.
 
     Attributes:
         pixels: (height, width, 1 or 3) uint8; ``None`` where there are none.
         reason: Why there are none, in one line; empty where there are.
         passing: Whether the reason may be gone by the next run.
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
-        size: Height and width of the picture, turned upright; zeros where unknown.
+        size: Height and width of the image, turned upright; zeros where unknown.
         notes: What a DICOM file says that one should know.
-        patient: Whose picture it is, hashed with the salt of the request, in hexadecimal; empty
+        patient: Whose image it is, hashed with the salt of the request, in hexadecimal; empty
             where that is unknown or nobody asked.
         fatal: Whether decoding it crashed a process or took too long, so that once more would most
             likely do the same.
@@ -62,18 +62,18 @@ class Decoded(NamedTuple):
 
         Raises:
             PassingError: There are none, for a reason that may be gone by the next run.
-            PictureError: There are none.
+            ImageError: There are none.
         """
         if self.pixels is None:
-            raise (PassingError if self.passing else PictureError)(self.reason)
+            raise (PassingError if self.passing else ImageError)(self.reason)
         return self.pixels
 
 
 class DecoderPool:
     """Processes that decode; a context manager, after which none is left.
 
-    A process starts when there is a picture for it. One that dies, hangs or answers nonsense is
-    replaced, and costs the picture that it had. Threads may use a pool at the same time.
+    A process starts when there is an image for it. One that dies, hangs or answers nonsense is
+    replaced, and costs the image that it had. Threads may use a pool at the same time.
 
     Attributes:
         workers: Most processes at a time.
@@ -87,7 +87,7 @@ class DecoderPool:
 
         Args:
             workers: Most processes at a time; 0 for one per processor.
-            deadline: Seconds that a picture may take.
+            deadline: Seconds that an image may take.
             command: What to start instead of our own decoder.
         """
         self.workers = workers or os.cpu_count() or 1
@@ -109,7 +109,7 @@ class DecoderPool:
             return sorted(child.number for child in self._children)
 
     def start(self, count: int) -> None:
-        """Start up to ``count`` processes, to be ready when the first pictures come.
+        """Start up to ``count`` processes, to be ready when the first images come.
 
         Raises:
             RunError: They cannot be started.
@@ -120,14 +120,14 @@ class DecoderPool:
             self._give(child)
 
     def submit(self, request: Request) -> Future[Decoded]:
-        """Have a picture decoded, when a process is free.
+        """Have an image decoded, when a process is free.
 
         The future raises RunError where no process can be started, nothing else.
         """
         return self._threads.submit(self._decode, request)
 
     def map(self, requests: Iterable[Request]) -> Generator[Decoded, None, None]:
-        """Yield what becomes of pictures, in order, with few in flight however many there are.
+        """Yield what becomes of images, in order, with few in flight however many there are.
 
         The first are on their way when this returns, before anything is asked of the generator.
 
@@ -179,7 +179,7 @@ class DecoderPool:
         try:
             return self._asked(child, request)
         except DecoderLostError as error:
-            # A picture before this one may have left the memory of that process in disorder.
+            # An image before this one may have left the memory of that process in disorder.
             if unused or child.late:
                 return _lost(error)
         try:
@@ -206,7 +206,7 @@ class DecoderPool:
                 self._children.add(child)
                 return child
         child.close()
-        raise RunError("The processes that decode pictures have been closed.")
+        raise RunError("The processes that decode images have been closed.")
 
     def _give(self, child: Child) -> None:
         """Take a process back, if it can be asked again and is not one too many."""
@@ -243,7 +243,7 @@ def read_again(
     Args:
         pool: Who decodes.
         files: Path and the sha256 of then.
-        size: Height and width to return; ``None`` for each picture's own.
+        size: Height and width to return; ``None`` for each image's own.
         colour: Three channels if true, else one.
 
     Raises:

@@ -61,7 +61,7 @@ class DecoderLostError(Exception):
 
     Attributes:
         killed: Whether somebody ended it from outside, as a system without free memory does, so
-            that its picture may have nothing to do with it.
+            that its image may have nothing to do with it.
     """
 
     def __init__(self, reason: str, killed: bool = False) -> None:
@@ -73,9 +73,9 @@ class Child:
     """A decoding process. One thread may ask at a time; another may call ``check``.
 
     Attributes:
-        answers: How many pictures it has answered.
+        answers: How many images it has answered.
         alive: Whether it can be asked again.
-        late: Whether it was ended because a picture took too long.
+        late: Whether it was ended because an image took too long.
     """
 
     def __init__(self, command: Sequence[str], deadline: float) -> None:
@@ -83,7 +83,7 @@ class Child:
 
         Args:
             command: What to run; ``child_command`` makes it.
-            deadline: Seconds that a picture may take.
+            deadline: Seconds that an image may take.
 
         Raises:
             RunError: It cannot be started.
@@ -115,7 +115,7 @@ class Child:
         return self._process.pid
 
     def ask(self, request: Request) -> Answer:
-        """Have a picture decoded.
+        """Have an image decoded.
 
         Raises:
             DecoderLostError: The process died, took too long or answered nonsense; it is gone.
@@ -147,7 +147,7 @@ class Child:
                 self._process.kill()
 
     def grant(self, seconds: float) -> None:
-        """Give the process more time for its picture."""
+        """Give the process more time for its image."""
         with self._lock:
             self._due += seconds
 
@@ -214,7 +214,7 @@ class Child:
 
 
 def _widen(pipe: FileIO) -> None:
-    """Let a whole picture wait in the pipe, so that the process can go on to the next."""
+    """Let a whole image wait in the pipe, so that the process can go on to the next."""
     try:
         import fcntl
 
@@ -225,7 +225,7 @@ def _widen(pipe: FileIO) -> None:
 
 def _no_start(why: str) -> str:
     return (
-        f"The process that decodes pictures cannot be started ({why}). Expected to start "
+        f"The process that decodes images cannot be started ({why}). Expected to start "
         f"{sys.executable} with the installed lucency and Pillow. Free memory or processes, or "
         "install lucency again."
     )

@@ -35,7 +35,7 @@ class ProtocolError(Exception):
 
 
 class Outcome(enum.IntEnum):
-    """How it went: pixels, a fault of the picture, or one that may be gone by the next run."""
+    """How it went: pixels, a fault of the image, or one that may be gone by the next run."""
 
     PIXELS = 0
     REFUSED = 1
@@ -43,11 +43,11 @@ class Outcome(enum.IntEnum):
 
 
 class Request(NamedTuple):
-    """A picture to be decoded.
+    """An image to be decoded.
 
     Attributes:
         source: A path, or the content of a file as bytes.
-        size: Height and width to return; ``None`` for the picture's own.
+        size: Height and width to return; ``None`` for the image's own.
         colour: Three channels if true, else one.
         found: The stamp of the file when it was found; ``None`` where nobody has looked.
         salt: 16 secret bytes to hash the patient with; empty where nobody wants to know.
@@ -66,10 +66,10 @@ class Answer(NamedTuple):
     Attributes:
         outcome: Whether there are pixels.
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
-        size: Height and width of the picture; zeros where unknown.
+        size: Height and width of the image; zeros where unknown.
         payload: The pixels, height x width x 1 or 3 bytes, or the reason in UTF-8.
         notes: What a DICOM file says that one should know.
-        patient: Whose picture it is, 16 bytes hashed with the salt; empty where unknown.
+        patient: Whose image it is, 16 bytes hashed with the salt; empty where unknown.
     """
 
     outcome: Outcome
@@ -134,7 +134,7 @@ def read_answer(read: Read, request: Request) -> Answer:
     if kind not in Outcome.__members__.values():
         raise ProtocolError(f"outcome {kind}")
     if height * width > MOST_PIXELS or (height == 0) != (width == 0):
-        raise ProtocolError(f"a picture of {height} x {width}")
+        raise ProtocolError(f"an image of {height} x {width}")
     if notes & ~EVERY_NOTE or (known and not request.salt):
         raise ProtocolError("notes or a patient that nobody asked for")
     outcome, size = Outcome(kind), (height, width)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom.elements import DAMAGED, fragments
 from lucency.imaging.dicom.header import DicomHeader
 from lucency.imaging.dicom.syntaxes import Coding
@@ -25,7 +25,7 @@ def codestream(header: DicomHeader) -> tuple[bytes, int]:
     """Return the compressed pixels and the bits of a sample in them.
 
     Raises:
-        PictureError: They are damaged, or are not what the file says.
+        ImageError: They are damaged, or are not what the file says.
     """
     coding, data = header.syntax.coding, b"".join(fragments(header.pixels))
     if coding is Coding.RLE:
@@ -34,14 +34,14 @@ def codestream(header: DicomHeader) -> tuple[bytes, int]:
     if coding is Coding.JPEG_2000:
         start = data.find(_J2K_START)
         if start < 0:
-            raise PictureError(_OTHER)
+            raise ImageError(_OTHER)
         data = data[start:]
         found = _jpeg_2000(data)
     else:
         found = _jpeg(data)
     *shape, bits = found
     if shape != [header.rows, header.columns, header.samples] or not 1 <= bits <= header.allocated:
-        raise PictureError(_OTHER)
+        raise ImageError(_OTHER)
     if coding is Coding.JPEG and bits == 8:
         data = read_header(data).stream  # without metadata, all segments checked
     return data, bits
@@ -52,7 +52,7 @@ def _check_rle(header: DicomHeader, data: bytes) -> None:
     planes = header.samples * header.allocated // 8
     most = header.rows * header.columns * planes * 129 // 128 + (header.rows + 2) * planes + 1024
     if len(data) > most:
-        raise PictureError(_OTHER)
+        raise ImageError(_OTHER)
 
 
 def _jpeg_2000(data: bytes) -> tuple[int, int, int, int]:
@@ -61,13 +61,13 @@ def _jpeg_2000(data: bytes) -> tuple[int, int, int, int]:
         numbers = struct.unpack_from(">8IH", data, 8)
         sizes = [struct.unpack_from(">3B", data, 42 + 3 * k) for k in range(min(numbers[8], 4))]
     except struct.error as error:
-        raise PictureError(ENDS_EARLY) from error
+        raise ImageError(ENDS_EARLY) from error
     width, height, left, top, tile_width, tile_height, _, _, samples = numbers
     bits = {size[0] & 0x7F for size in sizes}
     if not (tile_width and tile_height) or len(bits) != 1 or {s[1:] for s in sizes} != {(1, 1)}:
-        raise PictureError(_OTHER)
+        raise ImageError(_OTHER)
     if -(-width // tile_width) * -(-height // tile_height) > _MOST_TILES:
-        raise PictureError(_OTHER)
+        raise ImageError(_OTHER)
     return height - top, width - left, samples, bits.pop() + 1
 
 
@@ -88,5 +88,5 @@ def _jpeg(data: bytes) -> tuple[int, int, int, int]:
                 break
             place += 2 + struct.unpack_from(">H", data, place + 2)[0]
     except (struct.error, ValueError, IndexError) as error:
-        raise PictureError(ENDS_EARLY) from error
-    raise PictureError(_OTHER)
+        raise ImageError(ENDS_EARLY) from error
+    raise ImageError(_OTHER)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom.elements import DAMAGED
 from lucency.imaging.headers import ENDS_EARLY
 
 # Rows of one value deflate 1,000 times, radiographs 2 to 3 times, drawings up to 60.
 _MOST_TIMES = 250
 _ALLOWANCE = 2**16  # bytes, for small files
-_FIRST = 4 * 2**20  # bytes within which the picture has to begin
+_FIRST = 4 * 2**20  # bytes within which the image has to begin
 
 
 class Deflated:
@@ -25,7 +25,7 @@ class Deflated:
         """Return the first bytes, enough for all that comes before the pixels.
 
         Raises:
-            PictureError: It is damaged.
+            ImageError: It is damaged.
         """
         return self._unpacked(min(_FIRST, self._most))
 
@@ -33,12 +33,12 @@ class Deflated:
         """Return the first ``length`` bytes, or all if there are fewer.
 
         Raises:
-            PictureError: It is damaged, or unpacks to more than its size warrants.
+            ImageError: It is damaged, or unpacks to more than its size warrants.
         """
         if length > self._most:
-            raise PictureError(
+            raise ImageError(
                 f"unpacks to more than {_MOST_TIMES} times its size, as files that are to fill "
-                "memory; export its picture as PNG if it is real"
+                "memory; export its image as PNG if it is real"
             )
         return self._unpacked(length)
 
@@ -47,4 +47,4 @@ class Deflated:
             return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(self._data, length))
         except zlib.error as error:
             why = ENDS_EARLY if "incomplete" in str(error) else DAMAGED.format("not deflated")
-            raise PictureError(why) from error
+            raise ImageError(why) from error

@@ -10,14 +10,14 @@ import struct
 from collections.abc import Collection
 from typing import NamedTuple
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom.tags import PIXEL_DATA
 from lucency.imaging.headers import ENDS_EARLY
 
 UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_ENDS, _SEQUENCE_ENDS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-_MOST_ELEMENTS = 2**15  # of a file; the richest of real single pictures have a few thousand
+_MOST_ELEMENTS = 2**15  # of a file; the richest of real single images have a few thousand
 _DEEPEST = 16  # sequences in sequences; real ones reach 6
 DAMAGED = "the file is damaged ({}); get it again"
 
@@ -64,7 +64,7 @@ class Walk:
             last: The walk ends before tags above this, and after this tag.
 
         Raises:
-            PictureError: The file ends early, is damaged or is a maze.
+            ImageError: The file ends early, is damaged or is a maze.
         """
         found: dict[int, Element] = {}
         place, data = start, self._data
@@ -76,7 +76,7 @@ class Walk:
             undefined = length == UNDEFINED
             end = self._end(value, vr, explicit, order, 0) if undefined else value + length
             if end > len(data) and tag != PIXEL_DATA:
-                raise PictureError(ENDS_EARLY)
+                raise ImageError(ENDS_EARLY)
             if tag in wanted and tag not in found:
                 inside = explicit and vr != b"UN"
                 found[tag] = Element(vr, data[value:end], order, inside, undefined, value)
@@ -89,14 +89,14 @@ class Walk:
         """Return type, length and place of the value of an element."""
         self._left -= 1
         if self._left < 0:
-            raise PictureError(DAMAGED.format(f"more than {_MOST_ELEMENTS:,} elements"))
+            raise ImageError(DAMAGED.format(f"more than {_MOST_ELEMENTS:,} elements"))
         data = self._data
         vr = bytes(data[place + 4 : place + 6])
         if explicit and vr.isalpha() and vr.isupper():
             if vr not in _LONG:
                 return vr, struct.unpack_from(order + "H", data, place + 6)[0], place + 8
             if place + 12 > len(data):
-                raise PictureError(ENDS_EARLY)
+                raise ImageError(ENDS_EARLY)
             return vr, struct.unpack_from(order + "I", data, place + 8)[0], place + 12
         # Without a type, be it by rule or, as in items and some faulty files, all the same.
         return b"", struct.unpack_from(order + "I", data, place + 4)[0], place + 8
@@ -104,7 +104,7 @@ class Walk:
     def _end(self, place: int, vr: bytes, explicit: bool, order: str, depth: int) -> int:
         """Return where a value of undefined length ends: behind the mark that closes it."""
         if depth > _DEEPEST:
-            raise PictureError(DAMAGED.format(f"sequences nested more than {_DEEPEST} deep"))
+            raise ImageError(DAMAGED.format(f"sequences nested more than {_DEEPEST} deep"))
         explicit = explicit and vr != b"UN"  # PS3.5, section 6.2.2, note 4
         while place + 8 <= len(self._data):
             tag = _tag(self._data, place, order)
@@ -112,10 +112,10 @@ class Walk:
             if tag == _SEQUENCE_ENDS:
                 return inside
             if tag != _ITEM:
-                raise PictureError(DAMAGED.format("a sequence has something else than items"))
+                raise ImageError(DAMAGED.format("a sequence has something else than items"))
             defined = length != UNDEFINED
             place = inside + length if defined else self._item(inside, explicit, order, depth)
-        raise PictureError(ENDS_EARLY)
+        raise ImageError(ENDS_EARLY)
 
     def _item(self, place: int, explicit: bool, order: str, depth: int) -> int:
         while place + 8 <= len(self._data):
@@ -125,14 +125,14 @@ class Walk:
                 return value
             nested = length == UNDEFINED
             place = self._end(value, vr, explicit, order, depth + 1) if nested else value + length
-        raise PictureError(ENDS_EARLY)
+        raise ImageError(ENDS_EARLY)
 
 
 def first_item(sequence: Element, wanted: Collection[int]) -> tuple[dict[int, Element], bool]:
     """Return the wanted elements of the first item of a sequence, and whether there are more.
 
     Raises:
-        PictureError: It is damaged.
+        ImageError: It is damaged.
     """
     data, order = sequence.value, sequence.order
     if len(data) < 8:
@@ -149,7 +149,7 @@ def fragments(pixels: Element) -> list[memoryview]:
     """Return the fragments of compressed pixels, the table of offsets left out (PS3.5, A.4).
 
     Raises:
-        PictureError: They are damaged.
+        ImageError: They are damaged.
     """
     data, place, found = pixels.value, 0, []
     while place + 8 <= len(data):
@@ -157,7 +157,7 @@ def fragments(pixels: Element) -> list[memoryview]:
         if tag == _SEQUENCE_ENDS:
             break
         if tag != _ITEM or place + 8 + length > len(data):
-            raise PictureError(DAMAGED.format("its pixels are not in whole fragments"))
+            raise ImageError(DAMAGED.format("its pixels are not in whole fragments"))
         found.append(data[place + 8 : place + 8 + length])
         place += 8 + length
     return found[1:]

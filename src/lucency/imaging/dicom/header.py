@@ -1,4 +1,4 @@
-"""What a DICOM file says of its picture, with everything checked before a pixel is decoded.
+"""What a DICOM file says of its image, with everything checked before a pixel is decoded.
 
 Plain Python without pydicom, as its use in the main process must be safe whatever the file is.
 """
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from typing import NamedTuple
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom import tags, values
 from lucency.imaging.dicom.deflated import Deflated
 from lucency.imaging.dicom.elements import DAMAGED, Element, Walk
@@ -37,7 +37,7 @@ PATIENT_BYTES = 16
 
 
 class DicomHeader(NamedTuple):
-    """A DICOM picture that has not been decoded.
+    """A DICOM image that has not been decoded.
 
     Attributes:
         syntax: How it is stored.
@@ -74,7 +74,7 @@ class DicomHeader(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture in square pixels, the finer side of a pixel kept."""
+        """Height and width of the image in square pixels, the finer side of a pixel kept."""
         tall = max(self.ratio, 1.0)
         wide = max(1 / self.ratio, 1.0)
         return round(self.rows * tall), round(self.columns * wide)
@@ -95,7 +95,7 @@ class DicomHeader(NamedTuple):
         return self.colours == _PALETTE
 
     def patient_key(self, salt: bytes) -> bytes:
-        """Return whose picture it is as 16 bytes, which tell nothing without the salt.
+        """Return whose image it is as 16 bytes, which tell nothing without the salt.
 
         Nothing is returned where the file names nobody, or somebody whom anonymizers put there.
         """
@@ -106,13 +106,13 @@ class DicomHeader(NamedTuple):
 
 
 def read_dicom(data: bytes) -> DicomHeader:
-    """Read what a DICOM file says of its picture; nothing is decoded.
+    """Read what a DICOM file says of its image; nothing is decoded.
 
     Args:
         data: The content of a file, for which ``is_dicom`` holds.
 
     Raises:
-        PictureError: It is no single picture that is read, or is damaged.
+        ImageError: It is no single image that is read, or is damaged.
     """
     whole = memoryview(data)
     syntax, start, told = _meta(whole)
@@ -158,11 +158,11 @@ def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> Di
     note = check_kind(values.text(found, tags.SOP_CLASS) or told)
     pixels = found.get(tags.PIXEL_DATA)
     if any(tag in found for tag in tags.FLOAT_PIXELS):
-        raise PictureError("a DICOM file of floating-point numbers; expected a picture")
+        raise ImageError("a DICOM file of floating-point numbers; expected an image")
     if pixels is None or not pixels.value:
-        raise PictureError("a DICOM file without pixels; get it again, or the one it belongs to")
+        raise ImageError("a DICOM file without pixels; get it again, or the one it belongs to")
     if (frames := values.whole(found, tags.NUMBER_OF_FRAMES, 1)) > 1:
-        raise PictureError(f"{frames:,} frames; expected one picture: export one frame")
+        raise ImageError(f"{frames:,} frames; expected one image: export one frame")
     allocated, stored = (
         values.whole(found, tags.BITS_ALLOCATED),
         values.whole(found, tags.BITS_STORED),
@@ -184,7 +184,7 @@ def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> Di
     )
     _check(header, values.whole(found, tags.HIGH_BIT, stored - 1))
     if not cut and syntax.coding is Coding.NATIVE and len(pixels.value) < _native_bytes(header):
-        raise PictureError(ENDS_EARLY)
+        raise ImageError(ENDS_EARLY)
     return header._replace(notes=note | _notes(header))
 
 
@@ -192,19 +192,19 @@ def _check(header: DicomHeader, high: int) -> None:
     """Refuse what no device writes, and what is too rare to be read rightly."""
     samples = 3 if header.colours in _TRUE else 1
     if not (header.grey or header.palette or samples == 3):
-        raise PictureError(
-            "a DICOM picture in rare or unnamed colours; expected grey levels, RGB, YBR or a "
+        raise ImageError(
+            "a DICOM image in rare or unnamed colours; expected grey levels, RGB, YBR or a "
             "palette: export it as PNG"
         )
     deepest = 32 if samples == 3 else 16
     bits_fit = header.allocated in (8, 16, 32) and 1 <= header.stored <= header.allocated <= deepest
     if header.samples != samples or not bits_fit or high != header.stored - 1:
-        raise PictureError(
-            f"a DICOM picture of a rare kind ({header.samples} samples of {header.stored} bits in "
+        raise ImageError(
+            f"a DICOM image of a rare kind ({header.samples} samples of {header.stored} bits in "
             f"{header.allocated}, the highest numbered {high}): export it as PNG"
         )
     if header.pixels.encapsulated == (header.syntax.coding is Coding.NATIVE):
-        raise PictureError(DAMAGED.format("its pixels are not stored as it says"))
+        raise ImageError(DAMAGED.format("its pixels are not stored as it says"))
     check_sides(header.rows, header.columns)
 
 

@@ -1,15 +1,15 @@
-"""Which DICOM objects are one picture to be classified, and what the others are called."""
+"""Which DICOM objects are one image to be classified, and what the others are called."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom.notes import Note
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _DIRECTORY = "1.2.840.10008.1.3.10"
-# Class of object (PS3.4, section B.5) -> what is to be known of each of its pictures.
+# Class of object (PS3.4, section B.5) -> what is to be known of each of its images.
 _READ: Mapping[str, Note] = {
     _STORAGE + number: note
     for number, note in {
@@ -35,25 +35,25 @@ _EXPECTED = "expected one radiograph, CT or MR slice, photograph or secondary ca
 
 
 def check_kind(uid: str) -> Note:
-    """Return what is to be known of all pictures of a class of objects.
+    """Return what is to be known of all images of a class of objects.
 
     Args:
         uid: SOPClassUID; empty where the file has none.
 
     Raises:
-        PictureError: It is no class of single pictures that are read.
+        ImageError: It is no class of single images that are read.
     """
     note = _READ.get(uid)
     if note is not None:
         return note
     if uid == _DIRECTORY:
-        raise PictureError("a DICOMDIR, the index of a disc; give the pictures that it lists")
-    raise PictureError(f"a DICOM file that holds {_named(uid)}; {_EXPECTED}")
+        raise ImageError("a DICOMDIR, the index of a disc; give the images that it lists")
+    raise ImageError(f"a DICOM file that holds {_named(uid)}; {_EXPECTED}")
 
 
 def _named(uid: str) -> str:
     if not uid:
-        return "no picture (it does not say what it is)"
+        return "no image (it does not say what it is)"
     from pydicom.config import IGNORE
     from pydicom.uid import UID
 

@@ -1,4 +1,4 @@
-"""What one should know of a DICOM picture before trusting it, as flags that fit into two bytes."""
+"""What one should know of a DICOM image before trusting it, as flags that fit into two bytes."""
 
 from __future__ import annotations
 

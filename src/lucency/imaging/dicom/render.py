@@ -1,4 +1,4 @@
-"""The whole way from a DICOM header to a picture of 8 bits, before it is resized."""
+"""The whole way from a DICOM header to an image of 8 bits, before it is resized."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom import tags
 from lucency.imaging.dicom.header import DicomHeader
 from lucency.imaging.dicom.stored import stored_values
@@ -22,11 +22,11 @@ Pixels = NDArray[np.uint8]
 
 
 def rendered(header: DicomHeader) -> Image.Image:
-    """Decode a picture, in mode "L" or "RGB", with as many pixels as are stored.
+    """Decode an image, in mode "L" or "RGB", with as many pixels as are stored.
 
     Raises:
         PassingError: There is not enough memory.
-        PictureError: It is damaged, or its decoder is not installed.
+        ImageError: It is damaged, or its decoder is not installed.
     """
     stored = stored_values(header)
     if header.grey:
@@ -36,7 +36,7 @@ def rendered(header: DicomHeader) -> Image.Image:
 
 def _grey(header: DicomHeader, stored: Stored) -> Pixels:
     if stored.dtype.itemsize > 2 or stored.ndim != 2:
-        raise PictureError("grey levels of a rare kind; export it as PNG")
+        raise ImageError("grey levels of a rare kind; export it as PNG")
     unsigned = np.dtype(f"u{stored.dtype.itemsize}")
     places = np.ascontiguousarray(stored).view(unsigned)
     n = 2 ** (8 * unsigned.itemsize)
@@ -50,7 +50,7 @@ def _grey(header: DicomHeader, stored: Stored) -> Pixels:
 def _true(header: DicomHeader, stored: Stored) -> Pixels:
     """Keep the upper 8 bits of each colour, as grey PNG files do."""
     if stored.ndim != 3:
-        raise PictureError("colours of a rare kind; export it as PNG")
+        raise ImageError("colours of a rare kind; export it as PNG")
     return (stored >> max(header.stored - 8, 0)).clip(0, 255).astype(np.uint8)
 
 

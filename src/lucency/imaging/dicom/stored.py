@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lucency.errors import PassingError, PictureError
+from lucency.errors import ImageError, PassingError
 from lucency.imaging.dicom.codestreams import codestream
 from lucency.imaging.dicom.header import DicomHeader
 from lucency.imaging.dicom.syntaxes import Coding, plugin
@@ -29,7 +29,7 @@ def stored_values(header: DicomHeader) -> NDArray[np.integer[Any]]:
 
     Raises:
         PassingError: There is not enough memory.
-        PictureError: They are damaged, or their decoder is not installed.
+        ImageError: They are damaged, or their decoder is not installed.
     """
     coding = header.syntax.coding
     if coding is Coding.NATIVE:
@@ -44,7 +44,7 @@ def stored_values(header: DicomHeader) -> NDArray[np.integer[Any]]:
         decoder = get_decoder(header.syntax.uid)
         array, _ = decoder.as_array(source, decoding_plugin=name, **_options(header))
     if array.shape[:2] != (header.rows, header.columns):
-        raise PictureError("its pixels cannot be decoded: other sizes than announced")
+        raise ImageError("its pixels cannot be decoded: other sizes than announced")
     return array
 
 
@@ -80,10 +80,10 @@ def _quietly() -> Iterator[None]:
             yield
     except MemoryError as error:
         raise PassingError("not enough memory to decode it") from error
-    except PictureError:
+    except ImageError:
         raise
     except Exception as error:
-        raise PictureError(
+        raise ImageError(
             f"its pixels cannot be decoded ({type(error).__name__}): damaged, or of a rare kind; "
             "get it again, or export it as PNG"
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 
 
 class Coding(Enum):
@@ -72,7 +72,7 @@ def find_syntax(uid: str) -> Syntax:
     """Return a transfer syntax.
 
     Raises:
-        PictureError: It is not read; the message names it.
+        ImageError: It is not read; the message names it.
     """
     if syntax := _READ.get(uid):
         return syntax
@@ -81,7 +81,7 @@ def find_syntax(uid: str) -> Syntax:
 
     known = UID(uid, IGNORE).name  # which is the number itself where pydicom does not know it
     name = "an unknown transfer syntax" if known == uid else known
-    raise PictureError(f"a DICOM file stored as {name}, which is not read: export it as PNG")
+    raise ImageError(f"a DICOM file stored as {name}, which is not read: export it as PNG")
 
 
 def plugin(coding: Coding, bits: int) -> str:
@@ -92,16 +92,16 @@ def plugin(coding: Coding, bits: int) -> str:
         bits: Of a sample in the compressed pixels.
 
     Raises:
-        PictureError: There is none, or it is not installed; the message names coding and extra.
+        ImageError: There is none, or it is not installed; the message names coding and extra.
     """
     if coding is Coding.JPEG and bits > 8:
-        raise PictureError(
+        raise ImageError(
             f"a DICOM file in JPEG of {bits} bits, which is not read: export it as PNG"
         )
     from importlib.util import find_spec
 
     if coding is Coding.JPEG_LOSSLESS and find_spec("gdcm") is None:
-        raise PictureError(
+        raise ImageError(
             "a DICOM file in JPEG Lossless, which needs the extra gdcm: pip install 'lucency[gdcm]'"
         )
     return _PLUGINS[coding]

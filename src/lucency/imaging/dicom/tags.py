@@ -1,4 +1,4 @@
-"""The elements that a picture depends on, by the names of the standard (PS3.6)."""
+"""The elements that an image depends on, by the names of the standard (PS3.6)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def greys(header: DicomHeader, counts: NDArray[np.int64], domain: Floats) -> NDA
     """Return the grey level of every value that can be stored.
 
     Args:
-        header: Of a grey picture.
+        header: Of a grey image.
         counts: (n,) how many pixels have each value.
         domain: (n,) the values.
 

@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Mapping
 
-from lucency.errors import PictureError
+from lucency.errors import ImageError
 from lucency.imaging.dicom import tags
 from lucency.imaging.dicom.elements import DAMAGED, Element
 
@@ -28,7 +28,7 @@ def numbers(elements: Elements, tag: int, signed: bool = False) -> list[float]:
         signed: How to read two bytes whose type is not told.
 
     Raises:
-        PictureError: They are no numbers.
+        ImageError: They are no numbers.
     """
     element = elements.get(tag)
     if element is None or not element.value:
@@ -46,13 +46,13 @@ def whole(elements: Elements, tag: int, default: int | None = None) -> int:
     """Return the one whole number of an element.
 
     Raises:
-        PictureError: It is absent, without a default, or no whole number.
+        ImageError: It is absent, without a default, or no whole number.
     """
     found = numbers(elements, tag)
     if not found and default is not None:
         return default
     if not found or abs(found[0]) > 2**31 or found[0] != int(found[0]):
-        raise PictureError(DAMAGED.format("a number that its picture needs is missing or wrong"))
+        raise ImageError(DAMAGED.format("a number that its image needs is missing or wrong"))
     return int(found[0])
 
 
@@ -70,9 +70,9 @@ def _parsed(words: list[str]) -> list[float]:
     try:
         found = [float(word) for word in words]
     except ValueError as error:
-        raise PictureError(DAMAGED.format("something else stands where a number should")) from error
+        raise ImageError(DAMAGED.format("something else stands where a number should")) from error
     if not all(map(math.isfinite, found)):
-        raise PictureError(DAMAGED.format("a number in it is not finite"))
+        raise ImageError(DAMAGED.format("a number in it is not finite"))
     return found
 
 
@@ -96,16 +96,16 @@ class Table:
             signed: Whether first values may be negative, where their type is not told.
 
         Raises:
-            PictureError: It is absent or damaged.
+            ImageError: It is absent or damaged.
         """
         told, entries = numbers(elements, descriptor, signed), elements.get(data)
         if len(told) != 3 or entries is None:
-            raise PictureError(DAMAGED.format("a table of grey levels or colours is incomplete"))
+            raise ImageError(DAMAGED.format("a table of grey levels or colours is incomplete"))
         count = int(told[0]) % 2**16 or 2**16
         self.first, bits = int(told[1]), int(told[2])
         self.width = 1 if len(entries.value) < 2 * count else 2
         if not 1 <= bits <= 16 or len(entries.value) < count * self.width:
-            raise PictureError(DAMAGED.format("a table of grey levels or colours is too short"))
+            raise ImageError(DAMAGED.format("a table of grey levels or colours is too short"))
         self.highest = 2 ** min(bits, 8 * self.width) - 1
         raw = bytes(entries.value[: count * self.width])
         if self.width == 2 and entries.order == ">":

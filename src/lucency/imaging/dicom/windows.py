@@ -35,7 +35,7 @@ def window_of(elements: Elements, signed: bool) -> Window | None:
         signed: Whether values may be negative.
 
     Raises:
-        PictureError: It is damaged.
+        ImageError: It is damaged.
     """
     if (sequence := elements.get(tags.VOI_LUT)) and sequence.value:
         table, more = table_of(sequence, signed)
@@ -53,7 +53,7 @@ def table_of(sequence: Element, signed: bool) -> tuple[Table, bool]:
     """Return the table in the first item of a sequence, and whether there are more items.
 
     Raises:
-        PictureError: It is damaged.
+        ImageError: It is damaged.
     """
     item, more = first_item(sequence, (tags.LUT_DESCRIPTOR, tags.LUT_DATA))
     return Table(item, tags.LUT_DESCRIPTOR, tags.LUT_DATA, signed), more

@@ -33,7 +33,7 @@ _NAMES = (
     "patients-groups",
     "shortcuts",
     "shift",
-    "odd-pictures",
+    "odd-images",
     "subgroups",
     "robustness",
     "activation-map",

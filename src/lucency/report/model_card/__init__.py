@@ -2,7 +2,7 @@
 
     documents    read the JSON files of a run; a missing one is empty
     facts        one measured fact, one plain sentence; None where it is not known
-    figures      the same for what was measured on test and validation pictures
+    figures      the same for what was measured on test and validation images
     question     one question of a checklist
     tripod       what TRIPOD+AI asks
     claim        what CLAIM asks

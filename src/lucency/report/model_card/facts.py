@@ -77,7 +77,7 @@ def input_(documents: Documents) -> str | None:
         return None
     colour = "grey" if channels == 1 else "colour"
     return (
-        f"the pixels of one picture, {colour}, {size[0]} x {size[1]} (height x width), "
+        f"the pixels of one image, {colour}, {size[0]} x {size[1]} (height x width), "
         "and nothing else that is known of the person"
     )
 
@@ -107,24 +107,24 @@ def source(documents: Documents) -> str | None:
     return _joined(
         [
             folder and f"folder {plain(folder)}",
-            found and f"{found} pictures found",
+            found and f"{found} images found",
             print_ and f"fingerprint sha256 {plain(print_)}",
         ]
     )
 
 
 def left_out(documents: Documents) -> str | None:
-    """Return how many pictures were not used."""
+    """Return how many images were not used."""
     found, used = count(at(documents.audit, "found")), count(at(documents.audit, "used"))
     if found is None or used is None:
         return None
     out = len(list_of(documents.audit, "set_aside"))
     reasons = "; each with its reason in audit.json" if out else ""
-    return f"{found} pictures found, {used} used, {out:,} set aside{reasons}"
+    return f"{found} images found, {used} used, {out:,} set aside{reasons}"
 
 
 def parts(documents: Documents) -> str | None:
-    """Return pictures and patients of each part, by class."""
+    """Return images and patients of each part, by class."""
     return _joined([_part(documents, part) for part in _PARTS])
 
 
@@ -139,12 +139,12 @@ def _part(documents: Documents, part: str) -> str | None:
 
 
 def training_part(documents: Documents) -> str | None:
-    """Return pictures and patients of the parts that training used."""
+    """Return images and patients of the parts that training used."""
     return _joined([_part(documents, part) for part in ("train", "val")])
 
 
 def test_part(documents: Documents) -> str | None:
-    """Return pictures and patients of the test part."""
+    """Return images and patients of the test part."""
     return _part(documents, "test")
 
 
@@ -168,12 +168,12 @@ def patients(documents: Documents) -> str | None:
     if by is None:
         return None
     if by == "none":
-        return "patients are unknown: each picture counts as a patient of its own"
+        return "patients are unknown: each image counts as a patient of its own"
     return f"patients are told apart by: {plain(by)}"
 
 
 def division(documents: Documents) -> str | None:
-    """Return how pictures came into the parts."""
+    """Return how images came into the parts."""
     notes = [plain(note) for note in list_of(documents.audit, "notes")[:3]]
     known = patients(documents)
     return known and _joined([known, leaks(documents), *notes])
@@ -251,16 +251,16 @@ def parity(documents: Documents) -> str | None:
     most = number(at(documents.classifier, "onnx", "parity", "max_abs_difference"))
     if n is None or most is None:
         return None
-    return f"Keras and ONNX Runtime agree on {n} pictures within {most:.1g} in probability"
+    return f"Keras and ONNX Runtime agree on {n} images within {most:.1g} in probability"
 
 
 def abstaining(documents: Documents) -> str | None:
-    """Return what happens with pictures unlike those it was trained on."""
+    """Return what happens with images unlike those it was trained on."""
     if not at(documents.classifier, "gate"):
         return None
     limit = number(at(documents.classifier, "gate", "threshold"))
     where = "" if limit is None else f" above a distance of {limit:.4g}"
-    return f"pictures unlike the training pictures are marked as such{where}"
+    return f"images unlike the training images are marked as such{where}"
 
 
 def unjudged(documents: Documents) -> str | None:

@@ -34,7 +34,7 @@ def performance(documents: Documents, part: str) -> str | None:
     if not known or n is None:
         return None
     people = f" of {patients} patients" if patients else ""
-    return f"{_WORDS[part]} ({n} pictures{people}): " + ", ".join(known)
+    return f"{_WORDS[part]} ({n} images{people}): " + ", ".join(known)
 
 
 def _named(name: str) -> str:
@@ -91,7 +91,7 @@ def calibration(documents: Documents) -> str | None:
 
 
 def failures(documents: Documents) -> str | None:
-    """Return how many pictures of each class were decided wrongly on the test part."""
+    """Return how many images of each class were decided wrongly on the test part."""
     rows = list_of(documents.evaluation, "test", "confusion")
     classes = list_of(documents.evaluation, "classes")
     if not rows or len(rows) != len(classes):
@@ -117,7 +117,7 @@ def _subgroup(each: Mapping[str, Any]) -> str | None:
     accuracy = figure(each, "accuracy")
     if n is None or accuracy is None:
         return None
-    return f"{plain(attribute)} {plain(value)} ({n} pictures): accuracy {accuracy}"
+    return f"{plain(attribute)} {plain(value)} ({n} images): accuracy {accuracy}"
 
 
 def clusters(documents: Documents) -> str | None:
@@ -128,7 +128,7 @@ def clusters(documents: Documents) -> str | None:
 
 
 def robustness(documents: Documents) -> str | None:
-    """Return which small changes of pictures change most decisions."""
+    """Return which small changes of images change most decisions."""
     rows = [
         (flipped, plain(f"{at(row, 'change')} {at(row, 'strength') or ''}"))
         for row in list_of(documents.robustness, "rows")
@@ -139,7 +139,7 @@ def robustness(documents: Documents) -> str | None:
         return None
     worst = sorted(rows, reverse=True)[:3]
     named = ", ".join(f"{name} ({100 * flipped:.1f} %)" for flipped, name in worst)
-    return f"{len(rows)} changes of {n} pictures; most decisions were changed by {named}"
+    return f"{len(rows)} changes of {n} images; most decisions were changed by {named}"
 
 
 def maps(documents: Documents) -> str | None:

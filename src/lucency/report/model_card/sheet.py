@@ -100,7 +100,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         [
             ("Groups of people and conditions that matter", None, _AUTHOR),
             ("Figures by group", figures.subgroups(d), _NOT_DONE),
-            ("Small changes of the pictures", figures.robustness(d), _NOT_DONE),
+            ("Small changes of the images", figures.robustness(d), _NOT_DONE),
             ("Activation maps", figures.maps(d), _NOT_DONE),
         ],
     )
@@ -114,7 +114,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
     yield (
         "Evaluation data",
         [
-            ("Pictures", facts.test_part(d), _NOT_DONE),
+            ("Images", facts.test_part(d), _NOT_DONE),
             ("Apart from training", facts.division(d), _AUTHOR),
             ("Looked at", figures.looks(d), "*not on record*"),
             ("Where they come from", None, _AUTHOR),
@@ -124,7 +124,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         "Training data",
         [
             ("Data", facts.source(d), _AUTHOR),
-            ("Pictures", facts.training_part(d), _AUTHOR),
+            ("Images", facts.training_part(d), _AUTHOR),
             ("Left out", facts.left_out(d), _AUTHOR),
             ("Class sizes", facts.weighting(d), _AUTHOR),
             ("Who labelled them, and how", None, _AUTHOR),
@@ -151,7 +151,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         "Caveats and recommendations",
         [
             ("Shortcuts and shift", facts.findings(d), _NOT_DONE),
-            ("Pictures unlike these", facts.abstaining(d), _NOT_DONE),
+            ("Images unlike these", facts.abstaining(d), _NOT_DONE),
             ("Warnings of the run", facts.warnings(d), _NOT_DONE),
             ("Recommendations", None, _AUTHOR),
         ],

@@ -1,4 +1,4 @@
-"""What an answer carries besides the prediction, where asked for: map, picture, neighbours."""
+"""What an answer carries besides the prediction, where asked for: map, image, neighbours."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from numpy.typing import NDArray
 
 from lucency.imaging.image import encode_png, png_uri
 
-LONGEST = 512  # pixels of the picture that is sent back
+LONGEST = 512  # pixels of the image that is sent back
 MOST_NEIGHBOURS = 16
 
 
 class Asked(NamedTuple):
-    """What a client wants to see of each picture.
+    """What a client wants to see of each image.
 
     Attributes:
         map: The activation map.
-        picture: The picture as the decoder saw it, small.
-        neighbours: How many of the training pictures that are most like it.
+        image: The image as the decoder saw it, small.
+        neighbours: How many of the training images that are most like it.
     """
 
     map: bool = False
-    picture: bool = False
+    image: bool = False
     neighbours: int = 0
 
 
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width in which a picture is sent back, its proportions kept."""
+    """Return the height and width in which an image is sent back, its proportions kept."""
     scale = min(1.0, LONGEST / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def shown_picture(pixels: NDArray[np.uint8]) -> str:
+def shown_image(pixels: NDArray[np.uint8]) -> str:
     """Return pixels as a PNG file in a data URI."""
     return png_uri(encode_png(pixels))

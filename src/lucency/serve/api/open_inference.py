@@ -74,7 +74,7 @@ class Protocol:
         outputs += [("distance", "FP32", [-1])] if version.classifier.gate else []
         inputs = [
             ("pixels", "UINT8", [-1, *spec.size, spec.channels]),
-            ("pictures", "BYTES", [-1]),
+            ("images", "BYTES", [-1]),
         ]
         return as_json(
             {
@@ -94,7 +94,7 @@ class Protocol:
         return as_json({"name": self._service.name, "ready": True})
 
     async def infer(self, request: Request) -> Response:
-        """Say what the pictures in the tensors show."""
+        """Say what the images in the tensors show."""
         service = self._service
         self._named(request)
         length = request.headers.get(tensors.HEAD_LENGTH)
@@ -107,10 +107,10 @@ class Protocol:
 
     async def _predictions(self, version: Version, asked: tensors.Request) -> list[Prediction]:
         service, most = self._service, self._service.settings.most_files
-        if len(asked.inputs) != 1 or asked.inputs[0].name not in ("pixels", "pictures"):
-            raise Refused("bad_request", 'Expected one input: "pixels" or "pictures".')
+        if len(asked.inputs) != 1 or asked.inputs[0].name not in ("pixels", "images"):
+            raise Refused("bad_request", 'Expected one input: "pixels" or "images".')
         (tensor,) = asked.inputs
-        if tensor.name == "pictures":
+        if tensor.name == "images":
             files = tensors.files_of(tensor, most)
             return await service.predictions(version, files)
         spec = version.classifier.spec

@@ -31,10 +31,10 @@ def openapi() -> dict[str, Any]:
 def _ours() -> dict[str, Any]:
     flags = [
         _query("map", "1 for the activation map", {"enum": ["0", "1"]}),
-        _query("picture", "1 for the picture as it was decoded", {"enum": ["0", "1"]}),
+        _query("image", "1 for the image as it was decoded", {"enum": ["0", "1"]}),
         _query(
             "neighbours",
-            "how many of the most similar training pictures",
+            "how many of the most similar training images",
             {"type": "integer", "minimum": 0, "maximum": MOST_NEIGHBOURS},
         ),
         {
@@ -51,7 +51,7 @@ def _ours() -> dict[str, Any]:
     }
     body = {"application/octet-stream": {"schema": _FILE}, "multipart/form-data": {"schema": form}}
     return {
-        "/v1/predict": {"post": _does("Classify pictures", "Predictions", body, flags)},
+        "/v1/predict": {"post": _does("Classify images", "Predictions", body, flags)},
         "/v1/classifier": {"get": _does("What the classifier is", "Classifier")},
         "/v1/reload": {"post": _does("Load the run folder again", "Reloaded")},
     }
@@ -107,7 +107,7 @@ def _schemas() -> dict[str, Any]:
             "distance": {"type": ["number", "null"]},
             "notes": {"type": "array", "items": _TEXT},
             "activation_map": {"type": ["object", "null"]},
-            "picture": _TEXT,
+            "image": _TEXT,
             "size": {"type": "array", "items": {"type": "integer"}},
             "neighbours": {"type": ["array", "null"], "items": {"type": "object"}},
         },

@@ -1,4 +1,4 @@
-"""POST /v1/predict and its like: pictures as they are in, JSON out."""
+"""POST /v1/predict and its like: images as they are in, JSON out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Plain:
         ]
 
     async def predict(self, request: Request) -> Response:
-        """Say what the pictures in the body show."""
+        """Say what the images in the body show."""
         asked, service = _asked(request.query_params), self._service
         content_type = request.headers.get("content-type", "")
         async with answering(service, request) as body:
@@ -103,12 +103,12 @@ def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:
 
 def _asked(query: QueryParams) -> Asked:
     """Read what is wanted besides the prediction."""
-    if set(query) - {"map", "picture", "neighbours"}:
-        raise Refused("bad_request", "Known in the query are map, picture and neighbours.")
-    flags = [query.get(name, "0") for name in ("map", "picture")]
+    if set(query) - {"map", "image", "neighbours"}:
+        raise Refused("bad_request", "Known in the query are map, image and neighbours.")
+    flags = [query.get(name, "0") for name in ("map", "image")]
     count = query.get("neighbours", "0")
     if any(flag not in ("0", "1") for flag in flags):
-        raise Refused("bad_request", "map and picture must be 0 or 1.")
+        raise Refused("bad_request", "map and image must be 0 or 1.")
     if not (count.isascii() and count.isdigit() and len(count) < 4):
         raise Refused("bad_request", "neighbours must be a whole number.")
     if int(count) > MOST_NEIGHBOURS:

@@ -107,7 +107,7 @@ def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray
     Args:
         tensor: Of datatype UINT8.
         shape: Height, width and channels.
-        most: Pictures.
+        most: Images.
 
     Raises:
         Refused: It has another type or shape, or values that are no whole numbers 0 to 255.
@@ -115,7 +115,7 @@ def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray
     if tensor.datatype != "UINT8" or tensor.shape[1:] != shape:
         raise _bad(f"pixels must be UINT8 of shape [n, {', '.join(map(str, shape))}]")
     if not 1 <= tensor.shape[0] <= most:
-        raise _bad(f"1 to {most} pictures may be sent at once")
+        raise _bad(f"1 to {most} images may be sent at once")
     if isinstance(tensor.data, bytes):
         found = np.frombuffer(tensor.data, np.uint8)
     else:
@@ -135,18 +135,18 @@ def files_of(tensor: Tensor, most: int) -> list[bytes]:
         Refused: They are not what the shape says.
     """
     if tensor.datatype != "BYTES" or len(tensor.shape) != 1:
-        raise _bad("pictures must be BYTES of shape [n]")
+        raise _bad("images must be BYTES of shape [n]")
     if not 1 <= tensor.shape[0] <= most:
-        raise _bad(f"1 to {most} pictures may be sent at once")
+        raise _bad(f"1 to {most} images may be sent at once")
     if isinstance(tensor.data, bytes):
         files = _cut(tensor.data)
     else:
         try:
             files = [base64.b64decode(each, validate=True) for each in tensor.data]
         except (binascii.Error, TypeError, ValueError) as error:
-            raise _bad("pictures in JSON must be in base64") from error
+            raise _bad("images in JSON must be in base64") from error
     if len(files) != tensor.shape[0]:
-        raise _bad("there are not as many pictures as the shape says")
+        raise _bad("there are not as many images as the shape says")
     return files
 
 
@@ -190,12 +190,12 @@ def _cut(data: bytes) -> list[bytes]:
     files, place = [], 0
     while place < len(data):
         if place + 4 > len(data):
-            raise _bad("a picture ends early")
+            raise _bad("an image ends early")
         (length,) = struct.unpack_from("<I", data, place)
         files.append(data[place + 4 : place + 4 + length])
         place += 4 + length
     if place != len(data):
-        raise _bad("a picture ends early")
+        raise _bad("an image ends early")
     return files
 
 

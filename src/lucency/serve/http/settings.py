@@ -23,11 +23,11 @@ class Settings:
         deadline: Seconds within which a request is answered, at most; clients may ask for less.
         workers: Processes that decode; 0 for one per processor.
         most_bytes: Of a request's body.
-        most_files: Pictures in one request.
-        most_waiting: Pictures that are in the service at a time.
+        most_files: Images in one request.
+        most_waiting: Images that are in the service at a time.
         most_bytes_waiting: Of the bodies that are in the service at a time.
         most_connections: Open at a time.
-        decode_deadline: Seconds that decoding a picture may take.
+        decode_deadline: Seconds that decoding an image may take.
         receive_deadline: Seconds in which a request has to arrive, and as much longer as its bytes
             take at ``slowest`` bytes per second.
         slowest: Bytes per second that a client has to send at least.

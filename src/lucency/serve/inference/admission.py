@@ -1,4 +1,4 @@
-"""Who may come in: pictures and bytes that are in the service at a time, and how long they take."""
+"""Who may come in: images and bytes that are in the service at a time, and how long they take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from lucency.serve.inference.errors import Refused
 
-_WEIGHT = 0.1  # of the newest batch in the mean time per picture
+_WEIGHT = 0.1  # of the newest batch in the mean time per image
 
 
 class Admission:
@@ -18,23 +18,23 @@ class Admission:
     what is accepted is answered, and what cannot be costs next to nothing.
 
     Attributes:
-        pictures: In the service now.
+        images: In the service now.
         bytes: Of bodies in the service now.
-        seconds: Mean time between two pictures' answers while there was work; 0 while unknown.
+        seconds: Mean time between two images' answers while there was work; 0 while unknown.
     """
 
-    def __init__(self, most_pictures: int, most_bytes: int) -> None:
-        self.pictures = self.bytes = 0
+    def __init__(self, most_images: int, most_bytes: int) -> None:
+        self.images = self.bytes = 0
         self.seconds = 0.0
-        self._most_pictures, self._most_bytes = most_pictures, most_bytes
+        self._most_images, self._most_bytes = most_images, most_bytes
         self._last = 0.0
 
     def wait(self, more: int = 1) -> float:
-        """Predict in how many seconds ``more`` pictures would be answered."""
-        return (self.pictures + more) * self.seconds
+        """Predict in how many seconds ``more`` images would be answered."""
+        return (self.images + more) * self.seconds
 
     def check(self, left: float, more: int = 1) -> None:
-        """Refuse pictures that would be late.
+        """Refuse images that would be late.
 
         Args:
             left: Seconds until they have to be answered.
@@ -44,21 +44,21 @@ class Admission:
             Refused: They would; it says when to try again.
         """
         wait = self.wait(more)
-        if self.pictures and self.pictures + more > self._most_pictures:
-            raise Refused("busy", "Too many pictures are waiting; try again later.", wait)
-        if wait > left and self.pictures:
+        if self.images and self.images + more > self._most_images:
+            raise Refused("busy", "Too many images are waiting; try again later.", wait)
+        if wait > left and self.images:
             raise Refused(
                 "busy", f"The answer would take about {wait:.1f} s; try again later.", wait - left
             )
 
     @contextmanager
-    def inside(self, pictures: int) -> Iterator[None]:
-        """Count pictures as long as the block runs."""
-        self.pictures += pictures
+    def inside(self, images: int) -> Iterator[None]:
+        """Count images as long as the block runs."""
+        self.images += images
         try:
             yield
         finally:
-            self.pictures -= pictures
+            self.images -= images
 
     def take(self, count: int) -> None:
         """Count bytes of a body; ``give`` them back.
@@ -75,10 +75,10 @@ class Admission:
         self.bytes -= count
 
     def answered(self, count: int, since: float) -> None:
-        """Learn from a batch how long a picture takes.
+        """Learn from a batch how long an image takes.
 
         Args:
-            count: Pictures in it.
+            count: Images in it.
             since: ``time.monotonic()`` when the first of them came in.
         """
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Pictures that wait at the same time go through the network together."""
+"""Images that wait at the same time go through the network together."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ class Decoders:
 
     Args:
         workers: Most processes; 0 for one per processor.
-        deadline: Seconds that a picture may take.
-        seen: Hears how many seconds each picture took, waiting for a process included.
+        deadline: Seconds that an image may take.
+        seen: Hears how many seconds each image took, waiting for a process included.
     """
 
     def __init__(self, workers: int, deadline: float, seen: Callable[[float], None]) -> None:
@@ -35,7 +35,7 @@ class Decoders:
         return self._pool.processes
 
     def start(self) -> None:
-        """Start all processes, to be ready when the first pictures come.
+        """Start all processes, to be ready when the first images come.
 
         Raises:
             RunError: They cannot be started.
@@ -47,7 +47,7 @@ class Decoders:
         self._pool.close()
 
     async def decode(self, data: bytes, size: tuple[int, int], colour: bool) -> Decoded:
-        """Return a picture's pixels. Whoever stops waiting takes it out of the queue.
+        """Return an image's pixels. Whoever stops waiting takes it out of the queue.
 
         Args:
             data: Content of a file.
@@ -55,7 +55,7 @@ class Decoders:
             colour: Three channels if true, else one.
 
         Raises:
-            Refused: It is no picture, or its process was lost through no fault of it.
+            Refused: It is no image, or its process was lost through no fault of it.
         """
         start = time.monotonic()
         try:
@@ -65,6 +65,6 @@ class Decoders:
             raise Refused("decoder_lost", str(error)) from error
         self._seen(time.monotonic() - start)
         if decoded.pixels is None:
-            code = "decoder_lost" if decoded.passing and not decoded.fatal else "not_a_picture"
-            raise Refused(code, f"No picture could be read: {decoded.reason}.")
+            code = "decoder_lost" if decoded.passing and not decoded.fatal else "not_an_image"
+            raise Refused(code, f"No image could be read: {decoded.reason}.")
         return decoded

@@ -18,7 +18,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "reload_running": (409, "the classifier is being loaded already"),
     "too_large": (413, "the body is larger than is accepted"),
     "unknown_host": (421, "the service does not go by that name"),
-    "not_a_picture": (422, "the file cannot be read as a picture"),
+    "not_an_image": (422, "the file cannot be read as an image"),
     "refused_classifier": (422, "the new classifier is refused; the old one goes on"),
     "busy": (429, "more is waiting than can be answered in time"),
     "large_head": (431, "the request line and headers are longer than is accepted"),
@@ -32,7 +32,7 @@ _WAIT = frozenset({"busy", "not_ready", "decoder_lost", "too_many_connections"})
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """A request, or one of its pictures, that gets no prediction.
+    """A request, or one of its images, that gets no prediction.
 
     Args:
         code: One of ``CODES``.

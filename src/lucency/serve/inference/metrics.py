@@ -35,11 +35,11 @@ class Metrics:
             return Histogram(f"lucency_{name}_seconds", what, registry=registry, buckets=_TIMES)
 
         self.decode = times("decode", "From bytes to pixels, waiting for a process included")
-        self.queue = times("queue", "Decoded pictures waiting for the network")
+        self.queue = times("queue", "Decoded images waiting for the network")
         self.infer = times("infer", "A batch in the network and the gate")
         self.total = times("request", "Prediction requests, from their headers to their answer")
         self.batch = Histogram(
-            "lucency_batch_pictures", "Pictures that went through the network at once",
+            "lucency_batch_images", "Images that went through the network at once",
             registry=registry, buckets=(1, 2, 4, 8, 16, 32),
         )  # fmt: skip
         self.requests = Counter(
@@ -47,7 +47,7 @@ class Metrics:
             ["route", "method", "status"], registry=registry,
         )  # fmt: skip
         self.refused = Counter(
-            "lucency_refused", "Requests and pictures without prediction, by code",
+            "lucency_refused", "Requests and images without prediction, by code",
             ["code"], registry=registry,
         )  # fmt: skip
         self.predictions = Counter(
@@ -76,9 +76,9 @@ class Metrics:
     ) -> None:
         """Have what changes all the time looked at when somebody asks for it."""
         for name, what, value in (
-            ("pictures_in_flight", "Pictures in the service", lambda: admission.pictures),
+            ("images_in_flight", "Images in the service", lambda: admission.images),
             ("bytes_in_flight", "Bytes of bodies in the service", lambda: admission.bytes),
-            ("queue_pictures", "Decoded pictures waiting for the network", waiting),
+            ("queue_images", "Decoded images waiting for the network", waiting),
             ("decoders_lost", "Decoding processes that were replaced", lost),
         ):
             Gauge(f"lucency_{name}", what, registry=self.registry).set_function(value)

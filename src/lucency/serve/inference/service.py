@@ -30,7 +30,7 @@ _ROUTES = {"predict": "/v1/predict", "infer": "/v2/models/{name}/infer"}
 
 @dataclass(frozen=True)
 class _Kind:
-    """What pictures of one batch share: the version that answers, and whether maps are wanted."""
+    """What images of one batch share: the version that answers, and whether maps are wanted."""
 
     version: Version
     maps: bool
@@ -41,7 +41,7 @@ class _Kind:
 
 
 class Said(NamedTuple):
-    """What the classifier says of one picture, and what its last layer sees, where known."""
+    """What the classifier says of one image, and what its last layer sees, where known."""
 
     prediction: Prediction
     embedding: NDArray[np.float32] | None
@@ -160,7 +160,7 @@ class Service:
 
         Args:
             version: Which classifier answers, all of them.
-            files: Contents of picture files.
+            files: Contents of image files.
             asked: What is wanted besides the prediction.
         """
         with self.admission.inside(len(files)):
@@ -169,7 +169,7 @@ class Service:
             return [*await asyncio.gather(*(self._file(version, file, asked) for file in files))]
 
     async def pixels(self, version: Version, pixels: NDArray[np.uint8]) -> list[Prediction]:
-        """Return what is said of pictures at the input's size, (n, h, w, c) uint8."""
+        """Return what is said of images at the input's size, (n, h, w, c) uint8."""
         batcher, kind = self._at_work()[1], _Kind(version, False)
         with self.admission.inside(len(pixels)):
             said = await asyncio.gather(*(batcher.ask(kind, each) for each in pixels))
@@ -181,7 +181,7 @@ class Service:
         """Return what is said of each of several files, in the same order.
 
         Raises:
-            Refused: One of them is no picture, or its process was lost.
+            Refused: One of them is no image, or its process was lost.
         """
         with self.admission.inside(len(files)):
             found = await asyncio.gather(*(self._said(version, file, False) for file in files))
@@ -253,10 +253,10 @@ class Service:
             found["neighbours"] = await asyncio.to_thread(
                 neighbours_json, classifier.neighbours, said.embedding, asked.neighbours
             )
-        if asked.picture:
+        if asked.image:
             colour, shown = classifier.spec.channels == 3, extras.shown_size(size)
             decoded = await self._at_work()[0].decode(data, shown, colour)
-            found["picture"] = await asyncio.to_thread(extras.shown_picture, decoded.or_error())
+            found["image"] = await asyncio.to_thread(extras.shown_image, decoded.or_error())
             found["size"] = [*size]
         return found
 

@@ -15,7 +15,7 @@ from lucency.classifier.onnx.session import part_of
 from lucency.errors import ClassifierError
 from lucency.serve.web import about
 
-TOLERANCE = 1e-4  # of the golden pictures' probabilities
+TOLERANCE = 1e-4  # of the golden images' probabilities
 
 
 @dataclass(eq=False)
@@ -43,16 +43,16 @@ class Version:
 
     @property
     def batch(self) -> int:
-        """How many pictures go through the network at once."""
+        """How many images go through the network at once."""
         return part_of(self.classifier.spec)
 
 
 def load_version(run: Path) -> Version:
-    """Load a run folder, and compare its answers to the golden pictures with those of then.
+    """Load a run folder, and compare its answers to the golden images with those of then.
 
     Raises:
         ClassifierError: The folder holds no classifier, a file is damaged or foreign, there is no
-            ONNX file, or golden pictures get other answers than then.
+            ONNX file, or golden images get other answers than then.
         RunError: Another file of the run folder is damaged.
     """
     folder = run.resolve()
@@ -72,7 +72,7 @@ def try_out(classifier: Classifier) -> None:
     """Have a classifier answer, so that the first client need not wait, and check what it says.
 
     Raises:
-        ClassifierError: Golden pictures get other answers than then.
+        ClassifierError: Golden images get other answers than then.
     """
     spec = classifier.spec
     for count in {1, part_of(spec)}:
@@ -81,7 +81,7 @@ def try_out(classifier: Classifier) -> None:
         apart = classifier.golden.largest_difference(classifier.predict_pixels)
         if not apart <= TOLERANCE:
             raise ClassifierError(
-                f"The classifier gives {len(classifier.golden.pixels)} golden pictures other "
+                f"The classifier gives {len(classifier.golden.pixels)} golden images other "
                 f"probabilities than when it was trained, by up to {apart:.2g} (at most "
                 f"{TOLERANCE:g} allowed). Restore the run folder, or train again."
             )

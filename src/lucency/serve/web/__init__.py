@@ -1,4 +1,4 @@
-"""The page on which a person gives pictures to a classifier and reads what it says of them.
+"""The page on which a person gives images to a classifier and reads what it says of them.
 
     about       what the page says of the classifier: classes, figures, limits
     meaning     what a probability means, in a sentence

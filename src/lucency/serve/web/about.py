@@ -1,4 +1,4 @@
-"""What the page says of the classifier before it is given a picture."""
+"""What the page says of the classifier before it is given an image."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ def meaning(classifier: Classifier) -> str:
     share = prevalence(classifier)
     if classifier.positive is None or share is None:
         return (
-            "Of 100 pictures given 80 % for a class, about 80 are of it, where the classes are as "
+            "Of 100 images given 80 % for a class, about 80 are of it, where the classes are as "
             "frequent as the probabilities assume, and as far as the probabilities hold on "
-            "pictures like yours."
+            "images like yours."
         )
-    where = f"where {100 * share:.3g} % of all pictures do"
+    where = f"where {100 * share:.3g} % of all images do"
     return (
-        f"Of 100 pictures given 80 %, about 80 show {classifier.positive}, {where}, and as far as "
-        "the probabilities hold on pictures like yours: the report says how well they did on those "
+        f"Of 100 images given 80 %, about 80 show {classifier.positive}, {where}, and as far as "
+        "the probabilities hold on images like yours: the report says how well they did on those "
         "it was tested with."
     )

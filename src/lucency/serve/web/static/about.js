@@ -4,10 +4,10 @@ import { make, name } from "./dom.js";
 import { plural, share } from "./words.js";
 
 const TITLES = {
-  auroc: ["AUROC", "The chance that, of one picture with and one without, the right one gets the higher score. 0.5 is guessing, 1 is perfect."],
-  sensitivity: ["Sensitivity", "Of the pictures of the class looked for, the share that is found."],
-  specificity: ["Specificity", "Of all other pictures, the share that is rightly left alone."],
-  accuracy: ["Accuracy", "The share of all pictures that is decided rightly; it flatters where one class is frequent."],
+  auroc: ["AUROC", "The chance that, of one image with and one without, the right one gets the higher score. 0.5 is guessing, 1 is perfect."],
+  sensitivity: ["Sensitivity", "Of the images of the class looked for, the share that is found."],
+  specificity: ["Specificity", "Of all other images, the share that is rightly left alone."],
+  accuracy: ["Accuracy", "The share of all images that is decided rightly; it flatters where one class is frequent."],
   balanced_accuracy: ["Balanced accuracy", "The mean over the classes of the share decided rightly; every class counts the same."],
 };
 
@@ -25,7 +25,7 @@ export function title(about) {
 export function facts(about) {
   const shown = [["classifier", about.name]];
   const { figures } = about;
-  if (figures) shown.push([figures.split === "test" ? "tested on" : "validated on", plural(figures.n, "picture")]);
+  if (figures) shown.push([figures.split === "test" ? "tested on" : "validated on", plural(figures.n, "image")]);
   const auroc = figures?.metrics.auroc;
   if (auroc?.value != null) shown.push(["AUROC", figureText("auroc", auroc, figures.n)]);
   return shown.map(([what, value]) => make("span", {}, `${what} `, make("b", {}, name(value))));
@@ -41,7 +41,7 @@ export function aboutPart(about) {
     make("p", {}, about.meaning),
     make("p", {}, decided(about)),
     make("p", {}, abstains(about)),
-    make("p", { class: "says" }, "The 95\u202f% interval is the range that chance in the choice of these pictures leaves open. On pictures of other people, places and machines it may do worse than any of it."),
+    make("p", { class: "says" }, "The 95\u202f% interval is the range that chance in the choice of these images leaves open. On images of other people, places and machines it may do worse than any of it."),
     make("p", { class: "says names" }, `Lucency ${about.version}; weights `, make("code", {}, about.sha256)),
   ];
 }
@@ -66,9 +66,9 @@ function headlines(about) {
 
 function scope(figures) {
   const patients = figures.groups && figures.groups !== figures.n ? ` of ${plural(figures.groups, "patient")}` : "";
-  const pictures = `${plural(figures.n, "picture")}${patients}`;
-  if (figures.split === "test") return `Measured on ${pictures} of the test part, which took no part in training or choosing.`;
-  return `Measured on ${pictures} of the validation part, because there is no test part. These pictures also helped to choose, so new pictures will probably do worse.`;
+  const images = `${plural(figures.n, "image")}${patients}`;
+  if (figures.split === "test") return `Measured on ${images} of the test part, which took no part in training or choosing.`;
+  return `Measured on ${images} of the validation part, because there is no test part. These images also helped to choose, so new images will probably do worse.`;
 }
 
 function decided(about) {
@@ -78,15 +78,15 @@ function decided(about) {
 
 function abstains(about) {
   const reasons = [];
-  if (about.gate) reasons.push("is unlike the pictures that it was trained on");
+  if (about.gate) reasons.push("is unlike the images that it was trained on");
   if (about.conformal) reasons.push("leaves more than one class open");
   const known = `It knows no class but ${about.classes.length === 2 ? "these two" : "these"}.`;
-  return reasons.length ? `It gives no answer where a picture ${reasons.join(" or ")}. ${known}` : `It always answers, also where a picture is of another kind. ${known}`;
+  return reasons.length ? `It gives no answer where an image ${reasons.join(" or ")}. ${known}` : `It always answers, also where an image is of another kind. ${known}`;
 }
 
 const SHARES = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy"]);
 
-/** Return a figure with no more digits than its pictures support, and no false perfection. */
+/** Return a figure with no more digits than its images support, and no false perfection. */
 function valueText(key, value, n, end = false) {
   const shared = SHARES.has(key);
   const decimals = (n >= 100 ? 3 : 2) - (shared ? 2 : 0);

@@ -1,17 +1,17 @@
-// One picture: the decision or why there is none, what the probability means, and what it rests on.
+// One image: the decision or why there is none, what the probability means, and what it rests on.
 
 import { button, make, name } from "./dom.js";
 import { informative, legend, overlay, spoken, trust } from "./map.js";
 import { prevalencePart } from "./prevalence.js";
 import { abstention, highest, kindOf, ofHundred, percent, share } from "./words.js";
 
-const TALLEST = 32; // rem that a picture takes
+const TALLEST = 32; // rem that an image takes
 
 /** Return everything that is known of an item; again(item) asks about it once more. */
 export function detail(item, about, again) {
   const parts = { answered, abstained, failed };
   const said = (parts[kindOf(item)] ?? pending)(item, about, again);
-  return make("div", { class: "detail" }, make("div", { class: "said" }, said), pictured(item, about), neighbours(item));
+  return make("div", { class: "detail" }, make("div", { class: "said" }, said), imaged(item, about), neighbours(item));
 }
 
 /** Return the decision as one line for a screen reader. */
@@ -48,7 +48,7 @@ function abstained(item, about) {
       { class: "verdict warn" },
       make("h3", { class: "decision" }, "No answer"),
       make("p", {}, told),
-      make("p", {}, `${meaning} This picture is for a person to look at.`),
+      make("p", {}, `${meaning} This image is for a person to look at.`),
     ),
     distance(prediction, about),
     noted(prediction),
@@ -123,11 +123,11 @@ function bars(prediction) {
 function meaningOf(prediction, about) {
   if (about.positive === null) {
     const [label, p] = highest(prediction.probabilities);
-    return ["It means: of 100 pictures given ", percent(p), " for ", name(label), `, ${ofHundred(p, "is", "are")} of it, where the classes are as frequent as the classifier assumes.`];
+    return ["It means: of 100 images given ", percent(p), " for ", name(label), `, ${ofHundred(p, "is", "are")} of it, where the classes are as frequent as the classifier assumes.`];
   }
   const p = prediction.probabilities[about.positive];
-  const where = about.prevalence === null ? "." : `, where ${share(about.prevalence)} of all pictures do, as the classifier assumes.`;
-  return ["It means: of 100 pictures given ", percent(p), `, ${ofHundred(p, "shows", "show")} `, name(about.positive), where];
+  const where = about.prevalence === null ? "." : `, where ${share(about.prevalence)} of all images do, as the classifier assumes.`;
+  return ["It means: of 100 images given ", percent(p), `, ${ofHundred(p, "shows", "show")} `, name(about.positive), where];
 }
 
 function setOf(prediction, about) {
@@ -139,7 +139,7 @@ function setOf(prediction, about) {
 
 function distance(prediction, about) {
   if (prediction.distance === null || prediction.distance === undefined) {
-    return about.gate ? null : make("p", { class: "says" }, "This classifier cannot tell whether a picture is unlike those it was trained on.");
+    return about.gate ? null : make("p", { class: "says" }, "This classifier cannot tell whether an image is unlike those it was trained on.");
   }
   const d = prediction.distance;
   const far = !(d <= 1);
@@ -150,38 +150,38 @@ function distance(prediction, about) {
   return make(
     "div",
     { class: far ? "distance far" : "distance" },
-    make("p", { class: "says" }, "Distance from the training pictures: ", make("b", {}, d.toFixed(2)), far ? ", beyond the limit of 1." : ", within the limit of 1."),
+    make("p", { class: "says" }, "Distance from the training images: ", make("b", {}, d.toFixed(2)), far ? ", beyond the limit of 1." : ", within the limit of 1."),
     make("div", { class: "whole thin", "aria-hidden": "true" }, bar, tick),
   );
 }
 
-/** Return the picture with its map, and the training pictures nearest to it. */
-function pictured(item, about) {
+/** Return the image with its map, and the training images nearest to it. */
+function imaged(item, about) {
   const map = item.prediction?.activation_map ?? null;
   const layers = make("div", { class: "layers" });
   const frame = make("div", { class: "frame" }, layers);
-  if (item.picture) layers.append(image(item, layers));
-  else frame.replaceChildren(make("p", { class: "blank" }, "no picture"));
+  if (item.image) layers.append(image(item, layers));
+  else frame.replaceChildren(make("p", { class: "blank" }, "no image"));
   const size = item.prediction?.size;
   const parts = [frame];
-  if (map && item.picture) parts.push(mapControls(map, layers, about, kindOf(item) === "answered"));
+  if (map && item.image) parts.push(mapControls(map, layers, about, kindOf(item) === "answered"));
   return make(
     "figure",
-    { class: "pictured" },
+    { class: "imaged" },
     parts,
     make("figcaption", { class: "says" }, size ? `${size[1].toLocaleString("en")} × ${size[0].toLocaleString("en")} pixels` : null),
   );
 }
 
-/** Return the picture; what lies over it gets the same shape when that is known. */
+/** Return the image; what lies over it gets the same shape when that is known. */
 function image(item, layers) {
-  const made = make("img", { alt: `The picture ${item.name}` });
+  const made = make("img", { alt: `The image ${item.name}` });
   made.addEventListener("load", () => {
     const shape = made.naturalWidth / made.naturalHeight;
     layers.style.aspectRatio = String(shape);
     layers.style.width = `min(100%, ${TALLEST * shape}rem)`;
   });
-  made.src = item.picture;
+  made.src = item.image;
   return made;
 }
 
@@ -194,7 +194,7 @@ function mapControls(map, layers, about, counts) {
   const words = make("p", { class: "says" }, spoken(map));
   const show = () => {
     canvas.hidden = colours.hidden = words.hidden = !box.checked;
-    // The legend fades as the map does, so that its colours stay those of the picture.
+    // The legend fades as the map does, so that its colours stay those of the image.
     for (const each of [canvas, colours.querySelector("canvas")]) each.style.opacity = slider.valueAsNumber / 100;
     slider.disabled = !box.checked;
     slider.setAttribute("aria-valuetext", `${slider.value} percent`);
@@ -212,7 +212,7 @@ function mapControls(map, layers, about, counts) {
       box,
       make("label", { for: "map-on" }, "Activation map"),
       slider,
-      make("label", { for: "map-opacity", class: "unseen" }, "How strongly the map covers the picture"),
+      make("label", { for: "map-opacity", class: "unseen" }, "How strongly the map covers the image"),
     ),
     colours,
     means === false && make("p", { class: "verdict warn" }, make("strong", {}, "Uninformative:"), " ", trust(about).replace(/^uninformative[:.]?\s*/i, "")),
@@ -226,13 +226,13 @@ function neighbours(item) {
   if (!near?.length) return null;
   return make(
     "section",
-    { class: "near", "aria-label": "Nearest training pictures" },
-    make("h3", {}, "Nearest training pictures"),
+    { class: "near", "aria-label": "Nearest training images" },
+    make("h3", {}, "Nearest training images"),
     make("div", { class: "thumbs" }, near.map((each) =>
       make(
         "figure",
         {},
-        isPicture(each.picture) && make("img", { src: each.picture, alt: `Training picture of ${each.label}` }),
+        isImage(each.image) && make("img", { src: each.image, alt: `Training image of ${each.label}` }),
         make("figcaption", {}, name(each.label), make("br"), `distance ${each.distance.toFixed(2)}`),
       ),
     )),
@@ -240,7 +240,7 @@ function neighbours(item) {
   );
 }
 
-/** Return whether an address holds a picture itself. */
-function isPicture(address) {
+/** Return whether an address holds an image itself. */
+function isImage(address) {
   return /^data:image\/(png|jpeg);base64,[A-Za-z0-9+/=]*$/.test(address);
 }

@@ -1,14 +1,14 @@
-// How pictures come to the page: dropped, chosen or pasted; folders are walked through.
+// How images come to the page: dropped, chosen or pasted; folders are walked through.
 
 import { at } from "./dom.js";
 
 const DEBRIS = /(^|\/)(\.[^/]*|__MACOSX|DICOMDIR|Thumbs\.db|desktop\.ini)(\/|$)/i;
 
 /**
- * Listen for pictures.
+ * Listen for images.
  *
  * kinds: what a folder's files must end in, as ".png,.jpg"; with ".dcm" also files without ending.
- * give(files, leftOut): gets [{file, name}], and how many files of folders are no pictures.
+ * give(files, leftOut): gets [{file, name}], and how many files of folders are no images.
  */
 export function listen(kinds, give) {
   const endings = kinds.split(",");
@@ -26,7 +26,7 @@ export function listen(kinds, give) {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
     event.preventDefault();
-    pick(files.map((file) => ({ file, name: file.name || "pasted picture", inside: false })));
+    pick(files.map((file) => ({ file, name: file.name || "pasted image", inside: false })));
   });
   listenForDrops(pick);
 }
@@ -79,15 +79,15 @@ function named(file, path) {
   return { file, name: path || file.name, inside: path !== "" };
 }
 
-/** Return the pictures in natural order, and how many files of folders are left out. */
+/** Return the images in natural order, and how many files of folders are left out. */
 function sorted(found, endings) {
-  const wanted = found.filter((each) => !each.inside || isPicture(each.name, endings));
+  const wanted = found.filter((each) => !each.inside || isImage(each.name, endings));
   const order = new Intl.Collator("en", { numeric: true });
   wanted.sort((one, other) => order.compare(one.name, other.name));
   return [wanted, found.length - wanted.length];
 }
 
-function isPicture(path, endings) {
+function isImage(path, endings) {
   if (DEBRIS.test(path)) return false;
   const last = path.slice(path.lastIndexOf("/") + 1).toLowerCase();
   if (!last.includes(".")) return endings.includes(".dcm");

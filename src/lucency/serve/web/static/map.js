@@ -1,4 +1,4 @@
-// The activation map over its picture: signed, at the classifier's own fixed scale, never rescaled.
+// The activation map over its image: signed, at the classifier's own fixed scale, never rescaled.
 
 import { make, name } from "./dom.js";
 import { signed } from "./words.js";
@@ -6,9 +6,9 @@ import { signed } from "./words.js";
 // Okabe and Ito (2008): told apart with any kind of colour blindness. As lucency.explain.drawing.
 const AGAINST = [0, 114, 178];
 const FOR = [230, 120, 0];
-const STRONGEST = 0.65; // of the colour at the end of the scale; the picture stays to be seen
+const STRONGEST = 0.65; // of the colour at the end of the scale; the image stays to be seen
 const UNSTATED = 5; // logits at which the colour is full, where the classifier states no scale
-const SIDE = 256; // pixels of a drawn map, which the page stretches over the picture
+const SIDE = 256; // pixels of a drawn map, which the page stretches over the image
 const PLACES = [
   ["top left", "top middle", "top right"],
   ["middle left", "centre", "middle right"],
@@ -59,7 +59,7 @@ function places(count, side) {
 }
 
 /**
- * Return the canvas that lies over a picture, smoothed between the places of the map.
+ * Return the canvas that lies over an image, smoothed between the places of the map.
  *
  * Values are smoothed, not colours: from for to against the way leads through nothing.
  * map: {class, scale, values} as a prediction holds it.
@@ -100,7 +100,7 @@ export function spoken(map) {
   const parts = [];
   if (most.value > 0 && strong(most.value)) parts.push(`for ${map.class} at the ${most.at} (${signed(most.value)})`);
   if (least.value < 0 && strong(least.value)) parts.push(`against ${map.class} at the ${least.at} (${signed(least.value)})`);
-  return parts.length ? `Evidence is strongest ${parts.join(", and ")}.` : "There is next to no evidence anywhere in the picture.";
+  return parts.length ? `Evidence is strongest ${parts.join(", and ")}.` : "There is next to no evidence anywhere in the image.";
 }
 
 function where(x, y, width, height) {

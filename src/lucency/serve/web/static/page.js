@@ -1,4 +1,4 @@
-// The page: connects to an engine, takes pictures, shows what is said of them.
+// The page: connects to an engine, takes images, shows what is said of them.
 
 import { aboutPart, facts, title } from "./about.js";
 import { detail, spokenAnswer } from "./detail.js";
@@ -10,13 +10,13 @@ import { csv, download, json } from "./save.js";
 import { Table } from "./table.js";
 import { kindOf, plural } from "./words.js";
 
-const MOST = 2000; // pictures: each has a row to lay out, and its picture in memory
+const MOST = 2000; // images: each has a row to lay out, and its image in memory
 const SAID_EVERY = 5000; // milliseconds between two words on progress
 const DRAWN_EVERY = 60; // milliseconds between two drawings of it
 
 let engine, queue, table;
 let items = [];
-let shown = null; // the item whose picture is open
+let shown = null; // the item whose image is open
 let lastSaid = 0;
 let drawing = null; // progress that is about to be drawn
 
@@ -99,17 +99,17 @@ function askToken(refused) {
   });
 }
 
-/** Take pictures in; leftOut counts files of folders that are no pictures. */
+/** Take images in; leftOut counts files of folders that are no images. */
 function take(files, leftOut) {
   const room = MOST - items.length;
   const taken = files.slice(0, room).map((each) => ({ ...each, note: "" }));
   const words = [];
-  if (leftOut) words.push(`${plural(leftOut, "file")} of the folder left out: no pictures by their names.`);
-  if (files.length > room) words.push(`Only the first ${plural(room, "picture")} taken: the page holds ${MOST.toLocaleString("en")}. For more there is the command lucency predict, which takes folders.`);
+  if (leftOut) words.push(`${plural(leftOut, "file")} of the folder left out: no images by their names.`);
+  if (files.length > room) words.push(`Only the first ${plural(room, "image")} taken: the page holds ${MOST.toLocaleString("en")}. For more there is the command lucency predict, which takes folders.`);
   at("left-out").hidden = !words.length;
   fill(at("left-out"), words.join(" "));
   if (!taken.length) {
-    say(words.join(" ") || "No picture given.");
+    say(words.join(" ") || "No image given.");
     return;
   }
   document.body.classList.add("working");
@@ -157,7 +157,7 @@ function drawProgress() {
   at("work").hidden = !(waiting || asking);
   at("progress").max = items.length || 1;
   at("progress").value = done;
-  fill(at("progress-text"), `${done.toLocaleString("en")} of ${plural(items.length, "picture")}`);
+  fill(at("progress-text"), `${done.toLocaleString("en")} of ${plural(items.length, "image")}`);
   const classes = engine.about.classes.filter((label) => found.get(`class:${label}`));
   const parts = classes.map((label) => [name(label), ` ${found.get(`class:${label}`)}`]);
   for (const [key, word] of [["abstained", "no answer"], ["failed", "not read"], ["stopped", "cancelled"]]) {
@@ -177,13 +177,13 @@ function tell(done, left) {
   say(left ? `${done} of ${items.length} done.` : `Done. ${[...at("summary").children].map((each) => each.textContent).join(", ")}.`);
 }
 
-/** Lay out the part for many pictures, once. */
+/** Lay out the part for many images, once. */
 function drawMany() {
   const { about } = engine;
   const file = (ending) => `lucency-${about.name.replace(/[^\w-]+/g, "_")}.${ending}`;
   fill(
     at("many"),
-    make("h2", { id: "many-title", tabIndex: -1 }, "Pictures"),
+    make("h2", { id: "many-title", tabIndex: -1 }, "Images"),
     make("p", { id: "summary", class: "facts" }),
     make(
       "p",
@@ -198,7 +198,7 @@ function drawMany() {
   at("go-on").addEventListener("click", () => queue.add(items.filter((item) => item.state === "stopped")));
 }
 
-/** Open the picture of an item. */
+/** Open the image of an item. */
 function show(item) {
   shown = item;
   draw();
@@ -217,7 +217,7 @@ function drawOne() {
       make(
         "p",
         { class: "buttons moving" },
-        button(`← All ${items.length.toLocaleString("en")} pictures`, back),
+        button(`← All ${items.length.toLocaleString("en")} images`, back),
         step(-1, "Previous"),
         step(1, "Next"),
         make("span", { class: "says" }, `${place + 1} of ${items.length.toLocaleString("en")}`),
@@ -249,7 +249,7 @@ function clear() {
   at("choose").focus();
 }
 
-/** Escape leaves a picture; the arrow keys go to the next, outside of fields. */
+/** Escape leaves an image; the arrow keys go to the next, outside of fields. */
 function keys(event) {
   if (!shown || items.length < 2 || event.target.closest?.("input")) return;
   if (event.key === "Escape") back();

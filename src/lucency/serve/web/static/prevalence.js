@@ -21,7 +21,7 @@ export function atPrevalence(probability, old, wanted) {
   return after / (1 + after);
 }
 
-let wanted = null; // what the person has set, for every picture
+let wanted = null; // what the person has set, for every image
 
 /** Return the part of the page that computes a probability for another prevalence. */
 export function prevalencePart(probability, about) {
@@ -55,7 +55,7 @@ export function prevalencePart(probability, about) {
     "fieldset",
     { class: "prevalence" },
     make("legend", {}, "How frequent is ", name(about.positive), " where you are?"),
-    make("p", { class: "says" }, `The probability above takes it to be ${share(old)} of all pictures. Elsewhere the same picture means something else. The decision does not follow: it is made from the probability above.`),
+    make("p", { class: "says" }, `The probability above takes it to be ${share(old)} of all images. Elsewhere the same image means something else. The decision does not follow: it is made from the probability above.`),
     make("p", { class: "dial" }, make("label", { for: "prevalence-slider", class: "unseen" }, "Prevalence"), slider, make("label", { for: "prevalence-field", class: "unseen" }, "Prevalence in percent"), field, make("span", { id: "prevalence-unit" }, "\u202f%"), reset),
     said,
   );
@@ -73,9 +73,9 @@ function result(probability, about) {
   const certain = probability <= 0 || probability >= 1;
   return [
     make("strong", {}, percent(after)),
-    ` where ${share(wanted)} of all pictures show `,
+    ` where ${share(wanted)} of all images show `,
     name(about.positive),
-    `: of 100 such pictures, ${ofHundred(after, "does", "do")}.`,
+    `: of 100 such images, ${ofHundred(after, "does", "do")}.`,
     make("small", {}, certain ? "What is certain stays so." : visible(`Odds ${steps[0]} × ${steps[1]} (how much the prevalence changes them) = ${steps[2]}.`)),
   ];
 }

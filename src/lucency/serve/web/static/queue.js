@@ -1,4 +1,4 @@
-// Pictures asked about, a few at a time; one that fails does not stop the others.
+// Images asked about, a few at a time; one that fails does not stop the others.
 
 const AT_ONCE = 3;
 
@@ -7,7 +7,7 @@ const AT_ONCE = 3;
  *
  * engine: what answers. changed(item): hears of every item whose state has changed.
  * An item is {file, name} and gets: state ("waiting", "asking", "done", "failed" or "stopped"),
- * then prediction and picture (an address), or error; note says why it is not answered yet.
+ * then prediction and image (an address), or error; note says why it is not answered yet.
  */
 export class Queue {
   #engine;
@@ -54,9 +54,9 @@ export class Queue {
       if (item.file.size > most) throw new TooLarge(item.file.size, most);
       const waiting = (seconds) => this.#set(item, { note: `busy, again in ${seconds} s` });
       const prediction = await this.#engine.predict(item.file, { signal, waiting });
-      const picture = addressOf(item, prediction);
+      const image = addressOf(item, prediction);
       this.#running -= 1;
-      this.#set(item, { state: "done", prediction, picture, note: "" });
+      this.#set(item, { state: "done", prediction, image, note: "" });
     } catch (error) {
       this.#running -= 1;
       if (signal.aborted) this.#set(item, { state: "stopped", note: "" });
@@ -67,7 +67,7 @@ export class Queue {
 
   #set(item, values) {
     if (item.gone) {
-      if (values.picture) URL.revokeObjectURL(values.picture);
+      if (values.image) URL.revokeObjectURL(values.image);
       return;
     }
     Object.assign(item, values);
@@ -82,20 +82,20 @@ class TooLarge extends Error {
   }
 }
 
-/** Return where the picture is, as short as a name: data inside an address would be kept as text. */
+/** Return where the image is, as short as a name: data inside an address would be kept as text. */
 function addressOf(item, prediction) {
-  const [head, data] = String(prediction.picture ?? "").split(",");
-  delete prediction.picture;
+  const [head, data] = String(prediction.image ?? "").split(",");
+  delete prediction.image;
   if (!data) return /^image\/(png|jpeg)$/.test(item.file.type) ? URL.createObjectURL(item.file) : null;
   const type = /^data:(image\/(?:png|jpeg));base64$/.exec(head)?.[1];
   if (!type) return null;
   return URL.createObjectURL(new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type }));
 }
 
-/** Forget items: their pictures leave the memory. */
+/** Forget items: their images leave the memory. */
 export function forget(items) {
   for (const item of items) {
     item.gone = true;
-    if (item.picture) URL.revokeObjectURL(item.picture);
+    if (item.image) URL.revokeObjectURL(item.image);
   }
 }

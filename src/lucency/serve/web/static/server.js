@@ -1,6 +1,6 @@
 // The engine that asks the service which this page came from.
 
-const TRIES = 60; // of a picture while the service is busy
+const TRIES = 60; // of an image while the service is busy
 const SECONDS = 1; // to wait where it does not say how long
 
 /**
@@ -26,11 +26,11 @@ export async function connect({ ask } = {}) {
   };
 }
 
-/** Where pictures go. */
+/** Where images go. */
 function privacy(host) {
   const here = /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host);
   const where = here ? "to the server on this computer and nowhere else" : `to the server ${host} and nowhere else`;
-  return `Pictures go ${where}. Neither it nor this page keeps them.`;
+  return `Images go ${where}. Neither it nor this page keeps them.`;
 }
 
 class Service {
@@ -75,9 +75,9 @@ class Service {
   }
 }
 
-/** Ask about one picture; waits while the service is busy. */
+/** Ask about one image; waits while the service is busy. */
 async function predict(service, file, { signal, waiting } = {}) {
-  const path = "v1/predict?map=1&picture=1&neighbours=3";
+  const path = "v1/predict?map=1&image=1&neighbours=3";
   const headers = { "Content-Type": "application/octet-stream" };
   for (let left = TRIES; ; left -= 1) {
     const response = await service.fetch(path, { method: "POST", body: file, headers, signal });

@@ -1,4 +1,4 @@
-// Many pictures: a table to sort, each row leads to its picture.
+// Many images: a table to sort, each row leads to its image.
 
 import { fill, make, name, say } from "./dom.js";
 import { highest, kindOf, percent } from "./words.js";
@@ -23,7 +23,7 @@ export class Table {
     this.element = make(
       "table",
       { class: "many" },
-      make("caption", { class: "unseen" }, "All pictures; the buttons in its head sort it"),
+      make("caption", { class: "unseen" }, "All images; the buttons in its head sort it"),
       make("thead", {}, this.head),
       this.body,
     );
@@ -44,7 +44,7 @@ export class Table {
       pressed.addEventListener("click", () => this.#sortBy(key, title));
       return make("th", { scope: "col", class: key.startsWith("p") ? "n" : null, "aria-sort": active ? direction : null }, pressed);
     });
-    fill(this.head, make("th", { scope: "col" }, make("span", { class: "unseen" }, "Picture")), cells);
+    fill(this.head, make("th", { scope: "col" }, make("span", { class: "unseen" }, "Image")), cells);
   }
 
   /** Add a row, or draw it again. */
@@ -151,9 +151,9 @@ function decisionCell(item, kind) {
   return [mark, WORDS[kind]];
 }
 
-/** Return a small copy of the picture, drawn when it is decoded. */
+/** Return a small copy of the image, drawn when it is decoded. */
 function thumbnail(item) {
-  if (!item.picture) return null;
+  if (!item.image) return null;
   const canvas = make("canvas", { width: SIDE, height: SIDE, "aria-hidden": "true" });
   const image = new Image();
   image.onload = () => {
@@ -161,6 +161,6 @@ function thumbnail(item) {
     const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
     canvas.getContext("2d").drawImage(image, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
   };
-  image.src = item.picture;
+  image.src = item.image;
   return canvas;
 }

@@ -16,14 +16,14 @@ export function share(value) {
   return `${Number(hundred.toFixed(hundred < 10 || hundred > 90 ? 1 : 0))}${THIN}%`;
 }
 
-/** Return a share as pictures of a hundred, with the verb for one or for many of them. */
+/** Return a share as images of a hundred, with the verb for one or for many of them. */
 export function ofHundred(value, one, many) {
   const whole = Math.round(100 * value);
   if (whole === 0) return `fewer than 1 ${one}`;
   return whole === 100 ? `more than 99 ${many}` : `about ${whole} ${whole === 1 ? one : many}`;
 }
 
-/** Return "1 picture" or "1,200 pictures". */
+/** Return "1 image" or "1,200 images". */
 export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
@@ -46,7 +46,7 @@ export function abstention(reason) {
   const told = text.slice(0, 1).toUpperCase() + text.slice(1);
   const meaning = {
     "out of distribution":
-      "What the classifier computes of such a picture means nothing.",
+      "What the classifier computes of such an image means nothing.",
     ambiguous: "Validation does not rule out another class at such a probability, so it does not choose.",
   };
   return { told: `${told}.`, meaning: meaning[kind] ?? "It does not guess." };

@@ -9,7 +9,7 @@ import { Network } from "./network.js";
 /** Everything after decoding. */
 export class Classifier {
   /**
-   * Loads it, and has it answer the pictures whose answers are known.
+   * Loads it, and has it answer the images whose answers are known.
    *
    * @param {URL} home The folder.
    * @throws {Error} A file is missing, or this browser computes other answers.
@@ -48,7 +48,7 @@ export class Classifier {
     return { probabilities: wide.map((value) => value / sum), distance, units };
   }
 
-  /** Returns the document of one picture: that of `lucency predict --json`, with its map. */
+  /** Returns the document of one image: that of `lucency predict --json`, with its map. */
   async answer(pixels) {
     const { probabilities, distance, units } = await this.say(pixels);
     const prediction = judged(this.about, this.terms.scores, probabilities, distance);
@@ -67,19 +67,19 @@ async function load(home, name) {
 
 /** Compares with the answers that came along. */
 async function checked(classifier, { pixels, probabilities }, tolerance) {
-  const [pictures, classes] = probabilities.shape;
-  const length = pixels.values.length / pictures;
+  const [images, classes] = probabilities.shape;
+  const length = pixels.values.length / images;
   let difference = 0;
-  for (let i = 0; i < pictures; i++) {
-    const picture = pixels.values.slice(i * length, (i + 1) * length);
-    const said = (await classifier.say(picture)).probabilities;
+  for (let i = 0; i < images; i++) {
+    const image = pixels.values.slice(i * length, (i + 1) * length);
+    const said = (await classifier.say(image)).probabilities;
     said.forEach((value, k) => {
       difference = Math.max(difference, Math.abs(value - probabilities.values[i * classes + k]));
     });
   }
-  if (difference <= tolerance) return { pictures, difference };
+  if (difference <= tolerance) return { images, difference };
   throw new Error(
-    `This browser computes other answers than the classifier: probabilities of ${pictures} ` +
-      `drawn pictures differ by up to ${difference.toPrecision(2)}. Use another browser.`,
+    `This browser computes other answers than the classifier: probabilities of ${images} ` +
+      `drawn images differ by up to ${difference.toPrecision(2)}. Use another browser.`,
   );
 }

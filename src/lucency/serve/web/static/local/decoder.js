@@ -1,24 +1,24 @@
 // The worker that decodes. Files of others are programs for a decoder: what happens here, be it an
-// endless loop or no memory left, costs one picture, as the page can end this worker at any time.
+// endless loop or no memory left, costs one image, as the page can end this worker at any time.
 
-import { PictureError } from "./errors.js";
+import { ImageError } from "./errors.js";
 import { readHeader } from "./header.js";
-import { readPicture } from "./picture.js";
+import { readImage } from "./image.js";
 import { answering } from "./remote.js";
 
-const SHOWN = 512; // pixels on the longest side of the picture that is shown
+const SHOWN = 512; // pixels on the longest side of the image that is shown
 
 answering(decoded, reason);
 
-/** Returns the pixels at a size, the picture's own size, and a small picture of it. */
+/** Returns the pixels at a size, the image's own size, and a small image of it. */
 async function decoded({ file, size, colour }) {
   if (!file) return null; // asked only to be here
   const data = new Uint8Array(await file.arrayBuffer());
-  const picture = await readPicture(readHeader(data), data);
-  const pixels = picture.pixels(size, colour);
-  const shown = shownSize(picture.size);
-  const image = picture.pixels(shown, colour);
-  return { pixels, size: picture.size, picture: await dataUrl(image, shown, colour) };
+  const image = await readImage(readHeader(data), data);
+  const pixels = image.pixels(size, colour);
+  const shown = shownSize(image.size);
+  const displayed = image.pixels(shown, colour);
+  return { pixels, size: image.size, image: await dataUrl(displayed, shown, colour) };
 }
 
 function shownSize([height, width]) {
@@ -44,7 +44,7 @@ async function dataUrl(pixels, [height, width], colour) {
 }
 
 function reason(error) {
-  if (error instanceof PictureError) return error.message;
+  if (error instanceof ImageError) return error.message;
   if (error instanceof RangeError) return "not enough memory to decode it";
   if (error?.name === "NotReadableError" || error?.name === "NotFoundError") {
     return "the file cannot be read: it was moved, changed or is not permitted";

@@ -1,11 +1,11 @@
-// What goes wrong with a picture, in words for whoever chose it.
+// What goes wrong with an image, in words for whoever chose it.
 
 /** A file that is not decoded, with the reason; `code` is that of the HTTP interface. */
-export class PictureError extends Error {
+export class ImageError extends Error {
   constructor(message) {
     super(message);
-    this.name = "PictureError";
-    this.code = "unreadable_picture";
+    this.name = "ImageError";
+    this.code = "unreadable_image";
   }
 }
 
@@ -14,7 +14,7 @@ export const ENDS_EARLY =
 
 /** Returns the error of a file whose header is sound and whose pixels are not. */
 export function damaged(what) {
-  return new PictureError(
+  return new ImageError(
     `its pixels cannot be decoded (${what}): damaged, or of a rare kind; ` +
       "get it again, or save it as PNG",
   );

@@ -1,4 +1,4 @@
-// Whether a picture is unlike the training pictures: the twin of lucency/gate.py, where it is told.
+// Whether an image is unlike the training images: the twin of lucency/gate.py, where it is told.
 
 const SIDE = 16;
 const SOFTEST = 1;
@@ -8,12 +8,12 @@ export class Gate {
   /** @param arrays What `readArrays` found in gate.safetensors. */
   constructor(arrays) {
     this.features = cloudOf(arrays, "features");
-    this.picture = cloudOf(arrays, "picture");
+    this.image = cloudOf(arrays, "image");
     this.limits = arrays.limits.values;
   }
 
   /**
-   * Says how far out a picture is in the worst of three views; above 1 is out of distribution.
+   * Says how far out an image is in the worst of three views; above 1 is out of distribution.
    *
    * @param {Float32Array} embedding What the network's last layer sees.
    * @param {Uint8ClampedArray} pixels Rows of `channels` values, as the network gets them.
@@ -22,9 +22,9 @@ export class Gate {
    */
   distance(embedding, pixels, size, channels) {
     const shown = toneless(thumbnail(pixels, size, channels));
-    const plain = distanceIn(this.picture, shown);
+    const plain = distanceIn(this.image, shown);
     const altered = Math.min(
-      ...alterations(shown, channels).map((each) => distanceIn(this.picture, each)),
+      ...alterations(shown, channels).map((each) => distanceIn(this.image, each)),
     );
     const views = [distanceIn(this.features, embedding), plain, plain / Math.max(altered, 1e-6)];
     return Math.max(...views.map((view, k) => view / this.limits[k]));
@@ -57,7 +57,7 @@ function distanceIn({ means, axes, variances, rest, width }, point) {
   return Math.sqrt(nearest);
 }
 
-/** Makes a picture 16 x 16 by averaging areas. */
+/** Makes an image 16 x 16 by averaging areas. */
 export function thumbnail(pixels, [height, width], channels) {
   const [down, across] = [shares(height), shares(width)];
   const rows = new Float64Array(SIDE * width * channels);
@@ -91,7 +91,7 @@ function shares(size) {
   return found;
 }
 
-/** Returns a picture with mean 0 and, given contrast, variance 1. */
+/** Returns an image with mean 0 and, given contrast, variance 1. */
 function toneless(small) {
   const mean = small.reduce((sum, value) => sum + value, 0) / small.length;
   const centred = small.map((value) => value - mean);
@@ -100,7 +100,7 @@ function toneless(small) {
   return centred.map((value) => value / deviation);
 }
 
-/** Returns the picture upside down, turned by 90, 180 and 270 degrees, and inverted. */
+/** Returns the image upside down, turned by 90, 180 and 270 degrees, and inverted. */
 function alterations(shown, channels) {
   const last = SIDE - 1;
   const places = [

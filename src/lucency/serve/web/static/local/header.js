@@ -3,7 +3,7 @@
 // The parts that pixels are made of are returned; comments, colour profiles and thumbnails are
 // never looked at.
 
-import { ENDS_EARLY, PictureError } from "./errors.js";
+import { ENDS_EARLY, ImageError } from "./errors.js";
 
 export const MOST_BYTES = 256 * 2 ** 20;
 export const MOST_PIXELS = 50_000_000;
@@ -38,22 +38,22 @@ const FRAMES = new Set([0xc0, 0xc1, 0xc2]);
  *   parts: {name: string|number, content: Uint8Array, after: number}[]}} Width and height as
  *   stored; orientation as EXIF numbers it, 1 to 8; chunks or segments in their order, `after`
  *   being where the entropy-coded data of a JPEG's scan starts and `end` where it ends.
- * @throws {PictureError} It is no such file, is damaged, animated, too large or too small.
+ * @throws {ImageError} It is no such file, is damaged, animated, too large or too small.
  */
 export function readHeader(data) {
   if (data.length > MOST_BYTES) {
     const size = Math.ceil(data.length / 2 ** 20);
-    throw new PictureError(`${size} MiB are too many; at most 256 MiB are read: shrink it`);
+    throw new ImageError(`${size} MiB are too many; at most 256 MiB are read: shrink it`);
   }
   let header;
   try {
     if (PNG_START.every((byte, i) => data[i] === byte)) header = readPng(data);
     else if (data[0] === 0xff && data[1] === 0xd8 && data[2] === 0xff) header = readJpeg(data);
   } catch (error) {
-    if (error instanceof RangeError) throw new PictureError(ENDS_EARLY);
+    if (error instanceof RangeError) throw new ImageError(ENDS_EARLY);
     throw error;
   }
-  if (!header) throw new PictureError(whatItIs(data));
+  if (!header) throw new ImageError(whatItIs(data));
   checkLimits(header);
   return header;
 }
@@ -67,7 +67,7 @@ function whatItIs(data) {
   if (text(data, 128, 132) === "DICM") {
     return (
       "a DICOM file, which this page does not read: `lucency predict` and `lucency serve` do; " +
-      "or export its picture as PNG"
+      "or export its image as PNG"
     );
   }
   const start = text(data, 0, 12);
@@ -88,17 +88,17 @@ function whatItIs(data) {
 function checkLimits({ height, width, frames }) {
   const shape = `${thousands(width)} x ${thousands(height)} pixels`;
   if (frames > 1) {
-    throw new PictureError(
-      `animated (${thousands(frames)} frames); expected one picture: save one frame as PNG`,
+    throw new ImageError(
+      `animated (${thousands(frames)} frames); expected one image: save one frame as PNG`,
     );
   }
   if (height * width > MOST_PIXELS) {
-    throw new PictureError(
+    throw new ImageError(
       `${shape} are too many; at most ${thousands(MOST_PIXELS)} are decoded: shrink it`,
     );
   }
   if (Math.min(height, width) < LEAST_SIDE) {
-    throw new PictureError(
+    throw new ImageError(
       `${shape} are too few; expected at least ${LEAST_SIDE} on each side`,
     );
   }
@@ -109,7 +109,7 @@ function thousands(number) {
 }
 
 function faulty(what) {
-  return new PictureError(`the file is damaged (${what}); get it again`);
+  return new ImageError(`the file is damaged (${what}); get it again`);
 }
 
 /** Walks over the chunks: length, name, content, checksum (PNG 3rd edition, section 5). */
@@ -121,8 +121,8 @@ function readPng(data) {
     const length = view.getUint32(place);
     const name = text(data, place + 4, place + 8);
     const end = place + 12 + length;
-    if (end > data.length) throw new PictureError(ENDS_EARLY);
-    // A second IHDR would let a picture of any size past the check of the first.
+    if (end > data.length) throw new ImageError(ENDS_EARLY);
+    // A second IHDR would let an image of any size past the check of the first.
     if ((number === 0) !== (name === "IHDR")) throw faulty("its header is not in its place");
     const content = data.subarray(place + 8, end - 4);
     if (PNG_PIXELS.has(name)) {
@@ -216,12 +216,12 @@ function readFrame(header, marker, view, start) {
   header.width = view.getUint16(start + 3);
   if (!FRAMES.has(marker) || bits !== 8) {
     const kind = bits !== 8 ? `${bits}-bit` : "lossless, hierarchical or arithmetic-coded";
-    throw new PictureError(
+    throw new ImageError(
       `a JPEG of a rare kind (${kind}); expected a baseline or progressive one: save it as PNG`,
     );
   }
   if (!header.height) {
-    throw new PictureError(
+    throw new ImageError(
       "a JPEG of a rare kind (its header leaves the height open); save it as PNG",
     );
   }
@@ -230,7 +230,7 @@ function readFrame(header, marker, view, start) {
 /** Returns where the next marker is that cannot occur inside a scan. */
 function endOfScan(data, start, scans) {
   if (scans > MOST_SCANS) {
-    throw new PictureError(
+    throw new ImageError(
       `a JPEG of more than ${MOST_SCANS} scans, as files that are to keep decoders busy; ` +
         "save it as PNG if it is real",
     );
@@ -240,7 +240,7 @@ function endOfScan(data, start, scans) {
     if (next === undefined) break;
     if (next !== 0 && next !== 0xff && (next < 0xd0 || next > 0xd7)) return i;
   }
-  throw new PictureError(ENDS_EARLY);
+  throw new ImageError(ENDS_EARLY);
 }
 
 /** Returns tag 0x0112 of the first directory (TIFF 6.0, section 2); 1 if damaged or absent. */

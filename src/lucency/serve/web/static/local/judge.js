@@ -4,7 +4,7 @@
 const DECIMALS = 4;
 
 /**
- * Makes the document of one picture, with the keys of `lucency predict --json`.
+ * Makes the document of one image, with the keys of `lucency predict --json`.
  *
  * @param {object} about The classifier: `classes`, `positive`, `threshold`.
  * @param {number[]|null} scores The largest 1 - probability with which each class is in the
@@ -18,7 +18,7 @@ export function judged({ classes, positive, threshold }, scores, probabilities, 
   let reason = null;
   if (distance !== null && !(distance <= 1)) {
     reason =
-      `out of distribution: unlike the training pictures (${general(distance)}; limit 1)`;
+      `out of distribution: unlike the training images (${general(distance)}; limit 1)`;
   } else if (scores && !(names.length === 1 && names[0] === decided)) {
     reason = `ambiguous: ${names.length ? names.join(" or ") : "no class fits well"}`;
     if (names.length === 1) {
@@ -55,7 +55,7 @@ export function general(value) {
 }
 
 /**
- * Makes the map of one picture: which places speak for and against a class, in logits.
+ * Makes the map of one image: which places speak for and against a class, in logits.
  *
  * @param {{dims: number[], data: Float32Array}} units What the network gives, (1, h, w, units).
  * @param {number[]} probabilities

@@ -1,4 +1,4 @@
-// ONNX Runtime on the classifier's network, one picture at a time, with a single thread: several
+// ONNX Runtime on the classifier's network, one image at a time, with a single thread: several
 // would need headers that a plain web server does not send.
 
 import * as ort from "../vendor/ort.wasm.min.mjs";
@@ -28,7 +28,7 @@ export class Network {
   }
 
   /**
-   * Returns what the network says of a picture, by the names of its outputs.
+   * Returns what the network says of an image, by the names of its outputs.
    *
    * @param {Uint8ClampedArray} pixels At the input's size.
    */

@@ -1,10 +1,10 @@
 // PNG files to pixels as Pillow reads them (PNG 3rd edition): the browser inflates, row by row.
 
-import { damaged, ENDS_EARLY, PictureError } from "./errors.js";
+import { damaged, ENDS_EARLY, ImageError } from "./errors.js";
 
 const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
-// Where the seven passes of an interlaced picture begin, and how far apart their pixels are.
+// Where the seven passes of an interlaced image begin, and how far apart their pixels are.
 const PASSES = [
   [0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2],
 ];
@@ -74,7 +74,7 @@ class Rows {
     } catch (error) {
       throw damaged("its data are no deflate stream, or end too soon");
     }
-    if (found.done) throw new PictureError(ENDS_EARLY);
+    if (found.done) throw new ImageError(ENDS_EARLY);
     this.chunk = found.value;
     this.place = 0;
   }
@@ -121,7 +121,7 @@ function paeth(a, b, c) {
   return pb <= pc ? b : c;
 }
 
-/** Puts a row's samples where they belong; 16 bits stay 16 in a grey picture, else the upper 8. */
+/** Puts a row's samples where they belong; 16 bits stay 16 in a grey image, else the upper 8. */
 function spread(row, data, start, apart, columns, { depth, channels, kind }) {
   const step = apart * channels;
   const most = kind === 0 && depth < 8 ? 255 / ((1 << depth) - 1) : 1; // grey is spread to 0..255

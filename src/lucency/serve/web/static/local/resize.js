@@ -5,14 +5,14 @@ const PRECISION = 22;
 const HALF = 1 << (PRECISION - 1);
 
 /**
- * Resizes a part of a picture.
+ * Resizes a part of an image.
  *
  * @param {{data: Uint8Array, width: number, height: number, channels: number}} image
  * @param {number} width Columns to return.
  * @param {number} height Rows to return.
- * @param {[number, number]} box How many columns and rows of the picture, from the upper left, are
+ * @param {[number, number]} box How many columns and rows of the image, from the upper left, are
  *   stretched to that; they need not be whole.
- * @returns The same kind of picture.
+ * @returns The same kind of image.
  */
 export function resize(image, width, height, box = [image.width, image.height]) {
   const across = width !== image.width || box[0] !== width;

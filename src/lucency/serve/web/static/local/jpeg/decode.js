@@ -1,6 +1,6 @@
 // A JPEG file to coefficients, and coefficients to pixels as libjpeg-turbo makes them, to the bit.
 //
-// Pictures are decoded once; from the coefficients they are made at any of the four sizes. Files
+// Images are decoded once; from the coefficients they are made at any of the four sizes. Files
 // that libjpeg reads with a warning - damaged, or with scans left out - are refused.
 
 import { damaged } from "../errors.js";
@@ -164,7 +164,7 @@ function colourSpace({ jfif, adobe }, { components }) {
  * Makes pixels.
  *
  * @param frame Of `readFrame`.
- * @param {1|2|4|8} reduction By how much each side is smaller than the picture.
+ * @param {1|2|4|8} reduction By how much each side is smaller than the image.
  * @param {boolean} colour Whether channels of colour are wanted where there are any.
  * @returns {{data: Uint8ClampedArray, width: number, height: number, channels: 1|3}} Red, green and
  *   blue; or luma (ITU-R BT.601), or the only channel.
@@ -181,7 +181,7 @@ export function render(frame, reduction, colour) {
   return { data, width, height, channels: 3 };
 }
 
-/** Makes one channel's pixels, as many as the picture has. */
+/** Makes one channel's pixels, as many as the image has. */
 function fullPlane(component, frame, least, size) {
   const { h, v } = component;
   const { mostH, mostV } = frame;

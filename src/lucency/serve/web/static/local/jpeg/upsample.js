@@ -1,4 +1,4 @@
-// Channels of fewer pixels brought to the picture's size, as libjpeg's "fancy" upsampling does: a
+// Channels of fewer pixels brought to the image's size, as libjpeg's "fancy" upsampling does: a
 // triangle filter where one side or both are doubled, else repetition (jdsample.c).
 
 import { damaged } from "../errors.js";
@@ -7,9 +7,9 @@ import { damaged } from "../errors.js";
  * Enlarges a plane.
  *
  * @param {{data: Uint8ClampedArray, width: number}} plane Blocks whole.
- * @param {{width: number, height: number}} real The part of it that the picture is made of.
+ * @param {{width: number, height: number}} real The part of it that the image is made of.
  * @param {{across: number, down: number}} times How many times larger to make it.
- * @param {{width: number, height: number}} size Of the picture.
+ * @param {{width: number, height: number}} size Of the image.
  * @param {boolean} smooth Whether the filter is used at all.
  * @returns {Uint8ClampedArray} size.height rows of size.width pixels.
  */

@@ -1,14 +1,14 @@
-"""Every kind of bad picture among good ones, and spoiled files by the thousand."""
+"""Every kind of bad image among good ones, and spoiled files by the thousand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from benchmarks import bad_pictures, fuzz
+from benchmarks import bad_images, fuzz
 from benchmarks.bad_files import CUTS
+from benchmarks.bad_images import _differences, _miscounted
 from benchmarks.bad_kinds import kinds
-from benchmarks.bad_pictures import _differences, _miscounted
 from benchmarks.mutations import mutated, seeds
 from benchmarks.trial import Trial
 
@@ -21,8 +21,8 @@ def held(trials: list[Trial]) -> None:
         assert each.held, f"{each.name}: {[*each.failures]}"
 
 
-def test_every_kind_of_bad_picture_is_told(tmp_path: Path) -> None:
-    held(bad_pictures.trials(tmp_path, quick=True))
+def test_every_kind_of_bad_image_is_told(tmp_path: Path) -> None:
+    held(bad_images.trials(tmp_path, quick=True))
 
 
 def test_spoiled_files_are_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

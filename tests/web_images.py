@@ -1,4 +1,4 @@
-"""Pictures of every kind that the page reads, and PNG files that no encoder would write."""
+"""Images of every kind that the page reads, and PNG files that no encoder would write."""
 
 from __future__ import annotations
 

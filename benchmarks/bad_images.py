@@ -1,4 +1,4 @@
-"""Every kind of bad picture among good ones: none stops the program, and every one is told."""
+"""Every kind of bad image among good ones: none stops the program, and every one is told."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import bad_decoder
-from benchmarks.bad_files import USED, picture
+from benchmarks.bad_files import USED, image
 from benchmarks.bad_kinds import IGNORED, Kind, kinds
 from benchmarks.parts import saved
 from benchmarks.told import told
@@ -35,7 +35,7 @@ Found = Mapping[str, str]  # what became of files, by path: USED, IGNORED or the
 
 
 class _Guess(Classifier):
-    """A classifier that reads pictures as all do, and then says the same of each."""
+    """A classifier that reads images as all do, and then says the same of each."""
 
     def __init__(self) -> None:
         spec = Spec(
@@ -61,7 +61,7 @@ class _Meddler(Progress):
         self._work = dict(work)
 
     def task(self, name: str, total: int, unit: str = "") -> Task:
-        if name == "Reading pictures":
+        if name == "Reading images":
             for path, change in self._work.items():
                 change(path)
             self._work = {}
@@ -87,13 +87,13 @@ def _good(root: Path) -> dict[str, Kind]:
         (root / label).mkdir(parents=True)
         for i in range(_GOOD):
             kind = Kind(f"good {i}.png", Path.exists, USED)
-            (root / label / kind.name).write_bytes(saved(picture(1000 * (k + 1) + i)))
+            (root / label / kind.name).write_bytes(saved(image(1000 * (k + 1) + i)))
             made[f"{label}/{kind.name}"] = kind
     return made
 
 
 def _corpus(root: Path) -> tuple[Path, dict[str, Kind]]:
-    """Write good and bad pictures; return the kind of every path."""
+    """Write good and bad images; return the kind of every path."""
     known = _good(root)
     for kind in kinds():
         kind.make(root / "a" / kind.name)
@@ -148,16 +148,16 @@ def _loaded(root: Path, known: Mapping[str, Kind], cache: Path) -> Trial:
     used = sum(kind.outcome == USED for kind in kinds())
     aside = sum(kind.outcome not in (USED, IGNORED) for kind in kinds())
     return Trial(
-        "each kind of bad picture is used, or set aside with its reason",
+        "each kind of bad image is used, or set aside with its reason",
         len(kinds()),
         failures,
-        f"{used} used, {aside} set aside, the rest no pictures; counts add up",
+        f"{used} used, {aside} set aside, the rest no images; counts add up",
         time.perf_counter() - start,
     )
 
 
 def _checked(root: Path, known: Mapping[str, Kind], folder: Path) -> Trial:
-    """Run ``lucency check`` as a person does, with all bad pictures allowed and with few."""
+    """Run ``lucency check`` as a person does, with all bad images allowed and with few."""
     start = time.perf_counter()
     out = folder / "check"
     done = _command(root, "1", folder / "cache", out)
@@ -172,9 +172,9 @@ def _checked(root: Path, known: Mapping[str, Kind], folder: Path) -> Trial:
     refused = _command(root, "0.01", folder / "cache", folder / "refused")
     failures += _complaints(refused, 2)
     if refused.stderr.count("--max-bad") != 1 or (folder / "refused").exists():
-        failures.append(f"more bad pictures than allowed: {refused.stderr[-300:]}")
+        failures.append(f"more bad images than allowed: {refused.stderr[-300:]}")
     return Trial(
-        "lucency check tells every bad picture, or says in one line that there are too many",
+        "lucency check tells every bad image, or says in one line that there are too many",
         len(kinds()),
         failures,
         seconds=time.perf_counter() - start,
@@ -213,11 +213,11 @@ def _predicted(root: Path, known: Mapping[str, Kind]) -> Trial:
         shown(file): USED if each.probabilities else each.reason
         for file, each in zip(files, said, strict=True)
     }
-    # What is no picture by its place or name is read all the same where it is asked for.
+    # What is no image by its place or name is read all the same where it is asked for.
     expected = {file: words for file, words in expected.items() if words != IGNORED}
     failures = _differences(expected, {shown(file): found[shown(file)] for file in expected})
     return Trial(
-        "predict answers or gives the reason for each kind of bad picture",
+        "predict answers or gives the reason for each kind of bad image",
         len(files),
         failures,
         seconds=time.perf_counter() - start,
@@ -242,7 +242,7 @@ def _meddled(root: Path, cache: Path) -> Trial:
 
     changes: list[tuple[Callable[[Path], object], str]] = [
         (Path.unlink, "vanished"),
-        (lambda path: path.write_bytes(saved(picture(7))), "changed after"),
+        (lambda path: path.write_bytes(saved(image(7))), "changed after"),
         (grow, "changed after"),
         (lambda path: os.truncate(path, 100), "changed after"),
         (os.utime, "changed after"),
@@ -270,12 +270,12 @@ def _meddled(root: Path, cache: Path) -> Trial:
 
 
 def _misdecoded(root: Path, cache: Path) -> Trial:
-    """Have the decoder fail in every way for some pictures, and read the others all the same."""
+    """Have the decoder fail in every way for some images, and read the others all the same."""
     known = {file: kind.outcome for file, kind in _good(root).items()}
     for seed, (failure, words) in enumerate(bad_decoder.FAILURES.items(), 500):
         for i in range(3):
             known[f"a/{failure} {i}.png"] = words
-            (root / "a" / f"{failure} {i}.png").write_bytes(saved(picture(10 * seed + i)))
+            (root / "a" / f"{failure} {i}.png").write_bytes(saved(image(10 * seed + i)))
 
     def pool(workers: int = 0) -> DecoderPool:
         return DecoderPool(workers, deadline=0.5, command=bad_decoder.command(0.5))
@@ -288,9 +288,9 @@ def _misdecoded(root: Path, cache: Path) -> Trial:
     failures += _miscounted(audit.found, audit.used, len(audit.set_aside), len(known))
     again = load_dataset(root, _config(cache)).audit  # by a decoder that is sound
     if again.used != len(known):
-        failures.append(f"{len(known) - again.used} pictures were still set aside afterwards")
+        failures.append(f"{len(known) - again.used} images were still set aside afterwards")
     return Trial(
-        "a decoder that crashes, hangs or eats memory costs the one picture",
+        "a decoder that crashes, hangs or eats memory costs the one image",
         3 * len(bad_decoder.FAILURES),
         failures,
         ", ".join(bad_decoder.FAILURES),
@@ -312,7 +312,7 @@ child.main()
 def _forbidden(folder: Path) -> Trial:
     folder.mkdir()
     path = folder / "secret.png"
-    path.write_bytes(saved(picture(3)))
+    path.write_bytes(saved(image(3)))
     path.chmod(0)
     command = [sys.executable, "-c", _NOBODY, *bad_decoder.command(30)[2:]]
     with DecoderPool(1, command=command) as pool:

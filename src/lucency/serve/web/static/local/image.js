@@ -13,10 +13,10 @@ const DRAFT = 1.25; // how many times larger than asked for a JPEG is decoded at
  * @param {object} header Of `readHeader`.
  * @param {Uint8Array} data The file.
  * @returns {Promise<{size: [number, number], pixels: function}>} Height and width after turning the
- *   picture upright; `pixels([height, width], colour)` squashes it to that size: rows of 1 or 3
+ *   image upright; `pixels([height, width], colour)` squashes it to that size: rows of 1 or 3
  *   channels, Uint8ClampedArray.
  */
-export async function readPicture(header, data) {
+export async function readImage(header, data) {
   const lies = header.orientation >= 5;
   const scan = header.kind === "JPEG" ? jpegScan(header, data) : await pngScan(header);
   const size = lies ? [header.width, header.height] : [header.height, header.width];
@@ -88,7 +88,7 @@ function tripled(data) {
   return result;
 }
 
-/** Turns a picture as its EXIF data says: 2 to 4 mirror it, 5 to 8 exchange its sides as well. */
+/** Turns an image as its EXIF data says: 2 to 4 mirror it, 5 to 8 exchange its sides as well. */
 function upright(image, orientation) {
   if (orientation === 1) return image;
   const { data, width, height, channels } = image;

@@ -22,9 +22,9 @@ from benchmarks import (
     elsewhere,
     explanations,
     export,
-    gate,
     growth,
     leaks,
+    ood,
     probes,
     quality,
     startup,
@@ -39,7 +39,7 @@ from benchmarks.sample import images
 
 _ALL = (
     *(decode, steps, training, quality, answers, growth, startup),
-    *(dicom, leaks, probes, gate, explanations, coverage, conformal, comparison),
+    *(dicom, leaks, probes, ood, explanations, coverage, conformal, comparison),
     *(ablation, elsewhere, accuracy, export, tracking, web),
 )
 BENCHMARKS = {module.__name__.split(".")[1]: module for module in _ALL}

@@ -20,7 +20,7 @@ from benchmarks.bad_kinds import IGNORED, Kind, kinds
 from benchmarks.parts import saved
 from benchmarks.told import told
 from benchmarks.trial import Trial
-from lucency.classifier import Answers, Classifier
+from lucency.classifier import Classifier, Outputs
 from lucency.classifier.spec import Spec
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
@@ -49,9 +49,9 @@ class _Guess(Classifier):
         )
         super().__init__(spec, {})
 
-    def answer_pixels(self, pixels: NDArray[np.uint8], _maps: bool = False) -> Answers:
+    def infer(self, pixels: NDArray[np.uint8], _maps: bool = False) -> Outputs:
         self._check_pixels(pixels)
-        return Answers(np.full((len(pixels), 2), 0.5))
+        return Outputs(np.full((len(pixels), 2), 0.5))
 
 
 class _Meddler(Progress):
@@ -110,7 +110,7 @@ def _of_data(data: Dataset) -> Found:
     used = [*data.train.files, *data.val.files, *(data.test.files if data.test else ())]
     return (
         {each.file: IGNORED for each in audit.ignored}
-        | {each.file: each.reason for each in audit.set_aside}
+        | {each.file: each.reason for each in audit.excluded}
         | dict.fromkeys(used, USED)
     )
 
@@ -130,9 +130,9 @@ def _differences(known: Mapping[str, str], found: Found) -> list[str]:
     return wrong + [f"{file!r} turned up from nowhere" for file in sorted(more)]
 
 
-def _miscounted(found: int, used: int, set_aside: int, expected: int) -> list[str]:
-    counted = f"found {found}, used {used}, set aside {set_aside}, there were {expected}"
-    return [] if found == used + set_aside == expected else [counted]
+def _miscounted(found: int, used: int, excluded: int, expected: int) -> list[str]:
+    counted = f"found {found}, used {used}, set aside {excluded}, there were {expected}"
+    return [] if found == used + excluded == expected else [counted]
 
 
 def _countable(known: Mapping[str, Kind]) -> int:
@@ -144,7 +144,7 @@ def _loaded(root: Path, known: Mapping[str, Kind], cache: Path) -> Trial:
     data = load_dataset(root, _config(cache))
     audit = data.audit
     failures = _differences({file: kind.outcome for file, kind in known.items()}, _of_data(data))
-    failures += _miscounted(audit.found, audit.used, len(audit.set_aside), _countable(known))
+    failures += _miscounted(audit.found, audit.used, len(audit.excluded), _countable(known))
     used = sum(kind.outcome == USED for kind in kinds())
     aside = sum(kind.outcome not in (USED, IGNORED) for kind in kinds())
     return Trial(
@@ -164,7 +164,7 @@ def _checked(root: Path, known: Mapping[str, Kind], folder: Path) -> Trial:
     failures = _complaints(done, 0)
     if not failures:
         audit = json.loads((out / "audit.json").read_text())
-        aside = {each["file"]: each["reason"] for each in audit["set_aside"]}
+        aside = {each["file"]: each["reason"] for each in audit["excluded"]}
         listed = {file: kind.outcome for file, kind in known.items()}
         expected = {f: words for f, words in listed.items() if words not in (USED, IGNORED)}
         failures += _differences(expected, aside)
@@ -189,7 +189,7 @@ def _command(root: Path, max_bad: str, cache: Path, out: Path) -> subprocess.Com
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        env=os.environ | {"LUCENCY_LEDGER": str(out.parent / "looks.jsonl")},
+        env=os.environ | {"LUCENCY_LEDGER": str(out.parent / "test_evaluations.jsonl")},
         check=False,
     )
 
@@ -257,9 +257,9 @@ def _meddled(root: Path, cache: Path) -> Trial:
     data = load_dataset(root, _config(cache), progress=_Meddler(work))
     failures = _differences(known, _of_data(data))
     audit = data.audit
-    failures += _miscounted(audit.found, audit.used, len(audit.set_aside), 2 * _GOOD)
+    failures += _miscounted(audit.found, audit.used, len(audit.excluded), 2 * _GOOD)
     again = load_dataset(root, _config(cache)).audit
-    if any("vanished" in each.reason or "changed" in each.reason for each in again.set_aside):
+    if any("vanished" in each.reason or "changed" in each.reason for each in again.excluded):
         failures.append("a reason that had passed was still given by the next run")
     return Trial(
         "files that vanish or change after they were found are named",
@@ -285,7 +285,7 @@ def _misdecoded(root: Path, cache: Path) -> Trial:
         data = load_dataset(root, _config(cache))
     failures = _differences(known, _of_data(data))
     audit = data.audit
-    failures += _miscounted(audit.found, audit.used, len(audit.set_aside), len(known))
+    failures += _miscounted(audit.found, audit.used, len(audit.excluded), len(known))
     again = load_dataset(root, _config(cache)).audit  # by a decoder that is sound
     if again.used != len(known):
         failures.append(f"{len(known) - again.used} images were still set aside afterwards")

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.trial import Heard, Trial
 from lucency.progress import Progress
 from lucency.training.checkpoints import Checkpoints
-from lucency.training.state import Course, Snapshot, Stopper
+from lucency.training.state import Snapshot, Stopper, TrainState
 from lucency.training.step import Weights
 
 _IDENTITY = {"plan": {"seed": 0}, "data": {"train": "x"}, "backend": {}, "versions": {}}
@@ -54,7 +54,7 @@ def _one(
     file.write_bytes(spoil(whole))
     heard.warnings.clear()
     found = checkpoints.latest()
-    if found is None or found.course.step != 1:
+    if found is None or found.state.step != 1:
         yield "the one before it was not used"
     if len(heard.warnings) != 1 or "DAMAGED CHECKPOINT" not in heard.warnings[0]:
         yield f"told {len(heard.warnings)} times"
@@ -64,7 +64,7 @@ def _one(
 def _unnoticed(checkpoints: Checkpoints, heard: Heard) -> Iterator[str]:
     heard.warnings.clear()
     found = checkpoints.latest()
-    if found is None or found.course.step != 2 or heard.warnings:
+    if found is None or found.state.step != 2 or heard.warnings:
         yield "refused"
 
 
@@ -75,11 +75,11 @@ def written(folder: Path, progress: Progress) -> tuple[Checkpoints, Path]:
     numbers = np.random.default_rng(0)
     network = [numbers.normal(size=(3, 3, 8, 8)).astype(np.float32), np.zeros(8, np.float32)]
     optimizer = [np.asarray(7, np.int64), np.asarray(1e-3, np.float32), *network, *network]
-    course = Course(Stopper("last", 0), 32, step=1, sums={"loss": 0.5}, recent=[0.5])
-    snapshot = Snapshot.of(course, Weights(network, optimizer), network)
+    state = TrainState(Stopper("last", 0), 32, step=1, sums={"loss": 0.5}, recent=[0.5])
+    snapshot = Snapshot.of(state, Weights(network, optimizer), network)
     checkpoints = Checkpoints(
         folder, _IDENTITY, seconds=0, largest=snapshot.weights.nbytes, progress=progress
     )
     checkpoints.write(snapshot)
-    checkpoints.write(dataclasses.replace(snapshot, course=dataclasses.replace(course, step=2)))
+    checkpoints.write(dataclasses.replace(snapshot, state=dataclasses.replace(state, step=2)))
     return checkpoints, max(folder.iterdir())

@@ -26,8 +26,11 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 IMAGES = {"train": 150, "test": 50}  # of each class
-RENAMED = {"golden.safetensors": "reference.safetensors", "gate.safetensors": "ood.safetensors"}
-RENAMED |= {"looks.json": "test_evaluations.json"}
+RENAMED = {
+    "reference_images.safetensors": "reference.safetensors",
+    "ood_detector.safetensors": "ood.safetensors",
+}
+RENAMED |= {"test_evaluations.json": "test_evaluations.json"}
 # What differs between any two runs: times, versions, and where the run lies.
 VOLATILE = {"seconds", "images_per_second", "environment", "versions", "when", "command", "run"}
 VOLATILE |= {"epochs", "training", "format", "sha256", "recorded", "number"}
@@ -166,7 +169,7 @@ def document(before: Path, after: Path) -> str:
 
 def numbers(value: Any) -> Iterator[float]:
     """Yield every number in a document, but for what differs between any two runs."""
-    if isinstance(value, bool) or isinstance(value, int | float):
+    if isinstance(value, int | float):  # a bool too
         yield float(value)
     elif isinstance(value, list):
         for each in value:

@@ -40,7 +40,7 @@ def _planted(count: int, seed: int) -> tuple[float, float, float]:
     """Return the shares of squares that maps, occlusion and a map of noise point at."""
     classifier = squares.train(seed=seed)
     drawn = squares.with_square(squares.draw(count, 1000 + seed))
-    maps = classifier.answer_pixels(drawn.pixels, maps=True).maps
+    maps = classifier.infer(drawn.pixels, maps=True).maps
     if maps is None:
         raise RuntimeError("no maps")
     of = np.ones(len(drawn.pixels), np.int64)

@@ -72,7 +72,7 @@ def _one(folder: Path, whole: Path, fault: Fault) -> tuple[str, list[str]]:
     """Run with a fault, then without; return how the first ended, and what was wrong."""
     target = folder / "runs" / "faulty"
     draft = target.with_name("faulty.unfinished")
-    for path in (target, draft, folder / "cache", folder / "looks.jsonl"):
+    for path in (target, draft, folder / "cache", folder / "test_evaluations.jsonl"):
         shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
     heard, wrong, outcome = Heard(), [], "went on to the end with a warning"
@@ -231,7 +231,7 @@ def _small_network() -> Iterator[None]:
 @contextlib.contextmanager
 def _own_places(folder: Path) -> Iterator[None]:
     before = os.environ.get("LUCENCY_LEDGER")
-    os.environ["LUCENCY_LEDGER"] = str(folder / "looks.jsonl")
+    os.environ["LUCENCY_LEDGER"] = str(folder / "test_evaluations.jsonl")
     try:
         yield
     finally:

@@ -72,7 +72,7 @@ def tried(given: Sequence[Kind], folder: Path, repeats: int = 1) -> list[Trial]:
     """
     sandbox.warm_up()
     sound = sound_run(folder / "sound")
-    os.environ["LUCENCY_LEDGER"] = str(folder / "ledger" / "looks.jsonl")
+    os.environ["LUCENCY_LEDGER"] = str(folder / "ledger" / "test_evaluations.jsonl")
     outcomes = [
         (kind, _outcome(kind, sound, folder / f"{number}-{repeat}"))
         for repeat in range(repeats)

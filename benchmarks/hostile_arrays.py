@@ -25,16 +25,23 @@ def kinds() -> Iterator[Kind]:
     for what, data in _FILES.items():
         yield Kind(f"weights.safetensors {what}", _sealed("weights.safetensors", data))
     for what in ("has a header of 2^63 bytes", "is a pickle that runs a command"):
-        yield Kind(f"gate.safetensors {what}", _sealed("gate.safetensors", _FILES[what]))
+        yield Kind(
+            f"ood_detector.safetensors {what}", _sealed("ood_detector.safetensors", _FILES[what])
+        )
     yield Kind("weights.safetensors is a zip bomb of NumPy", _sealed("weights.safetensors", _npz()))
     yield Kind("weights.safetensors is a .keras archive with a Lambda layer",
                _sealed("weights.safetensors", _keras()))  # fmt: skip
     yield Kind("weights.safetensors is 1.5 GB of nothing with an honest header", _vast)
-    for name in ("weights.safetensors", "gate.safetensors", "golden.safetensors", "model.onnx"):
+    for name in (
+        "weights.safetensors",
+        "ood_detector.safetensors",
+        "reference_images.safetensors",
+        "model.onnx",
+    ):
         yield Kind(f"a bit of {name} has flipped", _flipped(name))
         yield Kind(f"{name} ends early", _cut(name))
     for what, change in _GATES.items():
-        yield Kind(f"a gate {what}", _gate(change))
+        yield Kind(f"an OOD detector {what}", _ood_detector(change))
     yield Kind("weights without an ONNX file, for a network that is described large", _large)
 
 
@@ -138,11 +145,11 @@ _GATES: dict[str, Callable[[dict[str, Any]], object]] = {
 }  # fmt: skip
 
 
-def _gate(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], None]:
+def _ood_detector(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], None]:
     def spoil(run: Path, _: Path) -> None:
-        arrays = load_file(run / "gate.safetensors")
+        arrays = load_file(run / "ood_detector.safetensors")
         change(arrays)
-        save_file(arrays, run / "gate.safetensors")
+        save_file(arrays, run / "ood_detector.safetensors")
         seal(run)
 
     return spoil

@@ -27,7 +27,7 @@ def kinds() -> Iterator[Kind]:
                "report")  # fmt: skip
     yield Kind("predictions.csv has a huge cell", _text(b'"' + b"a" * 2**20, "predictions.csv"),
                "evaluate")  # fmt: skip
-    cells = b"split,file,group,label,decision,distance,p_NORMAL,p_PNEUMONIA\n" + b"," * 10_100_000
+    cells = b"split,file,group,label,decision,ood_score,p_NORMAL,p_PNEUMONIA\n" + b"," * 10_100_000
     yield Kind("predictions.csv has ten million cells", _text(cells, "predictions.csv"),
                "evaluate")  # fmt: skip
 
@@ -80,7 +80,7 @@ _CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "an ONNX file in another folder": _into("onnx", file="../canary/secret"),
     "a checksum that is a list": _into("weights", sha256=[1]),
     "that the weights are a number": _set(weights=1),
-    "that the gate is a list": _set(gate=[1]),
+    "that the check is a list": _set(ood_detector=[1]),
     "versions that are a list": _set(versions=[1]),
     "shares that are negative": _set(prior=[-1, 2]),
 }  # fmt: skip

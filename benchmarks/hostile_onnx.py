@@ -237,7 +237,7 @@ _WRONG: dict[str, Callable[[], Any]] = {
     "that gives no number": lambda: network(
         node("Mul", ["logits", "nan"], ["x"]), last="x",
         weights=(array(np.array(np.nan, np.float32), "nan"),)),
-    "that gives no embedding for its gate": _changed(lambda m: m.graph.output.pop()),
+    "that gives no embedding for its OOD detector": _changed(lambda m: m.graph.output.pop()),
     "whose tensor is shorter than its shape": _changed(
         lambda m: m.graph.initializer[0].dims.append(2**20)),
     "whose tensor has a negative side": _changed(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from benchmarks.kind import PREDICT, Kind
 
-_CLASSIFIER = ("classifier.json", "weights.safetensors", "model.onnx", "gate.safetensors")
+_CLASSIFIER = ("classifier.json", "weights.safetensors", "model.onnx", "ood_detector.safetensors")
 # Who reads the other files.
 _OTHERS = {
     "plan.json": "report", "evaluation.json": "report", "predictions.csv": "evaluate",
     "split.csv": "evaluate", "subgroups.csv": "evaluate", "audit.json": "report",
-    "history.csv": "report", "looks.json": "report", "robustness.json": "report",
+    "history.csv": "report", "test_evaluations.json": "report", "robustness.json": "report",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ INTERVAL = 0.2  # seconds from one checkpoint to the next inside an epoch
 SLACK = 1.0  # seconds that a save may take on a busy machine
 CALLS = 14  # of the system in one checkpoint
 SAME = (
-    "weights.safetensors", "gate.safetensors", "golden.safetensors", "classifier.json",
+    "weights.safetensors", "ood_detector.safetensors", "reference_images.safetensors", "classifier.json",
     "history.csv", "predictions.csv", "evaluation.json", "split.csv",
 )  # fmt: skip
 EPOCHS = 12
@@ -44,7 +44,7 @@ class Tally:
     inside: int = 0
     runs: int = 0
     repeated: float = 0.0  # most seconds of work that had to be done again
-    looks: int = 0  # most looks on record for one run
+    test_evaluations: int = 0  # most looks on record for one run
     failures: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -67,7 +67,7 @@ def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> 
     notes = (
         f"{tally.inside} inside a save, {tally.runs} runs to their end; at most "
         f"{tally.repeated:.1f} s of training repeated (interval {INTERVAL} s), at most "
-        f"{tally.looks} looks at the test part on record for a run"
+        f"{tally.test_evaluations} looks at the test part on record for a run"
     )
     name = f"SIGKILL, {backend}: nothing is lost, the same bytes come out"
     return Trial(name, tally.kills, tally.failures, notes, time.perf_counter() - start)
@@ -168,7 +168,7 @@ def _compare(folder: Path, run: str, tally: Tally) -> None:
         tally.repeated = max(tally.repeated, *(seconds for seconds, _ in found))
         tally.failures += [f"{run}: {fault}" for _, fault in found if fault]
     ledger = (folder / f"{run}.jsonl").read_text().splitlines()
-    tally.looks = max(tally.looks, len(ledger))
+    tally.test_evaluations = max(tally.test_evaluations, len(ledger))
     if not 1 <= len(ledger) <= 2:  # two, where the process died between writing and noting it
         tally.failures.append(f"{run}: {len(ledger)} looks at the test part on record")
 

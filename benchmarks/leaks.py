@@ -1,4 +1,4 @@
-"""The leak gate: which changed copies it finds, false alarms, and how time and memory grow.
+"""The leak check: which changed copies it finds, false alarms, and how time and memory grow.
 
 Copies of 150 test images are planted in train and of 150 training images in test, each changed
 at random and saved as a real file. The images are the official split of
@@ -47,7 +47,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     figures += [figure for n in compared for figure in _growth("comparison", n)]
     official = files[0].parents[2] / "chest_xray"
     if official.is_dir() and not quick:
-        train, test = (sorted((official / part).glob("*/*.jpeg")) for part in ("train", "test"))
+        train, test = (sorted((official / split).glob("*/*.jpeg")) for split in ("train", "test"))
     else:
         train, test = list(files[::2]), list(files[1::2])
     with TemporaryDirectory() as temporary:
@@ -67,8 +67,8 @@ def _recall(train: list[Path], test: list[Path], folder: Path, each: int) -> Ite
     listed, cache = [Listed(file, str(file)) for file in every], folder / "cache"
     with DecoderPool(1) as pool:
         store = decode(listed, size=(SIDE, SIDE), colour=False, cache=cache, pool=pool)
-    parts = np.repeat(["train", "test"], [len(train), len(test)])
-    entries = [_entry(store, row, parts[row]) for row in range(len(files))]
+    splits = np.repeat(["train", "test"], [len(train), len(test)])
+    entries = [_entry(store, row, splits[row]) for row in range(len(files))]
     start = time.process_time()
     alarms = find_copies(store, entries)
     seconds = time.process_time() - start
@@ -78,7 +78,7 @@ def _recall(train: list[Path], test: list[Path], folder: Path, each: int) -> Ite
         rows = [len(files) + k * len(some) + i for i in range(len(some))]
         other = {"train": "test", "test": "train"}
         more = [
-            _entry(store, row, other[parts[place]]) for row, place in zip(rows, some, strict=True)
+            _entry(store, row, other[splits[place]]) for row, place in zip(rows, some, strict=True)
         ]
         found = find_copies(store, entries + more)
         recall = _found(found, [entries[place] for place in some], more)
@@ -87,8 +87,8 @@ def _recall(train: list[Path], test: list[Path], folder: Path, each: int) -> Ite
         )
 
 
-def _entry(store: PixelStore, row: int, part: str) -> Entry:
-    return Entry(str(row), "", str(part), str(row), store.sha256[row], row)
+def _entry(store: PixelStore, row: int, split: str) -> Entry:
+    return Entry(str(row), "", str(split), str(row), store.sha256[row], row)
 
 
 def _found(copies: Sequence[Copy], originals: list[Entry], planted: list[Entry]) -> float:
@@ -139,8 +139,8 @@ def _toned(image: Image.Image, draw: Draw, most: float) -> Image.Image:
 
 def _several(image: Image.Image, draw: Draw) -> tuple[Image.Image, int]:
     turned = _mirrored(image) if draw.random() < 0.5 else image
-    part = _cropped(_resized(turned, draw.uniform(0.4, 1.5)), draw)
-    return _toned(part, draw, 0.1), int(draw.integers(50, 96))
+    split = _cropped(_resized(turned, draw.uniform(0.4, 1.5)), draw)
+    return _toned(split, draw, 0.1), int(draw.integers(50, 96))
 
 
 CHANGES: dict[str, Change] = {

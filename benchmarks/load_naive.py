@@ -33,8 +33,10 @@ def main() -> None:
         pixels = read_image(body, size, colour)[None]
         names = ["probabilities", "embedding"]
         probabilities, embedding = session.run(names, {"pixels": pixels})
-        distance = classifier.gate.score(embedding, pixels) if classifier.gate else [None]
-        found = {"probabilities": probabilities[0].tolist(), "distance": float(distance[0])}
+        ood_score = (
+            classifier.ood_detector.score(embedding, pixels) if classifier.ood_detector else [None]
+        )
+        found = {"probabilities": probabilities[0].tolist(), "ood_score": float(ood_score[0])}
         return Response(json.dumps(found), media_type="application/json")
 
     async def predict(request: Request) -> Response:

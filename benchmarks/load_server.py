@@ -17,7 +17,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.child import ROOT
-from lucency.classifier import Classifier, Golden, Spec
+from lucency.classifier import Classifier, ReferenceImages, Spec
 
 TINY = 8  # pixels on a side
 _PAGE = resource.getpagesize()
@@ -116,7 +116,7 @@ def write_tiny(run: Path, slope: float = 8.0, *, broken: bool = False) -> Path:
     classifier = Classifier(spec, weights, _brightness(slope))
     pixels = np.arange(4 * TINY * TINY, dtype=np.uint8).reshape(4, TINY, TINY, 1)
     said = classifier.predict_pixels(pixels).astype(np.float32)
-    classifier.golden = Golden(pixels, 1 - said if broken else said)
+    classifier.reference_images = ReferenceImages(pixels, 1 - said if broken else said)
     classifier.save(run)
     return run
 

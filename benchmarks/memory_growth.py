@@ -45,7 +45,7 @@ def _measured(folder: Path, what: str, run: str, n: int) -> list[int]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory_growth", what, str(folder), run, str(n)],
         cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=os.environ | {"LUCENCY_LEDGER": str(folder / "looks.jsonl")},
+        env=os.environ | {"LUCENCY_LEDGER": str(folder / "test_evaluations.jsonl")},
     )  # fmt: skip
     found: list[int] = json.loads(done.stdout.splitlines()[-1])
     return found

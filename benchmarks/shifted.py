@@ -26,7 +26,7 @@ SHIFTED = ("adverse", "exposure", "series")
 _SHARES = {0: 0.10, 1: 0.06}  # of the normal and of the pneumonia radiographs, in each part
 
 
-def parts(data: Dataset) -> dict[str, Split]:
+def splits(data: Dataset) -> dict[str, Split]:
     """Cut train and validation, together, into ``fit``, ``alike`` and the shifted parts.
 
     Args:

@@ -82,7 +82,7 @@ def _lucency(
     from lucency.progress import SILENT
     from lucency.training.plan import make_plan
     from lucency.training.step import Stepper
-    from lucency.training.trainer import Fit, build_network
+    from lucency.training.trainer import Trainer, build_network
 
     config = Config(recipe="article", epochs=epochs, batch=batch, precision=precision)
     classes = tuple(sorted(each.name for each in folder.iterdir()))
@@ -98,7 +98,9 @@ def _lucency(
     backend.make_deterministic(plan.seed)
     network = build_network(plan, len(classes))
     done()
-    Fit(Stepper(network, plan, len(classes)), plan, (seen, val), None, SILENT).run(lambda _: done())
+    Trainer(Stepper(network, plan, len(classes)), plan, (seen, val), None, SILENT).run(
+        lambda _: done()
+    )
 
 
 def _keras(

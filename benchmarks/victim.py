@@ -12,8 +12,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
-from lucency.calibration.ood import Gate
-from lucency.classifier import Classifier, Golden, Spec
+from lucency.calibration.ood import OODDetector
+from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, evaluate_found, write_evaluation, write_predictions
@@ -32,9 +32,11 @@ def sound_run(folder: Path) -> Path:
         network_channels=1, parameters={"width": 2, "blocks": [1], "dropout": 0.2},
     )  # fmt: skip
     weights = {"stem_conv/kernel": np.zeros(spec.weight_count, np.float32)}
-    classifier = Classifier(spec, weights, network().SerializeToString(), _gate())
+    classifier = Classifier(spec, weights, network().SerializeToString(), _ood_detector())
     pixels = np.arange(0, 4 * SIDE * SIDE, dtype=np.uint8).reshape(4, SIDE, SIDE, 1)
-    classifier.golden = Golden(pixels, classifier.predict_pixels(pixels).astype(np.float32))
+    classifier.reference_images = ReferenceImages(
+        pixels, classifier.predict_pixels(pixels).astype(np.float32)
+    )
     classifier.save(run)
     write_json(run / "plan.json", _plan())
     parts = [_answers(name) for name in ("val", "test")]
@@ -104,8 +106,8 @@ def varint(value: int) -> bytes:
 def seal(run: Path) -> None:
     """Make ``classifier.json`` name the files as they are now: a forger can compute a checksum."""
     files = {
-        "weights": "weights.safetensors", "gate": "gate.safetensors", "onnx": "model.onnx",
-        "golden": "golden.safetensors",
+        "weights": "weights.safetensors", "ood_detector": "ood_detector.safetensors", "onnx": "model.onnx",
+        "reference_images": "reference_images.safetensors",
     }  # fmt: skip
 
     def named(document: dict[str, Any]) -> None:
@@ -124,13 +126,15 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(document))
 
 
-def _gate() -> Gate:
+def _ood_detector() -> OODDetector:
     arrays: dict[str, Any] = {"limits": np.full(3, 1e6)}
     for name, width in (("features", 1), ("image", 256)):
         arrays[f"{name}.means"] = np.zeros((1, width))
         arrays[f"{name}.axes"] = np.eye(1, width)
         arrays[f"{name}.variances"], arrays[f"{name}.rest"] = np.ones(1), np.ones(1)
-    return Gate.from_arrays({name: array.astype(np.float32) for name, array in arrays.items()})
+    return OODDetector.from_arrays(
+        {name: array.astype(np.float32) for name, array in arrays.items()}
+    )
 
 
 def _answers(split: str) -> Predictions:

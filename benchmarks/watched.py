@@ -85,12 +85,12 @@ def _watch(stepper: Any, checkpoints: Any, log: Callable[..., None], killer: _Ki
         log("saving")
         write(self, snapshot)
         killer.inside = False
-        log("saved", snapshot.course.epoch, snapshot.course.step)
+        log("saved", snapshot.state.epoch, snapshot.state.step)
 
     def found(self: Any) -> Any:
         snapshot = latest(self)
-        course = snapshot.course if snapshot else None
-        log("from", course.epoch if course else 0, course.step if course else 0)
+        state = snapshot.state if snapshot else None
+        log("from", state.epoch if state else 0, state.step if state else 0)
         return snapshot
 
     stepper.train, checkpoints.write, checkpoints.latest = trained, written, found

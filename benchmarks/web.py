@@ -117,7 +117,7 @@ def _on_the_edge(classifier: Classifier, said: Mapping[str, Any]) -> bool:
     edges = [classifier.threshold, 1 - classifier.threshold]
     edges += [1 - score for score in rule.scores] if rule else []
     near = any(abs(p - edge) < _TIE for p in said["probabilities"].values() for edge in edges)
-    return near or (said["distance"] is not None and abs(said["distance"] - 1) < _TIE)
+    return near or (said["ood_score"] is not None and abs(said["ood_score"] - 1) < _TIE)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUCENCY_CACHE", str(folder / "cache"))
-        patch.setenv("LUCENCY_LEDGER", str(folder / "looks.jsonl"))
+        patch.setenv("LUCENCY_LEDGER", str(folder / "test_evaluations.jsonl"))
         yield
 
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.classifier import Answers, Classifier
-from lucency.classifier.reference_images import Golden
+from lucency.classifier import Classifier, Outputs
+from lucency.classifier.reference_images import ReferenceImages
 from lucency.serve import Settings
 from lucency.serve.http.server import Server, listening
 from lucency.serve.inference.service import Service
@@ -99,12 +99,12 @@ class Slow(Classifier):
     seen = 0
     busy = False
 
-    def answer_pixels(self, pixels: NDArray[np.uint8], maps: bool = False) -> Answers:
+    def infer(self, pixels: NDArray[np.uint8], maps: bool = False) -> Outputs:
         self.busy = True
         time.sleep(self.seconds)
         self.busy = False
         self.seen += len(pixels)
-        return super().answer_pixels(pixels, maps)
+        return super().infer(pixels, maps)
 
 
 def slow_version(seconds: float) -> Version:
@@ -115,14 +115,14 @@ def slow_version(seconds: float) -> Version:
 
 
 def save_classifier(run: Path, *, seed: int = 0, broken: bool = False) -> Path:
-    """Write a run folder with golden images; those of a broken one had other answers."""
+    """Write a run folder with reference images; those of a broken one had other answers."""
     spec = spec_of()
     random = np.random.default_rng(seed)
     weights = {"w": random.normal(size=spec.weight_count).astype(np.float32)}
     classifier = Classifier(spec, weights, brightness_network())
     pixels = random.integers(0, 256, (4, SIDE, SIDE, 1), np.uint8)
     said = classifier.predict_pixels(pixels).astype(np.float32)
-    classifier.golden = Golden(pixels, 1 - said if broken else said)
+    classifier.reference_images = ReferenceImages(pixels, 1 - said if broken else said)
     classifier.save(run)
     return run
 

@@ -95,23 +95,23 @@ def write_images(folder: Path, per_part: int = 12) -> list[Entry]:
     """Draw plain grey images, one or two of a patient, the second class brighter on average."""
     rng = np.random.default_rng(0)
     entries = []
-    for part in ("train", "val", "test"):
+    for split in ("train", "val", "test"):
         for i in range(per_part):
             k = i % 2
-            file = f"{part}/{TWO[k]}/{i}.png"
+            file = f"{split}/{TWO[k]}/{i}.png"
             grey = np.clip(
                 rng.normal(rng.normal(115 + 20 * k, 20), 5, (SIDE, SIDE)), 0, 255
             ).astype(np.uint8)
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(grey).save(folder / file)
             sha = hashlib.sha256((folder / file).read_bytes()).hexdigest()
-            entries.append(Entry(file, TWO[k], part, f"{part}-{i // 4}-{k}", sha))
+            entries.append(Entry(file, TWO[k], split, f"{split}-{i // 4}-{k}", sha))
     return entries
 
 
 def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
     """Let ``brightness_network`` answer images, and write all that belongs to it but a report."""
-    lines = sorted((x.file, x.sha256, x.label, x.part) for x in entries)
+    lines = sorted((x.file, x.sha256, x.label, x.split) for x in entries)
     fingerprint = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     spec = spec_of(fingerprint=fingerprint)
     weights = {"w": np.ones(spec.weight_count, np.float32)}
@@ -119,12 +119,12 @@ def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
     classifier.save(run)
     write_plan(run)
     write_entries(entries, run / "split.csv")
-    parts = [
-        _answered(classifier, name, data, [entry for entry in entries if entry.part == name])
+    splits = [
+        _answered(classifier, name, data, [entry for entry in entries if entry.split == name])
         for name in ("val", "test")
     ]
-    write_predictions(run / "predictions.csv", parts)
-    write_evaluation(run / "evaluation.json", *(evaluate_found(classifier, x) for x in parts))
+    write_predictions(run / "predictions.csv", splits)
+    write_evaluation(run / "evaluation.json", *(evaluate_found(classifier, x) for x in splits))
     return run
 
 

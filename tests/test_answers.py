@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from lucency.calibration.conformal import Conformal, Threshold
-from lucency.classifier import Answers, Classifier, Prediction
+from lucency.classifier import Classifier, Outputs, Prediction
 from lucency.classifier.prediction import joined, judged
 from small_runs import SIDE, brightness_network, spec_of
 
 CLASSES = ("healthy", "ill")
 
 
-def judge(row: tuple[float, float], candidates: tuple[bool, bool], distance: float) -> Prediction:
+def judge(row: tuple[float, float], candidates: tuple[bool, bool], ood_score: float) -> Prediction:
     decision = int(row[1] >= 0.5)
-    return judged("a.png", CLASSES, np.array(row), decision, np.array(candidates), distance)
+    return judged("a.png", CLASSES, np.array(row), decision, np.array(candidates), ood_score)
 
 
 def test_a_clear_image_is_answered() -> None:
@@ -43,9 +43,9 @@ def test_it_abstains_unless_the_set_is_the_decision(
     assert answer.probabilities == (0.4, 0.6)
 
 
-@pytest.mark.parametrize("distance", [1.0001, 40.0, float("nan"), float("inf")])
-def test_it_abstains_from_what_it_was_not_trained_on(distance: float) -> None:
-    answer = judge((0.0, 1.0), (False, True), distance)
+@pytest.mark.parametrize("ood_score", [1.0001, 40.0, float("nan"), float("inf")])
+def test_it_abstains_from_what_it_was_not_trained_on(ood_score: float) -> None:
+    answer = judge((0.0, 1.0), (False, True), ood_score)
     assert answer.decision == ""
     assert "out of distribution" in answer.reason
 
@@ -56,16 +56,16 @@ def test_the_limit_itself_is_answered() -> None:
 
 def test_without_sets_and_gate_it_always_answers() -> None:
     answer = judged("a.png", CLASSES, np.array([0.49, 0.51]), 1, None, None)
-    assert (answer.decision, answer.prediction_set, answer.distance) == ("ill", (), None)
+    assert (answer.decision, answer.prediction_set, answer.ood_score) == ("ill", (), None)
 
 
 def test_batches_are_joined_and_cut() -> None:
-    parts = [Answers(np.full((2, 2), 0.5), np.array([i, i + 0.5])) for i in (0.0, 1.0)]
+    parts = [Outputs(np.full((2, 2), 0.5), np.array([i, i + 0.5])) for i in (0.0, 1.0)]
     whole = joined(parts, 3)
     assert whole.probabilities.shape == (3, 2)
-    assert whole.distances is not None
-    assert whole.distances.tolist() == [0.0, 0.5, 1.0]
-    assert joined([Answers(np.full((2, 2), 0.5))]).distances is None
+    assert whole.ood_scores is not None
+    assert whole.ood_scores.tolist() == [0.0, 0.5, 1.0]
+    assert joined([Outputs(np.full((2, 2), 0.5))]).ood_scores is None
 
 
 @pytest.mark.parametrize(("patients", "decided"), [(18, "PNEUMONIA"), (19, "")])
@@ -76,7 +76,7 @@ def test_validation_that_cannot_rule_a_class_out_does_not_silence_the_classifier
     rule = Threshold(0.05, "class-conditional", scores, (40, patients))
     spec = dataclasses.replace(spec_of(), conformal=Conformal((rule,)).to_json())
     classifier = Classifier(spec, {}, brightness_network())
-    said = classifier.answer_pixels(np.full((1, SIDE, SIDE, 1), 130, np.uint8))  # 52 %
+    said = classifier.infer(np.full((1, SIDE, SIDE, 1), 130, np.uint8))  # 52 %
     (prediction,) = classifier.judge(said, ["grey"])
     assert prediction.decision == decided
     assert bool(prediction.reason) == (decided == "")

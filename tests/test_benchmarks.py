@@ -18,7 +18,7 @@ from conftest import draw_image
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("decode", "steps", "training", "quality", "answers", "growth", "startup"),
-    *("dicom", "leaks", "probes", "gate", "explanations", "coverage", "conformal", "comparison"),
+    *("dicom", "leaks", "probes", "ood", "explanations", "coverage", "conformal", "comparison"),
     *("ablation", "elsewhere", "accuracy", "export", "tracking", "web"),
 )
 CLASSES = {"NORMAL": "IM-{}-0001", "PNEUMONIA": "person{}_bacteria_7"}

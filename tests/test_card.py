@@ -72,7 +72,7 @@ def documents(name: str = "PNEUMONIA") -> dict[str, dict[str, Any]]:
             "weights": {"file": "weights.safetensors", "sha256": "a" * 64},
             "onnx": {"file": "model.onnx", "sha256": "b" * 64,
                      "parity": {"n": 100, "max_abs_difference": 3e-7}},
-            "gate": {"file": "gate.npz", "sha256": "c" * 64, "threshold": 1.0},
+            "ood_detector": {"file": "gate.npz", "sha256": "c" * 64, "threshold": 1.0},
         },
         "evaluation": {
             "classes": ["NORMAL", name], "positive": name, "validation": part, "test": part,
@@ -80,15 +80,15 @@ def documents(name: str = "PNEUMONIA") -> dict[str, dict[str, Any]]:
         "audit": {
             "found": 1101,
             "used": 1100,
-            "set_aside": [{"file": name, "reason": name}],
+            "excluded": [{"file": name, "reason": name}],
             "counts": counts,
             "groups": {"source": "csv", "counts": {"train": 900, "test": 80}},
-            "leaks": {"gate": "passed", "pairs": []},
+            "leaks": {"status": "passed", "pairs": []},
             "findings": [{"level": "note", "text": f"The probe of {name}.", "probe": "file"}],
             "warnings": [name],
             "notes": [f"A note on {name}."],
         },
-        "looks": {"looks": [{"when": "now", "classifier": "x", "run": name}]},
+        "evaluations": {"evaluations": [{"when": "now", "classifier": "x", "run": name}]},
         "robustness": {
             "n": 100, "rows": [{"change": name, "strength": "strong", "flipped": 0.25}],
         },
@@ -132,7 +132,7 @@ def test_without_files_nothing_is_filled() -> None:
     assert not any(item.fact for item in items)
 
 
-@pytest.mark.parametrize("left", ["plan", "classifier", "evaluation", "audit", "looks"])
+@pytest.mark.parametrize("left", ["plan", "classifier", "evaluation", "audit", "evaluations"])
 def test_one_file_alone_fills_no_more_than_all(tmp_path: Path, left: str) -> None:
     whole, alone = tmp_path / "whole", tmp_path / "alone"
     whole.mkdir()

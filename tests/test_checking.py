@@ -1,4 +1,4 @@
-"""``lucency check``, and the gate that stops training: exit codes, page, what is left."""
+"""``lucency check``, and the check that stops training: exit codes, page, what is left."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_clean_folder_passes_and_has_a_page(parts: Path, tmp_path: Path) -> No
     names = {path.name for path in done.folder.iterdir()}
     assert names == {"audit.json", "check.html", "images", "split.csv"}
     audit = json.loads((done.folder / "audit.json").read_text())
-    assert audit["leaks"]["gate"] == "passed"
+    assert audit["leaks"]["status"] == "passed"
     assert {each["probe"] for each in audit["probes"]} >= {"file", "border", "tone", "name"}
     assert "Passed" in done.page.read_text()
 
@@ -98,8 +98,8 @@ def test_figures_on_other_terms(parts: Path, tmp_path: Path) -> None:
     )
     terms = Config(operating_point="specificity>=0.5", prevalence=0.03, subgroups=str(table))
     done = examine(run, None, terms, choose=True)
-    assert done.looks is not None
-    assert done.looks.number == 2
+    assert done.test_evaluations is not None
+    assert done.test_evaluations.number == 2
     found = done.evaluation
     assert found.operating_point["validation"]["specificity"] >= 0.5
     assert 0.03 in [each["prevalence"] for each in found.predictive_values]

@@ -17,7 +17,7 @@ from scipy import stats
 from lucency import metrics
 from lucency.comparison import compare
 from lucency.comparison.paired import (
-    Answers,
+    Outputs,
     auroc_difference,
     bootstrapped,
     figures,
@@ -190,10 +190,10 @@ def test_differences_without_meaning_are_unknown_not_certain() -> None:
 # --- everything else, by the bootstrap
 
 
-def answers_of(scores: FloatArray) -> Answers:
+def answers_of(scores: FloatArray) -> Outputs:
     p = 1 / (1 + np.exp(1 - scores[0]))
     given = np.stack([1 - p, p], axis=1)
-    return Answers((p >= 0.5).astype(np.int64), given)
+    return Outputs((p >= 0.5).astype(np.int64), given)
 
 
 def test_figures_are_those_of_an_evaluation() -> None:

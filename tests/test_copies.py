@@ -69,11 +69,11 @@ def stored(
         return decode(listed, size=(side, side), colour=colour, cache=cache, pool=pool)
 
 
-def entries(store: PixelStore, parts: list[str] | None = None) -> list[Entry]:
-    known = parts or [""] * len(store)
+def entries(store: PixelStore, splits: list[str] | None = None) -> list[Entry]:
+    known = splits or [""] * len(store)
     return [
-        Entry(str(row), "a", part, str(row), sha256, row)
-        for row, (part, sha256) in enumerate(zip(known, store.sha256, strict=True))
+        Entry(str(row), "a", split, str(row), sha256, row)
+        for row, (split, sha256) in enumerate(zip(known, store.sha256, strict=True))
     ]
 
 
@@ -167,8 +167,8 @@ def test_partners_are_looked_for_in_every_part(tmp_path: Path) -> None:
         large(seed) for seed in range(5, 9)
     ]
     store = stored(images, tmp_path / "p")
-    parts = ["train"] * 30 + ["test"] + ["train"] * 4
-    copies = find_copies(store, entries(store, parts))
+    splits = ["train"] * 30 + ["test"] + ["train"] * 4
+    copies = find_copies(store, entries(store, splits))
     assert {(row, 30) for row in range(30)} <= set(rows(copies))
     assert len(copies) <= 35 * 8 * 2
     joined: set[int] = {0}
@@ -204,8 +204,8 @@ def test_candidates_are_those_of_a_plain_search() -> None:
     n = 700  # more than one block of rows
     small: NDArray[np.float32] = random.normal(size=(n, GRID, GRID)).astype(np.float32)
     small[600:650] = small[:50][:, :, ::-1] + 0.3 * random.normal(size=(50, GRID, GRID))
-    parts = np.repeat([0, 1], [400, 300])
-    blocks = [*candidates(small, small, np.arange(n), parts)]
+    splits = np.repeat([0, 1], [400, 300])
+    blocks = [*candidates(small, small, np.arange(n), splits)]
     found = {
         (int(a), int(b)) for each in blocks for a, b in zip(each.first, each.second, strict=True)
     }
@@ -219,7 +219,7 @@ def test_candidates_are_those_of_a_plain_search() -> None:
     assert found == {(int(a), int(b)) for a, b in zip(*np.nonzero(alike > 0.84), strict=True)}
     assert len(found) >= 90
     assert {int(view) % 2 for each in blocks for view in each.view} == {1}
-    same = [*candidates(small, small, np.arange(n) % 600, parts)]
+    same = [*candidates(small, small, np.arange(n) % 600, splits)]
     assert not any(len(each.first) for each in same)
 
 

@@ -84,8 +84,8 @@ def test_audit_counts_every_file(folder: Path, load: Load) -> None:
     audit = data.audit.to_json()
     assert json.loads(json.dumps(audit)) == audit
     assert audit["found"] == 30 + 30 + 5 + 5 + 5
-    assert audit["found"] == audit["used"] + len(audit["set_aside"])
-    reasons = {each["file"]: each["reason"] for each in audit["set_aside"]}
+    assert audit["found"] == audit["used"] + len(audit["excluded"])
+    reasons = {each["file"]: each["reason"] for each in audit["excluded"]}
     assert reasons.pop("train/cat/broken.png")
     assert reasons == {
         "train/cat/link.png": "symbolic link, not followed",
@@ -96,7 +96,7 @@ def test_audit_counts_every_file(folder: Path, load: Load) -> None:
     assert [each["file"] for each in audit["ignored"]] == ["train/cat/notes.txt"]
     pair = ["train/dog/patientdog_2.png", "train/dog/patientdog_79.png"]
     assert audit["duplicates"] == [pair]
-    assert sum(n for part in audit["counts"].values() for n in part.values()) == audit["used"]
+    assert sum(n for split in audit["counts"].values() for n in split.values()) == audit["used"]
     assert audit["counts"]["test"] == {"cat": 5, "dog": 5}
     assert audit["groups"]["counts"]["test"] == 10
     assert audit["sizes"] == {"min": [12, 10], "median": [12, 10], "max": [12, 10]}
@@ -162,7 +162,7 @@ def test_split_file_gives_the_same_data_set(folder: Path, load: Load, tmp_path: 
     assert again.fingerprint == first.fingerprint
     assert again.train.groups == first.train.groups
     assert again.audit.group_source == "split file"
-    assert [tuple(e) for e in again.audit.set_aside] == [
+    assert [tuple(e) for e in again.audit.excluded] == [
         ("train/dog/patientdog_77.png", "left out by split.csv")
     ]
     write_split(again, tmp_path / "again.csv")
@@ -190,12 +190,12 @@ def test_split_file_that_divides_a_patient_is_told(tmp_path: Path, load: Load) -
 
 def test_labels_make_a_three_class_task_of_two_folders(tmp_path: Path, load: Load) -> None:
     lines = ["file,label"]
-    for number, (part, n, start) in enumerate((("train", 10, 0), ("test", 3, 50))):
+    for number, (split, n, start) in enumerate((("train", 10, 0), ("test", 3, 50))):
         for i in range(start, start + n):
             names = [
-                (f"{part}/NORMAL/IM-{i:04d}-0001.png", "NORMAL"),
-                (f"{part}/PNEUMONIA/person{i}_bacteria_1.png", "bacteria"),
-                (f"{part}/PNEUMONIA/person{i}_virus_1.png", "virus"),
+                (f"{split}/NORMAL/IM-{i:04d}-0001.png", "NORMAL"),
+                (f"{split}/PNEUMONIA/person{i}_bacteria_1.png", "bacteria"),
+                (f"{split}/PNEUMONIA/person{i}_virus_1.png", "virus"),
             ]
             for kind, (name, label) in enumerate(names):
                 draw(tmp_path / "data" / name, 1000 * number + 10 * i + kind)

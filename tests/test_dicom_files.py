@@ -297,7 +297,7 @@ def test_the_data_set_knows_patients_and_remarks(folder: Path) -> None:
     assert "6 DICOM images (dark/IM000000, dark/IM000010" in warnings
     assert "4 DICOM images (dark/IM000000, dark/IM000015" in warnings
     assert "lateral" in warnings
-    reasons = " ".join(each.reason for each in audit.set_aside)
+    reasons = " ".join(each.reason for each in audit.excluded)
     assert "ends early" in reasons
     assert "Segmentation Storage" in reasons
     again = load_dataset(folder, Config(max_bad=0.1))

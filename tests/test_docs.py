@@ -425,7 +425,7 @@ def test_every_file_of_a_run_is_documented(run: Path) -> None:
         ("classifier.json", ("architecture.parameters",)),
         ("plan.json", ("config",)),
         ("audit.json", ("leaks.patients",)),
-        ("looks.json", ()),
+        ("test_evaluations.json", ()),
         ("robustness.json", ()),
         ("explanation.json", ()),
         ("checklist.json", ()),

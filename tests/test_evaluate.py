@@ -15,7 +15,7 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
-from lucency.classifier import Answers, Spec
+from lucency.classifier import Outputs, Spec
 from lucency.errors import ClassifierError, ConfigError, DataError, RunError
 from lucency.evaluation import (
     Evaluation,
@@ -89,10 +89,10 @@ class Fake:
             prior=(0.5, 0.5),
         )  # fmt: skip
 
-    def answer_split(self, split: Fake, progress: Progress) -> Answers:
+    def infer_split(self, split: Fake, progress: Progress) -> Outputs:
         assert split is self
         progress.note("asked")
-        return Answers(self.answers, np.linspace(0, 1.5, len(self.answers)))
+        return Outputs(self.answers, np.linspace(0, 1.5, len(self.answers)))
 
 
 def fake(n: int = 60) -> Fake:
@@ -460,7 +460,7 @@ def test_predictions_are_plain_columns(tmp_path: Path) -> None:
     )
     write_predictions(path, [one])
     assert path.read_text().splitlines() == [
-        "split,file,group,label,decision,distance,p_NORMAL,p_PNEUMONIA",
+        "split,file,group,label,decision,ood_score,p_NORMAL,p_PNEUMONIA",
         "test,x.png,7,NORMAL,PNEUMONIA,,0.1,0.9",
     ]
 
@@ -469,7 +469,7 @@ def test_figures_can_be_recomputed_from_the_predictions(tmp_path: Path) -> None:
     classifier = fake()
     write_predictions(tmp_path / "p.csv", [predict(classifier, classifier)])
     (said,) = read_predictions(tmp_path / "p.csv")
-    assert said.distances is not None
+    assert said.ood_scores is not None
     assert evaluate_found(classifier, said) == evaluate(classifier, classifier)
 
 

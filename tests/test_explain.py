@@ -140,9 +140,9 @@ def test_what_is_known_of_maps_comes_back_and_is_checked() -> None:
 def test_a_file_without_maps_answers_as_ever() -> None:
     classifier = brightness()
     pixels = np.zeros((2, SIDE, SIDE, 1), np.uint8)
-    assert classifier.answer_pixels(pixels, maps=True).maps is None
+    assert classifier.infer(pixels, maps=True).maps is None
     assert not has_maps(classifier)
-    assert classifier.judge(classifier.answer_pixels(pixels), ["a", "b"])[0].activation_map is None
+    assert classifier.judge(classifier.infer(pixels), ["a", "b"])[0].activation_map is None
     with pytest.raises(ClassifierError, match="--method occlusion"):
         next(explained(classifier, [Path("none.png")]))
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import squares
 
 from lucency import models
-from lucency.classifier import Answers, Classifier
+from lucency.classifier import Classifier, Outputs
 from lucency.dataset import Split
 from lucency.explain import faithfulness, occlusion_maps, randomisation
 from lucency.explain.layers import write_layers
@@ -45,7 +45,7 @@ def classifier() -> Classifier:
 def test_the_map_points_at_the_planted_square(classifier: Classifier) -> None:
     """By chance a twelfth of the places hits; 95 of 100 is what is promised."""
     drawn = squares.with_square(squares.draw(400, 99))
-    said = classifier.answer_pixels(drawn.pixels, maps=True)
+    said = classifier.infer(drawn.pixels, maps=True)
     assert said.maps is not None
     assert said.map_classes is not None
     assert squares.hits(said.maps, drawn).mean() >= 0.95
@@ -75,8 +75,8 @@ def test_the_tests_find_its_maps_informative(classifier: Classifier) -> None:
 class Dishonest(Classifier):
     """Answers as it learnt to, and shows maps of noise."""
 
-    def answer_pixels(self, pixels: Any, maps: bool = False) -> Answers:
-        said = super().answer_pixels(pixels, maps)
+    def infer(self, pixels: Any, maps: bool = False) -> Outputs:
+        said = super().infer(pixels, maps)
         if said.maps is None:
             return said
         noise = np.random.default_rng(len(pixels)).normal(size=said.maps.shape)

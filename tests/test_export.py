@@ -21,7 +21,7 @@ from PIL import Image
 
 from conftest import draw_image
 from lucency import backend
-from lucency.classifier import Classifier, Golden, Spec
+from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.cli import main
 from lucency.errors import BackendError, ConfigError, DataError, LucencyError, ParityError, RunError
 from lucency.export import FORMATS, export, formats
@@ -80,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = classifier.predict_pixels(pixels).astype(np.float32)
     assert said[:, 1].min() < 0.2
     assert said[:, 1].max() > 0.8
-    classifier.golden = Golden(pixels, said)
+    classifier.reference_images = ReferenceImages(pixels, said)
     classifier.save(folder)
     return folder
 
@@ -469,7 +469,7 @@ def test_a_program_on_another_backend_is_told(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_without_golden_images_says_how_to_go_on(run: Path, tmp_path: Path) -> None:
     older = Path(shutil.copytree(run, tmp_path / "older"))
     document = json.loads((older / "classifier.json").read_text())
-    (older / "classifier.json").write_text(json.dumps(document | {"golden": None}))
+    (older / "classifier.json").write_text(json.dumps(document | {"reference_images": None}))
     with pytest.raises(RunError, match="Give the data folder") as caught:
         export(older, "onnx", out=tmp_path / "out")
     assert "\n" not in str(caught.value)
@@ -518,7 +518,9 @@ def test_a_foreign_onnx_file_is_refused_before_anything_is_made(tmp_path: Path) 
     spec = spec_of()
     weights = {"w": np.ones(spec.weight_count, np.float32)}
     foreign = Classifier(spec, weights, b"no network")
-    foreign.golden = Golden(np.zeros((1, 8, 8, 1), np.uint8), np.full((1, 2), 0.5, np.float32))
+    foreign.reference_images = ReferenceImages(
+        np.zeros((1, 8, 8, 1), np.uint8), np.full((1, 2), 0.5, np.float32)
+    )
     foreign.save(tmp_path / "run")
     with pytest.raises(LucencyError, match="is refused"):
         export(tmp_path / "run", "onnx", out=tmp_path / "out")

@@ -95,8 +95,10 @@ def shared_patients(root: Path, regex: str | None = None) -> tuple[str, int]:
     entries = scan(root).entries
     groups = find_groups([entry.file for entry in entries], regex=regex)
     owners = {
-        part: {key for entry, key in zip(entries, groups.keys, strict=True) if entry.part == part}
-        for part in ("train", "test")
+        split: {
+            key for entry, key in zip(entries, groups.keys, strict=True) if entry.split == split
+        }
+        for split in ("train", "test")
     }
     return groups.source, len(owners["train"] & owners["test"])
 

@@ -1,4 +1,4 @@
-"""The leak gate: what of the test part is elsewhere, and what becomes of it."""
+"""The leak check: what of the test part is elsewhere, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SIDE = 64
 Load = Callable[..., Dataset]
 
 
-def entry(file: str, label: str, part: str = "", group: str = "", sha256: str = "") -> Entry:
-    return Entry(file, label, part, group or file, sha256 or f"hash of {file}")
+def entry(file: str, label: str, split: str = "", group: str = "", sha256: str = "") -> Entry:
+    return Entry(file, label, split, group or file, sha256 or f"hash of {file}")
 
 
 def near(first: Entry, second: Entry, kind: str = "mirrored", similarity: float = 0.98) -> Copy:
     return Copy(first, second, kind, similarity)
 
 
-# The gate by itself
+# the check by itself
 
 
 def test_copies_of_test_images_leave_and_test_stays() -> None:
@@ -50,8 +50,8 @@ def test_copies_of_test_images_leave_and_test_stays() -> None:
         (file, "identical to test/a/1") for file in ("train/a/2", "train/b/3", "val/a/4")
     ]
     assert "exact copies of test images: 3 images" in cleaned.warnings[0]
-    assert cleaned.leaks.gate == "dropped"
-    assert close_leaks(cleaned.entries).leaks.gate == "passed"
+    assert cleaned.leaks.status == "dropped"
+    assert close_leaks(cleaned.entries).leaks.status == "passed"
 
 
 def test_near_copies_leak_and_bring_their_equals_along() -> None:
@@ -70,7 +70,7 @@ def test_near_copies_leak_and_bring_their_equals_along() -> None:
     ]
     assert cleaned.leaks.to_json()["pairs"][1] == {
         "first": "test/a/2", "second": "train/a/4", "kind": "resized", "similarity": 0.999,
-        "parts": ["test", "train"], "labels": ["a", "a"],
+        "splits": ["test", "train"], "labels": ["a", "a"],
     }  # fmt: skip
     assert "changed copies of test images: 2 images" in cleaned.warnings[0]
 
@@ -83,7 +83,7 @@ def test_ignored_leaks_stay_and_void_the_test() -> None:
     ]
     cleaned = close_leaks(entries, on_leak="ignore")
     assert {each.file for each in cleaned.entries} == {each.file for each in entries}
-    assert cleaned.leaks.gate == "ignored"
+    assert cleaned.leaks.status == "ignored"
     assert cleaned.leaks.patients == {"p": {"test": 1, "elsewhere": 1}}
     assert "test part are void" in cleaned.warnings[0]
     assert "train/a/2 is identical to test/a/1" in cleaned.warnings[0]
@@ -103,7 +103,7 @@ def test_contradictory_copies_all_leave() -> None:
         "label conflict: identical to b/3",
         "label conflict: identical to a/1",
     ]
-    assert cleaned.leaks.gate == "passed"
+    assert cleaned.leaks.status == "passed"
 
 
 def test_contradictions_inside_test_are_only_told() -> None:
@@ -146,7 +146,7 @@ def test_copies_of_validation_leave_train() -> None:
         "cropped copy of val/a/1",
     ]
     assert "copies of validation images: 2 images" in cleaned.notes[0]
-    assert (cleaned.leaks.gate, cleaned.leaks.found) == ("no test part", False)
+    assert (cleaned.leaks.status, cleaned.leaks.found) == ("no test part", False)
 
 
 @pytest.mark.parametrize(("shared", "leave"), [(20, 20), (21, 0)])
@@ -160,24 +160,24 @@ def test_patients_of_test_leave_train_unless_there_are_too_many(shared: int, lea
     warning = f"shares {shared} patients with train or validation (a-0, a-1, a-10 and"
     assert warning in cleaned.warnings[0]
     assert ("nothing was set aside" in cleaned.warnings[0]) == (not leave)
-    assert cleaned.leaks.gate == ("dropped" if leave else "failed")
+    assert cleaned.leaks.status == ("dropped" if leave else "failed")
     stopped = close_leaks(train + test, on_leak="stop").leaks
-    assert stopped.gate == "failed"
+    assert stopped.status == "failed"
     assert f"{shared} images of {shared} patients who are in test" in stopped.complaint
     assert ("the rule that finds patients is wrong" in stopped.complaint) == (not leave)
 
 
 def test_a_name_alone_is_no_leak() -> None:
     cleaned = close_leaks([entry(f"{p}/a/001.png", "a", p) for p in ("train", "test")])
-    assert cleaned.leaks.gate == "passed"
+    assert cleaned.leaks.status == "passed"
     assert not cleaned.leaving
     assert "1 file name of the test part also occur elsewhere (001.png)" in cleaned.notes[0]
 
 
 def test_near_pairs_are_told_once_per_part() -> None:
     entries = [
-        entry(f"{part}/{k}", "ab"[k % 2], part, sha256=f"{k // 2}{part == 'val'}")
-        for part in ("train", "val")
+        entry(f"{split}/{k}", "ab"[k % 2], split, sha256=f"{k // 2}{split == 'val'}")
+        for split in ("train", "val")
         for k in range(4)
     ]
     copies = [
@@ -192,7 +192,7 @@ def test_near_pairs_are_told_once_per_part() -> None:
     ]
 
 
-# The gate on folders of files
+# the check on folders of files
 
 
 def scene(seed: int) -> Image.Image:
@@ -216,8 +216,8 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "data"
     for k, label in enumerate(("cat", "dog")):
         for i in range(25):
-            part = "train" if i < 20 else "test"
-            save(scene(100 * k + i), root / part / label / f"patient{label}_{i}.png")
+            split = "train" if i < 20 else "test"
+            save(scene(100 * k + i), root / split / label / f"patient{label}_{i}.png")
     return root
 
 
@@ -241,7 +241,7 @@ def leak(folder: Path) -> str:
 
 def test_a_clean_folder_passes(folder: Path, load: Load) -> None:
     audit = load(folder).audit.to_json()
-    assert audit["leaks"] == {"gate": "passed", "pairs": [], "patients": {}}
+    assert audit["leaks"] == {"status": "passed", "pairs": [], "patients": {}}
     assert audit["near_duplicates"] == []
 
 
@@ -256,33 +256,33 @@ def test_a_leak_stops_and_carries_the_data_set_without_it(folder: Path, load: Lo
     assert "--on-leak ignore" in message
     assert "\n" not in message
     data = caught.value.dataset
-    assert data.audit.leaks.gate == "failed"
+    assert data.audit.leaks.status == "failed"
     assert "train/dog/patientdog_77.jpeg" not in data.train.files + data.val.files
-    assert data.audit.found == data.audit.used + len(data.audit.set_aside) == 51
+    assert data.audit.found == data.audit.used + len(data.audit.excluded) == 51
     assert data.fingerprint == load(folder, "drop").fingerprint
 
 
 def test_a_leak_can_be_dropped_or_ignored(folder: Path, load: Load) -> None:
     reason = leak(folder)
     dropped = load(folder, "drop").audit
-    assert dropped.leaks.gate == "dropped"
-    assert [tuple(each) for each in dropped.set_aside] == [("train/dog/patientdog_77.jpeg", reason)]
+    assert dropped.leaks.status == "dropped"
+    assert [tuple(each) for each in dropped.excluded] == [("train/dog/patientdog_77.jpeg", reason)]
     ignored = load(folder, "ignore")
     audit = ignored.audit.to_json()
     assert json.loads(json.dumps(audit)) == audit
-    assert audit["leaks"]["gate"] == "ignored"
+    assert audit["leaks"]["status"] == "ignored"
     assert audit["found"] == audit["used"] == 51
     assert "train/dog/patientdog_77.jpeg" in ignored.train.files + ignored.val.files
     assert any("figures of the test part are void" in line for line in audit["warnings"])
 
 
 def test_a_test_part_copied_whole_is_told_as_a_leak(tmp_path: Path, load: Load) -> None:
-    for part in ("train", "test"):
+    for split in ("train", "test"):
         for i in range(8):
-            save(scene(i), tmp_path / f"both/{part}/{'ab'[i % 2]}/{part}{i}.png")
+            save(scene(i), tmp_path / f"both/{split}/{'ab'[i % 2]}/{split}{i}.png")
     with pytest.raises(LeakError, match="8 images there copied from test") as caught:
         load(tmp_path / "both")
-    assert caught.value.dataset.audit.leaks.gate == "failed"
+    assert caught.value.dataset.audit.leaks.status == "failed"
     with pytest.raises(DataError, match="'a' has 0 usable images"):
         load(tmp_path / "both", "drop")
 
@@ -303,7 +303,7 @@ def test_near_copies_are_never_cut_apart(tmp_path: Path, load: Load) -> None:
     assert {pair.kind for pair in data.audit.near_duplicates} == {"resized"}
     assert any("in two classes: 1 pair (a/other.png and b/1.png)" in each
                for each in data.audit.warnings)  # fmt: skip
-    assert data.audit.leaks.gate == "passed"
+    assert data.audit.leaks.status == "passed"
 
 
 def test_a_split_file_goes_through_the_gate(folder: Path, load: Load, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_split_file_goes_through_the_gate(folder: Path, load: Load, tmp_path: 
     dropped = load(folder, "drop", split_file=str(file))
     assert dropped.test is not None
     assert "train/cat/patientcat_3b.png" in dropped.test.files
-    assert "train/cat/patientcat_3.png" in [each.file for each in dropped.audit.set_aside]
+    assert "train/cat/patientcat_3.png" in [each.file for each in dropped.audit.excluded]
 
 
 def test_images_to_test_on_tell_of_near_copies(folder: Path, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_images_to_test_on_tell_of_near_copies(folder: Path, tmp_path: Path) -> 
 def test_the_radiographs_pass_and_their_twins_are_listed(radiographs: Path, load: Load) -> None:
     data = load(radiographs / "chest_xray")
     audit = data.audit
-    assert audit.leaks.to_json() == {"gate": "passed", "pairs": [], "patients": {}}
+    assert audit.leaks.to_json() == {"status": "passed", "pairs": [], "patients": {}}
     assert audit.near_duplicates == ()
     assert data.test is not None
     # The number of a person alone, without the disease, would make 88 patients look shared.

@@ -15,11 +15,11 @@ import pytest
 
 from lucency.errors import RunError
 from lucency.evaluation.ledger import (
-    Look,
-    Looks,
+    TestEvaluation,
+    TestEvaluations,
+    evaluations_of,
     expected_luck,
     ledger_path,
-    looks,
     read_split,
     record,
     test_set_id,
@@ -39,7 +39,7 @@ class Listener(Progress):
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "state" / "looks.jsonl"
+    path = tmp_path / "state" / "test_evaluations.jsonl"
     monkeypatch.setenv("LUCENCY_LEDGER", str(path))
     return path
 
@@ -76,9 +76,9 @@ def test_a_look_is_there_when_record_returns(ledger: Path) -> None:
     assert (row["n"], row["what"], row["run"]) == (319, "train", "quick-s0")
     second = record(SET, 319, "evaluate", classifier="c2", run="quick-s1")
     assert (second.number, second.classifiers) == (2, 2)
-    assert second.looks[0] == first.looks[0]
+    assert second.evaluations[0] == first.evaluations[0]
     assert ledger.read_text().startswith(line)
-    assert looks(SET) == second
+    assert evaluations_of(SET) == second
     if os.name == "posix":
         assert ledger.stat().st_mode & 0o077 == 0
 
@@ -86,12 +86,12 @@ def test_a_look_is_there_when_record_returns(ledger: Path) -> None:
 def test_other_test_sets_are_counted_apart(ledger: Path) -> None:
     record("other", 5, "train", classifier="c", run="r")
     assert record(SET, 319, "train", classifier="c", run="r").number == 1
-    assert looks("other").number == 1
-    assert looks("unknown").number == 0
+    assert evaluations_of("other").number == 1
+    assert evaluations_of("unknown").number == 0
 
 
 def test_no_ledger_is_no_look(ledger: Path) -> None:
-    assert looks(SET) == Looks(SET, ())
+    assert evaluations_of(SET) == TestEvaluations(SET, ())
     assert not ledger.exists()
 
 
@@ -107,15 +107,15 @@ def test_damaged_lines_are_counted_kept_and_told(ledger: Path) -> None:
     assert "5 lines of the ledger cannot be read" in found.sentence
     # The line that a crash cut off does not swallow the new one, and nothing is deleted.
     assert ledger.read_bytes().startswith(good + damage + b"\n{")
-    assert looks(SET).number == 2
+    assert evaluations_of(SET).number == 2
 
 
 def test_keys_of_later_versions_are_no_damage(ledger: Path) -> None:
     record(SET, 3, "train", classifier="c1", run="r")
     row = json.loads(ledger.read_text()) | {"who": "somebody"}
     ledger.write_text(json.dumps(row) + "\n")
-    assert looks(SET).number == 1
-    assert looks(SET).damaged == 0
+    assert evaluations_of(SET).number == 1
+    assert evaluations_of(SET).damaged == 0
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "under a file", "huge"])
@@ -127,7 +127,7 @@ def test_a_ledger_that_cannot_be_written_is_said_not_raised(
         path.mkdir()
     elif obstacle == "under a file":
         path.write_text("")
-        path /= "looks.jsonl"
+        path /= "test_evaluations.jsonl"
     else:
         with path.open("wb") as file:
             file.truncate(2**26 + 1)
@@ -142,7 +142,7 @@ def test_a_ledger_that_cannot_be_written_is_said_not_raised(
     assert str(path) in warning
     assert "LUCENCY_LEDGER" in warning
     with pytest.raises(RunError, match="cannot be read"):
-        looks(SET)
+        evaluations_of(SET)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes")
@@ -164,7 +164,7 @@ def test_processes_that_write_at_once_lose_no_line(ledger: Path) -> None:
     )
     writers = [subprocess.Popen([sys.executable, "-c", program, name]) for name in "abc"]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
-    found = looks("s")
+    found = evaluations_of("s")
     assert (found.number, found.classifiers, found.damaged) == (75, 75, 0)
 
 
@@ -178,22 +178,24 @@ def test_the_ledger_lies_where_the_system_keeps_state(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setattr(sys, "platform", "linux")
-    assert ledger_path() == tmp_path / ".local/state/lucency/looks.jsonl"
+    assert ledger_path() == tmp_path / ".local/state/lucency/test_evaluations.jsonl"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert ledger_path() == tmp_path / "state/lucency/looks.jsonl"
+    assert ledger_path() == tmp_path / "state/lucency/test_evaluations.jsonl"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert ledger_path() == tmp_path / "Library/Application Support/lucency/looks.jsonl"
+    assert ledger_path() == tmp_path / "Library/Application Support/lucency/test_evaluations.jsonl"
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert ledger_path() == tmp_path / "local/lucency/looks.jsonl"
+    assert ledger_path() == tmp_path / "local/lucency/test_evaluations.jsonl"
 
 
 # --- what it means
 
 
-def looked(classifiers: list[str], **more: bool | int) -> Looks:
-    made = [Look("2026-01-01T00:00:00Z", SET, 319, "train", x, "r", "0") for x in classifiers]
-    return Looks(SET, tuple(made), **more)
+def looked(classifiers: list[str], **more: bool | int) -> TestEvaluations:
+    made = [
+        TestEvaluation("2026-01-01T00:00:00Z", SET, 319, "train", x, "r", "0") for x in classifiers
+    ]
+    return TestEvaluations(SET, tuple(made), **more)
 
 
 def test_the_sentence() -> None:
@@ -211,7 +213,7 @@ def test_the_sentence() -> None:
 def test_the_json_has_no_test_set_twice() -> None:
     document = looked(["a", "b"]).to_json()
     assert (document["format"], document["test_set"], document["n"]) == (1, SET, 319)
-    assert document["looks"][1].keys() == {"when", "what", "classifier", "run"}
+    assert document["evaluations"][1].keys() == {"when", "what", "classifier", "run"}
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_a_split_file_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "split.csv"
     path.write_text('file,class,group,split,sha256\n"a,1.png",NORMAL,p1,test,aa\n')
     (entry,) = read_split(path)
-    assert (entry.file, entry.label, entry.group, entry.part, entry.sha256) == (
+    assert (entry.file, entry.label, entry.group, entry.split, entry.sha256) == (
         "a,1.png", "NORMAL", "p1", "test", "aa",
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ def told(run: Path) -> dict[str, Any]:
     """Return what the page is told of a small run whose maps have been tested."""
     document = about(run, Classifier.load(run))
     explanation = {"method": "m", "scale": 8.0, "informative": True, "sentence": "Believe it half."}
-    return document | {"explanation": explanation, "conformal": True, "gate": True}
+    return document | {"explanation": explanation, "conformal": True, "ood_detector": True}
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -
         "probabilities": probabilities,
         "reason": None,
         "prediction_set": [classes[-1]],
-        "distance": 0.4,
+        "ood_score": 0.4,
         "notes": [],
         "activation_map": {"class": classes[-1], "method": "m", "scale": 8.0, "values": MAP},
         "image": near()[0]["image"],
@@ -85,7 +85,7 @@ def by_body(body: bytes) -> Reply:
     """Answer a file by what stands in it."""
     word, _, rest = body.decode("latin-1").partition(" ")
     if word == "far":
-        return said(answer(0.97, decision=None, reason=FAR, distance=2.5))
+        return said(answer(0.97, decision=None, reason=FAR, ood_score=2.5))
     if word == "bad":
         return refused("The file ends early: get it again.")
     return said(answer(float(rest or 0.8)))
@@ -713,7 +713,7 @@ def test_the_csv_is_that_of_the_command_and_computes_nothing(
     saved.value.save_as(tmp_path / "a.json")
     found = {each["file"]: each for each in json.loads((tmp_path / "a.json").read_text())}
     assert found["plain.png"]["probabilities"] is None
-    keys = ["file", "decision", "probabilities", "reason", "prediction_set", "distance", "notes"]
+    keys = ["file", "decision", "probabilities", "reason", "prediction_set", "ood_score", "notes"]
     assert [*found["far.png"]] == [*found["plain.png"]] == keys
     assert found["far.png"]["reason"] == FAR
 

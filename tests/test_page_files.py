@@ -36,7 +36,7 @@ def test_the_page_is_told_what_stands_in_the_run(run: Path) -> None:
     assert found["sha256"] == Classifier.load(run).fingerprint
     assert (found["classes"], found["positive"]) == (["NORMAL", "PNEUMONIA"], "PNEUMONIA")
     assert (found["size"], found["channels"]) == ([8, 8], 1)
-    assert not any(found[key] for key in ("report", "neighbours", "gate", "conformal"))
+    assert not any(found[key] for key in ("report", "neighbours", "ood_detector", "conformal"))
     assert found["explanation"] is None
     assert found["prevalence"] == 0.5
     assert "about 80 show PNEUMONIA, where 50 % of all images do" in found["meaning"]

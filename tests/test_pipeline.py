@@ -36,7 +36,7 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "audit.json", "checklist.json", "classifier.json", "evaluation.json", "explanation.json",
-        "gate.safetensors", "golden.safetensors", "history.csv", "looks.json", "model.onnx",
+        "ood_detector.safetensors", "reference_images.safetensors", "history.csv", "test_evaluations.json", "model.onnx",
         "model_card.md", "neighbours.safetensors", "images", "plan.json", "predictions.csv",
         "report.html", "robustness.json", "split.csv", "weights.safetensors",
     }  # fmt: skip
@@ -48,13 +48,15 @@ def test_a_run_folder_is_complete(run: Run) -> None:
 
 def test_the_run_keeps_validation_images_of_every_class(run: Run) -> None:
     classifier = Classifier.load(run.folder)
-    golden = classifier.golden
-    assert golden is not None
+    reference_images = classifier.reference_images
+    assert reference_images is not None
     held = {each.tobytes() for each in run.data.val.pixels(np.arange(len(run.data.val)))}
-    assert all(each.tobytes() in held for each in golden.pixels)
-    assert len({each.tobytes() for each in golden.pixels}) > len(golden.pixels) / 2
-    assert golden.largest_difference(classifier.predict_pixels) < 1e-6
-    assert set(classifier.decide(golden.probabilities.astype(np.float64))) == {0, 1}
+    assert all(each.tobytes() in held for each in reference_images.pixels)
+    assert (
+        len({each.tobytes() for each in reference_images.pixels}) > len(reference_images.pixels) / 2
+    )
+    assert reference_images.largest_difference(classifier.predict_pixels) < 1e-6
+    assert set(classifier.decide(reference_images.probabilities.astype(np.float64))) == {0, 1}
 
 
 def test_the_run_keeps_training_images_of_every_class_where_asked(run: Run) -> None:
@@ -65,11 +67,11 @@ def test_the_run_keeps_training_images_of_every_class_where_asked(run: Run) -> N
     assert np.bincount(kept.labels).tolist() == [5, 5]
     held = {each.tobytes() for each in run.data.train.pixels(np.arange(len(run.data.train)))}
     assert all(each.tobytes() in held for each in kept.images)  # 32 pixels: small as they are
-    said = classifier.answer_pixels(kept.images)
+    said = classifier.infer(kept.images)
     assert said.embeddings is not None
     for i, embedding in enumerate(said.embeddings):
         first = kept.nearest(embedding, 1)[0]
-        assert first.distance < 1e-3
+        assert first.ood_score < 1e-3
         assert first.label == kept.classes[kept.labels[i]]
 
 
@@ -109,7 +111,7 @@ def test_predictions_hold_every_image_of_validation_and_test(run: Run) -> None:
     assert parts["test"].files == run.data.test.files
     with (run.folder / "predictions.csv").open() as file:
         assert next(csv.reader(file)) == [
-            "split", "file", "group", "label", "decision", "distance", "p_dark", "p_light",
+            "split", "file", "group", "label", "decision", "ood_score", "p_dark", "p_light",
         ]  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def read_headers(files: Sequence[Path]) -> NDArray[np.float64]:
     return headers(files, [hashlib.sha256(file.read_bytes()).hexdigest() for file in files], 2)
 
 
-def looked_at(sample: Sample, ways: Sequence[str]) -> tuple[list[Shortcut], tuple[Finding, ...]]:
+def evaluated(sample: Sample, ways: Sequence[str]) -> tuple[list[Shortcut], tuple[Finding, ...]]:
     """Look some ways at a sample, as ``probe`` does all of them."""
     found = [shortcut(kind, sample, None, 0) for kind in KINDS if kind.name in ways]
     name = Shortcut("name", UNDEFINED, None, False, ())
@@ -91,7 +91,7 @@ def test_planted_shortcuts_are_flagged_by_the_right_probe(plant: Plant, tmp_path
     data = loaded(write_classes(tmp_path / "data", DRAWINGS, PATIENTS, 1, plant.save))
     in_file = plant.probes == ("file",)
     ways = (*plant.probes, "border", "thumbnail") if in_file else plant.probes
-    found, said = looked_at(drawn([data.train, data.val], data.root, 0, 1), ways)
+    found, said = evaluated(drawn([data.train, data.val], data.root, 0, 1), ways)
     flagged = {each.probe for each in found if each.flagged}
     assert flagged & set(plant.probes)
     assert flagged == {each.probe for each in said}
@@ -325,8 +325,8 @@ def test_a_test_part_like_the_others_is_not_said_to_differ(clean: Sample) -> Non
             )
             for of in (~coin, coin)
         ]
-        looks = _probes(("heads", "tails"), *parts, seed)
-        assert [name for name, _, flagged in looks if flagged] == []
+        found = _probes(("heads", "tails"), *parts, seed)
+        assert [name for name, _, flagged in found if flagged] == []
 
 
 def test_labels_of_the_test_part_choose_nothing(moved: Dataset) -> None:

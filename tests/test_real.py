@@ -16,7 +16,7 @@ def test_from_radiographs_to_a_report(radiographs: Path, tmp_path: Path) -> None
     config = Config(effort="quick", size=32, epochs=2, cache=str(tmp_path / "cache"))
     run = run_training(radiographs / "chest_xray", config, run=str(tmp_path / "run"))
     audit = run.data.audit
-    assert audit.found == audit.used + len(audit.set_aside)
+    assert audit.found == audit.used + len(audit.excluded)
     assert audit.group_source == "kermany"
     assert audit.duplicates
     assert audit.colour is False  # grey radiographs saved as colour JPEG

@@ -245,7 +245,7 @@ def plan_of(classes: tuple[str, ...], names: list[str]) -> dict[str, Any]:
         "epochs": [{"epoch": n + 1, "seconds": 9.5, "images_per_second": 460} for n in range(20)],
         "training": {
             "resumed": True, "batch": 32, "micro_batch": 16,
-            "setbacks": [{"epoch": 3, "step": 7, "what": "the loss is not a number"}],
+            "divergences": [{"epoch": 3, "step": 7, "what": "the loss is not a number"}],
         },
         "parameters": 1_203_457, "seconds": {"decode": 21.4, "train": 842.0, "total": 901.3},
         "data": {"folder": "chest_xray", "fingerprint": "9f2c" * 16},
@@ -265,7 +265,7 @@ def audit_of(
     aside.append({"file": "train/NORMAL/empty.jpeg", "reason": "empty file"})
     aside += [{"file": name, "reason": name} for name in names]
     return {
-        "format": 1, "found": used + len(aside), "used": used, "set_aside": aside,
+        "format": 1, "found": used + len(aside), "used": used, "excluded": aside,
         "ignored": [{"file": "__MACOSX/._a.jpeg", "reason": "hidden file"}], "counts": counts,
         "groups": {"source": "kermany", "counts": {s: sum(counts[s].values()) * 2 // 3
                                                    for s in counts}},
@@ -458,7 +458,7 @@ def test_missing_parts_become_sentences(tmp_path: Path) -> None:
         "This run holds no images of what the network sees",
         "This run holds no predictions of its test part",
         "This run holds no list of choices",
-        "This run holds no verdict of a leak gate",
+        "This run holds no verdict of a leak check",
         "This run holds no probes for shortcuts",
         "This run holds no predictive values at other prevalences",
         "This run holds no decision curve",

@@ -79,7 +79,7 @@ def test_the_baseline_is_told_in_images(plain: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gate", "word", "level"),
+    ("status", "word", "level"),
     [
         ("passed", "Passed", "good"),
         ("dropped", "Closed", "warn"),
@@ -90,15 +90,15 @@ def test_the_baseline_is_told_in_images(plain: Path) -> None:
     ],
 )
 def test_gate_has_one_verdict_in_word_and_colour(
-    plain: Path, gate: str, word: str, level: str
+    plain: Path, status: str, word: str, level: str
 ) -> None:
-    found = page(trust(plain, gate=gate))
+    found = page(trust(plain, status=status))
     classes = [a["class"] for tag, a in found.elements if tag == "p" and "class" in a]
     verdicts = [name for name in classes if name and name.startswith("verdict")]
     assert verdicts == [f"verdict {level}", "verdict warn"]  # the second is on the maps
-    assert f"{word} " in section(found, "Leak gate", "Samples of")
+    assert f"{word} " in section(found, "Leak check", "Samples of")
     banner = "The test figures on this page are void." in found.text
-    assert banner == (gate == "ignored")
+    assert banner == (status == "ignored")
     if banner:
         assert found.text.index("figures on this page are void") < found.text.index("Contents")
 
@@ -252,7 +252,7 @@ def test_alarms_of_the_probes_stand_before_the_figures_are_believed(run: Path) -
     findings = [{"level": level, "text": f"{level}: <i>x</i>", "probe": "file"}
                 for level in ("alarm", "note")]  # fmt: skip
     change(run / "audit.json", findings=findings)
-    text = section(page(run), "Before you believe these figures", "Leak gate")
+    text = section(page(run), "Before you believe these figures", "Leak check")
     assert "alarm: <i>x</i>" in text
     assert "note: <i>x</i>" not in text.split("Data")[0]
 
@@ -313,14 +313,14 @@ def test_three_classes_have_no_threshold_and_no_prevalence(tmp_path: Path) -> No
 
 
 def test_nothing_but_validation_still_draws(tmp_path: Path) -> None:
-    run = trust(make_run(tmp_path / "run", sizes={"val": (25, 60)}), gate="no test part")
+    run = trust(make_run(tmp_path / "run", sizes={"val": (25, 60)}), status="no test part")
     text = section(page(run), "Operating point", "Use elsewhere")
     assert "Validation" in text
     assert "On the test part" not in text
 
 
 def test_empty_lists_are_no_mistake(plain: Path) -> None:
-    run = trust(plain, gate="passed")
+    run = trust(plain, status="passed")
     evaluation = json.loads((run / "evaluation.json").read_text())
     evaluation["test"] |= {
         "subgroups": [], "predictive_values": [],
@@ -328,14 +328,18 @@ def test_empty_lists_are_no_mistake(plain: Path) -> None:
     }  # fmt: skip
     (run / "evaluation.json").write_text(json.dumps(evaluation))
     change(run / "audit.json", near_duplicates=[], probes=None, odd=None, findings=[])
-    for name, key in (("robustness", "rows"), ("looks", "looks"), ("checklist", "items")):
+    for name, key in (
+        ("robustness", "rows"),
+        ("evaluations", "evaluations"),
+        ("checklist", "items"),
+    ):
         change(run / f"{name}.json", **{key: []})
     assert "No two used images are nearly the same." in page(run).text
 
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("looks.json", "["), ("robustness.json", '{"rows": [{}]}'), ("checklist.json", "[]"),
+    [("test_evaluations.json", "["), ("robustness.json", '{"rows": [{}]}'), ("checklist.json", "[]"),
      ("audit.json", '{"leaks": []}')],
 )  # fmt: skip
 def test_damaged_additions_are_a_run_error(run: Path, file: str, text: str) -> None:
@@ -346,7 +350,7 @@ def test_damaged_additions_are_a_run_error(run: Path, file: str, text: str) -> N
 
 
 def test_hostile_names_stay_text_everywhere(tmp_path: Path) -> None:
-    run = trust(make_run(tmp_path / "run", names=HOSTILE), names=list(HOSTILE), gate=HOSTILE[2])
+    run = trust(make_run(tmp_path / "run", names=HOSTILE), names=list(HOSTILE), status=HOSTILE[2])
     found = page(run)
     assert {tag for tag, _ in found.elements} <= SAFE_TAGS
     assert {name for _, attrs in found.elements for name in attrs} <= ATTRIBUTES
@@ -359,7 +363,7 @@ def test_hostile_names_stay_text_everywhere(tmp_path: Path) -> None:
 
 
 def test_check_page_shows_the_data_alone(plain: Path, tmp_path: Path) -> None:
-    out = make_check(trust(plain, gate="failed"), tmp_path / "check")
+    out = make_check(trust(plain, status="failed"), tmp_path / "check")
     found = check(out)
     sections = [attrs["id"] for tag, attrs in found.elements if tag == "section"]
     assert sections == ["answer", "data", "shortcuts", "explained"]
@@ -383,5 +387,5 @@ def test_check_with_an_audit_of_older_times(plain: Path, tmp_path: Path) -> None
     out.mkdir()
     shutil.copy(plain / "audit.json", out)
     text = check(out).text
-    assert "This check holds no verdict of a leak gate." in text
+    assert "This check holds no verdict of a leak check." in text
     assert "This check holds no sample images." in text

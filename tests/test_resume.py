@@ -28,7 +28,7 @@ from lucency.training.checkpoints import Checkpoints
 from lucency.training.plan import Plan, make_plan
 from lucency.training.step import Stepper
 from lucency.training.train import train
-from lucency.training.trainer import Fit
+from lucency.training.trainer import Trainer
 
 FAST = Config(effort="quick", size=32, epochs=3, precision="float32", batch=32)
 STEPS = 6  # of an epoch: 168 training images
@@ -134,14 +134,14 @@ def test_the_best_epoch_and_the_patience_survive(
         epochs=6, monitor=monitor, patience=2,
     )  # fmt: skip
     monkeypatch.setattr("lucency.training.train.make_plan", lambda *_: plan)
-    original = Fit._judged
+    original = Trainer._judged
 
-    def worse(self: Fit) -> dict[str, float]:
-        later = self.course.epoch
+    def worse(self: Trainer) -> dict[str, float]:
+        later = self.state.epoch
         judged = original(self)
         return judged | {"val_loss": 0.1 + later, "val_accuracy": 0.9 - later / 10}
 
-    monkeypatch.setattr(Fit, "_judged", worse)
+    monkeypatch.setattr(Trainer, "_judged", worse)
     whole = train(data.train, data.val, FAST)
     assert (whole.best_epoch, len(whole.history)) == (1, 3)
     stopped_at(EPOCH + 2, data, tmp_path)
@@ -254,7 +254,7 @@ def test_nan_goes_back_to_the_last_good_state_at_half_the_rate(
     found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
     (line,) = heard.warnings
     assert "epoch 2, step 3: the loss is not a number" in line
-    assert found.training["setbacks"] == [
+    assert found.training["divergences"] == [
         {"epoch": 2, "step": 3, "what": "the loss is not a number"}
     ]
     assert len(found.history) == 3
@@ -279,7 +279,7 @@ def test_setbacks_do_not_depend_on_where_training_was_ended(
 
     monkeypatch.setattr(Stepper, "train", fragile)
     whole = facts(train(data.train, data.val, FAST), data)
-    assert len(whole["training"]["setbacks"]) == 1
+    assert len(whole["training"]["divergences"]) == 1
     for call in (EPOCH + 3, EPOCH + 6):  # before it diverges, and after it went back
         folder = tmp_path / str(call)
         stopped_at(call, data, folder, dataclasses.replace(FAST, checkpoint_seconds=0))

@@ -37,7 +37,7 @@ def work(error: BaseException | None = None, *, trained: bool = True, run: str =
         if trained:
             checkpoint(claim)
         (claim.draft / "split.csv").write_text("of this attempt")
-        (claim.draft / "looks.json").write_text("{}")
+        (claim.draft / "test_evaluations.json").write_text("{}")
         if error:
             raise error
     return claim
@@ -100,7 +100,7 @@ def test_the_same_command_goes_on_with_its_own_run() -> None:
     ) as claim:
         assert claim.draft == draft
         assert claim.resumed
-        assert names(draft) == ["checkpoints", "lock", "looks.json", "run.json"]
+        assert names(draft) == ["checkpoints", "lock", "test_evaluations.json", "run.json"]
     assert names() == ["radiographs-standard-1"]
 
 

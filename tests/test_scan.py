@@ -28,8 +28,8 @@ def both(prefix: str) -> list[str]:
     return [f"{prefix}/{name}/{name.lower()}.png" for name in CLASSES]
 
 
-def parts(found: Scan) -> dict[str, str]:
-    return {entry.file: entry.part for entry in found.entries}
+def splits(found: Scan) -> dict[str, str]:
+    return {entry.file: entry.split for entry in found.entries}
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def test_parts_in_any_spelling(tmp_path: Path, train: str, val: str, test: str) 
     touch(tmp_path, *both(train), *both(val), *both(test))
     found = scan(tmp_path)
     assert found.classes == CLASSES
-    assert parts(found) == {
-        f"{folder}/{name}/{name.lower()}.png": part
-        for folder, part in ((train, "train"), (val, "val"), (test, "test"))
+    assert splits(found) == {
+        f"{folder}/{name}/{name.lower()}.png": split
+        for folder, split in ((train, "train"), (val, "val"), (test, "test"))
         for name in CLASSES
     }
 
 
 def test_class_folders_alone_have_no_part(tmp_path: Path) -> None:
     found = scan(touch(tmp_path, "a/1.png", "b/1.JPEG"))
-    assert [(e.file, e.label, e.part) for e in found.entries] == [
+    assert [(e.file, e.label, e.split) for e in found.entries] == [
         ("a/1.png", "a", ""),
         ("b/1.JPEG", "b", ""),
     ]
@@ -108,7 +108,7 @@ def test_files_that_are_no_images_are_ignored_with_a_reason(tmp_path: Path) -> N
     touch(tmp_path, "a/1.png", "b/1.png", "a/notes.txt", "a/Thumbs.db", "b/.x.png", "loose.png")
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/1.png"]
-    assert not found.set_aside
+    assert not found.excluded
     reasons = dict(found.ignored)
     assert set(reasons) == {"a/notes.txt", "a/Thumbs.db", "b/.x.png", "loose.png"}
     assert "no image suffix" in reasons["a/notes.txt"]
@@ -124,7 +124,7 @@ def test_links_are_set_aside_and_never_followed(tmp_path: Path) -> None:
     (tmp_path / "a/notes").symlink_to(tmp_path / "nowhere")
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/1.png"]
-    assert [tuple(each) for each in found.set_aside] == [
+    assert [tuple(each) for each in found.excluded] == [
         (f"a/{name}", "symbolic link, not followed") for name in ("link.png", "loop", "self.png")
     ]
     assert [each.file for each in found.ignored] == ["a/notes"]
@@ -133,7 +133,7 @@ def test_links_are_set_aside_and_never_followed(tmp_path: Path) -> None:
 def test_pipes_are_set_aside(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(tmp_path / "b/pipe.png")
-    assert [tuple(e) for e in scan(tmp_path).set_aside] == [("b/pipe.png", "not a regular file")]
+    assert [tuple(e) for e in scan(tmp_path).excluded] == [("b/pipe.png", "not a regular file")]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_names_that_cannot_be_shown_are_set_aside(tmp_path: Path, name: bytes, s
         pytest.skip("this file system refuses such names")
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/ü 漢.png"]
-    assert [tuple(e) for e in found.set_aside] == [
+    assert [tuple(e) for e in found.excluded] == [
         (f"a/{shown}", "file name has control characters or is not valid UTF-8")
     ]
 
@@ -246,7 +246,7 @@ def test_labels_give_the_classes_and_the_folders_the_parts(tmp_path: Path) -> No
         "test/PNEUMONIA/pneumonia.png,virus,p4\n",
     )
     assert found.classes == ("NORMAL", "virus")
-    assert [(e.label, e.part, e.group) for e in found.entries] == [
+    assert [(e.label, e.split, e.group) for e in found.entries] == [
         ("NORMAL", "test", "p3"),
         ("virus", "test", "p4"),
         ("NORMAL", "train", "p1"),
@@ -265,7 +265,7 @@ def test_labels_from_any_spreadsheet(tmp_path: Path, mark: str, encoding: str) -
         labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows), encoding)
     rows[2] = ("2.png", "b", "train")
     found = labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows), encoding)
-    assert [(e.file, e.label, e.part) for e in found.entries] == [
+    assert [(e.file, e.label, e.split) for e in found.entries] == [
         ("x/1.png", "a", "train"),
         ("y/2.png", "b", "train"),
     ]

@@ -20,7 +20,7 @@ from lucency.classifier import Classifier
 from lucency.cli import main
 from lucency.serve.api.openapi import openapi
 from lucency.serve.app import create_app
-from lucency.serve.http.middleware import Guard
+from lucency.serve.http.middleware import Middleware
 from lucency.serve.inference.errors import CODES
 from lucency.serve.inference.service import Service
 from serving import QUICK, Running, form, running, save_classifier
@@ -218,7 +218,7 @@ def test_whoever_watches_it_is_told(served: Running) -> None:
 
 def test_the_description_has_the_routes_and_no_others(run: Path) -> None:
     app = create_app(Service(run, QUICK))
-    assert isinstance(app, Guard)
+    assert isinstance(app, Middleware)
     routes = {
         (route.path, method)
         for route in app.router.routes

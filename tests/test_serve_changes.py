@@ -41,9 +41,9 @@ def test_a_sound_classifier_takes_over_and_a_bad_one_does_not(tmp_path: Path) ->
 
         before = served.ask("POST", "/v1/predict", IMAGES[0]).json["classifier"]
         assert before["name"] == "one"
-        refused = pointed_at(bad)
-        assert (refused.status, refused.json["code"]) == (422, "refused_classifier")
-        assert "golden images" in refused.json["error"]
+        error = pointed_at(bad)
+        assert (error.status, error.json["code"]) == (422, "refused_classifier")
+        assert "reference images" in error.json["error"]
         (second / "model.onnx").write_bytes(b"damaged")
         assert "sha256 differs" in pointed_at(second).json["error"]
         still = served.ask("POST", "/v1/predict", IMAGES[0]).json["classifier"]

@@ -15,7 +15,7 @@ import pytest
 from lucency.serve.api.multipart import files_in
 from lucency.serve.inference.admission import Admission
 from lucency.serve.inference.batching import Batcher
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from serving import Reply, form, slow
 from test_serve import IMAGES
 
@@ -32,10 +32,10 @@ def test_admission_refuses_what_would_be_late() -> None:
         admission.answered(4, time.monotonic() - 2)  # half a second each
         assert admission.wait() == pytest.approx(2.5, rel=0.05)
         admission.check(left=3)
-        with pytest.raises(Refused, match=r"about 2\.5 s") as refused:
+        with pytest.raises(RequestError, match=r"about 2\.5 s") as error:
             admission.check(left=1)
-        assert refused.value.headers["retry-after"] == "2"
-        with pytest.raises(Refused, match="Too many images"):
+        assert error.value.headers["retry-after"] == "2"
+        with pytest.raises(RequestError, match="Too many images"):
             admission.check(left=100, more=7)
     assert admission.images == 0
 
@@ -43,7 +43,7 @@ def test_admission_refuses_what_would_be_late() -> None:
 def test_admission_counts_bytes() -> None:
     admission = Admission(most_images=10, most_bytes=100)
     admission.take(200)  # alone, as nothing else is there
-    with pytest.raises(Refused, match="bytes"):
+    with pytest.raises(RequestError, match="bytes"):
         admission.take(1)
     admission.give(200)
     admission.take(60)
@@ -166,10 +166,10 @@ def test_a_large_body_is_refused_before_it_is_read() -> None:
 def test_a_form_with_too_much_in_it() -> None:
     body, kind = form(*[b"x"] * 5)
     assert files_in(body, kind, 5) == [b"x"] * 5
-    with pytest.raises(Refused, match="At most 4"):
+    with pytest.raises(RequestError, match="At most 4"):
         files_in(body, kind, 4)
     fields = b"".join([b'--b\r\nContent-Disposition: form-data; name="n"\r\n\r\nv\r\n'] * 20)
-    with pytest.raises(Refused, match="At most"):
+    with pytest.raises(RequestError, match="At most"):
         files_in(fields + b"--b--\r\n", "multipart/form-data; boundary=b", 4)
 
 
@@ -189,6 +189,6 @@ def test_a_form_with_too_much_in_it() -> None:
     ],
 )
 def test_what_is_no_form_with_files(body: bytes, kind: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as error:
         files_in(body, kind, 4)
-    assert refused.value.code == "bad_request"
+    assert error.value.code == "bad_request"

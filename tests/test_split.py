@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucency.dataset.entry import Entry
-from lucency.dataset.split import Assignment, assign, check_parts, shared_groups, weaknesses
+from lucency.dataset.split import Assignment, assign, check_splits, shared_groups, weaknesses
 from lucency.dataset.split_file import EXCLUDED, apply_split, write_entries
 from lucency.errors import ConfigError, DataError
 
 
-def entry(file: str, label: str, part: str = "", group: str = "", sha256: str = "") -> Entry:
-    return Entry(file, label, part, group or file, sha256 or f"hash of {file}")
+def entry(file: str, label: str, split: str = "", group: str = "", sha256: str = "") -> Entry:
+    return Entry(file, label, split, group or file, sha256 or f"hash of {file}")
 
 
-def series(label: str, n: int, part: str = "", images: int = 1, first: int = 0) -> list[Entry]:
+def series(label: str, n: int, split: str = "", images: int = 1, first: int = 0) -> list[Entry]:
     """Return n images, ``images`` of each patient."""
     return [
-        entry(f"{part}/{label}/{i}", label, part, f"{label}-{i // images}")
+        entry(f"{split}/{label}/{i}", label, split, f"{label}-{i // images}")
         for i in range(first, first + n)
     ]
 
@@ -37,11 +37,11 @@ def divided(
 
 
 def counts(assigned: Assignment) -> Counter[tuple[str, str]]:
-    return Counter((entry.part, entry.label) for entry in assigned.entries)
+    return Counter((entry.split, entry.label) for entry in assigned.entries)
 
 
-def parts(assigned: Assignment) -> dict[str, str]:
-    return {entry.file: entry.part for entry in assigned.entries}
+def splits(assigned: Assignment) -> dict[str, str]:
+    return {entry.file: entry.split for entry in assigned.entries}
 
 
 def test_single_images_are_cut_exactly() -> None:
@@ -75,11 +75,11 @@ def test_groups_stay_whole_in_any_order(
     ]
     assigned = divided(entries, seed)
     assert shared_groups(assigned.entries) == []
-    check_parts(assigned.entries, ["a", "b"])
+    check_splits(assigned.entries, ["a", "b"])
     assert [each.file for each in assigned.entries] == [each.file for each in entries]
     shuffled = entries.copy()
     shuffler.shuffle(shuffled)
-    assert parts(divided(shuffled, seed)) == parts(assigned)
+    assert splits(divided(shuffled, seed)) == splits(assigned)
 
 
 def test_shares_are_kept_where_patients_have_many_images() -> None:
@@ -94,20 +94,20 @@ def test_shares_are_kept_where_patients_have_many_images() -> None:
     for seed in range(5):
         got = counts(divided(entries, seed))
         for label in "ab":
-            for part, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
-                assert got[part, label] / total[label] == pytest.approx(share, abs=0.01)
+            for split, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
+                assert got[split, label] / total[label] == pytest.approx(share, abs=0.01)
 
 
 def test_seed_decides() -> None:
     entries = series("a", 100) + series("b", 100)
-    assert parts(divided(entries, 1)) == parts(divided(entries, 1))
-    assert parts(divided(entries, 1)) != parts(divided(entries, 2))
+    assert splits(divided(entries, 1)) == splits(divided(entries, 1))
+    assert splits(divided(entries, 1)) != splits(divided(entries, 2))
 
 
 def test_one_more_image_moves_few_others() -> None:
-    before = parts(divided(series("a", 300) + series("b", 300)))
-    after = parts(divided(series("a", 301) + series("b", 300)))
-    assert sum(after[file] != part for file, part in before.items()) <= 3
+    before = splits(divided(series("a", 300) + series("b", 300)))
+    after = splits(divided(series("a", 301) + series("b", 300)))
+    assert sum(after[file] != split for file, split in before.items()) <= 3
 
 
 def test_test_is_kept_and_a_missing_validation_cut_from_train() -> None:
@@ -117,7 +117,7 @@ def test_test_is_kept_and_a_missing_validation_cut_from_train() -> None:
     got = counts(assigned)
     assert (got["test", "a"], got["test", "b"]) == (50, 50)
     assert (got["val", "a"], got["val", "b"]) == (60, 60)
-    assert all(e.part == "test" for e in assigned.entries if e.file.startswith("test/"))
+    assert all(e.split == "test" for e in assigned.entries if e.file.startswith("test/"))
     assert shared_groups(assigned.entries) == []
     assert "The folder has no validation part." in assigned.notes[1]
 
@@ -137,7 +137,7 @@ def test_a_validation_part_that_will_do_is_kept() -> None:
     entries = series("a", 300, "train") + series("b", 300, "train")
     entries += series("a", 50, "val", first=300) + series("b", 60, "val", first=300)
     assigned = divided(entries)
-    assert parts(assigned) == {e.file: e.part for e in entries}
+    assert splits(assigned) == {e.file: e.split for e in entries}
     assert "kept as it was given: 110" in assigned.notes[0]
 
 
@@ -145,7 +145,7 @@ def test_a_small_validation_part_is_kept_where_a_new_one_would_be_no_larger() ->
     entries = series("a", 40, "train") + series("b", 40, "train")
     entries += series("a", 10, "val", first=40) + series("b", 10, "val", first=40)
     assigned = divided(entries)
-    assert parts(assigned) == {e.file: e.part for e in entries}
+    assert splits(assigned) == {e.file: e.split for e in entries}
     warned = weaknesses(assigned.entries, ["a", "b"])
     assert "validation part has only 10 images of class 'a'" in warned[0]
     assert "no test part" in warned[1]
@@ -170,7 +170,7 @@ def test_validation_is_at_most_about_2000_images_unless_a_class_is_rare() -> Non
 
 def test_every_class_reaches_every_part_at_the_smallest_possible_size() -> None:
     assigned = divided(series("a", 3) + series("b", 100))
-    assert [counts(assigned)[part, "a"] for part in ("train", "val", "test")] == [1, 1, 1]
+    assert [counts(assigned)[split, "a"] for split in ("train", "val", "test")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_classes_that_are_too_small(entries: list[Entry], says: str) -> None:
 def test_parts_without_a_class_and_fractions_without_train() -> None:
     entries = series("a", 5, "train") + series("a", 5, "val") + series("b", 5, "train")
     with pytest.raises(DataError, match="'b' has no image in the val part"):
-        check_parts(entries, ["a", "b"])
+        check_splits(entries, ["a", "b"])
     with pytest.raises(ConfigError, match=r"Received: 0.5 \+ 0.5"):
         divided(series("a", 9) + series("b", 9), val=0.5, test=0.5)
 
@@ -207,7 +207,7 @@ def test_split_file_round_trip(tmp_path_factory: pytest.TempPathFactory, names: 
     path = tmp_path_factory.mktemp("split") / "split.csv"
     entries = [entry(f"{n}.png", n or "c", "train", f'g,"{n}') for n in names]
     write_entries(entries, path)
-    bare = [each._replace(part="", group="") for each in entries]
+    bare = [each._replace(split="", group="") for each in entries]
     assert apply_split(path, bare) == tuple(entries)
 
 

@@ -15,7 +15,7 @@ from lucency.cli.predict import _print_csv
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, write_predictions
-from lucency.evaluation.ledger import Look, Looks
+from lucency.evaluation.ledger import TestEvaluation, TestEvaluations
 from lucency.io import write_json
 from lucency.pipeline.train import _History
 from lucency.progress import SILENT
@@ -54,8 +54,8 @@ def read() -> Any:
 def test_predictions(read: Any, tmp_path: Path) -> None:
     given = np.array([[0.25, 0.75], [1 / 3, 2 / 3], [1.0, 0.0], [1e-300, 1.0]])
     labels = np.array([0, 1, 0, 1])
-    for distances in (None, np.array([0.5, 1.5, 0.25, 2.0])):
-        found = Predictions("test", CLASSES, FILES, GROUPS, labels, labels, given, distances)
+    for ood_scores in (None, np.array([0.5, 1.5, 0.25, 2.0])):
+        found = Predictions("test", CLASSES, FILES, GROUPS, labels, labels, given, ood_scores)
         write_predictions(tmp_path / "predictions.csv", [found])
         table = read(tmp_path / "predictions.csv")
         assert table["file"].tolist() == [*FILES]
@@ -63,8 +63,8 @@ def test_predictions(read: Any, tmp_path: Path) -> None:
         assert table["group"].dropna().tolist() == ["007", "1e5", "NA"]
         assert table["label"].tolist() == ["NA", "True"] * 2
         np.testing.assert_array_equal(table[["p_NA", "p_True"]].to_numpy(), given)
-        assert table["distance"].dtype == np.float64
-        assert table["distance"].isna().all() == (distances is None)
+        assert table["ood_score"].dtype == np.float64
+        assert table["ood_score"].isna().all() == (ood_scores is None)
 
 
 def test_the_split(read: Any, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_the_examples_of_the_page_do_what_they_say(
     write_run(run, tmp_path / "data", write_images(tmp_path / "data"))
     history = _History(run / "history.csv", SILENT)
     history(Both(1, 0.5, 0.75))  # type: ignore[arg-type]
-    look = Look("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
-    write_json(run / "looks.json", Looks("f", (look,)).to_json())
+    look = TestEvaluation("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
+    write_json(run / "test_evaluations.json", TestEvaluations("f", (look,)).to_json())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
     names: dict[str, Any] = {"__name__": "example"}
@@ -126,7 +126,7 @@ def test_the_examples_of_the_page_do_what_they_say(
     assert isinstance(names["estimator"].classifier_, Classifier)
     assert names["search"].best_score_ > 0.8
     assert len(names["scores"]) == 2
-    assert str(names["looks"]["when"][0]) == "2026-11-26 12:50:09+00:00"
+    assert str(names["evaluations"]["when"][0]) == "2026-11-26 12:50:09+00:00"
 
 
 @dataclasses.dataclass(frozen=True)

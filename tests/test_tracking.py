@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from conftest import Heard, draw_folder
-from lucency.classifier import Classifier, Golden
+from lucency.classifier import Classifier, ReferenceImages
 from lucency.config import Config
 from lucency.errors import ConfigError
 from lucency.pipeline.train import run_training
@@ -302,7 +302,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
     classifier = Classifier.load(run)
     pixels = np.zeros((2, 8, 8, 1), np.uint8)
-    classifier.golden = Golden(pixels, np.float32([[1, 0], [1, 0]]))
+    classifier.reference_images = ReferenceImages(pixels, np.float32([[1, 0], [1, 0]]))
     classifier.save(run)
     plan = json.loads((run / "plan.json").read_text())
     (run / "plan.json").write_text(json.dumps(plan | {"best_epoch": 2}))
@@ -338,7 +338,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     (expected,) = classifier.predict([image])
     answers = served.predict(pd.DataFrame({"image": [text, "%%%", "AAAA"]}))
     assert list(answers) == [
-        "decision", "probabilities", "reason", "prediction_set", "distance", "notes",
+        "decision", "probabilities", "reason", "prediction_set", "ood_score", "notes",
     ]  # fmt: skip
     assert answers["decision"][0] == expected.decision
     assert answers["probabilities"][0] == dict(zip(TWO, expected.probabilities, strict=True))

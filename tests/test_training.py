@@ -17,7 +17,7 @@ from lucency.training import plan as plans
 from lucency.training.plan import make_plan, positive_class
 from lucency.training.state import Stopper, learning_rate
 from lucency.training.train import train
-from lucency.training.trainer import Fit
+from lucency.training.trainer import Trainer
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 
@@ -164,7 +164,7 @@ def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
         return {"val_loss": next(losses), "val_accuracy": 0.5, "val_auroc": 0.5}
 
     snapshots = []
-    monkeypatch.setattr(Fit, "_judged", judged)
+    monkeypatch.setattr(Trainer, "_judged", judged)
     original = Stopper.is_best
 
     def spy(stopper: Stopper, loss: float, accuracy: float) -> bool:

@@ -113,7 +113,7 @@ def other_probability(rows: list[list[str]]) -> None:
     [
         (flip_a_bit, "checksums", "sha256 differs"),
         (lambda b: (b / "run/model.onnx").unlink(), "checksums", "cannot be read"),
-        (lambda b: (b / "run/gate.safetensors").touch(), "checksums", "does not name it"),
+        (lambda b: (b / "run/ood_detector.safetensors").touch(), "checksums", "does not name it"),
         (embellish, "figures", "the worst: test.metrics.accuracy.value, differs by 0.01"),
         (leave_out, "figures", "specificity (in one of the two only)"),
         (lambda b: (b / "run/evaluation.json").write_text("{"), "figures", "Cannot read"),

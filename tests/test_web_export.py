@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lucency.classifier import Classifier, Golden
+from lucency.classifier import Classifier, ReferenceImages
 from lucency.errors import BackendError, ClassifierError, RunError
 from lucency.export import web
 from lucency.export.drawn_images import draw
@@ -120,7 +120,7 @@ def test_the_certificate_names_every_file(tmp_path: Path) -> None:
 def test_no_image_of_anybody_goes_along(tmp_path: Path) -> None:
     made = classifier(("dark", "light"), 1)
     pixels = np.random.default_rng(9).integers(0, 256, (3, *SIZE, 1), np.uint8)
-    made.golden = Golden(pixels, made.predict_pixels(pixels).astype(np.float32))
+    made.reference_images = ReferenceImages(pixels, made.predict_pixels(pixels).astype(np.float32))
     made.save(tmp_path / "run")
     (tmp_path / "run" / "report.html").write_text("canary-4711")
     out = web.write_web(tmp_path / "run", Classifier.load(tmp_path / "run"), tmp_path / "out")
@@ -131,7 +131,10 @@ def test_no_image_of_anybody_goes_along(tmp_path: Path) -> None:
     assert about["report"] is False
     assert about["neighbours"] is False
     certificate = json.loads((out / "certificate.json").read_text())
-    assert certificate["golden"] == {"n": 3, "max_abs_difference": pytest.approx(0, abs=1e-6)}
+    assert certificate["reference_images"] == {
+        "n": 3,
+        "max_abs_difference": pytest.approx(0, abs=1e-6),
+    }
 
 
 @pytest.mark.usefixtures("runtime")
@@ -179,7 +182,7 @@ def test_the_page_says_what_predict_says(
         map_here, map_there = ours.pop("activation_map"), expected.pop("activation_map")
         np.testing.assert_allclose(map_here.pop("values"), map_there.pop("values"), atol=2e-4)
         assert map_here == map_there
-        for key in ("probabilities", "distance"):
+        for key in ("probabilities", "ood_score"):
             assert ours[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-5)
         for key in ("decision", "prediction_set"):
             assert ours[key] == expected[key]

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lucency.calibration.ood import Gate, fit
+from lucency.calibration.ood import OODDetector, fit
 from lucency.classifier import Spec
 from lucency.classifier.activation_map import ActivationMap, signed
 from lucency.classifier.prediction import judged
 from lucency.metrics import decide
 from web_browser import browser, modules, packed
 
-GATE = """async ([file, asked]) => {
+OOD_DETECTOR = """async ([file, asked]) => {
   const { readArrays } = await import("/local/arrays.js");
-  const { Gate } = await import("/local/gate.js");
+  const { OODDetector } = await import("/local/ood_detector.js");
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
-  const gate = new Gate(readArrays(bytes(file).buffer));
+  const detector = new OODDetector(readArrays(bytes(file).buffer));
   return asked.map(({ embedding, pixels, size, channels }) =>
-    gate.distance(Float32Array.from(embedding), bytes(pixels), size, channels));
+    detector.score(Float32Array.from(embedding), bytes(pixels), size, channels));
 }"""
 JUDGE = """async (asked) => {
   const { judged } = await import("/local/judge.js");
@@ -45,7 +45,7 @@ def page() -> Iterator[Any]:
         yield found
 
 
-def fitted(rng: np.random.Generator, size: tuple[int, int], channels: int) -> Gate:
+def fitted(rng: np.random.Generator, size: tuple[int, int], channels: int) -> OODDetector:
     pixels = rng.integers(0, 256, (60, *size, channels), np.uint8)
     features = rng.normal(size=(60, 20))
     return fit(features[:40], np.arange(40) % 2, pixels[:40], features[40:], pixels[40:])
@@ -54,7 +54,7 @@ def fitted(rng: np.random.Generator, size: tuple[int, int], channels: int) -> Ga
 @pytest.mark.parametrize(("size", "channels"), [((16, 16), 1), ((37, 21), 3), ((8, 50), 1)])
 def test_distances_are_those_of_the_gate(page: Any, size: tuple[int, int], channels: int) -> None:
     rng = np.random.default_rng(0)
-    gate = fitted(rng, size, channels)
+    ood_detector = fitted(rng, size, channels)
     pixels = rng.integers(0, 256, (6, *size, channels), np.uint8)
     pixels[0], pixels[1] = 7, np.arange(size[1], dtype=np.uint8)[:, None]
     features = rng.normal(size=(6, 20)).astype(np.float32) * 3
@@ -67,8 +67,8 @@ def test_distances_are_those_of_the_gate(page: Any, size: tuple[int, int], chann
         }
         for row, each in zip(features, pixels, strict=True)
     ]
-    found = page.evaluate(GATE, [packed(save(dict(gate.arrays()))), asked])
-    np.testing.assert_allclose(found, gate.score(features, pixels), rtol=1e-4)
+    found = page.evaluate(OOD_DETECTOR, [packed(save(dict(ood_detector.arrays()))), asked])
+    np.testing.assert_allclose(found, ood_detector.score(features, pixels), rtol=1e-4)
 
 
 def test_judgements_are_those_of_predict(page: Any) -> None:
@@ -78,27 +78,27 @@ def test_judgements_are_those_of_predict(page: Any) -> None:
         three: [[0.4, 0.4, 0.2], [0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3]],
     }
     scores = {two: [None, [0.4, 0.6], [0.1, 0.75], [1.0, 1.0]], three: [None, [0.5, 0.65, 0.5]]}
-    distances = [None, 0.2, 1.0, 1.0000001, 12.345, 1234.5, float("inf")]
+    ood_scores = [None, 0.2, 1.0, 1.0000001, 12.345, 1234.5, float("inf")]
     asked, expected = [], []
     for classes in (two, three):
-        for row, held, distance, threshold in itertools.product(
-            rows[classes], scores[classes], distances, (0.5, 0.7)
+        for row, held, ood_score, threshold in itertools.product(
+            rows[classes], scores[classes], ood_scores, (0.5, 0.7)
         ):
             positive = classes[1] if len(classes) == 2 else None
             about = {"classes": classes, "positive": positive, "threshold": threshold}
             given = np.array([row])
             place = int(decide(given, None if positive is None else 1, threshold)[0])
             sets = None if held is None else 1 - given[0] <= np.array(held)
-            told = judged("", classes, given[0], place, sets, distance)
+            told = judged("", classes, given[0], place, sets, ood_score)
             asked.append(
-                {"about": about, "scores": held, "probabilities": row, "distance": distance}
+                {"about": about, "scores": held, "probabilities": row, "ood_score": ood_score}
             )
             expected.append(told)
     for told, found in zip(expected, page.evaluate(JUDGE, asked), strict=True):
         assert found["decision"] == (told.decision or None)
         assert found["reason"] == (told.reason or None)
         assert found["prediction_set"] == list(told.prediction_set)
-        assert found["distance"] == told.distance
+        assert found["ood_score"] == told.ood_score
         assert tuple(found["probabilities"].values()) == told.probabilities
 
 

@@ -104,17 +104,17 @@ def selective(n: int, classes: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def leaks(gate: str, names: list[str]) -> dict[str, Any]:
+def leaks(status: str, names: list[str]) -> dict[str, Any]:
     pairs = [
         {"first": f"test/NORMAL/{name}", "second": f"train/NORMAL/copy of {name}",
          "kind": ("near", "mirrored", "exact")[i % 3], "similarity": 0.9991 - i / 1000,
-         "parts": ["test", "train"], "labels": ["NORMAL", "NORMAL"]}
+         "splits": ["test", "train"], "labels": ["NORMAL", "NORMAL"]}
         for i, name in enumerate(names)
     ]  # fmt: skip
     return {
-        "gate": gate,
-        "pairs": pairs if gate != "passed" else [],
-        "patients": {"p1": 3} if gate != "passed" else {},
+        "status": status,
+        "pairs": pairs if status != "passed" else [],
+        "patients": {"p1": 3} if status != "passed" else {},
     }
 
 
@@ -187,9 +187,9 @@ def explanation(name: str, *, informative: bool = False) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def looks(n: int, names: list[str]) -> dict[str, Any]:
+def evaluation_record(n: int, names: list[str]) -> dict[str, Any]:
     return {
-        "format": 1, "test_set": "5e" * 32, "n": n, "looks": [
+        "format": 1, "test_set": "5e" * 32, "n": n, "evaluations": [
             {"when": f"2026-03-0{1 + i}T10:00:00Z", "what": ("train", "evaluate")[i % 2],
              "classifier": f"{i // 2}" * 64, "run": name}
             for i, name in enumerate(names)
@@ -213,7 +213,7 @@ def write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document))
 
 
-def trust(run: Path, *, gate: str = "dropped", names: list[str] | None = None) -> Path:
+def trust(run: Path, *, status: str = "dropped", names: list[str] | None = None) -> Path:
     """Add everything that an honest evaluation adds to a run folder; ``names`` come from data."""
     names = names or ["bacteria", "virus", "IM-0001.jpeg", "NORMAL2-IM-0002.jpeg"]
     evaluation = json.loads((run / "evaluation.json").read_text())
@@ -223,20 +223,20 @@ def trust(run: Path, *, gate: str = "dropped", names: list[str] | None = None) -
     write(run / "evaluation.json", evaluation)
     n = (evaluation["test"] or evaluation["validation"])["n"]
     write(run / "robustness.json", robustness(n))
-    write(run / "looks.json", looks(n, names))
+    write(run / "test_evaluations.json", evaluation_record(n, names))
     write(run / "explanation.json", explanation(names[0]))
     write(run / "checklist.json", checklist(names))
-    trust_audit(run, gate=gate, names=names)
+    trust_audit(run, status=status, names=names)
     return run
 
 
-def trust_audit(folder: Path, *, gate: str, names: list[str]) -> None:
+def trust_audit(folder: Path, *, status: str, names: list[str]) -> None:
     """Add leaks and near duplicates to ``audit.json``, and their images where there are any."""
     audit = json.loads((folder / "audit.json").read_text())
-    audit["leaks"] = leaks(gate, names)
+    audit["leaks"] = leaks(status, names)
     audit["near_duplicates"] = [
         {"first": f"train/a/{name}", "second": f"train/a/{name} again", "kind": "near",
-         "similarity": 0.998, "parts": ["train", "train"], "labels": ["a", "b" if i == 0 else "a"]}
+         "similarity": 0.998, "splits": ["train", "train"], "labels": ["a", "b" if i == 0 else "a"]}
         for i, name in enumerate(names)
     ]  # fmt: skip
     write(folder / "audit.json", audit | probed(names))

@@ -60,7 +60,7 @@ def _answers(classes: int) -> list[object]:
 
 
 def classifier(classes: tuple[str, ...], channels: int) -> Classifier:
-    """Return one whose gate and prediction sets were fitted on drawn images."""
+    """Return one whose OOD detector and prediction sets were fitted on drawn images."""
     rng = np.random.default_rng(0)
     spec = Spec(
         classes=classes,

@@ -142,7 +142,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Leave out what only lives in this process: sessions and Keras models."""
         state: dict[str, Any] = dict(super().__getstate__())
         if held := state.get("classifier_"):
-            state["classifier_"] = Classifier(held.spec, held.weights, held.onnx, held.gate)
+            state["classifier_"] = Classifier(held.spec, held.weights, held.onnx, held.ood_detector)
         return state
 
     def __sklearn_tags__(self) -> Any:

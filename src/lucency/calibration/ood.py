@@ -1,4 +1,4 @@
-"""Whether an image is of the kind that the network was trained on: the out-of-distribution gate.
+"""Whether an image is of the kind that the network was trained on: the out-of-distribution detector.
 
 Three views, of which the worst counts:
 
@@ -84,8 +84,8 @@ def _cloud(points: FloatArray, labels: IntArray, most_axes: int) -> _Cloud:
 
 
 @dataclass(frozen=True, eq=False)
-class Gate:
-    """The fitted gate.
+class OODDetector:
+    """The fitted detector.
 
     Attributes:
         features: Where the pooled features of training images lie.
@@ -109,14 +109,14 @@ class Gate:
             (n, 3) float64, at least 0, in the order of ``VIEWS``; above 1 is out of distribution.
 
         Raises:
-            ClassifierError: The shapes do not fit the gate, or a feature is not finite.
+            ClassifierError: The shapes do not fit the check, or a feature is not finite.
         """
         given = np.asarray(features, np.float64)
         small = thumbnails(pixels)
         expected = self.features.means.shape[1], self.image.means.shape[1]
         if given.shape != (len(small), expected[0]) or small[0:1].size not in (0, expected[1]):
             raise ClassifierError(
-                f"The gate expects {expected[0]} features and {expected[1] // _SIDE**2} channels "
+                f"the check expects {expected[0]} features and {expected[1] // _SIDE**2} channels "
                 f"of each image. Received: features {given.shape}, pixels {pixels.shape}."
             )
         _check_finite(given)
@@ -134,13 +134,13 @@ class Gate:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Check what ``arrays`` gave and return the gate.
+        """Check what ``arrays`` gave and return the check.
 
         Args:
             arrays: Float32 arrays by name.
 
         Returns:
-            The same gate.
+            The same detector.
 
         Raises:
             ClassifierError: An array is missing, misshapen, not finite or out of range.
@@ -179,7 +179,7 @@ def _check_cloud(name: str, cloud: _Cloud) -> None:
 
 def _damaged(what: str) -> ClassifierError:
     return ClassifierError(
-        f"The out-of-distribution gate is damaged: {what}. Restore its file from the training run, "
+        f"The out-of-distribution detector is damaged: {what}. Restore its file from the training run, "
         "or train again."
     )
 
@@ -191,8 +191,8 @@ def fit(
     val_features: ArrayLike,
     val_pixels: NDArray[Any],
     val_groups: Sequence[str] | None = None,
-) -> Gate:
-    """Fit the gate to training images and let validation say from where on is out.
+) -> OODDetector:
+    """Fit the check to training images and let validation say from where on is out.
 
     Of images of new patients of the same kind, about ``RATE`` are out. The limit is the conformal
     quantile of validation: every patient weighs the same, its images share that weight, and one
@@ -209,7 +209,7 @@ def fit(
         val_groups: m patients, "" for an image that stands alone; None when all do.
 
     Returns:
-        The gate.
+        the check.
 
     Raises:
         DataError: Too few images, or not as many features and labels as images.
@@ -220,7 +220,7 @@ def fit(
     counts = (len(known), len(truth), len(pixels)), (len(held), len(val_pixels))
     if min(counts[0]) < 2 or min(counts[1]) < 1 or any(len(set(each)) > 1 for each in counts):
         raise DataError(
-            "The gate needs at least 2 training images and 1 of validation, each with features. "
+            "the check needs at least 2 training images and 1 of validation, each with features. "
             f"Received: {counts[0]} features, labels and images of train, {counts[1]} of "
             "validation."
         )
@@ -235,7 +235,7 @@ def fit(
     limits = np.maximum(limits, 1e-6)  # validation may lie exactly on the means
     limits *= _limit((distances / limits).max(axis=1), shares)
     # Rounded up, so that the image that sets a limit is not beyond it.
-    return Gate(around, image, np.nextafter(limits.astype(np.float32), np.float32(np.inf)))
+    return OODDetector(around, image, np.nextafter(limits.astype(np.float32), np.float32(np.inf)))
 
 
 def _shares_of_patients(groups: Sequence[str]) -> FloatArray:

@@ -26,20 +26,20 @@ from __future__ import annotations
 from lucency.classifier.activation_map import ActivationMap
 from lucency.classifier.classifier import ABSTAIN, Classifier
 from lucency.classifier.neighbours import Neighbours, neighbours_json, neighbours_of
-from lucency.classifier.prediction import Answers, Prediction
-from lucency.classifier.reference_images import Golden, golden_of
+from lucency.classifier.prediction import Outputs, Prediction
+from lucency.classifier.reference_images import ReferenceImages, reference_images_of
 from lucency.classifier.spec import Spec
 
 __all__ = [
     "ABSTAIN",
     "ActivationMap",
-    "Answers",
     "Classifier",
-    "Golden",
     "Neighbours",
+    "Outputs",
     "Prediction",
+    "ReferenceImages",
     "Spec",
-    "golden_of",
     "neighbours_json",
     "neighbours_of",
+    "reference_images_of",
 ]

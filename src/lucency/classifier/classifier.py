@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.calibration.conformal import Conformal, Kind
-from lucency.calibration.ood import Gate
+from lucency.calibration.ood import OODDetector
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.onnx.session import BATCH, Session, batch_of
-from lucency.classifier.prediction import Answers, Prediction, joined, judged
-from lucency.classifier.reference_images import Golden
+from lucency.classifier.prediction import Outputs, Prediction, joined, judged
+from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import Spec
 from lucency.classifier.storage import load_classifier, save_classifier, weights_file
 from lucency.classifier.stored_files import StoredWeights
@@ -56,18 +56,18 @@ class Classifier:
         spec: Spec,
         weights: Mapping[str, NDArray[Any]] | StoredWeights,
         onnx: bytes | None = None,
-        gate: Gate | None = None,
+        ood_detector: OODDetector | None = None,
     ) -> None:
         self.spec = spec
         self._stored = weights if isinstance(weights, StoredWeights) else None
         self._weights = None if isinstance(weights, StoredWeights) else dict(weights)
         self.onnx = onnx
-        self.gate = gate
+        self.ood_detector = ood_detector
         self.history: tuple[Any, ...] = ()
         self.best_epoch: int | None = None
         self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
-        self.golden: Golden | None = None
+        self.reference_images: ReferenceImages | None = None
         self._neighbours: Neighbours | StoredNeighbours | None = None
         self._session: Session | None = None
         self._keras_model: Any = None
@@ -191,9 +191,9 @@ class Classifier:
         Returns:
             (n, classes) float64, rows sum to 1.
         """
-        return self.answer_pixels(pixels).probabilities
+        return self.infer(pixels).probabilities
 
-    def answer_pixels(self, pixels: NDArray[np.uint8], maps: bool = False) -> Answers:
+    def infer(self, pixels: NDArray[np.uint8], maps: bool = False) -> Outputs:
         """Return probabilities, and distances from the training images, of images.
 
         Args:
@@ -201,18 +201,18 @@ class Classifier:
             maps: Whether to return activation maps too. An ONNX file that was made before there
                 were any for its network gives none.
         """
-        said = [self._said(part, maps) for part in self._parts(pixels)]
+        said = [self._output(part, maps) for part in self._parts(pixels)]
         wide = np.concatenate([each["probabilities"] for each in said]).astype(np.float64)
-        seen, distances = None, None
-        if self.gate is not None or "embedding" in said[0]:
+        seen, ood_scores = None, None
+        if self.ood_detector is not None or "embedding" in said[0]:
             seen = np.concatenate([each["embedding"] for each in said])
-        if self.gate is not None and seen is not None:
+        if self.ood_detector is not None and seen is not None:
             # After the network, as the threads of both would wait for one another.
             parts = range(0, max(1, len(pixels)), BATCH)
-            scores = [self.gate.score(seen[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
-            distances = np.concatenate(scores)
+            scores = [self.ood_detector.score(seen[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
+            ood_scores = np.concatenate(scores)
         probabilities = np.asarray(wide / wide.sum(axis=1, keepdims=True))
-        answers = Answers(probabilities, distances, embeddings=seen)
+        answers = Outputs(probabilities, ood_scores, embeddings=seen)
         if not maps or "activation_map" not in said[0]:
             return answers
         units = np.concatenate([each["activation_map"] for each in said])
@@ -221,13 +221,13 @@ class Classifier:
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (n, classes) that Keras computes, ONNX or not."""
-        return self._said_by_keras(pixels)["probabilities"]
+        return self._infer_with_keras(pixels)["probabilities"]
 
     def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the last layer sees of images at the input's size, (n, d)."""
         parts = self._parts(pixels)
         if self.onnx is None:
-            return self._said_by_keras(pixels)["embedding"]
+            return self._infer_with_keras(pixels)["embedding"]
         names, session = ["probabilities", "embedding"], self._onnx_session()
         said = [session.run(names, part) for part in parts]
         return np.concatenate([each["embedding"] for each in said])
@@ -236,28 +236,28 @@ class Classifier:
         """Return what the last layer sees of these images of a split, (k, d), by Keras."""
         size = min(BATCH, len(indices))
         padded = np.resize(indices, -(-len(indices) // size) * size).reshape(-1, size)
-        parts = [self._said_by_keras(split.pixels(part))["embedding"] for part in padded]
+        parts = [self._infer_with_keras(split.pixels(part))["embedding"] for part in padded]
         return np.concatenate(parts)[: len(indices)]
 
-    def answer_split(self, split: Split, progress: Progress = SILENT) -> Answers:
+    def infer_split(self, split: Split, progress: Progress = SILENT) -> Outputs:
         """Return the answers for a split's images, in its order."""
-        parts: list[Answers] = []
+        parts: list[Outputs] = []
         with progress.task(f"Predicting {split.name}", len(split), "images") as task:
             for pixels in pixel_batches(split, BATCH):
-                parts.append(self.answer_pixels(pixels))
+                parts.append(self.infer(pixels))
                 task.advance(len(pixels))
         return joined(parts, len(split))
 
     def predict_split(self, split: Split, progress: Progress = SILENT) -> NDArray[np.float64]:
         """Return the calibrated probabilities (n, classes) of a split's images, in its order."""
-        return self.answer_split(split, progress).probabilities
+        return self.infer_split(split, progress).probabilities
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the position of the class decided for, for each row of probabilities."""
         positive = None if self.positive is None else self.classes.index(self.positive)
         return decide(probabilities, positive, self.threshold)
 
-    def judge(self, said: Answers, files: Sequence[str | Path]) -> list[Prediction]:
+    def judge(self, said: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
         """Turn answers into predictions, which abstain rather than guess.
 
         Args:
@@ -274,13 +274,13 @@ class Classifier:
                 said.probabilities[i],
                 int(decisions[i]),
                 None if sets is None else sets[i],
-                None if said.distances is None else float(said.distances[i]),
+                None if said.ood_scores is None else float(said.ood_scores[i]),
                 self.activation_map(said, i),
             )
             for i, file in enumerate(files)
         ]
 
-    def activation_map(self, said: Answers, i: int) -> ActivationMap | None:
+    def activation_map(self, said: Outputs, i: int) -> ActivationMap | None:
         """Return the map of the image at place ``i`` of answers; ``None`` where it has none."""
         if said.maps is None or said.map_classes is None:
             return None
@@ -323,7 +323,7 @@ class Classifier:
         readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
         answers: dict[int, Prediction] = {}
         if readable:
-            said = self.answer_pixels(np.stack([decoded[i].or_error() for i in readable]), maps)
+            said = self.infer(np.stack([decoded[i].or_error() for i in readable]), maps)
             told = self.judge(said, [files[i] for i in readable])
             answers = {
                 i: each.noted(decoded[i].notes) for i, each in zip(readable, told, strict=True)
@@ -333,20 +333,22 @@ class Classifier:
             for i, (file, each) in enumerate(zip(files, decoded, strict=True))
         ]
 
-    def _said(self, pixels: NDArray[np.uint8], maps: bool) -> Mapping[str, NDArray[np.float32]]:
+    def _output(self, pixels: NDArray[np.uint8], maps: bool) -> Mapping[str, NDArray[np.float32]]:
         return (
-            self._said_by_keras(pixels) if self.onnx is None else self._said_by_onnx(pixels, maps)
+            self._infer_with_keras(pixels)
+            if self.onnx is None
+            else self._infer_with_onnx(pixels, maps)
         )
 
-    def _said_by_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def _infer_with_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         said = self.calibrated_model.predict_on_batch(pixels)
         return {name: np.asarray(values) for name, values in said.items()}
 
-    def _said_by_onnx(
+    def _infer_with_onnx(
         self, pixels: NDArray[np.uint8], maps: bool
     ) -> Mapping[str, NDArray[np.float32]]:
         session = self._onnx_session()
-        wanted = self.gate is not None or self.keeps_neighbours
+        wanted = self.ood_detector is not None or self.keeps_neighbours
         names = ["probabilities", "embedding"] if wanted else ["probabilities"]
         names += ["activation_map"] if maps and "activation_map" in session.outputs else []
         return session.run(names, pixels)

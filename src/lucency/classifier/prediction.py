@@ -14,13 +14,13 @@ from lucency.imaging.dicom import Note, in_words
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
+class Outputs:
     """What the network says of n images.
 
     Attributes:
         probabilities: (n, classes) float64, calibrated, rows sum to 1.
         distances: (n,) float64, how unlike the training images: out of distribution above 1;
-            ``None`` for a classifier without a gate.
+            ``None`` for a classifier without an OOD detector.
         maps: (n, h, w) float32, signed and in logits: what each place says for or against the class
             in ``map_classes``; ``None`` where they were not asked for or there are none. The mean
             of a map is the logit (less that of the other classes, where there are more than two),
@@ -30,20 +30,20 @@ class Answers:
     """
 
     probabilities: NDArray[np.float64]
-    distances: NDArray[np.float64] | None = None
+    ood_scores: NDArray[np.float64] | None = None
     maps: NDArray[np.float32] | None = None
     map_classes: NDArray[np.int64] | None = None
     embeddings: NDArray[np.float32] | None = None
 
 
-def joined(parts: Sequence[Answers], count: int | None = None) -> Answers:
+def joined(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
     """Return several batches' answers as one, up to ``count`` images, without embeddings."""
     probabilities = np.concatenate([part.probabilities for part in parts])[:count]
     others = [
         [found for part in parts if (found := getattr(part, name)) is not None]
         for name in ("distances", "maps", "map_classes")
     ]
-    return Answers(
+    return Outputs(
         probabilities, *(np.concatenate(each)[:count] if each else None for each in others)
     )
 
@@ -70,7 +70,7 @@ class Prediction:
     probabilities: tuple[float, ...]
     reason: str = ""
     prediction_set: tuple[str, ...] = ()
-    distance: float | None = None
+    ood_score: float | None = None
     activation_map: ActivationMap | None = None
     notes: tuple[str, ...] = ()
 
@@ -89,7 +89,7 @@ class Prediction:
             "probabilities": dict(zip(classes, self.probabilities, strict=False)) or None,
             "reason": self.reason or None,
             "prediction_set": list(self.prediction_set),
-            "distance": self.distance,
+            "ood_score": self.ood_score,
             "notes": list(self.notes),
         }
         if self.activation_map is not None:
@@ -103,7 +103,7 @@ def judged(
     row: NDArray[np.float64],
     decision: int,
     candidates: NDArray[np.bool_] | None,
-    distance: float | None,
+    ood_score: float | None,
     activation_map: ActivationMap | None = None,
 ) -> Prediction:
     """Turn numbers into a prediction that abstains rather than guesses.
@@ -113,8 +113,8 @@ def judged(
     """
     names = () if candidates is None else tuple(np.array(classes, object)[candidates])
     reason = ""
-    if distance is not None and not distance <= 1:
-        reason = f"out of distribution: unlike the training images ({distance:.3g}; limit 1)"
+    if ood_score is not None and not ood_score <= 1:
+        reason = f"out of distribution: unlike the training images ({ood_score:.3g}; limit 1)"
     elif candidates is not None and names != (classes[decision],):
         reason = f"ambiguous: {' or '.join(names)}" if names else "ambiguous: no class fits well"
         if len(names) == 1:
@@ -125,6 +125,6 @@ def judged(
         probabilities=tuple(map(float, row)),
         reason=reason,
         prediction_set=names,
-        distance=distance,
+        ood_score=ood_score,
         activation_map=activation_map,
     )

@@ -1,4 +1,4 @@
-"""Golden images: real ones with the answers they had, to tell whether a copy still gives them."""
+"""Reference images: real ones with the answers they had, to tell whether a copy still gives them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_BYTES = 8 * 2**20  # of pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
+class ReferenceImages:
     """Validation images as the network gets them, and what it said.
 
     Attributes:
@@ -69,15 +69,15 @@ class Golden:
             or not ((said >= 0) & (said <= 1 + 1e-5)).all()
         ):
             raise ClassifierError(
-                f"The golden images are damaged: expected 1 to {_MOST} of shape {shape} with "
+                f"The reference images are damaged: expected 1 to {_MOST} of shape {shape} with "
                 f"{classes} probabilities each. Restore their file from the training run."
             )
         return cls(pixels, said)
 
 
-def golden_of(
+def reference_images_of(
     split: Split, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
-) -> Golden:
+) -> ReferenceImages:
     """Choose images of a split, evenly over its classes and then over its order.
 
     Args:
@@ -87,4 +87,4 @@ def golden_of(
     each = max(1, _MOST_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))
     chosen = over_classes(split.labels, len(split.classes), min(_MOST, each))
     pixels = np.ascontiguousarray(split.pixels(chosen))
-    return Golden(pixels, say(pixels).astype(np.float32))
+    return ReferenceImages(pixels, say(pixels).astype(np.float32))

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration.ood import Gate
+from lucency.calibration.ood import OODDetector
 from lucency.classifier.neighbours import StoredNeighbours
-from lucency.classifier.reference_images import Golden
+from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import JSON, Spec
 from lucency.classifier.stored_files import (
-    GATE,
-    GOLDEN,
     NEIGHBOURS,
     ONNX,
+    OOD_DETECTOR,
+    REFERENCE_IMAGES,
     WEIGHTS,
     StoredWeights,
     entry_of,
@@ -41,11 +41,11 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data = weights_file(classifier.weights)
     document = classifier.spec.to_json() | {"weights": entry_of(WEIGHTS, data)}
-    document |= {"onnx": None, "gate": None, "golden": None, "neighbours": None}
+    document |= {"onnx": None, "ood_detector": None, "reference_images": None, "neighbours": None}
     write_bytes(folder / WEIGHTS, data)
     for key, name, held in (
-        ("gate", GATE, classifier.gate),
-        ("golden", GOLDEN, classifier.golden),
+        ("ood_detector", OOD_DETECTOR, classifier.ood_detector),
+        ("reference_images", REFERENCE_IMAGES, classifier.reference_images),
         ("neighbours", NEIGHBOURS, classifier.neighbours),
     ):
         if held is not None:
@@ -63,18 +63,22 @@ def load_classifier(kind: type[C], folder: Path) -> C:
     document = read_document(folder)
     spec = Spec.from_json(document)
     weights = StoredWeights(folder, document.get("weights"), spec.weight_count)
-    onnx, gate, golden = (document.get(key) for key in ("onnx", "gate", "golden"))
+    onnx, ood_detector, reference_images = (
+        document.get(key) for key in ("onnx", "ood_detector", "reference_images")
+    )
     classifier = kind(
         spec,
         weights,
         read_entry(folder, onnx, ONNX) if onnx else None,
-        Gate.from_arrays(read_arrays(folder, gate, GATE)) if gate else None,
+        OODDetector.from_arrays(read_arrays(folder, ood_detector, OOD_DETECTOR))
+        if ood_detector
+        else None,
     )
     classifier.parity = onnx.get("parity") if onnx else None
-    if golden:
+    if reference_images:
         shape = (*spec.size, spec.channels)
-        arrays = read_arrays(folder, golden, GOLDEN)
-        classifier.golden = Golden.from_arrays(arrays, shape, len(spec.classes))
+        arrays = read_arrays(folder, reference_images, REFERENCE_IMAGES)
+        classifier.reference_images = ReferenceImages.from_arrays(arrays, shape, len(spec.classes))
     if kept := document.get("neighbours"):
         classifier.neighbours = StoredNeighbours(folder, kept)
     return classifier

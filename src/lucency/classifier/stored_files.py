@@ -13,15 +13,15 @@ from lucency.classifier.spec import JSON
 from lucency.errors import ClassifierError
 from lucency.io import array_places, arrays_of, open_regular, read_bytes, read_json, why
 
-WEIGHTS, ONNX, GATE = "weights.safetensors", "model.onnx", "gate.safetensors"
-GOLDEN = "golden.safetensors"
+WEIGHTS, ONNX, OOD_DETECTOR = "weights.safetensors", "model.onnx", "ood_detector.safetensors"
+REFERENCE_IMAGES = "reference_images.safetensors"
 NEIGHBOURS = "neighbours.safetensors"
 _LARGEST_JSON = 4 * 2**20  # bytes; ours has a few thousand
 _LARGEST = {
     WEIGHTS: 2**31,  # the largest network of keras.applications has 1.4 * 10**9
     ONNX: 2**31 - 1,  # Protocol Buffers' own limit
-    GATE: 2**28,
-    GOLDEN: 2**25,
+    OOD_DETECTOR: 2**28,
+    REFERENCE_IMAGES: 2**25,
     NEIGHBOURS: 2**28,
 }
 _CHUNK = 2**20

@@ -96,8 +96,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
         options.print_json(done.evaluation.to_json())
         return
     show_evaluation(done.evaluation, done.title)
-    if done.looks is not None:
-        typer.echo(done.looks.sentence)
+    if done.test_evaluations is not None:
+        typer.echo(done.test_evaluations.sentence)
 
 
 def compare(
@@ -118,10 +118,10 @@ def compare(
     """
     from lucency.cli.console.results import show_comparison
     from lucency.comparison import compare as compare_runs
-    from lucency.pipeline.evaluate import note_comparison
+    from lucency.pipeline.evaluate import record_comparison
 
     found = compare_runs([options.run_folder(run) for run in runs])
-    note_comparison(found, progress(quiet or as_json))
+    record_comparison(found, progress(quiet or as_json))
     if as_json:
         options.print_json(found.to_json())
     else:
@@ -194,10 +194,10 @@ def _adjusted(classifier: Classifier, prevalence: float | None) -> Any:
 
     import numpy as np
 
-    from lucency.evaluation import shares_at, with_prior
+    from lucency.evaluation import class_prior, with_prior
 
     given = classifier.spec.prior
-    wanted = shares_at(prevalence, classifier.classes, classifier.positive)
+    wanted = class_prior(prevalence, classifier.classes, classifier.positive)
 
     def adjust(prediction: Prediction) -> Prediction:
         if not prediction.probabilities:

@@ -21,9 +21,9 @@ import numpy as np
 
 from lucency.comparison import wording
 from lucency.comparison.paired import (
-    Answers,
     Difference,
     Figures,
+    Outputs,
     auroc_difference,
     bootstrapped,
     holm,
@@ -111,7 +111,7 @@ def _system(members: Sequence[Run], truth: Truth, drawn: _Replicated) -> System:
 
 
 def _pairs(
-    systems: Sequence[System], truth: Truth, answers: Mapping[str, Answers], drawn: _Replicated
+    systems: Sequence[System], truth: Truth, answers: Mapping[str, Outputs], drawn: _Replicated
 ) -> list[Pair]:
     first = systems[0]
     differences = [_differences(first, other, truth, answers, drawn) for other in systems[1:]]
@@ -142,7 +142,7 @@ def _differences(
     first: System,
     second: System,
     truth: Truth,
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, Outputs],
     drawn: _Replicated,
 ) -> dict[str, Difference]:
     found = {}
@@ -163,7 +163,7 @@ def _differences(
 
 
 def _decisions(
-    first: System, second: System, truth: Truth, answers: Mapping[str, Answers]
+    first: System, second: System, truth: Truth, answers: Mapping[str, Outputs]
 ) -> Decisions | None:
     if len(first.runs) > 1 or len(second.runs) > 1:
         return None

@@ -22,7 +22,7 @@ Figures = dict[str, FloatArray]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Outputs:
     """What one classifier said of n images: (n,) decisions and (n, classes) probabilities."""
 
     decisions: IntArray
@@ -155,7 +155,7 @@ def _components(positive: BoolArray, scores: FloatArray) -> FloatArray:
 
 
 def figures(
-    labels: IntArray, answers: Answers, positive: int | None, weights: FloatArray
+    labels: IntArray, answers: Outputs, positive: int | None, weights: FloatArray
 ) -> Figures:
     """Compute the figures that are compared, under every row of weights.
 
@@ -185,7 +185,7 @@ def figures(
 
 
 def replicated(
-    labels: IntArray, runs: Mapping[str, Answers], positive: int | None, owner: IntArray
+    labels: IntArray, runs: Mapping[str, Outputs], positive: int | None, owner: IntArray
 ) -> dict[str, tuple[Figures, Figures]]:
     """Compute every run's figures as they are, and under the same draws of patients.
 

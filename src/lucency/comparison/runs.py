@@ -12,7 +12,7 @@ import numpy as np
 
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
-from lucency.comparison.paired import Answers
+from lucency.comparison.paired import Outputs
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import read_split, test_set_id
@@ -46,9 +46,9 @@ class Run:
     found: Predictions
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> Outputs:
         """What it said."""
-        return Answers(self.found.decisions, self.found.probabilities)
+        return Outputs(self.found.decisions, self.found.probabilities)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
         labels=found.labels[order],
         decisions=found.decisions[order],
         probabilities=found.probabilities[order],
-        distances=None if found.distances is None else found.distances[order],
+        ood_scores=None if found.ood_scores is None else found.ood_scores[order],
     )
 
 

@@ -11,7 +11,7 @@
     align         lay one image over another
     copies        images that show the same though their bytes differ
     same          who matches whom, who contradicts whom
-    leaks         the gate: nothing of test may be elsewhere
+    leaks         the check: nothing of test may be elsewhere
     cut           choose patients with every class's share
     split         decide who trains, validates and tests
     spread        a few places that stand for many

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lucency.dataset.cache import PixelStore
 from lucency.dataset.duplicates import Match, identical_pairs
-from lucency.dataset.entry import PARTS, Excluded, counted
+from lucency.dataset.entry import SPLITS, Excluded, counted
 from lucency.dataset.leaks import Leaks
 from lucency.dataset.partition import Division
 from lucency.dataset.remarks import remarks
@@ -22,12 +22,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What is in a data set; ``found == used + len(set_aside)``.
+    """What is in a data set; ``found == used + len(excluded)``.
 
     Attributes:
         found: Images in the folder.
         used: Images in a part.
-        set_aside: Images that are not used, with the reason.
+        excluded: Images that are not used, with the reason.
         ignored: Files and folders that are no images of the data set, with the reason.
         counts: Images per part and class.
         group_source: How the patients are known: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
@@ -44,7 +44,7 @@ class Audit:
 
     found: int
     used: int
-    set_aside: tuple[Excluded, ...]
+    excluded: tuple[Excluded, ...]
     ignored: tuple[Excluded, ...]
     counts: dict[str, dict[str, int]]
     group_source: str
@@ -63,7 +63,7 @@ class Audit:
             "format": 1,
             "found": self.found,
             "used": self.used,
-            "set_aside": [each._asdict() for each in self.set_aside],
+            "excluded": [each._asdict() for each in self.excluded],
             "ignored": [each._asdict() for each in self.ignored],
             "counts": self.counts,
             "groups": {"source": self.group_source, "counts": self.groups},
@@ -98,8 +98,8 @@ def take_stock(
     """
     used = division.used
     warned, noted = remarks(used, store.notes)
-    images = Counter((entry.part, entry.label) for entry in used)
-    groups = Counter(part for part, _ in {(entry.part, entry.group) for entry in used})
+    images = Counter((entry.split, entry.label) for entry in used)
+    groups = Counter(split for split, _ in {(entry.split, entry.group) for entry in used})
     same = identical_pairs(used)
     copies = (
         f"Exact copies of other images with the same class: {counted(len(same), 'image')}. "
@@ -113,11 +113,11 @@ def take_stock(
     return Audit(
         found=len(unreadable) + len(division.entries),
         used=len(used),
-        set_aside=(*unreadable, *division.set_aside),
+        excluded=(*unreadable, *division.excluded),
         ignored=tuple(ignored),
-        counts={p: {c: images[p, c] for c in classes} for p in PARTS if groups[p]},
+        counts={p: {c: images[p, c] for c in classes} for p in SPLITS if groups[p]},
         group_source=division.group_source,
-        groups={part: groups[part] for part in PARTS if groups[part]},
+        groups={split: groups[split] for split in SPLITS if groups[split]},
         duplicates=same,
         leaks=division.leaks,
         near_duplicates=division.near,

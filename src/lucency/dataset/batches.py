@@ -82,12 +82,12 @@ def pixel_batches(split: Split, size: int) -> Iterator[NDArray[np.uint8]]:
     yield from _ahead(split.pixels, padded.reshape(-1, size))
 
 
-def _ahead(load: Callable[[NDArray[np.int64]], Item], parts: NDArray[np.int64]) -> Iterator[Item]:
+def _ahead(load: Callable[[NDArray[np.int64]], Item], splits: NDArray[np.int64]) -> Iterator[Item]:
     """Yield ``load(part)`` in order, loading a few parts ahead in a thread."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         waiting: list[Future[Item]] = []
-        for part in parts:
-            waiting.append(pool.submit(load, part))
+        for split in splits:
+            waiting.append(pool.submit(load, split))
             if len(waiting) > _AHEAD:
                 yield waiting.pop(0).result()
         for future in waiting:

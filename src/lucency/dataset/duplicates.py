@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from lucency.dataset.entry import PARTS, Entry
+from lucency.dataset.entry import SPLITS, Entry
 from lucency.dataset.near_duplicates import Copy
 
 
@@ -26,7 +26,7 @@ class Match(NamedTuple):
     second: str
     kind: str
     similarity: float
-    parts: tuple[str, str]
+    splits: tuple[str, str]
     labels: tuple[str, str]
 
     @property
@@ -42,7 +42,7 @@ class Match(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the pair as ``audit.json`` lists it."""
         facts = self._asdict() | {"similarity": round(self.similarity, 4)}
-        return facts | {"parts": list(self.parts), "labels": list(self.labels)}
+        return facts | {"splits": list(self.splits), "labels": list(self.labels)}
 
 
 def best_matches(
@@ -77,11 +77,11 @@ def near_pairs(entries: Iterable[Entry], copies: Iterable[Copy]) -> tuple[Match,
     """Return the near copies inside one part, one pair for each two contents and part."""
     place: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        place.setdefault((entry.part, entry.sha256), entry)
+        place.setdefault((entry.split, entry.sha256), entry)
     pairs = {}
     for copy in copies:
-        for part in PARTS:
-            one, two = (place.get((part, each.sha256)) for each in (copy.first, copy.second))
+        for split in SPLITS:
+            one, two = (place.get((split, each.sha256)) for each in (copy.first, copy.second))
             if one and two:
                 pairs[one.file, two.file] = _match(one, two, copy.kind, copy.similarity)
     return tuple(pairs.values())
@@ -137,5 +137,5 @@ def _linked(entries: Sequence[Entry], copies: Iterable[Copy]) -> Iterable[tuple[
 
 
 def _match(one: Entry, two: Entry, kind: str, similarity: float) -> Match:
-    parts, labels = (one.part, two.part), (one.label, two.label)
-    return Match(one.file, two.file, kind, similarity, parts, labels)
+    splits, labels = (one.split, two.split), (one.label, two.label)
+    return Match(one.file, two.file, kind, similarity, splits, labels)

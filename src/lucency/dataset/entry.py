@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 SPELLINGS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
     file: str
     label: str
-    part: str = ""
+    split: str = ""
     group: str = ""
     sha256: str = ""
     row: int = -1

@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
     label: str
     group: str
-    part: str
+    split: str
 
 
 def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, Row]:
@@ -99,18 +99,18 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _row(path: Path, number: int, line: dict[str, str]) -> Row:
-    label, part = line.get("label", ""), line.get("split", "")
+    label, split = line.get("label", ""), line.get("split", "")
     if not (line["file"] and label):
         raise DataError(
             f"{path}, line {number}: the file or the label is empty. "
             "Fill in both, or remove the line."
         )
-    if part and part.lower() not in SPELLINGS:
+    if split and split.lower() not in SPELLINGS:
         raise DataError(
             f"{path}, line {number}: expected train, val or test in the column split. "
-            f"Received: {part!r}.{nearest(part, SPELLINGS)}"
+            f"Received: {split!r}.{nearest(split, SPELLINGS)}"
         )
-    return Row(label, line.get("group", ""), SPELLINGS[part.lower()] if part else "")
+    return Row(label, line.get("group", ""), SPELLINGS[split.lower()] if split else "")
 
 
 def _finder(path: Path, files: Sequence[str], prefix: str) -> Callable[[str], str | None]:

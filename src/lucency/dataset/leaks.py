@@ -1,4 +1,4 @@
-"""The leak gate: no image and no patient of the test part may be anywhere else.
+"""The leak check: no image and no patient of the test part may be anywhere else.
 
 Only train and val images ever leave; the given test part is kept as it is.
 """
@@ -19,7 +19,7 @@ from lucency.dataset.near_duplicates import Copy
 # Beyond this share the rule that finds patients is more likely wrong than the folders.
 _MOST_LEAVING = 0.20
 
-Gate = Literal["passed", "failed", "dropped", "ignored", "no test part"]
+Status = Literal["passed", "failed", "dropped", "ignored", "no test part"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Leaks:
         doubtful: Whether so many images share patients that their rule is more likely wrong.
     """
 
-    gate: Gate
+    status: Status
     pairs: tuple[Match, ...] = ()
     patients: dict[str, dict[str, int]] = field(default_factory=dict)
     doubtful: bool = False
@@ -63,7 +63,7 @@ class Leaks:
     def to_json(self) -> dict[str, Any]:
         """Return what ``audit.json`` says of leaks."""
         pairs = [pair.to_json() for pair in self.pairs]
-        return {"gate": self.gate, "pairs": pairs, "patients": self.patients}
+        return {"status": self.status, "pairs": pairs, "patients": self.patients}
 
     @property
     def elsewhere(self) -> int:
@@ -82,7 +82,7 @@ class Leaks:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Images after the gate.
+    """Images after the check.
 
     Attributes:
         entries: Those that stay, in their order; those that show the same share a group.
@@ -110,8 +110,8 @@ def close_leaks(
         on_leak: ``ignore`` leaves what belongs to test where it is. ``drop`` and ``stop`` set it
             aside; it is for the caller to stop.
     """
-    tested = [entry for entry in entries if entry.part == "test"]
-    others = [entry for entry in entries if entry.part != "test"]
+    tested = [entry for entry in entries if entry.split == "test"]
+    others = [entry for entry in entries if entry.split != "test"]
     again = best_matches(others, tested, copies)
     rest = [entry for entry in others if entry.file not in again]
     doubled = _train_in_val(rest, copies)
@@ -119,8 +119,8 @@ def close_leaks(
     rest = [entry for entry in rest if entry.file not in doubled.keys() | conflicts.keys()]
     shared = _patients(rest, tested)
     doubtful = sum(each["elsewhere"] for each in shared.values()) > _MOST_LEAVING * len(rest)
-    gate = _gate(entries, on_leak, leaking=bool(again or shared), doubtful=doubtful)
-    leaks = Leaks(gate, tuple(again.values()), shared, doubtful)
+    status = _status(entries, on_leak, leaking=bool(again or shared), doubtful=doubtful)
+    leaks = Leaks(status, tuple(again.values()), shared, doubtful)
     leaving = {file: match.reason for file, match in doubled.items()} | conflicts
     if on_leak != "ignore":
         leaving |= {file: match.reason for file, match in again.items()}
@@ -138,8 +138,8 @@ def close_leaks(
 
 
 def _train_in_val(entries: Sequence[Entry], copies: Sequence[Copy]) -> dict[str, Match]:
-    train = [entry for entry in entries if entry.part == "train"]
-    return best_matches(train, [entry for entry in entries if entry.part == "val"], copies)
+    train = [entry for entry in entries if entry.split == "train"]
+    return best_matches(train, [entry for entry in entries if entry.split == "val"], copies)
 
 
 def _patients(others: Sequence[Entry], tested: Sequence[Entry]) -> dict[str, dict[str, int]]:
@@ -149,9 +149,9 @@ def _patients(others: Sequence[Entry], tested: Sequence[Entry]) -> dict[str, dic
     return {group: {"test": here[group], "elsewhere": there[group]} for group in shared}
 
 
-def _gate(entries: Sequence[Entry], on_leak: OnLeak, *, leaking: bool, doubtful: bool) -> Gate:
-    parts = {entry.part for entry in entries}
-    if "test" not in parts and "val" in parts:  # else the test part is cut from them
+def _status(entries: Sequence[Entry], on_leak: OnLeak, *, leaking: bool, doubtful: bool) -> Status:
+    splits = {entry.split for entry in entries}
+    if "test" not in splits and "val" in splits:  # else the test part is cut from them
         return "no test part"
     if not leaking:
         return "passed"

@@ -16,7 +16,7 @@ from lucency.config import Config
 from lucency.dataset.audit import Audit, take_stock
 from lucency.dataset.cache import Listed, PixelStore, decode, default_cache
 from lucency.dataset.duplicates import near_pairs
-from lucency.dataset.entry import PARTS, Entry, Excluded, counted, listed
+from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.near_duplicates import Copy, find_copies
 from lucency.dataset.partition import Division, Known, divide, identify
 from lucency.dataset.sampling import evenly
@@ -135,13 +135,13 @@ def load_dataset(
         colour=colour,
         store=store,
     )
-    parts = {part: _split(part, found.classes, division.used, store) for part in PARTS}
+    splits = {split: _split(split, found.classes, division.used, store) for split in SPLITS}
     data = Dataset(
         root=found.root,
         classes=found.classes,
-        train=parts["train"],
-        val=parts["val"],
-        test=parts["test"] if len(parts["test"]) else None,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"] if len(splits["test"]) else None,
         audit=audit,
         entries=division.entries,
         fingerprint=_fingerprint(division.used),
@@ -186,9 +186,9 @@ def load_labelled(
         store = _decode(found, size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
     _check_readable(found.root, len(entries), unreadable, config.max_bad)
-    tested = [entry for entry in entries if entry.part == "test"] or entries
+    tested = [entry for entry in entries if entry.split == "test"] or entries
     known = identify(tested, replace(config, split_file=""), _patients(tested, store))
-    whole = [entry._replace(part="test") for entry in known.entries]
+    whole = [entry._replace(split="test") for entry in known.entries]
     near = near_pairs(whole, find_copies(store, whole, progress=progress))
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
@@ -211,7 +211,7 @@ def _divided(
         division = divide(known, classes, copies, replace(config, on_leak="ignore"))
         if config.on_leak != "stop" or not division.leaks.found:
             raise
-        return replace(division, leaks=replace(division.leaks, gate="failed"))
+        return replace(division, leaks=replace(division.leaks, status="failed"))
 
 
 def _decode(
@@ -254,7 +254,7 @@ def _readable(found: Scan, store: PixelStore) -> tuple[list[Entry], tuple[Exclud
         if row not in store.reasons
     ]
     failed = [Excluded(found.entries[row].file, why) for row, why in store.reasons.items()]
-    return entries, (*found.set_aside, *failed)
+    return entries, (*found.excluded, *failed)
 
 
 def _patients(entries: Sequence[Entry], store: PixelStore) -> list[str]:
@@ -281,12 +281,12 @@ def _check_readable(
 
 
 def _split(
-    part: str, classes: tuple[str, ...], entries: Sequence[Entry], store: PixelStore
+    split: str, classes: tuple[str, ...], entries: Sequence[Entry], store: PixelStore
 ) -> Split:
-    inside = [entry for entry in entries if entry.part == part]
+    inside = [entry for entry in entries if entry.split == split]
     place = {label: index for index, label in enumerate(classes)}
     return Split(
-        name=part,
+        name=split,
         classes=classes,
         files=tuple(entry.file for entry in inside),
         groups=tuple(entry.group for entry in inside),
@@ -297,5 +297,5 @@ def _split(
 
 
 def _fingerprint(entries: Sequence[Entry]) -> str:
-    lines = sorted((entry.file, entry.sha256, entry.label, entry.part) for entry in entries)
+    lines = sorted((entry.file, entry.sha256, entry.label, entry.split) for entry in entries)
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()

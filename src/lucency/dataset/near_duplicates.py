@@ -59,16 +59,16 @@ def find_copies(
         entries: Images with row, sha256 and part; partners are looked for part by part.
         progress: Hears of the comparison.
     """
-    once = {(entry.part, entry.sha256): entry for entry in reversed(entries)}
-    images = sorted(once.values(), key=lambda entry: (entry.part, entry.row))
+    once = {(entry.split, entry.sha256): entry for entry in reversed(entries)}
+    images = sorted(once.values(), key=lambda entry: (entry.split, entry.row))
     if len(images) < 2:
         return ()
     contents = np.unique([entry.sha256 for entry in images], return_inverse=True)[1]
-    parts = np.unique([entry.part for entry in images], return_inverse=True)[1]
+    splits = np.unique([entry.split for entry in images], return_inverse=True)[1]
     small = grids(store, [entry.row for entry in images])
     blocks: list[Candidates] = []
     with progress.task("Comparing images", len(images), "images") as task:
-        for block in candidates(*small, contents, parts):
+        for block in candidates(*small, contents, splits):
             task.advance(min(ROWS, len(images) - ROWS * len(blocks)))
             blocks.append(block)
     copies = _believed([*_overlaid(store, images, _unordered(joined(blocks)))])

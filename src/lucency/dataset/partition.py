@@ -12,7 +12,7 @@ from lucency.dataset.entry import Entry, Excluded, counted, listed
 from lucency.dataset.groups import find_groups
 from lucency.dataset.leaks import Cleaned, Leaks, close_leaks
 from lucency.dataset.near_duplicates import Copy
-from lucency.dataset.split import Assignment, assign, check_parts, shared_groups, weaknesses
+from lucency.dataset.split import Assignment, assign, check_splits, shared_groups, weaknesses
 from lucency.dataset.split_file import EXCLUDED, apply_split
 
 
@@ -23,19 +23,19 @@ class Known:
     Attributes:
         entries: In the order of the scan, with their groups and the parts that were given.
         group_source: How the patients are known.
-        set_aside: What a split file leaves out, with the part ``excluded``.
+        excluded: What a split file leaves out, with the part ``excluded``.
         warnings: Plain sentences.
     """
 
     entries: tuple[Entry, ...]
     group_source: str
-    set_aside: tuple[Excluded, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def used(self) -> list[Entry]:
         """The entries that are not left out."""
-        return [entry for entry in self.entries if entry.part != EXCLUDED]
+        return [entry for entry in self.entries if entry.split != EXCLUDED]
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Division:
 
     Attributes:
         entries: In the order of the scan; those with the part ``excluded`` are not used.
-        set_aside: Those, with the reason.
+        excluded: Those, with the reason.
         group_source: How the patients are known.
-        leaks: What the gate found.
+        leaks: What the check found.
         near: Pairs inside one part that show nearly the same.
         notes: Plain sentences.
         warnings: Plain sentences that ask for action.
     """
 
     entries: tuple[Entry, ...]
-    set_aside: tuple[Excluded, ...]
+    excluded: tuple[Excluded, ...]
     group_source: str
     leaks: Leaks
     near: tuple[Match, ...]
@@ -63,7 +63,7 @@ class Division:
     @property
     def used(self) -> list[Entry]:
         """The entries that are in a part."""
-        return [entry for entry in self.entries if entry.part != EXCLUDED]
+        return [entry for entry in self.entries if entry.split != EXCLUDED]
 
 
 def identify(entries: Sequence[Entry], config: Config, patients: Sequence[str] = ()) -> Known:
@@ -81,7 +81,7 @@ def identify(entries: Sequence[Entry], config: Config, patients: Sequence[str] =
     if config.split_file:
         file = Path(config.split_file)
         given = apply_split(file, entries)
-        out = [entry.file for entry in given if entry.part == EXCLUDED]
+        out = [entry.file for entry in given if entry.split == EXCLUDED]
         aside = tuple(Excluded(name, f"left out by {file.name}") for name in out)
         return Known(given, "split file", aside)
     groups = find_groups(
@@ -112,14 +112,14 @@ def divide(
     """
     cleaned = close_leaks(known.used, copies, on_leak=config.on_leak)
     cut = _as_written(cleaned, config) if config.split_file else _anew(cleaned, classes, config)
-    check_parts(cut.entries, classes)
+    check_splits(cut.entries, classes)
     near = near_pairs(cut.entries, copies)
-    away = {entry.file: entry._replace(part=EXCLUDED) for entry, _ in cleaned.leaving}
+    away = {entry.file: entry._replace(split=EXCLUDED) for entry, _ in cleaned.leaving}
     placed = away | {entry.file: entry for entry in cut.entries}
     leaving = tuple(Excluded(entry.file, reason) for entry, reason in cleaned.leaving)
     return Division(
         entries=tuple(placed.get(entry.file, entry) for entry in known.entries),
-        set_aside=(*known.set_aside, *leaving),
+        excluded=(*known.excluded, *leaving),
         group_source=known.group_source,
         leaks=cleaned.leaks,
         near=near,
@@ -135,7 +135,7 @@ def divide(
 
 
 def _as_written(cleaned: Cleaned, config: Config) -> Assignment:
-    shared = shared_groups([entry for entry in cleaned.entries if entry.part != "test"])
+    shared = shared_groups([entry for entry in cleaned.entries if entry.split != "test"])
     warning = (
         f"The split file has {counted(len(shared), 'patient')} in more than one part "
         f"({listed(shared)}), so the figures come out too good. "

@@ -33,7 +33,7 @@ Field = NDArray[np.floating[Any]]
 class _Shot(NamedTuple):
     """One image to draw: who, what, and where it goes."""
 
-    part: str
+    split: str
     label: str
     patient: int
     number: int
@@ -90,13 +90,13 @@ def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
     test = round(images * _TEST / 2)
     train = images - 2 * (_VAL + test)
     numbers = iter(rng.permutation(10 * images))  # a patient's number must not tell the class
-    for part, wanted in (("train", train), ("val", 2 * _VAL), ("test", 2 * test)):
+    for split, wanted in (("train", train), ("val", 2 * _VAL), ("test", 2 * test)):
         for label, count in zip(CLASSES, (wanted // 2, wanted - wanted // 2), strict=True):
             left = count
             while left:
                 shots = min(int(rng.integers(1, 5)), left)
                 patient = int(next(numbers))
-                yield from (_Shot(part, label, patient, shot + 1) for shot in range(shots))
+                yield from (_Shot(split, label, patient, shot + 1) for shot in range(shots))
                 left -= shots
 
 
@@ -105,7 +105,7 @@ def _write(folder: Path, shot: _Shot, seed: int) -> Path:
     anatomy = np.random.default_rng([seed, 2, shot.patient])
     image = _expose(_draw_chest(anatomy, rng, sick=shot.label == CLASSES[1]), rng)
     _burn_in_marker(image, rng)
-    place = folder / shot.part / shot.label
+    place = folder / shot.split / shot.label
     place.mkdir(parents=True, exist_ok=True)
     stem = place / f"patient{shot.patient:04d}_{shot.number}"
     if rng.random() < 0.5:

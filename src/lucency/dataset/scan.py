@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lucency.dataset.entry import PARTS, SPELLINGS, Entry, Excluded, listed, natural
+from lucency.dataset.entry import SPELLINGS, SPLITS, Entry, Excluded, listed, natural
 from lucency.dataset.labels import read_labels
 from lucency.dataset.walk import Walk, names_image, shown, visible, walk_below
 from lucency.errors import DataError
@@ -32,7 +32,7 @@ class Scan:
         entries: Images to be read, in natural order of their paths. ``part`` is given for all
             or for none; ``group`` only where the labels file has the column.
         stamps: What each of these files was when it was found, by path.
-        set_aside: Images that are found but cannot be used.
+        excluded: Images that are found but cannot be used.
         ignored: Files and folders that are no part of the data set.
     """
 
@@ -40,7 +40,7 @@ class Scan:
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
     stamps: Mapping[str, Stamp]
-    set_aside: tuple[Excluded, ...]
+    excluded: tuple[Excluded, ...]
     ignored: tuple[Excluded, ...]
 
 
@@ -58,18 +58,18 @@ def scan(folder: Path, *, labels: Path | None = None, least: int = 2) -> Scan:
         DataError: The folder or the labels cannot be understood as a data set.
     """
     root = _unwrapped(_checked(folder))
-    parts = _part_folders(root)
-    walk = walk_below(root, only=parts.values())
-    entries = _by_labels(walk, parts, labels, folder) if labels else _by_folder(walk, parts)
+    splits = _split_folders(root)
+    walk = walk_below(root, only=splits.values())
+    entries = _by_labels(walk, splits, labels, folder) if labels else _by_folder(walk, splits)
     if not labels:
-        _check_class_folders(walk, parts, entries)
+        _check_class_folders(walk, splits, entries)
     classes = _checked_classes(root, entries, labels, least)
     return Scan(
         root=root,
         classes=classes,
         entries=tuple(entries),
         stamps=walk.stamps,
-        set_aside=tuple(sorted(walk.set_aside, key=lambda each: natural(each.file))),
+        excluded=tuple(sorted(walk.excluded, key=lambda each: natural(each.file))),
         ignored=tuple(sorted(walk.ignored, key=lambda each: natural(each.file))),
     )
 
@@ -100,70 +100,70 @@ def _unwrapped(folder: Path) -> Path:
         folder = folder / folders[0]
 
 
-def _part_folders(root: Path) -> dict[str, str]:
+def _split_folders(root: Path) -> dict[str, str]:
     """Return ``{"train": "Training", ...}`` for the part folders in the root, or nothing."""
-    parts: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for name in sorted(visible(root)[0]):
-        part = SPELLINGS.get(name.lower())
-        if part in parts:
+        split = SPELLINGS.get(name.lower())
+        if split in splits:
             raise DataError(
-                f"{root}: {parts[part]!r} and {name!r} both mean the {part} part. "
+                f"{root}: {splits[split]!r} and {name!r} both mean the {split} part. "
                 "Keep one of them, or move the images of both into one folder."
             )
-        if part:
-            parts[part] = name
-    if parts and "train" not in parts:
+        if split:
+            splits[split] = name
+    if splits and "train" not in splits:
         raise DataError(
-            f"{root}: holds {listed(sorted(parts.values()))} but no train folder. {_EXPECTED} "
+            f"{root}: holds {listed(sorted(splits.values()))} but no train folder. {_EXPECTED} "
             "Add the train folder, or give the folder above or below."
         )
-    return parts
+    return splits
 
 
-def _by_folder(walk: Walk, parts: Mapping[str, str]) -> list[Entry]:
+def _by_folder(walk: Walk, splits: Mapping[str, str]) -> list[Entry]:
     """Give every image the class folder it lies in, at any depth."""
-    names = {name: part for part, name in parts.items()}
-    depth = 1 if parts else 0
+    names = {name: split for split, name in splits.items()}
+    depth = 1 if splits else 0
     entries = []
     for file in walk.files:
         levels = file.split("/")
         if len(levels) <= depth + 1:
             walk.ignore(file, "not in a class folder")
         else:
-            entries.append(Entry(file, levels[depth], part=names.get(levels[0], "")))
+            entries.append(Entry(file, levels[depth], split=names.get(levels[0], "")))
     return entries
 
 
-def _by_labels(walk: Walk, parts: Mapping[str, str], labels: Path, folder: Path) -> list[Entry]:
+def _by_labels(walk: Walk, splits: Mapping[str, str], labels: Path, folder: Path) -> list[Entry]:
     """Give every image what the labels file says; images it does not name are ignored."""
-    names = {name: part for part, name in parts.items()}
+    names = {name: split for split, name in splits.items()}
     prefix = walk.root.relative_to(folder).as_posix()
-    known = [*walk.files, *(each.file for each in walk.set_aside)]
+    known = [*walk.files, *(each.file for each in walk.excluded)]
     rows = read_labels(labels, files=known, prefix="" if prefix == "." else prefix + "/")
     entries = []
     for file in walk.files:
         if row := rows.get(file):
-            part = row.part or names.get(file.partition("/")[0], "")
-            entries.append(Entry(file, row.label, part=part, group=row.group))
+            split = row.split or names.get(file.partition("/")[0], "")
+            entries.append(Entry(file, row.label, split=split, group=row.group))
         else:
             walk.ignore(file, f"not in {labels.name}")
     return entries
 
 
-def _check_class_folders(walk: Walk, parts: Mapping[str, str], entries: list[Entry]) -> None:
+def _check_class_folders(walk: Walk, splits: Mapping[str, str], entries: list[Entry]) -> None:
     """Refuse a folder without class folders, and class folders without images."""
-    for part, name in parts.items() or [("", "")]:
+    for split, name in splits.items() or [("", "")]:
         prefix = f"{name}/" if name else ""
         tops = [path.removeprefix(prefix) for path in walk.folders if path.startswith(prefix)]
         folders = [top for top in tops if "/" not in top]
-        filled = {entry.label for entry in entries if entry.part == part}
+        filled = {entry.label for entry in entries if entry.split == split}
         # An empty or half-empty validation folder is no mistake: validation is then cut from train.
-        if part == "val":
+        if split == "val":
             continue
         if not folders:
             raise DataError(_no_classes(walk, walk.root / name))
         if empty := [shown(prefix + folder) for folder in folders if folder not in filled]:
-            aside = [f"{file}: {reason}" for file, reason in walk.set_aside]
+            aside = [f"{file}: {reason}" for file, reason in walk.excluded]
             why = f" ({listed(aside)})" if aside else ""
             raise DataError(
                 f"{walk.root}: no usable image in the class folder {listed(empty)}{why}. "
@@ -172,22 +172,22 @@ def _check_class_folders(walk: Walk, parts: Mapping[str, str], entries: list[Ent
 
 
 def _no_classes(walk: Walk, place: Path) -> str:
-    if links := [each.file for each in walk.set_aside if "link" in each.reason]:
+    if links := [each.file for each in walk.excluded if "link" in each.reason]:
         how = f"Symbolic links are not followed ({listed(links)}): put the files themselves there."
     elif walk.files:
         how = "Put each class into a folder of its own, or name the classes in a CSV: --labels FILE"
     else:
         how = "Check the path, and that the download was unpacked."
     what = "holds images but no class folders" if walk.files else "holds no class folders"
-    if not (walk.files or walk.folders or walk.set_aside or walk.ignored):
+    if not (walk.files or walk.folders or walk.excluded or walk.ignored):
         what = "the folder is empty"
     return f"{place}: {what}. {_EXPECTED} {how}"
 
 
 def _differing(root: Path, train: set[str], test: set[str]) -> str:
     sides = [
-        f"only in {part}: {listed(sorted(names, key=natural))}"
-        for part, names in (("train", train - test), ("test", test - train))
+        f"only in {split}: {listed(sorted(names, key=natural))}"
+        for split, names in (("train", train - test), ("test", test - train))
         if names
     ]
     return (
@@ -208,15 +208,15 @@ def _checked_classes(
             f"{where}: only one class was found, {classes[0]!r}. {_EXPECTED} "
             "Add a folder for at least one more class, or give the folder above this one."
         )
-    by_part = {part: {e.label for e in entries if e.part == part} for part in PARTS}
-    if by_part["test"] - by_part["train"]:  # a class that test alone lacks is only told of
-        raise DataError(_differing(root, by_part["train"], by_part["test"]))
-    if by_part["train"] and (extra := by_part["val"] - by_part["train"]):
+    by_split = {split: {e.label for e in entries if e.split == split} for split in SPLITS}
+    if by_split["test"] - by_split["train"]:  # a class that test alone lacks is only told of
+        raise DataError(_differing(root, by_split["train"], by_split["test"]))
+    if by_split["train"] and (extra := by_split["val"] - by_split["train"]):
         raise DataError(
             f"{where}: validation has a class that train has not: {listed(sorted(extra))}. "
             "Give all parts the same classes, spelled alike."
         )
-    loose = [entry.file for entry in entries if not entry.part]
+    loose = [entry.file for entry in entries if not entry.split]
     if loose and len(loose) < len(entries):
         raise DataError(
             f"{where}: some images belong to a part (train, val, test) and {len(loose):,} do "

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from lucency.dataset.cut import choose
-from lucency.dataset.entry import PARTS, Entry, counted, listed, natural
+from lucency.dataset.entry import SPLITS, Entry, counted, listed, natural
 from lucency.errors import ConfigError, DataError
 from lucency.metrics import clopper_pearson
 
@@ -54,18 +54,18 @@ def assign(
         DataError: A class has too few images or groups to be in every part.
         ConfigError: The fractions leave nothing to train on.
     """
-    given = {entry.part for entry in entries}
+    given = {entry.split for entry in entries}
     if given <= {"", "train"}:
-        _check_cuttable(entries, classes, parts=PARTS)
+        _check_cuttable(entries, classes, splits=SPLITS)
         return _cut_three(entries, seed, val_fraction, test_fraction)
-    test = [entry for entry in entries if entry.part == "test"]
-    pool = [entry for entry in entries if entry.part != "test"]
-    _check_cuttable(pool, classes, parts=("train", "val"))
+    test = [entry for entry in entries if entry.split == "test"]
+    pool = [entry for entry in entries if entry.split != "test"]
+    _check_cuttable(pool, classes, splits=("train", "val"))
     why, warnings = _why_cut(pool, val_fraction)
     notes = [f"The test part is kept as it was given: {len(test):,} images."] if test else []
     if why:
         pool = _with_validation(pool, _validation_fraction(pool, val_fraction), seed)
-    n = sum(entry.part == "val" for entry in pool)
+    n = sum(entry.split == "val" for entry in pool)
     notes.append(
         f"Validation was cut from the training images by patient: {n:,} of {len(pool):,}. {why}"
         if why
@@ -74,14 +74,14 @@ def assign(
     return Assignment(_in_order([*pool, *test], entries), tuple(notes), tuple(warnings))
 
 
-def check_parts(entries: Sequence[Entry], classes: Sequence[str]) -> None:
+def check_splits(entries: Sequence[Entry], classes: Sequence[str]) -> None:
     """Raise ``DataError`` where a class is missing from train or val."""
-    present = {(entry.part, entry.label) for entry in entries}
+    present = {(entry.split, entry.label) for entry in entries}
     for label in classes:
-        for part in ("train", "val"):
-            if (part, label) not in present:
+        for split in ("train", "val"):
+            if (split, label) not in present:
                 raise DataError(
-                    f"The class {label!r} has no image in the {part} part. Every class needs "
+                    f"The class {label!r} has no image in the {split} part. Every class needs "
                     "images of several patients, some for each part. Add images of more "
                     "patients, or leave the class out."
                 )
@@ -90,17 +90,17 @@ def check_parts(entries: Sequence[Entry], classes: Sequence[str]) -> None:
 def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
     """Say which parts are missing, or have too few images of a class to measure a rate."""
     warnings = _absent_from_test(entries, classes)
-    for part in ("val", "test"):
-        inside = [entry for entry in entries if entry.part == part]
+    for split in ("val", "test"):
+        inside = [entry for entry in entries if entry.split == split]
         label, n = _smallest_class(inside, classes)
         low, high = clopper_pearson(n // 2, n)
         if inside and n and high - low > _WIDEST:
             warnings.append(
-                f"The {_WORDS[part]} part has only {counted(n, 'image')} of class {label!r}. If "
+                f"The {_WORDS[split]} part has only {counted(n, 'image')} of class {label!r}. If "
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
                 f"{high:.0%}. More images would tell more."
             )
-    if not any(entry.part == "test" for entry in entries):
+    if not any(entry.split == "test" for entry in entries):
         warnings.append(
             "There is no test part. The validation figures are used to make choices, so they "
             "come out somewhat too good; only images that were never looked at can tell."
@@ -110,7 +110,7 @@ def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
 
 def _absent_from_test(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
     """Say which figures a test part without every class cannot give."""
-    tested = {entry.label for entry in entries if entry.part == "test"}
+    tested = {entry.label for entry in entries if entry.split == "test"}
     absent = [label for label in classes if tested and label not in tested]
     if not absent:
         return []
@@ -122,8 +122,8 @@ def _absent_from_test(entries: Sequence[Entry], classes: Sequence[str]) -> list[
 
 def shared_groups(entries: Sequence[Entry]) -> list[str]:
     """Return the groups (patients) that are in more than one part, in natural order."""
-    parts = Counter(group for group, _ in {(entry.group, entry.part) for entry in entries})
-    return sorted((group for group, n in parts.items() if n > 1), key=natural)
+    splits = Counter(group for group, _ in {(entry.group, entry.split) for entry in entries})
+    return sorted((group for group, n in splits.items() if n > 1), key=natural)
 
 
 def _cut_three(
@@ -135,11 +135,11 @@ def _cut_three(
             f"Received: {val_fraction:g} + {test_fraction:g}"
         )
     tested = choose(entries, fraction=test_fraction, seed=seed, keep=2)
-    test = [entry._replace(part="test") for entry in entries if entry.group in tested]
+    test = [entry._replace(split="test") for entry in entries if entry.group in tested]
     pool = [entry for entry in entries if entry.group not in tested]
     size = _validation_fraction(entries, val_fraction) * len(entries) / len(pool)
     assigned = _in_order([*_with_validation(pool, size, seed), *test], entries)
-    n = Counter(entry.part for entry in assigned)
+    n = Counter(entry.split for entry in assigned)
     note = (
         "The folder is not divided into train and test, so the images were divided here, with "
         "the same mix of classes in every part and all images of a patient in one part: "
@@ -150,7 +150,7 @@ def _cut_three(
 
 def _why_cut(pool: Sequence[Entry], fraction: float) -> tuple[str, list[str]]:
     """Return why the given validation part will not do (empty if it will), and warnings."""
-    val = [entry for entry in pool if entry.part == "val"]
+    val = [entry for entry in pool if entry.split == "val"]
     if not val:
         return "The folder has no validation part.", []
     if shared := shared_groups(pool):
@@ -178,20 +178,20 @@ def _validation_fraction(entries: Sequence[Entry], fraction: float) -> float:
 
 def _with_validation(pool: Sequence[Entry], fraction: float, seed: int) -> list[Entry]:
     chosen = choose(pool, fraction=fraction, seed=seed, keep=1)
-    return [entry._replace(part="val" if entry.group in chosen else "train") for entry in pool]
+    return [entry._replace(split="val" if entry.group in chosen else "train") for entry in pool]
 
 
 def _check_cuttable(
-    entries: Sequence[Entry], classes: Sequence[str], *, parts: Collection[str]
+    entries: Sequence[Entry], classes: Sequence[str], *, splits: Collection[str]
 ) -> None:
     images = Counter(entry.label for entry in entries)
     groups = Counter(label for _, label in {(entry.group, entry.label) for entry in entries})
     for label in classes:
-        if images[label] < len(parts) or groups[label] < len(parts):
+        if images[label] < len(splits) or groups[label] < len(splits):
             raise DataError(
                 f"The class {label!r} has {counted(images[label], 'usable image')} of "
-                f"{counted(groups[label], 'patient')} to divide into {', '.join(parts)}; images "
-                f"of at least {len(parts)} patients are needed. Add some, or leave the class out."
+                f"{counted(groups[label], 'patient')} to divide into {', '.join(splits)}; images "
+                f"of at least {len(splits)} patients are needed. Add some, or leave the class out."
             )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lucency.dataset.entry import PARTS, Entry, listed, natural
+from lucency.dataset.entry import SPLITS, Entry, listed, natural
 from lucency.errors import DataError
 from lucency.io import read_table, why, write_text
 
@@ -24,7 +24,7 @@ def write_entries(entries: Iterable[Entry], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for entry in sorted(entries, key=lambda entry: natural(entry.file)):
-        writer.writerow((entry.file, entry.label, entry.group, entry.part, entry.sha256))
+        writer.writerow((entry.file, entry.label, entry.group, entry.split, entry.sha256))
     write_text(path, text.getvalue())
 
 
@@ -48,7 +48,7 @@ def apply_split(path: Path, entries: Sequence[Entry]) -> tuple[Entry, ...]:
     other = [file for file, entry in found.items() if entry.label != wanted[file].label]
     _refuse(path, "have another class in the folder (or give the same --labels as then)", other)
     return tuple(
-        entry._replace(part=wanted[entry.file].part, group=wanted[entry.file].group)
+        entry._replace(split=wanted[entry.file].split, group=wanted[entry.file].group)
         for entry in entries
     )
 
@@ -82,7 +82,7 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, row: dict[str, str]) -> Entry:
-    if None in row.values() or row["split"] not in (*PARTS, EXCLUDED):
+    if None in row.values() or row["split"] not in (*SPLITS, EXCLUDED):
         raise DataError(
             f"{path}: the line of {row['file']!r} is not complete. Expected "
             f"{','.join(_COLUMNS)} with the split train, val, test or excluded. "

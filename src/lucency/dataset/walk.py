@@ -30,7 +30,7 @@ class Walk:
         files: Usable images by name and kind, in natural order.
         stamps: What each of them was when it was found.
         folders: Real folders, in natural order.
-        set_aside: Images that cannot be used, and linked folders.
+        excluded: Images that cannot be used, and linked folders.
         ignored: Everything else.
     """
 
@@ -38,7 +38,7 @@ class Walk:
     files: list[str] = field(default_factory=list)
     stamps: dict[str, Stamp] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
-    set_aside: list[Excluded] = field(default_factory=list)
+    excluded: list[Excluded] = field(default_factory=list)
     ignored: list[Excluded] = field(default_factory=list)
 
     def ignore(self, file: str, reason: str) -> None:
@@ -82,12 +82,12 @@ def _place(walk: Walk, entry: os.DirEntry[str], path: str) -> bool:
     elif not _leads_to_folder(entry) and not is_image(entry.path):
         walk.ignore(path, _no_image(entry.name))
     elif reason := _unusable(entry, path):
-        walk.set_aside.append(Excluded(shown(path), reason))
+        walk.excluded.append(Excluded(shown(path), reason))
     elif stamp := _stamp(entry):
         walk.files.append(path)
         walk.stamps[path] = stamp
     else:
-        walk.set_aside.append(Excluded(path, "vanished after it was found; run again"))
+        walk.excluded.append(Excluded(path, "vanished after it was found; run again"))
     return False
 
 

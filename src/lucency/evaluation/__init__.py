@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from lucency.evaluation.attributes import read_subgroups
 from lucency.evaluation.document import again, read_evaluation, stated_attributes, write_evaluation
-from lucency.evaluation.measure import evaluate, evaluate_found, evaluate_predictions, shares_at
+from lucency.evaluation.measure import class_prior, evaluate, evaluate_found, evaluate_predictions
 from lucency.evaluation.predictions import (
     Labelled,
     Predictions,
@@ -35,6 +35,7 @@ __all__ = [
     "Predictions",
     "Predictor",
     "again",
+    "class_prior",
     "evaluate",
     "evaluate_found",
     "evaluate_predictions",
@@ -42,7 +43,6 @@ __all__ = [
     "read_evaluation",
     "read_predictions",
     "read_subgroups",
-    "shares_at",
     "stated_attributes",
     "with_prior",
     "write_evaluation",

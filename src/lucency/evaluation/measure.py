@@ -290,12 +290,14 @@ def _decision_curve(
     share = float(positive.mean()) if terms.prevalence is None else terms.prevalence
     if not 0 < share < 1 or not 0 < positive.mean() < 1:
         return None
-    shares = shares_at(share, classes, terms.positive)
+    shares = class_prior(share, classes, terms.positive)
     p = with_prior(sample.probabilities, terms.prior or (0.5, 0.5), shares)[:, k]
     return decision_curve(p, positive, share, _weights(sample, seed))
 
 
-def shares_at(prevalence: float, classes: Sequence[str], positive: str | None) -> tuple[float, ...]:
+def class_prior(
+    prevalence: float, classes: Sequence[str], positive: str | None
+) -> tuple[float, ...]:
     """Return the class shares where the positive class has this prevalence.
 
     Raises:
@@ -319,7 +321,7 @@ def _selective(sample: Sample, found: Predictions, terms: Terms, seed: int) -> d
         return {"risk_coverage": risk, "conformal": [], "abstention": None}
     rule = terms.conformal.deciding(*ABSTAIN)
     alone = np.eye(sample.probabilities.shape[1], dtype=bool)[sample.decisions]
-    far = np.zeros(len(sample.labels)) if found.distances is None else found.distances
+    far = np.zeros(len(sample.labels)) if found.ood_scores is None else found.ood_scores
     return {
         "risk_coverage": risk,
         "conformal": conformal_coverage(

@@ -11,13 +11,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lucency.classifier import Answers, Spec
+from lucency.classifier import Outputs, Spec
 from lucency.errors import ConfigError, RunError, nearest
 from lucency.io import read_table, why, write_text
 from lucency.metrics import FloatArray, IntArray, decide
 from lucency.progress import SILENT, Progress
 
-_COLUMNS = ["split", "file", "group", "label", "decision", "distance"]
+_COLUMNS = ["split", "file", "group", "label", "decision", "ood_score"]
 _PREFIX = "p_"
 
 
@@ -64,7 +64,7 @@ class Predictor(Protocol[_SplitT_contra]):
     def spec(self) -> Spec:
         """Return how the threshold was chosen, the prior and the prediction sets."""
 
-    def answer_split(self, split: _SplitT_contra, progress: Progress) -> Answers:
+    def infer_split(self, split: _SplitT_contra, progress: Progress) -> Outputs:
         """Return the calibrated probabilities, and distances from the training images."""
 
 
@@ -80,7 +80,7 @@ class Predictions:
         labels: (n,) int64 true class indices.
         decisions: (n,) int64 decided class indices.
         probabilities: (n, classes) float64, rows sum to 1.
-        distances: (n,) float64, out of distribution above 1; None without a gate.
+        distances: (n,) float64, out of distribution above 1; None without an OOD detector.
     """
 
     split: str
@@ -90,7 +90,7 @@ class Predictions:
     labels: IntArray
     decisions: IntArray
     probabilities: FloatArray
-    distances: FloatArray | None = None
+    ood_scores: FloatArray | None = None
 
 
 def find_positive(classes: Sequence[str], positive: str | None) -> int | None:
@@ -133,7 +133,7 @@ def predict(
         ConfigError: The positive class is not one of two, or has no threshold.
     """
     positive = find_positive(classifier.classes, classifier.positive)
-    answers = classifier.answer_split(split, progress)
+    answers = classifier.infer_split(split, progress)
     return Predictions(
         split=split.name,
         classes=classifier.classes,
@@ -142,14 +142,14 @@ def predict(
         labels=split.labels,
         decisions=decide(answers.probabilities, positive, classifier.threshold),
         probabilities=answers.probabilities,
-        distances=answers.distances,
+        ood_scores=answers.ood_scores,
     )
 
 
 def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
     """Write ``predictions.csv``, one row an image.
 
-    The columns are split, file, group, label, decision, distance (empty without a gate) and
+    The columns are split, file, group, label, decision, distance (empty without an OOD detector) and
     ``p_<class>`` for each class, with all digits of every number.
 
     Args:
@@ -169,7 +169,7 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
     writer.writerow(_COLUMNS + [_PREFIX + name for name in parts[0].classes])
     for part in parts:
         named = (np.array(part.classes, object)[x] for x in (part.labels, part.decisions))
-        far = [""] * len(part.files) if part.distances is None else part.distances.tolist()
+        far = [""] * len(part.files) if part.ood_scores is None else part.ood_scores.tolist()
         rows = zip(part.files, part.groups, *named, far, part.probabilities.tolist(), strict=True)
         writer.writerows([part.split, *row, *given] for *row, given in rows)
     write_text(path, text.getvalue())
@@ -223,5 +223,5 @@ def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predic
         labels=np.array([classes.index(name) for name in labels], np.int64),
         decisions=np.array([classes.index(name) for name in decided], np.int64),
         probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
-        distances=np.array(far, np.float64) if all(far) else None,
+        ood_scores=np.array(far, np.float64) if all(far) else None,
     )

@@ -173,7 +173,7 @@ def abstention(
         labels: (n,) true class indices.
         decisions: (n,) decided class indices.
         sets: (n, classes) prediction sets.
-        outside: (n,) whether the gate calls it out of distribution.
+        outside: (n,) whether the check calls it out of distribution.
         positive: Index of the positive class; None for means over all classes.
         weights: Parts (rows, n) of ``metrics.bootstrap_weights``; unused with a positive class.
         owner: (n,) number of the patient.

@@ -44,7 +44,7 @@ class Explained:
 def has_maps(classifier: Classifier) -> bool:
     """Tell whether activation maps come with the answers: not from all files of older versions."""
     blank = np.zeros((1, *classifier.spec.size, classifier.spec.channels), np.uint8)
-    return classifier.answer_pixels(blank, maps=True).maps is not None
+    return classifier.infer(blank, maps=True).maps is not None
 
 
 def explained(
@@ -108,7 +108,7 @@ def _predictions(
     if not readable:
         return []
     pixels = np.stack([decoded[i].or_error() for i in readable])
-    said = classifier.answer_pixels(pixels, maps=method == "cam")
+    said = classifier.infer(pixels, maps=method == "cam")
     predictions = classifier.judge(said, [str(files[i]) for i in readable])
     if method == "cam":
         return predictions

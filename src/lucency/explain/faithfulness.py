@@ -132,7 +132,7 @@ def sentence(beyond: Estimate, changes: bool, n: int) -> str:
 
 def _scale(classifier: Classifier, val: Split) -> float:
     """Return the 99th percentile of absolute values on validation."""
-    said = classifier.answer_pixels(
+    said = classifier.infer(
         val.pixels(over_classes(val.labels, len(val.classes), _SCALED)), maps=True
     )
     if said.maps is None:
@@ -145,7 +145,7 @@ def _sample(classifier: Classifier, val: Split) -> Sample:
     most = max(_LEAST, min(MOST, _PIXELS // (height * width)))
     places = over_classes(val.labels, len(val.classes), most)
     pixels = val.pixels(places)
-    said = classifier.answer_pixels(pixels, maps=True)
+    said = classifier.infer(pixels, maps=True)
     if said.maps is None or said.map_classes is None:
         raise ClassifierError(_NO_MAPS)
     owner = owners([val.groups[i] for i in places])

@@ -52,7 +52,7 @@ def described(name: str, file: str, classifier: Classifier, run: str) -> dict[st
             "resizing": _resizing(spec),
         },
         "outputs": outputs,
-        "not_inside": "the gate for images unlike the training images, and the prediction "
+        "not_inside": "the check for images unlike the training images, and the prediction "
         "sets: this file never abstains, and `lucency predict` does",
     }
 

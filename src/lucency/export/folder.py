@@ -51,7 +51,7 @@ def export(
         run: The run folder.
         name: A key of ``FORMATS``.
         folder: The data folder that the run was made from: the whole validation part is compared,
-            and training images scale 8-bit numbers. Without it the golden images do.
+            and training images scale 8-bit numbers. Without it the reference images do.
         quantize: ``"int8"`` for 8-bit weights and activations.
         out: Folder to make; ``exports/RUN-FORMAT`` where left out.
         force: Whether to replace an earlier export there.

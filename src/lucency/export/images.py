@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.classifier import Classifier, Golden, Spec
+from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.dataset import Entry, evenly
 from lucency.errors import DataError, ImageError, RunError
 from lucency.evaluation.ledger import read_split
@@ -65,42 +65,49 @@ def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: boo
 
     Args:
         run: The run folder.
-        folder: The data folder that the run was made from; without it, the golden images kept
+        folder: The data folder that the run was made from; without it, the reference images kept
             with the run are all there is.
         classifier: Of that run.
         scale: Whether images to scale by are needed: up to 256 training images, or, without a
-            folder, half of the golden images, which then do not check.
+            folder, half of the reference images, which then do not check.
 
     Raises:
-        RunError: There is no folder, and no golden images were kept; or no validation part.
+        RunError: There is no folder, and no reference images were kept; or no validation part.
         DataError: An image to be read is missing or has changed; raised when it is read.
     """
     if folder is None:
-        return _golden(run, classifier.golden, scale=scale)
+        return _reference_images(run, classifier.reference_images, scale=scale)
     entries = read_split(run / "split.csv")
-    val = [entry for entry in entries if entry.part == "val"]
-    train = _spread([entry for entry in entries if entry.part == "train"], classifier.classes)
-    for part, found in (("validation", val), ("training", train)):
+    val = [entry for entry in entries if entry.split == "val"]
+    train = _spread([entry for entry in entries if entry.split == "train"], classifier.classes)
+    for split, found in (("validation", val), ("training", train)):
         if not found:
-            raise RunError(f"{run / 'split.csv'} lists no {part} images. Train again.")
+            raise RunError(f"{run / 'split.csv'} lists no {split} images. Train again.")
     check = _read(folder, val, "the run's whole validation part", classifier.spec)
     words = f"{len(train):,} training images"
     return Chosen(check, _read(folder, train, words, classifier.spec) if scale else None)
 
 
-def _golden(run: Path, golden: Golden | None, *, scale: bool) -> Chosen:
-    if golden is None or (scale and len(golden.pixels) < 2):
+def _reference_images(
+    run: Path, reference_images: ReferenceImages | None, *, scale: bool
+) -> Chosen:
+    if reference_images is None or (scale and len(reference_images.pixels) < 2):
         raise RunError(
             f"{run} keeps no validation images to check an export on (older runs do not). Give "
             f"the data folder that it was made from: lucency export {run} FOLDER; or train again."
         )
-    words = "golden images: validation images kept with the run"
+    words = "reference images: validation images kept with the run"
     if not scale:
-        return Chosen(_held(golden.pixels, words), None)
+        return Chosen(_held(reference_images.pixels, words), None)
     # By class and certainty of the answers: images of one class in either half would scale the
     # logits for that class alone, and cut off those of the others.
-    order = np.lexsort((golden.probabilities.max(axis=1), golden.probabilities.argmax(axis=1)))
-    check, other = golden.pixels[np.sort(order[1::2])], golden.pixels[np.sort(order[::2])]
+    order = np.lexsort(
+        (reference_images.probabilities.max(axis=1), reference_images.probabilities.argmax(axis=1))
+    )
+    check, other = (
+        reference_images.pixels[np.sort(order[1::2])],
+        reference_images.pixels[np.sort(order[::2])],
+    )
     return Chosen(_held(check, f"half of the {words}"), _held(other, "the other half"))
 
 

@@ -45,7 +45,7 @@ def to_onnx(
     """Return the classifier with an ONNX model of pixels to probabilities, and its certificate.
 
     The file holds everything after resizing: scaling, network, temperature, softmax. Where there is
-    a feature map it also answers with ``activation_map``; ``embedding`` is for the gate.
+    a feature map it also answers with ``activation_map``; ``embedding`` is for the check.
 
     Args:
         classifier: A classifier with weights.
@@ -61,7 +61,7 @@ def to_onnx(
         path = Path(folder) / "model.onnx"
         backend.export_onnx(model, path)
         onnx = path.read_bytes()
-        exported = Classifier(classifier.spec, classifier.weights, onnx, classifier.gate)
+        exported = Classifier(classifier.spec, classifier.weights, onnx, classifier.ood_detector)
     exported.history, exported.best_epoch = classifier.history, classifier.best_epoch
     exported.training = classifier.training
     try:

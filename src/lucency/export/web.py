@@ -1,7 +1,7 @@
 """The classifier as a folder of static files: a page that computes in the browser.
 
 Nothing that a run knows of single images goes along, as the folder is made to be published: no
-report, no neighbours, no golden images. The page checks itself on images drawn by formula.
+report, no neighbours, no reference images. The page checks itself on images drawn by formula.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def write_web(
     Raises:
         BackendError: ONNX Runtime for browsers is missing from this installation.
         ClassifierError: The classifier has no ONNX file, or that cannot be used.
-        ParityError: It does not answer golden images as it did when it was trained.
+        ParityError: It does not answer reference images as it did when it was trained.
         RunError: The folder is in the way or cannot be written.
     """
     if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
@@ -135,8 +135,8 @@ def _data(run: Path, classifier: Classifier, drawn: Drawn) -> dict[str, bytes]:
         "model.onnx": classifier.onnx or b"",
         "check.safetensors": save(drawn.arrays()),
     }
-    if classifier.gate is not None:
-        files["gate.safetensors"] = save(dict(classifier.gate.arrays()))
+    if classifier.ood_detector is not None:
+        files["ood_detector.safetensors"] = save(dict(classifier.ood_detector.arrays()))
     return files
 
 
@@ -154,8 +154,8 @@ def _certificate(
     classifier: Classifier, drawn: Drawn, files: Mapping[str, bytes]
 ) -> dict[str, Any]:
     """Return what the folder is made of, and what its ONNX file was compared on."""
-    golden = classifier.golden
-    difference = golden and golden.largest_difference(classifier.predict_pixels)
+    reference_images = classifier.reference_images
+    difference = reference_images and reference_images.largest_difference(classifier.predict_pixels)
     if difference and difference > TOLERANCE:
         raise ParityError(
             f"The ONNX file does not answer as the classifier did when it was trained: golden "
@@ -170,7 +170,8 @@ def _certificate(
         "format": FORMAT,
         "exported": "web",
         "classifier": {"sha256": classifier.fingerprint, "parity": classifier.parity},
-        "golden": golden and {"n": len(golden.pixels), "max_abs_difference": difference},
+        "reference_images": reference_images
+        and {"n": len(reference_images.pixels), "max_abs_difference": difference},
         "page_checks": {
             "images": f"{len(drawn.pixels)}, drawn by formula, each time that it is opened",
             "tolerance": TOLERANCE,

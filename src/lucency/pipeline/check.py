@@ -1,4 +1,4 @@
-"""Look at a data set before anything is trained: audit, leak gate and probes, as a page."""
+"""Look at a data set before anything is trained: audit, leak check and probes, as a page."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the leak gate holds: no image or patient of test is in another part."""
-        return bool(self.audit["leaks"]["gate"] != "failed")
+        """Whether the leak check holds: no image or patient of test is in another part."""
+        return bool(self.audit["leaks"]["status"] != "failed")
 
 
 def run_check(
@@ -63,7 +63,7 @@ def run_check(
     """
     try:
         data = load_dataset(folder, config, progress=progress)
-    except LeakError as error:  # the gate fails: that is what a check is to show
+    except LeakError as error:  # the check fails: that is what a check is to show
         data = error.dataset
     return write_findings(data, audited(data, config, progress), out or check_folder(folder))
 

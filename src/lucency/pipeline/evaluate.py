@@ -16,14 +16,14 @@ from lucency.errors import ConfigError, RunError
 from lucency.evaluation import (
     Evaluation,
     Predictions,
+    class_prior,
     evaluate_found,
     predict,
     read_predictions,
     read_subgroups,
-    shares_at,
     stated_attributes,
 )
-from lucency.evaluation.ledger import Looks, What, read_split, record, test_set_id
+from lucency.evaluation.ledger import TestEvaluations, What, read_split, record, test_set_id
 from lucency.progress import SILENT, Progress
 
 
@@ -40,7 +40,7 @@ class Examined:
 
     title: str
     evaluation: Evaluation
-    looks: Looks | None
+    test_evaluations: TestEvaluations | None
 
 
 def examine(
@@ -65,16 +65,18 @@ def examine(
     """
     classifier = Classifier.load(run)
     if terms.prevalence is not None:
-        shares_at(terms.prevalence, classifier.classes, classifier.positive)  # refuse early
+        class_prior(terms.prevalence, classifier.classes, classifier.positive)  # refuse early
     if choose:
         choose_threshold(classifier, run, terms)
     if folder is None:
         found = read_predictions(run / "predictions.csv")[-1]
-        looks = _own_look(classifier, run, found, progress)
+        test_evaluations = _record_own(classifier, run, found, progress)
         title = f"{found.split.capitalize()}: {len(found.files):,} images"
     else:
         split = _load(classifier, folder, terms, progress)
-        looks = note_look(classifier, content_of(split), "evaluate", run.name, progress)
+        test_evaluations = record_test_evaluation(
+            classifier, content_of(split), "evaluate", run.name, progress
+        )
         found = predict(classifier, split, progress)
         title = f"{folder}: {len(found.files):,} images"
     attributes = stated_attributes(run, found) if folder is None else None
@@ -83,7 +85,7 @@ def examine(
     evaluation = evaluate_found(
         classifier, found, prevalence=terms.prevalence, attributes=attributes
     )
-    return Examined(title, evaluation, looks)
+    return Examined(title, evaluation, test_evaluations)
 
 
 def choose_threshold(classifier: Classifier, run: Path, terms: Config) -> None:
@@ -99,10 +101,10 @@ def choose_threshold(classifier: Classifier, run: Path, terms: Config) -> None:
             "--operating-point needs two classes, one of them looked for; this classifier has "
             f"{len(classifier.classes)}."
         )
-    parts = {part.split: part for part in read_predictions(run / "predictions.csv")}
-    if "val" not in parts:
+    splits = {split.split: split for split in read_predictions(run / "predictions.csv")}
+    if "val" not in splits:
         raise RunError(f"{run / 'predictions.csv'} has no validation to choose a threshold on.")
-    val, k = parts["val"], classifier.classes.index(classifier.positive)
+    val, k = splits["val"], classifier.classes.index(classifier.positive)
     point = operating_point.choose(rule, val.probabilities[:, k], val.labels == k, terms.prevalence)
     classifier.spec = dataclasses.replace(
         classifier.spec, threshold=point.threshold, rule=point.rule, chosen=point.rates()
@@ -115,13 +117,13 @@ def content_of(split: Split) -> list[tuple[str, str]]:
     return [(sha256, split.classes[k]) for sha256, k in zip(hashes, split.labels, strict=True)]
 
 
-def note_look(
+def record_test_evaluation(
     classifier: Classifier,
     content: Iterable[tuple[str, str]],
     what: What,
     run: str,
     progress: Progress,
-) -> Looks:
+) -> TestEvaluations:
     """Write a look at test images into the ledger, before any figure of them is known."""
     pairs = list(content)
     return record(
@@ -130,7 +132,7 @@ def note_look(
     )  # fmt: skip
 
 
-def note_comparison(found: Comparison, progress: Progress) -> None:
+def record_comparison(found: Comparison, progress: Progress) -> None:
     """Write a look for each classifier of a comparison into the ledger."""
     if found.test_set is None or found.split != "test":
         return
@@ -142,14 +144,14 @@ def note_comparison(found: Comparison, progress: Progress) -> None:
             )  # fmt: skip
 
 
-def _own_look(
+def _record_own(
     classifier: Classifier, run: Path, found: Predictions, progress: Progress
-) -> Looks | None:
+) -> TestEvaluations | None:
     if found.split != "test":
         return None
     entries = read_split(run / "split.csv")
-    tested = [(entry.sha256, entry.label) for entry in entries if entry.part == "test"]
-    return note_look(classifier, tested, "evaluate", run.name, progress)
+    tested = [(entry.sha256, entry.label) for entry in entries if entry.split == "test"]
+    return record_test_evaluation(classifier, tested, "evaluate", run.name, progress)
 
 
 def _load(classifier: Classifier, folder: Path, terms: Config, progress: Progress) -> Split:

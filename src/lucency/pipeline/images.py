@@ -93,7 +93,7 @@ def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Show
 
 
 def _of_file(kind: str, entry: Entry) -> dict[str, Any]:
-    return {"kind": kind, "file": entry.file, "label": entry.label, "split": entry.part}
+    return {"kind": kind, "file": entry.file, "label": entry.label, "split": entry.split}
 
 
 def _samples(data: Dataset, read: Read) -> Iterator[Shown]:
@@ -131,7 +131,7 @@ def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
     """Show validation images as they are and with their activation maps."""
     places = over_classes(data.val.labels, len(data.val.classes), _MAPS)
-    said = classifier.answer_pixels(data.val.pixels(places), maps=True)
+    said = classifier.infer(data.val.pixels(places), maps=True)
     for k, i in enumerate(places):
         if (found := classifier.activation_map(said, k)) is None:
             return

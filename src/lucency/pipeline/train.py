@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucency import backend
-from lucency.classifier import Classifier, golden_of, neighbours_of
+from lucency.classifier import Classifier, neighbours_of, reference_images_of
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_split
 from lucency.errors import LeakError, RunError
 from lucency.evaluation import (
     Evaluation,
     Predictions,
+    class_prior,
     evaluate_found,
     predict,
     read_subgroups,
-    shares_at,
     stated_attributes,
     write_evaluation,
     write_predictions,
@@ -36,7 +36,7 @@ from lucency.explain import faithfulness
 from lucency.export import Parity, to_onnx
 from lucency.io import read_json, write_json, write_text
 from lucency.pipeline.check import audited, check_folder, write_findings
-from lucency.pipeline.evaluate import content_of, note_look
+from lucency.pipeline.evaluate import content_of, record_test_evaluation
 from lucency.pipeline.images import write_gallery
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
@@ -141,7 +141,7 @@ def fill(
     trained = _trained(claim, data, config, tracks, progress)
     clock.lap("training")
     classifier, parity = to_onnx(trained, data.test or data.val, progress)
-    classifier.golden = golden_of(data.val, classifier.predict_pixels)
+    classifier.reference_images = reference_images_of(data.val, classifier.predict_pixels)
     if config.neighbours:
         classifier.neighbours = neighbours_of(data.train, config.neighbours, classifier.embeddings)
     clock.lap("export")
@@ -150,7 +150,7 @@ def fill(
     classifier.save(draft)
     judged = [predict(classifier, data.val, progress)]
     if data.test is not None:
-        _note_look(draft, classifier, data.test, target.name, progress)
+        _record_test_evaluation(draft, classifier, data.test, target.name, progress)
         judged.append(predict(classifier, data.test, progress))
     write_predictions(draft / "predictions.csv", judged)
     results = _measure(draft, classifier, judged, config)
@@ -239,7 +239,7 @@ class _History:
 
 
 def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
-    """Load the data; where the leak gate stops it, leave a page that shows the images."""
+    """Load the data; where the leak check stops it, leave a page that shows the images."""
     try:
         return load_dataset(folder, config, progress=progress)
     except LeakError as error:
@@ -252,7 +252,7 @@ def _refuse_early(data: Dataset, config: Config) -> None:
     """Refuse what does not go with the classes, before Keras is loaded."""
     positive = positive_class(data.classes, config.positive)
     if config.prevalence is not None:
-        shares_at(config.prevalence, data.classes, positive)
+        class_prior(config.prevalence, data.classes, positive)
 
 
 def _write_subgroups(draft: Path, data: Dataset, config: Config) -> None:
@@ -268,21 +268,21 @@ def _write_subgroups(draft: Path, data: Dataset, config: Config) -> None:
     write_text(draft / "subgroups.csv", text.getvalue())
 
 
-def _note_look(
+def _record_test_evaluation(
     draft: Path, classifier: Classifier, test: Split, run: str, progress: Progress
 ) -> None:
     """Write the look into the ledger, unless this run did before it was ended and gone on with."""
-    path = draft / "looks.json"
-    if path.exists() and _last_looked(path) == classifier.fingerprint:
+    path = draft / "test_evaluations.json"
+    if path.exists() and _last_evaluated(path) == classifier.fingerprint:
         return
-    looks = note_look(classifier, content_of(test), "train", run, progress)
-    write_json(path, looks.to_json())
+    test_evaluations = record_test_evaluation(classifier, content_of(test), "train", run, progress)
+    write_json(path, test_evaluations.to_json())
 
 
-def _last_looked(path: Path) -> str:
+def _last_evaluated(path: Path) -> str:
     """Return whose look was the last; nobody's where that cannot be read: one more is honest."""
     try:
-        return str(read_json(path)["looks"][-1]["classifier"])
+        return str(read_json(path)["evaluations"][-1]["classifier"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return ""
 

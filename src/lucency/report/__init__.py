@@ -6,7 +6,7 @@
     drawings        the drawings of curves and figures
     tables          tables and sentences
     data            counts, and what was left out
-    integrity       the leak gate and near duplicates
+    integrity       the leak check and near duplicates
     shortcuts       probes, shift and odd images
     utility         threshold, prevalence, benefit, subgroups
     selective       abstention and prediction sets

@@ -50,7 +50,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "mistakes": tables.mistakes(run, album),
         "maps": maps.maps(run, album),
         "robustness": record.robustness(run),
-        "looks": record.looks(run),
+        "evaluations": record.test_evaluations(run),
         "checklists": record.checklists(run),
         "choices": reproduce.choices(run.plan),
         "facts": reproduce.facts(run),
@@ -86,7 +86,7 @@ def _both(audit: Json | None, album: Album, own: Json | None = None) -> dict[str
     return {
         "album": album,
         "audit": data.contents(audit),
-        "gate": integrity.gate(audit, album) if audit else None,
+        "status": integrity.status(audit, album) if audit else None,
         "near": integrity.near_duplicates(audit, album) if audit else None,
         "findings": shortcuts.findings(audit),
         "probes": shortcuts.probes(audit, own),
@@ -102,12 +102,12 @@ def _both(audit: Json | None, album: Album, own: Json | None = None) -> dict[str
 def of_check(check: Check) -> dict[str, Any]:
     """Return what the page of a check shows."""
     album = Album(check.folder, check.images, len(data.class_names(check.audit)))
-    gate = integrity.verdict(check.audit)
+    status = integrity.verdict(check.audit)
     return {
         **_both(check.audit, album),
         "holder": "check",
         "folder": check.audit.get("folder"),
-        "apart": gate is not None and gate.level == "good" and _patients_known(check.audit),
+        "apart": status is not None and status.level == "good" and _patients_known(check.audit),
         "warnings": [
             *map(str, check.audit.get("warnings") or []),
             *tables.alarms(check.audit),
@@ -160,7 +160,7 @@ def _mishaps(run: Run) -> list[str]:
     said = [
         f"Training diverged in epoch {each.get('epoch')}, step {each.get('step')} "
         f"({each.get('what')}): it went back to the beginning of the epoch, at half the rate."
-        for each in training.get("setbacks") or []
+        for each in training.get("divergences") or []
     ]
     if training.get("resumed"):
         said.append("It was ended on the way, and gone on with from a checkpoint.")

@@ -21,8 +21,8 @@ def contents(audit: Json | None) -> dict[str, Any] | None:
     return {
         "found": audit["found"],
         "used": audit["used"],
-        "set_aside": len(audit.get("set_aside") or []),
-        "left_out": left_out(audit.get("set_aside") or []),
+        "excluded": len(audit.get("excluded") or []),
+        "left_out": left_out(audit.get("excluded") or []),
         "ignored": left_out(audit.get("ignored") or []),
         "counts": counts(audit),
         "pairs": len(pairs),

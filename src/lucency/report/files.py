@@ -62,7 +62,7 @@ class Run:
     images: list[Image]
     shared_groups: int | None
     robustness: Json | None = None
-    looks: Json | None = None
+    test_evaluations: Json | None = None
     checklist: Json | None = None
     explanation: Json | None = None
 
@@ -117,7 +117,7 @@ def read_run(folder: Path) -> Run:
         _images(folder / "images" / "index.json"),
         _shared_groups(folder / "split.csv"),
         _optional(folder / "robustness.json"),
-        _optional(folder / "looks.json"),
+        _optional(folder / "test_evaluations.json"),
         _optional(folder / "checklist.json"),
         _optional(folder / "explanation.json"),
     )

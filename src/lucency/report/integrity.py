@@ -1,4 +1,4 @@
-"""Whether the parts are apart: the leak gate, and images that are nearly the same."""
+"""Whether the parts are apart: the leak check, and images that are nearly the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Verdict:
     says: str
 
 
-_GATE = {
+_STATUS = {
     "passed": Verdict("good", "Passed", "No image of the test part, not even resized, mirrored "
         "or saved again, and no patient of it was found in the training or validation part."),
     "dropped": Verdict("warn", "Closed", "Copies or patients of the test part were found in the "
@@ -53,21 +53,21 @@ class Pair:
 
 
 def verdict(audit: Json | None) -> Verdict | None:
-    """Return what the leak gate found; None where there was no gate."""
-    gate = ((audit or {}).get("leaks") or {}).get("gate")
-    if gate is None:
+    """Return what the leak check found; None where there was no check."""
+    status = ((audit or {}).get("leaks") or {}).get("status")
+    if status is None:
         return None
-    unknown = Verdict("bad", str(gate), "This verdict is not known to this version of Lucency.")
-    return _GATE.get(str(gate), unknown)
+    unknown = Verdict("bad", str(status), "This verdict is not known to this version of Lucency.")
+    return _STATUS.get(str(status), unknown)
 
 
 def void(audit: Json | None) -> bool:
     """Return whether leaks were left in, so that the test figures mean nothing."""
-    return ((audit or {}).get("leaks") or {}).get("gate") == "ignored"
+    return ((audit or {}).get("leaks") or {}).get("status") == "ignored"
 
 
-def gate(audit: Json, album: Album) -> dict[str, Any] | None:
-    """Return the verdict of the leak gate with its pairs and patients; None without a gate."""
+def status(audit: Json, album: Album) -> dict[str, Any] | None:
+    """Return the verdict of the leak check with its pairs and patients; None without one."""
     found = verdict(audit)
     if found is None:
         return None
@@ -111,7 +111,7 @@ def _pairs(entries: Sequence[Json], album: Album, kind: str) -> dict[str, Any]:
 
 def _pair(entry: Json, album: Album, kind: str) -> Pair:
     files = (str(entry["first"]), str(entry["second"]))
-    parts = entry.get("parts") or ["", ""]
+    parts = entry.get("splits") or ["", ""]
     alike = number(entry.get("similarity"))
     return Pair(
         files,

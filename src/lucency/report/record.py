@@ -90,19 +90,19 @@ def _shaded(value: object, n: int) -> Cell:
     return Cell(rounded(known, n, share=True), sum(known >= step for step in _STEPS))
 
 
-def looks(run: Run) -> dict[str, Any] | None:
+def test_evaluations(run: Run) -> dict[str, Any] | None:
     """Return every recorded look at this test set, the last one first; None without a record."""
-    if not run.looks or not run.looks.get("looks"):
+    if not run.test_evaluations or not run.test_evaluations.get("evaluations"):
         return None
-    entries = run.looks["looks"]
+    entries = run.test_evaluations["evaluations"]
     classifiers = len({entry.get("classifier") for entry in entries})
     return {
         "says": f"This test set has been looked at {_times(len(entries))}, "
         f"by {plural(classifiers, 'classifier')}.",
         "luck": _luck(run, classifiers),
-        "gaps": _gaps(run.looks),
-        "n": plural(int(run.looks.get("n") or 0), "image"),
-        "test_set": str(run.looks.get("test_set") or "")[:16],
+        "gaps": _gaps(run.test_evaluations),
+        "n": plural(int(run.test_evaluations.get("n") or 0), "image"),
+        "test_set": str(run.test_evaluations.get("test_set") or "")[:16],
         "rows": [
             [str(entry.get(key) or UNDEFINED)[:most] for key, most in _LOOK.items()]
             for entry in reversed(entries)
@@ -123,12 +123,12 @@ def _luck(run: Run, classifiers: int) -> str:
     )
 
 
-def _gaps(looks: Json) -> str:
+def _gaps(test_evaluations: Json) -> str:
     """Return what the record may lack."""
     told = ""
-    if looks.get("on_record") is False:
+    if test_evaluations.get("on_record") is False:
         told = "This look is not on record, because the ledger could not be written. "
-    if damaged := int(looks.get("damaged_lines") or 0):
+    if damaged := int(test_evaluations.get("damaged_lines") or 0):
         told += f"{plural(damaged, 'line')} of the ledger could not be read."
     return told.strip()
 

@@ -38,7 +38,7 @@ _KEPT = {
     TRACKED,
     _RUN,
     _LOCK,
-    "looks.json",
+    "test_evaluations.json",
 }  # of an earlier attempt; all else is made anew
 # What may differ without the result being another.
 _WITHOUT_EFFECT = ("cache", "workers", "checkpoint_seconds", "track")

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from lucency.serve.api.open_inference import Protocol
-from lucency.serve.api.rest import Plain
-from lucency.serve.api.web import Pages
-from lucency.serve.http.middleware import Guard
-from lucency.serve.inference.errors import Refused
+from lucency.serve.api.open_inference import OpenInference
+from lucency.serve.api.rest import Rest
+from lucency.serve.api.web import Web
+from lucency.serve.http.middleware import Middleware
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
 
-def create_app(service: Service) -> Guard:
+def create_app(service: Service) -> Middleware:
     """Return the application; its lifespan starts and stops the service."""
 
     @asynccontextmanager
@@ -28,14 +28,14 @@ def create_app(service: Service) -> Guard:
             await service.close()
 
     routes = [
-        *Plain(service).routes(),
-        *Protocol(service).routes(),
-        *Pages(service).routes(),
+        *Rest(service).routes(),
+        *OpenInference(service).routes(),
+        *Web(service).routes(),
     ]
     router = Router(routes, redirect_slashes=False, default=_nothing, lifespan=lifespan)
     # Of an endpoint with several routes the first counts: that without a version.
-    return Guard(router, service, {each.endpoint: each.path for each in reversed(routes)})
+    return Middleware(router, service, {each.endpoint: each.path for each in reversed(routes)})
 
 
 async def _nothing(_: Scope, __: Receive, ___: Send) -> None:
-    raise Refused("not_found", "There is nothing at this address.")
+    raise RequestError("not_found", "There is nothing at this address.")

@@ -40,7 +40,7 @@ def publish(folder: Path, run: str, client: Any) -> tuple[str, str]:
 
     found = Classifier.load(folder)
     # Nothing else that a run keeps, which may be images of patients.
-    classifier = Classifier(found.spec, found.weights, found.onnx, found.gate)
+    classifier = Classifier(found.spec, found.weights, found.onnx, found.ood_detector)
     classifier.parity = found.parity
     experiment = client.get_run(run).info.experiment_id
     model = client.create_logged_model(experiment, name=NAME, source_run_id=run).model_id
@@ -73,7 +73,7 @@ def _signature() -> Any:
         ColSpec(Map("double"), "probabilities", required=False),
         ColSpec("string", "reason", required=False),
         ColSpec(Array("string"), "prediction_set", required=False),
-        ColSpec("double", "distance", required=False),
+        ColSpec("double", "ood_score", required=False),
         ColSpec(Array("string"), "notes", required=False),
     ]
     return ModelSignature(Schema([ColSpec("string", INPUT)]), Schema(out))

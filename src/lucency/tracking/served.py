@@ -19,7 +19,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from lucency.classifier import Classifier
 
 _MOST = 1_000  # images of one request
-_COLUMNS = ("decision", "probabilities", "reason", "prediction_set", "distance", "notes")
+_COLUMNS = ("decision", "probabilities", "reason", "prediction_set", "ood_score", "notes")
 
 
 class Served(PythonModel):  # type: ignore[misc]

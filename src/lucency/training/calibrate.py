@@ -14,13 +14,13 @@ from lucency.dataset import Split, evenly
 from lucency.errors import ConfigError
 from lucency.progress import Progress
 from lucency.training.plan import Plan
-from lucency.training.trainer import judge_of, logits_of_split
+from lucency.training.trainer import eval_model, logits_of_split
 
-_MOST_IMAGES = 2000  # that the gate learns from; more change nothing and cost memory
+_MOST_IMAGES = 2000  # that the check learns from; more change nothing and cost memory
 _MOST_BYTES = 2**27
 
 
-def settle(
+def calibrate(
     classifier: Classifier,
     plan: Plan,
     config: Config,
@@ -30,10 +30,10 @@ def settle(
     """Give a trained classifier all that is chosen on validation.
 
     Args:
-        classifier: With weights; its spec and its gate are filled in.
+        classifier: With weights; its spec and its OOD detector are filled in.
         plan: How it was trained.
         config: With the rule of the operating point.
-        parts: Train, for the gate to know what images look like, and validation.
+        parts: Train, for the check to know what images look like, and validation.
         progress: Hears of a rule that validation cannot reach.
     """
     train, val = parts
@@ -50,12 +50,12 @@ def settle(
         rule=point.rule,
         chosen=point.rates(),
     )
-    classifier.gate = _gate(classifier, train, val)
+    classifier.ood_detector = _ood_detector(classifier, train, val)
 
 
 def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
     """Fit the temperature on validation, in the float32 arithmetic that is served."""
-    logits = logits_of_split(judge_of(classifier.keras_model, plan.channels), split, plan.batch)
+    logits = logits_of_split(eval_model(classifier.keras_model, plan.channels), split, plan.batch)
     weights = np.asarray(plan.class_weights)[split.labels]
     return temperature.fit_temperature(logits, split.labels, weights, doubt=True)
 
@@ -93,8 +93,8 @@ def _operating_point(
     return dataclasses.replace(point, rule=words) if rule.kind == "balanced" else point
 
 
-def _gate(classifier: Classifier, train: Split, val: Split) -> ood.Gate:
-    """Fit the gate to training images as they are, and set its limit on validation."""
+def _ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDetector:
+    """Fit the check to training images as they are, and set its limit on validation."""
     seen, judged = _spread(train), _spread(val)
     return ood.fit(
         classifier.embed(train, seen),

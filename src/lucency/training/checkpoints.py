@@ -27,7 +27,7 @@ from typing import Any, Self
 from lucency.errors import RunError
 from lucency.io import arrays_of, parse_json, read_bytes, write_folder
 from lucency.progress import SILENT, Progress
-from lucency.training.state import Course, Snapshot
+from lucency.training.state import Snapshot, TrainState
 from lucency.training.step import Arrays, Weights
 
 FORMAT = 1
@@ -53,10 +53,10 @@ class _Place:
     path: Path
 
     @classmethod
-    def of(cls, folder: Path, number: int, course: Course) -> Self:
-        step = f"-step-{course.step}" if course.step else ""
-        name = f"{number:06d}-epoch-{course.epoch + 1}{step}"
-        return cls(number, course.epoch, course.step, folder / name)
+    def of(cls, folder: Path, number: int, state: TrainState) -> Self:
+        step = f"-step-{state.step}" if state.step else ""
+        name = f"{number:06d}-epoch-{state.epoch + 1}{step}"
+        return cls(number, state.epoch, state.step, folder / name)
 
 
 class Checkpoints:
@@ -145,7 +145,7 @@ class Checkpoints:
         try:
             self._check_space(sum(map(len, content.values())))
             number = 1 + max((place.number for place in self._places()), default=0)
-            write_folder(_Place.of(self._folder, number, snapshot.course).path, content)
+            write_folder(_Place.of(self._folder, number, snapshot.state).path, content)
             self._prune()
         except (RunError, OSError) as error:
             self._progress.warn(f"No checkpoint was written, and training goes on. {error}")
@@ -181,10 +181,10 @@ class Checkpoints:
     def _newest(self, places: Sequence[_Place]) -> Snapshot | None:
         for place in reversed(places):
             try:
-                state, files = verified(place.path, self._largest)
-                course = Course.from_json(state["course"])
-                self._refuse_foreign(place.path, state["identity"])
-                return _snapshot(course, files)
+                document, files = verified(place.path, self._largest)
+                state = TrainState.from_json(document["train_state"])
+                self._refuse_foreign(place.path, document["identity"])
+                return _snapshot(state, files)
             except (Damaged, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
                 self._damaged.add(place.path)
                 self._progress.warn(
@@ -224,7 +224,7 @@ def _content(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes
         "best": snapshot.best,
     }
     files = {f"{name}.safetensors": _packed(part) for name, part in arrays.items() if part}
-    state = {"course": snapshot.course.to_json(), "identity": identity}
+    state = {"train_state": snapshot.state.to_json(), "identity": identity}
     files[_STATE] = json.dumps(state, indent=1).encode()
     return files | {_MANIFEST: _manifest({name: _listed(data) for name, data in files.items()})}
 
@@ -275,15 +275,13 @@ def verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dict[str
     return json.loads(files[_STATE]), files
 
 
-def _snapshot(course: Course, files: Mapping[str, bytes]) -> Snapshot:
+def _snapshot(state: TrainState, files: Mapping[str, bytes]) -> Snapshot:
     parts: dict[str, Arrays | None] = dict.fromkeys(_ARRAYS)
     for name in _ARRAYS:
         if data := files.get(f"{name}.safetensors"):
             loaded = arrays_of(data)
             parts[name] = [loaded[key] for key in sorted(loaded)]
-    return Snapshot(
-        course, Weights(parts["network"] or [], parts["optimizer"] or []), parts["best"]
-    )
+    return Snapshot(state, Weights(parts["network"] or [], parts["optimizer"] or []), parts["best"])
 
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:

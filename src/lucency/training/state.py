@@ -82,7 +82,7 @@ class Stopper:
 
 
 @dataclasses.dataclass(frozen=True)
-class Setback:
+class Divergence:
     """Training diverged and was set back to the beginning of the epoch, at half the rate."""
 
     epoch: int
@@ -91,7 +91,7 @@ class Setback:
 
 
 @dataclasses.dataclass
-class Course:
+class TrainState:
     """Where training is, between two steps.
 
     Attributes:
@@ -117,7 +117,7 @@ class Course:
     seconds: float = 0.0
     history: list[Epoch] = dataclasses.field(default_factory=list)
     rate: float = 1.0
-    setbacks: list[Setback] = dataclasses.field(default_factory=list)
+    divergences: list[Divergence] = dataclasses.field(default_factory=list)
     finished: bool = False
 
     def add(self, seen: Mapping[str, float]) -> None:
@@ -158,7 +158,7 @@ class Course:
         given = dict(data)
         given["stopper"] = Stopper(**data["stopper"])
         given["history"] = [Epoch(**row) for row in data["history"]]
-        given["setbacks"] = [Setback(**row) for row in data["setbacks"]]
+        given["divergences"] = [Divergence(**row) for row in data["divergences"]]
         return cls(**given)
 
 
@@ -173,11 +173,11 @@ class Snapshot:
             one.
     """
 
-    course: Course
+    state: TrainState
     weights: Weights
     best: Arrays | None
 
     @classmethod
-    def of(cls, course: Course, weights: Weights, best: Arrays | None) -> Self:
+    def of(cls, state: TrainState, weights: Weights, best: Arrays | None) -> Self:
         """Copy the course, which goes on to change; the arrays are copies already."""
-        return cls(copy.deepcopy(course), weights, best)
+        return cls(copy.deepcopy(state), weights, best)

@@ -16,12 +16,12 @@ from lucency.dataset import Split
 from lucency.dataset.cache import default_cache
 from lucency.models import keras
 from lucency.progress import SILENT, Progress
-from lucency.training.calibrate import settle
+from lucency.training.calibrate import calibrate
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.plan import Plan, make_plan, positive_class
 from lucency.training.state import Epoch
 from lucency.training.step import Stepper
-from lucency.training.trainer import Fit, build_network
+from lucency.training.trainer import Trainer, build_network
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
     Args:
         train_split: Images to learn from.
         val_split: Images to choose temperature, operating point, prediction sets and the limit of
-            the out-of-distribution gate by, and the epoch where the plan asks for the best one;
+            the out-of-distribution detector by, and the epoch where the plan asks for the best one;
             never varied.
         config: What a person decided; the rest follows from it and the data.
         progress: Hears of every step.
@@ -75,7 +75,7 @@ def train(
     parts = (train_split, val_split)
     stepper = Stepper(network, plan, len(train_split.classes))
     kept = _checkpoints(checkpoints, stepper, plan, parts, config, progress)
-    fit = Fit(stepper, plan, parts, kept, progress)
+    fit = Trainer(stepper, plan, parts, kept, progress)
     fit.run(on_epoch)
     for variable, value in zip(network.weights, fit.best or (), strict=True):
         variable.assign(value)
@@ -91,13 +91,13 @@ def train(
     )
     weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
     classifier = Classifier(spec, weights)
-    settle(classifier, plan, config, parts, progress)
-    course = fit.course
-    classifier.history, classifier.best_epoch = tuple(course.history), course.stopper.best_epoch + 1
+    calibrate(classifier, plan, config, parts, progress)
+    state = fit.state
+    classifier.history, classifier.best_epoch = tuple(state.history), state.stopper.best_epoch + 1
     classifier.training = {
-        "setbacks": [dataclasses.asdict(each) for each in course.setbacks],
+        "divergences": [dataclasses.asdict(each) for each in state.divergences],
         "batch": plan.batch,
-        "micro_batch": course.micro,
+        "micro_batch": state.micro,
     }
     return classifier
 

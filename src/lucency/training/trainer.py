@@ -22,19 +22,19 @@ from lucency.signals import Interrupted
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.fused_layers import fused
 from lucency.training.plan import Plan
-from lucency.training.state import Course, Epoch, Setback, Snapshot, Stopper, learning_rate
+from lucency.training.state import Divergence, Epoch, Snapshot, Stopper, TrainState, learning_rate
 from lucency.training.step import Arrays, Stepper
 
 keras = models.keras
 
-_MOST_SETBACKS = 3
+_MOST_DIVERGENCES = 3
 
 
 class _Diverged(Exception):  # noqa: N818 - says what training has done
     """Training cannot go on from here; the text says why."""
 
 
-class Fit:
+class Trainer:
     """Trains a network, and can be gone on with by another process at any step.
 
     What it comes to depends on the plan and the data alone: not on when checkpoints were written,
@@ -59,12 +59,12 @@ class Fit:
         self._stepper, self._plan, self._progress = stepper, plan, progress
         self._train, self._val = parts
         self._checkpoints = checkpoints
-        self._judge = judge_of(stepper.network, plan.channels)
+        self._judge = eval_model(stepper.network, plan.channels)
         self._steps = steps_per_epoch(self._train, plan.batch)
-        self.course = Course(Stopper(plan.monitor, plan.patience), stepper.micro)
+        self.state = TrainState(Stopper(plan.monitor, plan.patience), stepper.micro)
         self.best: Arrays | None = None
         self._compiled = False
-        self._anchor: Snapshot  # the beginning of the epoch under way
+        self._epoch_start: Snapshot  # the beginning of the epoch under way
 
     def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         """Train until nothing is left, from the newest checkpoint where there is one.
@@ -78,14 +78,14 @@ class Fit:
             BackendError: There is not enough memory for one image.
         """
         self._begin()
-        for row in self.course.history:
+        for row in self.state.history:
             if on_epoch:
                 on_epoch(row)
         watched = self._checkpoints.watched() if self._checkpoints else contextlib.nullcontext()
         with signals.held(), watched:
             try:
-                while not self.course.finished:
-                    self._go_on(on_epoch)
+                while not self.state.finished:
+                    self._resume(on_epoch)
             except Interrupted:
                 self._write(self._snapshot())
                 raise
@@ -104,24 +104,24 @@ class Fit:
         kept = self._checkpoints
         found = kept and kept.latest()
         if not (kept and found):
-            self._drop_anchor()
+            self._mark_epoch_start()
             return
         self._set(found)
-        self._anchor = (self.course.step and kept.beginning_of(self.course.epoch)) or found
-        where = f"epoch {self.course.epoch + 1}, step {self.course.step + 1}"
-        where = "the end of training" if self.course.finished else where
+        self._epoch_start = (self.state.step and kept.beginning_of(self.state.epoch)) or found
+        where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
+        where = "the end of training" if self.state.finished else where
         self._progress.note(f"Going on from the checkpoint at {where}.")
         if kept.crashed():
             # Backends on processors often die of a lack of memory instead of saying so.
             self._progress.warn("The last process crashed in compiled code.")
             self._shrink()
 
-    def _go_on(self, on_epoch: Callable[[Epoch], None] | None) -> None:
+    def _resume(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         """Train and judge one epoch, or mend what stands in its way."""
         try:
             row = self._epoch()
         except _Diverged as fault:
-            then = partial(self._set_back, str(fault))
+            then = partial(self._restart_epoch, str(fault))
         except Exception as error:
             if not backend.is_out_of_memory(error):
                 raise
@@ -131,28 +131,28 @@ class Fit:
         then()  # here, where an error no longer holds on to the memory that ran out
 
     def _end_epoch(self, row: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
-        self.course.next_epoch(row)
-        if self.course.stopper.is_best(row.val_loss, row.val_accuracy):
+        self.state.next_epoch(row)
+        if self.state.stopper.is_best(row.val_loss, row.val_accuracy):
             self.best = self._stepper.network.get_weights()
-        enough = self.course.stopper.should_stop
-        self.course.finished = enough or self.course.epoch == self._plan.epochs
-        self._drop_anchor()
+        enough = self.state.stopper.should_stop
+        self.state.finished = enough or self.state.epoch == self._plan.epochs
+        self._mark_epoch_start()
         if on_epoch:
             on_epoch(row)
 
     def _epoch(self) -> Epoch:
         """Run what is left of an epoch and judge it."""
-        plan, course = self._plan, self.course
-        before, start = course.seconds, time.perf_counter()
+        plan, state = self._plan, self.state
+        before, start = state.seconds, time.perf_counter()
         self._train_steps()
         took = before + time.perf_counter() - start
         judged = self._judged()
         if not np.isfinite(judged["val_loss"]):
             raise _Diverged("the loss on validation is not a number")
-        seen = course.means()
+        seen = state.means()
         return Epoch(
-            epoch=course.epoch + 1,
-            learning_rate=self._rate((course.epoch + 1) * self._steps - 1),
+            epoch=state.epoch + 1,
+            learning_rate=self._rate((state.epoch + 1) * self._steps - 1),
             loss=seen["loss"],
             accuracy=seen["accuracy"],
             **judged,
@@ -161,28 +161,28 @@ class Fit:
         )
 
     def _train_steps(self) -> None:
-        plan, course = self._plan, self.course
-        name, total = f"Epoch {course.epoch + 1}/{plan.epochs}", self._steps * plan.batch
+        plan, state = self._plan, self.state
+        name, total = f"Epoch {state.epoch + 1}/{plan.epochs}", self._steps * plan.batch
         batches = training_batches(
-            self._train, plan.batch, plan.augmentation, plan.seed, course.epoch, course.step
+            self._train, plan.batch, plan.augmentation, plan.seed, state.epoch, state.step
         )
         with self._progress.task(name, total, "images") as task:
-            if course.step:
-                task.advance(course.step * plan.batch, **course.means())
+            if state.step:
+                task.advance(state.step * plan.batch, **state.means())
             last = time.perf_counter()
             for batch in batches:
-                rate = self._rate(course.epoch * self._steps + course.step)
-                course.add(self._stepper.train(batch, rate))
-                course.seconds += (took := time.perf_counter() - last)
+                rate = self._rate(state.epoch * self._steps + state.step)
+                state.add(self._stepper.train(batch, rate))
+                state.seconds += (took := time.perf_counter() - last)
                 if not self._compiled:
                     self._compiled = True
                     self._progress.note(f"Compiled, and one step made, in {took:.1f} s.")
                 last = time.perf_counter()
-                if fault := course.fault(len(self._train.classes)):
+                if fault := state.fault(len(self._train.classes)):
                     raise _Diverged(fault)
-                task.advance(plan.batch, **course.means())
+                task.advance(plan.batch, **state.means())
                 signals.check()
-                if self._checkpoints and course.step < self._steps and self._checkpoints.due():
+                if self._checkpoints and state.step < self._steps and self._checkpoints.due():
                     self._write(self._snapshot())
 
     def _judged(self) -> dict[str, float]:
@@ -198,52 +198,52 @@ class Fit:
         }
 
     def _rate(self, step: int) -> float:
-        return self.course.rate * learning_rate(self._plan, step, self._steps)
+        return self.state.rate * learning_rate(self._plan, step, self._steps)
 
-    def _set_back(self, fault: str) -> None:
+    def _restart_epoch(self, fault: str) -> None:
         """Begin the epoch again at half the rate; after the third time, end training."""
-        where = Setback(self.course.epoch + 1, self.course.step, fault)
-        self._set(self._anchor)
-        course = self.course
-        course.setbacks.append(where)
+        where = Divergence(self.state.epoch + 1, self.state.step, fault)
+        self._set(self._epoch_start)
+        state = self.state
+        state.divergences.append(where)
         words = f"Training diverged in epoch {where.epoch}, step {where.step}: {fault}."
-        if len(course.setbacks) > _MOST_SETBACKS:
-            course.finished = True
+        if len(state.divergences) > _MOST_DIVERGENCES:
+            state.finished = True
             if self.best is None:
                 raise RunError(
-                    f"{words} It did so {len(course.setbacks)} times, before any epoch was over. "
+                    f"{words} It did so {len(state.divergences)} times, before any epoch was over. "
                     f"Give a lower rate: --set learning_rate={self._plan.learning_rate / 10:g}"
                 )
             self._progress.warn(
                 f"{words} Training ends here, with the weights of epoch "
-                f"{course.stopper.best_epoch + 1}."
+                f"{state.stopper.best_epoch + 1}."
             )
         else:
-            course.rate /= 2
+            state.rate /= 2
             self._progress.warn(
-                f"{words} Back to the beginning of the epoch, at {course.rate:g} times the rate "
-                f"({len(course.setbacks)} of at most {_MOST_SETBACKS} times)."
+                f"{words} Back to the beginning of the epoch, at {state.rate:g} times the rate "
+                f"({len(state.divergences)} of at most {_MOST_DIVERGENCES} times)."
             )
-        self._drop_anchor()
+        self._mark_epoch_start()
 
     def _shrink(self) -> None:
         """Begin the epoch again, with half as many images computed at once."""
         self._stepper.shrink()
-        self._set(self._anchor)
-        self.course.micro = self._stepper.micro
+        self._set(self._epoch_start)
+        self.state.micro = self._stepper.micro
         self._progress.warn(
             "Out of memory, or so it seems: images are now computed "
             f"{self._stepper.micro} at a time, and a step is still taken for {self._plan.batch}. "
             "The epoch begins again."
         )
-        self._drop_anchor()
+        self._mark_epoch_start()
 
     def _set(self, snapshot: Snapshot) -> None:
         """Go to where a snapshot was taken; a micro-batch that was made smaller stays so."""
-        self.course, self.best = copy.deepcopy(snapshot.course), snapshot.best
-        while self._stepper.micro > self.course.micro:
+        self.state, self.best = copy.deepcopy(snapshot.state), snapshot.best
+        while self._stepper.micro > self.state.micro:
             self._stepper.shrink()
-        self.course.micro = self._stepper.micro
+        self.state.micro = self._stepper.micro
         try:
             self._stepper.restore(snapshot.weights)
         except ValueError as error:
@@ -253,12 +253,12 @@ class Fit:
             ) from error
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot.of(self.course, self._stepper.capture(), self.best)
+        return Snapshot.of(self.state, self._stepper.capture(), self.best)
 
-    def _drop_anchor(self) -> None:
+    def _mark_epoch_start(self) -> None:
         """Keep where training is, to come back to from anywhere in the epoch that begins."""
-        self._anchor = self._snapshot()
-        self._write(self._anchor)
+        self._epoch_start = self._snapshot()
+        self._write(self._epoch_start)
 
     def _write(self, snapshot: Snapshot) -> None:
         if self._checkpoints:
@@ -275,7 +275,7 @@ def build_network(plan: Plan, classes: int) -> Any:
         keras.config.set_dtype_policy("float32")
 
 
-def judge_of(network: Any, channels: int) -> Any:
+def eval_model(network: Any, channels: int) -> Any:
     """Wrap the network for unvaried pixels; it shares its weights and answers with logits."""
     height, width = network.input_shape[1:3]
     pixels = keras.Input((height, width, channels), dtype="uint8")

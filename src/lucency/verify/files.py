@@ -11,10 +11,10 @@ import numpy as np
 
 from lucency.classifier import Classifier
 from lucency.classifier.stored_files import (
-    GATE,
-    GOLDEN,
     NEIGHBOURS,
     ONNX,
+    OOD_DETECTOR,
+    REFERENCE_IMAGES,
     WEIGHTS,
     check_entry,
     read_document,
@@ -37,7 +37,12 @@ def checksums(run: Path) -> str:
         LucencyError: A file is missing or damaged.
     """
     document = read_document(run)
-    named = {"weights": WEIGHTS, "onnx": ONNX, "gate": GATE, "golden": GOLDEN}
+    named = {
+        "weights": WEIGHTS,
+        "onnx": ONNX,
+        "ood_detector": OOD_DETECTOR,
+        "reference_images": REFERENCE_IMAGES,
+    }
     named |= {"neighbours": NEIGHBOURS}
     present = {key: file for key, file in named.items() if document.get(key)}
     for key, file in present.items():
@@ -58,27 +63,27 @@ def split(run: Path) -> str:
         LucencyError: A file is missing or damaged.
     """
     listed = read_split(run / "split.csv")
-    parts = read_predictions(run / "predictions.csv")
-    for part in parts:
-        wanted = {entry.file: entry for entry in listed if entry.part == part.split}
-        if len(set(part.files)) < len(part.files):
-            raise Differs(f"predictions.csv lists an image of {part.split} more than once.")
-        if other := sorted(wanted.keys() ^ set(part.files)):
+    splits = read_predictions(run / "predictions.csv")
+    for split in splits:
+        wanted = {entry.file: entry for entry in listed if entry.split == split.split}
+        if len(set(split.files)) < len(split.files):
+            raise Differs(f"predictions.csv lists an image of {split.split} more than once.")
+        if other := sorted(wanted.keys() ^ set(split.files)):
             raise Differs(
-                f"{len(other):,} images of {part.split} are in split.csv or predictions.csv and "
+                f"{len(other):,} images of {split.split} are in split.csv or predictions.csv and "
                 f"not in both: {other[0]}."
             )
-        for file, group, label in zip(part.files, part.groups, part.labels, strict=True):
-            said, entry = (part.classes[label], group), wanted[file]
+        for file, group, label in zip(split.files, split.groups, split.labels, strict=True):
+            said, entry = (split.classes[label], group), wanted[file]
             if said != (entry.label, entry.group):
                 raise Differs(
                     f"{file}: class and patient are {said} in predictions.csv and "
                     f"{(entry.label, entry.group)} in split.csv."
                 )
-    missing = {entry.part for entry in listed if entry.part in ("val", "test")}
-    if missing := missing - {part.split for part in parts}:
+    missing = {entry.split for entry in listed if entry.split in ("val", "test")}
+    if missing := missing - {split.split for split in splits}:
         raise Differs(f"predictions.csv has no row of {', '.join(sorted(missing))}.")
-    return f"{sum(len(part.files) for part in parts):,} images: same files, classes, patients"
+    return f"{sum(len(split.files) for split in splits):,} images: same files, classes, patients"
 
 
 def fingerprint(run: Path) -> str:
@@ -89,8 +94,8 @@ def fingerprint(run: Path) -> str:
         LucencyError: A file is missing or damaged.
     """
     stated = read_document(run)["data"]["fingerprint"]
-    used = (entry for entry in read_split(run / "split.csv") if entry.part != _EXCLUDED)
-    lines = sorted((entry.file, entry.sha256, entry.label, entry.part) for entry in used)
+    used = (entry for entry in read_split(run / "split.csv") if entry.split != _EXCLUDED)
+    lines = sorted((entry.file, entry.sha256, entry.label, entry.split) for entry in used)
     found = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     if found != stated:
         raise Differs(
@@ -109,17 +114,17 @@ def decisions(run: Path) -> str:
     """
     classifier = Classifier.load(run)
     count = 0
-    for part in read_predictions(run / "predictions.csv"):
-        if part.classes != classifier.classes:
+    for split in read_predictions(run / "predictions.csv"):
+        if split.classes != classifier.classes:
             raise Differs("predictions.csv and classifier.json name other classes.")
-        expected = classifier.decide(part.probabilities)
-        wrong = np.flatnonzero(part.decisions != expected)
+        expected = classifier.decide(split.probabilities)
+        wrong = np.flatnonzero(split.decisions != expected)
         if len(wrong):
             i = int(wrong[0])
             raise Differs(
-                f"{len(wrong):,} decisions of {part.split} do not follow from the probabilities: "
-                f"{part.files[i]} is {part.classes[part.decisions[i]]!r}, expected "
-                f"{part.classes[expected[i]]!r}."
+                f"{len(wrong):,} decisions of {split.split} do not follow from the probabilities: "
+                f"{split.files[i]} is {split.classes[split.decisions[i]]!r}, expected "
+                f"{split.classes[expected[i]]!r}."
             )
         count += len(expected)
     return f"{count:,} decisions follow from the probabilities"

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.classifier import Answers, Classifier
+from lucency.classifier import Classifier, Outputs
 from lucency.classifier.stored_files import ONNX
 from lucency.dataset import Entry
 from lucency.errors import ImageError
@@ -85,18 +85,20 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
         raise Differs(f"There is no {ONNX} to predict with.")
     answers = _predicted(classifier, folder, part.files, progress)
     compared = [("the probability", part.probabilities, answers.probabilities)]
-    if part.distances is not None and answers.distances is not None:
+    if part.ood_scores is not None and answers.ood_scores is not None:
         # Relative: distances have no upper end, and 1 is where images become foreign.
-        scale = np.maximum(1.0, np.abs(part.distances))
+        scale = np.maximum(1.0, np.abs(part.ood_scores))
         compared.append(
             (
                 "the distance",
-                (part.distances / scale)[:, None],
-                (answers.distances / scale)[:, None],
+                (part.ood_scores / scale)[:, None],
+                (answers.ood_scores / scale)[:, None],
             )
         )
-    elif (part.distances is None) != (answers.distances is None):
-        raise Differs("predictions.csv has distances and the classifier no gate, or the reverse.")
+    elif (part.ood_scores is None) != (answers.ood_scores is None):
+        raise Differs(
+            "predictions.csv has distances and the classifier no OOD detector, or the reverse."
+        )
     apart = {what: np.abs(a - b).max(axis=1) for what, a, b in compared}
     for what, difference in apart.items():
         worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
@@ -115,7 +117,7 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
 
 def _predicted(
     classifier: Classifier, folder: Path, files: Sequence[str], progress: Progress
-) -> Answers:
+) -> Outputs:
     """Decode and classify images a few at a time."""
     said = []
     size, colour = classifier.spec.size, classifier.spec.channels == 3
@@ -124,12 +126,12 @@ def _predicted(
         decoded = pool.map(Request(str(path), size, colour) for path in paths)
         read = (_pixels(path, each) for path, each in zip(paths, decoded, strict=True))
         while pixels := [*islice(read, _BATCH)]:
-            said.append(classifier.answer_pixels(np.stack(pixels)))
+            said.append(classifier.infer(np.stack(pixels)))
             task.advance(len(pixels))
-    distances = [answers.distances for answers in said if answers.distances is not None]
-    return Answers(
+    ood_scores = [answers.ood_scores for answers in said if answers.ood_scores is not None]
+    return Outputs(
         np.concatenate([answers.probabilities for answers in said]),
-        np.concatenate(distances) if distances else None,
+        np.concatenate(ood_scores) if ood_scores else None,
     )
 
 

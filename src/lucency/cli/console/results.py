@@ -61,13 +61,13 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 
 
 def show_check(check: Check) -> None:
-    """Print what a look at the data found: gate, counts, findings, and the page to open."""
+    """Print what a look at the data found: the leak check, counts, findings, and the page to open."""
     audit, console = check.audit, terminal.console()
     console.print(f"\n{audit['found']:,} images found, {audit['used']:,} used.", markup=False)
     _show_counts(audit["counts"], console)
-    gate, pairs = audit["leaks"]["gate"], audit["leaks"]["pairs"]
-    style = {"failed": "bold red", "passed": "green"}.get(gate, "yellow")
-    console.print(f"\nLeak gate: {gate}", style=style, markup=False)
+    status, pairs = audit["leaks"]["status"], audit["leaks"]["pairs"]
+    style = {"failed": "bold red", "passed": "green"}.get(status, "yellow")
+    console.print(f"\nLeak check: {status}", style=style, markup=False)
     for pair in pairs[:_PAIRS]:
         console.print(f"  {pair['first']} = {pair['second']} ({pair['kind']})", markup=False)
     if len(pairs) > _PAIRS:

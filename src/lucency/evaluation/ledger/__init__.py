@@ -12,17 +12,22 @@ and nothing about patients are written.
 
 from __future__ import annotations
 
-from lucency.evaluation.ledger.ledger_file import ledger_path, looks, record
-from lucency.evaluation.ledger.test_evaluations import Look, Looks, What, expected_luck
+from lucency.evaluation.ledger.ledger_file import evaluations_of, ledger_path, record
+from lucency.evaluation.ledger.test_evaluations import (
+    TestEvaluation,
+    TestEvaluations,
+    What,
+    expected_luck,
+)
 from lucency.evaluation.ledger.test_set import read_split, test_set_id
 
 __all__ = [
-    "Look",
-    "Looks",
+    "TestEvaluation",
+    "TestEvaluations",
     "What",
+    "evaluations_of",
     "expected_luck",
     "ledger_path",
-    "looks",
     "read_split",
     "record",
     "test_set_id",

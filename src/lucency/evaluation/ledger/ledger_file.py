@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lucency.errors import RunError
-from lucency.evaluation.ledger.test_evaluations import Look, Looks, What
+from lucency.evaluation.ledger.test_evaluations import TestEvaluation, TestEvaluations, What
 from lucency.io import lock
 from lucency.progress import SILENT, Progress
 
@@ -22,14 +22,14 @@ _LARGEST = 64 * 2**20  # bytes; some 200,000 looks
 
 
 def ledger_path() -> Path:
-    """Return ``$LUCENCY_LEDGER``, else ``lucency/looks.jsonl`` in the user's state folder.
+    """Return ``$LUCENCY_LEDGER``, else ``lucency/test_evaluations.jsonl`` in the user's state folder.
 
     That is ``%LOCALAPPDATA%`` on Windows, ``~/Library/Application Support`` on macOS and elsewhere
     ``$XDG_STATE_HOME`` or ``~/.local/state``.
     """
     if chosen := os.environ.get("LUCENCY_LEDGER"):
         return Path(chosen)
-    return _state_folder(sys.platform) / "lucency" / "looks.jsonl"
+    return _state_folder(sys.platform) / "lucency" / "test_evaluations.jsonl"
 
 
 def _state_folder(platform: str) -> Path:
@@ -51,7 +51,7 @@ def record(
     classifier: str,
     run: str,
     progress: Progress = SILENT,
-) -> Looks:
+) -> TestEvaluations:
     """Write down a look; to be called before its figures are shown.
 
     The line is on the disk when this returns. A ledger that cannot be read or written does not stop
@@ -70,7 +70,7 @@ def record(
     """
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     version = importlib.metadata.version("lucency")
-    look = Look(now, test_set, n, what, classifier, run, version)
+    look = TestEvaluation(now, test_set, n, what, classifier, run, version)
     path = ledger_path()
     try:
         lines = _append(path, json.dumps(asdict(look)).encode())
@@ -79,14 +79,14 @@ def record(
             f"This look at the test set is not on record: the ledger {path} cannot be written "
             f"({error.strerror or error}). Set LUCENCY_LEDGER to a file that can be."
         )
-        return Looks(test_set, (look,), recorded=False)
+        return TestEvaluations(test_set, (look,), recorded=False)
     found = _chosen(test_set, lines)
     if found.damaged:
         progress.warn(_complaint(path, found.damaged))
     return found
 
 
-def looks(test_set: str, progress: Progress = SILENT) -> Looks:
+def evaluations_of(test_set: str, progress: Progress = SILENT) -> TestEvaluations:
     """Return the looks at a test set that are on record, without adding one.
 
     Args:
@@ -104,7 +104,7 @@ def looks(test_set: str, progress: Progress = SILENT) -> Looks:
         with _opened(path, os.O_RDONLY) as descriptor:
             lines = _lines(descriptor)
     except FileNotFoundError:
-        return Looks(test_set, ())
+        return TestEvaluations(test_set, ())
     except OSError as error:
         raise RunError(
             f"The ledger {path} cannot be read ({error.strerror or error}). Set LUCENCY_LEDGER to "
@@ -161,18 +161,18 @@ def _lines(descriptor: int) -> list[bytes]:
         return file.read(_LARGEST + 1).split(b"\n")
 
 
-def _chosen(test_set: str, lines: list[bytes]) -> Looks:
+def _chosen(test_set: str, lines: list[bytes]) -> TestEvaluations:
     """Read the lines and keep those of one test set."""
     found = [_look(line) for line in lines if line.strip()]
     kept = tuple(look for look in found if look is not None and look.test_set == test_set)
-    return Looks(test_set, kept, damaged=found.count(None))
+    return TestEvaluations(test_set, kept, damaged=found.count(None))
 
 
-def _look(line: bytes) -> Look | None:
+def _look(line: bytes) -> TestEvaluation | None:
     """Return the look on a line, or None where it is damaged; keys of later versions may join."""
     try:
         row = json.loads(line)
-        look = Look(**{name: row[name] for name in Look.__dataclass_fields__})
+        look = TestEvaluation(**{name: row[name] for name in TestEvaluation.__dataclass_fields__})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = (look.when, look.test_set, look.what, look.classifier, look.run, look.lucency)

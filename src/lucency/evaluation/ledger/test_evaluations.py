@@ -10,7 +10,7 @@ What = Literal["train", "evaluate", "compare"]
 
 
 @dataclass(frozen=True)
-class Look:
+class TestEvaluation:
     """One evaluation of a test set.
 
     Attributes:
@@ -33,7 +33,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Looks:
+class TestEvaluations:
     """All looks at one test set, the newest last.
 
     Attributes:
@@ -44,24 +44,24 @@ class Looks:
     """
 
     test_set: str
-    looks: tuple[Look, ...]
+    evaluations: tuple[TestEvaluation, ...]
     recorded: bool = True
     damaged: int = 0
 
     @property
     def number(self) -> int:
         """How often the test set has been looked at, the newest look included."""
-        return len(self.looks)
+        return len(self.evaluations)
 
     @property
     def classifiers(self) -> int:
         """By how many different classifiers."""
-        return len({look.classifier for look in self.looks})
+        return len({look.classifier for look in self.evaluations})
 
     @property
     def sentence(self) -> str:
         """The same in words, for the report and the screen."""
-        if not self.looks:
+        if not self.evaluations:
             return "No look at this test set is on record."
         if self.number == 1:
             text = "This test set has been looked at once: this is the first look on record."
@@ -100,13 +100,15 @@ class Looks:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``looks.json`` holds."""
+        """Return what ``test_evaluations.json`` holds."""
         shown = ("when", "what", "classifier", "run")
         return {
             "format": FORMAT,
             "test_set": self.test_set,
-            "n": self.looks[-1].n if self.looks else None,
-            "looks": [{name: getattr(look, name) for name in shown} for look in self.looks],
+            "n": self.evaluations[-1].n if self.evaluations else None,
+            "evaluations": [
+                {name: getattr(look, name) for name in shown} for look in self.evaluations
+            ],
             "on_record": self.recorded,
             "damaged_lines": self.damaged,
         }

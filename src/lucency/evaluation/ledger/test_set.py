@@ -55,4 +55,4 @@ def read_split(path: Path) -> tuple[Entry, ...]:
             f"{path} cannot be read as a split.csv ({why(error)}). "
             "Restore it from the training run."
         ) from error
-    return tuple(Entry(file, label, part, group, sha) for file, label, group, part, sha in rows)
+    return tuple(Entry(file, label, split, group, sha) for file, label, group, split, sha in rows)

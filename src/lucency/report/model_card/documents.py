@@ -25,7 +25,7 @@ class Documents:
     classifier: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     audit: Mapping[str, Any]
-    looks: Mapping[str, Any]
+    test_evaluations: Mapping[str, Any]
     robustness: Mapping[str, Any]
 
 

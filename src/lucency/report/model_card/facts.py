@@ -118,7 +118,7 @@ def left_out(documents: Documents) -> str | None:
     found, used = count(at(documents.audit, "found")), count(at(documents.audit, "used"))
     if found is None or used is None:
         return None
-    out = len(list_of(documents.audit, "set_aside"))
+    out = len(list_of(documents.audit, "excluded"))
     reasons = "; each with its reason in audit.json" if out else ""
     return f"{found} images found, {used} used, {out:,} set aside{reasons}"
 
@@ -181,11 +181,11 @@ def division(documents: Documents) -> str | None:
 
 def leaks(documents: Documents) -> str | None:
     """Return the verdict on copies and patients shared between the parts."""
-    gate = at(documents.audit, "leaks", "gate")
-    if gate is None:
+    status = at(documents.audit, "leaks", "status")
+    if status is None:
         return None
     pairs = len(list_of(documents.audit, "leaks", "pairs"))
-    return f"leak gate {plain(gate)}: {pairs:,} pairs of copies between the parts"
+    return f"leak check {plain(status)}: {pairs:,} pairs of copies between the parts"
 
 
 def findings(documents: Documents) -> str | None:
@@ -256,9 +256,9 @@ def parity(documents: Documents) -> str | None:
 
 def abstaining(documents: Documents) -> str | None:
     """Return what happens with images unlike those it was trained on."""
-    if not at(documents.classifier, "gate"):
+    if not at(documents.classifier, "ood_detector"):
         return None
-    limit = number(at(documents.classifier, "gate", "threshold"))
+    limit = number(at(documents.classifier, "ood_detector", "threshold"))
     where = "" if limit is None else f" above a distance of {limit:.4g}"
     return f"images unlike the training images are marked as such{where}"
 

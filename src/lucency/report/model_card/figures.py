@@ -148,9 +148,9 @@ def maps(documents: Documents) -> str | None:
     return plain(sentence) if isinstance(sentence, str) else None
 
 
-def looks(documents: Documents) -> str | None:
+def test_evaluations(documents: Documents) -> str | None:
     """Return how often the test set was looked at."""
-    found = list_of(documents.looks, "looks")
+    found = list_of(documents.test_evaluations, "evaluations")
     if not found:
         return None
     classifiers = len({plain(at(each, "classifier")) for each in found})

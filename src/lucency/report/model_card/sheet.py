@@ -116,7 +116,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         [
             ("Images", facts.test_part(d), _NOT_DONE),
             ("Apart from training", facts.division(d), _AUTHOR),
-            ("Looked at", figures.looks(d), "*not on record*"),
+            ("Looked at", figures.test_evaluations(d), "*not on record*"),
             ("Where they come from", None, _AUTHOR),
         ],
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 
 _BOUNDARY = re.compile(r'(?i)^\s*multipart/form-data\s*;(?:.*;)?\s*boundary=("?)([^";\s]{1,70})\1')
 _FILE = re.compile(rb"(?i)(?:^|\r\n)content-disposition:[^\r\n]*;\s*filename\*?\s*=")
@@ -48,7 +48,7 @@ def files_in(body: bytes, content_type: str, most: int) -> list[bytes]:
         else:
             fields += 1
         if len(files) > most or fields > _MOST_FIELDS:
-            raise Refused("too_large", f"At most {most} files may be sent at once.")
+            raise RequestError("too_large", f"At most {most} files may be sent at once.")
     raise _malformed("it has no end")
 
 
@@ -62,9 +62,9 @@ def _cut(part: bytes) -> tuple[bytes, bytes]:
 
 def _counted(files: list[bytes], most: int) -> list[bytes]:
     if not files:
-        raise Refused("bad_request", f"The form holds no file; 1 to {most} were expected.")
+        raise RequestError("bad_request", f"The form holds no file; 1 to {most} were expected.")
     return files
 
 
-def _malformed(why: str) -> Refused:
-    return Refused("bad_request", f"The form cannot be read: {why}.")
+def _malformed(why: str) -> RequestError:
+    return RequestError("bad_request", f"The form cannot be read: {why}.")

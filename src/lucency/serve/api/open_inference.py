@@ -16,7 +16,7 @@ from lucency.classifier import Prediction
 from lucency.serve.api import tensors
 from lucency.serve.api.rest import as_json
 from lucency.serve.http.bodies import answering
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 from lucency.serve.inference.versions import Version
 
@@ -24,7 +24,7 @@ _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
 
 
-class Protocol:
+class OpenInference:
     """The routes of the protocol. There is one model, and of it one version at a time."""
 
     def __init__(self, service: Service) -> None:
@@ -71,7 +71,7 @@ class Protocol:
         count = len(spec.classes)
         outputs = [("probabilities", "FP32", [-1, count])]
         outputs += [(name, "BYTES", [-1]) for name in ("decision", "reason")]
-        outputs += [("distance", "FP32", [-1])] if version.classifier.gate else []
+        outputs += [("ood_score", "FP32", [-1])] if version.classifier.ood_detector else []
         inputs = [
             ("pixels", "UINT8", [-1, *spec.size, spec.channels]),
             ("images", "BYTES", [-1]),
@@ -108,7 +108,7 @@ class Protocol:
     async def _predictions(self, version: Version, asked: tensors.Request) -> list[Prediction]:
         service, most = self._service, self._service.settings.most_files
         if len(asked.inputs) != 1 or asked.inputs[0].name not in ("pixels", "images"):
-            raise Refused("bad_request", 'Expected one input: "pixels" or "images".')
+            raise RequestError("bad_request", 'Expected one input: "pixels" or "images".')
         (tensor,) = asked.inputs
         if tensor.name == "images":
             files = tensors.files_of(tensor, most)
@@ -117,7 +117,9 @@ class Protocol:
         try:
             pixels = tensors.pixels_of(tensor, (*spec.size, spec.channels), most)
         except (ValueError, TypeError) as error:
-            raise Refused("bad_request", "The pixels are not in rows of equal length.") from error
+            raise RequestError(
+                "bad_request", "The pixels are not in rows of equal length."
+            ) from error
         return await service.pixels(version, pixels)
 
     def _answer(
@@ -128,11 +130,11 @@ class Protocol:
             "decision": [each.decision for each in predictions],
             "reason": [each.reason for each in predictions],
         }
-        if version.classifier.gate is not None:
-            found["distance"] = np.array([each.distance for each in predictions], np.float32)
+        if version.classifier.ood_detector is not None:
+            found["ood_score"] = np.array([each.ood_score for each in predictions], np.float32)
         wanted = asked.outputs or dict.fromkeys(found, asked.binary)
         if not wanted.keys() <= found.keys():
-            raise Refused("bad_request", f"Known outputs are {', '.join(found)}.")
+            raise RequestError("bad_request", f"Known outputs are {', '.join(found)}.")
         head: dict[str, Any] = {"model_name": self._service.name, "model_version": version.number}
         head |= {} if asked.id is None else {"id": asked.id}
         head["parameters"] = version.about
@@ -142,17 +144,17 @@ class Protocol:
 
     def _named(self, request: Request) -> Version:
         if request.path_params["name"] != self._service.name:
-            raise Refused("not_found", "There is no model of that name.")
+            raise RequestError("not_found", "There is no model of that name.")
         self._check_version(request, self._service.version)
         return self._service.version
 
     def _check_version(self, request: Request, version: Version) -> None:
         if request.path_params.get("version", version.number) != version.number:
-            raise Refused("not_found", "That version does not answer (any more).")
+            raise RequestError("not_found", "That version does not answer (any more).")
 
     def _check_ready(self) -> None:
         if not self._service.ready:
-            raise Refused("not_ready", "The service is starting or ending.")
+            raise RequestError("not_ready", "The service is starting or ending.")
 
 
 def _listed(tensors_of: Sequence[tuple[str, str, list[int]]]) -> list[dict[str, Any]]:

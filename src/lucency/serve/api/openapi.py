@@ -104,7 +104,7 @@ def _schemas() -> dict[str, Any]:
             "probabilities": {"type": ["object", "null"], "additionalProperties": _NUMBER},
             "reason": {"type": maybe},
             "prediction_set": {"type": "array", "items": _TEXT},
-            "distance": {"type": ["number", "null"]},
+            "ood_score": {"type": ["number", "null"]},
             "notes": {"type": "array", "items": _TEXT},
             "activation_map": {"type": ["object", "null"]},
             "image": _TEXT,

@@ -16,12 +16,12 @@ from lucency.serve.api.extras import MOST_NEIGHBOURS, Asked
 from lucency.serve.api.multipart import files_in, is_form
 from lucency.serve.api.openapi import openapi
 from lucency.serve.http.bodies import answering
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.metrics import TYPE
 from lucency.serve.inference.service import Service
 
 
-class Plain:
+class Rest:
     """The routes of our own interface."""
 
     def __init__(self, service: Service) -> None:
@@ -50,7 +50,7 @@ class Plain:
                 service.admission.check(service.settings.deadline, len(files))
             with service.using() as version:
                 found = await service.files(version, files, asked)
-                if not form and isinstance(found[0], Refused):
+                if not form and isinstance(found[0], RequestError):
                     raise found[0]
                 predictions = [self._document(each) for each in found]
                 return as_json({"classifier": version.about, "predictions": predictions})
@@ -66,7 +66,9 @@ class Plain:
     async def reload(self, request: Request) -> Response:
         """Load the run folder again; nothing in the request says which."""
         if not self._service.settings.token and not _near(request):
-            raise Refused("not_local", "Only this computer may have the classifier loaded again.")
+            raise RequestError(
+                "not_local", "Only this computer may have the classifier loaded again."
+            )
         version = await self._service.reload()
         return as_json({"classifier": version.about})
 
@@ -77,7 +79,7 @@ class Plain:
     async def ready(self, _: Request) -> Response:
         """Say whether requests are welcome."""
         if not self._service.ready:
-            raise Refused("not_ready", "The service is starting or ending.")
+            raise RequestError("not_ready", "The service is starting or ending.")
         return as_json({"ready": True})
 
     async def metrics(self, _: Request) -> Response:
@@ -88,9 +90,9 @@ class Plain:
         """Describe the interface."""
         return as_json(openapi())
 
-    def _document(self, found: dict[str, Any] | Refused) -> dict[str, Any]:
-        if isinstance(found, Refused):
-            self._service.metrics.refused.labels(found.code).inc()
+    def _document(self, found: dict[str, Any] | RequestError) -> dict[str, Any]:
+        if isinstance(found, RequestError):
+            self._service.metrics.error.labels(found.code).inc()
             return dict(found.to_json())
         return found
 
@@ -104,15 +106,15 @@ def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:
 def _asked(query: QueryParams) -> Asked:
     """Read what is wanted besides the prediction."""
     if set(query) - {"map", "image", "neighbours"}:
-        raise Refused("bad_request", "Known in the query are map, image and neighbours.")
+        raise RequestError("bad_request", "Known in the query are map, image and neighbours.")
     flags = [query.get(name, "0") for name in ("map", "image")]
     count = query.get("neighbours", "0")
     if any(flag not in ("0", "1") for flag in flags):
-        raise Refused("bad_request", "map and image must be 0 or 1.")
+        raise RequestError("bad_request", "map and image must be 0 or 1.")
     if not (count.isascii() and count.isdigit() and len(count) < 4):
-        raise Refused("bad_request", "neighbours must be a whole number.")
+        raise RequestError("bad_request", "neighbours must be a whole number.")
     if int(count) > MOST_NEIGHBOURS:
-        raise Refused("bad_request", f"At most {MOST_NEIGHBOURS} neighbours are given.")
+        raise RequestError("bad_request", f"At most {MOST_NEIGHBOURS} neighbours are given.")
     return Asked(flags[0] == "1", flags[1] == "1", int(count))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 
 HEAD_LENGTH = "inference-header-content-length"
 _MOST_JSON = 8 * 2**20  # bytes; numbers as text take many times their size once they are read
@@ -71,7 +71,7 @@ def read_request(body: bytes, head_length: str | None) -> Request:
     try:
         document = json.loads(body[:length], parse_constant=_no_number)
         return _request(document, body[length:])
-    except Refused:
+    except RequestError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad("it is not the JSON of an inference request") from error
@@ -209,5 +209,5 @@ def _no_number(text: str) -> float:
     raise ValueError(text)
 
 
-def _bad(why: str) -> Refused:
-    return Refused("bad_request", f"The request cannot be understood: {why}.")
+def _bad(why: str) -> RequestError:
+    return RequestError("bad_request", f"The request cannot be understood: {why}.")

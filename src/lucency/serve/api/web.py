@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.io import read_bytes
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 from lucency.serve.web import POLICY, static_files
 
@@ -20,7 +20,7 @@ _REPORT_POLICY = (
 )
 
 
-class Pages:
+class Web:
     """Routes of the page and of the report of the run."""
 
     def __init__(self, service: Service) -> None:
@@ -49,12 +49,12 @@ class Pages:
         try:
             body = await asyncio.to_thread(read_bytes, path, _MOST_REPORT)
         except OSError as error:
-            raise Refused("not_found", "The run has no report.") from error
+            raise RequestError("not_found", "The run has no report.") from error
         return _tagged(request, body, "text/html; charset=utf-8", _REPORT_POLICY)
 
     def _sent(self, request: Request, name: str) -> Response:
         if name not in self._files:
-            raise Refused("not_found", "There is no such page.")
+            raise RequestError("not_found", "There is no such page.")
         return _tagged(request, *self._files[name], self._policy)
 
 

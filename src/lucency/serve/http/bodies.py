@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
 LENGTH = "lucency.length"  # key of the declared length in a request's scope, where there is one
@@ -30,7 +30,7 @@ def seconds_of(request: Request, most: float) -> float:
     except ValueError:
         seconds = float("nan")
     if not _SHORTEST <= seconds <= most:
-        raise Refused(
+        raise RequestError(
             "bad_request", f"Lucency-Deadline must be from {_SHORTEST:g} to {most:g} seconds."
         )
     return seconds
@@ -45,7 +45,7 @@ async def answering(service: Service, request: Request) -> AsyncIterator[bytes]:
             deadline has passed.
     """
     if not service.working:
-        raise Refused("not_ready", "The service is starting or ending.")
+        raise RequestError("not_ready", "The service is starting or ending.")
     seconds = seconds_of(request, service.settings.deadline)
     service.admission.check(seconds)
     held = _Held(service)
@@ -53,7 +53,7 @@ async def answering(service: Service, request: Request) -> AsyncIterator[bytes]:
         async with asyncio.timeout(seconds):
             yield await held.read(request)
     except TimeoutError as error:
-        raise Refused("late", f"There was no answer within {seconds:g} s.") from error
+        raise RequestError("late", f"There was no answer within {seconds:g} s.") from error
     finally:
         held.release()
 
@@ -74,7 +74,9 @@ class _Held:
             async for part in request.stream():
                 size += len(part)
                 if size > self._most:
-                    raise Refused("too_large", f"The body is larger than {self._most:,} bytes.")
+                    raise RequestError(
+                        "too_large", f"The body is larger than {self._most:,} bytes."
+                    )
                 self._take(max(0, size - self._taken))
                 parts.append(part)
         except ClientDisconnect:

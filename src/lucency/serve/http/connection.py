@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from lucency.serve.http.settings import Settings
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 
 _LONGEST_HEAD = 32 * 2**10
 _MOST_HEADERS = 100
@@ -36,8 +36,8 @@ class Connection(HttpToolsProtocol):
 
     settings = Settings()
     draining: Callable[[], bool] = staticmethod(lambda: False)
-    seen: Callable[[Refused], None] = staticmethod(lambda _: None)
-    turned_away: Callable[[str], Refused | None] = staticmethod(lambda _: None)
+    seen: Callable[[RequestError], None] = staticmethod(lambda _: None)
+    rejected: Callable[[str], RequestError | None] = staticmethod(lambda _: None)
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Connection(HttpToolsProtocol):
         """Take the connection, if there is room."""
         super().connection_made(transport)
         if len(self.connections) > self.settings.most_connections:
-            refused = Refused("too_many_connections", "All connections are taken.")
-            self.seen(refused)
-            transport.write(_packed(refused))
+            error = RequestError("too_many_connections", "All connections are taken.")
+            self.seen(error)
+            transport.write(_packed(error))
             transport.close()  # at once, as there is no room to wait in
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -84,11 +84,11 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._end(Refused("bad_request", "Only HTTP is spoken here."))
+            self._end(RequestError("bad_request", "Only HTTP is spoken here."))
         except httptools.HttpParserError as error:
             ours = error.__context__  # what a callback of ours raised
-            plain = Refused("bad_request", "This is no HTTP.")
-            self._end(ours if isinstance(ours, Refused) else plain)
+            plain = RequestError("bad_request", "This is no HTTP.")
+            self._end(ours if isinstance(ours, RequestError) else plain)
         else:
             # What the parser keeps of an unfinished header is nowhere else to be seen.
             self._head += 0 if self._headed else len(data)
@@ -117,12 +117,12 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to answer."""
         self._headed, self._head = True, 0
-        if self.parser.get_method() == b"POST" and self._turn_away():
+        if self.parser.get_method() == b"POST" and self._reject():
             return
         try:
             super().on_headers_complete()
         except (httptools.HttpParserError, UnicodeDecodeError) as error:
-            raise Refused("bad_request", "The address is none.") from error
+            raise RequestError("bad_request", "The address is none.") from error
         if self.draining():
             self.cycle.keep_alive = False
 
@@ -150,7 +150,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in our form."""
-        self._end(Refused("bad_request", msg))
+        self._end(RequestError("bad_request", msg))
 
     def shutdown(self) -> None:
         """Close the connection once its answer is out, or if nothing comes for a while.
@@ -175,7 +175,7 @@ class Connection(HttpToolsProtocol):
         elif self._inside and self._answered == float("inf"):
             allowed = given.receive_deadline + self._received / given.slowest
             if now - self._started > allowed:
-                self._end(Refused("too_slow", "The request did not arrive in time."))
+                self._end(RequestError("too_slow", "The request did not arrive in time."))
         elif not self._spoke and now - self._started > given.receive_deadline:
             self.transport.close()
 
@@ -189,17 +189,17 @@ class Connection(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
-    def _turn_away(self) -> bool:
+    def _reject(self) -> bool:
         """Refuse a request before anything is made of it, if there is too much to do."""
         before: RequestResponseCycle | None = self.cycle
         if before is not None and not before.response_complete:
             return False
         path = self.url.partition(b"?")[0].decode("latin-1")
-        if self.draining() or (refused := self.turned_away(path)) is None:
+        if self.draining() or (error := self.rejected(path)) is None:
             return False
-        self.cycle = _TurnedAway()  # type: ignore[assignment]
+        self.cycle = _Rejected()  # type: ignore[assignment]
         self._answered = time.monotonic()
-        self.transport.write(_packed(refused, "keep-alive"))
+        self.transport.write(_packed(error, "keep-alive"))
         return True
 
     def _begin(self, now: float) -> None:
@@ -218,17 +218,17 @@ class Connection(HttpToolsProtocol):
         self.tasks.add(task)
         self._asgi = task
 
-    def _end(self, refused: Refused) -> None:
+    def _end(self, error: RequestError) -> None:
         """Answer, unless an answer is on its way already, and close soon.
 
         Closed at once, what the client is still sending would take the answer away from it.
         """
         if self.transport.is_closing() or self._ended:
             return
-        self.seen(refused)
+        self.seen(error)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(_packed(refused))
+            self.transport.write(_packed(error))
         if self._asgi and cycle and not cycle.response_complete:
             cycle.disconnected = True  # so that nothing is sent behind what was just said
             self._asgi.cancel()
@@ -238,7 +238,7 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
 
 
-class _TurnedAway:
+class _Rejected:
     """Stands for a request that has its answer already; its body is not kept."""
 
     response_complete = response_started = True
@@ -246,12 +246,12 @@ class _TurnedAway:
     message_event = asyncio.Event()
 
 
-def _packed(refused: Refused, connection: str = "close") -> bytes:
-    body = refused.body
-    headers = refused.headers | {"content-length": str(len(body)), "connection": connection}
+def _packed(error: RequestError, connection: str = "close") -> bytes:
+    body = error.body
+    headers = error.headers | {"content-length": str(len(body)), "connection": connection}
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
-    return b"".join([STATUS_LINE[refused.status], *lines, b"\r\n", body])
+    return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])
 
 
-def _large() -> Refused:
-    return Refused("large_head", f"Request line and headers exceed {_LONGEST_HEAD:,} bytes.")
+def _large() -> RequestError:
+    return RequestError("large_head", f"Request line and headers exceed {_LONGEST_HEAD:,} bytes.")

@@ -19,7 +19,7 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from lucency.serve.http.bodies import LENGTH
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
 LOG = logging.getLogger("lucency.serve")
@@ -36,7 +36,7 @@ _ALWAYS = {
 }
 
 
-class Guard:
+class Middleware:
     """An ASGI application around the routes.
 
     Args:
@@ -74,14 +74,14 @@ class Guard:
             self._service.metrics.now -= 1
             self._note(scope, sent.status, time.perf_counter() - start)
 
-    async def _refuse(self, refused: Refused, sent: _Sent) -> None:
-        self._service.metrics.refused.labels(refused.code).inc()
+    async def _refuse(self, error: RequestError, sent: _Sent) -> None:
+        self._service.metrics.error.labels(error.code).inc()
         if sent.status:  # too late for another answer
-            raise refused
-        body = refused.body
-        headers = refused.headers | {"content-length": str(len(body))}
+            raise error
+        body = error.body
+        headers = error.headers | {"content-length": str(len(body))}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await sent({"type": "http.response.start", "status": refused.status, "headers": raw})
+        await sent({"type": "http.response.start", "status": error.status, "headers": raw})
         await sent({"type": "http.response.body", "body": body})
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
@@ -100,21 +100,21 @@ class Guard:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
         if not self._settings.knows(_name(host)):
-            raise Refused("unknown_host", "The service does not go by the name in Host.")
+            raise RequestError("unknown_host", "The service does not go by the name in Host.")
         if scope["method"] not in _READING:
             _check_origin(headers, host)
         if self._settings.token and scope["path"] not in _OPEN:
             given = _given_token(headers.get(b"authorization", b""))
             if not hmac.compare_digest(_digest(given), self._token):
-                raise Refused("no_token", "A token is needed: Authorization: Bearer TOKEN.")
+                raise RequestError("no_token", "A token is needed: Authorization: Bearer TOKEN.")
         if (length := headers.get(b"content-length")) is not None:
             scope[LENGTH] = self._length(length)
 
     def _length(self, text: bytes) -> int:
         if not text.isdigit() or len(text) > 18:
-            raise Refused("bad_request", "Content-Length is no number.")
+            raise RequestError("bad_request", "Content-Length is no number.")
         if int(text) > self._settings.most_bytes:
-            raise Refused(
+            raise RequestError(
                 "too_large", f"The body is larger than {self._settings.most_bytes:,} bytes."
             )
         return int(text)
@@ -142,7 +142,7 @@ def _check_origin(headers: Mapping[bytes, bytes], host: str) -> None:
     site = headers.get(b"sec-fetch-site", b"none")
     foreign = origin is not None and _origin_host(origin) != host
     if foreign or site not in (b"same-origin", b"none"):
-        raise Refused("foreign_origin", "Pages of other origins may not use this service.")
+        raise RequestError("foreign_origin", "Pages of other origins may not use this service.")
 
 
 def _origin_host(origin: bytes) -> str:
@@ -176,13 +176,13 @@ def _digest(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()  # so that not even the length shows in the time
 
 
-def _as_refused(error: Exception) -> Refused:
-    if isinstance(error, Refused):
+def _as_refused(error: Exception) -> RequestError:
+    if isinstance(error, RequestError):
         return error
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "bad_request")
-        return Refused(code, f"{error.detail}.")
+        return RequestError(code, f"{error.detail}.")
     # Where, not what: a message may hold something that was sent.
     place = traceback.extract_tb(error.__traceback__)[-1]
     LOG.error("%s in %s, line %s", type(error).__name__, place.name, place.lineno)
-    return Refused("internal", "A fault in the service; its log says where.")
+    return RequestError("internal", "A fault in the service; its log says where.")

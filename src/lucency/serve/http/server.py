@@ -23,7 +23,7 @@ from lucency.serve.app import create_app
 from lucency.serve.http.connection import Connection
 from lucency.serve.http.middleware import LOG
 from lucency.serve.http.settings import Settings
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
 _CLOSING = 0.05  # seconds
@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
             http=type("_Connection", (Connection,), {
                 "settings": settings, "draining": staticmethod(lambda: service.draining),
                 "seen": staticmethod(self._refused),
-                "turned_away": staticmethod(service.turned_away),
+                "turned_away": staticmethod(service.rejected),
             }),
             ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
             server_header=False, proxy_headers=False,
@@ -121,11 +121,11 @@ class Server(uvicorn.Server):
             self._look()
             await asyncio.sleep(0.5)
 
-    def _refused(self, refused: Refused) -> None:
+    def _refused(self, error: RequestError) -> None:
         """Note what was refused before it was a request."""
-        self.service.metrics.refused.labels(refused.code).inc()
+        self.service.metrics.error.labels(error.code).inc()
         if self.service.settings.log:
-            LOG.info("no request %d", refused.status)
+            LOG.info("no request %d", error.status)
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -156,8 +156,8 @@ async def reload_and_say(service: Service) -> None:
     """Load the run folder again, and log what came of it."""
     try:
         version = await service.reload()
-    except Refused as refused:
-        LOG.warning("%s The old one goes on.", refused.message)
+    except RequestError as error:
+        LOG.warning("%s The old one goes on.", error.message)
     else:
         LOG.info("Loaded again: %s", version.about["sha256"][:12])
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 
 _WEIGHT = 0.1  # of the newest batch in the mean time per image
 
@@ -45,9 +45,9 @@ class Admission:
         """
         wait = self.wait(more)
         if self.images and self.images + more > self._most_images:
-            raise Refused("busy", "Too many images are waiting; try again later.", wait)
+            raise RequestError("busy", "Too many images are waiting; try again later.", wait)
         if wait > left and self.images:
-            raise Refused(
+            raise RequestError(
                 "busy", f"The answer would take about {wait:.1f} s; try again later.", wait - left
             )
 
@@ -67,7 +67,7 @@ class Admission:
             Refused: There are too many already.
         """
         if self.bytes and self.bytes + count > self._most_bytes:
-            raise Refused("busy", "Too many bytes are waiting; try again later.", self.wait())
+            raise RequestError("busy", "Too many bytes are waiting; try again later.", self.wait())
         self.bytes += count
 
     def give(self, count: int) -> None:

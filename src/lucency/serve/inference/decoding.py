@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 
 
 class Decoders:
@@ -62,9 +62,9 @@ class Decoders:
             future = self._pool.submit(Request(data, size, colour))
             decoded = await asyncio.wrap_future(future)
         except RunError as error:
-            raise Refused("decoder_lost", str(error)) from error
+            raise RequestError("decoder_lost", str(error)) from error
         self._seen(time.monotonic() - start)
         if decoded.pixels is None:
             code = "decoder_lost" if decoded.passing and not decoded.fatal else "not_an_image"
-            raise Refused(code, f"No image could be read: {decoded.reason}.")
+            raise RequestError(code, f"No image could be read: {decoded.reason}.")
         return decoded

@@ -31,7 +31,7 @@ CODES: Mapping[str, tuple[int, str]] = {
 _WAIT = frozenset({"busy", "not_ready", "decoder_lost", "too_many_connections"})
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
+class RequestError(Exception):
     """A request, or one of its images, that gets no prediction.
 
     Args:

@@ -36,7 +36,7 @@ class Metrics:
 
         self.decode = times("decode", "From bytes to pixels, waiting for a process included")
         self.queue = times("queue", "Decoded images waiting for the network")
-        self.infer = times("infer", "A batch in the network and the gate")
+        self.infer = times("infer", "A batch in the network and the check")
         self.total = times("request", "Prediction requests, from their headers to their answer")
         self.batch = Histogram(
             "lucency_batch_images", "Images that went through the network at once",
@@ -46,7 +46,7 @@ class Metrics:
             "lucency_requests", "Answers by route, method and status",
             ["route", "method", "status"], registry=registry,
         )  # fmt: skip
-        self.refused = Counter(
+        self.error = Counter(
             "lucency_refused", "Requests and images without prediction, by code",
             ["code"], registry=registry,
         )  # fmt: skip

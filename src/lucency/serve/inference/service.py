@@ -21,7 +21,7 @@ from lucency.serve.http.settings import Settings
 from lucency.serve.inference.admission import Admission
 from lucency.serve.inference.batching import Batcher
 from lucency.serve.inference.decoding import Decoders
-from lucency.serve.inference.errors import Refused
+from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.metrics import Metrics
 from lucency.serve.inference.versions import Version, load_version
 
@@ -40,7 +40,7 @@ class _Kind:
         return self.version.batch
 
 
-class Said(NamedTuple):
+class Output(NamedTuple):
     """What the classifier says of one image, and what its last layer sees, where known."""
 
     prediction: Prediction
@@ -78,7 +78,7 @@ class Service:
         self._load = load
         self._loading = False
         self._decoders: Decoders | None = None
-        self._batcher: Batcher[NDArray[np.uint8], Said] | None = None
+        self._batcher: Batcher[NDArray[np.uint8], Output] | None = None
 
     @property
     def working(self) -> bool:
@@ -109,7 +109,7 @@ class Service:
             self.failure = error
             decoders.close()
             raise
-        batcher: Batcher[NDArray[np.uint8], Said] = Batcher(_say, PROCESSORS, self._seen)
+        batcher: Batcher[NDArray[np.uint8], Output] = Batcher(_say, PROCESSORS, self._seen)
         batcher.start()
         self.metrics.watch(self.admission, lambda: decoders.lost, lambda: len(batcher))
         self.metrics.serves(self.version.about)
@@ -123,7 +123,7 @@ class Service:
             await batcher.close()
             await asyncio.to_thread(decoders.close)
 
-    def turned_away(self, path: str) -> Refused | None:
+    def rejected(self, path: str) -> RequestError | None:
         """Return why a request for predictions would be refused at once; ``None`` if not.
 
         Under overload most requests end here, before anything else is done for them.
@@ -136,10 +136,10 @@ class Service:
             return None
         try:
             self.admission.check(self.settings.deadline)
-        except Refused as refused:
-            self.metrics.refused.labels(refused.code).inc()
-            self.metrics.answer(route, "POST", refused.status)
-            return refused
+        except RequestError as error:
+            self.metrics.error.labels(error.code).inc()
+            self.metrics.answer(route, "POST", error.status)
+            return error
         return None
 
     @contextmanager
@@ -155,7 +155,7 @@ class Service:
 
     async def files(
         self, version: Version, files: Sequence[bytes], asked: Asked
-    ) -> list[dict[str, Any] | Refused]:
+    ) -> list[dict[str, Any] | RequestError]:
         """Return what is said of each file, or why nothing is, in the same order.
 
         Args:
@@ -184,7 +184,7 @@ class Service:
             Refused: One of them is no image, or its process was lost.
         """
         with self.admission.inside(len(files)):
-            found = await asyncio.gather(*(self._said(version, file, False) for file in files))
+            found = await asyncio.gather(*(self._output(version, file, False) for file in files))
         for said, _ in found:
             self.metrics.answered(said.prediction)
         return [said.prediction for said, _ in found]
@@ -200,13 +200,13 @@ class Service:
             Refused: It is being loaded already, or is not sound; the old one goes on.
         """
         if self._loading:
-            raise Refused("reload_running", "The classifier is being loaded already.")
+            raise RequestError("reload_running", "The classifier is being loaded already.")
         self._loading = True
         try:
             version = await asyncio.to_thread(self._load, self.run)
         except LucencyError as error:
             self.metrics.reloads.labels("refused").inc()
-            raise Refused("refused_classifier", " ".join(str(error).split())) from error
+            raise RequestError("refused_classifier", " ".join(str(error).split())) from error
         finally:
             self._loading = False
         self.metrics.reloads.labels("loaded").inc()
@@ -220,21 +220,23 @@ class Service:
         if self.retired:
             self.retired = [each for each in self.retired if each.users]
 
-    def _at_work(self) -> tuple[Decoders, Batcher[NDArray[np.uint8], Said]]:
+    def _at_work(self) -> tuple[Decoders, Batcher[NDArray[np.uint8], Output]]:
         if self._decoders is None or self._batcher is None:
-            raise Refused("not_ready", "The service is not ready.")
+            raise RequestError("not_ready", "The service is not ready.")
         return self._decoders, self._batcher
 
-    async def _file(self, version: Version, data: bytes, asked: Asked) -> dict[str, Any] | Refused:
+    async def _file(
+        self, version: Version, data: bytes, asked: Asked
+    ) -> dict[str, Any] | RequestError:
         try:
-            said, size = await self._said(version, data, asked.map)
+            said, size = await self._output(version, data, asked.map)
             return await self._document(version, data, asked, said, size)
-        except Refused as refused:
-            return refused
+        except RequestError as error:
+            return error
 
-    async def _said(
+    async def _output(
         self, version: Version, data: bytes, maps: bool
-    ) -> tuple[Said, tuple[int, int]]:
+    ) -> tuple[Output, tuple[int, int]]:
         decoders, batcher = self._at_work()
         spec = version.classifier.spec
         decoded = await decoders.decode(data, spec.size, spec.channels == 3)
@@ -242,7 +244,7 @@ class Service:
         return said._replace(prediction=said.prediction.noted(decoded.notes)), decoded.size
 
     async def _document(
-        self, version: Version, data: bytes, asked: Asked, said: Said, size: tuple[int, int]
+        self, version: Version, data: bytes, asked: Asked, said: Output, size: tuple[int, int]
     ) -> dict[str, Any]:
         classifier = version.classifier
         found = said.prediction.to_json(classifier.classes)
@@ -268,10 +270,10 @@ class Service:
         self.admission.answered(len(waits), since)
 
 
-def _say(kind: _Kind, pixels: Sequence[NDArray[np.uint8]]) -> list[Said]:
+def _say(kind: _Kind, pixels: Sequence[NDArray[np.uint8]]) -> list[Output]:
     """Have a version's network answer a batch, as ``Classifier.predict`` does."""
     classifier = kind.version.classifier
-    said = classifier.answer_pixels(np.stack(pixels), maps=kind.maps)
+    said = classifier.infer(np.stack(pixels), maps=kind.maps)
     predictions = classifier.judge(said, [""] * len(pixels))
     seen = [None] * len(pixels) if said.embeddings is None else [*said.embeddings]
-    return [Said(*each) for each in zip(predictions, seen, strict=True)]
+    return [Output(*each) for each in zip(predictions, seen, strict=True)]

@@ -15,7 +15,7 @@ from lucency.classifier.onnx.session import part_of
 from lucency.errors import ClassifierError
 from lucency.serve.web import about
 
-TOLERANCE = 1e-4  # of the golden images' probabilities
+TOLERANCE = 1e-4  # of the reference images' probabilities
 
 
 @dataclass(eq=False)
@@ -48,11 +48,11 @@ class Version:
 
 
 def load_version(run: Path) -> Version:
-    """Load a run folder, and compare its answers to the golden images with those of then.
+    """Load a run folder, and compare its answers to the reference images with those of then.
 
     Raises:
         ClassifierError: The folder holds no classifier, a file is damaged or foreign, there is no
-            ONNX file, or golden images get other answers than then.
+            ONNX file, or reference images get other answers than then.
         RunError: Another file of the run folder is damaged.
     """
     folder = run.resolve()
@@ -72,16 +72,16 @@ def try_out(classifier: Classifier) -> None:
     """Have a classifier answer, so that the first client need not wait, and check what it says.
 
     Raises:
-        ClassifierError: Golden images get other answers than then.
+        ClassifierError: Reference images get other answers than then.
     """
     spec = classifier.spec
     for count in {1, part_of(spec)}:
-        classifier.answer_pixels(np.zeros((count, *spec.size, spec.channels), np.uint8))
-    if classifier.golden is not None:
-        apart = classifier.golden.largest_difference(classifier.predict_pixels)
+        classifier.infer(np.zeros((count, *spec.size, spec.channels), np.uint8))
+    if classifier.reference_images is not None:
+        apart = classifier.reference_images.largest_difference(classifier.predict_pixels)
         if not apart <= TOLERANCE:
             raise ClassifierError(
-                f"The classifier gives {len(classifier.golden.pixels)} golden images other "
+                f"The classifier gives {len(classifier.reference_images.pixels)} reference images other "
                 f"probabilities than when it was trained, by up to {apart:.2g} (at most "
                 f"{TOLERANCE:g} allowed). Restore the run folder, or train again."
             )

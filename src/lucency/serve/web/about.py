@@ -44,7 +44,7 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "size": list(spec.size),
         "channels": spec.channels,
         "conformal": bool(classifier.conformal and classifier.conformal.deciding(*ABSTAIN)),
-        "gate": classifier.gate is not None,
+        "ood_detector": classifier.ood_detector is not None,
         "explanation": None if explanation is None else dict(explanation),
         "report": (run / "report.html").is_file(),
         "neighbours": classifier.keeps_neighbours,

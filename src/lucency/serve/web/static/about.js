@@ -78,7 +78,7 @@ function decided(about) {
 
 function abstains(about) {
   const reasons = [];
-  if (about.gate) reasons.push("is unlike the images that it was trained on");
+  if (about.ood_detector) reasons.push("is unlike the images that it was trained on");
   if (about.conformal) reasons.push("leaves more than one class open");
   const known = `It knows no class but ${about.classes.length === 2 ? "these two" : "these"}.`;
   return reasons.length ? `It gives no answer where an image ${reasons.join(" or ")}. ${known}` : `It always answers, also where an image is of another kind. ${known}`;

@@ -32,7 +32,7 @@ function answered(item, about) {
     binary ? scale(prediction, about) : bars(prediction),
     make("p", {}, meaningOf(prediction, about)),
     setOf(prediction, about),
-    distance(prediction, about),
+    oodScore(prediction, about),
     noted(prediction),
     binary && about.prevalence !== null && prevalencePart(prediction.probabilities[about.positive], about),
   ];
@@ -50,7 +50,7 @@ function abstained(item, about) {
       make("p", {}, told),
       make("p", {}, `${meaning} This image is for a person to look at.`),
     ),
-    distance(prediction, about),
+    oodScore(prediction, about),
     noted(prediction),
     prediction.probabilities &&
       make(
@@ -137,11 +137,11 @@ function setOf(prediction, about) {
   return make("p", { class: "says" }, "Classes that validation does not rule out: ", shown.length ? shown : "none", ".");
 }
 
-function distance(prediction, about) {
-  if (prediction.distance === null || prediction.distance === undefined) {
-    return about.gate ? null : make("p", { class: "says" }, "This classifier cannot tell whether an image is unlike those it was trained on.");
+function oodScore(prediction, about) {
+  if (prediction.ood_score === null || prediction.ood_score === undefined) {
+    return about.ood_detector ? null : make("p", { class: "says" }, "This classifier cannot tell whether an image is unlike those it was trained on.");
   }
-  const d = prediction.distance;
+  const d = prediction.ood_score;
   const far = !(d <= 1);
   const bar = make("div", { class: "part" });
   bar.style.width = `${Math.min(100, 50 * d)}%`;
@@ -149,7 +149,7 @@ function distance(prediction, about) {
   tick.style.left = "50%";
   return make(
     "div",
-    { class: far ? "distance far" : "distance" },
+    { class: far ? "ood-score far" : "ood-score" },
     make("p", { class: "says" }, "Distance from the training images: ", make("b", {}, d.toFixed(2)), far ? ", beyond the limit of 1." : ", within the limit of 1."),
     make("div", { class: "whole thin", "aria-hidden": "true" }, bar, tick),
   );

@@ -37,10 +37,10 @@ function answered(items) {
 
 function record(item) {
   if (item.state === "failed") {
-    return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], distance: null, notes: [] };
+    return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], ood_score: null, notes: [] };
   }
-  const { decision, probabilities, reason, prediction_set: set, distance, notes } = item.prediction;
-  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], distance: distance ?? null, notes: notes ?? [] };
+  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes } = item.prediction;
+  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [] };
 }
 
 /** Return text that no spreadsheet computes. */

@@ -1,8 +1,8 @@
 // The classifier that lies beside the page: about.json, answers.json, model.onnx,
-// check.safetensors and, where it has one, gate.safetensors.
+// check.safetensors and, where it has one, ood_detector.safetensors.
 
 import { readArrays } from "./arrays.js";
-import { Gate } from "./gate.js";
+import { OODDetector } from "./ood_detector.js";
 import { judged, mapOf } from "./judge.js";
 import { Network } from "./network.js";
 
@@ -24,34 +24,34 @@ export class Classifier {
       buffer("check.safetensors"),
     ]);
     const network = await Network.load(new Uint8Array(onnx), about.size, about.channels);
-    const gate = about.gate ? new Gate(readArrays(await buffer("gate.safetensors"))) : null;
-    const classifier = new Classifier(about, terms, network, gate);
+    const detector = about.ood_detector ? new OODDetector(readArrays(await buffer("ood_detector.safetensors"))) : null;
+    const classifier = new Classifier(about, terms, network, detector);
     classifier.check = await checked(classifier, readArrays(check), terms.tolerance);
     return classifier;
   }
 
-  constructor(about, terms, network, gate) {
+  constructor(about, terms, network, detector) {
     this.about = about;
     this.terms = terms;
     this.network = network;
-    this.gate = gate;
+    this.detector = detector;
   }
 
-  /** Returns probabilities, the distance where there is a gate, and the map's units or null. */
+  /** Returns probabilities, the OOD score where there is a detector, and the map's units or null. */
   async say(pixels) {
     const said = await this.network.run(pixels);
     const wide = Array.from(said.probabilities.data);
     const sum = wide.reduce((total, value) => total + value, 0);
     const { size, channels } = this.about;
-    const distance = this.gate && this.gate.distance(said.embedding.data, pixels, size, channels);
+    const oodScore = this.detector && this.detector.score(said.embedding.data, pixels, size, channels);
     const units = said.activation_map ?? null;
-    return { probabilities: wide.map((value) => value / sum), distance, units };
+    return { probabilities: wide.map((value) => value / sum), oodScore, units };
   }
 
   /** Returns the document of one image: that of `lucency predict --json`, with its map. */
   async answer(pixels) {
-    const { probabilities, distance, units } = await this.say(pixels);
-    const prediction = judged(this.about, this.terms.scores, probabilities, distance);
+    const { probabilities, oodScore, units } = await this.say(pixels);
+    const prediction = judged(this.about, this.terms.scores, probabilities, oodScore);
     const map = units && mapOf(units, probabilities, this.about, this.terms.map);
     return { ...prediction, activation_map: map };
   }

@@ -10,15 +10,15 @@ const DECIMALS = 4;
  * @param {number[]|null} scores The largest 1 - probability with which each class is in the
  *   prediction set; none where validation could not settle them.
  * @param {number[]} probabilities Of each class, sum 1.
- * @param {number|null} distance Out of distribution above 1.
+ * @param {number|null} oodScore Out of distribution above 1.
  */
-export function judged({ classes, positive, threshold }, scores, probabilities, distance) {
+export function judged({ classes, positive, threshold }, scores, probabilities, oodScore) {
   const decided = decision(classes, positive, threshold, probabilities);
   const names = scores ? classes.filter((_, k) => 1 - probabilities[k] <= scores[k]) : [];
   let reason = null;
-  if (distance !== null && !(distance <= 1)) {
+  if (oodScore !== null && !(oodScore <= 1)) {
     reason =
-      `out of distribution: unlike the training images (${general(distance)}; limit 1)`;
+      `out of distribution: unlike the training images (${general(oodScore)}; limit 1)`;
   } else if (scores && !(names.length === 1 && names[0] === decided)) {
     reason = `ambiguous: ${names.length ? names.join(" or ") : "no class fits well"}`;
     if (names.length === 1) {
@@ -30,7 +30,7 @@ export function judged({ classes, positive, threshold }, scores, probabilities, 
     probabilities: Object.fromEntries(classes.map((name, k) => [name, probabilities[k]])),
     reason,
     prediction_set: names,
-    distance,
+    ood_score: oodScore,
   };
 }
 

@@ -1,4 +1,4 @@
-"""The out-of-distribution gate: distances by definition, what it lets through, what it stops."""
+"""The out-of-distribution detector: distances by definition, what it lets through, what it stops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
 from lucency.calibration import ood
-from lucency.calibration.ood import Gate
+from lucency.calibration.ood import OODDetector
 from lucency.errors import ClassifierError, DataError
 from lucency.metrics import FloatArray, IntArray
 
@@ -37,7 +37,7 @@ def features_of(seed: int, n: int, d: int = 6) -> tuple[FloatArray, IntArray]:
     return mixed + 4 * np.eye(2, d)[labels], labels
 
 
-def fitted(side: int = 32, channels: int = 1, n: int = 400, d: int = 6) -> Gate:
+def fitted(side: int = 32, channels: int = 1, n: int = 400, d: int = 6) -> OODDetector:
     features, labels = features_of(0, n, d)
     val_features, _ = features_of(1, 300, d)
     return ood.fit(
@@ -46,11 +46,11 @@ def fitted(side: int = 32, channels: int = 1, n: int = 400, d: int = 6) -> Gate:
 
 
 @pytest.fixture(scope="module")
-def usual() -> Gate:
+def usual() -> OODDetector:
     return fitted()
 
 
-def test_the_view_of_features_is_mahalanobis_distance(usual: Gate) -> None:
+def test_the_view_of_features_is_mahalanobis_distance(usual: OODDetector) -> None:
     features, labels = features_of(0, 400)
     means = [features[labels == k].mean(0) for k in (0, 1)]
     centred = features - np.array(means)[labels]
@@ -75,14 +75,14 @@ def test_directions_that_are_not_kept_share_their_mean_variance() -> None:
     assert distance == pytest.approx(3 / np.sqrt(found.features.rest), rel=1e-4)
 
 
-def test_validation_sets_the_limit(usual: Gate) -> None:
+def test_validation_sets_the_limit(usual: OODDetector) -> None:
     """With 300 single images the 298th is the limit: two lie beyond."""
     scores = usual.score(features_of(1, 300)[0], scenes(1, 300))
     assert (scores > 1).sum() == 2
     assert np.sort(scores)[297] == pytest.approx(1, rel=1e-4)
 
 
-def test_few_of_its_kind_are_stopped(usual: Gate) -> None:
+def test_few_of_its_kind_are_stopped(usual: OODDetector) -> None:
     """0.67 to 1 % are expected of new ones; the limit itself has an sd of 0.6 %, 2,000 draw 0.2 %.
 
     More than 4 % would be 5 standard errors.
@@ -106,21 +106,21 @@ def test_few_of_its_kind_are_stopped(usual: Gate) -> None:
     ids=["upended", "90", "180", "270", "inverted", "noise", "black", "white"],
 )
 def test_images_of_another_kind_are_stopped(
-    usual: Gate, alter: Callable[[np.ndarray], np.ndarray]
+    usual: OODDetector, alter: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     """By the image alone: the features are those of images of the right kind."""
     scores = usual.score(features_of(1, 100)[0], alter(scenes(1, 100)))
     assert (scores > 1).mean() >= 0.95
 
 
-def test_features_of_another_kind_are_stopped(usual: Gate) -> None:
+def test_features_of_another_kind_are_stopped(usual: OODDetector) -> None:
     features, _ = features_of(1, 50)
     views = usual.views(features + 100, scenes(1, 50))
     assert (views[:, 0] > 1).all()
     assert (usual.score(features + 100, scenes(1, 50)) == views.max(1)).all()
 
 
-def test_tone_does_not_matter(usual: Gate) -> None:
+def test_tone_does_not_matter(usual: OODDetector) -> None:
     features, _ = features_of(1, 50)
     pixels = scenes(1, 50).astype(float)
     views, darker = (usual.views(features, x) for x in (pixels, 0.6 * pixels + 20))
@@ -159,7 +159,7 @@ def test_thumbnails_are_means_of_areas() -> None:
     assert odd.mean((1, 2)) == pytest.approx(pixels[:, :37, :21].mean((1, 2)), rel=1e-4)
 
 
-def test_thumbnails_fit_as_images_do(usual: Gate) -> None:
+def test_thumbnails_fit_as_images_do(usual: OODDetector) -> None:
     features, labels = features_of(0, 400)
     small = [ood.thumbnails(scenes(seed, n)) for seed, n in ((0, 400), (1, 300))]
     again = ood.fit(features, labels, small[0], features_of(1, 300)[0], small[1])
@@ -190,11 +190,11 @@ def test_few_images_are_enough_to_go_on() -> None:
     assert (still.score(same[0] + 1, same[1]) > 1).all()
 
 
-def test_arrays_and_back(usual: Gate) -> None:
+def test_arrays_and_back(usual: OODDetector) -> None:
     arrays = {name: array.copy() for name, array in usual.arrays().items()}
     assert all(x.dtype == np.float32 and x.flags.c_contiguous for x in arrays.values())
     features, pixels = features_of(3, 30)[0], scenes(3, 30)
-    again = Gate.from_arrays(arrays).score(features, pixels)
+    again = OODDetector.from_arrays(arrays).score(features, pixels)
     assert again.tolist() == usual.score(features, pixels).tolist()
     assert again.dtype == np.float64
 
@@ -225,12 +225,12 @@ def broken(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Arrays],
         },
     ],
 )
-def test_nonsense_is_refused(usual: Gate, damage: Callable[[Arrays], Arrays]) -> None:
+def test_nonsense_is_refused(usual: OODDetector, damage: Callable[[Arrays], Arrays]) -> None:
     with pytest.raises(ClassifierError, match="gate is damaged"):
-        Gate.from_arrays(damage(usual.arrays()))
+        OODDetector.from_arrays(damage(usual.arrays()))
 
 
-def test_what_does_not_fit_is_refused(usual: Gate) -> None:
+def test_what_does_not_fit_is_refused(usual: OODDetector) -> None:
     features, labels = features_of(0, 10)
     with pytest.raises(ClassifierError, match="expects 6 features and 1 channels"):
         usual.score(features[:, :5], scenes(0, 10))

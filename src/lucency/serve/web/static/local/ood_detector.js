@@ -1,11 +1,11 @@
-// Whether an image is unlike the training images: the twin of lucency/gate.py, where it is told.
+// Whether an image is unlike the training images: the twin of lucency/detector.py, where it is told.
 
 const SIDE = 16;
 const SOFTEST = 1;
 
-/** The fitted gate: means, axes and variances of two clouds, and a limit for each view. */
-export class Gate {
-  /** @param arrays What `readArrays` found in gate.safetensors. */
+/** The fitted detector: means, axes and variances of two clouds, and a limit for each view. */
+export class OODDetector {
+  /** @param arrays What `readArrays` found in ood_detector.safetensors. */
   constructor(arrays) {
     this.features = cloudOf(arrays, "features");
     this.image = cloudOf(arrays, "image");
@@ -20,7 +20,7 @@ export class Gate {
    * @param {[number, number]} size Height and width.
    * @param {1|3} channels
    */
-  distance(embedding, pixels, size, channels) {
+  score(embedding, pixels, size, channels) {
     const shown = toneless(thumbnail(pixels, size, channels));
     const plain = distanceIn(this.image, shown);
     const altered = Math.min(
@@ -40,7 +40,7 @@ function cloudOf(arrays, name) {
 
 /** Returns the distance of a point from the nearest mean, in standard deviations. */
 function distanceIn({ means, axes, variances, rest, width }, point) {
-  if (point.length !== width) throw new Error("The out-of-distribution gate fits no such network.");
+  if (point.length !== width) throw new Error("The out-of-distribution detector fits no such network.");
   let nearest = Infinity;
   for (let start = 0; start < means.values.length; start += width) {
     const apart = Float64Array.from(point, (value, i) => value - means.values[start + i]);

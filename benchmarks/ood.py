@@ -1,8 +1,8 @@
-"""What the out-of-distribution gate stops, and what it stops wrongly, on a classifier of yours.
+"""What the out-of-distribution detector stops, and what it stops wrongly, on a classifier of yours.
 
 ``LUCENCY_RUN`` is the folder of a classifier trained on ``$LUCENCY_DATA/chest_xray`` with the
 default recipe and the default split. In each repeat one random half of the validation patients sets
-the gate's limit, and the images of the other half, as they are and altered, are judged with it.
+the check's limit, and the images of the other half, as they are and altered, are judged with it.
 The test part is not looked at.
 """
 

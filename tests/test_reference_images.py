@@ -1,4 +1,4 @@
-"""Golden images: chosen from validation, kept, refused when damaged."""
+"""Reference images: chosen from validation, kept, refused when damaged."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucency.classifier import Classifier, Golden
-from lucency.classifier.stored_files import GOLDEN, read_arrays
+from lucency.classifier import Classifier, ReferenceImages
+from lucency.classifier.stored_files import REFERENCE_IMAGES, read_arrays
 from lucency.errors import ClassifierError
 from small_runs import SIDE, brightness_network, spec_of
 
 
-def some(count: int = 5) -> Golden:
+def some(count: int = 5) -> ReferenceImages:
     pixels = np.random.default_rng(1).integers(0, 256, (count, SIDE, SIDE, 1), np.uint8)
     classifier = Classifier(spec_of(), {}, brightness_network())
-    return Golden(pixels, classifier.predict_pixels(pixels).astype(np.float32))
+    return ReferenceImages(pixels, classifier.predict_pixels(pixels).astype(np.float32))
 
 
 def test_they_tell_whether_answers_are_those_of_then() -> None:
-    golden = some()
-    assert golden.largest_difference(lambda _: golden.probabilities) == 0
-    assert golden.largest_difference(lambda _: golden.probabilities[:, ::-1]) > 0.01
+    reference_images = some()
+    assert reference_images.largest_difference(lambda _: reference_images.probabilities) == 0
+    assert (
+        reference_images.largest_difference(lambda _: reference_images.probabilities[:, ::-1])
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,16 +45,16 @@ def test_they_tell_whether_answers_are_those_of_then() -> None:
 def test_damaged_ones_are_refused(change: Any) -> None:
     arrays = dict(some().arrays())
     change(arrays)
-    with pytest.raises(ClassifierError, match="golden images are damaged"):
-        Golden.from_arrays(arrays, (SIDE, SIDE, 1), 2)
+    with pytest.raises(ClassifierError, match="reference images are damaged"):
+        ReferenceImages.from_arrays(arrays, (SIDE, SIDE, 1), 2)
 
 
 def test_they_come_back_from_a_folder(tmp_path: Path) -> None:
     classifier = Classifier(spec_of(), {}, brightness_network())
-    classifier.golden = some()
+    classifier.reference_images = some()
     classifier.save(tmp_path)
     document = (tmp_path / "classifier.json").read_text()
-    assert "golden.safetensors" in document
-    (tmp_path / "golden.safetensors").write_bytes(b"other")
+    assert "reference_images.safetensors" in document
+    (tmp_path / "reference_images.safetensors").write_bytes(b"other")
     with pytest.raises(ClassifierError, match=r"golden\.safetensors is not the file"):
-        read_arrays(tmp_path, json.loads(document)["golden"], GOLDEN)
+        read_arrays(tmp_path, json.loads(document)["reference_images"], REFERENCE_IMAGES)

@@ -15,8 +15,8 @@ import pytest
 
 from lucency.errors import RunError
 from lucency.evaluation.ledger import (
-    TestEvaluation,
-    TestEvaluations,
+    LedgerEntries,
+    LedgerEntry,
     evaluations_of,
     expected_luck,
     ledger_path,
@@ -91,7 +91,7 @@ def test_other_test_sets_are_counted_apart(ledger: Path) -> None:
 
 
 def test_no_ledger_is_no_look(ledger: Path) -> None:
-    assert evaluations_of(SET) == TestEvaluations(SET, ())
+    assert evaluations_of(SET) == LedgerEntries(SET, ())
     assert not ledger.exists()
 
 
@@ -191,11 +191,11 @@ def test_the_ledger_lies_where_the_system_keeps_state(
 # --- what it means
 
 
-def looked(classifiers: list[str], **more: bool | int) -> TestEvaluations:
+def looked(classifiers: list[str], **more: bool | int) -> LedgerEntries:
     made = [
-        TestEvaluation("2026-01-01T00:00:00Z", SET, 319, "train", x, "r", "0") for x in classifiers
+        LedgerEntry("2026-01-01T00:00:00Z", SET, 319, "train", x, "r", "0") for x in classifiers
     ]
-    return TestEvaluations(SET, tuple(made), **more)
+    return LedgerEntries(SET, tuple(made), **more)
 
 
 def test_the_sentence() -> None:

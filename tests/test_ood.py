@@ -226,7 +226,7 @@ def broken(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Arrays],
     ],
 )
 def test_nonsense_is_refused(usual: OODDetector, damage: Callable[[Arrays], Arrays]) -> None:
-    with pytest.raises(ClassifierError, match="gate is damaged"):
+    with pytest.raises(ClassifierError, match="detector is damaged"):
         OODDetector.from_arrays(damage(usual.arrays()))
 
 

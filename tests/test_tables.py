@@ -15,7 +15,7 @@ from lucency.cli.predict import _print_csv
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import Predictions, write_predictions
-from lucency.evaluation.ledger import TestEvaluation, TestEvaluations
+from lucency.evaluation.ledger import LedgerEntries, LedgerEntry
 from lucency.io import write_json
 from lucency.pipeline.train import _History
 from lucency.progress import SILENT
@@ -115,8 +115,8 @@ def test_the_examples_of_the_page_do_what_they_say(
     write_run(run, tmp_path / "data", write_images(tmp_path / "data"))
     history = _History(run / "history.csv", SILENT)
     history(Both(1, 0.5, 0.75))  # type: ignore[arg-type]
-    look = TestEvaluation("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
-    write_json(run / "test_evaluations.json", TestEvaluations("f", (look,)).to_json())
+    look = LedgerEntry("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
+    write_json(run / "test_evaluations.json", LedgerEntries("f", (look,)).to_json())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
     names: dict[str, Any] = {"__name__": "example"}

@@ -23,7 +23,7 @@ from lucency.evaluation import (
     read_subgroups,
     stated_attributes,
 )
-from lucency.evaluation.ledger import TestEvaluations, What, read_split, record, test_set_id
+from lucency.evaluation.ledger import LedgerEntries, What, read_split, record, test_set_id
 from lucency.progress import SILENT, Progress
 
 
@@ -40,7 +40,7 @@ class Examined:
 
     title: str
     evaluation: Evaluation
-    test_evaluations: TestEvaluations | None
+    test_evaluations: LedgerEntries | None
 
 
 def examine(
@@ -123,7 +123,7 @@ def record_test_evaluation(
     what: What,
     run: str,
     progress: Progress,
-) -> TestEvaluations:
+) -> LedgerEntries:
     """Write a look at test images into the ledger, before any figure of them is known."""
     pairs = list(content)
     return record(
@@ -146,7 +146,7 @@ def record_comparison(found: Comparison, progress: Progress) -> None:
 
 def _record_own(
     classifier: Classifier, run: Path, found: Predictions, progress: Progress
-) -> TestEvaluations | None:
+) -> LedgerEntries | None:
     if found.split != "test":
         return None
     entries = read_split(run / "split.csv")

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from lucency.evaluation.ledger.ledger_file import evaluations_of, ledger_path, record
 from lucency.evaluation.ledger.test_evaluations import (
-    TestEvaluation,
-    TestEvaluations,
+    LedgerEntries,
+    LedgerEntry,
     What,
     expected_luck,
 )
 from lucency.evaluation.ledger.test_set import read_split, test_set_id
 
 __all__ = [
-    "TestEvaluation",
-    "TestEvaluations",
+    "LedgerEntries",
+    "LedgerEntry",
     "What",
     "evaluations_of",
     "expected_luck",

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lucency.errors import RunError
-from lucency.evaluation.ledger.test_evaluations import TestEvaluation, TestEvaluations, What
+from lucency.evaluation.ledger.test_evaluations import LedgerEntries, LedgerEntry, What
 from lucency.io import lock
 from lucency.progress import SILENT, Progress
 
@@ -51,7 +51,7 @@ def record(
     classifier: str,
     run: str,
     progress: Progress = SILENT,
-) -> TestEvaluations:
+) -> LedgerEntries:
     """Write down a look; to be called before its figures are shown.
 
     The line is on the disk when this returns. A ledger that cannot be read or written does not stop
@@ -70,7 +70,7 @@ def record(
     """
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     version = importlib.metadata.version("lucency")
-    look = TestEvaluation(now, test_set, n, what, classifier, run, version)
+    look = LedgerEntry(now, test_set, n, what, classifier, run, version)
     path = ledger_path()
     try:
         lines = _append(path, json.dumps(asdict(look)).encode())
@@ -79,14 +79,14 @@ def record(
             f"This look at the test set is not on record: the ledger {path} cannot be written "
             f"({error.strerror or error}). Set LUCENCY_LEDGER to a file that can be."
         )
-        return TestEvaluations(test_set, (look,), recorded=False)
+        return LedgerEntries(test_set, (look,), recorded=False)
     found = _chosen(test_set, lines)
     if found.damaged:
         progress.warn(_complaint(path, found.damaged))
     return found
 
 
-def evaluations_of(test_set: str, progress: Progress = SILENT) -> TestEvaluations:
+def evaluations_of(test_set: str, progress: Progress = SILENT) -> LedgerEntries:
     """Return the looks at a test set that are on record, without adding one.
 
     Args:
@@ -104,7 +104,7 @@ def evaluations_of(test_set: str, progress: Progress = SILENT) -> TestEvaluation
         with _opened(path, os.O_RDONLY) as descriptor:
             lines = _lines(descriptor)
     except FileNotFoundError:
-        return TestEvaluations(test_set, ())
+        return LedgerEntries(test_set, ())
     except OSError as error:
         raise RunError(
             f"The ledger {path} cannot be read ({error.strerror or error}). Set LUCENCY_LEDGER to "
@@ -161,18 +161,18 @@ def _lines(descriptor: int) -> list[bytes]:
         return file.read(_LARGEST + 1).split(b"\n")
 
 
-def _chosen(test_set: str, lines: list[bytes]) -> TestEvaluations:
+def _chosen(test_set: str, lines: list[bytes]) -> LedgerEntries:
     """Read the lines and keep those of one test set."""
     found = [_look(line) for line in lines if line.strip()]
     kept = tuple(look for look in found if look is not None and look.test_set == test_set)
-    return TestEvaluations(test_set, kept, damaged=found.count(None))
+    return LedgerEntries(test_set, kept, damaged=found.count(None))
 
 
-def _look(line: bytes) -> TestEvaluation | None:
+def _look(line: bytes) -> LedgerEntry | None:
     """Return the look on a line, or None where it is damaged; keys of later versions may join."""
     try:
         row = json.loads(line)
-        look = TestEvaluation(**{name: row[name] for name in TestEvaluation.__dataclass_fields__})
+        look = LedgerEntry(**{name: row[name] for name in LedgerEntry.__dataclass_fields__})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = (look.when, look.test_set, look.what, look.classifier, look.run, look.lucency)

@@ -10,7 +10,7 @@ What = Literal["train", "evaluate", "compare"]
 
 
 @dataclass(frozen=True)
-class TestEvaluation:
+class LedgerEntry:
     """One evaluation of a test set.
 
     Attributes:
@@ -33,7 +33,7 @@ class TestEvaluation:
 
 
 @dataclass(frozen=True)
-class TestEvaluations:
+class LedgerEntries:
     """All looks at one test set, the newest last.
 
     Attributes:
@@ -44,7 +44,7 @@ class TestEvaluations:
     """
 
     test_set: str
-    evaluations: tuple[TestEvaluation, ...]
+    evaluations: tuple[LedgerEntry, ...]
     recorded: bool = True
     damaged: int = 0
 

@@ -102,7 +102,7 @@ def _corpus(root: Path) -> tuple[Path, dict[str, Kind]]:
 
 
 def _config(cache: Path) -> Config:
-    return Config(size=_SIDE, max_bad=1.0, cache=str(cache), on_leak="ignore")
+    return Config(size=_SIDE, max_unreadable=1.0, cache=str(cache), on_leak="ignore")
 
 
 def _of_data(data: Dataset) -> Found:
@@ -171,7 +171,7 @@ def _checked(root: Path, known: Mapping[str, Kind], folder: Path) -> Trial:
         failures += _miscounted(audit["found"], audit["used"], len(aside), _countable(known))
     refused = _command(root, "0.01", folder / "cache", folder / "refused")
     failures += _complaints(refused, 2)
-    if refused.stderr.count("--max-bad") != 1 or (folder / "refused").exists():
+    if refused.stderr.count("--max-unreadable") != 1 or (folder / "refused").exists():
         failures.append(f"more bad images than allowed: {refused.stderr[-300:]}")
     return Trial(
         "lucency check tells every bad image, or says in one line that there are too many",
@@ -181,9 +181,9 @@ def _checked(root: Path, known: Mapping[str, Kind], folder: Path) -> Trial:
     )
 
 
-def _command(root: Path, max_bad: str, cache: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def _command(root: Path, max_unreadable: str, cache: Path, out: Path) -> subprocess.CompletedProcess[str]:
     script = "from lucency.cli import main; main()"
-    options = ("--max-bad", max_bad, "--cache", str(cache), "--out", str(out), "--quiet")
+    options = ("--max-unreadable", max_unreadable, "--cache", str(cache), "--out", str(out), "--quiet")
     return subprocess.run(
         [sys.executable, "-c", script, "check", str(root), *options],
         capture_output=True,

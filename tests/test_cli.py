@@ -196,7 +196,7 @@ def test_no_readable_image(tmp_path: Path) -> None:
 def test_too_many_unreadable_images(tmp_path: Path) -> None:
     draw_folder(tmp_path / "some", 20)
     (tmp_path / "some" / "dark" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert "--max-bad" in refused(tmp_path, "train", "some")
+    assert "--max-unreadable" in refused(tmp_path, "train", "some")
 
 
 def test_unknown_words(tmp_path: Path) -> None:

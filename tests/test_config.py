@@ -36,7 +36,7 @@ def test_types_are_converted_from_text() -> None:
         ("epochs=0", "between 1 and"),
         ("flip=maybe", "true or false"),
         ("epochs", "key=value"),
-        ("max_bad=1.5", "between 0 and 1"),
+        ("max_unreadable=1.5", "between 0 and 1"),
         ("val_fraction=nan", "between 0.01 and 0.9"),
     ],
 )

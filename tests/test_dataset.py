@@ -80,7 +80,7 @@ def test_audit_counts_every_file(folder: Path, load: Load) -> None:
     shutil.copy(folder / "test/dog/patientdog_500.png", folder / "train/dog/patientdog_77.png")
     shutil.copy(folder / "train/dog/patientdog_1.png", folder / "train/cat/patientcat_78.png")
     shutil.copy(folder / "train/dog/patientdog_2.png", folder / "train/dog/patientdog_79.png")
-    data = load(folder, max_bad=0.05)
+    data = load(folder, max_unreadable=0.05)
     audit = data.audit.to_json()
     assert json.loads(json.dumps(audit)) == audit
     assert audit["found"] == 30 + 30 + 5 + 5 + 5
@@ -111,7 +111,7 @@ def test_too_many_unreadable_images_stop_the_run(folder: Path, load: Load) -> No
     says = r"5 of 75 images cannot be read \(6.7%; at most 1.0%.*broken0.png \(.*2 more.*0.07"
     with pytest.raises(DataError, match=says):
         load(folder)
-    assert load(folder, max_bad=0.07).audit.found == 75
+    assert load(folder, max_unreadable=0.07).audit.found == 75
 
 
 def test_no_readable_image(tmp_path: Path, load: Load) -> None:
@@ -119,14 +119,14 @@ def test_no_readable_image(tmp_path: Path, load: Load) -> None:
         (tmp_path / "data" / name).parent.mkdir(parents=True)
         (tmp_path / "data" / name).write_bytes(b"")
     with pytest.raises(DataError, match="no readable image among the 2"):
-        load(tmp_path / "data", max_bad=1)
+        load(tmp_path / "data", max_unreadable=1)
 
 
 def test_a_class_that_cannot_be_read(folder: Path, load: Load) -> None:
     for file in (folder / "train/cat").iterdir():
         file.write_bytes(b"")
     with pytest.raises(DataError, match="class 'cat' has 0 usable images"):
-        load(folder, max_bad=1)
+        load(folder, max_unreadable=1)
 
 
 @pytest.mark.parametrize(("coloured", "colour"), [(1, False), (2, True)])

@@ -285,7 +285,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_data_set_knows_patients_and_remarks(folder: Path) -> None:
     from lucency.config import Config
 
-    data = load_dataset(folder, Config(max_bad=0.1))
+    data = load_dataset(folder, Config(max_unreadable=0.1))
     audit = data.audit
     assert audit.group_source == "dicom"
     assert sum(audit.groups.values()) == 30
@@ -300,7 +300,7 @@ def test_the_data_set_knows_patients_and_remarks(folder: Path) -> None:
     reasons = " ".join(each.reason for each in audit.excluded)
     assert "ends early" in reasons
     assert "Segmentation Storage" in reasons
-    again = load_dataset(folder, Config(max_bad=0.1))
+    again = load_dataset(folder, Config(max_unreadable=0.1))
     assert again.entries == data.entries
 
 
@@ -340,7 +340,7 @@ def test_no_tag_of_a_patient_comes_out_anywhere(folder: Path, tmp_path: Path) ->
     refused = _lucency("check", folder, "--cache", cache)
     assert "cut.dcm (the file ends early" in refused
     assert _holds_canary(refused.encode()) == []
-    given = ("--out", tmp_path / "check", "--cache", cache, "--max-bad", "0.1")
+    given = ("--out", tmp_path / "check", "--cache", cache, "--max-unreadable", "0.1")
     said = _lucency("check", folder, *given)
     assert _holds_canary(said.encode()) == []
     written = [each for each in tmp_path.rglob("*") if each.is_file()]

@@ -33,7 +33,7 @@ class Config:
         labels: CSV file with the columns file, label and optionally group and split.
         split_file: A ``split.csv`` of an earlier run, to use its split again.
         group_regex: Regular expression whose first group in a file's path is the patient.
-        max_bad: Largest share of unreadable images to go on with, 0 to 1.
+        max_unreadable: Largest share of unreadable images to go on with, 0 to 1.
         val_fraction: Share of the training images (by patient) to validate on, where cut by us.
         test_fraction: Share of all images (by patient) to test on, where cut by us.
         on_leak: What to do where images or patients of the test part are also in train or
@@ -76,7 +76,7 @@ class Config:
     labels: str = ""
     split_file: str = ""
     group_regex: str = ""
-    max_bad: float = 0.01
+    max_unreadable: float = 0.01
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     on_leak: OnLeak = "stop"
@@ -145,7 +145,7 @@ _RECIPE_SIZES: Mapping[str, int] = {"article": 255}
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
-    "max_bad": (0, 1),
+    "max_unreadable": (0, 1),
     "val_fraction": (0.01, 0.9),
     "test_fraction": (0.01, 0.9),
     "prevalence": (1e-6, 1 - 1e-6),

@@ -54,7 +54,7 @@ GroupRegex = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
-MaxBad = Annotated[
+MaxUnreadable = Annotated[
     float | None,
     Option(help="Share of unreadable images to accept (0.01).", rich_help_panel=_DATA),
 ]

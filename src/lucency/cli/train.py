@@ -22,7 +22,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
     labels: options.Labels = None,
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
-    max_bad: options.MaxBad = None,
+    max_unreadable: options.MaxUnreadable = None,
     config: options.ConfigFile = None,
     settings: options.Settings = None,
     cache: options.Cache = None,
@@ -44,7 +44,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
 
     made = Config.load(
         config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
-        max_bad=max_bad, cache=cache, workers=workers,
+        max_unreadable=max_unreadable, cache=cache, workers=workers,
     )  # fmt: skip
     done = run_check(folder, made, out=out, progress=progress(quiet))
     if as_json:
@@ -76,7 +76,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     prevalence: options.Prevalence = None,
     subgroups: options.Subgroups = None,
     neighbours: options.Neighbours = None,
-    max_bad: options.MaxBad = None,
+    max_unreadable: options.MaxUnreadable = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
     track: options.Track = None,
@@ -102,7 +102,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
         split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
-        neighbours=neighbours, max_bad=max_bad, backbone=backbone, weights=weights, cache=cache,
+        neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights, cache=cache,
         workers=workers, track=track,
     )  # fmt: skip
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)

@@ -123,7 +123,7 @@ def load_dataset(
             colour = is_coloured([str(found.root / each.file) for each in found.entries], pool)
         store = _decode(found, size or config.input_size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
-    _check_readable(found.root, len(entries), unreadable, config.max_bad)
+    _check_readable(found.root, len(entries), unreadable, config.max_unreadable)
     known = identify(entries, config, _patients(entries, store))
     copies = find_copies(store, known.used, progress=progress)
     division = _divided(known, found.classes, copies, config)
@@ -185,7 +185,7 @@ def load_labelled(
     with DecoderPool(config.workers) as pool:
         store = _decode(found, size, colour, config, pool, progress)
     entries, unreadable = _readable(found, store)
-    _check_readable(found.root, len(entries), unreadable, config.max_bad)
+    _check_readable(found.root, len(entries), unreadable, config.max_unreadable)
     tested = [entry for entry in entries if entry.split == "test"] or entries
     known = identify(tested, replace(config, split_file=""), _patients(tested, store))
     whole = [entry._replace(split="test") for entry in known.entries]
@@ -262,7 +262,7 @@ def _patients(entries: Sequence[Entry], store: PixelStore) -> list[str]:
 
 
 def _check_readable(
-    root: Path, readable: int, unreadable: Sequence[Excluded], max_bad: float
+    root: Path, readable: int, unreadable: Sequence[Excluded], max_unreadable: float
 ) -> None:
     found = readable + len(unreadable)
     first = listed([f"{file} ({reason})" for file, reason in unreadable])
@@ -271,12 +271,12 @@ def _check_readable(
             f"{root}: no readable image among the {found:,} that were found: {first}. "
             "Check that the download is complete and that these are images."
         )
-    if len(unreadable) > max_bad * found:
+    if len(unreadable) > max_unreadable * found:
         raise DataError(
             f"{root}: {len(unreadable):,} of {counted(found, 'image')} cannot be read "
-            f"({len(unreadable) / found:.1%}; at most {max_bad:.1%} are allowed): {first}. "
+            f"({len(unreadable) / found:.1%}; at most {max_unreadable:.1%} are allowed): {first}. "
             "Repair or remove them, or go on without them with "
-            f"--max-bad {math.ceil(100 * len(unreadable) / found) / 100:g}"
+            f"--max-unreadable {math.ceil(100 * len(unreadable) / found) / 100:g}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Write ``docs/commands.md`` from what the commands say of themselves.
+"""Write ``docs/reference/commands.md`` from what the commands say of themselves.
 
     python docs/make_commands.py
 
@@ -14,7 +14,7 @@ import typer.main
 
 from lucency.cli import app
 
-FILE = Path(__file__).with_name("commands.md")
+FILE = Path(__file__).with_name("reference") / "commands.md"
 _INTRODUCTION = """\
 # Commands
 

@@ -34,8 +34,8 @@ from test_layers import LEVEL
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-RUN_FOLDER = (ROOT / "docs/run-folder.md").read_text()
-CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
+RUN_FOLDER = (ROOT / "docs/reference/run-folder.md").read_text()
+CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -77,11 +77,11 @@ def make_commands() -> Any:
 
 def test_the_commands_are_documented_as_they_are() -> None:
     again = "run: python docs/make_commands.py"
-    assert (ROOT / "docs/commands.md").read_text() == make_commands().commands_page(), again
+    assert (ROOT / "docs/reference/commands.md").read_text() == make_commands().commands_page(), again
 
 
 def test_no_option_is_missing_from_the_commands() -> None:
-    text = (ROOT / "docs/commands.md").read_text()
+    text = (ROOT / "docs/reference/commands.md").read_text()
     group: Any = typer.main.get_command(app)
     assert set(group.commands) == {
         "check", "train", "predict", "explain", "evaluate", "compare", "verify", "report",
@@ -141,7 +141,7 @@ def config_table() -> dict[str, list[str]]:
 @pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
 def test_every_key_is_documented_with_its_default_and_range(field: Any) -> None:
     table = config_table()
-    assert field.name in table, f"{field.name} is not in docs/configuration.md"
+    assert field.name in table, f"{field.name} is not in docs/reference/configuration.md"
     default, allowed, meaning = table[field.name]
     empty = {None: "by plan", "": "empty"}
     assert default == empty.get(field.default, f"`{field.default}`")
@@ -168,7 +168,7 @@ def test_the_efforts_are_documented_as_they_are() -> None:
         network = f"width {effort.width}, blocks {'-'.join(map(str, effort.blocks))}"
         network = network if effort.members == 1 else f"{effort.members} members of {network}"
         expected = [f"{side}", network, f"{effort.views:,}", f"{effort.most_epochs}"]
-        assert table[name] == expected, "docs/configuration.md"
+        assert table[name] == expected, "docs/reference/configuration.md"
     assert table["size"][2] == str(Config(recipe="article").input_size[0])
 
 
@@ -276,8 +276,8 @@ class Examples(typing.NamedTuple):
 
 
 def run_examples(names: dict[str, Any]) -> None:
-    """Run the blocks of README and docs/python.md in one go, equal blocks once."""
-    pages = (ROOT / "README.md", ROOT / "docs/python.md")
+    """Run the blocks of README and docs/how-to/python.md in one go, equal blocks once."""
+    pages = (ROOT / "README.md", ROOT / "docs/how-to/python.md")
     for block in dict.fromkeys(block for page in pages for block in blocks(page, "python")):
         # On drawn images one short epoch is enough to see that every line works.
         small = 'effort="quick", size=32, epochs=1, precision="float32"'
@@ -313,7 +313,7 @@ def test_the_python_examples_do_what_they_say(examples: Examples) -> None:
 
 
 def test_the_readme_and_the_python_page_show_the_same_first_example() -> None:
-    assert blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs/python.md", "python")[:1]
+    assert blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs/how-to/python.md", "python")[:1]
 
 
 def test_the_labels_example_makes_three_classes(
@@ -329,8 +329,8 @@ def test_the_labels_example_makes_three_classes(
     debris.parent.mkdir(parents=True)
     debris.touch()
     monkeypatch.chdir(tmp_path)
-    (block,) = blocks(ROOT / "docs/data.md", "python")
-    exec(compile(block, "docs/data.md", "exec"), {})  # noqa: S102
+    (block,) = blocks(ROOT / "docs/reference/data.md", "python")
+    exec(compile(block, "docs/reference/data.md", "exec"), {})  # noqa: S102
     found = scan(Path("chest_xray"), labels=Path("three.csv"))
     assert found.classes == ("bacteria", "NORMAL", "virus")
     assert len(found.entries) == 9
@@ -449,7 +449,7 @@ def test_every_key_of_a_part_is_documented(run: Path, part: str) -> None:
     figures = {row[0].strip("`"): row[1:] for row in rows(section(RUN_FOLDER, "The figures"))}
     assert set(found["metrics"]) == {name for name, (whole, _) in figures.items() if whole == "yes"}
     alone = {name for name, (_, each) in figures.items() if each == "yes"}
-    explained = (ROOT / "docs/figures.md").read_text()
+    explained = (ROOT / "docs/reference/figures.md").read_text()
     for name in CLASSES:
         assert set(found["per_class"][name]["metrics"]) == alone
     for name, estimate in found["metrics"].items():
@@ -460,7 +460,7 @@ def test_every_key_of_a_part_is_documented(run: Path, part: str) -> None:
 
 @pytest.mark.slow
 def test_every_method_of_an_interval_is_explained(run: Path) -> None:
-    table = rows(section((ROOT / "docs/figures.md").read_text(), "Intervals"))
+    table = rows(section((ROOT / "docs/reference/figures.md").read_text(), "Intervals"))
     explained = {row[0].strip("`") for row in table}
     evaluation = document(run, "evaluation.json")
     for part in ("validation", "test"):
@@ -472,7 +472,7 @@ def test_every_method_of_an_interval_is_explained(run: Path) -> None:
 
 @pytest.mark.slow
 def test_the_columns_of_the_tables_are_documented(run: Path) -> None:
-    documented = [block.strip().split(",") for block in blocks(ROOT / "docs/run-folder.md", "csv")]
+    documented = [block.strip().split(",") for block in blocks(ROOT / "docs/reference/run-folder.md", "csv")]
     for name, expected in zip(
         ("predictions.csv", "history.csv", "split.csv"), documented, strict=False
     ):
@@ -526,7 +526,7 @@ def test_what_json_prints_is_documented(
     assert answers[1]["decision"] is answers[1]["probabilities"] is None
     called(monkeypatch, "predict", run, image, "--csv")
     header = capsys.readouterr().out.splitlines()[0]
-    expected = blocks(ROOT / "docs/run-folder.md", "csv")[-1].strip()
+    expected = blocks(ROOT / "docs/reference/run-folder.md", "csv")[-1].strip()
     assert header == expected.replace("p_<class>", "p_dark,p_light")
 
 

@@ -125,14 +125,14 @@ def test_an_export_is_certified(run: Path, exports: Path, name: str) -> None:
 def test_every_key_of_a_certificate_is_documented(exports: Path) -> None:
     certificate = json.loads((exports / "mine-onnx/certificate.json").read_text())
     page = (
-        (ROOT / "docs/export.md")
+        (ROOT / "docs/how-to/export.md")
         .read_text()
         .partition("| key | meaning |\n")[2]
         .partition("\n\n")[0]
     )
     cells = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
     assert set(certificate) == set(re.findall(r"`(\w+)`", " ".join(cells)))
-    formats = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/export.md").read_text(), re.MULTILINE)
+    formats = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/how-to/export.md").read_text(), re.MULTILINE)
     assert set(FORMATS) <= set(formats)
 
 
@@ -148,7 +148,7 @@ def test_what_readmes_and_the_page_say_works_without_lucency(run: Path, exports:
     image = exports / "image.png"
     draw_image(np.random.default_rng(9), bright=True, side=60).resize((70, 60)).save(image)
     readmes = [program(x, (x / "README.md").read_text()) for x in sorted(exports.glob("mine-*"))]
-    page = "".join(blocks(ROOT / "docs/export.md", "python")) if len(HERE) == len(FORMATS) else ""
+    page = "".join(blocks(ROOT / "docs/how-to/export.md", "python")) if len(HERE) == len(FORMATS) else ""
     page = page.replace("80", str(round(SIDE * 1.25))).replace("64", str(SIDE))
     page = page.replace("exports/", "")
     code = [

@@ -1,4 +1,4 @@
-"""docs/first-ten-minutes.md against the program; its commands are tried in test_docs."""
+"""docs/tutorials/first-ten-minutes.md against the program; its commands are tried in test_docs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from test_docs import rows, section
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "docs/first-ten-minutes.md").read_text()
+TEXT = (ROOT / "docs/tutorials/first-ten-minutes.md").read_text()
 MESSAGES = [row[0].strip("`") for row in rows(section(TEXT, "Minute 10: what now"))]
 
 

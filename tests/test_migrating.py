@@ -1,4 +1,4 @@
-"""docs/migrating.md against the signatures and layers of the installed Keras, and our options."""
+"""docs/how-to/migrating.md against the signatures and layers of the installed Keras, and our options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lucency.cli import app
 from lucency.config import Config
 from test_docs import blocks, rows, section
 
-PAGE = Path(__file__).parent.parent / "docs/migrating.md"
+PAGE = Path(__file__).parent.parent / "docs/how-to/migrating.md"
 TEXT = PAGE.read_text()
 
 

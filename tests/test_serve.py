@@ -233,7 +233,7 @@ def test_the_description_has_the_routes_and_no_others(run: Path) -> None:
 
 
 def test_the_documentation_has_the_same_codes_and_addresses() -> None:
-    page = (Path(__file__).parent.parent / "docs/serving.md").read_text()
+    page = (Path(__file__).parent.parent / "docs/reference/http-api.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", page, re.MULTILINE)
     assert {code: (int(status), meaning) for code, status, meaning in rows} == dict(CODES)
     described = {path for path in openapi()["paths"] if not path.startswith("/v2")}

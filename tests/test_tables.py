@@ -1,4 +1,4 @@
-"""The tables as pandas reads them, and the examples of docs/scikit-learn.md."""
+"""The tables as pandas reads them, and the examples of docs/how-to/scikit-learn.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from test_estimator import learnt_in_no_time
 
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
 
-PAGE = ROOT / "docs/scikit-learn.md"
+PAGE = ROOT / "docs/how-to/scikit-learn.md"
 # What a table must keep apart: missing values, numbers and words that look like them.
 FILES = ("a,b.png", 'says "x".png', "two\nlines.png", "007")
 GROUPS = ("007", "", "1e5", "NA")

@@ -422,10 +422,10 @@ def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
 def test_the_page_says_what_is_sent() -> None:
     from lucency.tracking.experiment import FILES
 
-    page = (ROOT / "docs/tracking.md").read_text()
+    page = (ROOT / "docs/how-to/track.md").read_text()
     (row,) = [line for line in page.splitlines() if line.endswith("| Artefacts of the run |")]
     assert re.findall(r"`([^`]+)`", row) == [*FILES]
     names: dict[str, Any] = {}
-    for block in blocks(ROOT / "docs/tracking.md", "python"):
-        exec(compile(block, "docs/tracking.md", "exec"), names)  # noqa: S102
+    for block in blocks(ROOT / "docs/how-to/track.md", "python"):
+        exec(compile(block, "docs/how-to/track.md", "exec"), names)  # noqa: S102
     assert names["config"].track == "tensorboard"

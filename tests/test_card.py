@@ -90,7 +90,8 @@ def documents(name: str = "PNEUMONIA") -> dict[str, dict[str, Any]]:
         },
         "evaluations": {"evaluations": [{"when": "now", "classifier": "x", "run": name}]},
         "robustness": {
-            "n": 100, "rows": [{"change": name, "strength": "strong", "flipped": 0.25}],
+            "n": 100,
+            "rows": [{"corruption": name, "severity": "strong", "flipped_predictions": 0.25}],
         },
     }  # fmt: skip
 

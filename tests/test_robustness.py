@@ -1,10 +1,11 @@
-"""Changes of images against hand-made ones, and answers before and after them."""
+"""Corruptions against images made by hand, and predictions before and after them."""
 
 from __future__ import annotations
 
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,25 +16,27 @@ from sklearn.metrics import roc_auc_score
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset
 from lucency.errors import DataError
-from lucency.evaluation.robustness import stress
+from lucency.evaluation.robustness import evaluate_robustness
 from lucency.evaluation.robustness.corruptions import (
     Pixels,
     blur,
     brighten,
-    changes,
     gamma,
     mark,
     noise,
+    pixel_corruptions,
     rotate,
     zoom,
 )
+from lucency.evaluation.robustness.reencode import FILE_CORRUPTIONS
+from lucency.evaluation.robustness.robustness import STANDARD
 from lucency.imaging import image
 
 SIZE = 32
 
 
 class Mean:
-    """Calls an image light from a mean brightness of 110 on; may rank it in three classes."""
+    """Predicts "light" from a mean brightness of 110; may have three classes."""
 
     def __init__(self, classes: tuple[str, ...], positive: str | None) -> None:
         self.classes = classes
@@ -60,7 +63,7 @@ def spots(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Datase
 
 @pytest.fixture(scope="module")
 def part(spots: Dataset) -> Split:
-    """Return its test part."""
+    """Return its test split."""
     assert spots.test is not None
     return spots.test
 
@@ -82,13 +85,13 @@ def test_a_quarter_turn_is_rot90() -> None:
     np.testing.assert_array_equal(rotate(pixels, -90), np.rot90(pixels, -1, axes=(1, 2)))
 
 
-def test_turning_and_zooming_leave_a_flat_image_alone() -> None:
+def test_rotating_and_zooming_leave_a_flat_image_alone() -> None:
     flat = np.full((1, 10, 14, 1), 77, np.uint8)
     for changed in (rotate(flat, 10), zoom(flat, 0.9), zoom(flat, 1.2), blur(flat, 2.0)):
         np.testing.assert_array_equal(changed, flat)
 
 
-def test_zooming_in_spreads_what_is_in_the_middle() -> None:
+def test_zooming_in_enlarges_the_centre() -> None:
     y, x = np.mgrid[-10:11, -10:11]
     disc = (200 * (x**2 + y**2 <= 25)).astype(np.uint8)[None, :, :, None]
     # The area grows with the square of the factor; a disc of radius 5 has coarse edges.
@@ -104,7 +107,7 @@ def test_gamma_and_brightness_by_hand() -> None:
     assert brighten(pixels, -20).ravel().tolist() == [0, 44, 108, 235]
 
 
-def test_noise_has_its_spread_and_its_seed() -> None:
+def test_noise_has_its_standard_deviation_and_its_seed() -> None:
     flat = np.full((4, 64, 64, 3), 128, np.uint8)
     changed = noise(flat, 10, seed=3)
     np.testing.assert_array_equal(changed, noise(flat, 10, seed=3))
@@ -136,54 +139,79 @@ def test_markers_are_white_small_and_near_the_border(shape: tuple[int, ...]) -> 
     assert len({image.tobytes() for image in marked}) >= 4, "at random places"
 
 
-def test_every_change_keeps_shape_and_type_and_changes_something() -> None:
+def test_every_corruption_keeps_shape_and_type_and_changes_something() -> None:
     random = np.random.default_rng(0)
     for shape in ((2, 16, 16, 1), (2, 16, 12, 3)):
         pixels = random.integers(30, 220, shape, dtype=np.uint8)
         before = pixels.copy()
-        for change in changes(seed=0):
-            changed = change.apply(pixels)
-            assert changed.shape == shape, change.name
-            assert changed.dtype == np.uint8, change.name
-            assert (changed != pixels).any(), change.name
+        for corruption in pixel_corruptions(seed=0):
+            corrupted = corruption.apply(pixels)
+            assert corrupted.shape == shape, corruption.name
+            assert corrupted.dtype == np.uint8, corruption.name
+            assert (corrupted != pixels).any(), corruption.name
         np.testing.assert_array_equal(pixels, before)
-    names = [(change.name, change.strength) for change in changes(seed=0)]
-    assert len(set(names)) == len(names)
+    names = [(each.name, each.severity) for each in (*pixel_corruptions(0), *FILE_CORRUPTIONS)]
+    assert len(set(names)) == len(names) == 32
+    assert len(STANDARD) == 12
+    assert set(names) > STANDARD
+    assert {name for name, _ in names} - {name for name, _ in STANDARD} == {
+        "saved as PNG",
+        "half size and back",
+    }
 
 
-def test_stress_compares_with_the_unchanged(spots: Dataset, part: Split) -> None:
-    found = stress(LIGHT, part, root=spots.root)
+def every_row(spots: Dataset, part: Split) -> list[dict[str, Any]]:
+    rows = evaluate_robustness(LIGHT, part, root=spots.root, corruptions="all")["rows"]
+    assert len(rows) == 33
+    return rows
+
+
+def differences(row: dict[str, Any]) -> tuple[float, float, float]:
+    return row["mean_abs_difference"], row["max_abs_difference"], row["flipped_predictions"]
+
+
+def test_standard_corruptions_are_rows_of_all(spots: Dataset, part: Split) -> None:
+    rows = evaluate_robustness(LIGHT, part, root=spots.root)["rows"]
+    names = {(row["corruption"], row["severity"]) for row in rows}
+    assert names == STANDARD | {("none", "as they are")}
+    everything = every_row(spots, part)
+    assert [row for row in everything if (row["corruption"], row["severity"]) in names] == rows
+
+
+def test_robustness_compares_with_the_uncorrupted(spots: Dataset, part: Split) -> None:
+    found = evaluate_robustness(LIGHT, part, root=spots.root)
     assert (found["format"], found["split"], found["n"]) == (1, "test", len(part))
-    rows = {(row["change"], row["strength"]): row for row in found["rows"]}
+    rows = {(row["corruption"], row["severity"]): row for row in found["rows"]}
     pixels = part.pixels(np.arange(len(part)))
     p = LIGHT.predict_pixels(np.ascontiguousarray(pixels[:64]))[:, 1]
     assert len(pixels) <= 64
     first = found["rows"][0]
     assert first["auroc"] == pytest.approx(roc_auc_score(part.labels, p))
     assert first["accuracy"] == pytest.approx(((p > 0.5) == part.labels).mean())
-    assert (first["mean_change"], first["max_change"], first["flipped"]) == (0, 0, 0)
+    assert differences(first) == (0, 0, 0)
     mirrored = rows["mirrored", "left for right"]
-    assert mirrored["max_change"] == pytest.approx(0, abs=1e-12)
-    bright = rows["brightness", "+40 of 255"]
-    after = LIGHT.predict_pixels(brighten(pixels, 40))[:, 1]
-    assert bright["mean_change"] == pytest.approx(abs(after - p).mean())
-    assert bright["flipped"] == pytest.approx(((after > 0.5) != (p > 0.5)).mean())
-    assert bright["flipped"] > 0
+    assert mirrored["max_abs_difference"] == pytest.approx(0, abs=1e-12)
+    dark = rows["brightness", "-40 of 255"]
+    after = LIGHT.predict_pixels(brighten(pixels, -40))[:, 1]
+    assert dark["mean_abs_difference"] == pytest.approx(abs(after - p).mean())
+    assert dark["flipped_predictions"] == pytest.approx(((after > 0.5) != (p > 0.5)).mean())
+    assert dark["flipped_predictions"] > 0
     json.dumps(found, allow_nan=False)
 
 
 def test_saving_as_png_changes_nothing(spots: Dataset, part: Split) -> None:
-    rows = stress(LIGHT, part, root=spots.root)["rows"]
+    rows = every_row(spots, part)
     for name in ("decoded whole", "saved as PNG"):
-        (row,) = [row for row in rows if row["change"] == name]
-        assert (row["mean_change"], row["max_change"], row["flipped"]) == (0, 0, 0)
-    qualities = [row for row in rows if row["change"] == "saved as JPEG"]
-    assert all(row["max_change"] > 0 for row in qualities)
+        (row,) = [row for row in rows if row["corruption"] == name]
+        assert differences(row) == (0, 0, 0)
+    qualities = [row for row in rows if row["corruption"] == "saved as JPEG"]
+    assert len(qualities) == 4
+    assert all(row["max_abs_difference"] > 0 for row in qualities)
 
 
 def test_jpeg_is_what_pillow_makes_of_the_file(spots: Dataset, part: Split) -> None:
-    rows = stress(LIGHT, part, root=spots.root)["rows"]
-    (row,) = [row for row in rows if row["strength"] == "quality 30"]
+    rows = evaluate_robustness(LIGHT, part, root=spots.root)["rows"]
+    (row,) = [row for row in rows if row["severity"] == "quality 30"]
     moved = []
     for file in part.files:
         saved = io.BytesIO()
@@ -195,29 +223,29 @@ def test_jpeg_is_what_pillow_makes_of_the_file(spots: Dataset, part: Split) -> N
         ]
         p = LIGHT.predict_pixels(np.stack(seen))[:, 1]
         moved.append(abs(p[0] - p[1]))
-    assert row["mean_change"] == pytest.approx(np.mean(moved))
-    assert row["max_change"] == pytest.approx(np.max(moved))
+    assert row["mean_abs_difference"] == pytest.approx(np.mean(moved))
+    assert row["max_abs_difference"] == pytest.approx(np.max(moved))
 
 
 def test_the_limit_draws_evenly_and_the_seed_repeats(spots: Dataset, part: Split) -> None:
-    found = stress(LIGHT, part, root=spots.root, limit=10, seed=5)
+    found = evaluate_robustness(LIGHT, part, root=spots.root, limit=10, seed=5)
     assert found["n"] == 10
-    assert found == stress(LIGHT, part, root=spots.root, limit=10, seed=5)
-    assert found != stress(LIGHT, part, root=spots.root, limit=10, seed=6)
+    assert found == evaluate_robustness(LIGHT, part, root=spots.root, limit=10, seed=5)
+    assert found != evaluate_robustness(LIGHT, part, root=spots.root, limit=10, seed=6)
     assert found["rows"][0]["auroc"] is not None, "both classes are drawn"
 
 
 def test_three_classes_give_means_and_an_absent_one_no_ranking(spots: Dataset, part: Split) -> None:
     three = Mean(("dark", "other", "light"), None)
-    rows = stress(three, part, root=spots.root, limit=20)["rows"]
+    rows = evaluate_robustness(three, part, root=spots.root, limit=20)["rows"]
     assert all(row["auroc"] is None for row in rows)
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
 
 
 def test_a_missing_file_is_one_line(spots: Dataset, part: Split, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="restore the file") as raised:
-        stress(LIGHT, part, root=tmp_path)
+        evaluate_robustness(LIGHT, part, root=tmp_path)
     assert "\n" not in str(raised.value)
     assert str(tmp_path) in str(raised.value)
     with pytest.raises(DataError, match="at least one image"):
-        stress(LIGHT, part, root=spots.root, limit=0)
+        evaluate_robustness(LIGHT, part, root=spots.root, limit=0)

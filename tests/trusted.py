@@ -137,7 +137,7 @@ def probed(names: list[str]) -> dict[str, Any]:
             "tone": {"train": 121.4, "test": 130.3, "difference": {
                 "value": 8.9, "low": 7.1, "high": 10.7, "method": "m"}},
         },
-        "odd": {"n": len(names) + 60, "images": [
+        "outliers": {"n": len(names) + 60, "images": [
             {"file": f"train/{name}", "reason": "very dark", "value": 3.14159} for name in names
         ]},
         "findings": [
@@ -153,9 +153,10 @@ def robustness(n: int) -> dict[str, Any]:
     rows += [(change, one) for change, strengths in STRENGTHS.items() for one in strengths]
     return {
         "format": 1, "split": "test", "n": n, "rows": [
-            {"change": change, "strength": strength, "auroc": 0.985 - i / 100,
+            {"corruption": change, "severity": strength, "auroc": 0.985 - i / 100,
              "accuracy": 0.93 - i / 60, "sensitivity": 0.92, "specificity": 0.94 - i / 40,
-             "mean_change": i * i / 250, "max_change": min(1.0, i / 10), "flipped": i * i / 300}
+             "mean_abs_difference": i * i / 250, "max_abs_difference": min(1.0, i / 10),
+             "flipped_predictions": i * i / 300}
             for i, (change, strength) in enumerate(rows)
         ],
     }  # fmt: skip

@@ -20,6 +20,7 @@ Recipe = Literal["default", "article"]
 Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
+Corruptions = Literal["standard", "all"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class Config:
         prevalence: Share of the positive class where the classifier will be used, between 0 and 1,
             for predictive values and the decision curve; the one in train if none is given.
         subgroups: CSV file with the column file and columns of attributes to report figures by.
+        corruptions: Corruptions of test images that robustness is evaluated under: ``standard``
+            (12) or ``all`` (32); by default ``all`` with the effort ``thorough``.
         neighbours: How many training images to keep in the run folder, as small images, for
             comparison with new ones; 0 keeps none, as they travel wherever the folder goes.
         cache: Folder for decoded images; empty for the user's cache folder.
@@ -84,6 +87,7 @@ class Config:
     operating_point: str = "balanced"
     prevalence: float | None = None
     subgroups: str = ""
+    corruptions: Corruptions | None = None
     neighbours: int = 0
     cache: str = ""
     workers: int = 0
@@ -134,6 +138,11 @@ class Config:
             return self.size, self.size
         side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[self.effort])
         return side, side
+
+    @property
+    def corruption_set(self) -> Corruptions:
+        """Corruptions to evaluate robustness under, also where none were chosen."""
+        return self.corruptions or ("all" if self.effort == "thorough" else "standard")
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a JSON object."""

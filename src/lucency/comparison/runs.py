@@ -19,8 +19,13 @@ from lucency.evaluation.ledger import read_split, test_set_id
 from lucency.io import read_json
 from lucency.metrics import IntArray
 
-# What a run may differ in and still be a repeat: chance, the machine, and what only is reported.
-_NO_SYSTEM = {"seed", "cache", "workers", "checkpoint_seconds", "track", "prevalence", "subgroups"}
+# Keys that repeats of one system may differ in: chance, the machine, and what is only reported.
+_REPEAT_KEYS = frozenset(
+    {
+        *("seed", "cache", "workers", "checkpoint_seconds", "track"),
+        *("prevalence", "subgroups", "corruptions"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ def _system(folder: Path) -> dict[str, Any]:
     path = folder / "plan.json"
     try:
         plan = read_json(path)
-        config = {key: value for key, value in plan["config"].items() if key not in _NO_SYSTEM}
+        config = {key: value for key, value in plan["config"].items() if key not in _REPEAT_KEYS}
         version = plan["environment"]["lucency"]
         system = json.dumps([plan["recipe"], plan["effort"], version, config], sort_keys=True)
         return {"seed": plan["seed"], "system": system}

@@ -55,14 +55,15 @@ def robustness(run: Run) -> dict[str, Any] | None:
 
 
 def _flipped(row: Json) -> float:
-    return number(row.get("flipped")) or 0.0
+    return number(row.get("flipped_predictions")) or 0.0
 
 
 def _name(row: Json) -> str:
-    strength = row.get("strength")
-    if row["change"] == "none":
+    severity = row.get("severity")
+    if row["corruption"] == "none":
         return "unchanged"
-    return f"{row['change']}, {strength}" if strength not in (None, "") else str(row["change"])
+    name = str(row["corruption"])
+    return name if severity in (None, "") else f"{name}, {severity}"
 
 
 def _says(worst: Sequence[Json], n: int) -> Markup:
@@ -79,7 +80,10 @@ def _change(row: Json, n: int) -> Change:
         for key, share in (("auroc", False), ("accuracy", True), ("sensitivity", True),
                            ("specificity", True))
     ]  # fmt: skip
-    moved = [_shaded(row.get(key), n) for key in ("mean_change", "max_change", "flipped")]
+    moved = [
+        _shaded(row.get(key), n)
+        for key in ("mean_abs_difference", "max_abs_difference", "flipped_predictions")
+    ]
     return Change(_name(row), figures + moved)
 
 

@@ -1,14 +1,14 @@
-"""How answers hold when images change a little; ``robustness.json``.
+"""Robustness: how predictions hold up when images are corrupted; ``robustness.json``.
 
-    changes     changes of pixels, at the size that the network sees
-    reencode    changes of files, at the file's own size
-    stress      every changed image against itself unchanged
+    corruptions    corruptions of pixels, at the size of the network's input
+    reencode       corruptions of files, at their own size
+    robustness     figures and changes of probability under each corruption
 
-After Hendrycks & Dietterich (2019), who measure classifiers under corruptions of rising strength.
+After Hendrycks & Dietterich (2019), who evaluate classifiers under corruptions of rising severity.
 """
 
 from __future__ import annotations
 
-from lucency.evaluation.robustness.robustness import Answering, stress
+from lucency.evaluation.robustness.robustness import PixelClassifier, evaluate_robustness
 
-__all__ = ["Answering", "stress"]
+__all__ = ["PixelClassifier", "evaluate_robustness"]

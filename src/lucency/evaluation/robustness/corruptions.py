@@ -1,4 +1,4 @@
-"""Changes of pixels: (n, height, width, channels) uint8 in, the same shape out."""
+"""Corruptions of pixels: (n, height, width, channels) uint8 in, the same shape out."""
 
 from __future__ import annotations
 
@@ -16,48 +16,54 @@ _ANGLES = (5, -5, 10, -10, 20, -20)
 _LEVELS = (20, -20, 40, -40)
 
 
-class Change(NamedTuple):
-    """One change of pixels: ``apply`` takes and returns (n, height, width, channels) uint8."""
+class Corruption(NamedTuple):
+    """One corruption: ``apply`` takes and returns (n, height, width, channels) uint8."""
 
     name: str
-    strength: str
+    severity: str
     apply: Callable[[Pixels], Pixels]
 
 
-def changes(seed: int) -> tuple[Change, ...]:
-    """Return all changes of pixels, from mild to strong.
+def pixel_corruptions(seed: int) -> tuple[Corruption, ...]:
+    """Return all corruptions of pixels, each kind from mild to severe.
 
     Args:
-        seed: Of noise and of the markers' places; the same seed changes images in the same way.
+        seed: Of the noise and of the positions of the markers.
     """
     return (
-        *(Change("rotation", f"{x:+d} degrees", partial(rotate, degrees=x)) for x in _ANGLES),
-        *(Change("zoom", f"x {x:g}", partial(zoom, factor=x)) for x in (0.9, 1.1, 1.2)),
-        *(Change("gamma", f"{x:g}", partial(gamma, exponent=x)) for x in (0.7, 1.4)),
-        *(Change("brightness", f"{x:+d} of 255", partial(brighten, levels=x)) for x in _LEVELS),
-        *(Change("noise", f"sd {x} of 255", partial(noise, sd=x, seed=seed)) for x in (5, 10, 20)),
-        *(Change("blur", f"sigma {x:g} pixels", partial(blur, sigma=x)) for x in (0.5, 1.0, 2.0)),
-        Change("inversion", "black for white", lambda pixels: 255 - pixels),
-        Change("upside down", "", lambda pixels: pixels[:, ::-1]),
-        Change("mirrored", "left for right", lambda pixels: pixels[:, :, ::-1]),
-        Change("marker", "bright letter at the border", partial(mark, seed=seed)),
+        *(Corruption("rotation", f"{x:+d} degrees", partial(rotate, degrees=x)) for x in _ANGLES),
+        *(Corruption("zoom", f"x {x:g}", partial(zoom, factor=x)) for x in (0.9, 1.1, 1.2)),
+        *(Corruption("gamma", f"{x:g}", partial(gamma, exponent=x)) for x in (0.7, 1.4)),
+        *(Corruption("brightness", f"{x:+d} of 255", partial(brighten, levels=x)) for x in _LEVELS),
+        *(
+            Corruption("noise", f"sd {x} of 255", partial(noise, sd=x, seed=seed))
+            for x in (5, 10, 20)
+        ),
+        *(
+            Corruption("blur", f"sigma {x:g} pixels", partial(blur, sigma=x))
+            for x in (0.5, 1.0, 2.0)
+        ),
+        Corruption("inversion", "black for white", lambda pixels: 255 - pixels),
+        Corruption("upside down", "", lambda pixels: pixels[:, ::-1]),
+        Corruption("mirrored", "left for right", lambda pixels: pixels[:, :, ::-1]),
+        Corruption("marker", "bright letter at the border", partial(mark, seed=seed)),
     )
 
 
 def rotate(pixels: Pixels, degrees: float) -> Pixels:
-    """Turn images counterclockwise about their centre; the border is drawn on outwards."""
-    turn = math.radians(degrees)
-    matrix = [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
+    """Rotate images counterclockwise about their centre; edge pixels are repeated outwards."""
+    angle = math.radians(degrees)
+    matrix = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
     return _warp(pixels, np.array(matrix))
 
 
 def zoom(pixels: Pixels, factor: float) -> Pixels:
-    """Enlarge images about their centre; below 1 the border is drawn on outwards."""
+    """Enlarge images about their centre; below 1, edge pixels are repeated outwards."""
     return _warp(pixels, np.eye(2) / factor)
 
 
 def _warp(pixels: Pixels, matrix: NDArray[np.float64]) -> Pixels:
-    """Resample each channel of each image, bilinear, from ``matrix`` about the centre."""
+    """Resample every channel bilinearly; ``matrix`` maps output to input about the centre."""
     from scipy import ndimage
 
     centre = (np.array(pixels.shape[1:3]) - 1) / 2
@@ -73,18 +79,18 @@ def _warp(pixels: Pixels, matrix: NDArray[np.float64]) -> Pixels:
 
 
 def gamma(pixels: Pixels, exponent: float) -> Pixels:
-    """Raise brightness, as a share of 255, to a power: below 1 brighter, above 1 darker."""
+    """Apply gamma correction: an exponent below 1 brightens, above 1 darkens."""
     table = _eight_bits(255 * (np.arange(256) / 255) ** exponent)
     return table[pixels]
 
 
 def brighten(pixels: Pixels, levels: int) -> Pixels:
-    """Add grey levels, cut off at black and white."""
+    """Add grey levels, clipped at black and white."""
     return _eight_bits(pixels.astype(np.float32) + levels)
 
 
 def noise(pixels: Pixels, sd: float, seed: int) -> Pixels:
-    """Add normal noise, independent for every pixel and alike in all channels."""
+    """Add Gaussian noise, independent for every pixel and equal in all channels."""
     random = np.random.default_rng(seed)
     drawn = random.normal(0, sd, (*pixels.shape[:3], 1)).astype(np.float32)
     return _eight_bits(pixels + drawn)
@@ -98,7 +104,7 @@ def blur(pixels: Pixels, sigma: float) -> Pixels:
 
 
 def mark(pixels: Pixels, seed: int) -> Pixels:
-    """Paste a white letter L, a seventh of the image high, near a corner drawn at random."""
+    """Paste a white letter L, a seventh of the image high, near a random corner."""
     random = np.random.default_rng(seed)
     height, width = pixels.shape[1:3]
     tall, broad = max(3, height // 7), max(2, width // 10)
@@ -112,7 +118,7 @@ def mark(pixels: Pixels, seed: int) -> Pixels:
 
 
 def _near_corner(random: np.random.Generator, side: int, length: int) -> int:
-    """Return where a letter of ``length`` begins, within an eighth of one end of the side."""
+    """Return where a letter of ``length`` starts, within an eighth of one end of the side."""
     gap = int(random.integers(max(1, side // 8)))
     return gap if random.random() < 0.5 else max(0, side - length - gap)
 

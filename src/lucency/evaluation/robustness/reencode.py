@@ -1,4 +1,4 @@
-"""Changes of files: read again at their own size, saved in another way, brought to size again."""
+"""Corruptions of files: decode at full size, corrupt or save again, resize to the input size."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from lucency.evaluation.robustness.corruptions import Pixels
 from lucency.imaging import image
-from lucency.imaging.decoder.pool import DecoderPool, read_again
+from lucency.imaging.decoder.pool import DecoderPool, decode_again
 
-_PROCESSES = 2  # that decode: each holds a few images at their own size
+_PROCESSES = 2  # decoders: each holds a few images at their own size
 _QUALITIES = (95, 75, 50, 30)
 
 
@@ -34,54 +35,64 @@ def _encoded(whole: Image.Image, kind: str, **options: int) -> bytes:
 
 
 def _halved(whole: Image.Image) -> Image.Image:
-    """Bring an image to half its size and back."""
+    """Resize an image to half its size and back."""
     half = (max(1, whole.width // 2), max(1, whole.height // 2))
     bilinear = Image.Resampling.BILINEAR
     return whole.resize(half, bilinear).resize(whole.size, bilinear)
 
 
-# Name, strength and what becomes of the whole image: another one, or the bytes of a file.
-FILE_CHANGES: tuple[tuple[str, str, Callable[[Image.Image], Image.Image | bytes]], ...] = (
-    ("decoded whole", "", lambda whole: whole),
-    ("saved as PNG", "", _as_png),
+class FileCorruption(NamedTuple):
+    """One corruption: ``apply`` returns another image, or the bytes of a file."""
+
+    name: str
+    severity: str
+    apply: Callable[[Image.Image], Image.Image | bytes]
+
+
+# The first one is the baseline of all others.
+FILE_CORRUPTIONS = (
+    FileCorruption("decoded whole", "", lambda whole: whole),
+    FileCorruption("saved as PNG", "", _as_png),
     *(
-        ("saved as JPEG", f"quality {quality}", partial(_as_jpeg, quality=quality))
+        FileCorruption("saved as JPEG", f"quality {quality}", partial(_as_jpeg, quality=quality))
         for quality in _QUALITIES
     ),
-    ("half size and back", "", _halved),
+    FileCorruption("half size and back", "", _halved),
 )
 
 
-def changed_files(
-    files: Sequence[tuple[Path, str]], shape: tuple[int, ...]
-) -> Iterator[tuple[str, str, Pixels]]:
-    """Read files again and change them in each of ``FILE_CHANGES``.
+def corrupted_files(
+    files: Sequence[tuple[Path, str]],
+    shape: tuple[int, ...],
+    corruptions: Sequence[FileCorruption] = FILE_CORRUPTIONS,
+) -> Iterator[tuple[FileCorruption, Pixels]]:
+    """Decode files again and apply each corruption to them.
 
     Args:
         files: n PNG, JPEG or DICOM files that were decoded before, each with its sha256.
-        shape: (n, height, width, 1 or 3), of what the network sees.
+        shape: (n, height, width, 1 or 3) of the network's input.
+        corruptions: What to apply.
 
     Yields:
-        Name and strength of each change, and what the network sees then, uint8 of ``shape``.
+        Each corruption with the network's input, uint8 of ``shape``.
 
     Raises:
-        DataError: A file has vanished or changed since it was decoded.
+        DataError: A file is missing or has changed since it was decoded.
     """
-    seen = np.empty((len(FILE_CHANGES), *shape), np.uint8)
+    inputs = np.empty((len(corruptions), *shape), np.uint8)
     colour = shape[3] == 3
     with DecoderPool(min(_PROCESSES, os.cpu_count() or 1)) as pool:
-        for i, pixels in enumerate(read_again(pool, files, None, colour)):
+        for i, pixels in enumerate(decode_again(pool, files, None, colour)):
             whole = Image.fromarray(pixels if colour else pixels[..., 0])
-            for k, (_, _, apply) in enumerate(FILE_CHANGES):
-                seen[k, i] = _at_size(apply(whole), shape[1:3], colour)
-    for (name, strength, _), pixels in zip(FILE_CHANGES, seen, strict=True):
-        yield name, strength, pixels
+            for k, corruption in enumerate(corruptions):
+                inputs[k, i] = _at_size(corruption.apply(whole), shape[1:3], colour)
+    yield from zip(corruptions, inputs, strict=True)
 
 
-def _at_size(changed: Image.Image | bytes, size: tuple[int, ...], colour: bool) -> Pixels:
-    """Return what ``images`` would make of an image or a file, (height, width, channels)."""
+def _at_size(corrupted: Image.Image | bytes, size: tuple[int, ...], colour: bool) -> Pixels:
+    """Resize as the data set does: (height, width, channels) uint8."""
     height, width = size
-    if isinstance(changed, bytes):
-        return image.read_image(changed, (height, width), colour)
-    small = changed.resize((width, height), Image.Resampling.BILINEAR)
+    if isinstance(corrupted, bytes):
+        return image.read_image(corrupted, (height, width), colour)
+    small = corrupted.resize((width, height), Image.Resampling.BILINEAR)
     return np.array(small).reshape(height, width, -1)

@@ -130,9 +130,10 @@ def clusters(documents: Documents) -> str | None:
 def robustness(documents: Documents) -> str | None:
     """Return which small changes of images change most decisions."""
     rows = [
-        (flipped, plain(f"{at(row, 'change')} {at(row, 'strength') or ''}"))
+        (flipped, plain(f"{at(row, 'corruption')} {at(row, 'severity') or ''}"))
         for row in list_of(documents.robustness, "rows")
-        if at(row, "change") != "none" and (flipped := number(at(row, "flipped"))) is not None
+        if at(row, "corruption") != "none"
+        and (flipped := number(at(row, "flipped_predictions"))) is not None
     ]
     n = count(at(documents.robustness, "n"))
     if not rows or n is None:

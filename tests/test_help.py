@@ -1,4 +1,4 @@
-"""Help that teaches, and completion in the shell, both without a wait."""
+"""Help and shell completion: correct, complete and fast."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAVY = "{'keras', 'tensorflow', 'scipy', 'sklearn', 'onnxruntime', 'PIL', 'nump
 
 
 def examples(name: str) -> list[str]:
-    """Return the examples that a command shows, as a reader would copy them."""
+    """Return the examples in a command's help."""
     context = GROUP.make_context("lucency", [], resilient_parsing=True)
     inner = GROUP.commands[name].make_context(name, [], parent=context, resilient_parsing=True)
     _, _, shown = GROUP.commands[name].get_help(inner).partition("Examples:\n")
@@ -33,7 +33,7 @@ def examples(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", GROUP.commands)
-def test_a_command_ends_with_examples_that_work(name: str) -> None:
+def test_the_help_of_a_command_ends_with_valid_examples(name: str) -> None:
     shown = examples(name)
     assert 2 <= len(shown) <= 3
     for line in shown:
@@ -52,12 +52,12 @@ def test_the_program_shows_the_first_steps() -> None:
     assert max(map(len, steps.splitlines())) <= 80
 
 
-def test_options_are_shown_in_groups_and_each_once() -> None:
+def test_options_are_shown_once_and_in_groups() -> None:
     context = GROUP.make_context("lucency", [], resilient_parsing=True)
     command = GROUP.commands["train"]
     text = command.get_help(command.make_context("train", [], context, resilient_parsing=True))
     titles = re.findall(r"^(\w+):$", text, re.MULTILINE)
-    assert titles == ["Arguments", "Training", "Data", "Figures", "Options"]
+    assert titles == ["Arguments", "Training", "Data", "Evaluation", "Options"]
     for parameter in command.params:
         if parameter.param_type_name == "option":
             assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[0]}\b", text, re.MULTILINE)) == 1
@@ -79,7 +79,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_run_names_are_completed_the_newest_first(runs: Path) -> None:
+def test_run_names_complete_with_the_newest_first(runs: Path) -> None:
     assert run_names("") == ["other", "radiographs-quick-2", "radiographs-quick-1"]
     assert run_names("radiographs") == ["radiographs-quick-2", "radiographs-quick-1"]
     assert run_names("runs/o") == ["runs/other"]
@@ -87,7 +87,7 @@ def test_run_names_are_completed_the_newest_first(runs: Path) -> None:
     assert run_names("nowhere/x") == []
 
 
-def test_words_are_those_that_the_configuration_takes() -> None:
+def test_completed_values_are_valid_in_the_configuration() -> None:
     for key in ("recipe", "effort", "on_leak", "weights", "operating_point", "track", "precision"):
         assert words(key)(""), key
         for word in words(key)(""):
@@ -99,7 +99,7 @@ def test_words_are_those_that_the_configuration_takes() -> None:
 
 
 def lucency_at(folder: Path) -> Path:
-    """Write the command as an installation would."""
+    """Write the program as an installation would; it fails if it imports anything heavy."""
     program = folder / "lucency"
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.argv[0] = 'lucency'\n"
@@ -121,26 +121,26 @@ def completed(program: Path, line: str, shell: str = "bash") -> list[str]:
 
 
 def spent(work: Callable[[], object]) -> float:
-    """Return the seconds of a processor that child processes took for it."""
+    """Return the processor seconds that child processes needed."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     work()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_completing_needs_nothing_heavy_and_no_time(runs: Path) -> None:
+def test_completion_is_fast_and_imports_nothing_heavy(runs: Path) -> None:
     program = lucency_at(runs)
-    answers: list[list[str]] = []
+    replies: list[list[str]] = []
     took, bare = [], []
     for _ in range(3):
         bare.append(
             spent(lambda: subprocess.run([sys.executable, "-c", "import typer"], check=True))
         )
         took.append(
-            spent(lambda: answers.append(completed(program, "lucency predict radiographs")))
+            spent(lambda: replies.append(completed(program, "lucency predict radiographs")))
         )
-    assert answers == [["radiographs-quick-2", "radiographs-quick-1"]] * 3
-    # Seconds of a processor; on a busy one all take longer, also what it begins with.
+    assert replies == [["radiographs-quick-2", "radiographs-quick-1"]] * 3
+    # Processor seconds. On a busy machine everything takes longer, a bare start too.
     assert min(took) < max(0.3, 5 * max(bare))
     assert completed(program, "lucency train radiographs --effort s") == ["standard"]
     assert completed(program, "lucency compare other fil") == [
@@ -152,7 +152,7 @@ def test_completing_needs_nothing_heavy_and_no_time(runs: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes_by_the_script_that_is_shown(runs: Path) -> None:
+def test_bash_completes_with_the_generated_script(runs: Path) -> None:
     program = lucency_at(runs)
     script = (
         'eval "$(lucency --show-completion bash)"\n'
@@ -166,4 +166,4 @@ def test_bash_completes_by_the_script_that_is_shown(runs: Path) -> None:
     )
     reply, how = done.stdout.splitlines()
     assert reply == "other"
-    assert "-o default" in how  # goes on with names of files
+    assert "-o default" in how  # then file names

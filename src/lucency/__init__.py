@@ -1,14 +1,14 @@
-"""Train an image classifier from a folder, prove how good it really is, and put it to work.
+"""Train an image classifier from a folder, measure how good it is, and use it.
 
     data = lucency.load_dataset("chest_xray", lucency.Config(effort="quick"))
     classifier = lucency.train(data.train, data.val, lucency.Config(effort="quick"))
     print(lucency.evaluate(classifier, data.test).metrics["auroc"])
 
-Names are loaded when they are first used, so that ``import lucency`` needs no Keras.
+Names are imported on first use, so that ``import lucency`` does not load Keras.
 
-ONNX Runtime tells its makers what is run with it and on what machine, since 1.29 on Linux and macOS
-too, unless it is asked not to before it is loaded. ``import lucency`` asks, where nobody else has
-decided.
+ONNX Runtime sends telemetry on models and machines, since 1.29 on Linux and macOS too, unless an
+environment variable turns it off before ONNX Runtime is imported. ``import lucency`` turns it off,
+unless the variable is already set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-_HOMES = {
+_MODULES = {
     "Classifier": "lucency.classifier",
     "Config": "lucency.config",
     "Evaluation": "lucency.evaluation",
@@ -57,6 +57,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "models":
         return importlib.import_module("lucency.models")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'lucency' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

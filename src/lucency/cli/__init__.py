@@ -1,15 +1,19 @@
-"""The command line: thin, and quick to start; heavy imports live in the commands.
+"""The command line: one function per command, without logic of its own.
 
-    options       what several commands share, and how they print JSON
-    completion    what the shell completes
-    help          options in groups, examples at the end
-    making        train, check, demo
-    using         predict, evaluate, compare, verify, report
-    explaining    explain
-    exporting     export
-    serving       serve
+    check         check
+    train         train, demo
+    predict       predict
+    evaluate      evaluate, compare, verify
+    explain       explain
+    export        export
+    serve         serve
+    options       options that several commands share
+    completion    shell completion
+    help          option groups and examples in the help
+    console/      progress and results on the terminal
 
-Results go to standard output, all else to standard error.
+Commands import heavy modules only when they run, so that ``--help`` and completion are fast.
+Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -19,49 +23,49 @@ from typing import Annotated, Any
 
 import typer
 
-from lucency.cli.console import say
+from lucency.cli.check import check
+from lucency.cli.console import print_message
+from lucency.cli.evaluate import compare, evaluate, verify
 from lucency.cli.explain import explain
 from lucency.cli.export import export
-from lucency.cli.help import FIRST_STEPS, Command, parted
-from lucency.cli.predict import compare, evaluate, predict, report, verify
+from lucency.cli.help import FIRST_STEPS, Command, split_docstring
+from lucency.cli.predict import predict
 from lucency.cli.serve import serve
-from lucency.cli.train import check, demo, train
+from lucency.cli.train import demo, train
 from lucency.errors import LeakError, LucencyError, ParityError
-from lucency.signals import Interrupted, heard
+from lucency.signals import Interrupted, handle_signals
 
 __all__ = ["app", "main"]
 
-# Typer carries its own copy of Click and does not name this base class in public.
+# Typer bundles a copy of Click and does not export this base class.
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 app = typer.Typer(
     name="lucency",
-    help="Train an image classifier from a folder, prove how good it is, and put it to work.",
+    help="Train an image classifier from a folder, measure how good it is, and use it.",
     epilog=FIRST_STEPS,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (
-    *(check, train, predict, explain, evaluate, compare, verify, report, export, serve, demo),
-):
-    _help, _epilog = parted(_command)
+for _command in (check, train, predict, explain, evaluate, compare, verify, export, serve, demo):
+    _help, _epilog = split_docstring(_command)
     app.command(cls=Command, help=_help, epilog=_epilog)(_command)
 
 
 def _show_version(wanted: bool) -> None:
-    """Print the versions that a report of a fault should name, without importing any of them."""
+    """Print the versions that a bug report needs, without importing the packages."""
     if not wanted:
         return
     import platform
     from importlib.metadata import distributions
 
-    told = {"keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "onnxruntime"}
+    listed = {"keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "onnxruntime"}
     found = {each.name.replace("_", "-"): each.version for each in distributions()}
     typer.echo(f"lucency {found['lucency']}")
     typer.echo(f"Python {platform.python_version()}")
-    for name in sorted(told & found.keys()):
+    for name in sorted(listed & found.keys()):
         typer.echo(f"{name} {found[name]}")
     raise typer.Exit
 
@@ -72,7 +76,7 @@ def _program(
         bool,
         typer.Option(
             "--version",
-            help="Show versions: Lucency's, and of what it runs on.",
+            help="Show the versions of Lucency, Python and the libraries, and exit.",
             callback=_show_version,
             is_eager=True,
         ),
@@ -84,21 +88,21 @@ def _program(
 def main() -> None:
     """Run the command line.
 
-    Errors that a user can put right are one line and exit code 2; a check that fails is 3. What
-    was stopped and can be gone on with exits with 75 (EX_TEMPFAIL of sysexits.h).
+    An error that the user can fix prints one line and exits with 2, a failed check with 3. An
+    interrupted run that can be resumed exits with 75 (EX_TEMPFAIL of sysexits.h).
     """
     try:
-        with heard():
+        with handle_signals():
             outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except Interrupted as stopped:
-        say(" ".join(["Stopped.", stopped.kept]).strip())
+        print_message(" ".join(["Stopped.", stopped.kept]).strip())
         raise SystemExit(75 if stopped.kept else 128 + stopped.number) from None
     except LucencyError as error:
         _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
     except _UsageError as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        say("Stopped.")
+        print_message("Stopped.")
         raise SystemExit(130) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
@@ -106,5 +110,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    say("lucency: " + " ".join(message.split()))
+    print_message("lucency: " + " ".join(message.split()))
     raise SystemExit(code)

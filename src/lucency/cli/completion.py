@@ -1,18 +1,20 @@
-"""What the shell completes: names of runs, and the words and keys that options take.
+"""Shell completion: names of runs, configuration keys and their values.
 
-Each Tab starts the program anew, so nothing here imports what takes long.
+Typer installs the completion and calls these functions; Click completes only fixed choices and
+files, so they remain. Each Tab starts Python again: 0.2 s of processor time, as nothing here
+imports NumPy or Keras.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
+import glob
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 _RUNS = Path("runs")
-_MARK = "classifier.json"  # what makes a folder a run folder
+_CLASSIFIER = "classifier.json"  # every run folder has one
 _MOST = 200  # names to offer
 _RULES = ("balanced", "sensitivity>=0.95", "specificity>=0.9", "youden", "cost:FN=5,FP=1")
 _WORDS = {
@@ -24,19 +26,15 @@ _WORDS = {
 
 
 def run_names(incomplete: str) -> list[str]:
-    """Return names of runs under ``runs/`` and paths of run folders, the newest first.
+    """Return names of runs under ``runs/`` or paths of run folders, the newest first.
 
-    Where there is none the shell goes on with names of files.
+    If there is none, the shell completes file names.
     """
-    folder, _, start = incomplete.rpartition("/")
-    place = Path(folder or "/") if "/" in incomplete else _RUNS
-    given = f"{folder}/" if "/" in incomplete else ""
-    found = [
-        (each.stat().st_mtime, f"{given}{each.name}")
-        for each in _folders(place)
-        if each.name.startswith(start) and os.path.isfile(f"{each.path}/{_MARK}")  # noqa: PTH113
-    ]
-    return [name for _, name in sorted(found, reverse=True)][:_MOST]
+    folder, slash, start = incomplete.rpartition("/")
+    place = Path(folder or "/") if slash else _RUNS
+    found = [file.parent for file in place.glob(f"{glob.escape(start)}*/{_CLASSIFIER}")]
+    newest = sorted(found, key=lambda run: run.stat().st_mtime, reverse=True)
+    return [f"{folder}{slash}{run.name}" for run in newest[:_MOST]]
 
 
 def words(key: str) -> Callable[[str], list[str]]:
@@ -49,7 +47,7 @@ def words(key: str) -> Callable[[str], list[str]]:
 
 
 def settings(incomplete: str) -> list[str]:
-    """Complete ``KEY=VALUE``: the key, then its words where it takes words."""
+    """Complete ``KEY=VALUE``: the key, then its value if it is one of a few words."""
     from lucency.config import Config
 
     key, equals, value = incomplete.partition("=")
@@ -68,11 +66,3 @@ def _words(key: str) -> tuple[str, ...]:
     inside = [hint, *typing.get_args(hint)]
     literal = [word for each in inside for word in typing.get_args(each) if isinstance(word, str)]
     return _WORDS.get(key) or tuple(dict.fromkeys(literal))
-
-
-def _folders(place: Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(place) as inside:
-            yield from (each for each in inside if each.is_dir())
-    except OSError:  # nothing to be offered
-        return

@@ -1,4 +1,4 @@
-"""Commands that show which places of an image an answer rests on."""
+"""The command ``explain``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from lucency.cli import options
-from lucency.cli.console import progress, say
+from lucency.cli.console import print_message, progress
 from lucency.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,26 +25,32 @@ Adjust = Callable[["Prediction"], "Prediction"]
 
 def explain(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="Image files, or folders of them.")],
+    files: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders.")],
     out: Annotated[
-        Path | None, Option(help="New folder for the page (explained/NAME).", metavar="DIR")
+        Path | None,
+        Option(help="Write the page to this new folder (explained/NAME).", metavar="DIR"),
     ] = None,
     method: Annotated[
-        str | None, Option(help="cam (maps of the network) or occlusion (hide and ask again).")
+        str | None,
+        Option(
+            help="cam (class activation maps) or occlusion (blur each place and predict again).",
+            metavar="NAME",
+        ),
     ] = None,
     layers: Annotated[
-        bool, Option("--layers", help="Show what every layer makes of the first image.")
+        bool, Option("--layers", help="Show the output of every layer for the first image.")
     ] = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show which places of images speak for and against a class, as a page and overlays.
+    """Map which places of an image support or oppose a class.
 
-    The page says whether the maps were found to mean something.
+    Writes a page and an overlay of each image. The page states whether the maps passed their
+    tests.
 
     Examples:
         lucency explain chest_xray-quick-1 new.jpeg
-        lucency explain chest_xray-quick-1 radiographs/ --method occlusion
+        lucency explain chest_xray-quick-1 new_images/ --method occlusion
     """
     from lucency.classifier import Classifier
 
@@ -52,27 +58,27 @@ def explain(
     classifier = Classifier.load(folder)
     images = options.image_files(files)
     if layers:
-        _layers(classifier, folder.resolve().name, images[0], out)
+        _write_layers(classifier, folder.resolve().name, images[0], out)
         return
-    found = [*_found(classifier, images, method, quiet)]
+    found = _explain(classifier, images, method, quiet)
     readable = any(each.image is not None for each in found)
-    written = write(classifier, folder, found, out) if readable else {}
+    overlays = write_page(classifier, folder, found, out) if readable else {}
     if as_json:
-        options.print_json(_document(classifier, found, written))
+        options.print_json(_document(classifier, found, overlays))
     else:
-        _print(found, written)
+        _print(found, overlays)
     if not readable:
         raise typer.Exit(2)
 
 
-def _layers(classifier: Classifier, name: str, file: Path, out: Path | None) -> None:
+def _write_layers(classifier: Classifier, name: str, file: Path, out: Path | None) -> None:
     from lucency.explain.folder import free_folder
     from lucency.explain.layers import write_layers
 
     typer.echo(write_layers(classifier, name, file, out or free_folder(f"{name}-layers")))
 
 
-def _found(
+def _explain(
     classifier: Classifier, files: list[Path], method: str | None, quiet: bool
 ) -> list[Explained]:
     from lucency.explain import explained
@@ -83,52 +89,49 @@ def _found(
     chosen: Method = "occlusion" if method == "occlusion" else "cam"
     if method is None and not has_maps(classifier):
         chosen = "occlusion"
-        say("This classifier gives no maps of its own, as an earlier version made it: occlusion.")
+        print_message("An earlier version made this classifier, without maps. Using occlusion.")
     return [*explained(classifier, files, chosen, progress(quiet))]
 
 
-def write(
+def write_page(
     classifier: Classifier, run: Path, found: list[Explained], out: Path | None = None
 ) -> dict[str, Path]:
-    """Write the page of explanations and say where it is; return the overlay of each file."""
+    """Write the page of explanations and print its path; return the overlay of each file."""
     from lucency.explain.folder import PAGE, free_folder, write_explanations
 
     name = run.resolve().name
     folder = out or free_folder(name)
-    written = write_explanations(classifier, name, found, folder)
-    say(f"Open the page: {folder / PAGE}")
-    return written
+    overlays = write_explanations(classifier, name, found, folder)
+    print_message(f"Open the page: {folder / PAGE}")
+    return overlays
 
 
 def adjusted(found: list[Explained], adjust: Adjust) -> list[Explained]:
-    """Return explanations whose probabilities are those at another prevalence."""
+    """Return the explanations with probabilities moved to another prevalence."""
     return [dataclasses.replace(each, prediction=adjust(each.prediction)) for each in found]
 
 
 def _document(
-    classifier: Classifier, found: list[Explained], written: dict[str, Path]
+    classifier: Classifier, found: list[Explained], overlays: dict[str, Path]
 ) -> dict[str, Any]:
     rows = []
-    for each in found:
-        said = each.prediction
-        place = written.get(said.file)
-        rows.append(
-            {"file": said.file, **said.to_json(classifier.classes)}
-            | {"overlay": None if place is None else str(place)}
-        )
-        rows[-1].setdefault("activation_map", None)
+    for prediction in (each.prediction for each in found):
+        row = {"file": prediction.file, "activation_map": None}
+        row |= prediction.to_json(classifier.classes)
+        overlay = overlays.get(prediction.file)
+        rows.append(row | {"overlay": None if overlay is None else str(overlay)})
     explanation = classifier.spec.explanation
     return {"explanation": explanation and dict(explanation), "predictions": rows}
 
 
-def _print(found: list[Explained], written: dict[str, Path]) -> None:
+def _print(found: list[Explained], overlays: dict[str, Path]) -> None:
     for each in found:
-        said = each.prediction
+        prediction, file = each.prediction, each.prediction.file
         if each.image is None:
-            say(f"Not read: {said.file}: {said.reason}")
+            print_message(f"Unreadable: {file}: {prediction.reason}")
             continue
-        best = max(said.probabilities)
-        answer = said.decision or f"no answer, {said.reason}"
-        typer.echo(f"{said.file}: {answer} (highest probability {best:.1%}), {written[said.file]}")
-        if said.notes:
-            say(f"The file says: {said.file}: {'; '.join(said.notes)}")
+        decision = prediction.decision or f"no decision, {prediction.reason}"
+        highest = f"highest probability {max(prediction.probabilities):.1%}"
+        typer.echo(f"{file}: {decision} ({highest}), {overlays[file]}")
+        if prediction.notes:
+            print_message(f"DICOM note: {file}: {'; '.join(prediction.notes)}")

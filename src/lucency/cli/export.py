@@ -1,4 +1,4 @@
-"""The command that hands a classifier to other programs."""
+"""The command ``export``."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     folder: Annotated[
         Path | None,
-        Argument(help="The images it was trained on, to compare all validation images."),
+        Argument(help="The data folder of the run, to compare all validation images."),
     ] = None,
     kind: Annotated[
         str,
         Option(
             "--format",
             help="onnx, keras, saved_model, litert, openvino or web.",
+            metavar="NAME",
             autocompletion=words("format"),
         ),
     ] = "onnx",
     quantize: Annotated[
-        str | None, Option(help="int8: 8-bit numbers, smaller and often faster.", metavar="KIND")
+        str | None, Option(help="int8: 8-bit integers, smaller and often faster.", metavar="TYPE")
     ] = None,
     out: Annotated[
-        Path | None, Option(help="Folder to make (exports/RUN-FORMAT).", metavar="DIR")
+        Path | None, Option(help="Write to this new folder (exports/RUN-FORMAT).", metavar="DIR")
     ] = None,
-    force: Annotated[bool, Option("--force", help="Replace an earlier export there.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace an earlier export.")] = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the classifier for other programs, once that answers real images as it does.
+    """Export a classifier for use in other programs.
 
-    Exits with 3, and leaves nothing, where answers differ.
+    Images are predicted by the classifier and by the export. If the predictions differ, nothing
+    is written and the exit code is 3.
 
     Examples:
         lucency export chest_xray-quick-1 chest_xray --format openvino
@@ -71,9 +73,9 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
         show_export(done.folder, done.certificate)
 
 
-def _export_web(run: Path, out: Path | None, force: bool, told: Progress) -> Path:
+def _export_web(run: Path, out: Path | None, force: bool, shown: Progress) -> Path:
     from lucency.classifier import Classifier
     from lucency.export.web import write_web
 
     target = out or Path("exports") / f"{run.resolve().name}-web"
-    return write_web(run, Classifier.load(run), target, told, force=force)
+    return write_web(run, Classifier.load(run), target, shown, force=force)

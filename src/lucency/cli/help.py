@@ -1,6 +1,7 @@
-"""How the commands explain themselves: options in groups, and examples at the end.
+"""Help texts: options in groups, and examples at the end.
 
 A command's docstring ends with ``Example: lucency ...``, or with ``Examples:`` and a line for each.
+Typer groups options too, but only with Rich: in boxes, and 0.3 s later.
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ from typing import Any
 from typer.core import TyperCommand
 
 _EXAMPLES = re.compile(r"^Examples?:\s*", re.MULTILINE)
-_AS_IT_IS = "\b\n"  # tells Click not to wrap the lines that follow
+_VERBATIM = "\b\n"  # Click does not wrap the lines that follow
 
-FIRST_STEPS = f"""{_AS_IT_IS}First steps:
-  lucency demo                               all of it, on drawn images
-  lucency check chest_xray                   look at the data only
-  lucency train chest_xray --effort quick    train, test and report
+FIRST_STEPS = f"""{_VERBATIM}First steps:
+  lucency demo                               try everything on drawn images
+  lucency check chest_xray                   check the data without training
+  lucency train chest_xray --effort quick    train, evaluate and write the report
   lucency predict chest_xray-quick-1 new.jpeg
 
-{_AS_IT_IS}Each command says more: lucency train --help
-Tab completes names of runs after: lucency --install-completion
+{_VERBATIM}Help on one command: lucency train --help
+Shell completion of run names: lucency --install-completion
 """
 
 
 class Command(TyperCommand):
-    """A command whose options are shown in the groups that they name (``rich_help_panel``)."""
+    """A command that shows its options in the groups they name (``rich_help_panel``)."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, then the options of each group, those of no group last."""
+        """Write the arguments, the options of each group, and last those without a group."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         rest: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
@@ -48,8 +49,8 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
 
 
-def parted(command: Any) -> tuple[str, str]:
-    """Return what a command does and its examples, as Click shows both, from its docstring."""
+def split_docstring(command: Any) -> tuple[str, str]:
+    """Return a command's description and its examples, both formatted for Click."""
     text, *examples = _EXAMPLES.split(inspect.cleandoc(command.__doc__), maxsplit=1)
     lines = [f"  {line.strip()}" for each in examples for line in each.splitlines() if line.strip()]
-    return text.strip(), f"{_AS_IT_IS}Examples:\n" + "\n".join(lines)
+    return text.strip(), f"{_VERBATIM}Examples:\n" + "\n".join(lines)

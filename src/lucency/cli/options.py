@@ -1,4 +1,4 @@
-"""Options that several commands share, what they mean, and the one way to print JSON."""
+"""Options that several commands share, and functions that read arguments and print JSON."""
 
 from __future__ import annotations
 
@@ -11,61 +11,74 @@ from typer import Argument, Option, echo
 from lucency.cli.completion import run_names, settings, words
 from lucency.errors import ConfigError
 
-_DATA, _FIGURES, _TRAINING = "Data", "Figures", "Training"
+_DATA, _EVALUATION, _TRAINING = "Data", "Evaluation", "Training"
 
-Folder = Annotated[Path, Argument(help="Folder of class folders, or of train, val and test.")]
-RunFolder = Annotated[
-    Path, Argument(help="Run folder, or the name of one under runs/.", autocompletion=run_names)
+Folder = Annotated[
+    Path,
+    Argument(help="Data folder: one folder per class, or train, val and test with these inside."),
 ]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="No progress, only the result.")]
+RunFolder = Annotated[
+    Path, Argument(help="Run folder, or its name under runs/.", autocompletion=run_names)
+]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print no progress, only the result.")]
 AsJson = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
 Cache = Annotated[
     str | None,
-    Option(help="Folder for decoded images.", metavar="DIR", rich_help_panel=_DATA),
+    Option(help="Cache folder for decoded images.", metavar="DIR", rich_help_panel=_DATA),
 ]
-Seed = Annotated[int | None, Option(help="Seed of everything random.", rich_help_panel=_TRAINING)]
+Seed = Annotated[
+    int | None,
+    Option(
+        help="Seed of the split, the weights, the image order and the augmentation (0).",
+        rich_help_panel=_TRAINING,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     Option(
         "--set",
-        help="One setting; may be repeated.",
+        help="Set one configuration key. Repeat for more.",
         metavar="KEY=VALUE",
         autocompletion=settings,
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, Option("--config", help="TOML file of settings.", metavar="FILE")
+    Path | None, Option("--config", help="Read settings from a TOML file.", metavar="FILE")
 ]
 Labels = Annotated[
     str | None,
-    Option(help="CSV with file,label[,group][,split].", metavar="FILE", rich_help_panel=_DATA),
+    Option(
+        help="Read labels from a CSV file: file,label[,group][,split].",
+        metavar="FILE",
+        rich_help_panel=_DATA,
+    ),
 ]
 SplitFile = Annotated[
     str | None,
-    Option(
-        help="Divide as this split.csv of an earlier run.", metavar="FILE", rich_help_panel=_DATA
-    ),
+    Option(help="Reuse the split.csv of an earlier run.", metavar="FILE", rich_help_panel=_DATA),
 ]
 GroupRegex = Annotated[
     str | None,
     Option(
-        help="Expression whose first group is the patient.",
+        help="Regular expression; its first group in the file path is the patient.",
         metavar="REGEX",
         rich_help_panel=_DATA,
     ),
 ]
 MaxUnreadable = Annotated[
     float | None,
-    Option(help="Share of unreadable images to accept (0.01).", rich_help_panel=_DATA),
+    Option(help="Accept up to this share of unreadable images (0.01).", rich_help_panel=_DATA),
 ]
 Workers = Annotated[
     int | None,
-    Option(help="Processes that decode (one per processor).", rich_help_panel=_DATA),
+    Option(help="Decode with this many processes (one per processor).", rich_help_panel=_DATA),
 ]
 OnLeak = Annotated[
     str | None,
     Option(
-        help="stop, drop or ignore, where test images are in train too.",
+        help="If test images or patients are also in train or validation: stop, drop them there, "
+        "or ignore the leak (stop).",
+        metavar="ACTION",
         autocompletion=words("on_leak"),
         rich_help_panel=_DATA,
     ),
@@ -73,25 +86,25 @@ OnLeak = Annotated[
 OperatingPoint = Annotated[
     str | None,
     Option(
-        help="How the threshold is chosen on validation: balanced, sensitivity>=0.95, "
+        help="Choose the threshold on validation by this rule: balanced, sensitivity>=0.95, "
         "specificity>=0.9, youden or cost:FN=5,FP=1.",
         metavar="RULE",
         autocompletion=words("operating_point"),
-        rich_help_panel=_FIGURES,
+        rich_help_panel=_EVALUATION,
     ),
 ]
 Prevalence = Annotated[
     float | None,
     Option(
-        help="Share of the positive class where it will be used, 0 to 1.",
-        rich_help_panel=_FIGURES,
+        help="Share of the positive class where the classifier will be used, between 0 and 1.",
+        rich_help_panel=_EVALUATION,
     ),
 ]
 Neighbours = Annotated[
     int | None,
     Option(
-        help="Training images to keep, small, to compare new ones with (0); they travel with "
-        "the run.",
+        help="Store this many small training images in the run, to show the nearest ones beside "
+        "a prediction (0). They stay in every copy of the run.",
         metavar="N",
         rich_help_panel=_TRAINING,
     ),
@@ -99,16 +112,17 @@ Neighbours = Annotated[
 Subgroups = Annotated[
     str | None,
     Option(
-        help="CSV with file and attributes to report figures by.",
+        help="Report figures by the attributes in a CSV file: file,ATTRIBUTE,...",
         metavar="FILE",
-        rich_help_panel=_FIGURES,
+        rich_help_panel=_EVALUATION,
     ),
 ]
 
 Recipe = Annotated[
     str | None,
     Option(
-        help="default, or article (the tutorial's system).",
+        help="default, or article (the system of the tutorial).",
+        metavar="NAME",
         autocompletion=words("recipe"),
         rich_help_panel=_TRAINING,
     ),
@@ -116,24 +130,33 @@ Recipe = Annotated[
 Effort = Annotated[
     str | None,
     Option(
-        help="quick, standard or thorough.",
+        help="quick, standard or thorough (standard).",
+        metavar="LEVEL",
         autocompletion=words("effort"),
         rich_help_panel=_TRAINING,
     ),
 ]
 Positive = Annotated[
-    str | None, Option(help="Class to look for, of two.", rich_help_panel=_FIGURES)
+    str | None,
+    Option(
+        help="Positive class of two, the one to detect (auto).",
+        metavar="CLASS",
+        rich_help_panel=_EVALUATION,
+    ),
 ]
 Backbone = Annotated[
     str | None,
     Option(
-        help="keras.applications network to fine-tune.", metavar="NAME", rich_help_panel=_TRAINING
+        help="Fine-tune this keras.applications network.",
+        metavar="NAME",
+        rich_help_panel=_TRAINING,
     ),
 ]
 Weights = Annotated[
     str | None,
     Option(
-        help="imagenet, none or a .safetensors file.",
+        help="Start the backbone from imagenet, none or a .safetensors file (imagenet).",
+        metavar="WEIGHTS",
         autocompletion=words("weights"),
         rich_help_panel=_TRAINING,
     ),
@@ -141,7 +164,8 @@ Weights = Annotated[
 Track = Annotated[
     str | None,
     Option(
-        help="Whom to tell: tensorboard, mlflow, or both with a comma.",
+        help="Log the run to tensorboard, mlflow, or both (separated by a comma).",
+        metavar="TRACKER",
         autocompletion=words("track"),
     ),
 ]
@@ -153,10 +177,10 @@ def print_json(document: Any) -> None:
 
 
 def run_folder(run: Path) -> Path:
-    """Return the run folder of a path or a name under ``runs/``.
+    """Return the run folder for a path or a name under ``runs/``.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such folder.
     """
     named = Path("runs") / run
     if not run.exists() and named.exists():
@@ -167,10 +191,10 @@ def run_folder(run: Path) -> Path:
 
 
 def image_files(files: list[Path]) -> list[Path]:
-    """Return image files as they are given, and those inside folders.
+    """Return the given files, and the image files inside the given folders.
 
     Raises:
-        ConfigError: A file does not exist, or there is none.
+        ConfigError: A file does not exist, or no image was found.
     """
     from lucency.imaging.image import is_image
 

@@ -1,4 +1,4 @@
-"""The command that puts a classifier to work for browsers and programs."""
+"""The command ``serve``."""
 
 from __future__ import annotations
 
@@ -7,46 +7,49 @@ from typing import Annotated
 from typer import Option
 
 from lucency.cli import options
-from lucency.cli.console import say
+from lucency.cli.console import print_message
 from lucency.errors import BackendError
 
 
 def serve(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
-    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Option(help="Port to listen on; 0 for any that is free.")] = 8000,
+    host: Annotated[str, Option(help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Listen on this port; 0 takes any free port.")] = 8000,
     token: Annotated[
         str,
         Option(
-            help="What clients have to know; needed where others can reach it.",
+            help="Require this token from clients; needed if other computers can connect.",
             envvar="LUCENCY_TOKEN",
             show_envvar=True,
         ),
     ] = "",
     insecure: Annotated[
-        bool, Option("--insecure", help="Let other computers use it without a token.")
+        bool, Option("--insecure", help="Let other computers connect without a token.")
     ] = False,
-    name: Annotated[
+    allowed_host: Annotated[
         list[str] | None,
-        Option(help="Further name under which it is reached; may be repeated.", metavar="HOST"),
+        Option(help="Also accept requests for this host name. Repeat for more.", metavar="HOST"),
     ] = None,
-    deadline: Annotated[float, Option(help="Seconds that an answer may take.")] = 10.0,
+    deadline: Annotated[float, Option(help="Answer each request within this many seconds.")] = 10.0,
     workers: options.Workers = None,
-    log: Annotated[bool, Option("--log", help="Print a line for every request.")] = False,
+    access_log: Annotated[
+        bool, Option("--access-log", help="Print a line for every request.")
+    ] = False,
 ) -> None:
-    """Answer over HTTP: a page for people, and interfaces for programs.
+    """Serve a classifier over HTTP: a web page, and APIs for programs.
 
-    SIGTERM and Ctrl-C end it when what it has accepted is answered; SIGHUP loads the run again.
+    SIGTERM and Ctrl-C stop the server after the accepted requests are answered. SIGHUP loads the
+    run again.
 
     Examples:
         lucency serve chest_xray-quick-1
-        lucency serve chest_xray-quick-1 --port 0 --log
+        lucency serve chest_xray-quick-1 --port 0 --access-log
     """
     from lucency.serve import Settings
 
     settings = Settings(
-        host=host, port=port, token=token, insecure=insecure, names=tuple(name or ()),
-        deadline=deadline, workers=workers or 0, log=log,
+        host=host, port=port, token=token, insecure=insecure, names=tuple(allowed_host or ()),
+        deadline=deadline, workers=workers or 0, log=access_log,
     ).checked()  # fmt: skip
     folder = options.run_folder(run)
     try:
@@ -56,4 +59,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one per option
             f"Serving needs a library that is missing ({error.name}). "
             'Install it: pip install "lucency[serve]"'
         ) from error
-    serve_run(folder, settings, lambda address: say(f"{folder.name} answers on {address}"))
+    serve_run(
+        folder, settings, lambda address: print_message(f"Serving {folder.name} on {address}")
+    )

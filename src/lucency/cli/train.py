@@ -1,4 +1,4 @@
-"""Commands that look at data and make classifiers."""
+"""The commands ``train`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -7,52 +7,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from typer import Argument, Option
 
 from lucency.cli import options
 from lucency.cli.console import progress
-
-
-def check(  # noqa: PLR0913, PLR0917 - one per option
-    folder: options.Folder,
-    out: Annotated[
-        Path | None, Option(help="Folder for the page (checks/NAME).", metavar="DIR")
-    ] = None,
-    labels: options.Labels = None,
-    split_file: options.SplitFile = None,
-    group_regex: options.GroupRegex = None,
-    max_unreadable: options.MaxUnreadable = None,
-    config: options.ConfigFile = None,
-    settings: options.Settings = None,
-    cache: options.Cache = None,
-    workers: options.Workers = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Look at the data only: duplicates, leaks, patients, shortcuts, shift, odd images.
-
-    Exits with 3 when test images or patients are also in train or validation.
-
-    Examples:
-        lucency check chest_xray
-        lucency check chest_xray --labels patients.csv --json > audit.json
-    """
-    from lucency.cli.console.results import show_check
-    from lucency.config import Config
-    from lucency.pipeline.check import run_check
-
-    made = Config.load(
-        config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
-        max_unreadable=max_unreadable, cache=cache, workers=workers,
-    )  # fmt: skip
-    done = run_check(folder, made, out=out, progress=progress(quiet))
-    if as_json:
-        options.print_json(done.audit)
-    else:
-        show_check(done)
-    if not done.passed:
-        raise typer.Exit(3)
 
 
 def train(  # noqa: PLR0913, PLR0917 - one per option
@@ -60,10 +18,16 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     recipe: options.Recipe = None,
     effort: options.Effort = None,
     seed: options.Seed = None,
-    run: Annotated[str, Option(help="Name (made under runs/) or path of the run folder.")] = "",
+    run: Annotated[
+        str, Option(help="Name of the run (under runs/), or path of its folder.", metavar="RUN")
+    ] = "",
     resume: Annotated[
         bool | None,
-        Option("--resume/--no-resume", help="Only go on with an unfinished run, or begin anew."),
+        Option(
+            "--resume/--no-resume",
+            help="Require an unfinished run to resume, or start over. Default: resume if there is "
+            "one.",
+        ),
     ] = None,
     config: options.ConfigFile = None,
     settings: options.Settings = None,
@@ -85,10 +49,10 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train, calibrate and test a classifier, and write its report.
+    """Train a classifier, evaluate it and write its report.
 
-    The same command goes on with its own unfinished run. Ctrl-C and SIGTERM save it and exit with
-    75; a second one leaves at once. Exits with 3 when test images or patients are also in train
+    To resume an unfinished run, repeat its command. Ctrl-C and SIGTERM save the run and exit with
+    75; a second signal exits at once. Exits with 3 if test images or patients are also in train
     or validation (see --on-leak).
 
     Examples:
@@ -102,24 +66,24 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
         split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
-        neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights, cache=cache,
-        workers=workers, track=track,
+        neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights,
+        cache=cache, workers=workers, track=track,
     )  # fmt: skip
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 
 
 def demo(
-    folder: Annotated[Path, Argument(help="New folder for the drawn images and the run.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, Argument(help="New folder for the images and the run.")] = Path("demo"),
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw stand-in chest radiographs with planted faults, and train on them.
+    """Draw synthetic chest radiographs and train on them.
+
+    The images have known flaws, which the report finds.
 
     Examples:
         lucency demo
-        lucency demo elsewhere --quiet
+        lucency demo my_demo --quiet
     """
     from lucency.config import Config
     from lucency.dataset.phantoms import draw_dataset
@@ -127,7 +91,7 @@ def demo(
     radiographs = folder / "radiographs"
     if not radiographs.exists():
         draw_dataset(radiographs, images=600, progress=progress(quiet))
-    # With fewer patients to validate on, no class could be ruled out, and nothing be answered.
+    # With fewer validation patients, no class could be ruled out: every prediction would abstain.
     config = Config(
         effort="quick", epochs=60, on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25
     )
@@ -140,17 +104,17 @@ def demo(
 def _train(
     folder: Path, config: Any, run: str, resume: bool | None, *, as_json: bool, quiet: bool
 ) -> None:
-    from lucency.run_folder.writer import claimed
+    from lucency.run_folder.writer import open_run
     from lucency.tracking import tracked
 
-    told = progress(quiet)
-    with tracked(config.track, told) as tracks, claimed(folder, config, run, resume) as claim:
-        # Loaded only now: a second process on the same run hears of it at once.
+    shown = progress(quiet)
+    with tracked(config.track, shown) as tracks, open_run(folder, config, run, resume) as writer:
+        # Imported only now, so that a second process on the same run fails at once.
         from lucency.cli.console.results import show_run
         from lucency.pipeline.train import fill
 
         command = shlex.join(["lucency", *sys.argv[1:]])
-        done = fill(claim, folder, config, command=command, progress=told, tracks=tracks)
+        done = fill(writer, folder, config, command=command, progress=shown, tracks=tracks)
     if not as_json:
         show_run(done)
         return

@@ -1,4 +1,4 @@
-"""Look at a data set before anything is trained: audit, leak check and probes, as a page."""
+"""Check a data set without training: audit, leak check and probes, written as a page."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from lucency.pipeline.images import write_check_gallery
 from lucency.probes import probe
 from lucency.progress import SILENT, Progress
 from lucency.report import write_check
+from lucency.run_folder.files import AUDIT, CHECK_PAGE, SPLIT
 
-_OURS = {"audit.json", "check.html", "images", "split.csv"}
+_OURS = {AUDIT.name, CHECK_PAGE.name, "images", SPLIT.name}
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a look at a data set came to.
+    """The result of checking a data set.
 
     Attributes:
-        folder: Where its files are.
-        page: The page to open.
-        data: The data set, divided as training would divide it.
+        folder: The folder of the check.
+        page: ``check.html`` in that folder.
+        data: The data set, split as for training.
         audit: The content of ``audit.json``.
     """
 
@@ -38,7 +39,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the leak check holds: no image or patient of test is in another part."""
+        """Whether no image or patient of test is in another split."""
         return bool(self.audit["leaks"]["status"] != "failed")
 
 
@@ -49,38 +50,40 @@ def run_check(
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Check:
-    """Audit a folder of labelled images; nothing is trained.
+    """Check a folder of labelled images and write the page.
 
     Args:
         folder: Folder of class folders, or of train/val/test folders with class folders.
-        config: How to read and divide, as for training.
-        out: Folder for ``check.html``, ``audit.json``, ``split.csv`` and ``images/``, replaced
-            where it is there; ``checks/<name of the data folder>`` if none.
-        progress: Hears of every step.
+        config: How to read and split, as for training.
+        out: Folder for ``check.html``, ``audit.json``, ``split.csv`` and ``images/``. An earlier
+            check there is replaced. Default: ``checks/<name of the data folder>``.
+        progress: Called on every step.
 
     Raises:
-        LucencyError: The folder is no usable data set, or the files cannot be written.
+        LucencyError: The folder is not a usable data set, or the files cannot be written.
     """
     try:
         data = load_dataset(folder, config, progress=progress)
-    except LeakError as error:  # the check fails: that is what a check is to show
+    except LeakError as error:  # a leak is a finding to show, not an error
         data = error.dataset
-    return write_findings(data, audited(data, config, progress), out or check_folder(folder))
+    return write_check_folder(
+        data, audit_data(data, config, progress), out or default_check_folder(folder)
+    )
 
 
-def check_folder(folder: Path) -> Path:
-    """Return where the check of a data folder goes when nobody says otherwise."""
+def default_check_folder(folder: Path) -> Path:
+    """Return the default folder for the check of a data folder."""
     return Path("checks") / (re.sub(r"[^\w-]+", "-", folder.resolve().name).strip("-") or "data")
 
 
-def audited(data: Dataset, config: Config, progress: Progress) -> dict[str, Any]:
-    """Return the content of ``audit.json``: the audit of the files and what the probes find."""
+def audit_data(data: Dataset, config: Config, progress: Progress) -> dict[str, Any]:
+    """Return the content of ``audit.json``: the audit of the files and the probes' findings."""
     found = probe(data, seed=config.seed, workers=config.workers, progress=progress)
     return {**data.audit.to_json(), **found.to_json()}
 
 
-def write_findings(data: Dataset, audit: Mapping[str, Any], out: Path) -> Check:
-    """Write the folder of a check, whole or not at all, in the place of an earlier check."""
+def write_check_folder(data: Dataset, audit: Mapping[str, Any], out: Path) -> Check:
+    """Write the folder of a check atomically, replacing an earlier check."""
     others = (
         sorted(path.name for path in out.iterdir() if path.name not in _OURS)
         if out.exists()
@@ -88,12 +91,12 @@ def write_findings(data: Dataset, audit: Mapping[str, Any], out: Path) -> Check:
     )
     if others:
         raise RunError(
-            f"{out} holds more than an earlier check ({others[0]!r}), and would be replaced. "
+            f"{out} would be replaced, but holds other files than a check ({others[0]!r}). "
             "Give a new folder with --out."
         )
-    with built_folder(out, replace=True) as draft:
-        write_json(draft / "audit.json", audit)
-        write_split(data, draft / "split.csv")
-        write_check_gallery(draft, data, audit)
-        write_check(draft)
-    return Check(out, out / "check.html", data, audit)
+    with built_folder(out, replace=True) as partial:
+        write_json(partial / "audit.json", audit)
+        write_split(data, partial / "split.csv")
+        write_check_gallery(partial, data, audit)
+        write_check(partial)
+    return Check(out, out / CHECK_PAGE, data, audit)

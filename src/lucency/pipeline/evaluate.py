@@ -1,4 +1,4 @@
-"""Put a classifier to the test: note the look in the ledger, predict, measure."""
+"""Evaluate a classifier: record the test-set evaluation in the ledger, predict, measure."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from lucency.calibration import operating_point
 from lucency.classifier import Classifier
 from lucency.comparison import Comparison
 from lucency.config import Config
-from lucency.dataset import Split, load_labelled
+from lucency.dataset import Split, load_labelled, read_split
 from lucency.errors import ConfigError, RunError
 from lucency.evaluation import (
     Evaluation,
     Predictions,
     class_prior,
-    evaluate_found,
+    evaluate_predictions,
     predict,
+    read_attributes,
     read_predictions,
     read_subgroups,
-    stated_attributes,
 )
-from lucency.evaluation.ledger import LedgerEntries, What, read_split, record, test_set_id
+from lucency.evaluation.ledger import LedgerEntries, What, record, test_set_id
 from lucency.progress import SILENT, Progress
+from lucency.run_folder.files import PREDICTIONS, SPLIT
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What an examination came to.
+class RunEvaluation:
+    """The evaluation of a run.
 
     Attributes:
-        title: What was measured, for people.
+        title: The evaluated images, for people.
         evaluation: Its figures.
-        looks: All looks at these images, this one last; ``None`` for validation, where looking
-            costs nothing.
+        test_evaluations: All evaluations of this test set, this one last; ``None`` for validation,
+            which may be evaluated freely.
     """
 
     title: str
@@ -43,77 +44,83 @@ class Examined:
     test_evaluations: LedgerEntries | None
 
 
-def examine(
+def evaluate_run(
     run: Path,
     folder: Path | None,
-    terms: Config,
+    config: Config,
     *,
     choose: bool = False,
     progress: Progress = SILENT,
-) -> Examined:
-    """Measure the classifier of a run, on its own test part or on images from elsewhere.
+) -> RunEvaluation:
+    """Evaluate the classifier of a run on its test split or on other images.
 
     Args:
-        run: The run folder; nothing in it is changed.
-        folder: Labelled images; the run's predictions of its own test part if none.
-        terms: Operating point, prevalence, subgroups and cache.
-        choose: Whether to choose the threshold anew, by the terms' rule on the run's validation.
-        progress: Hears of every step.
+        run: The run folder, which stays unchanged.
+        folder: Labelled images. Default: the stored predictions of the run's test split.
+        config: Operating point, prevalence, subgroups and cache.
+        choose: Whether to choose a new threshold on the run's validation split, by the rule in
+            ``config``.
+        progress: Called on every step.
 
     Raises:
-        LucencyError: Anything a user can put right, such as a rule that validation cannot reach.
+        LucencyError: Anything a user can fix, such as a rule that validation cannot meet.
     """
     classifier = Classifier.load(run)
-    if terms.prevalence is not None:
-        class_prior(terms.prevalence, classifier.classes, classifier.positive)  # refuse early
+    if config.prevalence is not None:
+        class_prior(config.prevalence, classifier.classes, classifier.positive)  # fail early
     if choose:
-        choose_threshold(classifier, run, terms)
+        choose_threshold(classifier, run, config)
     if folder is None:
-        found = read_predictions(run / "predictions.csv")[-1]
+        found = read_predictions(run / PREDICTIONS)[-1]
         test_evaluations = _record_own(classifier, run, found, progress)
         title = f"{found.split.capitalize()}: {len(found.files):,} images"
     else:
-        split = _load(classifier, folder, terms, progress)
+        split = _load(classifier, folder, config, progress)
         test_evaluations = record_test_evaluation(
             classifier, content_of(split), "evaluate", run.name, progress
         )
         found = predict(classifier, split, progress)
         title = f"{folder}: {len(found.files):,} images"
-    attributes = stated_attributes(run, found) if folder is None else None
-    if terms.subgroups:
-        attributes = read_subgroups(Path(terms.subgroups), found.files)
-    evaluation = evaluate_found(
-        classifier, found, prevalence=terms.prevalence, attributes=attributes
+    attributes = read_attributes(run, found) if folder is None else None
+    if config.subgroups:
+        attributes = read_subgroups(Path(config.subgroups), found.files)
+    evaluation = evaluate_predictions(
+        classifier, found, prevalence=config.prevalence, attributes=attributes
     )
-    return Examined(title, evaluation, test_evaluations)
+    return RunEvaluation(title, evaluation, test_evaluations)
 
 
-def choose_threshold(classifier: Classifier, run: Path, terms: Config) -> None:
-    """Give a classifier the threshold that a rule finds on the validation of its run.
+def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
+    """Set a classifier's threshold by a rule on the validation split of its run.
 
     Raises:
-        ConfigError: There is no class to look for, or validation cannot reach the rule.
-        RunError: The run has no predictions of validation.
+        ConfigError: There is no positive class, or validation cannot meet the rule.
+        RunError: The run has no predictions for validation.
     """
-    rule = operating_point.parse(terms.operating_point)
+    rule = operating_point.parse(config.operating_point)
     if classifier.positive is None:
         raise ConfigError(
-            "--operating-point needs two classes, one of them looked for; this classifier has "
-            f"{len(classifier.classes)}."
+            "--operating-point needs two classes, one of them positive. This classifier has "
+            f"{len(classifier.classes)} classes."
         )
-    splits = {split.split: split for split in read_predictions(run / "predictions.csv")}
+    splits = {split.split: split for split in read_predictions(run / PREDICTIONS)}
     if "val" not in splits:
-        raise RunError(f"{run / 'predictions.csv'} has no validation to choose a threshold on.")
+        raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
     val, k = splits["val"], classifier.classes.index(classifier.positive)
-    point = operating_point.choose(rule, val.probabilities[:, k], val.labels == k, terms.prevalence)
+    point = operating_point.choose(
+        rule, val.probabilities[:, k], val.labels == k, config.prevalence
+    )
     classifier.spec = dataclasses.replace(
-        classifier.spec, threshold=point.threshold, rule=point.rule, chosen=point.rates()
+        classifier.spec,
+        threshold=point.threshold,
+        rule=point.rule,
+        validation_rates=point.rates(),
     )
 
 
 def content_of(split: Split) -> list[tuple[str, str]]:
-    """Return checksum and class of each image of a split, which tell the ledger what it is."""
-    hashes = (split.store.sha256[row] for row in split.rows)
+    """Return the checksum and class of each image of a split, for the ledger."""
+    hashes = (split.cache.sha256[row] for row in split.rows)
     return [(sha256, split.classes[k]) for sha256, k in zip(hashes, split.labels, strict=True)]
 
 
@@ -124,7 +131,7 @@ def record_test_evaluation(
     run: str,
     progress: Progress,
 ) -> LedgerEntries:
-    """Write a look at test images into the ledger, before any figure of them is known."""
+    """Record a test-set evaluation in the ledger, before any figure is computed."""
     pairs = list(content)
     return record(
         test_set_id(pairs), len(pairs), what,
@@ -133,7 +140,7 @@ def record_test_evaluation(
 
 
 def record_comparison(found: Comparison, progress: Progress) -> None:
-    """Write a look for each classifier of a comparison into the ledger."""
+    """Record a test-set evaluation for each classifier of a comparison."""
     if found.test_set is None or found.split != "test":
         return
     for system in found.systems:
@@ -149,14 +156,14 @@ def _record_own(
 ) -> LedgerEntries | None:
     if found.split != "test":
         return None
-    entries = read_split(run / "split.csv")
+    entries = read_split(run / SPLIT)
     tested = [(entry.sha256, entry.label) for entry in entries if entry.split == "test"]
     return record_test_evaluation(classifier, tested, "evaluate", run.name, progress)
 
 
-def _load(classifier: Classifier, folder: Path, terms: Config, progress: Progress) -> Split:
+def _load(classifier: Classifier, folder: Path, config: Config, progress: Progress) -> Split:
     spec = classifier.spec
     return load_labelled(
-        folder, spec.classes, Config(cache=terms.cache), size=spec.size,
+        folder, spec.classes, Config(cache=config.cache), size=spec.size,
         colour=spec.channels == 3, progress=progress,
     )  # fmt: skip

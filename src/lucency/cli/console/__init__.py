@@ -1,15 +1,15 @@
-"""What a person, a log file or a program sees while a command works and when it is done.
+"""Progress and results on a terminal, in a log file or in a pipe.
 
-    terminal   colour or not, how wide, whether a line can be written anew
-    working    bars on a terminal, lines elsewhere
+    terminal   colours, width, and whether the terminal can redraw a line
+    progress   progress bars on a terminal, lines elsewhere
     results    figures, findings and verdicts at the end
 
-Results go to standard output, progress and complaints to standard error.
+Results go to standard output, progress and error messages to standard error.
 """
 
 from __future__ import annotations
 
-from lucency.cli.console.progress import Bars, Lines, progress, say
+from lucency.cli.console.progress import Bars, Lines, print_message, progress
 from lucency.cli.console.terminal import console
 
-__all__ = ["Bars", "Lines", "console", "progress", "say"]
+__all__ = ["Bars", "Lines", "console", "print_message", "progress"]

@@ -1,4 +1,4 @@
-"""What a person, a log file or a program sees while a command works."""
+"""Progress bars on a terminal, lines in a log file or a pipe."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ if TYPE_CHECKING:
 
 
 _WIDE, _MEDIUM = 120, 76  # columns of a terminal
-_BAR, _FACTS, _TIME = 10, 28, 7  # those of a bar, of two figures, and of the time left
-_EVERY = 10.0  # seconds between two lines of one step where there is no terminal
+_BAR, _FACTS, _TIME = 10, 26, 7  # columns of a bar, of two figures, and of the time left
+_EVERY = 10.0  # seconds between two lines of one task where there is no terminal
 
 
 def progress(quiet: bool = False) -> Progress:
-    """Return what suits standard error: bars on a terminal, lines elsewhere, or silence."""
+    """Return the progress for standard error: bars on a terminal, lines elsewhere, or none."""
     if quiet:
         return Progress()
-    return Bars() if terminal.moves() else Lines()
+    return Bars() if terminal.can_redraw() else Lines()
 
 
 class Lines(Progress):
-    """One line when a step ends, and one now and then while it lasts."""
+    """One line when a task ends, and one every few seconds before."""
 
     def task(self, name: str, total: int, unit: str = "") -> Task:
-        """Begin a step."""
+        """Start a task."""
         return _LineTask(name, total, unit)
 
     def note(self, line: str) -> None:
         """Print a note."""
-        say(f"  {line}")
+        print_message(f"  {line}")
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        say(f"Warning: {line}")
+        print_message(f"Warning: {line}")
 
 
 class _LineTask(Task):
     def __init__(self, name: str, total: int, unit: str) -> None:
         self._name, self._total, self._unit = name, total, unit
-        self._done, self._facts = 0, ""
+        self._done = 0
+        self._facts: list[str] = []
         self._start = self._last = time.monotonic()
 
     def advance(self, steps: int = 1, **facts: float) -> None:
         self._done += steps
-        self._facts = _in_words(facts)
+        self._facts = _formatted(facts)
         if time.monotonic() - self._last >= _EVERY and self._done < self._total:
             self._last = time.monotonic()
-            self._say()
+            self._print()
 
-    def _say(self) -> None:
+    def _print(self) -> None:
         took = max(time.monotonic() - self._start, 1e-9)
         rate = self._done / took
         left = (self._total - self._done) / rate if rate else 0.0
-        rest = f", {duration(left)} left" if left >= 1 else f" in {duration(took)}"
-        say(
-            f"{self._name}: {min(self._done, self._total):,} of {self._total:,} {self._unit}"
-            f"{self._facts}, {rate:,.0f}/s{rest}"
-        )
+        rest = f"{duration(left)} left" if left >= 1 else f"done in {duration(took)}"
+        count = f"{min(self._done, self._total):,} of {self._total:,} {self._unit}"
+        facts = [count, *self._facts, _rate(rate, self._unit), rest]
+        print_message(f"{self._name}: {', '.join(facts)}")
 
     def __exit__(
         self,
@@ -73,17 +73,17 @@ class _LineTask(Task):
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._say()
+            self._print()
 
 
 class Bars(Progress):
-    """A bar per step on a terminal, with rate and time left."""
+    """One bar per task on a terminal, with rate and time left."""
 
     def __init__(self) -> None:
         self.console = terminal.console(stderr=True)
 
     def task(self, name: str, total: int, unit: str = "") -> Task:
-        """Begin a step."""
+        """Start a task."""
         return _BarTask(self.console, name, total, unit)
 
     def note(self, line: str) -> None:
@@ -101,13 +101,19 @@ class _BarTask(Task):
 
         self._bars = Rows(*_columns(console.width), console=console)
         shown = _short(name, _room(console.width, total))
-        self._id = self._bars.add_task(shown, total=total, unit=unit, facts="", rate="")
+        self._unit = unit
+        self._id = self._bars.add_task(shown, total=total, facts="", all="")
 
     def advance(self, steps: int = 1, **facts: float) -> None:
         task = self._bars.tasks[0]
         done = min(task.completed + steps, task.total or 0)
         speed = done / max(task.elapsed or 0, 1e-9)
-        self._bars.update(self._id, completed=done, facts=_in_words(facts), rate=f"{speed:,.0f}/s")
+        self._bars.update(
+            self._id,
+            completed=done,
+            facts=", ".join(_formatted(facts)),
+            all=", ".join([_rate(speed, self._unit), *_formatted(facts)]),
+        )
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -123,7 +129,7 @@ class _BarTask(Task):
 
 
 def _columns(width: int) -> list[ProgressColumn]:
-    """Return what fits into one line of a terminal: less on a narrow one."""
+    """Return the columns that fit into one line of the terminal."""
     from rich import progress as bars
 
     name = "{task.description:<24}" if width >= _WIDE else "{task.description}"
@@ -131,8 +137,7 @@ def _columns(width: int) -> list[ProgressColumn]:
     last: list[ProgressColumn] = [bars.TimeRemainingColumn(elapsed_when_finished=True)]
     if width >= _WIDE:
         first.append(bars.BarColumn(bar_width=28))
-        facts = "{task.fields[unit]}{task.fields[facts]}  {task.fields[rate]}"
-        last.insert(0, bars.TextColumn(facts, markup=False))
+        last.insert(0, bars.TextColumn("{task.fields[all]}", markup=False))
     elif width >= _MEDIUM:
         first.append(bars.BarColumn(bar_width=_BAR))
         last.insert(0, bars.TextColumn("{task.fields[facts]}", markup=False))
@@ -140,7 +145,7 @@ def _columns(width: int) -> list[ProgressColumn]:
 
 
 def _room(width: int, total: int) -> int:
-    """Return the characters that a step's name may have where the rest is to fit beside it."""
+    """Return how many characters of a task's name fit beside the other columns."""
     rest = 2 * len(str(total)) + 1 + _TIME
     if width >= _MEDIUM:
         rest += _BAR + _FACTS
@@ -151,18 +156,22 @@ def _short(name: str, room: int) -> str:
     return name if len(name) <= room else f"{name[: room - 1]}…"
 
 
-def say(line: str) -> None:
-    """Print a line on standard error, where progress and complaints go."""
+def print_message(line: str) -> None:
+    """Print a line on standard error."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
 
-def _in_words(facts: dict[str, float]) -> str:
-    return "".join(f", {name} {value:.3f}" for name, value in facts.items())
+def _rate(speed: float, unit: str) -> str:
+    return f"{speed:,.0f} {unit}".rstrip() + "/s"
+
+
+def _formatted(facts: dict[str, float]) -> list[str]:
+    return [f"{name} {value:.3f}" for name, value in facts.items()]
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person says them."""
+    """Return seconds for people: "3.2 s", "45 s", "2 min 05 s" or "1 h 30 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

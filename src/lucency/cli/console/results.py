@@ -1,4 +1,4 @@
-"""What a person sees when a command is done; every text from the data goes out as it is."""
+"""The results that commands print; text from the data is printed unchanged, without markup."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _HEADLINES = {
     "brier": "Brier score",
     "log_loss": "Log loss",
 }
-_SHARES = ("sensitivity", "specificity", "accuracy", "balanced_accuracy")
-_PAIRS = 5  # leaking pairs shown
+_PERCENT = ("sensitivity", "specificity", "accuracy", "balanced_accuracy")
+_PAIRS = 5  # leaking pairs to show
 
 
 def show_run(run: Run) -> None:
-    """Print how a training run ended: figures, baseline, warnings, and what to open."""
+    """Print the figures of a training run, its warnings, and the next steps."""
     console = terminal.console()
-    show_evaluation(run.headline, _tested_on(run.headline, "test" if run.test else "validation"))
+    show_evaluation(run.headline, _title(run.headline, "test" if run.test else "validation"))
     if run.test is None:
         console.print(
-            "There is no test part: these figures are of images that choices were made by."
+            "There is no test split: these figures come from images that were used for choices."
         )
     for line in run.data.audit.warnings:
         console.print(f"! {line}", style="yellow", markup=False)
-    console.print(f"\nTook {duration(run.seconds['total'])}.  Open the report:", markup=False)
+    console.print(f"\nDone in {duration(run.seconds['total'])}. Open the report:", markup=False)
     console.print(f"  {run.report}", style="bold", markup=False, soft_wrap=True)
     console.print("Use the classifier:", markup=False)
     console.print(f"  lucency predict {run.folder} IMAGE ...", markup=False, soft_wrap=True)
@@ -55,13 +55,14 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     console.print(_table("", evaluation.metrics))
     baseline = evaluation.baseline
     console.print(
-        f"\nAlways answering {baseline['class']} would be right in {baseline['accuracy']:.1%}.",
+        f"\nBaseline: always predicting {baseline['class']} has an accuracy of "
+        f"{baseline['accuracy']:.1%}.",
         markup=False,
     )
 
 
 def show_check(check: Check) -> None:
-    """Print what a look at the data found: the leak check, counts, findings, and the page to open."""
+    """Print the counts, the leak check and the findings of a check, and the page to open."""
     audit, console = check.audit, terminal.console()
     console.print(f"\n{audit['found']:,} images found, {audit['used']:,} used.", markup=False)
     _show_counts(audit["counts"], console)
@@ -88,7 +89,7 @@ def show_check(check: Check) -> None:
 
 
 def show_comparison(found: Comparison) -> None:
-    """Print the figures of every system, the differences, and what they come to."""
+    """Print the figures of every system, their differences and the verdict."""
     console = terminal.console()
     people = f" of {found.groups:,} patients" if found.groups else ""
     console.print(f"\nOn {found.n:,} {found.split} images{people}", style="bold", markup=False)
@@ -109,8 +110,8 @@ def show_comparison(found: Comparison) -> None:
         console.print(line, style="bold", markup=False)
 
 
-def show_verification(done: Verification) -> None:
-    """Print every check of a run with what it found."""
+def show_verification(done: Verification, page: Path | None = None) -> None:
+    """Print every check of a run, and the page if it was drawn again."""
     console = terminal.console()
     for check in done.checks:
         word, style = ("passed", "green") if check.passed else ("FAILED", "bold red")
@@ -118,29 +119,32 @@ def show_verification(done: Verification) -> None:
         console.print(f"{check.name}: {check.detail}", markup=False)
     wrong = sum(not check.passed for check in done.checks)
     console.print(
-        f"\n{wrong} of {len(done.checks)} checks failed: do not rely on this run."
+        f"\n{wrong} of {len(done.checks)} checks failed. Do not rely on this run."
         if wrong
         else f"\nAll {len(done.checks)} checks passed.",
         style="bold", markup=False,
     )  # fmt: skip
+    if page is not None:
+        console.print("Drew the report:", markup=False)
+        console.print(f"  {page}", style="bold", markup=False, soft_wrap=True)
 
 
 def show_export(folder: Path, certificate: Mapping[str, Any]) -> None:
-    """Print how an export compares with its classifier, and where it is."""
+    """Print how an export differs from its classifier, and its folder."""
     console, agreement = terminal.console(), certificate["agreement"]
     console.print(
-        f"\nOn {agreement['n']:,} validation images the largest difference of a probability is "
-        f"{agreement['max_abs_difference']:.2g}, and {agreement['decision_agreement']:.2%} of the "
+        f"\nCompared on {agreement['n']:,} validation images: probabilities differ by at most "
+        f"{agreement['max_abs_difference']:.2g}; {agreement['decision_agreement']:.2%} of the "
         "decisions agree.",
         markup=False,
     )
     for each in certificate["latency"]:
         console.print(
-            f"{each['n']} at once: {each['export_ms']:.3g} ms, "
-            f"{each['ratio']:.2f} times as long as the classifier.",
+            f"Batch of {each['n']}: {each['export_ms']:.3g} ms, "
+            f"{each['ratio']:.2f} times the time of the classifier.",
             markup=False,
         )
-    console.print(f"{certificate['bytes'] / 1e6:.2f} MB, and its certificate:", markup=False)
+    console.print(f"{certificate['bytes'] / 1e6:.2f} MB, with a certificate:", markup=False)
     console.print(f"  {folder}", style="bold", markup=False, soft_wrap=True)
 
 
@@ -153,8 +157,8 @@ def _show_counts(counts: Mapping[str, Mapping[str, int]], console: Any) -> None:
     table.add_column("")
     for name in classes:
         table.add_column(Text(name), justify="right")
-    for part, of_class in counts.items():
-        table.add_row(part, *(f"{of_class[name]:,}" for name in classes))
+    for split, of_class in counts.items():
+        table.add_row(split, *(f"{of_class[name]:,}" for name in classes))
     console.print(table)
 
 
@@ -175,16 +179,16 @@ def _table(
     return table
 
 
-def _tested_on(evaluation: Evaluation, part: str) -> str:
+def _title(evaluation: Evaluation, split: str) -> str:
     patients = f" of {evaluation.groups:,} patients" if evaluation.groups else ""
-    looked_for = f", {evaluation.positive} looked for" if evaluation.positive else ""
-    return f"{part.capitalize()}: {evaluation.n:,} images{patients}{looked_for}"
+    positive = f", positive class {evaluation.positive}" if evaluation.positive else ""
+    return f"{split.capitalize()}: {evaluation.n:,} images{patients}{positive}"
 
 
 def _figures(key: str, estimate: Estimate | Difference, sign: str = "") -> tuple[str, str]:
-    form = f"{{:{sign}.1%}}" if key in _SHARES else f"{{:{sign}.3f}}"
+    form = f"{{:{sign}.1%}}" if key in _PERCENT else f"{{:{sign}.3f}}"
     if math.isnan(estimate.value):
         return "undefined", ""
     if math.isnan(estimate.low):
-        return form.format(estimate.value), "undefined: too few mistakes"
+        return form.format(estimate.value), "undefined: too few errors"
     return form.format(estimate.value), f"{form} to {form}".format(estimate.low, estimate.high)

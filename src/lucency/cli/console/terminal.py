@@ -1,7 +1,7 @@
-"""What the other end of a stream is: a person's terminal, a plain one, or a pipe.
+"""Where output goes: to a terminal, to a plain terminal or into a pipe.
 
-NO_COLOR      set: no colours (no-color.org)
-FORCE_COLOR   set: colours in a pipe too, as in the log of a build service
+NO_COLOR      if set: no colours (no-color.org)
+FORCE_COLOR   if set: colours in a pipe too, for example in the log of a build server
 TERM=dumb     lines instead of bars, no escape sequences
 """
 
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-_UNBROKEN = 10_000  # columns: what reads a pipe wants one line per row
+_UNBROKEN = 10_000  # columns: a program that reads a pipe expects one line per row
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return where to print: as wide as the terminal, and without breaking lines in a pipe."""
+    """Return a console as wide as the terminal; in a pipe, it never breaks a line."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -26,7 +26,7 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=width)
 
 
-def moves(stderr: bool = True) -> bool:
-    """Tell whether a stream leads to a terminal on which a line can be written anew."""
+def can_redraw(stderr: bool = True) -> bool:
+    """Return whether a stream goes to a terminal that can redraw a line."""
     stream = sys.stderr if stderr else sys.stdout
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

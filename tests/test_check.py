@@ -1,4 +1,4 @@
-"""``lucency check``, and the check that stops training: exit codes, page, what is left."""
+"""``lucency check`` and the leak check of training: results, page, and no partial files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from conftest import draw_folder
 from lucency.config import Config
 from lucency.errors import ConfigError, LeakError, RunError
 from lucency.pipeline.check import run_check
-from lucency.pipeline.evaluate import examine
+from lucency.pipeline.evaluate import evaluate_run
 from lucency.pipeline.train import run_training
 
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Path:
-    """Return a folder with train and test parts that share nothing."""
+def splits(tmp_path: Path) -> Path:
+    """Return a folder with train and test splits that share nothing."""
     draw_folder(tmp_path / "data/train", 40)
     whole = draw_folder(tmp_path / "whole", 60)
     for name in ("dark", "light"):
@@ -31,16 +31,16 @@ def parts(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def leak(parts: Path) -> str:
-    """Put a mirrored and re-encoded copy of a test image into train."""
-    source = sorted((parts / "test/light").iterdir())[0]
-    target = parts / "train/light/patient9000_0.jpeg"
+def add_leak(splits: Path) -> str:
+    """Add a mirrored and re-encoded copy of a test image to train."""
+    source = sorted((splits / "test/light").iterdir())[0]
+    target = splits / "train/light/patient9000_0.jpeg"
     Image.open(source).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(target, quality=95)
-    return str(target.relative_to(parts))
+    return str(target.relative_to(splits))
 
 
-def test_a_clean_folder_passes_and_has_a_page(parts: Path, tmp_path: Path) -> None:
-    done = run_check(parts, FAST, out=tmp_path / "check")
+def test_a_clean_folder_passes(splits: Path, tmp_path: Path) -> None:
+    done = run_check(splits, FAST, out=tmp_path / "check")
     assert done.passed
     names = {path.name for path in done.folder.iterdir()}
     assert names == {"audit.json", "check.html", "images", "split.csv"}
@@ -50,9 +50,9 @@ def test_a_clean_folder_passes_and_has_a_page(parts: Path, tmp_path: Path) -> No
     assert "Passed" in done.page.read_text()
 
 
-def test_a_leak_fails_the_check_and_is_shown(parts: Path, tmp_path: Path) -> None:
-    copy = leak(parts)
-    done = run_check(parts, FAST, out=tmp_path / "check")
+def test_a_leak_fails_the_check_and_is_shown(splits: Path, tmp_path: Path) -> None:
+    copy = add_leak(splits)
+    done = run_check(splits, FAST, out=tmp_path / "check")
     assert not done.passed
     (pair,) = done.audit["leaks"]["pairs"]
     assert (pair["second"], pair["kind"]) == (copy, "mirrored")
@@ -61,43 +61,41 @@ def test_a_leak_fails_the_check_and_is_shown(parts: Path, tmp_path: Path) -> Non
     assert copy.rpartition("/")[2] in done.page.read_text()
 
 
-def test_training_stops_on_a_leak_and_leaves_the_page_alone(
-    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_stops_on_a_leak_and_writes_only_the_page(
+    splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    copy = leak(parts)
+    copy = add_leak(splits)
     with pytest.raises(LeakError, match=copy) as stopped:
-        run_training(parts, FAST)
+        run_training(splits, FAST)
     assert "--on-leak drop" in str(stopped.value)
     assert str(Path("checks/data/check.html")) in str(stopped.value)
     assert Path("checks/data/check.html").is_file()
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_a_second_check_takes_the_place_of_the_first_but_of_nothing_else(
-    parts: Path, tmp_path: Path
-) -> None:
-    first = run_check(parts, FAST, out=tmp_path / "check")
+def test_a_check_replaces_an_earlier_check_and_nothing_else(splits: Path, tmp_path: Path) -> None:
+    first = run_check(splits, FAST, out=tmp_path / "check")
     before = first.page.read_bytes()
-    assert run_check(parts, FAST, out=tmp_path / "check").page.read_bytes() == before
+    assert run_check(splits, FAST, out=tmp_path / "check").page.read_bytes() == before
     (tmp_path / "check/thesis.txt").write_text("mine")
     with pytest.raises(RunError, match=r"thesis\.txt"):
-        run_check(parts, FAST, out=tmp_path / "check")
+        run_check(splits, FAST, out=tmp_path / "check")
     assert (tmp_path / "check/thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.slow
-def test_figures_on_other_terms(parts: Path, tmp_path: Path) -> None:
-    """A threshold, a prevalence and subgroups chosen afterwards change nothing in the run."""
-    run = run_training(parts, FAST, run=str(tmp_path / "run")).folder
+def test_evaluation_with_other_options(splits: Path, tmp_path: Path) -> None:
+    """Another threshold, prevalence and subgroups leave the run folder unchanged."""
+    run = run_training(splits, FAST, run=str(tmp_path / "run")).folder
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     table = tmp_path / "machines.csv"
     files = [*run_files(run)]
     table.write_text(
         "file,machine\n" + "".join(f"{f},{'ab'[i % 2]}\n" for i, f in enumerate(files))
     )
-    terms = Config(operating_point="specificity>=0.5", prevalence=0.03, subgroups=str(table))
-    done = examine(run, None, terms, choose=True)
+    config = Config(operating_point="specificity>=0.5", prevalence=0.03, subgroups=str(table))
+    done = evaluate_run(run, None, config, choose=True)
     assert done.test_evaluations is not None
     assert done.test_evaluations.number == 2
     found = done.evaluation
@@ -109,7 +107,7 @@ def test_figures_on_other_terms(parts: Path, tmp_path: Path) -> None:
     ]
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     with pytest.raises(ConfigError, match="one of balanced"):
-        examine(run, None, Config(operating_point="best"), choose=True)
+        evaluate_run(run, None, Config(operating_point="best"), choose=True)
 
 
 def run_files(run: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The same commands on a terminal, on a plain or narrow one, and in a pipe."""
+"""The commands on a terminal, on a plain or narrow terminal, and in a pipe."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def piped(*arguments: object, **given: str) -> subprocess.CompletedProcess[str]:
 
 
 def on_terminal(*arguments: object, columns: int = 100, **given: str) -> str:
-    """Return all that a terminal of this width is sent."""
+    """Return everything that is written to a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     shown: list[bytes] = []
@@ -66,8 +66,8 @@ def on_terminal(*arguments: object, columns: int = 100, **given: str) -> str:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run folder with its images beside it, some with long names."""
-    folder = tmp_path_factory.mktemp("screen")
+    """Return a run folder beside its images, one of which has a long name."""
+    folder = tmp_path_factory.mktemp("console")
     data = folder / "data"
     run = write_run(folder / "run", data, write_images(data))
     long = data / f"{'a very long name of a radiograph ' * 4}.png"
@@ -75,7 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_a_pipe_gets_whole_lines_without_colour(run: Path) -> None:
+def test_a_pipe_gets_unbroken_lines_without_colour(run: Path) -> None:
     done = piped("predict", run, run.parent / "data")
     assert not ESCAPE.search(done.stdout + done.stderr)
     (row,) = [line for line in done.stdout.splitlines() if "very long" in line]
@@ -86,7 +86,7 @@ def test_a_pipe_gets_whole_lines_without_colour(run: Path) -> None:
     assert not ESCAPE.search(checked.stdout + checked.stderr)
 
 
-def test_colour_is_forced_into_a_pipe_and_kept_off_a_terminal(run: Path) -> None:
+def test_environment_variables_control_colour(run: Path) -> None:
     forced = piped("verify", run, FORCE_COLOR="1")
     assert COLOUR.search(forced.stdout)
     assert max(map(len, ESCAPE.sub("", forced.stdout).splitlines())) > 80
@@ -96,7 +96,7 @@ def test_colour_is_forced_into_a_pipe_and_kept_off_a_terminal(run: Path) -> None
     assert COLOUR.search(on_terminal("verify", run, NO_COLOR=""))  # empty does not count
 
 
-def test_a_plain_terminal_gets_lines(run: Path) -> None:
+def test_a_plain_terminal_gets_lines_instead_of_bars(run: Path) -> None:
     data = run.parent / "data"
     plain = on_terminal("evaluate", run, data, TERM="dumb")
     assert not ESCAPE.search(plain)
@@ -105,7 +105,7 @@ def test_a_plain_terminal_gets_lines(run: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 130])
-def test_a_bar_keeps_to_one_line_however_narrow(columns: int) -> None:
+def test_a_bar_fits_on_one_line_at_every_width(columns: int) -> None:
     shown = io.StringIO()
     bars = Bars()
     bars.console = Console(file=shown, force_terminal=True, width=columns, highlight=False)
@@ -119,7 +119,7 @@ def test_a_bar_keeps_to_one_line_however_narrow(columns: int) -> None:
     assert ("loss 0.500" in lines[-1]) == (columns >= 80)
 
 
-def test_json_is_one_document_and_all_else_is_on_standard_error(run: Path) -> None:
+def test_standard_output_holds_only_the_json_document(run: Path) -> None:
     data = run.parent / "data"
     (run.parent / "broken.png").write_bytes(b"")
     found = read_predictions(run / "predictions.csv")[-1]
@@ -133,7 +133,7 @@ def test_json_is_one_document_and_all_else_is_on_standard_error(run: Path) -> No
         ("evaluate", run, data),
         ("verify", run),
         ("compare", *both),
-        ("report", run),
+        ("verify", run, "--redraw"),
     ):
         done = piped(*arguments, "--json")
         assert json.loads(done.stdout), (arguments, done.stderr)
@@ -142,7 +142,7 @@ def test_json_is_one_document_and_all_else_is_on_standard_error(run: Path) -> No
     assert json.loads(document)["n"] == 12
 
 
-def test_quiet_is_silent_but_for_the_result(run: Path) -> None:
+def test_quiet_prints_only_the_result(run: Path) -> None:
     for arguments in (("evaluate", run, run.parent / "data"), ("verify", run)):
         done = piped(*arguments, "--quiet")
         assert done.stderr == "", arguments
@@ -150,7 +150,7 @@ def test_quiet_is_silent_but_for_the_result(run: Path) -> None:
     assert "\x1b[?25l" not in on_terminal("evaluate", run, run.parent / "data", "--quiet")
 
 
-def test_an_error_is_one_line_on_standard_error_also_for_json(run: Path) -> None:
+def test_an_error_is_one_line_on_standard_error_with_json_too(run: Path) -> None:
     done = piped("predict", run, "nowhere.png", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

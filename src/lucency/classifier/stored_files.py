@@ -9,27 +9,16 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from lucency.classifier.spec import JSON
 from lucency.errors import ClassifierError
 from lucency.io import array_places, arrays_of, open_regular, read_bytes, read_json, why
+from lucency.run_folder.files import CLASSIFIER, WEIGHTS, RunFile, check_format
 
-WEIGHTS, ONNX, OOD_DETECTOR = "weights.safetensors", "model.onnx", "ood_detector.safetensors"
-REFERENCE_IMAGES = "reference_images.safetensors"
-NEIGHBOURS = "neighbours.safetensors"
-_LARGEST_JSON = 4 * 2**20  # bytes; ours has a few thousand
-_LARGEST = {
-    WEIGHTS: 2**31,  # the largest network of keras.applications has 1.4 * 10**9
-    ONNX: 2**31 - 1,  # Protocol Buffers' own limit
-    OOD_DETECTOR: 2**28,
-    REFERENCE_IMAGES: 2**25,
-    NEIGHBOURS: 2**28,
-}
 _CHUNK = 2**20
 
 
-def entry_of(name: str, data: bytes) -> dict[str, Any]:
+def entry_of(file: RunFile, data: bytes) -> dict[str, Any]:
     """Return what ``classifier.json`` says of a file: its name and its sha256."""
-    return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
+    return {"file": file.name, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def read_document(folder: Path) -> Mapping[str, Any]:
@@ -38,21 +27,22 @@ def read_document(folder: Path) -> Mapping[str, Any]:
     Raises:
         ClassifierError: There is none, it is no regular file, too large or no JSON object.
     """
-    path = folder / JSON
+    path = folder / CLASSIFIER
     try:
-        document = read_json(path, _LARGEST_JSON)
+        document = read_json(path, CLASSIFIER.largest)
     except FileNotFoundError as error:
         raise ClassifierError(
-            f"No classifier here: {folder} has no {JSON}. Give the folder of a training run."
+            f"No classifier here: {folder} has no {CLASSIFIER}. Give the folder of a training run."
         ) from error
     except (OSError, ValueError) as error:
         raise ClassifierError(f"{path} cannot be read as JSON ({why(error)}).") from error
     if not isinstance(document, dict):
         raise ClassifierError(f"{path} is not a classifier: expected a JSON object.")
+    check_format(path, document.get("format"), ClassifierError)
     return document
 
 
-def check_entry(folder: Path, entry: Any, name: str) -> str:
+def check_entry(folder: Path, entry: Any, file: RunFile) -> str:
     """Compare a file's checksum with the one in ``classifier.json``, without holding the file.
 
     Returns:
@@ -62,31 +52,31 @@ def check_entry(folder: Path, entry: Any, name: str) -> str:
         ClassifierError: It is another, or the file is missing or none that we would write.
     """
     try:
-        with open_regular(folder / name, _LARGEST[name]) as file:
-            found = _checksum(file)
+        with open_regular(folder / file, file.largest) as opened:
+            found = _checksum(opened)
     except OSError as error:
-        raise _unreadable(folder / name, error) from error
-    _compare(folder / name, entry, found)
+        raise _unreadable(folder / file, error) from error
+    _compare(folder / file, entry, found)
     return found
 
 
-def read_entry(folder: Path, entry: Any, name: str) -> bytes:
+def read_entry(folder: Path, entry: Any, file: RunFile) -> bytes:
     """Return a file's bytes after checking them against the checksum in ``classifier.json``."""
     try:
-        data = read_bytes(folder / name, _LARGEST[name])
+        data = read_bytes(folder / file, file.largest)
     except OSError as error:
-        raise _unreadable(folder / name, error) from error
-    _compare(folder / name, entry, hashlib.sha256(data).hexdigest())
+        raise _unreadable(folder / file, error) from error
+    _compare(folder / file, entry, hashlib.sha256(data).hexdigest())
     return data
 
 
-def read_arrays(folder: Path, entry: Any, name: str) -> dict[str, NDArray[Any]]:
+def read_arrays(folder: Path, entry: Any, file: RunFile) -> dict[str, NDArray[Any]]:
     """Return the arrays of a safetensors file after checking its checksum and header."""
-    data = read_entry(folder, entry, name)
+    data = read_entry(folder, entry, file)
     try:
         return arrays_of(data)
     except ValueError as error:
-        raise _damaged(folder / name, error) from error
+        raise _damaged(folder / file, error) from error
 
 
 class StoredWeights:
@@ -110,7 +100,7 @@ class StoredWeights:
     def __init__(self, folder: Path, entry: Any, expected: int) -> None:
         self._folder, self._entry = folder, entry
         try:
-            with open_regular(folder / WEIGHTS, _LARGEST[WEIGHTS]) as file:
+            with open_regular(folder / WEIGHTS, WEIGHTS.largest) as file:
                 held = sum(place.size for place in array_places(file).values())
         except OSError as error:
             raise _unreadable(folder / WEIGHTS, error) from error
@@ -118,7 +108,7 @@ class StoredWeights:
             raise _damaged(folder / WEIGHTS, error) from error
         if held != expected:  # before it is all read for its checksum
             raise ClassifierError(
-                f"{folder / WEIGHTS} holds {held:,} numbers, and the network in {JSON} has "
+                f"{folder / WEIGHTS} holds {held:,} numbers, and the network in {CLASSIFIER} has "
                 f"{expected:,}. Restore both from the training run."
             )
         self.sha256 = check_entry(folder, entry, WEIGHTS)
@@ -143,12 +133,12 @@ def _checksum(file: BinaryIO) -> str:
 def _compare(path: Path, entry: Any, found: str) -> None:
     if not isinstance(entry, dict) or entry.get("file") != path.name:
         raise ClassifierError(
-            f"{JSON} names another file than {path}; ours are always called so. Restore it from "
+            f"{CLASSIFIER} names another file than {path}; ours are always called so. Restore it from "
             "the training run."
         )
     if found != entry.get("sha256"):
         raise ClassifierError(
-            f"{path} is not the file that {JSON} was written with (its sha256 differs). "
+            f"{path} is not the file that {CLASSIFIER} was written with (its sha256 differs). "
             "Restore both from the training run."
         )
 

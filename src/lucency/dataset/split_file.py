@@ -1,35 +1,49 @@
-"""``split.csv``: which image is in which part, to be read by people and given back."""
+"""``split.csv``: which image is in which split; a later run can be given the same file."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lucency.dataset.entry import SPLITS, Entry, listed, natural
-from lucency.errors import DataError
-from lucency.io import read_table, why, write_text
+from lucency.errors import DataError, RunError
+from lucency.io import why
+from lucency.run_folder.files import SPLIT
 
-# Readable images that are in no part (copies of test images, for example) are listed too:
-# without them the file would not match its folder when it is given back.
+# Readable images that are in no split (copies of test images, for example) are listed too: without
+# them the file would not match its folder when a later run is given it.
 EXCLUDED = "excluded"
-_COLUMNS = ("file", "class", "group", "split", "sha256")
 
 
 def write_entries(entries: Iterable[Entry], path: Path) -> None:
-    """Write entries with their parts as CSV (file, class, group, split, sha256), sorted by file."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for entry in sorted(entries, key=lambda entry: natural(entry.file)):
-        writer.writerow((entry.file, entry.label, entry.group, entry.split, entry.sha256))
-    write_text(path, text.getvalue())
+    """Write entries with their splits as CSV, sorted by file."""
+    ordered = sorted(entries, key=lambda entry: natural(entry.file))
+    SPLIT.write(path, ((x.file, x.label, x.group, x.split, x.sha256) for x in ordered))
+
+
+def read_split(path: Path) -> tuple[Entry, ...]:
+    """Return the images in the ``split.csv`` of a run, in the order of the file.
+
+    Args:
+        path: The file; it is not compared with any folder.
+
+    Raises:
+        RunError: It is missing, too large or not one that a run wrote.
+    """
+    try:
+        return tuple(map(_entry, SPLIT.rows(path)))
+    except FileNotFoundError as error:
+        raise RunError(f"There is no {path}. Give the folder of a training run.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read as a split.csv ({why(error)}). "
+            "Restore it from the training run."
+        ) from error
 
 
 def apply_split(path: Path, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return the entries with the parts and groups of a split file.
+    """Return the entries with the splits and groups of a split file.
 
     Args:
         path: A ``split.csv`` as ``write_entries`` writes it.
@@ -63,29 +77,22 @@ def _refuse(path: Path, what: str, files: list[str]) -> None:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    try:
-        text = read_table(path, follow=True)  # the user named it: a link is meant
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-            raise DataError(
-                f"{path}: the column {missing[0]!r} is missing. Expected a split.csv with "
-                f"the columns {','.join(_COLUMNS)}."
-            )
-        entries = [_entry(path, row) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
+    try:  # a user named the file: a link is meant
+        entries = [_entry(row) for row in SPLIT.rows(path, follow=True)]
+    except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: the split file cannot be read ({why(error)}). Give the split.csv of a run."
+            f"{path}: the split file cannot be read ({why(error)}). Expected the split.csv of a "
+            f"run, with the columns {','.join(SPLIT.columns)}."
         ) from error
     times = Counter(entry.file for entry in entries)
     _refuse(path, "are listed more than once", [file for file, n in times.items() if n > 1])
     return {entry.file: entry for entry in entries}
 
 
-def _entry(path: Path, row: dict[str, str]) -> Entry:
-    if None in row.values() or row["split"] not in (*SPLITS, EXCLUDED):
-        raise DataError(
-            f"{path}: the line of {row['file']!r} is not complete. Expected "
-            f"{','.join(_COLUMNS)} with the split train, val, test or excluded. "
-            f"Received the split {row['split']!r}."
+def _entry(row: dict[str, str]) -> Entry:
+    if row["split"] not in (*SPLITS, EXCLUDED):
+        raise ValueError(
+            f"the split of {row['file']!r} is {row['split']!r}; expected train, val, test or "
+            "excluded"
         )
     return Entry(row["file"], row["class"], row["split"], row["group"], row["sha256"])

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
-from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from lucency.dataset import read_split
 from lucency.errors import RunError
-from lucency.io import read_bytes, read_json, read_table, why
+from lucency.evaluation import Predictions, read_predictions
+from lucency.io import read_bytes, why
+from lucency.run_folder.files import (
+    AUDIT,
+    CHECKLIST,
+    CLASSIFIER,
+    EVALUATION,
+    EXPLANATION,
+    HISTORY,
+    IMAGES,
+    PLAN,
+    PREDICTIONS,
+    ROBUSTNESS,
+    SPLIT,
+    TEST_EVALUATIONS,
+)
 
 Json = dict[str, Any]
 
-_FORMAT = 1
 _LARGEST_PNG = 2_000_000  # bytes; a thumbnail has some ten thousand
 _PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """``predictions.csv`` as columns: names, and probabilities (n, classes) in class order."""
-
-    split: list[str]
-    file: list[str]
-    label: list[str]
-    decision: list[str]
-    p: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Run:
     audit: Json | None
     classifier: Json | None
     history: list[dict[str, float | None]]
-    predictions: Predictions | None
+    predictions: tuple[Predictions, ...]
     images: list[Image]
     shared_groups: int | None
     robustness: Json | None = None
@@ -78,54 +75,53 @@ class Run:
         return answer
 
     @property
-    def parts(self) -> dict[str, Json]:
+    def splits(self) -> dict[str, Json]:
         """The evaluated splits, the one that counts first."""
         found = {name: self.evaluation.get(name) for name in ("test", "validation")}
         return {name: part for name, part in found.items() if part}
 
 
 def read_run(folder: Path) -> Run:
-    """Read what a run left behind.
+    """Read the files of a run.
 
     Args:
-        folder: a run folder; ``plan.json`` and ``evaluation.json`` must be there, all else may
-            be missing.
+        folder: A run folder with ``plan.json`` and ``evaluation.json``; other files may be missing.
 
     Raises:
-        RunError: the folder is no finished run, or a file in it is damaged or from a newer version.
+        RunError: The folder is no finished run, or a file in it is damaged or of another format.
     """
-    for name in ("plan.json", "evaluation.json"):
-        if not (folder / name).is_file():
+    for file in (PLAN, EVALUATION):
+        if not (folder / file).is_file():
             raise RunError(
-                f"{folder} is not a finished run: {name} is not there. A run folder holds "
-                "plan.json and evaluation.json; give the folder that `lucency train` made."
+                f"{folder} is not a finished run: {file} is missing. "
+                "Give the folder that `lucency train` made."
             )
-    evaluation = _json(folder / "evaluation.json")
+    evaluation = EVALUATION.read(folder)
     if not evaluation.get("test") and not evaluation.get("validation"):
         raise RunError(
-            f"{folder / 'evaluation.json'} holds no evaluation: expected 'test' or 'validation'. "
-            "Make it again with `lucency evaluate`."
+            f"{folder / EVALUATION} holds no evaluation: expected 'test' or 'validation'. "
+            "Evaluate the classifier again with `lucency evaluate`."
         )
     return Run(
         folder,
-        _json(folder / "plan.json"),
+        PLAN.read(folder),
         evaluation,
-        _optional(folder / "audit.json"),
-        _optional(folder / "classifier.json"),
-        _history(folder / "history.csv"),
-        _predictions(folder / "predictions.csv", evaluation["classes"]),
-        _images(folder / "images" / "index.json"),
-        _shared_groups(folder / "split.csv"),
-        _optional(folder / "robustness.json"),
-        _optional(folder / "test_evaluations.json"),
-        _optional(folder / "checklist.json"),
-        _optional(folder / "explanation.json"),
+        AUDIT.read_if_there(folder),
+        CLASSIFIER.read_if_there(folder),
+        _history(folder),
+        read_predictions(folder / PREDICTIONS) if PREDICTIONS.is_in(folder) else (),
+        _images(folder),
+        _shared_groups(folder),
+        ROBUSTNESS.read_if_there(folder),
+        TEST_EVALUATIONS.read_if_there(folder),
+        CHECKLIST.read_if_there(folder),
+        EXPLANATION.read_if_there(folder),
     )
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a look at the data alone left behind: its audit and images."""
+    """The files of a check of the data: its audit and images."""
 
     folder: Path
     audit: Json
@@ -133,68 +129,20 @@ class Check:
 
 
 def read_check(folder: Path) -> Check:
-    """Read what a look at the data left behind.
+    """Read the files of a check of the data.
 
     Args:
-        folder: holds ``audit.json`` and perhaps ``images/``.
+        folder: Holds ``audit.json`` and perhaps ``images/``.
 
     Raises:
-        RunError: ``audit.json`` is missing, damaged or from a newer version.
+        RunError: ``audit.json`` is missing, damaged or of another format.
     """
-    path = folder / "audit.json"
-    if not path.is_file():
+    if not (folder / AUDIT).is_file():
         raise RunError(
-            f"{folder} holds no check of data: audit.json is not there. "
-            "Give the folder that a check or `lucency train` made."
+            f"{folder} holds no check of data: {AUDIT} is missing. "
+            "Give the folder that `lucency check` or `lucency train` made."
         )
-    return Check(folder, _json(path), _images(folder / "images" / "index.json"))
-
-
-def _json(path: Path) -> Json:
-    data = _parsed(path)
-    if not isinstance(data, dict):
-        raise RunError(f"{path} is damaged: expected a JSON object. Train or evaluate again.")
-    version = data.get("format", _FORMAT)
-    if version != _FORMAT:
-        raise RunError(
-            f"{path} has format {version!r}, this version of Lucency reads format {_FORMAT}. "
-            "Draw the report with the version that made the run."
-        )
-    return data
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} is damaged: expected JSON, {why(error)}. Train or evaluate again."
-        ) from error
-
-
-def _optional(path: Path) -> Json | None:
-    return _json(path) if _there(path) else None
-
-
-def _there(path: Path) -> bool:
-    """Whether there is anything of this name, be it a link that leads nowhere."""
-    return os.path.lexists(path)
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table one by one; a missing file has none."""
-    if not _there(path):
-        return
-    try:
-        text = read_table(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged: {why(error)}. Train or evaluate again.") from error
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        if None in row or None in row.values():
-            raise RunError(
-                f"{path} is damaged: a row does not fit its header. Train or evaluate again."
-            )
-        yield row
+    return Check(folder, AUDIT.read(folder), _images(folder))
 
 
 def number(value: object) -> float | None:
@@ -205,30 +153,26 @@ def number(value: object) -> float | None:
     return parsed if math.isfinite(parsed) else None
 
 
-def _history(path: Path) -> list[dict[str, float | None]]:
-    return [{name: number(value) for name, value in row.items()} for row in _rows(path)]
-
-
-def _predictions(path: Path, classes: list[str]) -> Predictions | None:
-    if not _there(path):
-        return None
-    names: dict[str, list[str]] = {name: [] for name in ("split", "file", "label", "decision")}
-    flat = array("d")
-    for row in _rows(path):
-        for name, column in names.items():
-            column.append(row[name])
-        flat.extend(float(row[f"p_{name}"]) for name in classes)
-    p = np.frombuffer(flat, dtype=np.float64).reshape(-1, len(classes))
-    return Predictions(names["split"], names["file"], names["label"], names["decision"], p)
-
-
-def _images(path: Path) -> list[Image]:
-    if path.parent.is_symlink():
-        raise RunError(f"{path.parent} is a symbolic link; expected the folder itself.")
-    if not _there(path):
+def _history(folder: Path) -> list[dict[str, float | None]]:
+    if not HISTORY.is_in(folder):
         return []
+    try:
+        rows = HISTORY.rows(folder / HISTORY)
+        return [{name: number(value) for name, value in row.items()} for row in rows]
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / HISTORY} is damaged: {why(error)}. Train again.") from error
+
+
+def _images(folder: Path) -> list[Image]:
+    if (folder / IMAGES).parent.is_symlink():
+        raise RunError(
+            f"{(folder / IMAGES).parent} is a symbolic link; expected the folder itself."
+        )
+    document = IMAGES.read_if_there(folder)
     keys = ("kind", "file", "png", "label", "split")
-    return [Image(*(str(entry[key]) for key in keys)) for entry in _parsed(path)]
+    return [
+        Image(*(str(entry[key]) for key in keys)) for entry in (document or {}).get("images", ())
+    ]
 
 
 def png_bytes(folder: Path, name: str) -> bytes | None:
@@ -248,11 +192,11 @@ def png_bytes(folder: Path, name: str) -> bytes | None:
     return data if data.startswith(_PNG) else None
 
 
-def _shared_groups(path: Path) -> int | None:
-    """Count the groups with images in more than one part."""
-    if not _there(path):
+def _shared_groups(folder: Path) -> int | None:
+    """Count the groups with images in more than one split; None without a list of the images."""
+    if not SPLIT.is_in(folder):
         return None
-    parts: Mapping[str, set[str]] = defaultdict(set)
-    for row in _rows(path):
-        parts[row["group"]].add(row["split"])
-    return sum(len(found) > 1 for found in parts.values())
+    splits: Mapping[str, set[str]] = defaultdict(set)
+    for entry in read_split(folder / SPLIT):
+        splits[entry.group].add(entry.split)
+    return sum(len(found) > 1 for found in splits.values())

@@ -1,12 +1,7 @@
-"""The run folder while it is being made: its name, its lock, and going on with it later.
+"""The run folder while it is being made: its name, its lock, and how it is resumed.
 
-    runs/NAME.unfinished/    while it is made
-        run.json             of which command it is
-        lock                 held by the process that works on it
-        tracked.json         which run it is in a store of runs elsewhere
-        checkpoints/         how far training is
-        ...                  what is ready of the run folder
-    runs/NAME/               once all of it is written
+    runs/NAME.unfinished/    while it is made: the files of ``UNFINISHED``, and those that are ready
+    runs/NAME/               once all files are written
 
 So a run folder without the ending is complete. This module imports nothing heavy: a second process
 on the same run is refused before it has loaded anything.
@@ -25,90 +20,81 @@ from typing import Any
 from lucency.config import Config
 from lucency.errors import LucencyError, RunError
 from lucency.io import locked, read_json, rename_folder, write_json
+from lucency.run_folder.files import CHECKPOINTS, LOCK, SETTINGS, TEST_EVALUATIONS, UNFINISHED
 from lucency.signals import Interrupted
 
-FORMAT = 1
-CHECKPOINTS = "checkpoints"
+FORMAT = 1  # of what only an unfinished run has
 _ENDING = ".unfinished"
-TRACKED = "tracked.json"
-_RUN, _LOCK = "run.json", "lock"
-_LARGEST_JSON = 2**20
-_KEPT = {
-    CHECKPOINTS,
-    TRACKED,
-    _RUN,
-    _LOCK,
-    "test_evaluations.json",
-}  # of an earlier attempt; all else is made anew
+# Kept of an earlier attempt; all else is written again.
+_KEPT = {file.name for file in (*UNFINISHED, TEST_EVALUATIONS)}
 # What may differ without the result being another.
 _WITHOUT_EFFECT = ("cache", "workers", "checkpoint_seconds", "track")
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """A run folder that this process alone works on.
+class RunWriter:
+    """An unfinished run folder that only this process works on.
 
     Attributes:
-        target: Where it will be.
-        draft: Where it is made.
-        resumed: Whether there are checkpoints to go on from.
+        target: The folder of the complete run.
+        partial: The folder of the unfinished run.
+        resumed: Whether training resumes from a checkpoint.
     """
 
     target: Path
-    draft: Path
+    partial: Path
     resumed: bool
 
     @property
     def checkpoints(self) -> Path:
-        """Where training keeps its checkpoints."""
-        return self.draft / CHECKPOINTS
+        """The folder of the checkpoints."""
+        return self.partial / CHECKPOINTS
 
 
 @contextlib.contextmanager
-def claimed(
+def open_run(
     folder: Path, config: Config, run: str = "", resume: bool | None = None
-) -> Iterator[Claim]:
-    """Yield a run folder to be filled, which gets its name when the block ends well.
+) -> Iterator[RunWriter]:
+    """Yield an unfinished run folder, and give it its name when the block ends without an error.
 
-    After an error it stays as it is where there is a checkpoint to go on from, and vanishes where
-    there is none.
+    After an error the folder stays where there is a checkpoint to resume from, else it is removed.
 
     Args:
         folder: The data folder, which names the run where ``run`` is empty.
         config: What a person decided.
-        run: A name (made under ``runs/``), a path (with a slash), or empty for that of the same
-            command's unfinished run, else a new one.
-        resume: ``True`` only goes on with an unfinished run, ``False`` never does; ``None`` does
-            where the same command has left one.
+        run: A name (the folder is made under ``runs/``) or a path (with a slash). If empty, the
+            name of an unfinished run of the same command, else a new name.
+        resume: ``True`` requires an unfinished run, ``False`` ignores one, ``None`` resumes one if
+            the same command has left it.
 
     Raises:
-        RunError: The name is in use, another process works on the run, its unfinished run is of
-            another command, or there is none to go on with.
-        Interrupted: As raised in the block; it says what is kept.
+        RunError: The name is in use, another process works on the run, the unfinished run
+            belongs to another command, or there is none to resume.
+        Interrupted: As raised in the block; its message says what is kept.
     """
     target = _target(run, folder, config, resume)
-    draft = target.with_name(target.name + _ENDING)
-    with _held(target, draft):
-        known = _settled(draft, folder, config, resume)
-        claim = Claim(target, draft, known and _has_checkpoint(draft))
-        if resume and not claim.resumed:
-            _forget(draft)
+    partial = target.with_name(target.name + _ENDING)
+    with _locked_folder(target, partial):
+        known = _is_resumable(partial, folder, config, resume)
+        writer = RunWriter(target, partial, known and _has_checkpoint(partial))
+        if resume and not writer.resumed:
+            _remove(partial)
             raise RunError(_nothing(target))
         try:
-            _clear(draft, keep=_KEPT if known else {_LOCK})
+            _clear(partial, keep=_KEPT if known else {LOCK.name})
         except OSError as error:
-            raise RunError(f"Cannot tidy up {draft} ({error.strerror}). Remove it.") from error
-        write_json(draft / _RUN, _document(folder, config))
+            raise RunError(f"Cannot empty {partial} ({error.strerror}). Remove it.") from error
+        write_json(partial / SETTINGS, _document(folder, config))
         try:
-            yield claim
+            yield writer
         except OSError as error:
             known_as = RunError(f"The run could not be written: {target} ({error.strerror}).")
-            _leave(claim, known_as)
+            _close_after(writer, known_as)
             raise known_as from error
         except BaseException as error:
-            _leave(claim, error)
+            _close_after(writer, error)
             raise
-        _complete(claim)
+        _complete(writer)
 
 
 def _target(run: str, folder: Path, config: Config, resume: bool | None) -> Path:
@@ -129,11 +115,11 @@ def _named(folder: Path, config: Config, resume: bool | None) -> Path:
     others = []
     for number in range(1, 1_000_000):
         target = Path("runs") / f"{stem}-{kind}-{number}"
-        draft = target.with_name(target.name + _ENDING)
-        if draft.is_dir() and not target.exists():
-            if _same(_read(draft), _document(folder, config)):
+        partial = target.with_name(target.name + _ENDING)
+        if partial.is_dir() and not target.exists():
+            if _same(_read(partial), _document(folder, config)):
                 return target
-            others.append(draft)
+            others.append(partial)
         elif not target.exists():
             break
     if resume and others:
@@ -142,20 +128,20 @@ def _named(folder: Path, config: Config, resume: bool | None) -> Path:
 
 
 @contextlib.contextmanager
-def _held(target: Path, draft: Path) -> Iterator[None]:
+def _locked_folder(target: Path, partial: Path) -> Iterator[None]:
     """Make the folder if it is missing, and hold its lock."""
     with contextlib.ExitStack() as stack:
         try:
-            draft.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(draft / _LOCK))
+            partial.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(partial / LOCK))
         except RunError as holder:
             raise RunError(
-                f"Another process (number {holder}) is working on {draft}. Wait for it, or give "
+                f"Another process (PID {holder}) is working on {partial}. Wait for it, or give "
                 "another name with --run."
             ) from holder
         except OSError as error:
             raise RunError(
-                f"The folder cannot be made: {draft} ({error.strerror}). "
+                f"The folder cannot be made: {partial} ({error.strerror}). "
                 "Give a folder that can be written."
             ) from error
         if target.exists():  # the other process was just about to finish
@@ -163,13 +149,13 @@ def _held(target: Path, draft: Path) -> Iterator[None]:
         yield
 
 
-def _settled(draft: Path, folder: Path, config: Config, resume: bool | None) -> bool:
-    """Tell whether the folder holds the beginning of this very run, to be gone on with."""
-    if resume is False or not (draft / _RUN).exists():
+def _is_resumable(partial: Path, folder: Path, config: Config, resume: bool | None) -> bool:
+    """Tell whether the folder holds an unfinished run of the same command."""
+    if resume is False or not (partial / SETTINGS).exists():
         return False
-    found = _read(draft)
+    found = _read(partial)
     if not _same(found, _document(folder, config), folders=False):
-        raise RunError(_foreign(draft, found, config))
+        raise RunError(_foreign(partial, found, config))
     return True
 
 
@@ -177,17 +163,17 @@ def _document(folder: Path, config: Config) -> dict[str, Any]:
     return {"format": FORMAT, "folder": str(folder.resolve()), "config": config.to_json()}
 
 
-def _read(draft: Path) -> Mapping[str, Any]:
-    """Return what an unfinished run is of; nothing where that cannot be read."""
+def _read(partial: Path) -> Mapping[str, Any]:
+    """Return data folder and configuration of an unfinished run; empty where it cannot be read."""
     try:
-        document = read_json(draft / _RUN, _LARGEST_JSON)
+        document = read_json(partial / SETTINGS, SETTINGS.largest)
         return {"folder": document["folder"], "config": dict(document["config"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {"folder": "", "config": {}}
 
 
 def _same(found: Mapping[str, Any], wanted: Mapping[str, Any], *, folders: bool = True) -> bool:
-    """Tell whether two runs come to the same; the data are compared again by their content."""
+    """Tell whether two runs give the same result; the data are compared later by their content."""
     if folders and found["folder"] != wanted["folder"]:
         return False
     return _effective(found["config"]) == _effective(wanted["config"])
@@ -197,8 +183,8 @@ def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}
 
 
-def _foreign(draft: Path, found: Mapping[str, Any], config: Config) -> str:
-    """Say in what an unfinished run differs from the one that is asked for."""
+def _foreign(partial: Path, found: Mapping[str, Any], config: Config) -> str:
+    """Say how an unfinished run differs from the requested one."""
     theirs, ours = _effective(found["config"]), _effective(config.to_json())
     what = [
         f"{key} is {theirs.get(key)!r} there and {ours.get(key)!r} here"
@@ -206,25 +192,25 @@ def _foreign(draft: Path, found: Mapping[str, Any], config: Config) -> str:
         if theirs.get(key) != ours.get(key)
     ]
     return (
-        f"{draft} is the unfinished run of another command: {', '.join(what)}. Give the same, "
-        "another name with --run, or --no-resume to begin anew."
+        f"{partial} is an unfinished run with other settings: {', '.join(what)}. Use the "
+        "same settings, another name with --run, or --no-resume to start over."
     )
 
 
 def _nothing(target: Path) -> str:
     return (
-        f"There is no checkpoint to go on from: {target}{_ENDING}. Leave --resume out to begin, or "
-        "give the same name and settings as before."
+        f"There is no checkpoint to resume from: {target}{_ENDING}. Leave out --resume to start, "
+        "or give the same name and settings as before."
     )
 
 
-def _has_checkpoint(draft: Path) -> bool:
-    folder = draft / CHECKPOINTS
+def _has_checkpoint(partial: Path) -> bool:
+    folder = partial / CHECKPOINTS
     return folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir())
 
 
-def _clear(draft: Path, *, keep: set[str]) -> None:
-    for each in draft.iterdir():
+def _clear(partial: Path, *, keep: set[str]) -> None:
+    for each in partial.iterdir():
         if each.name in keep:
             continue
         if each.is_dir() and not each.is_symlink():
@@ -233,30 +219,31 @@ def _clear(draft: Path, *, keep: set[str]) -> None:
             each.unlink()
 
 
-def _leave(claim: Claim, error: BaseException) -> None:
-    """Keep what training can go on from, and say so; else leave nothing behind."""
-    if not _has_checkpoint(claim.draft):
-        _forget(claim.draft)
+def _close_after(writer: RunWriter, error: BaseException) -> None:
+    """Keep what training can resume from, and say so; else remove the folder."""
+    if not _has_checkpoint(writer.partial):
+        _remove(writer.partial)
         if isinstance(error, Interrupted):
-            error.kept = "Nothing was trained yet; the same command begins again."
+            error.kept = "Nothing was trained yet; the same command starts again."
     elif isinstance(error, Interrupted):
-        error.kept = f"Kept in {claim.draft}; the same command goes on from there."
+        error.kept = f"Kept in {writer.partial}; the same command resumes it."
     elif isinstance(error, LucencyError) and error.args:
-        kept = f"What was trained so far is kept in {claim.draft}."
+        kept = f"The training so far is kept in {writer.partial}."
         error.args = (f"{error.args[0]} {kept}", *error.args[1:])
 
 
-def _forget(draft: Path) -> None:
-    shutil.rmtree(draft, ignore_errors=True)
+def _remove(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
 
 
-def _complete(claim: Claim) -> None:
-    """Give the folder its name, and only then remove what only its making needed.
+def _complete(writer: RunWriter) -> None:
+    """Give the folder its name, and only then remove what only the unfinished run needed.
 
-    Killed in between, the run is complete, with a little too much in it.
+    If the process is killed in between, the run is complete and has a few files too many.
     """
-    rename_folder(claim.draft, claim.target)
+    rename_folder(writer.partial, writer.target)
     with contextlib.suppress(OSError):  # what stays does no harm
-        for name in (_RUN, _LOCK, TRACKED):
-            (claim.target / name).unlink(missing_ok=True)
-    shutil.rmtree(claim.target / CHECKPOINTS, ignore_errors=True)
+        for file in UNFINISHED:
+            if file is not CHECKPOINTS:
+                (writer.target / file).unlink(missing_ok=True)
+    shutil.rmtree(writer.target / CHECKPOINTS, ignore_errors=True)

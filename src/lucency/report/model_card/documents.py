@@ -5,14 +5,28 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lucency.errors import RunError
-from lucency.io import read_json, why
+from lucency.run_folder.files import (
+    AUDIT,
+    CLASSIFIER,
+    EVALUATION,
+    PLAN,
+    ROBUSTNESS,
+    TEST_EVALUATIONS,
+)
 
-_FORMAT = 1
+_FILES = {
+    "plan": PLAN,
+    "classifier": CLASSIFIER,
+    "evaluation": EVALUATION,
+    "audit": AUDIT,
+    "test_evaluations": TEST_EVALUATIONS,
+    "robustness": ROBUSTNESS,
+}
 _LONGEST = 300  # characters of one name or sentence
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -38,27 +52,13 @@ def read_documents(run: Path) -> Documents:
     Raises:
         RunError: It is no folder, holds none of the files, or one is damaged or of another format.
     """
-    names = [field.name for field in fields(Documents)]
-    found = {name: _read(run / f"{name}.json") for name in names}
+    found = {name: file.read_if_there(run) or {} for name, file in _FILES.items()}
     if not any(found.values()):
         raise RunError(
-            f"{run} is no run folder: expected at least one of {', '.join(names)} (.json). "
-            "Give the folder that a training run made."
+            f"{run} is no run folder: expected at least one of "
+            f"{', '.join(map(str, _FILES.values()))}. Give the folder that `lucency train` made."
         )
     return Documents(**found)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    again = "Restore the file from the training run."
-    try:
-        document = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read {path}: {why(error)}. {again}") from error
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise RunError(f"{path} is not a document of format {_FORMAT}. {again}")
-    return document
 
 
 def at(document: Any, *keys: str) -> Any:

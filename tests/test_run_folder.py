@@ -1,4 +1,4 @@
-"""The run folder while it is made: names, lock, going on, and what is left after an error."""
+"""The run folder while it is made: names, lock, resuming, and what is left after an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from lucency.config import Config
 from lucency.errors import ConfigError, DataError, LeakError, RunError
-from lucency.run_folder.writer import Claim, claimed
+from lucency.run_folder.writer import RunWriter, open_run
 from lucency.signals import Interrupted
 
 DEFAULT = Config()
@@ -26,29 +26,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def checkpoint(claim: Claim) -> None:
-    (claim.checkpoints / "000001-epoch-1").mkdir(parents=True, exist_ok=True)
+def checkpoint(writer: RunWriter) -> None:
+    (writer.checkpoints / "000001-epoch-1").mkdir(parents=True, exist_ok=True)
 
 
 def work(error: BaseException | None = None, *, trained: bool = True, run: str = "",
-         config: Config = DEFAULT, resume: bool | None = None) -> Claim:  # fmt: skip
+         config: Config = DEFAULT, resume: bool | None = None) -> RunWriter:  # fmt: skip
     """Claim a run, write some of it, and end well or with an error."""
-    with claimed(Path("radiographs"), config, run, resume) as claim:
+    with open_run(Path("radiographs"), config, run, resume) as writer:
         if trained:
-            checkpoint(claim)
-        (claim.draft / "split.csv").write_text("of this attempt")
-        (claim.draft / "test_evaluations.json").write_text("{}")
+            checkpoint(writer)
+        (writer.partial / "split.csv").write_text("of this attempt")
+        (writer.partial / "test_evaluations.json").write_text("{}")
         if error:
             raise error
-    return claim
+    return writer
 
 
 def leave_unfinished(run: str = "", config: Config = DEFAULT) -> Path:
     """Write a checkpoint and be interrupted."""
     with pytest.raises(Interrupted):
         work(Interrupted(15), run=run, config=config)
-    (draft,) = Path("runs").glob(f"{run or 'radiographs'}*.unfinished")
-    return draft
+    (partial,) = Path("runs").glob(f"{run or 'radiographs'}*.unfinished")
+    return partial
 
 
 def refused(
@@ -73,9 +73,9 @@ def test_automatic_names_count_up() -> None:
     folder = Path("my radiographs!")
 
     def name(run: str = "", config: Config = DEFAULT) -> str:
-        with claimed(folder, config, run) as claim:
-            assert claim.draft.name == f"{claim.target.name}.unfinished"
-        return str(claim.target)
+        with open_run(folder, config, run) as writer:
+            assert writer.partial.name == f"{writer.target.name}.unfinished"
+        return str(writer.target)
 
     assert name() == "runs/my-radiographs-standard-1"
     assert name() == "runs/my-radiographs-standard-2"
@@ -85,31 +85,31 @@ def test_automatic_names_count_up() -> None:
 
 
 def test_a_finished_run_holds_nothing_of_its_making() -> None:
-    with claimed(Path("radiographs"), Config(), "x") as claim:
-        checkpoint(claim)
-        (claim.draft / "report.html").write_text("done")
-        assert not claim.resumed
+    with open_run(Path("radiographs"), Config(), "x") as writer:
+        checkpoint(writer)
+        (writer.partial / "report.html").write_text("done")
+        assert not writer.resumed
     assert names() == ["x"]
     assert names(Path("runs/x")) == ["report.html"]
 
 
-def test_the_same_command_goes_on_with_its_own_run() -> None:
-    draft = leave_unfinished()
-    with claimed(
+def test_the_same_command_resumes_its_own_run() -> None:
+    partial = leave_unfinished()
+    with open_run(
         Path("radiographs"), Config(workers=7, cache="/else", checkpoint_seconds=1.0)
-    ) as claim:
-        assert claim.draft == draft
-        assert claim.resumed
-        assert names(draft) == ["checkpoints", "lock", "test_evaluations.json", "run.json"]
+    ) as writer:
+        assert writer.partial == partial
+        assert writer.resumed
+        assert names(partial) == ["checkpoints", "lock", "run.json", "test_evaluations.json"]
     assert names() == ["radiographs-standard-1"]
 
 
 def test_another_command_takes_another_name() -> None:
-    draft = leave_unfinished()
+    partial = leave_unfinished()
     for config, folder in ((Config(epochs=7), "radiographs"), (Config(), "elsewhere/radiographs")):
-        with claimed(Path(folder), config) as claim:
-            assert not claim.resumed
-            assert claim.draft != draft
+        with open_run(Path(folder), config) as writer:
+            assert not writer.resumed
+            assert writer.partial != partial
     assert names() == [
         "radiographs-standard-1.unfinished",
         "radiographs-standard-2",
@@ -123,37 +123,37 @@ def test_another_configuration_is_refused_with_the_difference_named() -> None:
     refused(message, Config(epochs=7, flip=True), "x")
     refused(message, Config(epochs=7, flip=True), "x", resume=True)
     leave_unfinished()
-    refused("unfinished run of another command: seed is 0", Config(seed=1), resume=True)
+    refused("unfinished run with other settings: seed is 0", Config(seed=1), resume=True)
     assert names() == ["radiographs-standard-1.unfinished", "x.unfinished"]
 
 
 def test_data_that_moved_are_compared_by_content_later() -> None:
     leave_unfinished(run="x")
-    with claimed(Path("moved"), Config(), "x") as claim:
-        assert claim.resumed
+    with open_run(Path("moved"), Config(), "x") as writer:
+        assert writer.resumed
 
 
 def test_a_damaged_description_is_refused_not_overwritten() -> None:
-    draft = leave_unfinished(run="x")
+    partial = leave_unfinished(run="x")
     for text in ("", "[]", '{"folder": 1}', "[" * 100_000):
-        (draft / "run.json").write_text(text)
-        refused("another command", run="x")
-    assert (draft / "checkpoints").is_dir()
+        (partial / "run.json").write_text(text)
+        refused("other settings", run="x")
+    assert (partial / "checkpoints").is_dir()
 
 
-def test_resume_insists_and_no_resume_begins_anew() -> None:
-    refused("no checkpoint to go on from: runs/radiographs-standard-1.unfinished", resume=True)
+def test_resume_requires_a_run_and_no_resume_starts_over() -> None:
+    refused("no checkpoint to resume from: runs/radiographs-standard-1.unfinished", resume=True)
     assert names() == []
-    draft = leave_unfinished()
-    with claimed(Path("radiographs"), Config(), resume=True) as claim:
-        assert claim.resumed
+    partial = leave_unfinished()
+    with open_run(Path("radiographs"), Config(), resume=True) as writer:
+        assert writer.resumed
         Path("runs/radiographs-standard-1.unfinished/checkpoints/000001-epoch-1/x").write_text("x")
-        (claim.draft / "y").mkdir()
+        (writer.partial / "y").mkdir()
     leave_unfinished(run="z")
-    with claimed(Path("radiographs"), Config(epochs=9), "z", resume=False) as claim:
-        assert not claim.resumed
-        assert names(claim.draft) == ["lock", "run.json"]
-    assert not draft.exists()
+    with open_run(Path("radiographs"), Config(epochs=9), "z", resume=False) as writer:
+        assert not writer.resumed
+        assert names(writer.partial) == ["lock", "run.json"]
+    assert not partial.exists()
 
 
 ERRORS = (
@@ -181,16 +181,16 @@ def test_with_a_checkpoint_errors_say_where_it_is(error: Exception) -> None:
     assert names() == ["radiographs-standard-1.unfinished"]
     with pytest.raises(Interrupted) as stopped:
         work(Interrupted(15))
-    assert "the same command goes on" in stopped.value.kept
+    assert "the same command resumes it" in stopped.value.kept
 
 
 HOLDER = """
 import sys, time
 from pathlib import Path
 from lucency.config import Config
-from lucency.runs import claimed
-with claimed(Path("radiographs"), Config(), sys.argv[1]) as claim:
-    (claim.draft / "here").touch()
+from lucency.run_folder.writer import open_run
+with open_run(Path("radiographs"), Config(), sys.argv[1]) as writer:
+    (writer.partial / "here").touch()
     time.sleep(60)
 """
 
@@ -198,19 +198,19 @@ with claimed(Path("radiographs"), Config(), sys.argv[1]) as claim:
 @pytest.mark.parametrize("run", ["", "x"])
 def test_a_second_process_is_refused_at_once_and_a_dead_one_holds_nothing(run: str) -> None:
     first = subprocess.Popen([sys.executable, "-c", HOLDER, run])
-    draft = Path("runs") / f"{run or 'radiographs-standard-1'}.unfinished"
+    partial = Path("runs") / f"{run or 'radiographs-standard-1'}.unfinished"
     try:
         for _ in range(500):
-            if (draft / "here").exists():
+            if (partial / "here").exists():
                 break
             time.sleep(0.02)
-        refused(f"Another process \\(number {first.pid}\\) is working on", run=run)
+        refused(f"Another process \\(PID {first.pid}\\) is working on", run=run)
         refused("Another process", run=run, resume=False)
-        assert (draft / "here").exists()
+        assert (partial / "here").exists()
     finally:
         first.kill()
         first.wait()
-    with claimed(Path("radiographs"), Config(), run):
+    with open_run(Path("radiographs"), Config(), run):
         pass
 
 
@@ -219,20 +219,20 @@ def test_the_command_refuses_within_a_second(here: Path) -> None:
     (here / "radiographs").mkdir()
     script = "from lucency.cli import main; main()"
     command = [sys.executable, "-c", script, "train", "radiographs"]
-    with claimed(Path("radiographs"), Config()):
+    with open_run(Path("radiographs"), Config()):
         times = []
         for _ in range(3):
             start = time.perf_counter()
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             times.append(time.perf_counter() - start)
             assert done.returncode == 2
-            assert done.stderr.startswith(f"lucency: Another process (number {os.getpid()}) is")
+            assert done.stderr.startswith(f"lucency: Another process (PID {os.getpid()}) is")
             assert len(done.stderr.splitlines()) == 1
     assert min(times) < 1.0  # 0.2 s where the machine is free
 
 
 def test_the_description_is_of_the_command() -> None:
-    draft = leave_unfinished(run="x", config=Config(seed=3))
-    document = json.loads((draft / "run.json").read_text())
+    partial = leave_unfinished(run="x", config=Config(seed=3))
+    document = json.loads((partial / "run.json").read_text())
     assert document["config"] == json.loads(json.dumps(dataclasses.asdict(Config(seed=3))))
     assert document["folder"] == str(Path("radiographs").resolve())

@@ -47,7 +47,7 @@ def read() -> Any:
     """Return the function that the page tells to read with."""
     names: dict[str, Any] = {}
     (block,) = [each for each in blocks(PAGE, "python") if "def read" in each]
-    exec(block.partition("answers =")[0], names)  # noqa: S102
+    exec(block.partition("predictions =")[0], names)  # noqa: S102
     return names["read"]
 
 

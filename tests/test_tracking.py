@@ -46,7 +46,7 @@ def start_of(folder: Path, *, resumed: bool = False) -> Start:
     (folder / "run.unfinished").mkdir(parents=True, exist_ok=True)
     return Start(
         target=folder / "run",
-        draft=folder / "run.unfinished",
+        partial=folder / "run.unfinished",
         resumed=resumed,
         data="chest radiographs (2019)",
         fingerprint="f" * 64,
@@ -423,7 +423,7 @@ def test_the_page_says_what_is_sent() -> None:
     from lucency.tracking.experiment import FILES
 
     page = (ROOT / "docs/how-to/track.md").read_text()
-    (row,) = [line for line in page.splitlines() if line.endswith("| Artefacts of the run |")]
+    (row,) = [line for line in page.splitlines() if line.endswith("| Artifacts of the run |")]
     assert re.findall(r"`([^`]+)`", row) == [*FILES]
     names: dict[str, Any] = {}
     for block in blocks(ROOT / "docs/how-to/track.md", "python"):

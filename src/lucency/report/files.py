@@ -47,7 +47,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a report draws; ``shared_groups`` counts patients found in two parts or more."""
+    """All that a report draws; ``shared_groups`` counts patients found in two splits or more."""
 
     folder: Path
     plan: Json
@@ -70,15 +70,25 @@ class Run:
 
     @property
     def positive(self) -> str | None:
-        """The class that is looked for, of two; None for more classes."""
-        answer: str | None = self.evaluation.get("positive")
-        return answer
+        """The positive class of two; None for more classes."""
+        positive: str | None = self.evaluation.get("positive")
+        return positive
 
     @property
     def splits(self) -> dict[str, Json]:
-        """The evaluated splits, the one that counts first."""
+        """The evaluated splits: test, where there is one, then validation."""
         found = {name: self.evaluation.get(name) for name in ("test", "validation")}
-        return {name: part for name, part in found.items() if part}
+        return {name: split for name, split in found.items() if split}
+
+    @property
+    def split_name(self) -> str:
+        """The split whose figures count: "test", or "validation" where there is no test split."""
+        return next(iter(self.splits))
+
+    @property
+    def split(self) -> Json:
+        """The figures of the split that counts."""
+        return self.splits[self.split_name]
 
 
 def read_run(folder: Path) -> Run:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 import time
@@ -14,10 +17,12 @@ import pytest
 
 from lucency.config import Config
 from lucency.errors import ConfigError, DataError, LeakError, RunError
+from lucency.run_folder.files import FILES, FORMAT, PLAN, SPLIT, UNFINISHED
 from lucency.run_folder.writer import RunWriter, open_run
 from lucency.signals import Interrupted
 
 DEFAULT = Config()
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +193,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from lucency.config import Config
+from lucency.run_folder.files import FILES, FORMAT, PLAN, SPLIT, UNFINISHED
 from lucency.run_folder.writer import open_run
 with open_run(Path("radiographs"), Config(), sys.argv[1]) as writer:
     (writer.partial / "here").touch()
@@ -236,3 +242,50 @@ def test_the_description_is_of_the_command() -> None:
     document = json.loads((partial / "run.json").read_text())
     assert document["config"] == json.loads(json.dumps(dataclasses.asdict(Config(seed=3))))
     assert document["folder"] == str(Path("radiographs").resolve())
+
+
+def test_the_documentation_lists_every_file() -> None:
+    maker = runpy.run_path(str(ROOT / "docs" / "make_run_folder.py"))
+    page = (ROOT / "docs" / "reference" / "run-folder.md").read_text()
+    assert page == maker["written"](page), "run docs/make_run_folder.py"
+    assert all(f"`{file}`" in page for file in (*FILES, *UNFINISHED))
+
+
+def test_no_other_module_spells_the_name_of_a_file() -> None:
+    names = {file.name for file in FILES} - {"images/index.json"}
+    for path in (ROOT / "src" / "lucency").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and node.value in names:
+                # An export is a folder of its own, with files of these names.
+                assert "run_folder" in path.parts or "export" in path.parts, f"{path}: {node.value}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 1}', "has format 1; this version of Lucency reads format 2. Train again"),
+        ('{"format": 3}', "has format 3; this version of Lucency reads format 2. Update Lucency"),
+        ('{"format": true}', "has format True"),
+        ("{}", "has format None"),
+        ("[]", "expected a JSON object"),
+        ("{", "Cannot read"),
+    ],
+)
+def test_another_format_is_refused_in_one_line(here: Path, text: str, message: str) -> None:
+    (here / PLAN).write_text(text)
+    with pytest.raises(RunError, match=re.escape(message)) as caught:
+        PLAN.read(here)
+    assert str(here / "plan.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_documents_and_tables_come_back(here: Path) -> None:
+    assert PLAN.read_if_there(here) is None
+    PLAN.write(here, {"seed": 3})
+    assert PLAN.read_if_there(here) == {"format": FORMAT, "seed": 3}
+    rows = [("a,b\n.png", "ill", "p1", "train", "00"), ("\udcff.png", "well", "p2", "val", "11")]
+    SPLIT.write(here / SPLIT, rows)
+    assert [tuple(row.values()) for row in SPLIT.rows(here / SPLIT)] == rows
+    (here / SPLIT).write_text("file,class\na,b\n")
+    with pytest.raises(ValueError, match="the column 'group' is missing"):
+        next(SPLIT.rows(here / SPLIT))

@@ -33,6 +33,7 @@ from lucency.io import write_text
 from lucency.plots.html import draw
 from lucency.report import content
 from lucency.report.files import read_check, read_run
+from lucency.run_folder.files import CHECK_PAGE, REPORT
 
 __all__ = ["render", "write_check", "write_report"]
 
@@ -56,7 +57,7 @@ def render(run: Path) -> str:
     Raises:
         RunError: the folder is no finished run, or its files are damaged.
     """
-    return _drawn(run, "report.html", lambda: content.of_run(read_run(run)))
+    return _drawn(run, REPORT.name, lambda: content.of_run(read_run(run)))
 
 
 def write_report(run: Path) -> Path:
@@ -72,8 +73,8 @@ def write_report(run: Path) -> Path:
         RunError: the folder is no finished run, its files are damaged, or it cannot be written.
     """
     page = render(run)
-    write_text(run / "report.html", page)
-    return run / "report.html"
+    write_text(run / REPORT, page)
+    return run / REPORT
 
 
 def write_check(folder_out: Path) -> Path:
@@ -90,9 +91,9 @@ def write_check(folder_out: Path) -> Path:
     Raises:
         RunError: ``audit.json`` is missing or damaged, or the page cannot be written.
     """
-    page = _drawn(folder_out, "check.html", lambda: content.of_check(read_check(folder_out)))
-    write_text(folder_out / "check.html", page)
-    return folder_out / "check.html"
+    page = _drawn(folder_out, CHECK_PAGE.name, lambda: content.of_check(read_check(folder_out)))
+    write_text(folder_out / CHECK_PAGE, page)
+    return folder_out / CHECK_PAGE
 
 
 def _drawn(folder: Path, template: str, read: Callable[[], dict[str, Any]]) -> str:

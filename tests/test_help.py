@@ -143,7 +143,7 @@ def test_completion_is_fast_and_imports_nothing_heavy(runs: Path) -> None:
     # Processor seconds. On a busy machine everything takes longer, a bare start too.
     assert min(took) < max(0.3, 5 * max(bare))
     assert completed(program, "lucency train radiographs --effort s") == ["standard"]
-    assert completed(program, "lucency compare other fil") == [
+    assert completed(program, "lucency compare other radio") == [
         "radiographs-quick-2",
         "radiographs-quick-1",
     ]

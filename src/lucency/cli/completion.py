@@ -1,8 +1,7 @@
 """Shell completion: names of runs, configuration keys and their values.
 
-Typer installs the completion and calls these functions; Click completes only fixed choices and
-files, so they remain. Each Tab starts Python again: 0.2 s of processor time, as nothing here
-imports NumPy or Keras.
+Typer installs the completion and calls these functions. Its own completers know only fixed choices
+and files. Each Tab starts Python, so nothing here imports NumPy or Keras: a Tab takes at most 0.3 s.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _VERBATIM = "\b\n"  # Click does not wrap the lines that follow
 FIRST_STEPS = f"""{_VERBATIM}First steps:
   lucency demo                               try everything on drawn images
   lucency check chest_xray                   check the data without training
-  lucency train chest_xray --effort quick    train, evaluate and write the report
+  lucency train chest_xray --effort quick    train, evaluate and report
   lucency predict chest_xray-quick-1 new.jpeg
 
 {_VERBATIM}Help on one command: lucency train --help

@@ -1,8 +1,8 @@
-"""Write ``docs/reference/commands.md`` from what the commands say of themselves.
+"""Write the reference page of the commands from their ``--help``.
 
     python docs/make_commands.py
 
-A test compares the file with the program, so it cannot fall behind.
+A test compares the page with the program.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ FILE = Path(__file__).with_name("reference") / "commands.md"
 _INTRODUCTION = """\
 # Commands
 
-<!-- Written by docs/make_commands.py from `--help`; change the program, not this page. -->
+<!-- Written by docs/make_commands.py from `--help`. Change the program, not this page. -->
 
-Each command says the same when it is called with `--help`. Results go to standard output, progress
-and complaints to standard error, so a pipe carries only results. Exit codes and the documents that
-`--json` prints are in [run-folder.md](run-folder.md); the keys of `--set` and `--config` are in
-[configuration.md](configuration.md).
+`lucency COMMAND --help` prints the same text. Results go to standard output, progress and error
+messages to standard error, so a pipe carries only results. [Run folder](run-folder.md) lists the
+exit codes and the documents that `--json` prints. [Configuration](configuration.md) lists the keys
+of `--set` and `--config`.
 """
 
 
 def commands_page() -> str:
-    """Return the page: the help of the program, then of each command in the same order."""
+    """Return the page: the help of the program, then of each command in order."""
     group: Any = typer.main.get_command(app)
     context = group.make_context("lucency", [], resilient_parsing=True, terminal_width=80)
     parts = [_INTRODUCTION, _section("lucency", group.get_help(context))]

@@ -56,7 +56,7 @@ def test_a_leak_fails_the_check_and_is_shown(splits: Path, tmp_path: Path) -> No
     assert not done.passed
     (pair,) = done.audit["leaks"]["pairs"]
     assert (pair["second"], pair["kind"]) == (copy, "mirrored")
-    shown = json.loads((done.folder / "images/index.json").read_text())
+    shown = json.loads((done.folder / "images/index.json").read_text())["images"]
     assert [each["file"] for each in shown if each["kind"] == "leak"] == [pair["first"], copy]
     assert copy.rpartition("/")[2] in done.page.read_text()
 

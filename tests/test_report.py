@@ -198,7 +198,7 @@ def make_run(
         ],
     )  # fmt: skip
     evaluation = {
-        "format": 1, "classes": list(classes),
+        "format": 2, "classes": list(classes),
         "positive": classes[1] if len(classes) == 2 else None,
         "validation": parts["val"], "test": parts.get("test"),
     }  # fmt: skip
@@ -228,7 +228,7 @@ def history(random: np.random.Generator) -> list[dict[str, Any]]:
 
 def plan_of(classes: tuple[str, ...], names: list[str]) -> dict[str, Any]:
     return {
-        "format": 1, "recipe": "default", "effort": "standard", "seed": 1, "run": "first",
+        "format": 2, "recipe": "default", "effort": "standard", "seed": 1, "run": "first",
         "command": "lucency train chest_xray --effort standard --seed 1 --run first",
         "choices": [
             {"name": "input", "value": [112, 112], "reason": "effort standard"},
@@ -245,7 +245,7 @@ def plan_of(classes: tuple[str, ...], names: list[str]) -> dict[str, Any]:
         "epochs": [{"epoch": n + 1, "seconds": 9.5, "images_per_second": 460} for n in range(20)],
         "training": {
             "resumed": True, "batch": 32, "micro_batch": 16,
-            "divergences": [{"epoch": 3, "step": 7, "what": "the loss is not a number"}],
+            "divergences": [{"epoch": 3, "step": 7, "reason": "the loss is not a number"}],
         },
         "parameters": 1_203_457, "seconds": {"decode": 21.4, "train": 842.0, "total": 901.3},
         "data": {"folder": "chest_xray", "fingerprint": "9f2c" * 16},
@@ -265,7 +265,7 @@ def audit_of(
     aside.append({"file": "train/NORMAL/empty.jpeg", "reason": "empty file"})
     aside += [{"file": name, "reason": name} for name in names]
     return {
-        "format": 1, "found": used + len(aside), "used": used, "excluded": aside,
+        "format": 2, "found": used + len(aside), "used": used, "excluded": aside,
         "ignored": [{"file": "__MACOSX/._a.jpeg", "reason": "hidden file"}], "counts": counts,
         "groups": {"source": "kermany", "counts": {s: sum(counts[s].values()) * 2 // 3
                                                    for s in counts}},
@@ -280,7 +280,7 @@ def audit_of(
 
 def classifier_of(classes: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "format": 1, "classes": list(classes), "positive": None,
+        "format": 2, "classes": list(classes), "positive": None,
         "input": {"height": 112, "width": 112, "channels": 1},
         "architecture": {"name": "residual", "parameters": {}}, "temperature": 1.3062,
         "operating_point": {"rule": "Youden", "threshold": 0.5},
@@ -313,7 +313,7 @@ def write_images(
         (folder / f"{i}.png").write_bytes(image(label, i))
         entry = {"kind": kind, "file": file, "png": f"{i}.png", "label": label, "split": part}
         index.append({**entry, "p": {}})
-    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "index.json").write_text(json.dumps({"format": 2, "images": index}))
 
 
 class Page(HTMLParser):
@@ -449,7 +449,7 @@ def test_missing_parts_become_sentences(tmp_path: Path) -> None:
         path.unlink()
     (run / "images" / "index.json").unlink()
     plan = json.loads((run / "plan.json").read_text())
-    (run / "plan.json").write_text(json.dumps({"format": 1, "run": plan["run"]}))
+    (run / "plan.json").write_text(json.dumps({"format": 2, "run": plan["run"]}))
     found = page(run)
     for sentence in (
         "This run holds no audit of its data",
@@ -493,7 +493,7 @@ def test_images_come_from_the_run_folder_alone(tmp_path: Path, name: str) -> Non
     (run / "images" / "link.png").symlink_to(run / "secret.png")
     (run / "images" / "text.png").write_text("not an image")
     entry = {"kind": "sample", "file": "f", "png": name, "label": "NORMAL", "split": "train"}
-    (run / "images" / "index.json").write_text(json.dumps([entry]))
+    (run / "images" / "index.json").write_text(json.dumps({"format": 2, "images": [entry]}))
     found = page(run)
     assert not [tag for tag, _ in found.elements if tag == "img"]
     assert "1 image left out of this page" in found.text
@@ -539,7 +539,7 @@ def test_the_epoch_that_was_kept_is_marked(
     words: str,
 ) -> None:
     run = make_run(tmp_path / "run")
-    (run / "plan.json").write_text(json.dumps({"format": 1, **plan}))
+    (run / "plan.json").write_text(json.dumps({"format": 2, **plan}))
     if column and best:
         rows = read_table(run / "history.csv")
         chosen = best(rows, key=lambda row: float(row[column]))
@@ -599,12 +599,12 @@ def test_folder_that_is_no_run(tmp_path: Path, gone: str) -> None:
         ("evaluation.json", "{"),
         ("evaluation.json", "[]"),
         ("evaluation.json", '{"format": 2}'),
-        ("evaluation.json", '{"format": 1, "classes": ["a", "b"], "test": null}'),
-        ("evaluation.json", '{"format": 1, "classes": ["a", "b"], "test": {"n": 3}}'),
-        ("audit.json", '{"format": 1}'),
+        ("evaluation.json", '{"format": 2, "classes": ["a", "b"], "test": null}'),
+        ("evaluation.json", '{"format": 2, "classes": ["a", "b"], "test": {"n": 3}}'),
+        ("audit.json", '{"format": 2}'),
         ("predictions.csv", "split,file\ntest\n"),
         ("history.csv", "epoch,loss\n1,abc\n"),
-        ("images/index.json", '[{"kind": "sample"}]'),
+        ("images/index.json", '{"format": 2, "images": [{"kind": "sample"}]}'),
     ],
 )
 def test_damaged_files_are_a_run_error_and_leave_no_page(

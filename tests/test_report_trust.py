@@ -85,7 +85,7 @@ def test_the_baseline_is_told_in_images(plain: Path) -> None:
         ("dropped", "Closed", "warn"),
         ("failed", "Failed", "bad"),
         ("ignored", "Ignored", "bad"),
-        ("no test part", "No test part", "warn"),
+        ("no test split", "No test part", "warn"),
         ("<b>new</b>", "<b>new</b>", "bad"),
     ],
 )
@@ -104,12 +104,12 @@ def test_gate_has_one_verdict_in_word_and_colour(
 
 
 def test_maps_are_shown_with_what_the_tests_of_them_found(run: Path) -> None:
-    index = json.loads((run / "images" / "index.json").read_text())
+    index = json.loads((run / "images" / "index.json").read_text())["images"]
     for shade, kind in enumerate(("explained", "map"), start=201):
         (run / "images" / f"{kind}.png").write_bytes(tiny_png(shade))
         entry = {"kind": kind, "file": "val/x.png", "label": "NORMAL", "split": "val"}
         index.append(entry | {"png": f"{kind}.png"})
-    (run / "images" / "index.json").write_text(json.dumps(index))
+    (run / "images" / "index.json").write_text(json.dumps({"format": 2, "images": index}))
     text = section(page(run), "Where it looks", "Looks at the test set")
     assert "Uninformative On 64 images of bacteria." in text
     assert "NORMAL, map uninformative" in text
@@ -132,12 +132,12 @@ def test_without_tests_of_maps_it_says_so(plain: Path) -> None:
 def test_leaking_pairs_show_both_images(run: Path) -> None:
     audit = json.loads((run / "audit.json").read_text())
     first = audit["leaks"]["pairs"][0]
-    index = json.loads((run / "images" / "index.json").read_text())
+    index = json.loads((run / "images" / "index.json").read_text())["images"]
     for side, shade in (("first", 11), ("second", 12)):
         (run / "images" / f"leak-{side}.png").write_bytes(tiny_png(shade))
         index.append({"kind": "leak", "file": first[side], "png": f"leak-{side}.png",
                       "label": "NORMAL", "split": "test", "pair": 0})  # fmt: skip
-    (run / "images" / "index.json").write_text(json.dumps(index))
+    (run / "images" / "index.json").write_text(json.dumps({"format": 2, "images": index}))
     found = page(run)
     images = [attrs["alt"] for tag, attrs in found.elements if tag == "img"]
     assert images[:2] == [first["first"], first["second"]]
@@ -280,10 +280,10 @@ def test_shift_says_which_way(run: Path) -> None:
 
 
 def test_odd_images_are_listed_with_their_thumbnails(run: Path) -> None:
-    index = json.loads((run / "images" / "index.json").read_text())
-    index.append({"kind": "odd", "file": "train/virus", "png": "0.png", "label": "NORMAL",
+    index = json.loads((run / "images" / "index.json").read_text())["images"]
+    index.append({"kind": "outlier", "file": "train/virus", "png": "0.png", "label": "NORMAL",
                   "split": "train"})  # fmt: skip
-    (run / "images" / "index.json").write_text(json.dumps(index))
+    (run / "images" / "index.json").write_text(json.dumps({"format": 2, "images": index}))
     found = page(run)
     text = section(found, "Odd images", "Training 20 epochs")
     assert "64 images stand out." in text
@@ -313,7 +313,7 @@ def test_three_classes_have_no_threshold_and_no_prevalence(tmp_path: Path) -> No
 
 
 def test_nothing_but_validation_still_draws(tmp_path: Path) -> None:
-    run = trust(make_run(tmp_path / "run", sizes={"val": (25, 60)}), status="no test part")
+    run = trust(make_run(tmp_path / "run", sizes={"val": (25, 60)}), status="no test split")
     text = section(page(run), "Operating point", "Use elsewhere")
     assert "Validation" in text
     assert "On the test part" not in text
@@ -327,7 +327,7 @@ def test_empty_lists_are_no_mistake(plain: Path) -> None:
         "selective": {"risk_coverage": None, "conformal": [], "abstention": None},
     }  # fmt: skip
     (run / "evaluation.json").write_text(json.dumps(evaluation))
-    change(run / "audit.json", near_duplicates=[], probes=None, odd=None, findings=[])
+    change(run / "audit.json", near_duplicates=[], probes=None, find_outliers=None, findings=[])
     for name, key in (
         ("robustness", "rows"),
         ("evaluations", "evaluations"),

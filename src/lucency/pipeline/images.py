@@ -1,8 +1,7 @@
-"""The images that a report shows: examples, leaks, odd ones, the input and the worst mistakes."""
+"""The images that a report shows: examples, leaks, outliers, the input and the worst mistakes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,19 +12,20 @@ from numpy.typing import NDArray
 
 from lucency.augmentation import draw
 from lucency.classifier import Classifier
-from lucency.dataset import Dataset, Entry, Split, evenly, over_classes
+from lucency.dataset import Dataset, Entry, Split, class_balanced, evenly
 from lucency.evaluation import Predictions
 from lucency.explain import overlay
-from lucency.imaging.decoder.pool import DecoderPool, read_again
+from lucency.imaging.decoder.pool import DecoderPool, decode_again
 from lucency.imaging.image import encode_png
-from lucency.io import write_bytes, write_text
+from lucency.io import write_bytes
+from lucency.run_folder.files import IMAGES
 from lucency.training.plan import Plan
 
 _SAMPLES = 4  # examples per class
 _SEEN = 8  # images on the sheet of what the network sees
 _MISTAKES = 10
 _PAIRS = 8  # leaking pairs
-_ODD = 12
+_OUTLIERS = 12
 _MAPS = 8  # images shown with their maps
 _SIDE = 224  # pixels of an example's or a mistake's side
 
@@ -46,7 +46,7 @@ def write_gallery(
     Args:
         run: The run folder.
         data: The data set.
-        audit: The content of ``audit.json``, whose leaks and odd images are shown.
+        audit: The content of ``audit.json``, whose leaks and outliers are shown.
         plan: What the training images are varied by.
         judged: The predictions whose worst mistakes are shown.
         classifier: Whose activation maps of validation images are shown.
@@ -77,7 +77,7 @@ def _write(folder: Path, entries: Iterable[Shown]) -> None:
         name = f"{number:03d}-{entry['kind']}.png"
         write_bytes(folder / name, pixels if isinstance(pixels, bytes) else encode_png(pixels))
         index.append(entry | {"png": name})
-    write_text(folder / "index.json", json.dumps(index, indent=1) + "\n")
+    IMAGES.write(folder.parent, {"images": index})
 
 
 def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Shown]:
@@ -88,8 +88,8 @@ def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Show
         for number, pair in enumerate(pairs[:_PAIRS]):
             for name in (pair["first"], pair["second"]):
                 yield _of_file(kind, entries[name]) | {"pair": number}, read(name)
-    for each in audit["odd"]["images"][:_ODD]:
-        yield _of_file("odd", entries[each["file"]]), read(each["file"])
+    for each in audit["outliers"]["images"][:_OUTLIERS]:
+        yield _of_file("outlier", entries[each["file"]]), read(each["file"])
 
 
 def _of_file(kind: str, entry: Entry) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]
 
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
     """Show validation images as they are and with their activation maps."""
-    places = over_classes(data.val.labels, len(data.val.classes), _MAPS)
+    places = class_balanced(data.val.labels, len(data.val.classes), _MAPS)
     said = classifier.infer(data.val.pixels(places), maps=True)
     for k, i in enumerate(places):
         if (found := classifier.activation_map(said, k)) is None:
@@ -149,11 +149,11 @@ def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[st
 def _reading(data: Dataset) -> Iterator[Read]:
     """Yield what reads an image of the data set larger than the network sees it, for people."""
     contents = {entry.file: entry.sha256 for entry in data.entries}
-    colour = data.train.store.shape[2] == 3
+    colour = data.train.cache.shape[2] == 3
     with DecoderPool(1) as pool:
 
         def read(file: str) -> NDArray[np.uint8]:
-            again = read_again(pool, [(data.root / file, contents[file])], (_SIDE, _SIDE), colour)
+            again = decode_again(pool, [(data.root / file, contents[file])], (_SIDE, _SIDE), colour)
             return next(again)
 
         yield read

@@ -15,11 +15,11 @@ from lucency.calibration import temperature
 from lucency.errors import ClassifierError, DataError
 
 
-def drawn(temperature: float, classes: int, n: int = 20_000, seed: int = 0) -> tuple:
-    """Draw labels from softmax(logits / temperature)."""
+def drawn(true: float, classes: int, n: int = 20_000, seed: int = 0) -> tuple:
+    """Draw labels from softmax(logits / true)."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, classes)) * 3
-    chances = special.softmax(logits / temperature, axis=1).cumsum(1)
+    chances = special.softmax(logits / true, axis=1).cumsum(1)
     return logits, (rng.random((n, 1)) > chances[:, :-1]).sum(1)
 
 
@@ -53,8 +53,8 @@ def test_one_column_is_the_softmax_of_two() -> None:
     ),
     st.floats(0.05, 20),
 )
-def test_rows_sum_to_one_and_the_order_stays(logits: np.ndarray, temperature: float) -> None:
-    found = temperature.probabilities(logits, temperature)
+def test_rows_sum_to_one_and_the_order_stays(logits: np.ndarray, divisor: float) -> None:
+    found = temperature.probabilities(logits, divisor)
     assert found.shape == (len(logits), max(2, logits.shape[1]))
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-14)
     if logits.shape[1] > 1:
@@ -66,19 +66,19 @@ def test_rows_sum_to_one_and_the_order_stays(logits: np.ndarray, temperature: fl
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_finds_the_temperature_that_drew_the_labels(classes: int, temperature: float) -> None:
-    logits, labels = drawn(temperature, classes)
+@pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
+def test_finds_the_temperature_that_the_labels_were_drawn_with(classes: int, true: float) -> None:
+    logits, labels = drawn(true, classes)
     # Its standard error is below 2 % here: 8 % fails with a chance below 1 in 10,000.
-    assert temperature.fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.08)
+    assert temperature.fit_temperature(logits, labels) == pytest.approx(true, rel=0.08)
 
 
-def test_nothing_near_it_is_likelier() -> None:
+def test_no_temperature_nearby_is_more_likely() -> None:
     logits, labels = drawn(2.0, 3, n=500)
     best = temperature.fit_temperature(logits, labels)
 
-    def loss(temperature: float) -> float:
-        found = temperature.probabilities(logits, temperature)
+    def loss(divisor: float) -> float:
+        found = temperature.probabilities(logits, divisor)
         return float(-np.log(found[np.arange(500), labels]).sum())
 
     assert loss(best) < min(loss(best * 1.001), loss(best / 1.001))
@@ -101,7 +101,7 @@ def test_a_weight_of_two_is_an_image_twice() -> None:
     )
 
 
-def test_temperature_at_its_ends() -> None:
+def test_the_ends_of_the_interval() -> None:
     odds, labels = np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0, 0, 1, 1])
     assert temperature.fit_temperature(odds, labels) == pytest.approx(0.05)
     assert temperature.fit_temperature(odds, 1 - labels) == pytest.approx(20)
@@ -109,8 +109,8 @@ def test_temperature_at_its_ends() -> None:
     assert temperature.fit_temperature(odds * 1e6, 1 - labels) == pytest.approx(20)
 
 
-def test_refuses_what_cannot_be_calibrated() -> None:
-    with pytest.raises(DataError, match="no image"):
+def test_what_cannot_be_calibrated_is_rejected() -> None:
+    with pytest.raises(DataError, match="no images"):
         temperature.fit_temperature(np.zeros((0, 2)), np.zeros(0, int))
     with pytest.raises(ClassifierError, match="not finite"):
         temperature.fit_temperature([0.0, math.nan], [0, 1])
@@ -136,7 +136,7 @@ def test_reliability_by_hand() -> None:
 @pytest.mark.parametrize(
     ("n", "bins"), [(1, 1), (19, 1), (20, 2), (57, 5), (100, 10), (10_007, 10)]
 )
-def test_bins_hold_as_many_and_rise(n: int, bins: int) -> None:
+def test_bins_have_equal_sizes_and_increase(n: int, bins: int) -> None:
     probability = np.random.default_rng(n).random(n)
     found = temperature.equal_mass_bins(probability)
     sizes = np.bincount(found)
@@ -171,18 +171,18 @@ def test_debiased_error_by_hand() -> None:
 
 def test_debiased_error_is_over_pairs_of_different_patients() -> None:
     rng = np.random.default_rng(3)
-    probability, owner = rng.random(60), rng.integers(25, size=60)
+    probability, cluster = rng.random(60), rng.integers(25, size=60)
     outcomes = rng.random((4, 60)) < probability**4
     bins, squares = temperature.equal_mass_bins(probability), np.zeros(4)
     for members in (np.flatnonzero(bins == b) for b in range(6)):
         gaps = (outcomes - probability)[:, members]
-        others = owner[members][:, None] != owner[members]
+        others = cluster[members][:, None] != cluster[members]
         products = np.einsum("si,ij,sj->s", gaps, others.astype(float), gaps)
         squares += len(members) / 60 * products / others.sum()
-    found = temperature.debiased_error(probability, outcomes, owner)
+    found = temperature.debiased_error(probability, outcomes, cluster)
     np.testing.assert_allclose(found, np.sqrt(np.maximum(squares, 0)), rtol=1e-12)
     order = rng.permutation(60)
-    again = temperature.debiased_error(probability[order], outcomes[:, order], owner[order])
+    again = temperature.debiased_error(probability[order], outcomes[:, order], cluster[order])
     np.testing.assert_allclose(again, found, rtol=1e-12)
 
 
@@ -192,53 +192,51 @@ def test_one_patient_has_no_debiased_error() -> None:
     assert np.isnan(temperature.chance_error(probability, [3] * 12)[1])
 
 
-def test_the_square_of_the_debiased_error_is_right_in_the_mean_and_the_plain_one_too_large() -> (
-    None
-):
-    # All claims are 0.5 and 0.6 come true: the error is 0.1 whatever n is.
+def test_the_debiased_square_is_right_on_average_and_the_plain_one_too_large() -> None:
+    # All probabilities are 0.5 and the frequency is 0.6: the error is 0.1 for every n.
     rng = np.random.default_rng(0)
     probability, outcomes = np.full(50, 0.5), rng.random((4000, 50)) < 0.6
     squares = temperature.debiased_error(probability, outcomes) ** 2
     plain = [temperature.expected_calibration_error(probability, row) for row in outcomes[:500]]
-    # A square below 0 is cut off, which adds a little; the plain error is too large by far more.
+    # Negative squares are set to 0, which adds a little; the plain error is much too large.
     assert 0.01 <= squares.mean() < 0.013
     assert np.mean(np.square(plain)) > 0.0135
 
 
 @pytest.mark.parametrize("images", [1, 3])
-def test_calibrated_probabilities_are_in_their_null_band(images: int) -> None:
+def test_the_error_of_calibrated_probabilities_is_in_the_chance_range(images: int) -> None:
     rng = np.random.default_rng(5)
-    owner = np.repeat(np.arange(400 // images), images)
-    probability = rng.random(owner.max() + 1)[owner]
-    band = temperature.chance_error(probability, owner)
-    assert band == temperature.chance_error(probability, owner)
-    luck = rng.random((1000, owner.max() + 1))[:, owner]
-    errors = temperature.debiased_error(probability, luck < probability, owner)
+    cluster = np.repeat(np.arange(400 // images), images)
+    probability = rng.random(cluster.max() + 1)[cluster]
+    band = temperature.chance_error(probability, cluster)
+    assert band == temperature.chance_error(probability, cluster)
+    uniform = rng.random((1000, cluster.max() + 1))[:, cluster]
+    errors = temperature.debiased_error(probability, uniform < probability, cluster)
     inside = (errors <= band[1]).mean()
     # Binomial(1000, 0.95), and the band's own error: outside with a chance below 1 in 10,000.
     assert band[0] == 0
     assert 0.91 <= inside <= 0.985
-    # Without the patients the band of alike outcomes would be too narrow.
+    # Without patients the range for correlated outcomes would be too narrow.
     alone = temperature.chance_error(probability)[1]
     assert (errors <= alone).mean() < 0.9 or images == 1
-    off = temperature.debiased_error(probability, luck < probability**3, owner)
+    off = temperature.debiased_error(probability, uniform < probability**3, cluster)
     assert off.min() > band[1]
 
 
-def test_doubt_bounds_certainty_where_every_image_is_right() -> None:
+def test_smoothing_bounds_confidence_if_every_prediction_is_correct() -> None:
     labels = np.repeat([0, 1], 20)
     logits = np.where(labels == 1, 3.0, -3.0)
     assert temperature.fit_temperature(logits, labels) == pytest.approx(0.05)
-    doubtful = temperature.fit_temperature(logits, labels, doubt=True)
-    # By hand: the most likely share of right answers is 21 of 22, whose log odds are log 21.
-    assert doubtful == pytest.approx(3.0 / np.log(21), rel=1e-5)
+    smoothed = temperature.fit_temperature(logits, labels, smooth=True)
+    # By hand: the most likely accuracy is 21 of 22, with log odds of log 21.
+    assert smoothed == pytest.approx(3.0 / np.log(21), rel=1e-5)
 
 
-def test_doubt_fades_with_more_images() -> None:
+def test_smoothing_vanishes_with_more_images() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, 40_000)
     labels = (random.random(40_000) < 1 / (1 + np.exp(-logits / 1.7))).astype(np.int64)
-    plain, doubtful = (
-        temperature.fit_temperature(logits, labels, doubt=doubt) for doubt in (False, True)
+    plain, smoothed = (
+        temperature.fit_temperature(logits, labels, smooth=smooth) for smooth in (False, True)
     )
-    assert doubtful == pytest.approx(plain, rel=2e-3)
+    assert smoothed == pytest.approx(plain, rel=2e-3)

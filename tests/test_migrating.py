@@ -75,13 +75,13 @@ def test_every_option_and_key_exists() -> None:
 
 
 def test_what_the_page_says_of_the_article_is_so() -> None:
-    from lucency.training.plan import _ARTICLE_VARIATION, _VARIATION
+    from lucency.training.plan import _ARTICLE_AUGMENTATION, _AUGMENTATION
 
-    assert (_VARIATION.rotation, _VARIATION.shift, _VARIATION.zoom) == (10, 0.06, 0.15)
-    assert (_VARIATION.stretch, _VARIATION.fill) == (0.1, "constant")
-    assert (_ARTICLE_VARIATION.stretch, _ARTICLE_VARIATION.fill) == (0.2, "nearest")
-    assert _ARTICLE_VARIATION.flip_vertical
-    assert not _VARIATION.flip_vertical
+    assert (_AUGMENTATION.rotation, _AUGMENTATION.shift, _AUGMENTATION.zoom) == (10, 0.06, 0.15)
+    assert (_AUGMENTATION.stretch, _AUGMENTATION.fill) == (0.1, "constant")
+    assert (_ARTICLE_AUGMENTATION.stretch, _ARTICLE_AUGMENTATION.fill) == (0.2, "nearest")
+    assert _ARTICLE_AUGMENTATION.flip_vertical
+    assert not _AUGMENTATION.flip_vertical
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Training that is ended anywhere and gone on with comes to the same bits."""
+"""Training that is interrupted anywhere and resumed gives the same bits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lucency.training.trainer import Trainer
 
 FAST = Config(effort="quick", size=32, epochs=3, precision="float32", batch=32)
 STEPS = 6  # of an epoch: 168 training images
-EPOCH = STEPS + 2  # places in an epoch where training can stop: validation has two batches
+EPOCH = STEPS + 2  # points in an epoch where training can stop: validation has two batches
 
 pytestmark = pytest.mark.slow
 
@@ -56,13 +56,13 @@ def _small_network() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: Dataset) -> Classifier:
+def uninterrupted(data: Dataset) -> Classifier:
     assert -(-len(data.train) // 32) == STEPS
     return train(data.train, data.val, FAST)
 
 
 def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the signal heard at the n-th place at which training can stop, from 1."""
+    """Simulate a signal at the n-th point at which training can stop, from 1."""
     calls = iter(range(1, 10**6))
 
     def check() -> None:
@@ -80,7 +80,7 @@ def stopped_at(call: int, data: Dataset, folder: Path, config: Config = FAST, **
 
 
 def facts(classifier: Classifier, data: Dataset) -> dict[str, Any]:
-    """Return all that must not depend on how often training was ended."""
+    """Return everything that must not depend on how often training was interrupted."""
     rows = [dataclasses.asdict(row) for row in classifier.history]
     times = {"seconds", "images_per_second"}
     return {
@@ -103,11 +103,11 @@ def facts(classifier: Classifier, data: Dataset) -> dict[str, Any]:
         pytest.param((1, 2, EPOCH, 5), marks=pytest.mark.backend),
         (3 * EPOCH + 1,),
     ],
-    ids=["inside an epoch", "last step", "while judged", "first step of the second",
+    ids=["inside an epoch", "last step", "during validation", "first step of the second",
          "four times", "after the end"],
 )  # fmt: skip
-def test_ended_anywhere_and_gone_on_with(
-    calls: tuple[int, ...], data: Dataset, undisturbed: Classifier, tmp_path: Path
+def test_interrupted_anywhere_and_resumed(
+    calls: tuple[int, ...], data: Dataset, uninterrupted: Classifier, tmp_path: Path
 ) -> None:
     for call in calls:
         if call <= 3 * EPOCH:
@@ -119,29 +119,29 @@ def test_ended_anywhere_and_gone_on_with(
     again = train(
         data.train, data.val, FAST, checkpoints=tmp_path, progress=heard, on_epoch=rows.append
     )
-    assert any("Going on" in line for line in heard.notes)
+    assert any("Resuming" in line for line in heard.notes)
     assert [row.epoch for row in rows] == [1, 2, 3]
-    assert facts(again, data) == facts(undisturbed, data)
+    assert facts(again, data) == facts(uninterrupted, data)
 
 
 @pytest.mark.parametrize("monitor", ["log_loss", "accuracy"])
 def test_the_best_epoch_and_the_patience_survive(
     monitor: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Validation is made to get worse after the first epoch, so that patience ends training."""
+    """Validation gets worse after the first epoch, so that patience ends training."""
     plan = dataclasses.replace(
         make_plan(data.train, FAST), parameters={"width": 4, "blocks": (1, 1)},
         epochs=6, monitor=monitor, patience=2,
     )  # fmt: skip
     monkeypatch.setattr("lucency.training.train.make_plan", lambda *_: plan)
-    original = Trainer._judged
+    original = Trainer._validate
 
     def worse(self: Trainer) -> dict[str, float]:
-        later = self.state.epoch
-        judged = original(self)
-        return judged | {"val_loss": 0.1 + later, "val_accuracy": 0.9 - later / 10}
+        epoch = self.state.epoch
+        values = original(self)
+        return values | {"val_loss": 0.1 + epoch, "val_accuracy": 0.9 - epoch / 10}
 
-    monkeypatch.setattr(Trainer, "_judged", worse)
+    monkeypatch.setattr(Trainer, "_validate", worse)
     whole = train(data.train, data.val, FAST)
     assert (whole.best_epoch, len(whole.history)) == (1, 3)
     stopped_at(EPOCH + 2, data, tmp_path)
@@ -150,35 +150,38 @@ def test_the_best_epoch_and_the_patience_survive(
     )
 
 
-def test_other_plans_data_and_backends_are_refused_by_name(data: Dataset, tmp_path: Path) -> None:
+def test_other_plans_data_and_backends_are_rejected_by_name(data: Dataset, tmp_path: Path) -> None:
     stopped_at(2, data, tmp_path)
 
-    def refused(config: Config, changed: Dataset = data) -> str:
+    def rejected(config: Config, changed: Dataset = data) -> str:
         with pytest.raises(RunError) as caught:
             train(changed.train, changed.val, config, checkpoints=tmp_path)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "learning_rate is 0.003 there and 0.001 here" in refused(
+    assert "learning_rate is 0.003 there and 0.001 here" in rejected(
         dataclasses.replace(FAST, learning_rate=1e-3)
     )
-    assert "precision is float32 there and mixed_bfloat16 here" in refused(
+    assert "positive is light there and dark here" in rejected(
+        dataclasses.replace(FAST, positive="dark")
+    )
+    assert "precision is float32 there and mixed_bfloat16 here" in rejected(
         dataclasses.replace(FAST, precision="mixed_bfloat16")
     )
     fewer = dataclasses.replace(
         data.val, files=data.val.files[1:], groups=data.val.groups[1:],
         labels=data.val.labels[1:], rows=data.val.rows[1:],
     )  # fmt: skip
-    assert "val is" in refused(FAST, dataclasses.replace(data, val=fewer))
+    assert "val is" in rejected(FAST, dataclasses.replace(data, val=fewer))
     state = json.loads(next(tmp_path.glob("*-step-2/state.json")).read_text())
-    assert state["identity"]["backend"]["backend"] in ("tensorflow", "jax", "torch")
+    assert state["identity"]["backend"]["backend"] in ("tensorflow", "jax")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lucency.training.train.backend.device", lambda: "gpu")
         patch.setattr("lucency.training.train.backend.environment", lambda: {"device": "gpu"})
-        assert "device is cpu there and gpu here" in refused(FAST)
+        assert "device is cpu there and gpu here" in rejected(FAST)
 
 
-def test_other_versions_are_told_of(
+def test_other_versions_are_warned_of(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped_at(2, data, tmp_path)
@@ -193,8 +196,8 @@ def test_other_versions_are_told_of(
     assert any("keras is" in line and "last digits" in line for line in heard.warnings)
 
 
-def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
-    data: Dataset, undisturbed: Classifier, tmp_path: Path
+def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_used(
+    data: Dataset, uninterrupted: Classifier, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(FAST, checkpoint_seconds=0)
     stopped_at(EPOCH + 3, data, tmp_path, config)
@@ -209,11 +212,11 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
     (line,) = heard.warnings
     assert line.startswith("DAMAGED CHECKPOINT, not used:")
     assert str(newest) in line
-    assert not newest.exists(), "it would push out a sound one"
-    assert facts(again, data) == facts(undisturbed, data)
+    assert not newest.exists(), "it would displace a valid one"
+    assert facts(again, data) == facts(uninterrupted, data)
 
 
-def test_two_checkpoints_and_the_last_beginning_are_kept(data: Dataset, tmp_path: Path) -> None:
+def test_two_checkpoints_and_the_last_epoch_start_are_kept(data: Dataset, tmp_path: Path) -> None:
     config = dataclasses.replace(FAST, checkpoint_seconds=0)
     stopped_at(EPOCH + 4, data, tmp_path, config)
     assert sorted(path.name.partition("-")[2] for path in tmp_path.glob("[0-9]*")) == [
@@ -228,15 +231,15 @@ def test_two_checkpoints_and_the_last_beginning_are_kept(data: Dataset, tmp_path
 # -- faults ----------------------------------------------------------------------------------------
 
 
-def losing(monkeypatch: pytest.MonkeyPatch, spoiled: Mapping[int, float]) -> list[int]:
-    """Have the n-th steps, from 1, spoil all weights and report these losses."""
+def losing(monkeypatch: pytest.MonkeyPatch, corrupted: Mapping[int, float]) -> list[int]:
+    """Make the n-th steps, from 1, corrupt all weights and report these losses."""
     taken: list[int] = []
     original = Stepper.train
 
     def train_on(self: Stepper, *given: Any) -> Mapping[str, float]:
         seen = original(self, *given)
         taken.append(1)
-        if (loss := spoiled.get(len(taken))) is None:
+        if (loss := corrupted.get(len(taken))) is None:
             return seen
         for variable in self.network.trainable_variables:
             variable.assign(np.full(variable.shape, np.nan, np.float32))
@@ -246,7 +249,7 @@ def losing(monkeypatch: pytest.MonkeyPatch, spoiled: Mapping[int, float]) -> lis
     return taken
 
 
-def test_nan_goes_back_to_the_last_good_state_at_half_the_rate(
+def test_nan_restarts_the_epoch_at_half_the_rate(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losing(monkeypatch, {STEPS + 3: math.nan})
@@ -255,7 +258,7 @@ def test_nan_goes_back_to_the_last_good_state_at_half_the_rate(
     (line,) = heard.warnings
     assert "epoch 2, step 3: the loss is not a number" in line
     assert found.training["divergences"] == [
-        {"epoch": 2, "step": 3, "what": "the loss is not a number"}
+        {"epoch": 2, "step": 3, "reason": "the loss is not a number"}
     ]
     assert len(found.history) == 3
     assert all(np.isfinite(array).all() for array in found.weights.values())
@@ -264,7 +267,7 @@ def test_nan_goes_back_to_the_last_good_state_at_half_the_rate(
     assert rates == [whole[0], whole[1] / 2, whole[2] / 2]
 
 
-def test_setbacks_do_not_depend_on_where_training_was_ended(
+def test_divergences_do_not_depend_on_where_training_was_interrupted(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second epoch diverges at its fifth step, as long as its rate is the planned one."""
@@ -280,13 +283,13 @@ def test_setbacks_do_not_depend_on_where_training_was_ended(
     monkeypatch.setattr(Stepper, "train", fragile)
     whole = facts(train(data.train, data.val, FAST), data)
     assert len(whole["training"]["divergences"]) == 1
-    for call in (EPOCH + 3, EPOCH + 6):  # before it diverges, and after it went back
+    for call in (EPOCH + 3, EPOCH + 6):  # before it diverges, and after the restart
         folder = tmp_path / str(call)
         stopped_at(call, data, folder, dataclasses.replace(FAST, checkpoint_seconds=0))
         assert facts(train(data.train, data.val, FAST, checkpoints=folder), data) == whole
 
 
-def test_after_three_setbacks_training_ends_with_the_last_good_weights(
+def test_after_three_restarts_training_ends_with_the_last_good_weights(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losing(monkeypatch, {STEPS + n: math.inf for n in range(1, 5)})
@@ -298,7 +301,7 @@ def test_after_three_setbacks_training_ends_with_the_last_good_weights(
     assert all(np.isfinite(array).all() for array in found.weights.values())
 
 
-def test_training_that_only_diverges_is_refused_with_a_lower_rate(
+def test_training_that_only_diverges_fails_and_suggests_a_lower_rate(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losing(monkeypatch, dict.fromkeys(range(1, 9), math.nan))
@@ -307,7 +310,7 @@ def test_training_that_only_diverges_is_refused_with_a_lower_rate(
     assert "\n" not in str(caught.value)
 
 
-def test_a_rate_that_explodes_is_set_back(data: Dataset) -> None:
+def test_a_rate_that_is_too_high_is_reduced(data: Dataset) -> None:
     """No fault is injected here: the rate is a thousand times too high."""
     heard = Heard()
     config = dataclasses.replace(FAST, learning_rate=10.0, epochs=6)
@@ -317,7 +320,7 @@ def test_a_rate_that_explodes_is_set_back(data: Dataset) -> None:
 
 
 class OutOfMemoryError(Exception):
-    """As TensorFlow says it."""
+    """As TensorFlow words it."""
 
     def __str__(self) -> str:
         return "OOM when allocating tensor with shape[32,24,16,16]"
@@ -325,7 +328,7 @@ class OutOfMemoryError(Exception):
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let at most so many images be computed at once."""
+    """Limit how many images can be computed at once."""
     original = Stepper.train
 
     def limit(most: int) -> None:
@@ -339,7 +342,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return limit
 
 
-def test_out_of_memory_halves_what_is_computed_at_once(
+def test_out_of_memory_halves_the_micro_batch(
     data: Dataset, tmp_path: Path, little_memory: Callable[[int], None]
 ) -> None:
     little_memory(8)
@@ -358,9 +361,7 @@ def test_out_of_memory_halves_what_is_computed_at_once(
     )
 
 
-def test_a_crash_of_the_last_process_is_taken_for_memory_that_ran_out(
-    data: Dataset, tmp_path: Path
-) -> None:
+def test_a_crash_of_the_last_process_counts_as_out_of_memory(data: Dataset, tmp_path: Path) -> None:
     stopped_at(2, data, tmp_path)
     assert (tmp_path / ".crash").read_bytes() == b""
     (tmp_path / ".crash").write_bytes(b"Fatal Python error: Segmentation fault")
@@ -381,7 +382,7 @@ import ctypes, sys
 from pathlib import Path
 from lucency.training.checkpoints import Checkpoints
 kept = Checkpoints(Path(sys.argv[1]), {}, seconds=0, largest=0)
-with kept.watched():
+with kept.traced():
     ctypes.string_at(0)
 """
 
@@ -397,13 +398,13 @@ def test_a_real_crash_leaves_a_trace_and_a_kill_does_not(tmp_path: Path) -> None
     assert not Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
 
 
-def test_out_of_memory_that_cannot_be_mended_is_one_line_and_left_to_the_next_process(
+def test_out_of_memory_beyond_recovery_is_one_line_and_left_to_the_next_process(
     data: Dataset, tmp_path: Path, little_memory: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     little_memory(8)
     monkeypatch.setattr(Stepper, "restore", Mock(side_effect=MemoryError()))
-    with pytest.raises(BackendError, match="The same command does, with fewer") as caught:
+    with pytest.raises(BackendError, match="Run the same command again") as caught:
         train(data.train, data.val, FAST, checkpoints=tmp_path)
     assert "\n" not in str(caught.value)
     assert Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
@@ -418,8 +419,8 @@ def test_out_of_memory_with_one_image_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_batch_in_parts_is_the_same_step(data: Dataset) -> None:
-    """Without batch statistics and dropout, parts add up to the whole, but for rounding."""
+def test_a_batch_in_micro_batches_is_the_same_step(data: Dataset) -> None:
+    """Without batch statistics and dropout, the results are equal up to rounding."""
     from lucency import backend
     from lucency.dataset.batches import training_batches
     from lucency.training.trainer import build_network

@@ -14,8 +14,9 @@ from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
 from lucency.training import plan as plans
+from lucency.training.early_stopping import EarlyStopping
 from lucency.training.plan import make_plan, positive_class
-from lucency.training.state import Stopper, learning_rate
+from lucency.training.schedule import learning_rate
 from lucency.training.train import train
 from lucency.training.trainer import Trainer
 
@@ -31,28 +32,28 @@ def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 # -- logic without a network ---------------------------------------------------------------------
 
 
-def test_the_stopper_remembers_the_best_and_stops_in_time() -> None:
-    stopper = Stopper("accuracy", patience=2)
-    answers = [
-        (stopper.is_best(1.0, accuracy), stopper.should_stop) for accuracy in (0.5, 0.7, 0.7, 0.6)
+def test_early_stopping_keeps_the_best_epoch_and_stops_in_time() -> None:
+    stopping = EarlyStopping("accuracy", patience=2)
+    found = [
+        (stopping.is_best(1.0, accuracy), stopping.should_stop) for accuracy in (0.5, 0.7, 0.7, 0.6)
     ]
-    assert answers == [(True, False), (True, False), (False, False), (False, True)]
-    assert stopper.best_epoch == 1
+    assert found == [(True, False), (True, False), (False, False), (False, True)]
+    assert stopping.best_epoch == 1
 
 
-def test_the_stopper_never_takes_nan_for_the_best() -> None:
-    stopper = Stopper("log_loss", patience=0)
-    assert not stopper.is_best(math.nan, 0.9)
-    assert stopper.is_best(0.4, 0.9)
-    assert not stopper.is_best(math.nan, 0.99)
-    assert stopper.best_epoch == 1
-    assert not stopper.should_stop
+def test_early_stopping_never_takes_nan_for_the_best() -> None:
+    stopping = EarlyStopping("log_loss", patience=0)
+    assert not stopping.is_best(math.nan, 0.9)
+    assert stopping.is_best(0.4, 0.9)
+    assert not stopping.is_best(math.nan, 0.99)
+    assert stopping.best_epoch == 1
+    assert not stopping.should_stop
 
 
-def test_the_last_sound_epoch_is_kept_where_that_is_the_plan() -> None:
-    stopper = Stopper("last", patience=0)
-    assert [stopper.is_best(loss, 0.5) for loss in (0.1, 0.3, math.nan)] == [True, True, False]
-    assert stopper.best_epoch == 1
+def test_the_last_epoch_with_a_finite_loss_is_kept_if_planned() -> None:
+    stopping = EarlyStopping("last", patience=0)
+    assert [stopping.is_best(loss, 0.5) for loss in (0.1, 0.3, math.nan)] == [True, True, False]
+    assert stopping.best_epoch == 1
 
 
 def test_cosine_schedule(data: Dataset) -> None:
@@ -72,21 +73,21 @@ def test_the_article_halves_every_ten_epochs(data: Dataset) -> None:
     )
 
 
-def test_the_articles_plan_is_the_articles(data: Dataset) -> None:
+def test_the_articles_plan_is_that_of_the_tutorial(data: Dataset) -> None:
     plan = make_plan(data.train, Config(recipe="article"))
     assert (plan.batch, plan.optimizer, plan.patience, plan.monitor) == (100, "adam", 5, "accuracy")
     assert plan.label_smoothing == 0
     assert set(plan.class_weights) == {1.0}
     assert plan.network_channels == 3
-    variation = plan.augmentation
-    assert (variation.flip_vertical, variation.flip_horizontal) == (True, False)
-    assert (variation.stretch, variation.zoom, variation.rotation) == (0.2, 0, 0)
-    assert (variation.gamma, variation.sharpness, variation.rectangles) == (0, 0, 0)
+    augmentation = plan.augmentation
+    assert (augmentation.flip_vertical, augmentation.flip_horizontal) == (True, False)
+    assert (augmentation.stretch, augmentation.zoom, augmentation.rotation) == (0.2, 0, 0)
+    assert (augmentation.gamma, augmentation.sharpness, augmentation.rectangles) == (0, 0, 0)
     assert Config(recipe="article").input_size == (255, 255)
 
 
 @pytest.mark.parametrize(
-    ("classes", "asked", "answer"),
+    ("classes", "requested", "expected"),
     [
         (("NORMAL", "PNEUMONIA"), "auto", "PNEUMONIA"),
         (("disease", "normal"), "auto", "disease"),
@@ -95,15 +96,24 @@ def test_the_articles_plan_is_the_articles(data: Dataset) -> None:
         (("a", "b", "c"), "auto", None),
     ],
 )
-def test_which_class_is_looked_for(
-    classes: tuple[str, ...], asked: str, answer: str | None
-) -> None:
-    assert positive_class(classes, asked) == answer
+def test_the_positive_class(classes: tuple[str, ...], requested: str, expected: str | None) -> None:
+    assert positive_class(classes, requested) == expected
 
 
-def test_an_unknown_positive_class_is_refused() -> None:
+def test_an_unknown_positive_class_is_rejected() -> None:
     with pytest.raises(ConfigError, match="one of cat, dog"):
         positive_class(("cat", "dog"), "bird")
+
+
+@pytest.mark.parametrize("recipe", ["default", "article"])
+def test_the_plan_has_the_positive_class(data: Dataset, recipe: str) -> None:
+    first, second = data.classes
+    config = Config(recipe=recipe)
+    assert make_plan(data.train, config).positive == second
+    config = dataclasses.replace(config, positive=first)
+    assert make_plan(data.train, config).positive == first
+    with pytest.raises(ConfigError, match="--positive must be one of"):
+        make_plan(data.train, dataclasses.replace(config, positive="bird"))
 
 
 def test_the_plan_gives_a_reason_for_every_choice(data: Dataset) -> None:
@@ -145,11 +155,9 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None
 
 @pytest.mark.slow
 @pytest.mark.backend
-def test_it_says_how_long_compiling_took_and_where_another_backend_is_faster(
-    data: Dataset,
-) -> None:
+def test_progress_has_the_time_of_compiling_and_a_faster_backend(data: Dataset) -> None:
     heard = Heard()
-    train(data.train, data.val, dataclasses.replace(FAST, epochs=1), heard)
+    train(data.train, data.val, dataclasses.replace(FAST, epochs=1), progress=heard)
     (line,) = (line for line in heard.notes if line.startswith("Compiled"))
     assert 0 < float(line.split()[-2]) < 120
     slow = [line for line in heard.warnings if "KERAS_BACKEND=tensorflow" in line]
@@ -160,22 +168,21 @@ def test_it_says_how_long_compiling_took_and_where_another_backend_is_faster(
 def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([0.3, 0.1, 0.2])
 
-    def judged(_: object) -> dict[str, float]:
+    def validate(_: object) -> dict[str, float]:
         return {"val_loss": next(losses), "val_accuracy": 0.5, "val_auroc": 0.5}
 
-    snapshots = []
-    monkeypatch.setattr(Trainer, "_judged", judged)
-    original = Stopper.is_best
+    recorded = []
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    original = EarlyStopping.is_best
 
-    def spy(stopper: Stopper, loss: float, accuracy: float) -> bool:
-        snapshots.append(loss)
-        return original(stopper, loss, accuracy)
+    def spy(stopping: EarlyStopping, loss: float, accuracy: float) -> bool:
+        recorded.append(loss)
+        return original(stopping, loss, accuracy)
 
-    monkeypatch.setattr(Stopper, "is_best", spy)
+    monkeypatch.setattr(EarlyStopping, "is_best", spy)
     plan = dataclasses.replace(make_plan(data.train, FAST), epochs=3, monitor="log_loss")
-    monkeypatch.setattr("lucency.training.train.make_plan", lambda *_: plan)
-    classifier = train(data.train, data.val, FAST)
-    assert snapshots == [0.3, 0.1, 0.2]
+    classifier = train(data.train, data.val, FAST, plan=plan)
+    assert recorded == [0.3, 0.1, 0.2]
     assert classifier.best_epoch == 2
 
 
@@ -196,5 +203,6 @@ def test_members_learn_side_by_side_and_probabilities_are_those_of_the_calibrate
     pixels = data.val.pixels(range(6))
     plain = np.asarray(classifier.keras_model(pixels.astype(np.float32)))[:, 0].astype(np.float64)
     logits = np.log(plain / (1 - plain))
-    said = 1 / (1 + np.exp(-logits / classifier.spec.temperature))
-    np.testing.assert_allclose(classifier.predict_pixels(pixels)[:, 1], said, rtol=2e-3, atol=1e-5)
+    expected = 1 / (1 + np.exp(-logits / classifier.spec.temperature))
+    found = classifier.predict_pixels(pixels)[:, 1]
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)

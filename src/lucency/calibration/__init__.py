@@ -1,7 +1,7 @@
-"""From the network's logits to decisions: each part is chosen on validation.
+"""From the network's logits to decisions: everything here is chosen on validation.
 
-temperature        make probabilities mean what they say, and measure whether they do
-operating_point    choose a threshold by a stated rule
-conformal          sets of classes with a promised coverage
+temperature        temperature scaling and calibration errors
+operating_point    a threshold chosen by a rule
+conformal          prediction sets with guaranteed coverage
 ood                the out-of-distribution (OOD) detector
 """

@@ -1,4 +1,4 @@
-"""The trained thing: what it says of images, and how it is saved and loaded."""
+"""The trained classifier: predict, save, load."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lucency.classifier.activation_map import ActivationMap, method_of, scale_of
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.onnx.session import BATCH, Session, batch_of
-from lucency.classifier.prediction import Outputs, Prediction, joined, judged
+from lucency.classifier.prediction import Outputs, Prediction, concatenated, predicted
 from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import Spec
-from lucency.classifier.storage import load_classifier, save_classifier, weights_file
+from lucency.classifier.storage import Contents, load_contents, save_contents, weights_file
 from lucency.classifier.stored_files import StoredWeights
 from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
@@ -30,25 +30,25 @@ from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
-ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # what counts as ambiguous
+ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # the sets that make an image ambiguous
 
 
 class Classifier:
     """An image classifier: class names, weights, calibration and operating point.
 
     Args:
-        spec: What it is.
-        weights: Arrays by variable name, or those of a file, which are read when they are asked
-            for; may be empty where there is an ONNX model.
+        spec: The values of ``classifier.json``.
+        weights: Arrays by variable name, or the file that they are read from when needed; may be
+            empty if there is an ONNX model.
         onnx: The bytes of an ONNX model, which then predicts instead of Keras.
-        gate: Tells images that are unlike the training images; ``None`` lets all pass.
+        ood_detector: Detects images that are out of distribution; ``None`` accepts all images.
 
     Attributes:
-        history: One row per epoch where it was trained in this process, else empty.
-        best_epoch: Number of the epoch whose weights these are, from 1, where known.
-        training: What went wrong and was mended where it was trained in this process.
+        history: One row per epoch if it was trained in this process, else empty.
+        best_epoch: Number of the epoch that the weights are of, from 1, if known.
+        training: Divergences and batch sizes if it was trained in this process.
         parity: How well the ONNX model agrees with Keras, as ``lucency.export.Parity``.
-        golden: Real images with their answers; ``None`` where none were kept.
+        reference_images: Real images with the predictions for them; ``None`` if none were kept.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class Classifier:
 
     @property
     def positive(self) -> str | None:
-        """For two classes, the one whose detection counts."""
+        """For two classes, the one to be detected."""
         return self.spec.positive
 
     @property
     def threshold(self) -> float:
-        """Probability of the positive class from which on it is decided for."""
+        """Smallest probability at which the positive class is predicted."""
         return self.spec.threshold
 
     @property
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Arrays by variable name, read from the run folder when they are first asked for.
+        """Arrays by variable name, read from the run folder on first use.
 
         Raises:
             ClassifierError: The file has changed since the classifier was loaded.
@@ -101,10 +101,10 @@ class Classifier:
 
     @property
     def neighbours(self) -> Neighbours | None:
-        """Training images to compare new ones with, read when first asked for; or none.
+        """Training images to compare new images with, read on first use; or ``None``.
 
         Raises:
-            ClassifierError: Their file is damaged or not the one that was written.
+            ClassifierError: Their file is damaged or has been changed.
         """
         if isinstance(self._neighbours, StoredNeighbours):
             self._neighbours = self._neighbours.read(self.spec)
@@ -116,7 +116,7 @@ class Classifier:
 
     @property
     def keeps_neighbours(self) -> bool:
-        """Whether there are ``neighbours``, without reading them."""
+        """Whether there are ``neighbours``; does not read them."""
         return self._neighbours is not None
 
     @property
@@ -128,15 +128,15 @@ class Classifier:
 
     @property
     def conformal(self) -> Conformal | None:
-        """Prediction sets with a promised coverage, where validation could settle them."""
-        given = self.spec.conformal
-        return None if given is None else Conformal.from_json(given, len(self.classes))
+        """Prediction sets with guaranteed coverage, if they were calibrated."""
+        document = self.spec.conformal
+        return None if document is None else Conformal.from_json(document, len(self.classes))
 
     @property
     def keras_model(self) -> Any:
         """The network as a plain ``keras.Model``: pixel values 0 to 255 in, probabilities out.
 
-        Not calibrated: it is what was trained, to go on with in Keras.
+        Not calibrated: this is the network as it was trained, to continue with in Keras.
 
         Raises:
             ClassifierError: The weights do not fit the architecture.
@@ -149,7 +149,7 @@ class Classifier:
     def calibrated_model(self) -> Any:
         """A ``keras.Model`` from stored pixels to calibrated probabilities, as in the ONNX file."""
         if self._calibrated is None:
-            network = self.keras_model  # refuses weights that do not fit before Keras is imported
+            network = self.keras_model  # raises before Keras is imported if weights do not fit
             from lucency.models import calibrated
 
             self._calibrated = calibrated(network, self.spec.channels, self.spec.temperature)
@@ -162,12 +162,12 @@ class Classifier:
 
         Args:
             files: PNG, JPEG or DICOM files, whatever their names.
-            progress: Hears how far it is.
-            maps: Whether to say which places speak for and against a class.
+            progress: Called on every batch.
+            maps: Whether to compute activation maps.
 
         Returns:
-            One prediction per file, in the same order. Where it abstains - the file cannot be read,
-            is unlike the training images, or is ambiguous - it carries the reason.
+            One prediction per file, in the same order. If the classifier abstains - the file cannot
+            be read, is out of distribution, or is ambiguous - the prediction has the reason.
         """
         results: list[Prediction] = []
         size, colour = self.spec.size, self.spec.channels == 3
@@ -177,13 +177,13 @@ class Classifier:
                 self._onnx_session()
             batch = batch_of(self.spec)
             for start in range(0, len(files), batch):
-                part = files[start : start + batch]
-                results += self._predict_decoded(part, [*islice(decoded, batch)], maps)
-                task.advance(len(part))
+                some = files[start : start + batch]
+                results += self._predict_decoded(some, [*islice(decoded, batch)], maps)
+                task.advance(len(some))
         return results
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the calibrated probabilities of images already at the input's size.
+        """Return the calibrated probabilities of images at the input's size.
 
         Args:
             pixels: (n, height, width, channels) uint8.
@@ -194,101 +194,101 @@ class Classifier:
         return self.infer(pixels).probabilities
 
     def infer(self, pixels: NDArray[np.uint8], maps: bool = False) -> Outputs:
-        """Return probabilities, and distances from the training images, of images.
+        """Return probabilities and OOD scores of images, and optionally activation maps.
 
         Args:
             pixels: (n, height, width, channels) uint8, at the input's size.
-            maps: Whether to return activation maps too. An ONNX file that was made before there
-                were any for its network gives none.
+            maps: Whether to return activation maps too. Some ONNX files have none.
         """
-        said = [self._output(part, maps) for part in self._parts(pixels)]
-        wide = np.concatenate([each["probabilities"] for each in said]).astype(np.float64)
-        seen, ood_scores = None, None
-        if self.ood_detector is not None or "embedding" in said[0]:
-            seen = np.concatenate([each["embedding"] for each in said])
-        if self.ood_detector is not None and seen is not None:
-            # After the network, as the threads of both would wait for one another.
-            parts = range(0, max(1, len(pixels)), BATCH)
-            scores = [self.ood_detector.score(seen[k:][:BATCH], pixels[k:][:BATCH]) for k in parts]
+        batches = [self._run_network(batch, maps) for batch in self._batches(pixels)]
+        wide = np.concatenate([each["probabilities"] for each in batches]).astype(np.float64)
+        embeddings, ood_scores = None, None
+        if self.ood_detector is not None or "embedding" in batches[0]:
+            embeddings = np.concatenate([each["embedding"] for each in batches])
+        if self.ood_detector is not None and embeddings is not None:
+            # After the network, because the threads of both would wait for each other.
+            scores = [
+                self.ood_detector.score(embeddings[k : k + BATCH], pixels[k : k + BATCH])
+                for k in range(0, max(1, len(pixels)), BATCH)
+            ]
             ood_scores = np.concatenate(scores)
         probabilities = np.asarray(wide / wide.sum(axis=1, keepdims=True))
-        answers = Outputs(probabilities, ood_scores, embeddings=seen)
-        if not maps or "activation_map" not in said[0]:
-            return answers
-        units = np.concatenate([each["activation_map"] for each in said])
-        of_places, of_classes = signed(units, probabilities, self.spec)
-        return dataclasses.replace(answers, maps=of_places, map_classes=of_classes)
+        outputs = Outputs(probabilities, ood_scores, embeddings=embeddings)
+        if not maps or "activation_map" not in batches[0]:
+            return outputs
+        units = np.concatenate([each["activation_map"] for each in batches])
+        values, map_classes = signed(units, probabilities, self.spec)
+        return dataclasses.replace(outputs, maps=values, map_classes=map_classes)
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities (n, classes) that Keras computes, ONNX or not."""
+        """Return the probabilities (n, classes) computed by Keras, with or without an ONNX model."""
         return self._infer_with_keras(pixels)["probabilities"]
 
     def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what the last layer sees of images at the input's size, (n, d)."""
-        parts = self._parts(pixels)
+        """Return the input of the last layer for images at the input's size, (n, d)."""
+        batches = self._batches(pixels)
         if self.onnx is None:
             return self._infer_with_keras(pixels)["embedding"]
         names, session = ["probabilities", "embedding"], self._onnx_session()
-        said = [session.run(names, part) for part in parts]
-        return np.concatenate([each["embedding"] for each in said])
+        return np.concatenate([session.run(names, batch)["embedding"] for batch in batches])
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return what the last layer sees of these images of a split, (k, d), by Keras."""
+        """Return the input of the last layer for images of a split, (k, d), computed by Keras."""
         size = min(BATCH, len(indices))
         padded = np.resize(indices, -(-len(indices) // size) * size).reshape(-1, size)
-        parts = [self._infer_with_keras(split.pixels(part))["embedding"] for part in padded]
-        return np.concatenate(parts)[: len(indices)]
+        batches = [self._infer_with_keras(split.pixels(batch))["embedding"] for batch in padded]
+        return np.concatenate(batches)[: len(indices)]
 
     def infer_split(self, split: Split, progress: Progress = SILENT) -> Outputs:
-        """Return the answers for a split's images, in its order."""
-        parts: list[Outputs] = []
+        """Return the outputs for a split's images, in its order."""
+        batches: list[Outputs] = []
         with progress.task(f"Predicting {split.name}", len(split), "images") as task:
             for pixels in pixel_batches(split, BATCH):
-                parts.append(self.infer(pixels))
+                batches.append(self.infer(pixels))
                 task.advance(len(pixels))
-        return joined(parts, len(split))
+        return concatenated(batches, len(split))
 
     def predict_split(self, split: Split, progress: Progress = SILENT) -> NDArray[np.float64]:
         """Return the calibrated probabilities (n, classes) of a split's images, in its order."""
         return self.infer_split(split, progress).probabilities
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the position of the class decided for, for each row of probabilities."""
+        """Return the index of the predicted class for each row of probabilities."""
         positive = None if self.positive is None else self.classes.index(self.positive)
         return decide(probabilities, positive, self.threshold)
 
-    def judge(self, said: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
-        """Turn answers into predictions, which abstain rather than guess.
+    def predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
+        """Turn outputs into predictions, which abstain rather than guess.
 
         Args:
-            said: What ``answer_pixels`` returned.
-            files: What each image is to be called.
+            outputs: As ``infer`` returns them.
+            files: A name for each image.
         """
-        decisions = self.decide(said.probabilities)
+        decisions = self.decide(outputs.probabilities)
         rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
-        sets = rule.sets(said.probabilities) if rule else None
+        sets = rule.sets(outputs.probabilities) if rule else None
         return [
-            judged(
+            predicted(
                 str(file),
                 self.classes,
-                said.probabilities[i],
+                outputs.probabilities[i],
                 int(decisions[i]),
                 None if sets is None else sets[i],
-                None if said.ood_scores is None else float(said.ood_scores[i]),
-                self.activation_map(said, i),
+                None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
+                self.activation_map(outputs, i),
             )
             for i, file in enumerate(files)
         ]
 
-    def activation_map(self, said: Outputs, i: int) -> ActivationMap | None:
-        """Return the map of the image at place ``i`` of answers; ``None`` where it has none."""
-        if said.maps is None or said.map_classes is None:
+    def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
+        """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""
+        if outputs.maps is None or outputs.map_classes is None:
             return None
-        of = self.classes[said.map_classes[i]]
-        return ActivationMap(of, method_of(self.spec), scale_of(self.spec), said.maps[i])
+        of = self.classes[outputs.map_classes[i]]
+        return ActivationMap(of, method_of(self.spec), scale_of(self.spec), outputs.maps[i])
 
-    def _parts(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """Return pixels a few at a time: maps in the network are many times an image's size."""
+    def _batches(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Split pixels into batches, because feature maps are many times the size of an image."""
         self._check_pixels(pixels)
         return np.array_split(pixels, max(1, -(-len(pixels) // batch_of(self.spec))))
 
@@ -301,12 +301,17 @@ class Classifier:
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write ``classifier.json``, ``weights.safetensors`` and, where known, the other files.
+        """Write ``classifier.json``, ``weights.safetensors`` and the optional files.
 
         Args:
             folder: Where to; made if it does not exist.
         """
-        save_classifier(self, Path(folder))
+        contents = Contents(
+            spec=self.spec, weights=self.weights, onnx=self.onnx, parity=self.parity,
+            ood_detector=self.ood_detector, reference_images=self.reference_images,
+            neighbours=self.neighbours,
+        )  # fmt: skip
+        save_contents(contents, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -315,25 +320,33 @@ class Classifier:
         Raises:
             ClassifierError: The folder holds no classifier, or a file is damaged or foreign.
         """
-        return load_classifier(cls, Path(folder))
+        contents = load_contents(Path(folder))
+        classifier = cls(contents.spec, contents.weights, contents.onnx, contents.ood_detector)
+        classifier.parity = contents.parity
+        classifier.reference_images = contents.reference_images
+        classifier.neighbours = contents.neighbours
+        return classifier
 
     def _predict_decoded(
         self, files: Sequence[str | Path], decoded: Sequence[Decoded], maps: bool
     ) -> list[Prediction]:
         readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
-        answers: dict[int, Prediction] = {}
+        found: dict[int, Prediction] = {}
         if readable:
-            said = self.infer(np.stack([decoded[i].or_error() for i in readable]), maps)
-            told = self.judge(said, [files[i] for i in readable])
-            answers = {
-                i: each.noted(decoded[i].notes) for i, each in zip(readable, told, strict=True)
+            outputs = self.infer(np.stack([decoded[i].or_error() for i in readable]), maps)
+            predictions = self.predictions(outputs, [files[i] for i in readable])
+            found = {
+                i: each.with_notes(decoded[i].notes)
+                for i, each in zip(readable, predictions, strict=True)
             }
         return [
-            answers.get(i, Prediction(str(file), "", (), each.reason))
+            found.get(i, Prediction(str(file), "", (), each.reason))
             for i, (file, each) in enumerate(zip(files, decoded, strict=True))
         ]
 
-    def _output(self, pixels: NDArray[np.uint8], maps: bool) -> Mapping[str, NDArray[np.float32]]:
+    def _run_network(
+        self, pixels: NDArray[np.uint8], maps: bool
+    ) -> Mapping[str, NDArray[np.float32]]:
         return (
             self._infer_with_keras(pixels)
             if self.onnx is None
@@ -341,8 +354,8 @@ class Classifier:
         )
 
     def _infer_with_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        said = self.calibrated_model.predict_on_batch(pixels)
-        return {name: np.asarray(values) for name, values in said.items()}
+        outputs = self.calibrated_model.predict_on_batch(pixels)
+        return {name: np.asarray(values) for name, values in outputs.items()}
 
     def _infer_with_onnx(
         self, pixels: NDArray[np.uint8], maps: bool

@@ -1,4 +1,4 @@
-"""What a classifier says: of pixels as arrays, and of one file for people, with when to abstain."""
+"""The output of a classifier: arrays for n images, and a prediction for one file."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier.activation_map import ActivationMap
-from lucency.imaging.dicom import Note, in_words
+from lucency.imaging.dicom import Note, describe_notes
 
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What the network says of n images.
+    """The outputs of the network for n images.
 
     Attributes:
         probabilities: (n, classes) float64, calibrated, rows sum to 1.
-        distances: (n,) float64, how unlike the training images: out of distribution above 1;
-            ``None`` for a classifier without an OOD detector.
-        maps: (n, h, w) float32, signed and in logits: what each place says for or against the class
-            in ``map_classes``; ``None`` where they were not asked for or there are none. The mean
-            of a map is the logit (less that of the other classes, where there are more than two),
-            bias included and before the temperature.
-        map_classes: (n,) int64, places in the classes; ``None`` where there are no maps.
-        embeddings: (n, d) float32, what the last layer sees; ``None`` where it was not asked for.
+        ood_scores: (n,) float64, above 1 is out of distribution; ``None`` for a classifier without
+            an OOD detector.
+        maps: (n, h, w) float32, signed and in logits: the evidence at each position for or against
+            the class in ``map_classes``; ``None`` if none were requested or there are none. The
+            mean of a map is the logit (minus the mean logit of the other classes, if there are more
+            than two classes), including the bias and before the temperature.
+        map_classes: (n,) int64, class indices; ``None`` if there are no maps.
+        embeddings: (n, d) float32, the input of the last layer; ``None`` if not computed.
     """
 
     probabilities: NDArray[np.float64]
@@ -36,12 +36,12 @@ class Outputs:
     embeddings: NDArray[np.float32] | None = None
 
 
-def joined(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
-    """Return several batches' answers as one, up to ``count`` images, without embeddings."""
-    probabilities = np.concatenate([part.probabilities for part in parts])[:count]
+def concatenated(batches: Sequence[Outputs], count: int | None = None) -> Outputs:
+    """Concatenate the outputs of several batches, up to ``count`` images, without embeddings."""
+    probabilities = np.concatenate([batch.probabilities for batch in batches])[:count]
     others = [
-        [found for part in parts if (found := getattr(part, name)) is not None]
-        for name in ("distances", "maps", "map_classes")
+        [values for batch in batches if (values := getattr(batch, name)) is not None]
+        for name in ("ood_scores", "maps", "map_classes")
     ]
     return Outputs(
         probabilities, *(np.concatenate(each)[:count] if each else None for each in others)
@@ -50,19 +50,20 @@ def joined(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the classifier says of one file.
+    """The prediction for one file.
 
     Attributes:
         file: The file as it was given.
-        decision: A class name; empty where the classifier abstains.
+        decision: A class name; empty if the classifier abstains.
         probabilities: Probability of each class, in the order of ``Classifier.classes``; empty
-            where the file could not be read.
-        reason: Why it abstains: unreadable, out of distribution or ambiguous; empty where not.
-        prediction_set: The classes that validation does not rule out; empty where there are none.
-        distance: How unlike the training images: out of distribution above 1.
-        activation_map: Which places speak for and against a class, where that was asked for and the
-            classifier can tell.
-        notes: What a DICOM file says of itself that its reader should know, in words.
+            if the file could not be read.
+        reason: Why the classifier abstains: unreadable, out of distribution or ambiguous; empty if
+            it does not.
+        prediction_set: The classes that validation does not rule out; empty if there are no sets.
+        ood_score: Above 1 is out of distribution.
+        activation_map: The evidence at each position for and against a class, if requested and
+            available.
+        notes: Properties of a DICOM file that its reader should know, in words.
     """
 
     file: str
@@ -74,12 +75,12 @@ class Prediction:
     activation_map: ActivationMap | None = None
     notes: tuple[str, ...] = ()
 
-    def noted(self, notes: Note) -> Prediction:
-        """Return the prediction with what its file says of itself."""
-        return dataclasses.replace(self, notes=in_words(notes)) if notes else self
+    def with_notes(self, notes: Note) -> Prediction:
+        """Return the prediction with the notes on its file."""
+        return dataclasses.replace(self, notes=describe_notes(notes)) if notes else self
 
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Return all but the file's name: the same keys wherever a prediction is given as JSON.
+        """Return everything but the file name; every JSON output of a prediction has these keys.
 
         Args:
             classes: Class names, in the order of the probabilities.
@@ -97,32 +98,41 @@ class Prediction:
         return document
 
 
-def judged(
+def predicted(
     file: str,
     classes: tuple[str, ...],
-    row: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     decision: int,
-    candidates: NDArray[np.bool_] | None,
+    in_set: NDArray[np.bool_] | None,
     ood_score: float | None,
     activation_map: ActivationMap | None = None,
 ) -> Prediction:
     """Turn numbers into a prediction that abstains rather than guesses.
 
-    It abstains where the image is unlike the training images, and where the prediction set is
-    not just the decided class.
+    It abstains if the image is out of distribution, and if the prediction set is not the decided
+    class alone.
+
+    Args:
+        file: Name of the image.
+        classes: Class names.
+        probabilities: (classes,).
+        decision: Index of the decided class.
+        in_set: (classes,) which classes the prediction set contains; ``None`` without sets.
+        ood_score: Above 1 is out of distribution; ``None`` without a detector.
+        activation_map: Of the image, if there is one.
     """
-    names = () if candidates is None else tuple(np.array(classes, object)[candidates])
+    names = () if in_set is None else tuple(np.array(classes, object)[in_set])
     reason = ""
     if ood_score is not None and not ood_score <= 1:
-        reason = f"out of distribution: unlike the training images ({ood_score:.3g}; limit 1)"
-    elif candidates is not None and names != (classes[decision],):
+        reason = f"out of distribution: OOD score {ood_score:.3g}, limit 1"
+    elif in_set is not None and names != (classes[decision],):
         reason = f"ambiguous: {' or '.join(names)}" if names else "ambiguous: no class fits well"
         if len(names) == 1:
             reason = f"ambiguous: {classes[decision]} by the threshold, {names[0]} by validation"
     return Prediction(
         file=file,
         decision="" if reason else classes[decision],
-        probabilities=tuple(map(float, row)),
+        probabilities=tuple(map(float, probabilities)),
         reason=reason,
         prediction_set=names,
         ood_score=ood_score,

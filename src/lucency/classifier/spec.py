@@ -1,4 +1,4 @@
-"""What ``classifier.json`` says, every value checked before it is believed."""
+"""The values of ``classifier.json``, each checked before it is used."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lucency.calibration.conformal import Conformal
-from lucency.classifier.architectures import checked_parameters, weight_count
+from lucency.classifier.architectures import check_parameters, weight_count
 from lucency.errors import ClassifierError
+from lucency.run_folder.files import CLASSIFIER, FORMAT
 
-FORMAT = 1
-JSON = "classifier.json"
-_MOST_CLASSES = 10_000
-_LONGEST = 1000  # characters of a name or a sentence
-# Control characters, which a terminal obeys, and halves of characters, which cannot be printed.
+_MAX_CLASSES = 10_000
+_MAX_LENGTH = 1000  # characters of a name or a sentence
+# Control characters, which a terminal executes, and surrogates, which cannot be printed.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What ``classifier.json`` says.
+    """The values of ``classifier.json``.
 
     Attributes:
         classes: Class names in natural order.
-        positive: For two classes, the one whose detection counts; else ``None``.
+        positive: For two classes, the one to be detected; else ``None``.
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
         architecture: Name of a network in ``lucency.models``.
         network_channels: Channels that the network takes; grey images are repeated to fit.
         parameters: Parameters of the architecture.
-        temperature: What the logits are divided by.
-        threshold: Probability of ``positive`` from which on it is decided for; 0.5 of no meaning
-            for more than two classes, where the most probable class is taken.
+        temperature: Divisor of the logits.
+        threshold: Smallest probability at which ``positive`` is predicted; not used with more than
+            two classes, where the most probable class is predicted.
         rule: How the threshold was chosen, in words.
-        chosen: Sensitivity and specificity that the threshold had on validation, where known.
-        prior: Shares of the classes that the probabilities assume; sum to 1.
-        conformal: Thresholds of the prediction sets, as ``lucency.calibration.conformal`` writes them; or none.
-        explanation: What tests of the activation maps came to: "method", "scale" (the value in
-            logits at which colours are full), "informative" and a "sentence" for people; ``None``
-            where they were not tested.
-        fingerprint: sha256 of the training data's list of files.
-        versions: Versions of what made the classifier.
+        validation_rates: Sensitivity and specificity of the threshold on validation, if known.
+        class_prior: Class shares that the probabilities assume; sum to 1.
+        conformal: Thresholds of the prediction sets, as ``lucency.calibration.conformal`` writes
+            them; ``None`` without prediction sets.
+        explanation: Results of the tests of the activation maps: "method", "scale" (the value in
+            logits at which the colour scale ends), "informative" and a "sentence"; ``None`` if they
+            were not tested.
+        fingerprint: sha256 of the list of training files.
+        versions: Versions of the software that the classifier was trained with.
     """
 
     classes: tuple[str, ...]
@@ -56,8 +56,8 @@ class Spec:
     temperature: float = 1.0
     threshold: float = 0.5
     rule: str = "the more probable class"
-    chosen: Mapping[str, float] | None = None
-    prior: tuple[float, ...] = ()
+    validation_rates: Mapping[str, float] | None = None
+    class_prior: tuple[float, ...] = ()
     conformal: Mapping[str, Any] | None = None
     explanation: Mapping[str, Any] | None = None
     fingerprint: str = ""
@@ -65,12 +65,12 @@ class Spec:
 
     @property
     def weight_count(self) -> int:
-        """How many numbers the weights of the described network are."""
+        """Number of weights of the described network."""
         shape = (*self.size, self.network_channels)
         return weight_count(self.architecture, len(self.classes), shape, self.parameters)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that ``classifier.json`` holds, without the files' checksums."""
+        """Return the content of ``classifier.json`` without the checksums of the other files."""
         return {
             "format": FORMAT,
             "classes": list(self.classes),
@@ -85,9 +85,9 @@ class Spec:
             "operating_point": {
                 "rule": self.rule,
                 "threshold": self.threshold,
-                "validation": self.chosen and dict(self.chosen),
+                "validation": self.validation_rates and dict(self.validation_rates),
             },
-            "prior": list(self.prior or [1 / len(self.classes)] * len(self.classes)),
+            "class_prior": list(self.class_prior or [1 / len(self.classes)] * len(self.classes)),
             "conformal": self.conformal and dict(self.conformal),
             "explanation": self.explanation and dict(self.explanation),
             "data": {"fingerprint": self.fingerprint},
@@ -96,7 +96,7 @@ class Spec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Check the object that ``classifier.json`` holds and return the specification.
+        """Check the content of ``classifier.json`` and return it.
 
         Raises:
             ClassifierError: A field is missing, of a wrong type or out of range.
@@ -105,19 +105,18 @@ class Spec:
             return cls(**_fields(data))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ClassifierError(
-                f"{JSON} is not complete or has a wrong value ({type(error).__name__}: {error}). "
-                "Restore it from the training run, or train again."
+                f"{CLASSIFIER} is incomplete or has a wrong value ({type(error).__name__}: "
+                f"{error}). Restore it from the training run, or train again."
             ) from error
 
 
 def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``Spec``; raises KeyError, TypeError or ValueError."""
-    _check_format(data["format"])
     classes = _classes(data["classes"])
     if data["positive"] is not None and (data["positive"] not in classes or len(classes) != 2):
-        raise ValueError(f"positive is none of the classes, of two: {_shown(data['positive'])}")
+        raise ValueError(f"positive must be one of two classes: {_shown(data['positive'])}")
     given, network = data["input"], data["architecture"]
-    checked_parameters(_text(network["name"]), _typed(network["parameters"], dict))
+    check_parameters(_text(network["name"]), _typed(network["parameters"], dict))
     channels = _one_of(given["channels"], (1, 3))
     point = data["operating_point"]
     return {
@@ -131,8 +130,8 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": _number(data["temperature"], 1e-3, 1e3),
         "threshold": _number(point["threshold"], 0, 1),
         "rule": _text(point["rule"]),
-        "chosen": _rates(point.get("validation")),
-        "prior": _shares(data.get("prior"), len(classes)),
+        "validation_rates": _rates(point.get("validation")),
+        "class_prior": _class_prior(data.get("class_prior"), len(classes)),
         "conformal": _conformal(data.get("conformal"), len(classes)),
         "explanation": _explanation(data.get("explanation")),
         "fingerprint": _text(data["data"]["fingerprint"]),
@@ -140,22 +139,12 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_format(found: Any) -> None:
-    if type(found) is int and found > FORMAT:
-        raise ValueError(
-            f"format {_shown(found)}, which a later version of Lucency made; this one reads "
-            f"{FORMAT}: update Lucency"
-        )
-    if type(found) is not int or found != FORMAT:
-        raise ValueError(f"format {_shown(found)}, this version reads {FORMAT}")
-
-
 def _classes(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not 2 <= len(value) <= _MOST_CLASSES:
-        raise ValueError(f"classes must be 2 to {_MOST_CLASSES:,} different names")
+    if not isinstance(value, list) or not 2 <= len(value) <= _MAX_CLASSES:
+        raise ValueError(f"classes must be 2 to {_MAX_CLASSES:,} different names")
     classes = tuple(_text(name) for name in value)
     if len(set(classes)) < len(classes) or "" in classes:
-        raise ValueError(f"classes must be 2 to {_MOST_CLASSES:,} different names")
+        raise ValueError(f"classes must be 2 to {_MAX_CLASSES:,} different names")
     return classes
 
 
@@ -167,7 +156,7 @@ def _conformal(value: Any, classes: int) -> Mapping[str, Any] | None:
 
 
 def _explanation(value: Any) -> Mapping[str, Any] | None:
-    """Return what is known of the maps; older classifiers have nothing."""
+    """Return the results of the tests of the maps, if there are any."""
     if value is None:
         return None
     if type(value["informative"]) is not bool:
@@ -189,24 +178,24 @@ def _versions(value: Any) -> Mapping[str, str]:
 
 
 def _rates(value: Any) -> Mapping[str, float] | None:
-    """Return sensitivity and specificity; older classifiers do not have them."""
+    """Return sensitivity and specificity, if they are known."""
     if value is None:
         return None
     return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}
 
 
-def _shares(value: Any, classes: int) -> tuple[float, ...]:
-    """Return the class shares; classifiers without them take all classes as equally frequent."""
+def _class_prior(value: Any, classes: int) -> tuple[float, ...]:
+    """Return the class shares; without them all classes are equally frequent."""
     if value is None:
         return (1 / classes,) * classes
     shares = tuple(_number(share, 0, 1) for share in value)
     if len(shares) != classes or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
-        raise ValueError(f"prior must be {classes} shares above 0 that sum to 1")
+        raise ValueError(f"class_prior must be {classes} shares above 0 that sum to 1")
     return shares
 
 
 def _shown(value: Any) -> str:
-    """Return a value as an error shows it: in one line, never longer than that."""
+    """Return a value for an error message: on one line, at most 80 characters."""
     return reprlib.repr(value)[:80]
 
 
@@ -217,9 +206,9 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def _text(value: Any) -> str:
-    if len(_typed(value, str)) > _LONGEST or _UNPRINTABLE.search(value):
+    if len(_typed(value, str)) > _MAX_LENGTH or _UNPRINTABLE.search(value):
         raise ValueError(
-            f"expected up to {_LONGEST} characters that can be printed, received {_shown(value)}"
+            f"expected up to {_MAX_LENGTH} printable characters, received {_shown(value)}"
         )
     return str(value)
 

@@ -1,14 +1,15 @@
-"""Learn: a training split and a validation split in, a calibrated classifier out.
+"""Train: a training split and a validation split in, a calibrated classifier out.
 
     plan            every choice with its value and its reason
     schedule        the learning rate of each step
+    early_stopping  the best epoch so far, and when to stop
     fused_layers    the same network in fewer passes over memory
-    step            one step: loss, optimizer, and what they change
-    state           how far training is, beside the weights
-    checkpoints     both on disk, whole or not believed
-    trainer         the loop over epochs, and what is done about faults
-    calibrate       what validation decides afterwards: temperature, threshold, sets, OOD detector
+    step            one step: loss, optimizer, and the variables that they change
+    state           the state of training besides the weights
+    checkpoints     snapshots on disk, verified before use
+    trainer         the loop over epochs, and the handling of faults
+    calibrate       what is chosen on validation: temperature, threshold, sets, OOD detector
     train           all of these, in order
 
-The signature of ``train.train`` is the proof that nothing here can see the test split.
+The signature of ``train.train`` shows that nothing in this package can see the test split.
 """

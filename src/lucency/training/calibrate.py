@@ -1,4 +1,4 @@
-"""What validation settles once the weights are there: temperature, threshold, sets and gate."""
+"""Calibrate a trained classifier on validation: temperature, threshold, sets, OOD detector."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from lucency.progress import Progress
 from lucency.training.plan import Plan
 from lucency.training.trainer import eval_model, logits_of_split
 
-_MOST_IMAGES = 2000  # that the check learns from; more change nothing and cost memory
-_MOST_BYTES = 2**27
+_MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
+_MAX_BYTES = 2**27
 
 
 def calibrate(
     classifier: Classifier,
     plan: Plan,
     config: Config,
-    parts: tuple[Split, Split],
+    splits: tuple[Split, Split],
     progress: Progress,
 ) -> None:
-    """Give a trained classifier all that is chosen on validation.
+    """Choose everything that is chosen on validation.
 
     Args:
         classifier: With weights; its spec and its OOD detector are filled in.
         plan: How it was trained.
         config: With the rule of the operating point.
-        parts: Train, for the check to know what images look like, and validation.
-        progress: Hears of a rule that validation cannot reach.
+        splits: Train, which the OOD detector is fitted on, and validation.
+        progress: Warned if validation does not reach the rule.
     """
-    train, val = parts
-    temperature = _temperature(classifier, plan, val)
-    prior = _prior(plan, train)
-    classifier.spec = dataclasses.replace(classifier.spec, temperature=temperature, prior=prior)
+    train, val = splits
+    classifier.spec = dataclasses.replace(
+        classifier.spec,
+        temperature=_temperature(classifier, plan, val),
+        class_prior=_class_prior(plan, train),
+    )
     probabilities = classifier.predict_split(val)
     sets = conformal.fit(probabilities, val.labels, val.groups)
     point = _operating_point(classifier, config, probabilities, val, progress)
@@ -48,20 +50,20 @@ def calibrate(
         conformal=sets.to_json(),
         threshold=point.threshold,
         rule=point.rule,
-        chosen=point.rates(),
+        validation_rates=point.rates(),
     )
     classifier.ood_detector = _ood_detector(classifier, train, val)
 
 
 def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
-    """Fit the temperature on validation, in the float32 arithmetic that is served."""
+    """Fit the temperature on validation, in float32 as in prediction."""
     logits = logits_of_split(eval_model(classifier.keras_model, plan.channels), split, plan.batch)
     weights = np.asarray(plan.class_weights)[split.labels]
-    return temperature.fit_temperature(logits, split.labels, weights, doubt=True)
+    return temperature.fit_temperature(logits, split.labels, weights, smooth=True)
 
 
-def _prior(plan: Plan, train: Split) -> tuple[float, ...]:
-    """Return the class shares that the probabilities assume: those that the loss counted."""
+def _class_prior(plan: Plan, train: Split) -> tuple[float, ...]:
+    """Return the class shares that the probabilities assume: those weighted as in the loss."""
     counts = np.bincount(train.labels, minlength=len(train.classes))
     shares = counts * np.asarray(plan.class_weights)
     return tuple(map(float, shares / shares.sum()))
@@ -74,7 +76,7 @@ def _operating_point(
     val: Split,
     progress: Progress,
 ) -> operating_point.OperatingPoint:
-    """Choose the threshold; where validation cannot reach the rule, say so and take 0.5."""
+    """Choose the threshold; if validation does not reach the rule, warn and use 0.5."""
     if classifier.positive is None:
         return operating_point.OperatingPoint(0.5, "the most probable class", np.nan, np.nan)
     k = classifier.classes.index(classifier.positive)
@@ -83,30 +85,30 @@ def _operating_point(
     try:
         point = operating_point.choose(rule, scores, truth, config.prevalence)
     except ConfigError as error:
-        # Hours of training are not thrown away for a rule that can be chosen again afterwards.
+        # Hours of training are not discarded for a rule that can be changed afterwards.
         progress.warn(f"{error} The threshold is 0.5; choose another with lucency evaluate.")
         rule = operating_point.parse("balanced")
         point = operating_point.choose(rule, scores, truth)
     words = "the more probable class"
-    if np.ptp(classifier.spec.prior) < 1e-9:
-        words += ", all classes taken as equally frequent"
+    if np.ptp(classifier.spec.class_prior) < 1e-9:
+        words += ", all classes assumed equally frequent"
     return dataclasses.replace(point, rule=words) if rule.kind == "balanced" else point
 
 
 def _ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDetector:
-    """Fit the check to training images as they are, and set its limit on validation."""
-    seen, judged = _spread(train), _spread(val)
+    """Fit the detector to training images that are not augmented; validation sets its limit."""
+    fitted, held_out = _sample(train), _sample(val)
     return ood.fit(
-        classifier.embed(train, seen),
-        train.labels[seen],
-        train.pixels(seen),
-        classifier.embed(val, judged),
-        val.pixels(judged),
-        [val.groups[i] for i in judged],
+        classifier.embed(train, fitted),
+        train.labels[fitted],
+        train.pixels(fitted),
+        classifier.embed(val, held_out),
+        val.pixels(held_out),
+        [val.groups[i] for i in held_out],
     )
 
 
-def _spread(split: Split) -> NDArray[np.int64]:
-    """Return places evenly spread over the split, as many as memory is given for."""
-    most = min(_MOST_IMAGES, _MOST_BYTES // int(np.prod(split.store.shape)))
-    return np.unique(evenly(len(split), most))
+def _sample(split: Split) -> NDArray[np.int64]:
+    """Return indices evenly over the split, as many as fit into the limits."""
+    count = min(_MAX_IMAGES, _MAX_BYTES // int(np.prod(split.cache.shape)))
+    return np.unique(evenly(len(split), count))

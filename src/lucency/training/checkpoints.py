@@ -1,12 +1,13 @@
-"""Snapshots on disk: each a folder that is whole or is not believed.
+"""Snapshots on disk: each a folder that is verified before it is used.
 
     checkpoints/000017-epoch-3-step-40/
         network.safetensors  optimizer.safetensors  best.safetensors
-        state.json       how far training is, of which plan, data and versions
+        state.json       the state of training, and its plan, data and versions
         manifest.json    sha256 and size of each of these; written last
 
-A folder gets its name when all of it has reached the disk. The latest two are kept, and the latest
-from between two epochs (its name has no step), to which training goes back when it diverges.
+A folder gets its name once all of its files are on the disk. The latest two are kept, and the
+latest from the start of an epoch (its name has no step), from which training restarts when it
+diverges.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from lucency.progress import SILENT, Progress
 from lucency.training.state import Snapshot, TrainState
 from lucency.training.step import Arrays, Weights
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST, _STATE = "manifest.json", "state.json"
 _ARRAYS = ("network", "optimizer", "best")
-_LARGEST_JSON = 64 * 2**20  # bytes; ours grow by some 300 with every epoch
+_MAX_JSON = 64 * 2**20  # bytes; ours grow by about 300 with every epoch
 _KEPT = 2
 _CRASH = ".crash"
 _NAME = re.compile(r"(\d{6,})-epoch-(\d+)(?:-step-(\d+))?")
 
 
-class Damaged(Exception):  # noqa: N818 - says what a checkpoint is
-    """A checkpoint is not what was written; the text says how that shows."""
+class Damaged(Exception):  # noqa: N818 - the state of a checkpoint
+    """A checkpoint differs from what was written; the text says how."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class _Place:
-    """A checkpoint by its name."""
+class _Entry:
+    """A checkpoint, as its name describes it."""
 
     number: int
     epoch: int
@@ -64,11 +65,11 @@ class Checkpoints:
 
     Args:
         folder: Where they are; made if missing.
-        identity: What the run is: plan, data, backend and versions, as JSON. Checkpoints of another
-            plan, other data or another backend are refused.
-        seconds: Least time from one checkpoint to the next inside an epoch.
-        largest: Bytes of network and optimiser together; longer files are not read.
-        progress: Hears of damaged checkpoints and of such that cannot be written.
+        identity: Plan, data, backend and versions of the run, as JSON. Checkpoints of another
+            plan, other data or another backend are rejected.
+        seconds: Shortest time between two checkpoints within an epoch.
+        largest: Bytes of network and optimizer together; larger files are not read.
+        progress: Warned of damaged checkpoints and of failures to write one.
 
     Raises:
         RunError: The folder cannot be made or listed.
@@ -85,40 +86,40 @@ class Checkpoints:
     ) -> None:
         self._folder, self._seconds, self._progress = folder, seconds, progress
         self._identity = json.loads(json.dumps(identity))
-        self._largest = largest + _LARGEST_JSON
-        self._last, self._told = time.monotonic(), False
+        self._largest = largest + _MAX_JSON
+        self._last, self._warned = time.monotonic(), False
         self._damaged: set[Path] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for draft in folder.glob(".*.tmp"):  # of a process that was killed
-                shutil.rmtree(draft, ignore_errors=True)
+            for partial in folder.glob(".*.tmp"):  # of a process that was killed
+                shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             raise RunError(f"Cannot use {folder} ({error.strerror or error}).") from error
 
     def latest(self) -> Snapshot | None:
-        """Return the newest sound snapshot; damaged ones are told of and passed over.
+        """Return the newest valid snapshot; damaged ones are skipped with a warning.
 
         Raises:
             RunError: It belongs to another plan, other data or another backend.
         """
-        return self._newest(self._places())
+        return self._newest(self._entries())
 
-    def beginning_of(self, epoch: int) -> Snapshot | None:
-        """Return the newest sound snapshot of the beginning of an epoch, if it is there."""
-        return self._newest([p for p in self._places() if (p.epoch, p.step) == (epoch, 0)])
+    def start_of(self, epoch: int) -> Snapshot | None:
+        """Return the newest valid snapshot of the start of an epoch, if there is one."""
+        return self._newest([p for p in self._entries() if (p.epoch, p.step) == (epoch, 0)])
 
     def crashed(self) -> bool:
-        """Tell whether the last process died in compiled code, as ``watched`` would know."""
+        """Return whether the last process crashed in compiled code while it was ``traced``."""
         trace = self._folder / _CRASH
         return trace.is_file() and trace.stat().st_size > 0
 
     def note_crash(self) -> None:
-        """Leave the same trace for memory that ran out where this process could not mend it."""
+        """Write the trace of a crash, when memory has run out beyond recovery."""
         (self._folder / _CRASH).write_bytes(b"out of memory")
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Have a crash of compiled code leave a trace that the next process finds."""
+    def traced(self) -> Iterator[None]:
+        """Write a trace if compiled code crashes, for the next process to find."""
         was_enabled = faulthandler.is_enabled()
         with contextlib.ExitStack() as stack:
             try:
@@ -127,34 +128,34 @@ class Checkpoints:
                 self._progress.warn(f"Crashes leave no trace in {self._folder} ({error.strerror}).")
             else:
                 faulthandler.enable(trace)
-                stack.callback(_traced_as_before, was_enabled)
+                stack.callback(_restore_faulthandler, was_enabled)
             yield
 
     def due(self) -> bool:
-        """Tell whether it is time for the next one."""
+        """Return whether it is time for the next checkpoint."""
         return time.monotonic() - self._last >= self._seconds
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot, then remove those that it replaces.
 
-        A disk that is full costs this checkpoint, not the training: it is warned of, and the older
-        ones stay.
+        If the disk is full, this checkpoint is skipped with a warning; the older ones are kept and
+        training continues.
         """
         self._last = time.monotonic()
         content = _content(snapshot, self._identity)
         try:
             self._check_space(sum(map(len, content.values())))
-            number = 1 + max((place.number for place in self._places()), default=0)
-            write_folder(_Place.of(self._folder, number, snapshot.state).path, content)
+            number = 1 + max((entry.number for entry in self._entries()), default=0)
+            write_folder(_Entry.of(self._folder, number, snapshot.state).path, content)
             self._prune()
         except (RunError, OSError) as error:
-            self._progress.warn(f"No checkpoint was written, and training goes on. {error}")
+            self._progress.warn(f"No checkpoint was written. Training continues. {error}")
 
-    def _places(self) -> list[_Place]:
-        """Return the checkpoints that are there, the newest last."""
+    def _entries(self) -> list[_Entry]:
+        """Return the checkpoints in the folder, the newest last."""
         found = ((each, _NAME.fullmatch(each.name)) for each in self._folder.iterdir())
         return sorted(
-            _Place(int(name[1]), int(name[2]) - 1, int(name[3] or 0), each)
+            _Entry(int(name[1]), int(name[2]) - 1, int(name[3] or 0), each)
             for each, name in found
             if name
         )
@@ -162,55 +163,56 @@ class Checkpoints:
     def _prune(self) -> None:
         for path in self._damaged:
             shutil.rmtree(path, ignore_errors=True)
-        places = self._places()
-        between = [place for place in places if place.step == 0]
-        for place in places[:-_KEPT]:
-            if place not in between[-1:]:
-                shutil.rmtree(place.path, ignore_errors=True)  # tried again after the next one
+        entries = self._entries()
+        epoch_starts = [entry for entry in entries if entry.step == 0]
+        for entry in entries[:-_KEPT]:
+            if entry not in epoch_starts[-1:]:
+                shutil.rmtree(entry.path, ignore_errors=True)  # tried again after the next one
 
     def _check_space(self, size: int) -> None:
-        """Warn where the next checkpoints will not fit, while there is time to tidy up."""
+        """Warn early if the next checkpoints will not fit on the disk."""
         free = shutil.disk_usage(self._folder).free
-        if free < 3 * size and not self._told:
-            self._told = True
+        if free < 3 * size and not self._warned:
+            self._warned = True
             self._progress.warn(
                 f"The disk of {self._folder} has {free / 2**20:,.0f} MiB left, and checkpoints "
                 f"need up to {3 * size / 2**20:,.0f} MiB. Free some space."
             )
 
-    def _newest(self, places: Sequence[_Place]) -> Snapshot | None:
-        for place in reversed(places):
+    def _newest(self, entries: Sequence[_Entry]) -> Snapshot | None:
+        for entry in reversed(entries):
             try:
-                document, files = verified(place.path, self._largest)
+                document, files = read_verified(entry.path, self._largest)
                 state = TrainState.from_json(document["train_state"])
-                self._refuse_foreign(place.path, document["identity"])
+                self._check_identity(entry.path, document["identity"])
                 return _snapshot(state, files)
             except (Damaged, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-                self._damaged.add(place.path)
+                self._damaged.add(entry.path)
                 self._progress.warn(
-                    f"DAMAGED CHECKPOINT, not used: {place.path} ({error}). "
-                    "Training goes on from the one before it."
+                    f"DAMAGED CHECKPOINT, not used: {entry.path} ({error}). "
+                    "Training resumes from the one before it."
                 )
         return None
 
-    def _refuse_foreign(self, path: Path, theirs: Mapping[str, Any]) -> None:
+    def _check_identity(self, path: Path, theirs: Mapping[str, Any]) -> None:
         ours = self._identity
         for name in ("plan", "data", "backend"):
             if theirs[name] != ours[name]:
                 what = _difference(name, theirs[name], ours[name])
                 raise RunError(
-                    f"{path.parent} holds checkpoints of another training: {what}. Give what they "
-                    "were made with, or begin anew with --no-resume."
+                    f"{path.parent} holds checkpoints of another training: {what}. Use the same "
+                    "settings and data, or start over with --no-resume."
                 )
         if theirs["versions"] != ours["versions"]:
             what = _difference("versions", theirs["versions"], ours["versions"])
             self._progress.warn(
-                f"The checkpoint was made elsewhere or by other versions: {what}. Training goes "
-                "on; its result may differ in the last digits from that of one piece."
+                f"The checkpoint was written on another machine or by other versions: {what}. "
+                "Training resumes; its result may differ in the last digits from that of an "
+                "uninterrupted training."
             )
 
 
-def _traced_as_before(was_enabled: bool) -> None:
+def _restore_faulthandler(was_enabled: bool) -> None:
     faulthandler.disable()
     if was_enabled and sys.__stderr__:
         faulthandler.enable(sys.__stderr__)
@@ -230,7 +232,7 @@ def _content(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes
 
 
 def _listed(data: bytes) -> dict[str, Any]:
-    """Return what the manifest says of a file."""
+    """Return the entry of a file in the manifest."""
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
@@ -241,31 +243,33 @@ def _manifest(listed: Mapping[str, Any]) -> bytes:
 def _packed(arrays: Arrays) -> bytes:
     from safetensors.numpy import save
 
-    return bytes(save({f"{place:06d}": array for place, array in enumerate(arrays)}))
+    return bytes(save({f"{i:06d}": array for i, array in enumerate(arrays)}))
 
 
-def verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the state and all files of a checkpoint that is as it was written, to the last bit.
+def read_verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the state and all files of a checkpoint, verified to the last bit.
 
-    Every file is compared with the manifest, and the manifest with what we would write of the same
-    content: there is no byte that could change unnoticed.
+    Every file is compared with the manifest, and the manifest with what this code writes for the
+    same content, so that no changed byte goes unnoticed.
 
     Args:
         path: Its folder.
-        largest: Bytes; longer files are not read.
+        largest: Bytes; larger files are not read.
 
     Raises:
-        Damaged: It is not.
+        Damaged: A file differs from what was written.
         OSError: A file is missing or cannot be read.
-        ValueError: The manifest is no JSON; KeyError or TypeError: it is no manifest.
+        ValueError: The manifest is not JSON; KeyError or TypeError: it is not a manifest.
     """
-    manifest = read_bytes(path / _MANIFEST, _LARGEST_JSON)
+    manifest = read_bytes(path / _MANIFEST, _MAX_JSON)
     document = parse_json(manifest)
     listed = document["files"]
-    if document["format"] != FORMAT or _manifest(listed) != manifest:
+    if document["format"] != FORMAT:
+        raise Damaged(f"it has format {str(document['format'])[:20]}, this version reads {FORMAT}")
+    if _manifest(listed) != manifest:
         raise Damaged(f"{_MANIFEST} is not as it was written")
     if set(listed) | {_MANIFEST} != {each.name for each in path.iterdir()}:
-        raise Damaged("a file is missing or one too many")
+        raise Damaged("a file is missing or there is one too many")
     if not {_STATE, "network.safetensors", "optimizer.safetensors"} <= set(listed):
         raise Damaged("a file is missing")
     files = {name: read_bytes(path / name, largest) for name in listed}

@@ -1,9 +1,9 @@
 """The same network in fewer passes over memory, for TensorFlow on a processor.
 
-There, a training step waits for memory more than for arithmetic: every layer reads and writes whole
-feature maps, and those that no kernel of oneDNN covers do it several times. The layers here share
-the variables of the plain Keras layers that they stand for and compute the same function, up to
-rounding. On accelerators, and on JAX anywhere, the compiler does as much by itself.
+There, a training step is bound by memory rather than by arithmetic: every layer reads and writes
+whole feature maps, and layers without a oneDNN kernel do so several times. The layers here share
+the variables of the plain Keras layers that they replace and compute the same function, up to
+rounding. On accelerators, and with JAX everywhere, the compiler does the same by itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from lucency import backend, models
 keras = models.keras
 ops = keras.ops
 
-_SMALL = 4096  # values per image; below it, dropout costs nothing to speak of
-_EQUAL_CHANNELS = "article"  # the network that scales the channels of a grey image alike
+_SMALL = 4096  # values per image, below which the cost of dropout is negligible
+_EQUAL_CHANNELS = "article"  # the network that scales all channels of a grey image the same way
 
 
 def fused(network: Any, channels: int, members: int = 1) -> Any:
@@ -27,11 +27,12 @@ def fused(network: Any, channels: int, members: int = 1) -> Any:
     Args:
         network: A network of ``lucency.models``.
         channels: Channels of the stored images: 1 (grey) or 3.
-        members: Networks side by side whose logits are wanted one by one.
+        members: Networks in the ensemble; the logits of each are returned.
 
     Returns:
-        A model from (n, height, width, channels) pixel values 0 to 255 to logits (n, units); for
-        several members (n, members, units), whose mean over the members they are.
+        A model from (n, height, width, channels) pixel values 0 to 255 to logits (n, units); with
+        several members to (n, members, units), whose mean over the members is the logits of the
+        ensemble.
     """
     height, width, wanted = network.input_shape[1:]
     logits = network.get_layer("logits")
@@ -52,12 +53,12 @@ def fused(network: Any, channels: int, members: int = 1) -> Any:
 
 
 def _replacement(network: Any) -> Callable[[Any], Any]:
-    """Return a function from a layer of the network to what computes the same."""
+    """Return a function from a layer of the network to an equivalent layer."""
     pooled = {}
     for layer in network.layers:
         if isinstance(layer, keras.layers.MaxPooling2D):
             before = layer.input._keras_history.operation
-            if _may_come_after(layer, before):
+            if _can_be_deferred(layer, before):
                 pooled[before.name] = pooled[layer.name] = before
     layers = keras.layers
 
@@ -74,8 +75,8 @@ def _replacement(network: Any) -> Callable[[Any], Any]:
     return replace
 
 
-def _may_come_after(pool: Any, before: Any) -> bool:
-    """Tell whether bias and ReLU of a convolution may be left until its pooling is done."""
+def _can_be_deferred(pool: Any, before: Any) -> bool:
+    """Return whether bias and ReLU of a convolution can be applied after its pooling."""
     return (
         isinstance(before, keras.layers.Conv2D)
         and before.activation is keras.activations.relu
@@ -87,16 +88,16 @@ def _may_come_after(pool: Any, before: Any) -> bool:
 
 
 def _has_kernel(norm: Any) -> bool:
-    """Tell whether oneDNN has a fast kernel: in bfloat16, for 16 channels at a time alone."""
+    """Return whether oneDNN has a fast kernel: in bfloat16 only for multiples of 16 channels."""
     shape = norm.input.shape
-    short = norm.compute_dtype == "bfloat16"
+    bfloat16 = norm.compute_dtype == "bfloat16"
     return (
         len(shape) == 4
         and norm.axis in (-1, 3)
         and norm.scale
         and norm.center
         and not norm.renorm
-        and not (short and shape[-1] % 16)
+        and not (bfloat16 and shape[-1] % 16)
         and norm.compute_dtype in ("float32", "bfloat16")
     )
 
@@ -108,7 +109,7 @@ def _is_large(dropout: Any) -> bool:
 
 
 class _Shared(keras.layers.Layer):  # type: ignore[misc, name-defined]
-    """Stands for a layer, and has its variables."""
+    """Replaces a layer and shares its variables."""
 
     def __init__(self, inner: Any, **kwargs: Any) -> None:
         super().__init__(name=f"fused_{inner.name}", dtype=inner.dtype_policy, **kwargs)
@@ -117,24 +118,24 @@ class _Shared(keras.layers.Layer):  # type: ignore[misc, name-defined]
 
 
 class _Kernel(_Shared):
-    """A convolution without the bias and ReLU that can wait until after the pooling."""
+    """A convolution without its bias and ReLU, which are applied after the pooling."""
 
     def call(self, x: Any) -> Any:
         layer, kernel = self.inner, self.inner.kernel
         if x.shape[-1] == 1 < kernel.shape[2]:
-            kernel = ops.sum(kernel, axis=2, keepdims=True)  # of equal channels, the same
+            kernel = ops.sum(kernel, axis=2, keepdims=True)  # the same if all channels are equal
         return ops.conv(x, kernel, layer.strides, layer.padding, None, layer.dilation_rate)
 
 
 class _PoolThenActivate(_Shared):
-    """The pooling, then bias and ReLU, which change nothing about which value is the greatest."""
+    """Pooling, then bias and ReLU, which do not change which value is the largest."""
 
     def __init__(self, pool: Any, convolution: Any) -> None:
         super().__init__(pool)
         self.convolution = convolution
 
     def call(self, x: Any) -> Any:
-        # In float32, as TensorFlow's bias and ReLU in bfloat16 take one number at a time.
+        # In float32, because TensorFlow's bias and ReLU in bfloat16 are not vectorised.
         x = ops.cast(self.inner(x), "float32")
         bias = ops.cast(self.convolution.bias, "float32")
         return ops.cast(ops.relu(backend.add_bias(x, bias)), self.compute_dtype)
@@ -161,7 +162,7 @@ class _Normalization(_Shared):
 
 
 class _Members(_Shared):
-    """The part of a dense layer over all members' features that speaks for each of them."""
+    """A dense layer over all members' features, split into the logits of each member."""
 
     def __init__(self, dense: Any, members: int) -> None:
         super().__init__(dense)
@@ -169,13 +170,14 @@ class _Members(_Shared):
 
     def call(self, x: Any) -> Any:
         count, units = self.members, self.inner.kernel.shape[-1]
-        x = count * ops.reshape(x, (-1, count, x.shape[-1] // count))  # features are divided by it
+        # The features of an ensemble are divided by the number of members.
+        x = count * ops.reshape(x, (-1, count, x.shape[-1] // count))
         kernel = ops.reshape(self.inner.kernel, (count, x.shape[-1], units))
         return ops.einsum("nkd,kdu->nku", x, kernel) + self.inner.bias
 
 
 class _Dropout(_Shared):
-    """Dropout with 16 random bits per value; the rate is met to 1/65,536."""
+    """Dropout with 16 random bits per value; the rate is exact to 1/65,536."""
 
     def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:  # noqa: ARG002
         if not training:

@@ -1,6 +1,6 @@
 """From configuration and data to a plan: every choice with its value and its reason.
 
-The plan is what training follows. It is printed before anything runs, and saved with the run.
+Training follows the plan. It is made once, printed before anything runs, and saved with the run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lucency.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One decision, for people: what, which value, and why."""
+    """One decision in words: its name, its value, and the reason for it."""
 
     name: str
     value: str
@@ -30,15 +30,16 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that training does, decided.
+    """Every choice that training depends on.
 
     Attributes:
+        positive: For two classes, the one to be detected; ``None`` for more.
         size: Height and width of the network's input in pixels.
         channels: Channels of the stored images: 1 (grey) or 3.
         architecture: Name of a network in ``lucency.models``.
-        parameters: Its parameters beside classes and input shape.
+        parameters: Its parameters other than classes and input shape.
         network_channels: Channels that the network takes; grey images are repeated to fit.
-        epochs: Most passes over the training images.
+        epochs: Largest number of passes over the training images.
         batch: Images per step.
         optimizer: ``adamw`` or ``adam``.
         learning_rate: Highest learning rate.
@@ -46,17 +47,18 @@ class Plan:
         weight_decay: Decoupled weight decay per unit of learning rate.
         label_smoothing: Share of each label spread over all classes.
         class_weights: Weight of each class in the loss; their mean over the images is 1.
-        augmentation: How training images vary.
-        precision: Keras dtype policy of the network while training.
+        augmentation: How training images are augmented.
+        precision: Keras dtype policy of the network during training.
         monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
             ``log_loss``.
         patience: Epochs without a better value before training stops; 0 for never.
-        choices: The same for people, with reasons.
+        choices: The same choices in words, with reasons.
     """
 
     recipe: str
     effort: str
     seed: int
+    positive: str | None
     size: tuple[int, int]
     channels: int
     architecture: str
@@ -79,12 +81,12 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class _Effort:
-    views: int  # training images shown in all
-    most_epochs: int
+    views: int  # training images shown in all epochs together
+    max_epochs: int
     width: int
     blocks: tuple[int, ...]
     time: str
-    members: int = 1  # networks side by side, each of that width
+    members: int = 1  # networks in the ensemble, each of that width
 
 
 _EFFORTS: Mapping[str, _Effort] = {
@@ -92,11 +94,11 @@ _EFFORTS: Mapping[str, _Effort] = {
     "standard": _Effort(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
     "thorough": _Effort(120_000, 100, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
 }
-_VARIATION = Augmentation(
+_AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,
     gamma=0.6, gain=0.3, offset=0.15, sharpness=1.5, rectangles=2,
 )  # fmt: skip
-_ARTICLE_VARIATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
+_ARTICLE_AUGMENTATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
 
 _NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
 
@@ -105,35 +107,38 @@ def make_plan(train: Split, config: Config) -> Plan:
     """Decide how to train on ``train`` under ``config``.
 
     Raises:
-        ConfigError: Choices that do not go together.
+        ConfigError: Choices contradict each other or the data.
     """
+    positive = positive_class(train.classes, config.positive)  # before a backend is loaded
     if config.recipe == "article":
         if config.backbone:
             raise ConfigError(
                 "--backbone belongs to --recipe default; the article has its own network."
             )
-        return _article_plan(train, config)
-    return _default_plan(train, config)
+        return _article_plan(train, config, positive)
+    return _default_plan(train, config, positive)
 
 
-def positive_class(classes: tuple[str, ...], asked: str = "auto") -> str | None:
-    """Return the class whose detection counts, for two classes; ``None`` for more.
+def positive_class(classes: tuple[str, ...], requested: str = "auto") -> str | None:
+    """Return the class to be detected, for two classes; ``None`` for more.
 
     Raises:
-        ConfigError: ``asked`` is neither ``auto`` nor one of the classes.
+        ConfigError: ``requested`` is neither ``auto`` nor one of the classes.
     """
-    if asked not in ("auto", *classes):
-        raise ConfigError(f"--positive must be one of {', '.join(classes)}. Received: {asked!r}")
+    if requested not in ("auto", *classes):
+        raise ConfigError(
+            f"--positive must be one of {', '.join(classes)}. Received: {requested!r}"
+        )
     if len(classes) > 2:
         return None
-    if asked != "auto":
-        return asked
+    if requested != "auto":
+        return requested
     first_is_negative = classes[0].lower() in _NEGATIVE_NAMES
     second_is_negative = classes[1].lower() in _NEGATIVE_NAMES
     return classes[0] if second_is_negative and not first_is_negative else classes[1]
 
 
-def _default_plan(train: Split, config: Config) -> Plan:
+def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
     effort = _EFFORTS[config.effort]
     network, choices = _network(train, config, effort)
     epochs, why_epochs = _epochs(train, config, effort)
@@ -144,44 +149,44 @@ def _default_plan(train: Split, config: Config) -> Plan:
     smoothing = 0.05 if config.label_smoothing is None else config.label_smoothing
     decay = 0.05 if config.weight_decay is None else config.weight_decay
     flip = config.flip is not False
-    variation = dataclasses.replace(_VARIATION, flip_horizontal=flip)
+    augmentation = dataclasses.replace(_AUGMENTATION, flip_horizontal=flip)
     choices += [
         Choice("epochs", str(epochs), why_epochs),
-        Choice("batch", str(batch), "small batches generalise well and fit any memory"),
+        Choice("batch", str(batch), "small batches generalise well and fit into any memory"),
         Choice(
             "optimiser",
             f"AdamW, learning rate {rate:g}, weight decay {decay:g}",
-            "warm-up over the first 5 % of the steps, then down along a cosine to zero",
+            "warm-up over the first 5 % of the steps, then cosine decay to zero",
         ),
-        Choice("label smoothing", f"{smoothing:g}", "keeps the network from being too sure"),
+        Choice("label smoothing", f"{smoothing:g}", "keeps the network from being overconfident"),
         Choice("class weights", _shares(train.classes, weights), why_weights),
         Choice(
             "augmentation",
-            f"{'mirror, ' if flip else ''}turn 10°, zoom 15 %, stretch 10 %, shift 6 %, "
+            f"{'flip, ' if flip else ''}rotation 10°, zoom 15 %, stretch 10 %, shift 6 %, "
             "sharpness, tone curve, 2 border rectangles",
-            "exposure and what is written at the borders must not decide; "
-            "validation and test images are never varied",
+            "exposure and text at the borders must not influence the decision; "
+            "validation and test images are never augmented",
         ),
         Choice("precision", precision, why_precision),
         Choice(
             "weights kept",
             "of the last epoch",
-            "the learning rate has come down to zero, and choosing among epochs that validation "
-            "can hardly tell apart would only make its figures too good",
+            "the learning rate has decayed to zero, and choosing among epochs that validation "
+            "can hardly tell apart would only make its figures too optimistic",
         ),
         _decision(train, config),
         _neighbours(train, config),
     ]
     return Plan(
-        recipe="default", effort=config.effort, seed=config.seed, **network,
+        recipe="default", effort=config.effort, seed=config.seed, positive=positive, **network,
         epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
         weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
-        augmentation=variation, precision=precision, monitor="last", patience=0,
+        augmentation=augmentation, precision=precision, monitor="last", patience=0,
         choices=tuple(choices),
     )  # fmt: skip
 
 
-def _article_plan(train: Split, config: Config) -> Plan:
+def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
     size, channels = _stored(train)
     precision, why_precision = _precision(config)
     batch = min(config.batch or 100, len(train))
@@ -193,16 +198,17 @@ def _article_plan(train: Split, config: Config) -> Plan:
     tutorial = "as in the tutorial"
     flip = bool(config.flip)
     return Plan(
-        recipe="article", effort=config.effort, seed=config.seed, size=size, channels=channels,
-        architecture="article", parameters={}, network_channels=3, epochs=epochs, batch=batch,
+        recipe="article", effort=config.effort, seed=config.seed, positive=positive, size=size,
+        channels=channels, architecture="article", parameters={}, network_channels=3,
+        epochs=epochs, batch=batch,
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
         class_weights=weights, precision=precision, monitor="accuracy", patience=5,
-        augmentation=dataclasses.replace(_ARTICLE_VARIATION, flip_horizontal=flip),
+        augmentation=dataclasses.replace(_ARTICLE_AUGMENTATION, flip_horizontal=flip),
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),
             Choice("input", f"{size[0]} x {size[1]} x 3", tutorial),
-            Choice("epochs", f"at most {epochs}", "ends 5 epochs after the best one"),
+            Choice("epochs", f"at most {epochs}", "stops 5 epochs after the best one"),
             Choice("batch", str(batch), tutorial),
             Choice("optimiser", f"Adam, learning rate {rate:g}, halved every 10 epochs", tutorial),
             Choice("augmentation", "zoom 20 %, vertical flip", f"{tutorial}; not in validation"),
@@ -215,49 +221,49 @@ def _article_plan(train: Split, config: Config) -> Plan:
 
 
 def _decision(train: Split, config: Config) -> Choice:
-    """Say how probabilities become decisions.
+    """Describe how probabilities become decisions.
 
     Raises:
-        ConfigError: The rule is none that exists, or there is no class to look for.
+        ConfigError: The rule is unknown, or there is no positive class.
     """
     rule = operating_point.parse(config.operating_point)
     if rule.kind != "balanced":
         if len(train.classes) > 2:
             raise ConfigError(
-                f"--operating-point {config.operating_point} needs two classes, one of them looked "
-                f"for; there are {len(train.classes)}. Leave it out: the most probable class is "
-                "then decided."
+                f"--operating-point {config.operating_point} needs two classes, one of them "
+                f"positive; there are {len(train.classes)}. Leave it out: the decision is then "
+                "the most probable class."
             )
-        return Choice("decision", rule.words, "asked for; chosen on validation")
+        return Choice("decision", rule.words, "requested; chosen on validation")
     return Choice(
         "decision",
         "the more probable class",
-        "where validation is almost separable, the threshold that is best there is hardly "
-        "determined and often a bad one elsewhere",
+        "where validation is almost separable, the best threshold on it is hardly determined "
+        "and is often a poor one on other data",
     )
 
 
 def _neighbours(train: Split, config: Config) -> Choice:
     kept = min(config.neighbours, len(train))
     if not kept:
-        why = "training images stay where they are, unless asked for"
+        why = "a run folder contains no training images unless requested"
         return Choice("nearest training images", "none kept", why)
-    why = "asked for, to compare new images with; they travel with the run folder"
+    why = "requested, to compare new images with; they are part of the run folder"
     return Choice("nearest training images", f"{kept:,} small images kept", why)
 
 
 def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, Any], list[Choice]]:
     size, channels = _stored(train)
-    grey = "the images are grey" if channels == 1 else "the images have colour"
+    color = "the images are grey" if channels == 1 else "the images are in colour"
     if config.backbone:
         parameters: dict[str, Any] = {"backbone": config.backbone, "weights": config.weights}
-        choice = Choice("network", f"{config.backbone}, weights {config.weights}", "asked for")
+        choice = Choice("network", f"{config.backbone}, weights {config.weights}", "requested")
         channels_in, name = 3, "pretrained"
     else:
         parameters = {"width": effort.width, "blocks": effort.blocks, "members": effort.members}
         what = f"residual network, {sum(effort.blocks)} blocks, width {effort.width}"
         if effort.members > 1:
-            what = f"{effort.members} members, logits averaged, each a {what}"
+            what = f"ensemble of {effort.members}, logits averaged, each a {what}"
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
         channels_in, name = channels, "default"
     network = {
@@ -267,22 +273,26 @@ def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, A
     shape = f"{size[0]} x {size[1]} x {channels_in}"
     return network, [
         choice,
-        Choice("input", shape, f"{grey}; squashed, so that shape tells nothing"),
+        Choice(
+            "input",
+            shape,
+            f"{color}; resized without keeping the aspect ratio, so that shape is no clue",
+        ),
     ]
 
 
 def _stored(train: Split) -> tuple[tuple[int, int], int]:
-    height, width, channels = train.store.shape
+    height, width, channels = train.cache.shape
     return (height, width), channels
 
 
 def _epochs(train: Split, config: Config, effort: _Effort) -> tuple[int, str]:
     if config.epochs:
-        return config.epochs, "asked for"
-    epochs = int(np.clip(round(effort.views / len(train)), 3, effort.most_epochs))
+        return config.epochs, "requested"
+    epochs = int(np.clip(round(effort.views / len(train)), 3, effort.max_epochs))
     return (
         epochs,
-        f"about {epochs * len(train):,} images shown in all for --effort {config.effort}",
+        f"about {epochs * len(train):,} images in all epochs together for --effort {config.effort}",
     )
 
 
@@ -296,10 +306,10 @@ def _class_weights(train: Split, config: Config) -> tuple[tuple[float, ...], str
 
 def _precision(config: Config) -> tuple[str, str]:
     if config.precision:
-        return config.precision, "asked for"
+        return config.precision, "requested"
     if backend.has_fast_bfloat16():
         return "mixed_bfloat16", "this machine computes bfloat16 faster; weights stay float32"
-    return "float32", "this machine gains nothing from shorter numbers"
+    return "float32", "lower precision is not faster on this machine"
 
 
 def _shares(classes: tuple[str, ...], weights: tuple[float, ...]) -> str:

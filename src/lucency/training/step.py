@@ -1,4 +1,4 @@
-"""One step: a batch in, changed weights out; and all that it changes, as arrays."""
+"""One training step: a batch in, updated weights out; and all variables that it updates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import backend, models
-from lucency.augmentation.layer import varied
+from lucency.augmentation.layer import augmented
 from lucency.dataset.batches import TrainingBatch
 from lucency.errors import BackendError
 from lucency.training.fused_layers import fused
@@ -23,11 +23,11 @@ Arrays = list[NDArray[Any]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weights:
-    """What a step changes, copied.
+    """Copies of the variables that a step updates.
 
     Attributes:
         network: Weights, moving statistics and the state of dropout, in the network's order.
-        optimizer: The count of steps, the learning rate and the slots, in the optimiser's order.
+        optimizer: Step count, learning rate and moments, in the optimizer's order.
     """
 
     network: Arrays
@@ -40,17 +40,17 @@ class Weights:
 
 
 class Stepper:
-    """A network with its loss and its optimiser.
+    """A network with its loss and its optimizer.
 
     Args:
-        network: As ``build_network`` makes it.
+        network: As returned by ``build_network``.
         plan: How it is trained.
-        classes: How many there are.
+        classes: Number of classes.
 
     Attributes:
         network: The network.
-        micro: Images that are computed at once. A batch of more is computed in parts, whose
-            gradients are added up before the weights change once.
+        micro: Images per micro-batch. A larger batch is computed in micro-batches, whose gradients
+            are accumulated before the weights are updated.
     """
 
     def __init__(self, network: Any, plan: Plan, classes: int) -> None:
@@ -62,37 +62,37 @@ class Stepper:
         self._trainer = self._compiled()
 
     def train(self, batch: TrainingBatch, rate: float) -> Mapping[str, float]:
-        """Change the weights by one batch; return its mean loss and accuracy before the change.
+        """Update the weights by one batch; return its mean loss and accuracy before the update.
 
         Args:
-            batch: Images, as many as the plan says.
+            batch: As many images as the plan has per step.
             rate: The learning rate.
         """
         self._trainer.optimizer.learning_rate = rate
         arrays = _arrays(batch, self._classes)
         weights = self._class_weights[batch.labels]
-        if self._members > 1:  # each learns by itself
+        if self._members > 1:  # each has its own loss
             arrays[-1] = np.repeat(arrays[-1][:, None], self._members, axis=1)
             weights = np.repeat(weights[:, None], self._members, axis=1)
-        seen = []
+        results = []
         for start in range(0, len(batch.labels), self.micro):
-            part = slice(start, start + self.micro)
-            inputs, targets = [array[part] for array in arrays[:-1]], arrays[-1][part]
-            seen.append(
-                self._trainer.train_on_batch(inputs, targets, weights[part], return_dict=True)
+            rows = slice(start, start + self.micro)
+            inputs, targets = [array[rows] for array in arrays[:-1]], arrays[-1][rows]
+            results.append(
+                self._trainer.train_on_batch(inputs, targets, weights[rows], return_dict=True)
             )
-        return {name: sum(float(s[name]) for s in seen) / len(seen) for name in seen[0]}
+        return {name: sum(float(r[name]) for r in results) / len(results) for name in results[0]}
 
     def capture(self) -> Weights:
-        """Copy what a step changes."""
+        """Copy the variables that a step updates."""
         copies = [np.array(keras.ops.convert_to_numpy(v.value)) for v in self._network_state()]
         return Weights(copies, [np.array(x) for x in self._optimizer_state()])
 
     def restore(self, weights: Weights) -> None:
-        """Put back what ``capture`` copied; the micro-batch may have become another.
+        """Restore what ``capture`` copied, possibly with another size of micro-batch.
 
         Raises:
-            ValueError: The arrays are not those of this network and its optimiser.
+            ValueError: The arrays are not those of this network and its optimizer.
         """
         slots = self._slots()
         _check_fit(self._network_state(), weights.network)
@@ -100,18 +100,19 @@ class Stepper:
         for variable, array in zip(self._network_state(), weights.network, strict=True):
             variable.assign(array)
         for variable, array in zip(slots, weights.optimizer, strict=True):
-            variable.assign(array * self._parts if variable is slots[0] else array)
+            variable.assign(array * self._micro_batches if variable is slots[0] else array)
         for variable in self._trainer.optimizer.variables:
-            if _adds_up(variable):
+            if _is_accumulator(variable):
                 variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def shrink(self) -> None:
-        """Compute half as many images at once, after memory ran out.
+        """Halve the micro-batch, after memory ran out.
 
-        What ``capture`` copied before must be restored: a part of a batch may have been added up.
+        Then restore an earlier ``capture``: gradients of a part of a batch may have been
+        accumulated.
 
         Raises:
-            BackendError: There is only one image left at a time.
+            BackendError: The micro-batch is a single image already.
         """
         if self.micro == 1:
             raise BackendError(
@@ -124,46 +125,46 @@ class Stepper:
         self._trainer = self._compiled()
 
     @property
-    def _parts(self) -> int:
+    def _micro_batches(self) -> int:
         return self._plan.batch // self.micro
 
     def _network_state(self) -> list[Any]:
         return [*self._trainer.trainable_variables, *self._trainer.non_trainable_variables]
 
     def _slots(self) -> list[Any]:
-        return [v for v in self._trainer.optimizer.variables if not _adds_up(v)]
+        return [v for v in self._trainer.optimizer.variables if not _is_accumulator(v)]
 
     def _optimizer_state(self) -> Arrays:
-        """Return the slots; the first counts steps, whatever parts they are computed in."""
+        """Return the optimizer's variables; the first counts steps, not micro-batches."""
         count, *rest = (keras.ops.convert_to_numpy(v.value) for v in self._slots())
-        return [count // self._parts, *rest]
+        return [count // self._micro_batches, *rest]
 
     def _compiled(self) -> Any:
-        """Wrap the network so that stored pixels and drawn numbers go in and logits come out."""
+        """Wrap the network: stored pixels and random numbers in, logits out."""
         plan = self._plan
-        inputs, x = varied(plan.augmentation, (*plan.size, plan.channels))
+        inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels))
         logits = fused(self.network, plan.channels, self._members)(x)
         trainer = keras.Model(inputs, logits)
         loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
-        optimizer = _optimizer(plan, self._parts)
+        optimizer = _optimizer(plan, self._micro_batches)
         compiled = False if backend.waits_for_memory() else "auto"
         trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=compiled)
-        optimizer.build(trainer.trainable_variables)  # so that there are slots to restore
+        optimizer.build(trainer.trainable_variables)  # so that its variables can be restored
         return trainer
 
 
-def _adds_up(variable: Any) -> bool:
-    """Tell whether an optimiser's variable adds up gradients: zero between two whole batches."""
+def _is_accumulator(variable: Any) -> bool:
+    """Return whether a variable accumulates gradients: it is zero between two whole batches."""
     return str(variable.path).endswith("gradient_accumulator")
 
 
 def _check_fit(variables: list[Any], arrays: Arrays) -> None:
     shapes = [(tuple(v.shape), str(v.dtype)) for v in variables]
-    given = [(a.shape, str(a.dtype)) for a in arrays]
-    if shapes != given:
-        wrong = next((i for i, pair in enumerate(zip(shapes, given, strict=False))
-                      if pair[0] != pair[1]), min(len(shapes), len(given)))  # fmt: skip
-        raise ValueError(f"array {wrong} of {len(given)} is not the one of {len(shapes)} expected")
+    received = [(a.shape, str(a.dtype)) for a in arrays]
+    if shapes != received:
+        pairs = enumerate(zip(shapes, received, strict=False))
+        wrong = next((i for i, (a, b) in pairs if a != b), min(len(shapes), len(received)))
+        raise ValueError(f"array {wrong} of {len(received)} does not fit; {len(shapes)} expected")
 
 
 def _loss_and_accuracy(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
@@ -175,17 +176,18 @@ def _loss_and_accuracy(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
     return loss, keras.metrics.CategoricalAccuracy("accuracy")
 
 
-def _optimizer(plan: Plan, parts: int) -> Any:
-    given = {"gradient_accumulation_steps": parts if parts > 1 else None}
+def _optimizer(plan: Plan, micro_batches: int) -> Any:
+    options = {"gradient_accumulation_steps": micro_batches if micro_batches > 1 else None}
     if plan.optimizer == "adam":
-        return keras.optimizers.Adam(plan.learning_rate, **given)
-    optimizer = keras.optimizers.AdamW(plan.learning_rate, weight_decay=plan.weight_decay, **given)
+        return keras.optimizers.Adam(plan.learning_rate, **options)
+    rate, decay = plan.learning_rate, plan.weight_decay
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, **options)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer
 
 
 def _arrays(batch: TrainingBatch, classes: int) -> Arrays:
-    """Return what the trainer takes, the targets last."""
+    """Return the inputs of the training model, the targets last."""
     targets = (
         batch.labels[:, None].astype(np.float32)
         if classes == 2

@@ -1,4 +1,4 @@
-"""The epochs: what is computed in each, whose weights are kept, and what is done about faults."""
+"""The training loop: epochs, the choice of the best one, and the handling of faults."""
 
 from __future__ import annotations
 
@@ -20,72 +20,74 @@ from lucency.errors import BackendError, LucencyError, RunError
 from lucency.progress import Progress
 from lucency.signals import Interrupted
 from lucency.training.checkpoints import Checkpoints
+from lucency.training.early_stopping import EarlyStopping
 from lucency.training.fused_layers import fused
 from lucency.training.plan import Plan
-from lucency.training.state import Divergence, Epoch, Snapshot, Stopper, TrainState, learning_rate
+from lucency.training.schedule import learning_rate
+from lucency.training.state import Divergence, Epoch, Snapshot, TrainState
 from lucency.training.step import Arrays, Stepper
 
 keras = models.keras
 
-_MOST_DIVERGENCES = 3
+_MAX_DIVERGENCES = 3
 
 
-class _Diverged(Exception):  # noqa: N818 - says what training has done
-    """Training cannot go on from here; the text says why."""
+class _Diverged(Exception):  # noqa: N818 - a state of training, not a programming error
+    """Training has diverged; the text says how that shows."""
 
 
 class Trainer:
-    """Trains a network, and can be gone on with by another process at any step.
+    """Trains a network; another process can resume the training at any step.
 
-    What it comes to depends on the plan and the data alone: not on when checkpoints were written,
-    nor on whether it was done in one piece.
+    The result depends only on the plan and the data: not on when checkpoints were written, nor on
+    whether training was interrupted.
 
     Args:
-        stepper: The network and its optimiser.
+        stepper: The network and its optimizer.
         plan: How to train.
-        parts: Train and validation.
-        checkpoints: Where snapshots go, if they are to be kept.
-        progress: Hears of every step and fault.
+        splits: Train and validation.
+        checkpoints: Where snapshots are written, if anywhere.
+        progress: Called on every step and every fault.
     """
 
     def __init__(
         self,
         stepper: Stepper,
         plan: Plan,
-        parts: tuple[Split, Split],
+        splits: tuple[Split, Split],
         checkpoints: Checkpoints | None,
         progress: Progress,
     ) -> None:
         self._stepper, self._plan, self._progress = stepper, plan, progress
-        self._train, self._val = parts
+        self._train, self._val = splits
         self._checkpoints = checkpoints
-        self._judge = eval_model(stepper.network, plan.channels)
+        self._eval_model = eval_model(stepper.network, plan.channels)
         self._steps = steps_per_epoch(self._train, plan.batch)
-        self.state = TrainState(Stopper(plan.monitor, plan.patience), stepper.micro)
+        self.state = TrainState(EarlyStopping(plan.monitor, plan.patience), stepper.micro)
         self.best: Arrays | None = None
         self._compiled = False
-        self._epoch_start: Snapshot  # the beginning of the epoch under way
+        self._epoch_start: Snapshot  # the snapshot at the start of the current epoch
 
     def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
-        """Train until nothing is left, from the newest checkpoint where there is one.
+        """Train to the end, from the newest checkpoint if there is one.
 
         Args:
-            on_epoch: Called with each row of the history, also of epochs that were over before.
+            on_epoch: Called with each row of the history, including rows from before a resume.
 
         Raises:
-            Interrupted: A signal asked to stop; where training is has been saved.
-            RunError: Training diverged before there was any sound epoch.
+            Interrupted: A signal asked to stop; the state of training has been saved.
+            RunError: Training diverged before the first epoch was complete.
             BackendError: There is not enough memory for one image.
         """
-        self._begin()
+        self._start()
         for row in self.state.history:
             if on_epoch:
                 on_epoch(row)
-        watched = self._checkpoints.watched() if self._checkpoints else contextlib.nullcontext()
-        with signals.held(), watched:
+        traced = self._checkpoints.traced() if self._checkpoints else contextlib.nullcontext()
+        with signals.deferred(), traced:
             try:
                 while not self.state.finished:
-                    self._resume(on_epoch)
+                    self._next_epoch(on_epoch)
             except Interrupted:
                 self._write(self._snapshot())
                 raise
@@ -95,29 +97,30 @@ class Trainer:
                 if self._checkpoints:
                     self._checkpoints.note_crash()
                 raise BackendError(
-                    "Out of memory, and this process cannot go on. The same command does, with "
-                    "fewer images computed at once; or give a smaller batch: --set batch=N"
+                    "Out of memory, and this process cannot continue. Run the same command again: "
+                    "it resumes with fewer images per micro-batch. Or use a smaller batch: "
+                    "--set batch=N"
                 ) from error
 
-    def _begin(self) -> None:
-        """Go on from the newest checkpoint, or begin."""
-        kept = self._checkpoints
-        found = kept and kept.latest()
-        if not (kept and found):
+    def _start(self) -> None:
+        """Resume from the newest checkpoint, or start with the first epoch."""
+        stored = self._checkpoints
+        found = stored and stored.latest()
+        if not (stored and found):
             self._mark_epoch_start()
             return
-        self._set(found)
-        self._epoch_start = (self.state.step and kept.beginning_of(self.state.epoch)) or found
+        self._restore(found)
+        self._epoch_start = (self.state.step and stored.start_of(self.state.epoch)) or found
         where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
         where = "the end of training" if self.state.finished else where
-        self._progress.note(f"Going on from the checkpoint at {where}.")
-        if kept.crashed():
-            # Backends on processors often die of a lack of memory instead of saying so.
+        self._progress.note(f"Resuming from the checkpoint at {where}.")
+        if stored.crashed():
+            # On a processor, backends often crash when memory runs out instead of raising an error.
             self._progress.warn("The last process crashed in compiled code.")
             self._shrink()
 
-    def _resume(self, on_epoch: Callable[[Epoch], None] | None) -> None:
-        """Train and judge one epoch, or mend what stands in its way."""
+    def _next_epoch(self, on_epoch: Callable[[Epoch], None] | None) -> None:
+        """Run one epoch and validate it, or recover from the fault that stopped it."""
         try:
             row = self._epoch()
         except _Diverged as fault:
@@ -128,36 +131,36 @@ class Trainer:
             then = partial(self._shrink)
         else:
             then = partial(self._end_epoch, row, on_epoch)
-        then()  # here, where an error no longer holds on to the memory that ran out
+        then()  # outside of the handler, where the error no longer holds the memory that ran out
 
     def _end_epoch(self, row: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
         self.state.next_epoch(row)
-        if self.state.stopper.is_best(row.val_loss, row.val_accuracy):
+        if self.state.early_stopping.is_best(row.val_loss, row.val_accuracy):
             self.best = self._stepper.network.get_weights()
-        enough = self.state.stopper.should_stop
-        self.state.finished = enough or self.state.epoch == self._plan.epochs
+        stopped = self.state.early_stopping.should_stop
+        self.state.finished = stopped or self.state.epoch == self._plan.epochs
         self._mark_epoch_start()
         if on_epoch:
             on_epoch(row)
 
     def _epoch(self) -> Epoch:
-        """Run what is left of an epoch and judge it."""
+        """Run the remaining steps of an epoch and validate it."""
         plan, state = self._plan, self.state
         before, start = state.seconds, time.perf_counter()
         self._train_steps()
-        took = before + time.perf_counter() - start
-        judged = self._judged()
-        if not np.isfinite(judged["val_loss"]):
+        train_seconds = before + time.perf_counter() - start
+        validation = self._validate()
+        if not np.isfinite(validation["val_loss"]):
             raise _Diverged("the loss on validation is not a number")
-        seen = state.means()
+        means = state.means()
         return Epoch(
             epoch=state.epoch + 1,
             learning_rate=self._rate((state.epoch + 1) * self._steps - 1),
-            loss=seen["loss"],
-            accuracy=seen["accuracy"],
-            **judged,
+            loss=means["loss"],
+            accuracy=means["accuracy"],
+            **validation,
             seconds=before + time.perf_counter() - start,
-            images_per_second=self._steps * plan.batch / took,
+            images_per_second=self._steps * plan.batch / train_seconds,
         )
 
     def _train_steps(self) -> None:
@@ -173,22 +176,22 @@ class Trainer:
             for batch in batches:
                 rate = self._rate(state.epoch * self._steps + state.step)
                 state.add(self._stepper.train(batch, rate))
-                state.seconds += (took := time.perf_counter() - last)
+                state.seconds += (step_seconds := time.perf_counter() - last)
                 if not self._compiled:
                     self._compiled = True
-                    self._progress.note(f"Compiled, and one step made, in {took:.1f} s.")
+                    self._progress.note(f"Compiled and ran the first step in {step_seconds:.1f} s.")
                 last = time.perf_counter()
-                if fault := state.fault(len(self._train.classes)):
-                    raise _Diverged(fault)
+                if reason := state.divergence(len(self._train.classes)):
+                    raise _Diverged(reason)
                 task.advance(plan.batch, **state.means())
                 signals.check()
                 if self._checkpoints and state.step < self._steps and self._checkpoints.due():
                     self._write(self._snapshot())
 
-    def _judged(self) -> dict[str, float]:
+    def _validate(self) -> dict[str, float]:
         """Return loss (class-weighted), accuracy and AUROC on validation."""
         split = self._val
-        logits = logits_of_split(self._judge, split, self._stepper.micro)
+        logits = logits_of_split(self._eval_model, split, self._stepper.micro)
         probabilities = temperature.probabilities(logits, 1.0)
         weights = np.asarray(self._plan.class_weights)[split.labels]
         return {
@@ -200,46 +203,47 @@ class Trainer:
     def _rate(self, step: int) -> float:
         return self.state.rate * learning_rate(self._plan, step, self._steps)
 
-    def _restart_epoch(self, fault: str) -> None:
-        """Begin the epoch again at half the rate; after the third time, end training."""
-        where = Divergence(self.state.epoch + 1, self.state.step, fault)
-        self._set(self._epoch_start)
+    def _restart_epoch(self, reason: str) -> None:
+        """Restart the epoch at half the learning rate; end training after three restarts."""
+        divergence = Divergence(self.state.epoch + 1, self.state.step, reason)
+        self._restore(self._epoch_start)
         state = self.state
-        state.divergences.append(where)
-        words = f"Training diverged in epoch {where.epoch}, step {where.step}: {fault}."
-        if len(state.divergences) > _MOST_DIVERGENCES:
+        state.divergences.append(divergence)
+        words = f"Training diverged in epoch {divergence.epoch}, step {divergence.step}: {reason}."
+        if len(state.divergences) > _MAX_DIVERGENCES:
             state.finished = True
             if self.best is None:
                 raise RunError(
-                    f"{words} It did so {len(state.divergences)} times, before any epoch was over. "
-                    f"Give a lower rate: --set learning_rate={self._plan.learning_rate / 10:g}"
+                    f"{words} It did so {len(state.divergences)} times, before the first epoch was "
+                    "complete. Use a lower rate: "
+                    f"--set learning_rate={self._plan.learning_rate / 10:g}"
                 )
             self._progress.warn(
                 f"{words} Training ends here, with the weights of epoch "
-                f"{state.stopper.best_epoch + 1}."
+                f"{state.early_stopping.best_epoch + 1}."
             )
         else:
             state.rate /= 2
             self._progress.warn(
-                f"{words} Back to the beginning of the epoch, at {state.rate:g} times the rate "
-                f"({len(state.divergences)} of at most {_MOST_DIVERGENCES} times)."
+                f"{words} Restarting the epoch at {state.rate:g} times the planned rate "
+                f"(restart {len(state.divergences)} of at most {_MAX_DIVERGENCES})."
             )
         self._mark_epoch_start()
 
     def _shrink(self) -> None:
-        """Begin the epoch again, with half as many images computed at once."""
+        """Restart the epoch with half as many images per micro-batch."""
         self._stepper.shrink()
-        self._set(self._epoch_start)
+        self._restore(self._epoch_start)
         self.state.micro = self._stepper.micro
         self._progress.warn(
-            "Out of memory, or so it seems: images are now computed "
-            f"{self._stepper.micro} at a time, and a step is still taken for {self._plan.batch}. "
-            "The epoch begins again."
+            "Memory seems to have run out: images are now computed "
+            f"{self._stepper.micro} at a time, and each step still uses {self._plan.batch}. "
+            "Restarting the epoch."
         )
         self._mark_epoch_start()
 
-    def _set(self, snapshot: Snapshot) -> None:
-        """Go to where a snapshot was taken; a micro-batch that was made smaller stays so."""
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Return to a snapshot; a micro-batch that was made smaller stays small."""
         self.state, self.best = copy.deepcopy(snapshot.state), snapshot.best
         while self._stepper.micro > self.state.micro:
             self._stepper.shrink()
@@ -249,14 +253,14 @@ class Trainer:
         except ValueError as error:
             raise RunError(
                 f"The checkpoint does not fit this version of Keras ({error}). Use the versions "
-                "that it was written with, or begin anew with --no-resume."
+                "that it was written with, or start over with --no-resume."
             ) from error
 
     def _snapshot(self) -> Snapshot:
         return Snapshot.of(self.state, self._stepper.capture(), self.best)
 
     def _mark_epoch_start(self) -> None:
-        """Keep where training is, to come back to from anywhere in the epoch that begins."""
+        """Keep a snapshot that the epoch can be restarted from."""
         self._epoch_start = self._snapshot()
         self._write(self._epoch_start)
 
@@ -276,20 +280,20 @@ def build_network(plan: Plan, classes: int) -> Any:
 
 
 def eval_model(network: Any, channels: int) -> Any:
-    """Wrap the network for unvaried pixels; it shares its weights and answers with logits."""
+    """Return a model from pixels that are not augmented to logits; it shares the weights."""
     height, width = network.input_shape[1:3]
     pixels = keras.Input((height, width, channels), dtype="uint8")
     return keras.Model(pixels, fused(network, channels)(keras.ops.cast(pixels, "float32")))
 
 
-def logits_of_split(judge: Any, split: Split, batch: int) -> NDArray[np.float64]:
-    """Return what ``judge`` says of a split, (n, 1) or (n, classes), in its order.
+def logits_of_split(model: Any, split: Split, batch: int) -> NDArray[np.float64]:
+    """Return the logits of a split's images, (n, 1) or (n, classes), in its order.
 
     Raises:
         Interrupted: A signal that was held asks to stop.
     """
     parts = []
     for pixels in pixel_batches(split, batch):
-        parts.append(np.asarray(judge.predict_on_batch(pixels)))
+        parts.append(np.asarray(model.predict_on_batch(pixels)))
         signals.check()
     return np.concatenate(parts)[: len(split)].astype(np.float64)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo docs test check bench chaos load vendor wheel lock clean
+.PHONY: install demo docs test check bench bench-reliability bench-service vendor wheel lock clean
 
 install: $(INSTALLED)
 
@@ -31,16 +31,17 @@ check: install
 docs: install
 	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env -b html docs build/docs
 
+# `.venv/bin/python -m benchmarks` lists all benchmarks.
 bench: install
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks speed accuracy trust
 
-# Every promise of reliability, in full: about an hour.
-chaos: install
-	$(BIN)/python -m benchmarks.chaos
+# Kills, full disks, corrupt and hostile files: about an hour.
+bench-reliability: install
+	$(BIN)/python -m benchmarks reliability
 
-# The service under load, changed, ended and attacked, on this computer only: about 20 minutes.
-load: install
-	$(BIN)/python -m benchmarks.load
+# The service under load, restarts and hostile clients, on this computer only: about 20 minutes.
+bench-service: install
+	$(BIN)/python -m benchmarks service
 
 # What the page of `lucency export --format web` needs from elsewhere; needs npm.
 VENDOR := src/lucency/serve/web/static/vendor

@@ -1,4 +1,4 @@
-"""DICOM files written with pydicom, to be read by Lucency: sound ones of every kind, and bombs."""
+"""DICOM files written with pydicom: valid ones of every kind, and malicious ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from benchmarks.parts import saved
+from benchmarks.file_structure import saved
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 CR, DX, DX_RAW, CT, MR = (_STORAGE + n for n in ("1", "1.1", "1.1.1", "2", "4"))
@@ -44,7 +44,7 @@ def dicom(
         pixels: (rows, columns) or (rows, columns, 3) integers of 8 or 16 bits.
         syntax: Transfer syntax.
         kind: SOPClassUID.
-        elements: By keyword; they go before what is made up here, and ``None`` leaves one out.
+        elements: Elements by keyword; they override the defaults, and ``None`` omits one.
     """
     file = Dataset()
     file.file_meta = FileMetaDataset()
@@ -98,7 +98,7 @@ def table(first: int, entries: NDArray[np.uint16], bits: int) -> Sequence:
 
 
 def element(tag: int, vr: bytes, value: bytes, length: int | None = None) -> bytes:
-    """Return an element in explicit little endian, whose length may be a lie."""
+    """Return an element in explicit little endian; ``length`` may be wrong on purpose."""
     length = len(value) if length is None else length
     head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr)
     long = vr in (b"OB", b"OW", b"SQ", b"UN", b"UT")
@@ -106,7 +106,7 @@ def element(tag: int, vr: bytes, value: bytes, length: int | None = None) -> byt
 
 
 def raw_file(*elements: bytes, syntax: str = EXPLICIT) -> bytes:
-    """Return a file of these elements behind those that every file has."""
+    """Return a file with these elements after those that every file has."""
     uid = syntax.encode() + b"\0" * (len(syntax) % 2)
     body = element(0x00080016, b"UI", CR.encode() + b"\0" * (len(CR) % 2)) + b"".join(elements)
     if syntax == DEFLATED:
@@ -129,7 +129,7 @@ def description(rows: int, columns: int, bits: int = 16) -> bytes:
 
 
 def bombs() -> dict[str, bytes]:
-    """Return small files that would fill memory or take forever if they were believed."""
+    """Return small files that would exhaust memory or time if their headers were trusted."""
     sequence = element(0x00081140, b"SQ", b"", 0xFFFFFFFF)
     item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
     pixel, small = element(0x7FE00010, b"OW", bytes(2)), description(64, 64)
@@ -169,7 +169,7 @@ def bombs() -> dict[str, bytes]:
             description(64, 64), rle, b"\xfe\xff\x00\xe0" + struct.pack("<I", len(runs)), runs,
             b"\xfe\xff\xdd\xe0\0\0\0\0", syntax=RLE,
         ),
-        "a pixel as high as a street": raw_file(
+        "a pixel 100 m high": raw_file(
             element(0x00180000 + 0x1164, b"DS", b"100000\\1 "), description(7000, 7000), pixel
         ),
     }  # fmt: skip

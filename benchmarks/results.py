@@ -1,4 +1,4 @@
-"""What was measured, as a small table and as CSV that says on what."""
+"""Measured figures, as a table and as CSV with commit, date, machine and versions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.child import ROOT
+from benchmarks.command import ROOT
 
 _PACKAGES = (
     *("lucency", "numpy", "pillow", "simplejpeg", "keras", "tensorflow-cpu", "tensorflow", "jax"),
@@ -24,20 +24,20 @@ _PACKAGES = (
 
 
 class Skipped(Exception):  # noqa: N818 - no error
-    """A benchmark cannot run here; the text says why."""
+    """A benchmark cannot run here; the text is the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """Something measured several times.
+    """A quantity that was measured one or more times.
 
     Attributes:
-        name: What it is.
-        unit: Of the values.
-        values: One per repeat.
-        n: Images, or other things, that one value is over.
-        least: The median should be at least this.
-        most: The median should be at most this.
+        name: What was measured.
+        unit: The unit of the values.
+        values: One value per repeat.
+        n: The number of images, or other items, behind each value.
+        least: The target: the median should be at least this.
+        most: The target: the median should be at most this.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Figure:
 
 
 def ratio(name: str, ours: Figure, theirs: Figure, *, least: float | None = None) -> Figure:
-    """Compare two figures that were measured in turns, pair by pair."""
+    """Return the ratios of two figures that were measured in turns, pair by pair."""
     pairs = zip(ours.values, theirs.values, strict=True)
     return Figure(name, "x", [a / b for a, b in pairs], ours.n, least=least)
 
@@ -99,24 +99,52 @@ def show(title: str, figures: Sequence[Figure]) -> None:
         print("  ".join(cells).rstrip())
 
 
-def write(path: Path, figures: Sequence[Figure]) -> Path:
-    """Write a CSV file, one row per figure; return its path."""
-    rows = []
+def rows_of(figures: Sequence[Figure]) -> list[dict[str, object]]:
+    """Return one CSV row per figure."""
+    made, rows = circumstances(), []
     for each in figures:
         low, median, high = (f"{value:.6g}" for value in each.spread)
         measured = {"figure": each.name, "unit": each.unit, "n": each.n}
         spread = {"repeats": len(each.values), "min": low, "median": median, "max": high}
-        rows.append(measured | spread | {"target": each.target} | circumstances())
+        rows.append(measured | spread | {"target": each.target} | made)
+    return rows
+
+
+def write(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write a CSV file; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    names = [*dict.fromkeys(name for row in rows for name in row)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return path
 
 
+def update(
+    path: Path,
+    rows: Sequence[Mapping[str, object]],
+    name_of: Callable[[Mapping[str, object]], str],
+    order: Sequence[str],
+) -> Path:
+    """Write rows into a CSV file that several benchmarks share; return its path.
+
+    Args:
+        path: The file; rows of benchmarks that are not among ``rows`` stay in it.
+        rows: The new rows.
+        name_of: Returns the benchmark of a row.
+        order: All benchmarks, in the order of their rows.
+    """
+    kept: list[Mapping[str, object]] = []
+    new = {name_of(row) for row in rows}
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = [row for row in csv.DictReader(file) if name_of(row) not in new]
+    return write(path, sorted([*kept, *rows], key=lambda row: order.index(name_of(row))))
+
+
 def circumstances() -> dict[str, str]:
-    """Return commit, date, machine and versions of a measurement."""
+    """Return the commit, date, machine and versions of a measurement."""
     return {
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -127,7 +155,7 @@ def circumstances() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """Name the commit, with ``-dirty`` where files differ from it."""
+    """Return the commit, with ``-dirty`` if files differ from it."""
     if not shutil.which("git"):
         return "unknown"
     command = ("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")

@@ -1,4 +1,4 @@
-"""What a trial of reliability found: how many times, and what went wrong."""
+"""A guarantee that is tested many times: how often, and what went wrong."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 
 from lucency.progress import Progress
 
+_SHOWN = 5  # failures of one trial
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One promise, put to the test many times.
+    """One guarantee and the result of testing it.
 
     Attributes:
-        name: The promise, in a few words.
-        n: How often it was tried.
-        failures: What went wrong, one line each; empty where the promise held every time.
-        notes: What else was seen, such as ``52 of them inside a save``.
+        name: The guarantee, in a few words.
+        n: How often it was tested.
+        failures: What went wrong, one line each; empty if it held every time.
+        notes: What else was observed, such as ``52 of them inside a save``.
         seconds: How long it took.
     """
 
@@ -30,12 +32,28 @@ class Trial:
 
     @property
     def held(self) -> bool:
-        """Whether it was tried at all, and never failed."""
+        """Whether the guarantee was tested at all, and never failed."""
         return self.n > 0 and not self.failures
 
+    @property
+    def row(self) -> dict[str, object]:
+        """Return the columns of a CSV row."""
+        return {
+            "guarantee": self.name, "n": self.n, "failures": len(self.failures),
+            "notes": self.notes, "seconds": f"{self.seconds:.0f}",
+        }  # fmt: skip
 
-class Heard(Progress):
-    """Keeps the warnings that it is told."""
+    def show(self) -> None:
+        """Print a line, and the first failures."""
+        word = "held" if self.held else "FAILED"
+        print(f"  {word}: {self.name}: {self.n:,} times, {len(self.failures)} failures, "
+              f"{self.seconds:.0f} s. {self.notes}", flush=True)  # fmt: skip
+        for line in self.failures[:_SHOWN]:
+            print(f"    {line}", flush=True)
+
+
+class WarningRecorder(Progress):
+    """Records warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -44,13 +62,13 @@ class Heard(Progress):
         self.warnings.append(line)
 
 
-# A trial module has a function ``trials(folder, quick)``: an empty folder to work in, and whether
-# a small sample is enough. It returns one ``Trial`` per promise.
+# Each benchmark of reliability has a function ``trials(folder, quick)``: an empty folder to work
+# in, and whether a small sample is enough. It returns one ``Trial`` per guarantee.
 Trials = Callable[[Path, bool], list[Trial]]
 
 
 def timed(trials: Trials, folder: Path, quick: bool) -> list[Trial]:
-    """Run the trials of a module; those that took no time of their own share that of all."""
+    """Run trials; those without a time of their own get an equal share of the whole."""
     start = time.perf_counter()
     found = trials(folder, quick)
     share = (time.perf_counter() - start) / max(1, len(found))

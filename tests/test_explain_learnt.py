@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from benchmarks import squares
+from benchmarks.trust import synthetic_evidence
 
 from lucency import models
 from lucency.classifier import Classifier, Outputs
@@ -30,43 +30,43 @@ class Store:
         return self._pixels[rows]
 
 
-def split_of(drawn: squares.Drawn) -> Split:
+def split_of(drawn: synthetic_evidence.Drawn) -> Split:
     n = len(drawn.pixels)
     names = tuple(f"{i}.png" for i in range(n))
     store = cast("Any", Store(drawn.pixels))
-    return Split("val", squares.CLASSES, names, names, drawn.labels, store, np.arange(n))
+    return Split("val", synthetic_evidence.CLASSES, names, names, drawn.labels, store, np.arange(n))
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    return squares.train()
+    return synthetic_evidence.train()
 
 
 def test_the_map_points_at_the_planted_square(classifier: Classifier) -> None:
     """By chance a twelfth of the places hits; 95 of 100 is what is promised."""
-    drawn = squares.with_square(squares.draw(400, 99))
+    drawn = synthetic_evidence.with_square(synthetic_evidence.draw(400, 99))
     said = classifier.infer(drawn.pixels, maps=True)
     assert said.maps is not None
     assert said.map_classes is not None
-    assert squares.hits(said.maps, drawn).mean() >= 0.95
+    assert synthetic_evidence.hits(said.maps, drawn).mean() >= 0.95
     assert set(said.map_classes) == {1}
     odds = np.log(said.probabilities[:, 1] / said.probabilities[:, 0])
     np.testing.assert_allclose(said.maps.mean(axis=(1, 2)), odds, atol=1e-3)
     hidden = occlusion_maps(classifier.predict_pixels, drawn.pixels, said.map_classes, grid=8)
-    assert squares.hits(hidden, drawn).mean() >= 0.9
+    assert synthetic_evidence.hits(hidden, drawn).mean() >= 0.9
     noise = np.random.default_rng(0).normal(size=said.maps.shape)
-    assert squares.hits(noise, drawn).mean() < 0.3
+    assert synthetic_evidence.hits(noise, drawn).mean() < 0.3
 
 
 def test_the_tests_find_its_maps_informative(classifier: Classifier) -> None:
     before = {name: array.copy() for name, array in classifier.weights.items()}
-    found = faithfulness(classifier, classifier, split_of(squares.draw(200, 7)))
+    found = faithfulness(classifier, classifier, split_of(synthetic_evidence.draw(200, 7)))
     document = found.document
     assert found.summary["informative"], document
     assert document["n"] == 64
     assert document["randomisation"]["rows"][-1]["layers"] == document["randomisation"]["of"]
     assert document["occlusion"]["rank"]["low"] > 0
-    again = faithfulness(classifier, classifier, split_of(squares.draw(200, 7)))
+    again = faithfulness(classifier, classifier, split_of(synthetic_evidence.draw(200, 7)))
     assert again.document == document
     for variable in classifier.keras_model.weights:  # shuffled, and put right again
         np.testing.assert_array_equal(np.array(variable), before[variable.path])
@@ -85,7 +85,7 @@ class Dishonest(Classifier):
 
 def test_maps_that_do_not_follow_the_answer_are_uninformative(classifier: Classifier) -> None:
     dishonest = Dishonest(classifier.spec, classifier.weights)
-    found = faithfulness(dishonest, classifier, split_of(squares.draw(200, 7)))
+    found = faithfulness(dishonest, classifier, split_of(synthetic_evidence.draw(200, 7)))
     assert not found.summary["informative"]
     assert "hiding what the maps mark moved the answer no more" in found.summary["sentence"]
     assert not found.document["deletion"]["beyond_random"]["low"] > 0.05
@@ -95,7 +95,7 @@ def test_maps_that_stay_when_the_network_forgets_are_uninformative(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(randomisation, "_maps", lambda _, sample: sample.maps)
-    found = faithfulness(classifier, classifier, split_of(squares.draw(200, 7)))
+    found = faithfulness(classifier, classifier, split_of(synthetic_evidence.draw(200, 7)))
     assert found.document["deletion"]["beyond_centre"]["low"] > 0
     assert not found.summary["informative"]
     assert "shuffled" in found.summary["sentence"]
@@ -149,7 +149,7 @@ def test_learners_see_filters_and_maps_of_every_block(
     classifier: Classifier, tmp_path: Path
 ) -> None:
     file = tmp_path / "square.png"
-    file.write_bytes(encode_png(squares.draw(2, 5).pixels[1]))
+    file.write_bytes(encode_png(synthetic_evidence.draw(2, 5).pixels[1]))
     page = write_layers(classifier, "tiny", file, tmp_path / "out").read_text()
     assert "8 filters of 3 x 3" in page
     assert "stem_relu</bdi>: 16 x 16 x 8" in page

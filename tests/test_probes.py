@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.probes import ODD, PLANTS, Plant, false_alarms, plain, shuffled, write_classes
+from benchmarks.trust.probes import OUTLIERS, PLANTS, Plant, false_alarms, plain, shuffled, write_classes
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -29,7 +29,7 @@ from lucency.probes import probe
 from lucency.probes.features import name_features
 from lucency.probes.findings import Finding, findings
 from lucency.probes.headers import NAMES, headers
-from lucency.probes.odd import Odd, odd
+from lucency.probes.outliers import Outliers, find_outliers
 from lucency.probes.sample import Sample, drawn
 from lucency.probes.score import beyond_chance, cross_validated, single, transferred
 from lucency.probes.shift import _probes
@@ -75,7 +75,7 @@ def evaluated(sample: Sample, ways: Sequence[str]) -> tuple[list[Shortcut], tupl
     """Look some ways at a sample, as ``probe`` does all of them."""
     found = [shortcut(kind, sample, None, 0) for kind in KINDS if kind.name in ways]
     name = Shortcut("name", UNDEFINED, None, False, ())
-    return found, findings(found, name, None, Odd(0, ()))
+    return found, findings(found, name, None, Outliers(0, ()))
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +123,9 @@ def test_cross_validation_is_that_of_scikit_learn() -> None:
     groups = [str(i) for i in range(200)]
     scores = np.zeros(200)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, class_weight="balanced"))
-    owner = np.unique(groups, return_inverse=True)[1]
+    cluster = np.unique(groups, return_inverse=True)[1]
     for learn, ask in StratifiedGroupKFold(5, shuffle=True, random_state=7).split(
-        features, labels, owner
+        features, labels, cluster
     ):
         scores[ask] = model.fit(features[learn], labels[learn]).predict_proba(features[ask])[:, 1]
     found = cross_validated(features, labels, groups, 7, trees=False)
@@ -138,10 +138,10 @@ def test_knowing_a_patient_again_is_worth_nothing(trees: bool) -> None:
     # Features are the patient's own and labels a coin's: folds that cut through patients would
     # score near 1. The standard deviation of an AUROC of 40 patients by chance is 0.1 to 0.13.
     random = np.random.default_rng(1)
-    owner = np.repeat(np.arange(40), 8)
-    labels = (random.permutation(40) % 2)[owner]
-    features = random.normal(size=(40, 6))[owner] + random.normal(0, 0.01, (320, 6))
-    found = cross_validated(features, labels, [str(i) for i in owner], 0, trees=trees)
+    cluster = np.repeat(np.arange(40), 8)
+    labels = (random.permutation(40) % 2)[cluster]
+    features = random.normal(size=(40, 6))[cluster] + random.normal(0, 0.01, (320, 6))
+    found = cross_validated(features, labels, [str(i) for i in cluster], 0, trees=trees)
     assert found.value < 0.85
 
 
@@ -278,7 +278,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_shift_is_measured_and_said(moved: Dataset) -> None:
     found = probe(moved, workers=1)
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert set(written) == {"probes", "shift", "odd", "findings"}
+    assert set(written) == {"probes", "shift", "outliers", "findings"}
     assert [each["probe"] for each in written["probes"]] == PROBES
     assert all(each["test"]["value"] is not None for each in written["probes"])
     # By formula all three classes are alike and the test part alone is moved.
@@ -311,9 +311,9 @@ def test_shift_is_measured_and_said(moved: Dataset) -> None:
 def test_a_test_part_like_the_others_is_not_said_to_differ(clean: Sample) -> None:
     # A third of the patients is called test, three times; of seven looks each, chance is to flag
     # one in 2,000.
-    patients, owner = np.unique(clean.groups, return_inverse=True)
+    patients, cluster = np.unique(clean.groups, return_inverse=True)
     for seed in range(3):
-        coin = (np.random.default_rng(seed).permutation(len(patients)) % 3 == 0)[owner]
+        coin = (np.random.default_rng(seed).permutation(len(patients)) % 3 == 0)[cluster]
         parts = [
             dataclasses.replace(
                 clean,
@@ -366,12 +366,12 @@ SURE = {
 def test_odd_images_are_listed_and_no_others(tmp_path: Path) -> None:
     images = [*DRAWINGS]
     for i, name in enumerate(SURE):
-        images[i] = Image.fromarray(ODD[name](np.asarray(DRAWINGS[i])))
+        images[i] = Image.fromarray(OUTLIERS[name](np.asarray(DRAWINGS[i])))
     coloured = np.stack([np.asarray(DRAWINGS[-1])] * 3, axis=2)
     coloured[..., 2] //= 3
     images[-1] = Image.fromarray(coloured)
     folder = write_classes(tmp_path / "data", images, [str(i) for i in range(IMAGES)], 0, plain)
-    found = odd(loaded(folder, on_leak="ignore"), 1)
+    found = find_outliers(loaded(folder, on_leak="ignore"), 1)
     reasons = {int(Path(file).stem.split("_")[1]): reason for file, reason, _ in found.images}
     words = dict(enumerate(SURE.values())) | {IMAGES - 1: "colour"}
     assert reasons.keys() == words.keys()
@@ -382,7 +382,7 @@ def test_odd_images_are_listed_and_no_others(tmp_path: Path) -> None:
 def test_at_most_fifty_odd_images_are_listed_but_all_are_counted(tmp_path: Path) -> None:
     images = [x.resize((20, 20)) if i < 60 else x for i, x in enumerate(DRAWINGS)]
     folder = write_classes(tmp_path / "data", images, [str(i) for i in range(IMAGES)], 0, plain)
-    found = odd(loaded(folder), 1)
+    found = find_outliers(loaded(folder), 1)
     assert found.n == 60
     assert len(found.images) == 50
     assert all("smaller" in reason and value == 20 / 64 for _, reason, value in found.images)
@@ -396,7 +396,7 @@ def test_the_encoder_of_the_native_radiographs_is_found(radiographs: Path) -> No
     assert found.findings[0].probe == "file"
     assert "JPEG quantisation" in found.findings[0].text
     assert found.shortcuts[0].auc.value > 0.99
-    assert found.odd.n <= 1  # 0.5 % of 200
+    assert found.outliers.n <= 1  # 0.5 % of 200
 
 
 def test_a_comment_hides_no_header(tmp_path: Path) -> None:

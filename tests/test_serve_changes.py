@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import bad_decoder
+from benchmarks.reliability import faulty_decoder
 
 from lucency.serve.inference.service import Service
 from lucency.serve.inference.versions import Version
@@ -104,7 +104,7 @@ def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
 def test_an_image_that_crashes_its_decoder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lucency.imaging.decoder.pool.child_command", bad_decoder.command)
+    monkeypatch.setattr("lucency.imaging.decoder.pool.child_command", faulty_decoder.command)
     with running(Service(save_classifier(tmp_path / "run"), QUICK)) as served:
         for bad in (b"segfault", b"abort", b"exit", b"segfault"):
             reply = served.ask("POST", "/v1/predict", bad)
@@ -124,12 +124,12 @@ def command(*arguments: str) -> list[str]:
 def test_the_command_serves_reloads_and_ends(tmp_path: Path) -> None:
     run = save_classifier(tmp_path / "run")
     with subprocess.Popen(
-        command(str(run), "--port", "0", "--workers", "1", "--log"),
+        command(str(run), "--port", "0", "--workers", "1", "--access-log"),
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr
         address = process.stderr.readline()
-        assert address.startswith("run answers on http://127.0.0.1:")
+        assert address.startswith("Serving run on http://127.0.0.1:")
         port = int(address.rpartition(":")[2].strip("/\n"))
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
             client.request("POST", "/v1/predict", IMAGES[0])

@@ -1,4 +1,4 @@
-"""Hostile things in the place of a file: links, pipes, sockets, folders, gigabytes of nothing."""
+"""Links, pipes, sockets, folders and sparse files in place of the files of a run."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.reliability.hostile.sample_run import PREDICT, Kind
+from benchmarks.reliability.hostile.sample_run import PREDICT, REDRAW, Case
 
 _CLASSIFIER = ("classifier.json", "weights.safetensors", "model.onnx", "ood_detector.safetensors")
-# Who reads the other files.
+# The commands that read the other files.
 _OTHERS = {
-    "plan.json": "verify --redraw", "evaluation.json": "verify --redraw", "predictions.csv": "evaluate",
-    "split.csv": "evaluate", "subgroups.csv": "evaluate", "audit.json": "verify --redraw",
-    "history.csv": "verify --redraw", "test_evaluations.json": "verify --redraw", "robustness.json": "verify --redraw",
-}  # fmt: skip
+    **dict.fromkeys(("predictions.csv", "split.csv", "subgroups.csv"), "evaluate"),
+    **dict.fromkeys(("plan.json", "evaluation.json", "audit.json", "history.csv"), REDRAW),
+    **dict.fromkeys(("test_evaluations.json", "robustness.json"), REDRAW),
+}
 
 
-def kinds() -> Iterator[Kind]:
+def cases() -> Iterator[Case]:
     for name in (*_CLASSIFIER, *_OTHERS):
         command = _OTHERS.get(name, PREDICT)
-        yield Kind(f"{name} is a link to another file", _link(name), command)
-        yield Kind(f"{name} is a pipe", _replaced(name, os.mkfifo), command)
+        yield Case(f"{name} is a link to another file", _link(name), command)
+        yield Case(f"{name} is a pipe", _replaced(name, os.mkfifo), command)
     for name in _CLASSIFIER:
-        yield Kind(f"{name} is a folder", _replaced(name, Path.mkdir))
-        yield Kind(f"{name} is a socket", _replaced(name, _socket))
-        yield Kind(f"{name} is a link to /dev/zero", _device(name))
-        yield Kind(f"{name} is 8 GiB of nothing", _sparse(name, 2**33))
-        yield Kind(f"{name} is empty", _sparse(name, 0))
-        yield Kind(f"{name} is a link to nothing", _dangling(name))
+        yield Case(f"{name} is a folder", _replaced(name, Path.mkdir))
+        yield Case(f"{name} is a socket", _replaced(name, _socket))
+        yield Case(f"{name} is a link to /dev/zero", _device(name))
+        yield Case(f"{name} is 8 GiB of zeros", _sparse(name, 2**33))
+        yield Case(f"{name} is empty", _sparse(name, 0))
+        yield Case(f"{name} is a broken link", _broken_link(name))
     for name in ("evaluation.json", "predictions.csv", "split.csv"):
-        yield Kind(f"{name} is 8 GiB of nothing", _sparse(name, 2**33), _OTHERS[name])
-    yield Kind("images is a link to another folder", _images, "verify --redraw")
+        yield Case(f"{name} is 8 GiB of zeros", _sparse(name, 2**33), _OTHERS[name])
+    yield Case("images is a link to another folder", _images, REDRAW)
 
 
 def _link(name: str) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, canary: Path) -> None:
-        if (run / name).exists():  # the right content, at the other end of the link
+    def corrupt(run: Path, canary: Path) -> None:
+        if (run / name).exists():  # the correct content, in the target of the link
             content = (run / name).read_bytes()
             (run / name).unlink()
         else:
@@ -45,22 +45,22 @@ def _link(name: str) -> Callable[[Path, Path], None]:
         canary.write_bytes(content)
         (run / name).symlink_to(canary)
 
-    return spoil
+    return corrupt
 
 
 def _replaced(name: str, make: Callable[[Path], object]) -> Callable[[Path, Path], None]:
-    def spoil(run: Path, _: Path) -> None:
+    def corrupt(run: Path, _: Path) -> None:
         (run / name).unlink(missing_ok=True)
         make(run / name)
 
-    return spoil
+    return corrupt
 
 
 def _device(name: str) -> Callable[[Path, Path], None]:
     return _replaced(name, lambda path: path.symlink_to("/dev/zero"))
 
 
-def _dangling(name: str) -> Callable[[Path, Path], None]:
+def _broken_link(name: str) -> Callable[[Path, Path], None]:
     return _replaced(name, lambda path: path.symlink_to("/nonexistent/file"))
 
 
@@ -74,7 +74,7 @@ def _sparse(name: str, size: int) -> Callable[[Path, Path], None]:
 
 def _socket(path: Path) -> None:
     here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket may only have 108 characters
+    os.chdir(path.parent)  # a socket's name is limited to 108 characters
     try:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(path.name)

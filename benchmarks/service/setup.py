@@ -1,0 +1,45 @@
+"""What each benchmark of the service uses: two classifiers, a folder, and how thorough to be.
+
+All traffic is on 127.0.0.1. The client shares the processors with the service; its share is among
+the figures. For the overload, the classifier is a slower one (the article's network): a client in
+Python cannot send ten times as many requests as a fast classifier can answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.command import LUCENCY, run
+from benchmarks.sample_images import NATIVE, images
+
+
+class Setup(NamedTuple):
+    """What a benchmark of the service uses.
+
+    Attributes:
+        run: The run folder to serve.
+        heavy: The run folder of a slower classifier.
+        folder: An empty folder to work in.
+        quick: Whether a small sample is enough.
+    """
+
+    run: Path
+    heavy: Path
+    folder: Path
+    quick: bool
+
+
+def classifiers(folder: Path, given: Path | None, heavy: Path | None) -> tuple[Path, Path]:
+    """Return the classifiers that the user has given; train the others in a folder."""
+    fast = given or _train(folder / "quick", "default")
+    return fast, heavy or given or _train(folder / "article", "article")
+
+
+def _train(target: Path, recipe: str) -> Path:
+    """Train for one epoch: the speed of a network does not depend on its weights."""
+    images(NATIVE, 1)  # raises Skipped if there are none
+    options = ("--recipe", recipe, "--effort", "quick", "--set", "epochs=1", "--quiet")
+    places = ("--run", str(target), "--cache", str(target.parent / "cache"))
+    run(LUCENCY, "train", str(NATIVE), *options, *places)
+    return target

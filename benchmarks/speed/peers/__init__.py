@@ -1,0 +1,5 @@
+"""The trainings that Lucency is compared with.
+
+keras     the article's code, and the current way in Keras
+pytorch   the article's network and ResNet-18 in PyTorch
+"""

@@ -15,7 +15,7 @@ from PIL import Image
 from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
-from lucency.evaluation import Predictions, evaluate_found, write_evaluation, write_predictions
+from lucency.evaluation import Predictions, evaluate_predictions, write_evaluation, write_predictions
 from lucency.imaging.image import read_image
 
 TWO = ("NORMAL", "PNEUMONIA")
@@ -62,7 +62,7 @@ def spec_of(classes: tuple[str, ...] = TWO, fingerprint: str = "") -> Spec:
 
 def write_plan(run: Path, seed: int = 0, recipe: str = "default", **config: Any) -> None:
     plan = {
-        "format": 1, "run": run.name, "recipe": recipe, "effort": "quick", "seed": seed,
+        "format": 2, "run": run.name, "recipe": recipe, "effort": "quick", "seed": seed,
         "config": {
             "recipe": recipe, "seed": seed, "cache": f"/cache/{seed}",
             "track": "mlflow" if seed % 2 else "", **config,
@@ -124,7 +124,7 @@ def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
         for name in ("val", "test")
     ]
     write_predictions(run / "predictions.csv", splits)
-    write_evaluation(run / "evaluation.json", *(evaluate_found(classifier, x) for x in splits))
+    write_evaluation(run / "evaluation.json", *(evaluate_predictions(classifier, x) for x in splits))
     return run
 
 

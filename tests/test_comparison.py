@@ -1,4 +1,4 @@
-"""Classifiers compared on the same images: tests against references, simulations and words."""
+"""Comparison of classifiers: references, simulations, conclusions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lucency.comparison.sentences import judgement, p_text
 from scipy import stats
 
 from lucency import metrics
@@ -26,6 +25,7 @@ from lucency.comparison.paired import (
     patient_test,
     replicated,
 )
+from lucency.comparison.wording import conclusion, p_text
 from lucency.errors import ConfigError, DataError, RunError
 from lucency.evaluation import Predictions
 from lucency.evaluation.ledger import test_set_id
@@ -36,14 +36,14 @@ from small_runs import TWO, write_answers, write_plan
 def two_rankings(
     rng: np.random.Generator, patients: int, each: int, gain: float = 0.0
 ) -> tuple[BoolArray, FloatArray, FloatArray, IntArray]:
-    """Scores of two classifiers that err together: by the patient, by the image, on their own."""
-    owner = np.repeat(np.arange(patients), each)
+    """Scores of two classifiers with errors shared by patient, by image, and of their own."""
+    cluster = np.repeat(np.arange(patients), each)
     positive = np.repeat(rng.random(patients) < 0.6, each)
     positive[: 2 * each] = np.repeat([True, False], each)
-    shared = 2 * positive + rng.normal(size=patients)[owner] + 0.5 * rng.normal(size=len(owner))
-    drift = rng.normal(size=(2, patients))[:, owner]
-    own = shared + 0.6 * drift + 0.6 * rng.normal(size=(2, len(owner)))
-    return positive, own[:1], own[1:] + gain * positive, owner
+    shared = 2 * positive + rng.normal(size=patients)[cluster] + 0.5 * rng.normal(size=len(cluster))
+    drift = rng.normal(size=(2, patients))[:, cluster]
+    own = shared + 0.6 * drift + 0.6 * rng.normal(size=(2, len(cluster)))
+    return positive, own[:1], own[1:] + gain * positive, cluster
 
 
 # --- decisions
@@ -68,15 +68,15 @@ def test_with_an_image_per_patient_the_patient_test_is_mcnemars(seed: int) -> No
 @pytest.mark.parametrize("seed", range(5))
 def test_the_patient_test_counts_every_way_to_swap(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    owner = rng.integers(8, size=30)
+    cluster = rng.integers(8, size=30)
     first, second = rng.random((2, 30)) < 0.6
-    sums = np.bincount(owner, second.astype(int) - first.astype(int), minlength=8)
+    sums = np.bincount(cluster, second.astype(int) - first.astype(int), minlength=8)
     swapped = [abs(np.dot(signs, sums)) for signs in itertools.product((1, -1), repeat=8)]
     expected = np.mean(np.array(swapped) >= abs(sums.sum()) - 1e-9)
-    assert patient_test(first, second, owner) == pytest.approx(expected)
+    assert patient_test(first, second, cluster) == pytest.approx(expected)
 
 
-def test_many_images_of_one_patient_are_one_witness() -> None:
+def test_many_images_of_one_patient_count_once() -> None:
     first, second = np.zeros(30, bool), np.ones(30, bool)
     assert mcnemar(first, second) < 1e-8
     assert patient_test(first, second, np.zeros(30, np.int64)) == 1
@@ -97,9 +97,9 @@ def covariance_of_delong(positive: BoolArray, scores: FloatArray) -> FloatArray:
 @pytest.mark.parametrize("decimals", [9, 0])  # 0: many ties
 @pytest.mark.parametrize("seed", range(3))
 def test_paired_delong_is_that_of_all_pairs(seed: int, decimals: int) -> None:
-    positive, first, second, owner = two_rankings(np.random.default_rng(seed), 80, 1)
+    positive, first, second, cluster = two_rankings(np.random.default_rng(seed), 80, 1)
     first, second = first.round(decimals), second.round(decimals)
-    found = auroc_difference(positive, first, second, owner)
+    found = auroc_difference(positive, first, second, cluster)
     area = [float(metrics.auroc(positive, scores[0])) for scores in (first, second)]
     assert found.value == pytest.approx(area[1] - area[0])
     (a, c), (_, b) = covariance_of_delong(positive, np.concatenate([first, second]))
@@ -110,19 +110,19 @@ def test_paired_delong_is_that_of_all_pairs(seed: int, decimals: int) -> None:
     )
 
 
-def obuchowski(positive: BoolArray, scores: FloatArray, owner: IntArray) -> float:
+def obuchowski(positive: BoolArray, scores: FloatArray, cluster: IntArray) -> float:
     """Variance of the difference after Obuchowski 1997, equations 4 to 7, loop by loop."""
     m, n = int(positive.sum()), int((~positive).sum())
-    groups = np.unique(owner)
+    groups = np.unique(cluster)
     terms = np.zeros((2, 2, len(groups)))  # classifier, class, patient: sums of V - area
     for r, row in enumerate(scores):
         x, y = row[positive], row[~positive]
         wins = (x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None])
         area = wins.mean()
         for g, group in enumerate(groups):
-            terms[r, 0, g] = (wins.mean(axis=1) - area)[owner[positive] == group].sum()
-            terms[r, 1, g] = (wins.mean(axis=0) - area)[owner[~positive] == group].sum()
-    i10, i01 = (len(np.unique(owner[members])) for members in (positive, ~positive))
+            terms[r, 0, g] = (wins.mean(axis=1) - area)[cluster[positive] == group].sum()
+            terms[r, 1, g] = (wins.mean(axis=0) - area)[cluster[~positive] == group].sum()
+    i10, i01 = (len(np.unique(cluster[members])) for members in (positive, ~positive))
     i = len(groups)
 
     def covariance(r: int, s: int) -> float:
@@ -138,41 +138,41 @@ def obuchowski(positive: BoolArray, scores: FloatArray, owner: IntArray) -> floa
 @pytest.mark.parametrize("seed", range(3))
 def test_clustered_delong_is_obuchowskis(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    positive, first, second, owner = two_rankings(rng, 40, 3)
-    positive ^= rng.random(len(owner)) < 0.2  # patients with images of both classes
-    found = auroc_difference(positive, first, second, owner)
-    expected = obuchowski(positive, np.concatenate([first, second]), owner)
+    positive, first, second, cluster = two_rankings(rng, 40, 3)
+    positive ^= rng.random(len(cluster)) < 0.2  # patients with images of both classes
+    found = auroc_difference(positive, first, second, cluster)
+    expected = obuchowski(positive, np.concatenate([first, second]), cluster)
     assert found.error**2 == pytest.approx(expected)
     assert found.method == "paired DeLong, clustered by patient"
 
 
-def test_seeing_every_image_twice_teaches_nothing() -> None:
-    positive, first, second, owner = two_rankings(np.random.default_rng(4), 60, 1)
-    once = auroc_difference(positive, first, second, owner)
-    doubled = [np.concatenate([x, x], axis=-1) for x in (positive, first, second, owner)]
+def test_duplicated_images_change_nothing() -> None:
+    positive, first, second, cluster = two_rankings(np.random.default_rng(4), 60, 1)
+    once = auroc_difference(positive, first, second, cluster)
+    doubled = [np.concatenate([x, x], axis=-1) for x in (positive, first, second, cluster)]
     twice = auroc_difference(*doubled)
     assert (twice.value, twice.error) == pytest.approx((once.value, once.error))
 
 
-def test_swapping_and_stretching_change_nothing_but_the_sign() -> None:
-    positive, first, second, owner = two_rankings(np.random.default_rng(5), 60, 2)
-    found = auroc_difference(positive, first, second, owner)
-    swapped = auroc_difference(positive, np.exp(second), 3 * first - 7, owner)
+def test_swapping_and_rescaling_change_only_the_sign() -> None:
+    positive, first, second, cluster = two_rankings(np.random.default_rng(5), 60, 2)
+    found = auroc_difference(positive, first, second, cluster)
+    swapped = auroc_difference(positive, np.exp(second), 3 * first - 7, cluster)
     assert swapped.value == pytest.approx(-found.value)
     assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
     assert swapped.p == pytest.approx(found.p)
 
 
 def test_seeds_are_averaged() -> None:
-    positive, first, second, owner = two_rankings(np.random.default_rng(6), 60, 2)
-    mean = auroc_difference(positive, first, np.concatenate([first, second, second]), owner)
-    single = auroc_difference(positive, first, second, owner)
+    positive, first, second, cluster = two_rankings(np.random.default_rng(6), 60, 2)
+    mean = auroc_difference(positive, first, np.concatenate([first, second, second]), cluster)
+    single = auroc_difference(positive, first, second, cluster)
     assert mean.value == pytest.approx(single.value * 2 / 3)
     assert mean.error == pytest.approx(single.error * 2 / 3)
     assert mean.p == pytest.approx(single.p)
 
 
-def test_differences_without_meaning_are_unknown_not_certain() -> None:
+def test_undefined_differences_are_unknown_not_certain() -> None:
     positive = np.array([True, True, False, False])
     perfect = np.array([[0.9, 0.8, 0.2, 0.1]])
     same = auroc_difference(positive, perfect, perfect / 2, np.arange(4))
@@ -190,7 +190,7 @@ def test_differences_without_meaning_are_unknown_not_certain() -> None:
 # --- everything else, by the bootstrap
 
 
-def answers_of(scores: FloatArray) -> Outputs:
+def outputs_of(scores: FloatArray) -> Outputs:
     p = 1 / (1 + np.exp(1 - scores[0]))
     given = np.stack([1 - p, p], axis=1)
     return Outputs((p >= 0.5).astype(np.int64), given)
@@ -198,33 +198,33 @@ def answers_of(scores: FloatArray) -> Outputs:
 
 def test_figures_are_those_of_an_evaluation() -> None:
     positive, first, _, _ = two_rankings(np.random.default_rng(7), 50, 2)
-    labels, answers = positive.astype(np.int64), answers_of(first)
-    found = figures(labels, answers, 1, np.ones((1, 100)))
-    decided = answers.decisions == 1
+    labels, outputs = positive.astype(np.int64), outputs_of(first)
+    found = figures(labels, outputs, 1, np.ones((1, 100)))
+    decided = outputs.decisions == 1
     expected = {
         "auroc": float(metrics.auroc(labels, first[0])),
         "accuracy": (decided == positive).mean(),
         "balanced_accuracy": (decided[positive].mean() + (~decided)[~positive].mean()) / 2,
         "sensitivity": decided[positive].mean(),
         "specificity": (~decided)[~positive].mean(),
-        "brier": metrics.brier(labels, answers.probabilities),
-        "log_loss": metrics.log_loss(labels, answers.probabilities),
+        "brier": metrics.brier(labels, outputs.probabilities),
+        "log_loss": metrics.log_loss(labels, outputs.probabilities),
     }
     assert {name: x[0] for name, x in found.items()} == pytest.approx(expected)
 
 
 def test_the_bootstrap_pairs_and_agrees_with_delong_and_with_the_binomial() -> None:
-    positive, first, second, owner = two_rankings(np.random.default_rng(8), 300, 1)
+    positive, first, second, cluster = two_rankings(np.random.default_rng(8), 300, 1)
     labels = positive.astype(np.int64)
-    runs = {"first": answers_of(first), "second": answers_of(second)}
-    drawn = replicated(labels, runs, 1, owner)
+    runs = {"first": outputs_of(first), "second": outputs_of(second)}
+    drawn = replicated(labels, runs, 1, cluster)
     spread = {
         name: drawn["second"][1][name] - drawn["first"][1][name] for name in ("auroc", "accuracy")
     }
-    delong = auroc_difference(positive, first, second, owner)
-    # The sd of 2,000 replicates has an error of 1.6 %; 12 % is far outside of luck.
+    delong = auroc_difference(positive, first, second, cluster)
+    # The sd of 2,000 replicates has an error of 1.6 %; 12 % is far outside chance.
     assert spread["auroc"].std() == pytest.approx(delong.error, rel=0.12)
-    right = [answers.decisions == labels for answers in runs.values()]
+    right = [outputs.decisions == labels for outputs in runs.values()]
     gains = right[1].astype(float) - right[0]
     assert spread["accuracy"].std() == pytest.approx(gains.std() / math.sqrt(300), rel=0.12)
 
@@ -247,27 +247,27 @@ def test_holm_by_hand() -> None:
     assert holm([0.02]) == [0.02]
 
 
-# --- what luck does
+# --- error rates
 
 
 @pytest.mark.parametrize(("patients", "each"), [(200, 1), (80, 4)])
-def test_equal_classifiers_are_told_apart_in_5_of_100(patients: int, each: int) -> None:
-    # False alarms are 4.3 to 5.2 % of 4,000 data sets in benchmarks/comparison.py, 5.8 % of 2,500
-    # here. Of 500, at 5 or 6 %, they are outside 10 to 50 with a chance of 0.02 %.
+def test_equal_classifiers_differ_in_5_of_100(patients: int, each: int) -> None:
+    # False positives are 4.3 to 5.2 % of 4,000 data sets in benchmarks/trust/comparison.py, 5.8 %
+    # of 2,500 here. Of 500, at 5 or 6 %, they are outside 10 to 50 with a chance of 0.02 %.
     rng = np.random.default_rng([patients, each])
     alarms = {"ranking": 0, "decisions": 0}
     for _ in range(500):
-        positive, first, second, owner = two_rankings(rng, patients, each)
-        alarms["ranking"] += auroc_difference(positive, first, second, owner).p < 0.05
-        right = [answers_of(x).decisions == positive for x in (first, second)]
-        alarms["decisions"] += patient_test(*right, owner) < 0.05
+        positive, first, second, cluster = two_rankings(rng, patients, each)
+        alarms["ranking"] += auroc_difference(positive, first, second, cluster).p < 0.05
+        right = [outputs_of(x).decisions == positive for x in (first, second)]
+        alarms["decisions"] += patient_test(*right, cluster) < 0.05
     assert 10 <= alarms["ranking"] <= 50
     assert alarms["decisions"] <= 45  # exact tests of counts are below 5 %
 
 
 def test_a_better_classifier_is_found() -> None:
     rng = np.random.default_rng(11)
-    # At this gain about 98 of 100 data sets show it; below 80 is no luck.
+    # At this gain about 98 of 100 data sets show it; below 80 is not chance.
     found = [auroc_difference(*two_rankings(rng, 200, 1, gain=1.0)) for _ in range(100)]
     assert sum(each.p < 0.05 and each.value > 0 for each in found) >= 80
 
@@ -289,18 +289,18 @@ def test_the_detectable_difference_is_detected_in_four_of_five() -> None:
 
 
 def predictions(
-    scores: FloatArray, positive: BoolArray, owner: IntArray, split: str = "test"
+    scores: FloatArray, positive: BoolArray, cluster: IntArray, split: str = "test"
 ) -> Predictions:
-    answers = answers_of(scores)
+    outputs = outputs_of(scores)
     n = len(positive)
     return Predictions(
         split=split,
         classes=TWO,
         files=tuple(f"test/{i}.png" for i in range(n)),
-        groups=tuple(f"p{k}" for k in owner),
+        groups=tuple(f"p{k}" for k in cluster),
         labels=positive.astype(np.int64),
-        decisions=answers.decisions,
-        probabilities=answers.probabilities,
+        decisions=outputs.decisions,
+        probabilities=outputs.probabilities,
     )
 
 
@@ -309,62 +309,64 @@ def scene() -> tuple[BoolArray, FloatArray, FloatArray, IntArray]:
     return two_rankings(np.random.default_rng(20), 100, 2)
 
 
-def test_two_runs_and_the_words(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
+def test_two_runs_and_the_conclusions(tmp_path: Path, scene: Any) -> None:
+    positive, first, second, cluster = scene
     runs = [
-        write_answers(tmp_path / "old", predictions(first, positive, owner), recipe="article"),
-        write_answers(tmp_path / "new", predictions(second + 3 * positive, positive, owner)),
+        write_answers(tmp_path / "old", predictions(first, positive, cluster), recipe="article"),
+        write_answers(tmp_path / "new", predictions(second + 3 * positive, positive, cluster)),
     ]
     found = compare(runs)
     (pair,) = found.pairs
     assert (pair.first, pair.second, pair.figure) == ("old", "new", "auroc")
-    expected = auroc_difference(positive, first, second + 3 * positive, owner)
+    expected = auroc_difference(positive, first, second + 3 * positive, cluster)
     assert pair.p == pytest.approx(expected.p)
     assert pair.differences["auroc"].value == pytest.approx(expected.value)
-    assert found.verdict[0].startswith(
+    assert found.conclusions[0].startswith(
         f"new is better than old: AUROC higher by {expected.value:.3f}"
     )
     assert pair.decisions is not None
-    right = [answers_of(x).decisions == positive for x in (first, second + 3 * positive)]
+    right = [outputs_of(x).decisions == positive for x in (first, second + 3 * positive)]
     assert pair.decisions.only_second == (right[1] & ~right[0]).sum()
-    assert "several seeds" in " ".join(found.verdict)
+    assert "several seeds" in " ".join(found.conclusions)
     assert found.n == 200
     assert found.groups == 100
     back = compare(runs[::-1])
-    assert back.verdict[0].startswith("old is worse than new: AUROC lower by")
+    assert back.conclusions[0].startswith("old is worse than new: AUROC lower by")
     for name, difference in pair.differences.items():
         assert back.pairs[0].differences[name].value == pytest.approx(-difference.value)
 
 
-def test_the_json_is_strict_and_a_single_run_has_no_spread(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
+def test_the_json_is_strict_and_a_single_run_has_no_sd(tmp_path: Path, scene: Any) -> None:
+    positive, first, second, cluster = scene
     runs = [
-        write_answers(tmp_path / "a", predictions(first, positive, owner), recipe="article"),
-        write_answers(tmp_path / "b", predictions(second, positive, owner)),
+        write_answers(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
+        write_answers(tmp_path / "b", predictions(second, positive, cluster)),
     ]
     document = json.loads(json.dumps(compare(runs).to_json(), allow_nan=False))
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["systems"][0]["metrics"]["auroc"]["sd"] is None
     assert document["pairs"][0]["differences"]["auroc"]["detectable"] > 0
-    area = metrics.delong(positive, answers_of(first).probabilities[:, 1], owner)
+    area = metrics.delong(positive, outputs_of(first).probabilities[:, 1], cluster)
     assert document["systems"][0]["metrics"]["auroc"]["low"] == area.low
 
 
-def test_no_difference_names_what_could_have_been_seen(tmp_path: Path, scene: Any) -> None:
-    positive, first, _, owner = scene
+def test_no_difference_names_the_detectable_one(tmp_path: Path, scene: Any) -> None:
+    positive, first, _, cluster = scene
     nearly = first + 0.01 * np.random.default_rng(0).normal(size=first.shape)
     runs = [
-        write_answers(tmp_path / "a", predictions(first, positive, owner), recipe="article"),
-        write_answers(tmp_path / "b", predictions(nearly, positive, owner)),
+        write_answers(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
+        write_answers(tmp_path / "b", predictions(nearly, positive, cluster)),
     ]
     found = compare(runs)
-    assert found.verdict[0].startswith("No difference between a and b is shown: AUROC")
-    assert "With 200 images of 100 patients, a true difference in AUROC below" in found.verdict[1]
+    assert found.conclusions[0].startswith("No difference between a and b is shown: AUROC")
+    assert (
+        "With 200 images of 100 patients, a true difference in AUROC below" in found.conclusions[1]
+    )
 
 
 def test_another_operating_point_is_no_better_classifier(tmp_path: Path, scene: Any) -> None:
-    positive, first, _, owner = scene
-    even = predictions(first, positive, owner)
+    positive, first, _, cluster = scene
+    even = predictions(first, positive, cluster)
     strict = replace(even, decisions=(even.probabilities[:, 1] >= 0.98).astype(np.int64))
     runs = [
         write_answers(tmp_path / name, found, recipe=name)
@@ -372,19 +374,19 @@ def test_another_operating_point_is_no_better_classifier(tmp_path: Path, scene: 
     ]
     found = compare(runs)
     assert found.pairs[0].p == 1
-    assert "AUROC is the same" in found.verdict[0]
+    assert "AUROC is the same" in found.conclusions[0]
     assert found.pairs[0].decisions is not None
     assert found.pairs[0].decisions.by_patient < 0.05
-    assert "a matter of the operating points" in found.verdict[-2]
+    assert "choose other operating points" in found.conclusions[-2]
 
 
 def test_seeds_of_one_recipe_are_one_system(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
+    positive, first, second, cluster = scene
     rng = np.random.default_rng(1)
     runs = [
         write_answers(
             tmp_path / f"{name}-s{seed}",
-            predictions(base + 0.2 * rng.normal(size=base.shape), positive, owner),
+            predictions(base + 0.2 * rng.normal(size=base.shape), positive, cluster),
             seed=seed,
             recipe=name,
         )
@@ -401,20 +403,20 @@ def test_seeds_of_one_recipe_are_one_system(tmp_path: Path, scene: Any) -> None:
     assert auroc.estimate.value == pytest.approx(np.mean(auroc.per_run))
     assert auroc.sd == pytest.approx(np.std(auroc.per_run, ddof=1))
     assert found.pairs[0].decisions is None
-    assert any("not other seeds" in sentence for sentence in found.verdict)
+    assert any("not other seeds" in sentence for sentence in found.conclusions)
     alone = compare(runs[:3])
     assert not alone.pairs
-    assert "3 seeds of one system" in alone.verdict[0]
+    assert "3 seeds of one system" in alone.conclusions[0]
     apart = compare(runs[:3], repeats=False)
     assert len(apart.pairs) == 2
-    assert "corrected for 2 comparisons (Holm)" in apart.verdict[-1]
+    assert "corrected for 2 comparisons (Holm)" in apart.conclusions[-1]
 
 
-def test_several_runs_are_corrected_after_holm(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
+def test_several_runs_are_corrected_by_holm(tmp_path: Path, scene: Any) -> None:
+    positive, first, second, cluster = scene
     scores = [first, second, second + 0.5 * positive]
     runs = [
-        write_answers(tmp_path / f"r{i}", predictions(x, positive, owner), recipe=f"r{i}")
+        write_answers(tmp_path / f"r{i}", predictions(x, positive, cluster), recipe=f"r{i}")
         for i, x in enumerate(scores)
     ]
     pairs = compare(runs).pairs
@@ -424,12 +426,12 @@ def test_several_runs_are_corrected_after_holm(tmp_path: Path, scene: Any) -> No
 
 
 def test_images_are_matched_by_content_not_by_name_or_order(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
+    positive, first, second, cluster = scene
     contents = [f"{i:064x}" for i in range(len(positive))]
     mixed = np.random.default_rng(2).permutation(len(positive))
-    here = predictions(first, positive, owner)
-    there = predictions(second[:, mixed], positive[mixed], owner[mixed])
-    plain = write_answers(tmp_path / "b0", predictions(second, positive, owner), contents)
+    here = predictions(first, positive, cluster)
+    there = predictions(second[:, mixed], positive[mixed], cluster[mixed])
+    plain = write_answers(tmp_path / "b0", predictions(second, positive, cluster), contents)
     first_run = write_answers(tmp_path / "a", here, contents, recipe="article")
     moved = write_answers(tmp_path / "b", there, [contents[i] for i in mixed])
     a, b = compare([first_run, moved]), compare([first_run, plain])
@@ -440,22 +442,22 @@ def test_images_are_matched_by_content_not_by_name_or_order(tmp_path: Path, scen
 
 
 def test_other_test_sets_are_refused_in_one_line(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
-    a = write_answers(tmp_path / "a", predictions(first, positive, owner), recipe="article")
+    positive, first, second, cluster = scene
+    a = write_answers(tmp_path / "a", predictions(first, positive, cluster), recipe="article")
 
-    def refused(name: str, positive: BoolArray, owner: IntArray, cut: int = 0) -> str:
+    def refused(name: str, positive: BoolArray, cluster: IntArray, cut: int = 0) -> str:
         n = len(positive) - cut
-        other = predictions(second[:, :n], positive[:n], owner[:n])
+        other = predictions(second[:, :n], positive[:n], cluster[:n])
         with pytest.raises(DataError) as caught:
             compare([a, write_answers(tmp_path / name, other)])
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "of 200 and 198, 198 are the same" in refused("fewer", positive, owner, cut=2)
+    assert "of 200 and 198, 198 are shared" in refused("fewer", positive, cluster, cut=2)
     flipped = positive.copy()
     flipped[7] ^= True
-    assert "the class of test/7.png is" in refused("label", flipped, owner)
-    assert "the patient of test/0.png is 'p0'" in refused("patient", positive, owner + 1)
+    assert "the class of test/7.png is" in refused("label", flipped, cluster)
+    assert "the patient of test/0.png is 'p0'" in refused("patient", positive, cluster + 1)
     with pytest.raises(DataError, match="two runs or more"):
         compare([a])
     with pytest.raises(DataError, match="the same classifier"):
@@ -465,19 +467,19 @@ def test_other_test_sets_are_refused_in_one_line(tmp_path: Path, scene: Any) -> 
 
 
 def test_validation_is_compared_only_when_asked_for(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
+    positive, first, second, cluster = scene
     runs = [
-        write_answers(tmp_path / name, predictions(x, positive, owner, "val"), recipe=name)
+        write_answers(tmp_path / name, predictions(x, positive, cluster, "val"), recipe=name)
         for name, x in (("a", first), ("b", second))
     ]
-    with pytest.raises(DataError, match="no test part"):
+    with pytest.raises(DataError, match="no test images"):
         compare(runs)
-    assert "choices were made by" in compare(runs, split="val").warnings[0]
+    assert "choices were based on" in compare(runs, split="val").warnings[0]
 
 
 def test_damaged_runs_are_one_line(tmp_path: Path, scene: Any) -> None:
-    positive, first, second, owner = scene
-    found = [predictions(x, positive, owner) for x in (first, second)]
+    positive, first, second, cluster = scene
+    found = [predictions(x, positive, cluster) for x in (first, second)]
     a, b = (write_answers(tmp_path / name, x) for name, x in zip("ab", found, strict=True))
     (b / "plan.json").write_text("[]")
     with pytest.raises(RunError, match=r"plan\.json cannot be read as a plan"):
@@ -508,20 +510,20 @@ def test_three_classes_use_the_mean_over_them(tmp_path: Path) -> None:
     (pair,) = found_all.pairs
     assert pair.differences["auroc"].value == pytest.approx(areas[1] - areas[0])
     assert pair.differences["auroc"].method == "paired bootstrap"
-    assert found_all.verdict[0].startswith("strong is better than weak: AUROC higher by")
+    assert found_all.conclusions[0].startswith("strong is better than weak: AUROC higher by")
     assert found_all.groups is None
     assert "patients are unknown" in found_all.warnings[0]
 
 
-def test_p_values_are_written_as_people_do() -> None:
+def test_p_values_are_rounded() -> None:
     texts = {0.0001: "p < 0.001", 0.0082: "p = 0.008", 0.034: "p = 0.03", 0.36: "p = 0.36"}
     assert {p: p_text(p) for p in texts} == texts
     assert p_text(1.0) == "p = 1"
     assert p_text(math.nan) == "p unknown"
 
 
-def test_a_difference_without_interval_is_no_verdict() -> None:
+def test_a_difference_without_interval_is_no_conclusion() -> None:
     positive = np.array([True, True, False, False])
     perfect = np.array([[0.9, 0.8, 0.2, 0.1]])
     lonely = auroc_difference(positive, perfect, perfect[:, ::-1], np.array([0, 0, 1, 1]))
-    assert judgement("a", "b", "auroc", lonely, lonely.p).startswith("Nothing can be said of b")
+    assert conclusion("a", "b", "auroc", lonely, lonely.p).startswith("No conclusion on b")

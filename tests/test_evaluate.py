@@ -21,7 +21,7 @@ from lucency.evaluation import (
     Evaluation,
     Predictions,
     evaluate,
-    evaluate_found,
+    evaluate_arrays,
     evaluate_predictions,
     predict,
     read_evaluation,
@@ -50,7 +50,7 @@ def measured(n: int = 200, classes: tuple[str, ...] = TWO, **options: Any) -> Ev
         "positive": "PNEUMONIA" if classes == TWO else None,
         "threshold": 0.4,
     } | options
-    return evaluate_predictions(labels, probabilities, classes=classes, **settings)
+    return evaluate_arrays(labels, probabilities, classes=classes, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ class Fake:
         return Spec(
             classes=self.classes, positive=self.positive, size=(8, 8), channels=1,
             architecture="default", network_channels=1, parameters={}, rule="at 0.3",
-            prior=(0.5, 0.5),
+            class_prior=(0.5, 0.5),
         )  # fmt: skip
 
     def infer_split(self, split: Fake, progress: Progress) -> Outputs:
@@ -202,11 +202,11 @@ def test_methods_follow_the_patients(single: Evaluation, several: Evaluation) ->
 def test_copies_of_images_narrow_nothing() -> None:
     labels, probabilities = answers(100, 2)
     options: dict[str, Any] = {"classes": TWO, "positive": "PNEUMONIA", "threshold": 0.5}
-    owners = [str(i) for i in range(100)]
-    once = evaluate_predictions(labels, probabilities, owners, **options)
-    four = np.tile(labels, 4), np.tile(probabilities, (4, 1)), owners * 4
-    fourfold = evaluate_predictions(*four, **options)
-    unknown = evaluate_predictions(*four[:2], None, **options)
+    clusters = [str(i) for i in range(100)]
+    once = evaluate_arrays(labels, probabilities, clusters, **options)
+    four = np.tile(labels, 4), np.tile(probabilities, (4, 1)), clusters * 4
+    fourfold = evaluate_arrays(*four, **options)
+    unknown = evaluate_arrays(*four[:2], None, **options)
     for name, x in once.metrics.items():
         if name != "ece":  # its bins depend on n
             width = fourfold.metrics[name].high - fourfold.metrics[name].low
@@ -225,7 +225,7 @@ def test_images_without_a_group_stand_alone(single: Evaluation) -> None:
 
 def test_swapping_the_classes_mirrors_everything(single: Evaluation) -> None:
     labels, probabilities = answers(200, 2)
-    mirrored = evaluate_predictions(
+    mirrored = evaluate_arrays(
         1 - labels, probabilities[:, ::-1], None, classes=TWO[::-1], positive=TWO[1], threshold=0.4
     )
     for name, x in single.metrics.items():
@@ -246,11 +246,11 @@ def test_no_mistake_is_no_certainty() -> None:
     labels = np.repeat([0, 1], 20)
     probabilities = np.eye(2)[labels] * 0.98 + 0.01
     options: dict[str, Any] = {"classes": TWO, "positive": "PNEUMONIA", "threshold": 0.5}
-    alone = evaluate_predictions(labels, probabilities, None, **options).metrics
+    alone = evaluate_arrays(labels, probabilities, None, **options).metrics
     assert alone["accuracy"].low == pytest.approx(0.025 ** (1 / 40))
     assert alone["auroc"].low == pytest.approx(0.025 ** (1 / 20))
     pairs = [str(i // 2) for i in range(40)]
-    paired = evaluate_predictions(labels, probabilities, pairs, **options).metrics
+    paired = evaluate_arrays(labels, probabilities, pairs, **options).metrics
     assert paired["accuracy"].method == "Clopper-Pearson, clustered by patient"
     assert paired["accuracy"].low == pytest.approx(0.025 ** (1 / 20))
     assert paired["sensitivity"].low == pytest.approx(0.025 ** (1 / 10))
@@ -263,7 +263,7 @@ def test_no_mistake_is_no_certainty() -> None:
 
 def test_an_absent_class_is_undefined_and_still_strict_json() -> None:
     labels, probabilities = np.zeros(30, int), np.tile([0.7, 0.3], (30, 1))
-    found = evaluate_predictions(
+    found = evaluate_arrays(
         labels, probabilities, None, classes=TWO, positive="PNEUMONIA", threshold=0.5
     )
     text = json.dumps(found.to_json(), allow_nan=False)
@@ -276,7 +276,7 @@ def test_an_absent_class_is_undefined_and_still_strict_json() -> None:
 
 
 def test_one_image_can_be_evaluated() -> None:
-    found = evaluate_predictions(
+    found = evaluate_arrays(
         np.array([1]), np.array([[0.2, 0.8]]), None, classes=TWO, positive=TWO[1], threshold=0.5
     )
     assert found.metrics["accuracy"].low == pytest.approx(0.025)
@@ -326,17 +326,17 @@ def test_only_an_error_above_its_null_band_shows_anything() -> None:
     claimed = rng.random(500)
     both = np.stack([1 - claimed, claimed], axis=1)
     options: dict[str, Any] = {"classes": TWO, "positive": TWO[1], "threshold": 0.5}
-    honest = evaluate_predictions((rng.random(500) < claimed).astype(int), both, None, **options)
+    honest = evaluate_arrays((rng.random(500) < claimed).astype(int), both, None, **options)
     assert honest.metrics["ece"].value <= honest.calibration["chance"]["high"]
     assert honest.metrics["calibration_slope"].low < 1 < honest.metrics["calibration_slope"].high
-    sure = evaluate_predictions((rng.random(500) < claimed**3).astype(int), both, None, **options)
+    sure = evaluate_arrays((rng.random(500) < claimed**3).astype(int), both, None, **options)
     assert sure.metrics["ece"].value > sure.calibration["chance"]["high"]
     assert sure.metrics["calibration_intercept"].high < 0
 
 
 def test_baseline_is_the_most_frequent_class() -> None:
     labels, probabilities = np.repeat([0, 1], [234, 390]), np.tile([0.4, 0.6], (624, 1))
-    found = evaluate_predictions(
+    found = evaluate_arrays(
         labels, probabilities, None, classes=TWO, positive=TWO[1], threshold=0.5
     )
     assert found.baseline == {"class": "PNEUMONIA", "accuracy": 0.625}
@@ -381,7 +381,7 @@ def test_refuses_what_cannot_be_measured(
         "threshold": 0.5,
     } | change
     with pytest.raises(error, match=message):
-        evaluate_predictions(**arguments)
+        evaluate_arrays(**arguments)
 
 
 def test_a_classifier_is_asked_once_and_heard() -> None:
@@ -397,7 +397,7 @@ def test_a_classifier_is_asked_once_and_heard() -> None:
     said = predict(classifier, classifier, SILENT)
     assert said.decisions.tolist() == (said.probabilities[:, 1] >= 0.3).astype(int).tolist()
     assert (found.n, found.groups, found.positive) == (60, 30, "PNEUMONIA")
-    plain = evaluate_predictions(
+    plain = evaluate_arrays(
         said.labels, said.probabilities, said.groups, classes=TWO, positive=TWO[1], threshold=0.3
     )
     assert found.metrics == plain.metrics
@@ -411,7 +411,7 @@ def test_evaluation_round_trip(tmp_path: Path, single: Evaluation) -> None:
     path = tmp_path / "evaluation.json"
     write_evaluation(path, validation=single, test=None)
     found = read_evaluation(path)
-    assert found["format"] == 1
+    assert found["format"] == 2
     assert (found["classes"], found["positive"], found["test"]) == (list(TWO), "PNEUMONIA", None)
     assert found["validation"] == single.to_json()
     assert set(found["validation"]["metrics"]["auroc"]) == {"value", "low", "high", "method"}
@@ -421,11 +421,11 @@ def test_evaluation_round_trip(tmp_path: Path, single: Evaluation) -> None:
         write_evaluation(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 2}', "\xff"])
 def test_a_damaged_evaluation_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "evaluation.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(RunError, match="again") as caught:
+    with pytest.raises(RunError, match="again|training run") as caught:
         read_evaluation(path)
     assert str(path) in str(caught.value)
     with pytest.raises(RunError, match="There is no"):
@@ -470,7 +470,7 @@ def test_figures_can_be_recomputed_from_the_predictions(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.csv", [predict(classifier, classifier)])
     (said,) = read_predictions(tmp_path / "p.csv")
     assert said.ood_scores is not None
-    assert evaluate_found(classifier, said) == evaluate(classifier, classifier)
+    assert evaluate_predictions(classifier, said) == evaluate(classifier, classifier)
 
 
 @pytest.mark.parametrize(

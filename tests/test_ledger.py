@@ -1,4 +1,4 @@
-"""The ledger of looks: nothing is lost, nothing is hidden, nothing about patients is written."""
+"""The ledger: nothing is lost, nothing is hidden, nothing about patients is written."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lucency.dataset import read_split
 from lucency.errors import RunError
 from lucency.evaluation.ledger import (
     LedgerEntries,
     LedgerEntry,
     evaluations_of,
-    expected_luck,
+    expected_chance_gain,
     ledger_path,
-    read_split,
     record,
     test_set_id,
 )
@@ -65,7 +65,7 @@ def test_a_test_set_is_its_contents_and_classes_in_any_order() -> None:
 # --- the file
 
 
-def test_a_look_is_there_when_record_returns(ledger: Path) -> None:
+def test_an_evaluation_is_on_disk_when_record_returns(ledger: Path) -> None:
     first = record(SET, 319, "train", classifier="c1", run="quick-s0")
     assert first.number == 1
     assert first.recorded
@@ -83,19 +83,19 @@ def test_a_look_is_there_when_record_returns(ledger: Path) -> None:
         assert ledger.stat().st_mode & 0o077 == 0
 
 
-def test_other_test_sets_are_counted_apart(ledger: Path) -> None:
+def test_test_sets_are_counted_separately(ledger: Path) -> None:
     record("other", 5, "train", classifier="c", run="r")
     assert record(SET, 319, "train", classifier="c", run="r").number == 1
     assert evaluations_of("other").number == 1
     assert evaluations_of("unknown").number == 0
 
 
-def test_no_ledger_is_no_look(ledger: Path) -> None:
+def test_without_a_ledger_there_are_no_evaluations(ledger: Path) -> None:
     assert evaluations_of(SET) == LedgerEntries(SET, ())
     assert not ledger.exists()
 
 
-def test_damaged_lines_are_counted_kept_and_told(ledger: Path) -> None:
+def test_damaged_lines_are_counted_kept_and_reported(ledger: Path) -> None:
     record(SET, 3, "train", classifier="c1", run="r")
     good = ledger.read_bytes()
     damage = b'{"when": 1}\nnot json\n\xff\xfe\n[]\n' + b'{"cut of'
@@ -105,12 +105,12 @@ def test_damaged_lines_are_counted_kept_and_told(ledger: Path) -> None:
     assert (found.number, found.damaged) == (2, 5)
     assert "5 lines" in listener.warnings[0]
     assert "5 lines of the ledger cannot be read" in found.sentence
-    # The line that a crash cut off does not swallow the new one, and nothing is deleted.
+    # The line that a crash cut off does not merge with the new one, and nothing is deleted.
     assert ledger.read_bytes().startswith(good + damage + b"\n{")
     assert evaluations_of(SET).number == 2
 
 
-def test_keys_of_later_versions_are_no_damage(ledger: Path) -> None:
+def test_keys_of_later_versions_are_ignored(ledger: Path) -> None:
     record(SET, 3, "train", classifier="c1", run="r")
     row = json.loads(ledger.read_text()) | {"who": "somebody"}
     ledger.write_text(json.dumps(row) + "\n")
@@ -119,7 +119,7 @@ def test_keys_of_later_versions_are_no_damage(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "under a file", "huge"])
-def test_a_ledger_that_cannot_be_written_is_said_not_raised(
+def test_a_ledger_that_cannot_be_written_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str
 ) -> None:
     path = tmp_path / "here"
@@ -136,8 +136,8 @@ def test_a_ledger_that_cannot_be_written_is_said_not_raised(
     found = record(SET, 3, "train", classifier="c", run="r", progress=listener)
     assert not found.recorded
     assert found.number == 1
-    assert found.to_json()["on_record"] is False
-    assert "not on record" in found.sentence
+    assert found.to_json()["recorded"] is False
+    assert "not recorded" in found.sentence
     (warning,) = listener.warnings
     assert str(path) in warning
     assert "LUCENCY_LEDGER" in warning
@@ -146,7 +146,7 @@ def test_a_ledger_that_cannot_be_written_is_said_not_raised(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes")
-def test_a_pipe_is_no_ledger_and_nobody_waits_for_it(
+def test_a_pipe_is_not_a_ledger_and_does_not_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "pipe"
@@ -155,7 +155,7 @@ def test_a_pipe_is_no_ledger_and_nobody_waits_for_it(
     assert not record(SET, 3, "train", classifier="c", run="r").recorded
 
 
-def test_processes_that_write_at_once_lose_no_line(ledger: Path) -> None:
+def test_concurrent_writers_lose_no_line(ledger: Path) -> None:
     program = (
         "import sys\n"
         "from lucency.evaluation.ledger import record\n"
@@ -171,9 +171,7 @@ def test_processes_that_write_at_once_lose_no_line(ledger: Path) -> None:
 # --- where it is
 
 
-def test_the_ledger_lies_where_the_system_keeps_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_ledger_is_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LUCENCY_LEDGER", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
@@ -191,7 +189,7 @@ def test_the_ledger_lies_where_the_system_keeps_state(
 # --- what it means
 
 
-def looked(classifiers: list[str], **more: bool | int) -> LedgerEntries:
+def entries_of(classifiers: list[str], **more: bool | int) -> LedgerEntries:
     made = [
         LedgerEntry("2026-01-01T00:00:00Z", SET, 319, "train", x, "r", "0") for x in classifiers
     ]
@@ -199,20 +197,20 @@ def looked(classifiers: list[str], **more: bool | int) -> LedgerEntries:
 
 
 def test_the_sentence() -> None:
-    assert "once: this is the first look" in looked(["a"]).sentence
-    several = looked([*"aabbcdee"]).sentence
+    assert "once: this is its first recorded evaluation" in entries_of(["a"]).sentence
+    several = entries_of([*"aabbcdee"]).sentence
     assert several == (
-        "This test set has been looked at 8 times, by 5 classifiers: the more often, the likelier "
-        "that the best figure is luck."
+        "This test set has been evaluated 8 times, with 5 classifiers: the more evaluations, the "
+        "more the best result owes to chance."
     )
-    assert looked(["a", "a"]).sentence.endswith("2 times, by 1 classifier.")
-    assert looked([]).sentence.startswith("No look")
-    assert "1 line of the ledger" in looked(["a"], damaged=1).sentence
+    assert entries_of(["a", "a"]).sentence.endswith("2 times, with 1 classifier.")
+    assert entries_of([]).sentence.startswith("No evaluation")
+    assert "1 line of the ledger" in entries_of(["a"], damaged=1).sentence
 
 
-def test_the_json_has_no_test_set_twice() -> None:
-    document = looked(["a", "b"]).to_json()
-    assert (document["format"], document["test_set"], document["n"]) == (1, SET, 319)
+def test_the_json_names_the_test_set_once() -> None:
+    document = entries_of(["a", "b"]).to_json()
+    assert (document["format"], document["test_set"], document["n"]) == (2, SET, 319)
     assert document["evaluations"][1].keys() == {"when", "what", "classifier", "run"}
 
 
@@ -220,22 +218,22 @@ def test_the_json_has_no_test_set_twice() -> None:
     ("classifiers", "errors"),
     [(1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi))],
 )
-def test_expected_luck_by_hand(classifiers: int, errors: float) -> None:
+def test_expected_chance_gain_by_hand(classifiers: int, errors: float) -> None:
     # The expected largest of 2 and 3 standard normal numbers are known in closed form.
-    assert expected_luck(classifiers, 0.02) == pytest.approx(0.02 * errors, abs=1e-9)
+    assert expected_chance_gain(classifiers, 0.02) == pytest.approx(0.02 * errors, abs=1e-9)
 
 
-def test_expected_luck_is_what_coin_tossers_gain() -> None:
+def test_expected_chance_gain_is_that_of_coin_tosses() -> None:
     # Twenty classifiers that toss a coin on 100 images; the mean of 20,000 best has an error of
     # 0.0002, and a binomial is a normal but for 0.002.
     best = np.random.default_rng(0).binomial(100, 0.5, size=(20_000, 20)).max(axis=1) / 100
-    assert expected_luck(20, 0.05) == pytest.approx(best.mean() - 0.5, abs=0.003)
+    assert expected_chance_gain(20, 0.05) == pytest.approx(best.mean() - 0.5, abs=0.003)
 
 
-def test_luck_in_words_is_for_a_choice_only() -> None:
-    assert looked(["a", "a"]).luck(0.014) == ""
-    assert looked(["a", "b"]).luck(math.nan) == ""
-    text = looked([*"abcde"]).luck(0.014)
+def test_chance_gain_needs_two_classifiers() -> None:
+    assert entries_of(["a", "a"]).chance_gain(0.014) == ""
+    assert entries_of(["a", "b"]).chance_gain(math.nan) == ""
+    text = entries_of([*"abcde"]).chance_gain(0.014)
     assert "5 equally good classifiers" in text
     assert "about 1.6 percentage points" in text  # 1.163 * 1.4
 

@@ -236,7 +236,7 @@ def test_delong_equals_all_pairs(seed: int) -> None:
     area, variance = delong_slowly(labels, probabilities[:, 1])
     found = metrics.delong(labels, probabilities[:, 1])
     near(found.value, area)
-    _, freedom = metrics.spread(
+    _, freedom = metrics.standard_error(
         influences.of_auroc(labels, probabilities[:, 1]).influence, np.arange(80)
     )
     reach = stats.t.ppf(0.975, freedom) * math.sqrt(variance) / (area * (1 - area))
@@ -294,9 +294,9 @@ def test_a_share_of_groups_of_one_is_exact() -> None:
 def test_a_share_of_copies_is_that_of_the_groups() -> None:
     # 60 of 80 patients, each with 3 alike images: as many independent images as patients, but one
     # because their variance is estimated, and a little fewer for its degrees of freedom.
-    hits, owner = np.repeat(np.arange(80) < 60, 3), np.repeat(np.arange(80), 3)
+    hits, cluster = np.repeat(np.arange(80) < 60, 3), np.repeat(np.arange(80), 3)
     n = 79 * (stats.t.ppf(0.975, 239) / stats.t.ppf(0.975, 79)) ** 2
-    found = metrics.proportion(hits, owner)
+    found = metrics.proportion(hits, cluster)
     near((found.low, found.high), metrics.clopper_pearson(0.75 * n, n))
     assert found.method == "Clopper-Pearson, clustered by patient"
 
@@ -320,7 +320,7 @@ def test_groups_balanced_by_luck_do_not_narrow_a_share() -> None:
 
 def test_the_spread_of_a_mean_is_the_textbook_one() -> None:
     terms = np.random.default_rng(0).normal(size=40)
-    error, freedom = metrics.spread(influences.of_mean(terms).influence, np.arange(40))
+    error, freedom = metrics.standard_error(influences.of_mean(terms).influence, np.arange(40))
     near(error, stats.sem(terms))
     squares = (terms - terms.mean()) ** 2
     near(freedom, min(39, 3 * squares.sum() ** 2 / (squares**2).sum() - 1))
@@ -331,17 +331,20 @@ def test_the_spread_of_a_mean_is_the_textbook_one() -> None:
 
 
 def test_copies_leave_the_spread_as_it_is() -> None:
-    terms, owner = np.random.default_rng(1).random(30), np.arange(30) // 2
-    once = metrics.spread(influences.of_mean(terms).influence, owner)
+    terms, cluster = np.random.default_rng(1).random(30), np.arange(30) // 2
+    once = metrics.standard_error(influences.of_mean(terms).influence, cluster)
     twice = influences.of_mean(np.tile(terms, 2)).influence
-    near(metrics.spread(twice, np.tile(owner, 2)), once)
+    near(metrics.standard_error(twice, np.tile(cluster, 2)), once)
 
 
 def test_a_mistake_of_one_patient_has_few_degrees_of_freedom() -> None:
     terms = (np.arange(50) == 7).astype(float)
-    assert metrics.spread(influences.of_mean(terms).influence, np.arange(50))[1] < 3
-    assert metrics.spread(influences.of_mean(np.ones(50)).influence, np.arange(50)) == (0, 1)
-    assert np.isnan(metrics.spread(np.zeros(3), [5, 5, 5])).all()
+    assert metrics.standard_error(influences.of_mean(terms).influence, np.arange(50))[1] < 3
+    assert metrics.standard_error(influences.of_mean(np.ones(50)).influence, np.arange(50)) == (
+        0,
+        1,
+    )
+    assert np.isnan(metrics.standard_error(np.zeros(3), [5, 5, 5])).all()
 
 
 @pytest.mark.parametrize(
@@ -369,7 +372,7 @@ def derivatives(figure: Callable[[FloatArray], float], weights: FloatArray) -> F
 @pytest.mark.parametrize("classes", [2, 3])
 def test_influences_of_decisions_are_derivatives(classes: int) -> None:
     labels, probabilities = answers(2, n=60, classes=classes)
-    given = influences.with_halves(labels, probabilities.argmax(1), np.arange(60), classes)
+    given = influences.add_half_counts(labels, probabilities.argmax(1), np.arange(60), classes)
     near(given.weights.sum(), 60 + classes)
 
     def table(weights: FloatArray) -> FloatArray:
@@ -404,10 +407,12 @@ def test_influences_of_rankings_are_derivatives() -> None:
 
 
 def test_an_infinite_ratio_has_a_finite_lower_end() -> None:
-    given = influences.with_halves(np.repeat([0, 1], 20), np.repeat([0, 1], 20), np.arange(40), 2)
-    found = metrics.linearised(math.inf, influences.of_lr_plus(given, 1), given.owner, "log")
+    given = influences.add_half_counts(
+        np.repeat([0, 1], 20), np.repeat([0, 1], 20), np.arange(40), 2
+    )
+    found = metrics.linearised(math.inf, influences.of_lr_plus(given, 1), given.cluster, "log")
     assert 1 < found.low < found.high == math.inf
-    none = metrics.linearised(0.0, influences.of_lr_minus(given, 1), given.owner, "log")
+    none = metrics.linearised(0.0, influences.of_lr_minus(given, 1), given.cluster, "log")
     assert none.low == 0 < none.high < 1
 
 
@@ -508,19 +513,19 @@ def clustered_scores(
     rng: np.random.Generator, correlated: float
 ) -> tuple[IntArray, FloatArray, IntArray]:
     """Draw 60 patients with 4 images; a patient's own part makes them alike. True AUROC 0.76."""
-    owner = np.repeat(np.arange(60), 4)
-    labels = np.where(owner % 3 == 2, rng.integers(2, size=240), owner % 3)
-    own = rng.normal(size=60)[owner] * math.sqrt(correlated)
+    cluster = np.repeat(np.arange(60), 4)
+    labels = np.where(cluster % 3 == 2, rng.integers(2, size=240), cluster % 3)
+    own = rng.normal(size=60)[cluster] * math.sqrt(correlated)
     scores = labels + own + rng.normal(size=240) * math.sqrt(1 - correlated)
-    return labels, scores, owner
+    return labels, scores, cluster
 
 
 def covered(correlated: float, by_patient: bool) -> int:
     rng = np.random.default_rng(7)
     truth, hits = stats.norm.cdf(1 / math.sqrt(2)), 0
     for _ in range(RUNS):
-        labels, scores, owner = clustered_scores(rng, correlated)
-        found = metrics.delong(labels, scores, owner if by_patient else None)
+        labels, scores, cluster = clustered_scores(rng, correlated)
+        found = metrics.delong(labels, scores, cluster if by_patient else None)
         hits += found.low <= truth <= found.high
     return hits
 
@@ -536,11 +541,11 @@ def test_clustered_delong_covers_the_truth_and_plain_does_not() -> None:
 
 def test_patient_bootstrap_covers_the_truth() -> None:
     rng = np.random.default_rng(11)
-    owner, hits = np.repeat(np.arange(60), 4), 0
+    cluster, hits = np.repeat(np.arange(60), 4), 0
     for seed in range(RUNS):
-        chance = rng.choice([0.5, 0.9], size=60)[owner]
+        chance = rng.choice([0.5, 0.9], size=60)[cluster]
         right = (rng.random(240) < chance).astype(float)
-        (weights,) = metrics.bootstrap_weights(owner, 400, seed)
+        (weights,) = metrics.bootstrap_weights(cluster, 400, seed)
         low, high = metrics.percentiles(weights @ right / weights.sum(1))
         hits += low <= 0.7 <= high
     assert FEWEST <= hits <= MOST

@@ -116,8 +116,8 @@ def test_measured_coverage_is_in_the_expected_range(kind: int) -> None:
     for seed in range(100):
         p, labels = draw(seed, 400)
         conformal = fit(p[:200], labels[:200], alphas=(0.1,))
-        owner = np.arange(200)
-        found = conformal_coverage(conformal, p[200:], labels[200:], owner)[kind]
+        cluster = np.arange(200)
+        found = conformal_coverage(conformal, p[200:], labels[200:], cluster)[kind]
         inside += found["expected"]["low"] <= found["coverage"].value <= found["expected"]["high"]
     assert inside >= 88
 
@@ -133,8 +133,8 @@ def answers() -> tuple[IntArray, IntArray, BoolArray, BoolArray]:
     return labels, decisions, sets, outside
 
 
-def measure(positive: int | None, owner: IntArray | None = None) -> dict[str, Any]:
-    patients = np.arange(8) if owner is None else owner
+def measure(positive: int | None, cluster: IntArray | None = None) -> dict[str, Any]:
+    patients = np.arange(8) if cluster is None else cluster
     weights = metrics.bootstrap_weights(patients, 300)
     return abstention(*answers(), positive, weights, patients)
 
@@ -142,7 +142,12 @@ def measure(positive: int | None, owner: IntArray | None = None) -> dict[str, An
 def test_abstention_by_hand() -> None:
     found = measure(1)
     # Left: 1 (right), 2 (false alarm), 3 (found), 7 (right).
-    assert [found[x] for x in ("n", "answered", "out_of_distribution", "ambiguous")] == [8, 4, 2, 2]
+    assert [found[x] for x in ("n", "predicted", "out_of_distribution", "ambiguous")] == [
+        8,
+        4,
+        2,
+        2,
+    ]
     rates = found["metrics"]
     assert rates["accuracy"].value == 0.75
     assert rates["sensitivity"].value == 1.0
@@ -168,7 +173,7 @@ def test_nothing_answered_is_unknown() -> None:
     weights = metrics.bootstrap_weights(np.arange(8), 20)
     everything = np.ones(8, bool)
     found = abstention(labels, decisions, sets, everything, 1, weights, np.arange(8))
-    assert (found["answered"], found["out_of_distribution"], found["ambiguous"]) == (0, 8, 0)
+    assert (found["predicted"], found["out_of_distribution"], found["ambiguous"]) == (0, 8, 0)
     assert all(isinstance(x, Estimate) for x in found["metrics"].values())
     assert all(math.isnan(x.value) for x in found["metrics"].values())
 
@@ -177,10 +182,10 @@ def test_abstaining_helps_who_knows_its_doubts() -> None:
     """Answered images are decided right more often, by far more than a standard error of 0.01."""
     p, labels = draw(7, 4000)
     conformal = fit(p[:2000], labels[:2000], alphas=(0.05,))
-    rest, truth, owner = p[2000:], labels[2000:], np.arange(2000)
+    rest, truth, cluster = p[2000:], labels[2000:], np.arange(2000)
     sets = conformal.sets(rest, 0.05, "class-conditional")
-    weights = metrics.bootstrap_weights(owner, 50)
+    weights = metrics.bootstrap_weights(cluster, 50)
     decisions = rest.argmax(1)
-    found = abstention(truth, decisions, sets, np.zeros(2000, bool), 1, weights, owner)
-    assert found["answered"] + found["ambiguous"] == 2000
+    found = abstention(truth, decisions, sets, np.zeros(2000, bool), 1, weights, cluster)
+    assert found["predicted"] + found["ambiguous"] == 2000
     assert found["metrics"]["accuracy"].value > (truth == decisions).mean() + 0.03

@@ -43,9 +43,9 @@ def test_a_table_is_read_by_path_folder_or_name(tmp_path: Path) -> None:
     [
         ("file,sex\ntest/a/1.png,f\n", "2 of 3 images have no row: test/a/2.png, test/b/1.png"),
         ("file,sex\n1.png,f\n", "1.png is the name of 2 files"),
-        ("file,sex\ntest/a/1.png,f\ntest/a/1.png,m\n", "line 3: test/a/1.png was listed before"),
+        ("file,sex\ntest/a/1.png,f\ntest/a/1.png,m\n", "line 3: test/a/1.png is listed twice"),
         ("path,sex\ntest/a/1.png,f\n", "expected the column 'file'"),
-        ("file,label\ntest/a/1.png,f\n", "at least one more"),
+        ("file,label\ntest/a/1.png,f\n", "at least one attribute"),
         ("", "an empty file"),
     ],
 )
@@ -173,7 +173,7 @@ def test_values_that_do_not_fit_the_images_are_refused() -> None:
         )
 
 
-def accuracy_interval(right: np.ndarray, owner: np.ndarray) -> tuple[float, float]:
+def accuracy_interval(right: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
     """Return the interval of the accuracy of one subgroup that is all of the split."""
     labels = np.arange(len(right)) % 2
     decisions = np.where(right, labels, 1 - labels)
@@ -182,7 +182,7 @@ def accuracy_interval(right: np.ndarray, owner: np.ndarray) -> tuple[float, floa
         labels,
         decisions,
         np.full((len(right), 2), 0.5),
-        groups=[str(each) for each in owner],
+        groups=[str(each) for each in cluster],
         classes=["-", "+"],
         positive=1,
     )
@@ -206,9 +206,9 @@ def test_intervals_of_clustered_shares_cover() -> None:
         sizes = random.integers(1, 6, 40)
         # Patients differ: a beta distribution of mean 0.8 with an intraclass correlation of 0.2.
         chance = random.beta(3.2, 0.8, 40)
-        owner = np.repeat(np.arange(40), sizes)
-        right = random.random(len(owner)) < chance[owner]
-        low, high = accuracy_interval(right, owner)
+        cluster = np.repeat(np.arange(40), sizes)
+        right = random.random(len(cluster)) < chance[cluster]
+        low, high = accuracy_interval(right, cluster)
         covered += low <= true <= high
     # At a true coverage of 95 % fewer than 92 % of 400 come about by chance in 0.4 % of seeds.
     assert covered / rounds >= 0.92

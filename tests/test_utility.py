@@ -43,8 +43,8 @@ def test_predictive_values_by_hand() -> None:
 
 
 def test_at_the_samples_own_prevalence_they_are_the_plain_ones() -> None:
-    positive, decided, owner = counted(37, 5, 11, 80)
-    ppv, npv = at((positive, decided, owner), 42 / 133)
+    positive, decided, cluster = counted(37, 5, 11, 80)
+    ppv, npv = at((positive, decided, cluster), 42 / 133)
     confusion = metrics.confusion_matrix(positive, decided, 2)
     assert ppv.value == pytest.approx(metrics.ppv(confusion)[1])
     assert npv.value == pytest.approx(metrics.npv(confusion)[1])
@@ -63,9 +63,9 @@ def test_intervals_hold_the_value_and_rise_with_prevalence() -> None:
 
 def test_what_is_missed_and_what_is_found_trade_places() -> None:
     """Calling the other class positive exchanges both predictive values."""
-    positive, decided, owner = counted(50, 7, 12, 61)
-    ppv, npv = at((positive, decided, owner), 0.3)
-    other_ppv, other_npv = at((~positive, ~decided, owner), 0.7)
+    positive, decided, cluster = counted(50, 7, 12, 61)
+    ppv, npv = at((positive, decided, cluster), 0.3)
+    other_ppv, other_npv = at((~positive, ~decided, cluster), 0.7)
     assert (other_ppv.value, other_ppv.low) == pytest.approx((npv.value, npv.low))
     assert (other_npv.value, other_npv.high) == pytest.approx((ppv.value, ppv.high))
 
@@ -91,9 +91,9 @@ def test_nothing_called_positive_has_no_predictive_value() -> None:
 
 
 def test_copies_of_an_image_add_no_certainty() -> None:
-    positive, decided, owner = counted(90, 10, 20, 80)
-    single = at((positive, decided, owner), 0.1)[0]
-    copied = at((np.repeat(positive, 4), np.repeat(decided, 4), np.repeat(owner, 4)), 0.1)[0]
+    positive, decided, cluster = counted(90, 10, 20, 80)
+    single = at((positive, decided, cluster), 0.1)[0]
+    copied = at((np.repeat(positive, 4), np.repeat(decided, 4), np.repeat(cluster, 4)), 0.1)[0]
     assert copied.method == "Jeffreys, clustered by patient"
     assert copied.value == pytest.approx(single.value)
     # The design effect is estimated with 99 instead of 100 degrees of freedom.
@@ -110,7 +110,7 @@ def test_intervals_cover(patients: int, most: int) -> None:
     random, hits = np.random.default_rng(patients + most), np.zeros(2)
     ppv_true, npv_true = 0.09 / (0.09 + 0.135), 0.765 / (0.765 + 0.01)
     for _ in range(600):
-        owner = np.repeat(np.arange(patients), random.integers(1, most + 1, patients))
+        cluster = np.repeat(np.arange(patients), random.integers(1, most + 1, patients))
         sick = random.random(patients) < 0.6
         # Beta-binomial: images of one patient agree with each other.
         alike = 3.0 if most > 1 else 1e6
@@ -119,9 +119,9 @@ def test_intervals_cover(patients: int, most: int) -> None:
             random.beta(0.9 * alike, 0.1 * alike, patients),
             random.beta(0.85 * alike, 0.15 * alike, patients),
         )
-        positive = sick[owner]
-        decided = (random.random(len(owner)) < right[owner]) == positive
-        ppv, npv = at((positive, decided, owner), 0.1)
+        positive = sick[cluster]
+        decided = (random.random(len(cluster)) < right[cluster]) == positive
+        ppv, npv = at((positive, decided, cluster), 0.1)
         hits += ppv.low <= ppv_true <= ppv.high, npv.low <= npv_true <= npv.high
     assert (hits / 600 > 0.92).all()
     assert (hits / 600 < 0.98).all()

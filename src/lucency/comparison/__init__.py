@@ -1,14 +1,14 @@
-"""Which of several classifiers is better on one test set, and whether luck explains it.
+"""Compare classifiers on one test set: differences, intervals, significance.
 
-    paired    differences on the same images, with intervals and tests
-    result    what a comparison holds
-    runs      run folders brought to the same images in the same order
-    words     what it comes to, in sentences
+    paired     paired differences with intervals and tests
+    result     the result of a comparison
+    runs       read run folders and align their predictions
+    wording    the conclusions as sentences
 
-Runs that differ in the seed alone are repeats of one *system*. Its figures are means over the
-seeds; their spread (sd) says what another seed may give, the interval what other patients may.
-The two are kept apart. One figure decides, named beforehand: the AUROC. The others are shown with
-their intervals and decide nothing, so looking at many of them brings no false alarm.
+Runs that differ only in the seed are repeats of one *system*. Its metrics are means over the seeds;
+their standard deviation shows the variation over seeds, the interval that over patients. One
+metric, chosen beforehand, decides: the AUROC. The others are reported with intervals and decide
+nothing, so reporting many of them causes no false positives.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from lucency.metrics import Estimate, delong, percentiles
 
 __all__ = ["Comparison", "Decisions", "Difference", "Pair", "Repeated", "System", "compare"]
 
-# The caution about seeds is given where the difference is within so many standard errors of them.
+# A difference within so many standard errors over seeds may be due to the seeds.
 _SEED_ERRORS = 2.0
 
 _Replicated = Mapping[str, tuple[Figures, Figures]]
 
 
 def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) -> Comparison:
-    """Compare runs that were tested on the same images.
+    """Compare runs that were evaluated on the same images.
 
     Args:
-        runs: Two or more run folders. The first one's system is what the others are compared with.
-        split: "test", or "val" with a warning: choices were made by validation.
-        repeats: Whether runs that differ in the seed alone form one system; else each is its own.
+        runs: Two or more run folders. The system of the first one is the reference.
+        split: "test", or "val" with a warning: choices were based on validation.
+        repeats: Whether runs that differ only in the seed form one system; else each run is one.
 
     Returns:
-        Figures of every system, differences with intervals and p-values, and sentences. The
-        p-values that decide are corrected after Holm for the number of comparisons.
+        Metrics of every system, differences with intervals and p-values, and conclusions. The
+        deciding p-values are corrected for the number of comparisons (Holm).
 
     Raises:
-        ConfigError: ``split`` is another word.
-        DataError: The runs were not tested on the same images, classes, labels and patients.
+        ConfigError: ``split`` is neither.
+        DataError: The runs differ in test images, classes, labels or patients.
         RunError: A file is missing or damaged.
         ClassifierError: A ``classifier.json`` is missing or damaged.
     """
@@ -68,10 +68,10 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
     by_system: dict[str, list[Run]] = {}
     for run in found:
         by_system.setdefault(run.system if repeats else run.name, []).append(run)
-    answers = {run.name: run.answers for run in found}
-    drawn = replicated(truth.labels, answers, truth.positive, truth.owner)
+    outputs = {run.name: run.outputs for run in found}
+    drawn = replicated(truth.labels, outputs, truth.positive, truth.cluster)
     systems = [_system(members, truth, drawn) for members in by_system.values()]
-    pairs = _pairs(systems, truth, answers, drawn)
+    pairs = _pairs(systems, truth, outputs, drawn)
     return Comparison(
         split=split,
         test_set=truth.test_set,
@@ -81,7 +81,7 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
         positive=None if truth.positive is None else truth.classes[truth.positive],
         systems=tuple(systems),
         pairs=tuple(pairs),
-        verdict=_verdict(systems, pairs),
+        conclusions=_conclusions(systems, pairs),
         warnings=_warnings(split, systems, truth),
     )
 
@@ -97,9 +97,9 @@ def _system(members: Sequence[Run], truth: Truth, drawn: _Replicated) -> System:
         method = "patient bootstrap" if truth.clustered else "bootstrap"
         figures[figure] = Repeated(Estimate(float(np.mean(per_run)), low, high, method), per_run)
     if len(names) == 1 and truth.positive is not None:
-        # As in evaluation.json, so that nobody wonders at a last digit.
-        scores = members[0].found.probabilities[:, truth.positive]
-        area = delong(truth.labels == truth.positive, scores, truth.owner)
+        # Exactly as in evaluation.json.
+        scores = members[0].predictions.probabilities[:, truth.positive]
+        area = delong(truth.labels == truth.positive, scores, truth.cluster)
         figures["auroc"] = Repeated(area, figures["auroc"].per_run)
     return System(
         name=name,
@@ -111,30 +111,30 @@ def _system(members: Sequence[Run], truth: Truth, drawn: _Replicated) -> System:
 
 
 def _pairs(
-    systems: Sequence[System], truth: Truth, answers: Mapping[str, Outputs], drawn: _Replicated
+    systems: Sequence[System], truth: Truth, outputs: Mapping[str, Outputs], drawn: _Replicated
 ) -> list[Pair]:
     first = systems[0]
-    differences = [_differences(first, other, truth, answers, drawn) for other in systems[1:]]
-    # Without both classes there is no ranking, and what is left is whether decisions are right.
+    differences = [_differences(first, other, truth, outputs, drawn) for other in systems[1:]]
+    # Without both classes there is no AUROC: the accuracy decides.
     ranked = all(math.isfinite(each["auroc"].value) for each in differences)
     figure = "auroc" if ranked else "accuracy"
     corrected = holm([each[figure].p for each in differences])
     pairs = []
     for other, each, p in zip(systems[1:], differences, corrected, strict=True):
-        decisions = _decisions(first, other, truth, answers)
-        verdict = [wording.judgement(first.name, other.name, figure, each[figure], p)]
+        decisions = _decisions(first, other, truth, outputs)
+        sentences = [wording.conclusion(first.name, other.name, figure, each[figure], p)]
         if not p < 0.05:
-            verdict += [wording.resolution(figure, each[figure], _images(truth))]
+            sentences += [wording.resolution(figure, each[figure], _images(truth))]
         if decisions:
             only = (decisions.only_first, decisions.only_second)
             p_decided = decisions.by_patient
             names = (first.name, other.name)
-            verdict += [wording.decided(*names, only, p_decided, clustered=truth.clustered)]
+            sentences += [wording.decided(*names, only, p_decided, clustered=truth.clustered)]
             if figure == "auroc" and p_decided < 0.05 <= p:
-                verdict += [wording.OPERATING_POINT]
-        verdict += [_seeds(first, other, figure, each[figure])]
-        sentences = tuple(filter(None, verdict))
-        pairs.append(Pair(first.name, other.name, each, decisions, figure, p, sentences))
+                sentences += [wording.OPERATING_POINT]
+        sentences += [_seeds(first, other, figure, each[figure])]
+        conclusions = tuple(filter(None, sentences))
+        pairs.append(Pair(first.name, other.name, each, decisions, figure, p, conclusions))
     return pairs
 
 
@@ -142,7 +142,7 @@ def _differences(
     first: System,
     second: System,
     truth: Truth,
-    answers: Mapping[str, Outputs],
+    outputs: Mapping[str, Outputs],
     drawn: _Replicated,
 ) -> dict[str, Difference]:
     found = {}
@@ -152,44 +152,44 @@ def _differences(
             np.mean([drawn[run][1][figure] for run in system.runs], axis=0)
             for system in (first, second)
         ]
-        found[figure] = bootstrapped(value, spread[1] - spread[0], truth.owner)
+        found[figure] = bootstrapped(value, spread[1] - spread[0], truth.cluster)
     if truth.positive is not None:
         one, other = (
-            np.stack([answers[run].probabilities[:, truth.positive] for run in system.runs])
+            np.stack([outputs[run].probabilities[:, truth.positive] for run in system.runs])
             for system in (first, second)
         )
-        found["auroc"] = auroc_difference(truth.labels == truth.positive, one, other, truth.owner)
+        found["auroc"] = auroc_difference(truth.labels == truth.positive, one, other, truth.cluster)
     return found
 
 
 def _decisions(
-    first: System, second: System, truth: Truth, answers: Mapping[str, Outputs]
+    first: System, second: System, truth: Truth, outputs: Mapping[str, Outputs]
 ) -> Decisions | None:
     if len(first.runs) > 1 or len(second.runs) > 1:
         return None
-    one, other = (answers[x.runs[0]].decisions == truth.labels for x in (first, second))
+    one, other = (outputs[x.runs[0]].decisions == truth.labels for x in (first, second))
     return Decisions(
         only_first=int((one & ~other).sum()),
         only_second=int((other & ~one).sum()),
         mcnemar=mcnemar(one, other),
-        by_patient=patient_test(one, other, truth.owner),
+        by_patient=patient_test(one, other, truth.cluster),
     )
 
 
 def _seeds(first: System, second: System, figure: str, found: Difference) -> str:
-    """Return what the seeds say: the interval is of these classifiers, and the spread of others."""
+    """Return the sentence on seeds: the interval does not cover other seeds."""
     spreads = [x.metrics[figure].sd ** 2 / len(x.runs) for x in (first, second)]
     error = math.sqrt(sum(spreads))
     if not math.isfinite(error):
         return (
-            "This compares these trained classifiers. Whether their recipes differ, only several "
-            "seeds of each can tell."
+            "This compares these trained classifiers. To compare their recipes, train several "
+            "seeds of each."
         )
-    within = "within" if abs(found.value) <= _SEED_ERRORS * error else "more than"
+    within = "within" if abs(found.value) <= _SEED_ERRORS * error else "beyond"
     spread = " and ".join(f"{x.metrics[figure].sd:.3f} ({x.name})" for x in (first, second))
     return (
-        f"The interval covers other patients, not other seeds: over seeds {wording.NAMES[figure]} "
-        f"has a standard deviation of {spread}; the difference of the means is {within} what that "
+        f"The interval covers other patients, not other seeds: over seeds, {wording.NAMES[figure]} "
+        f"has a standard deviation of {spread}; the difference of the means is {within} what this "
         "explains."
     )
 
@@ -199,7 +199,7 @@ def _images(truth: Truth) -> str:
     return f"{n} of {truth.patients:,} patients" if truth.known else n
 
 
-def _verdict(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:
+def _conclusions(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:
     if not pairs:
         figure = systems[0].metrics["auroc"]
         return (
@@ -207,10 +207,10 @@ def _verdict(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...
             f"compare: AUROC {figure.estimate.value:.3f} on average, standard deviation "
             f"{figure.sd:.3f}, from {min(figure.per_run):.3f} to {max(figure.per_run):.3f}.",
         )
-    sentences = [sentence for pair in pairs for sentence in pair.verdict]
+    sentences = [sentence for pair in pairs for sentence in pair.conclusions]
     if len(pairs) > 1:
         sentences.append(
-            f"The p-values on better and worse are corrected for {len(pairs)} comparisons (Holm); "
+            f"The deciding p-values are corrected for {len(pairs)} comparisons (Holm); "
             "the intervals are not."
         )
     return tuple(dict.fromkeys(sentences))
@@ -220,17 +220,17 @@ def _warnings(split: str, systems: Sequence[System], truth: Truth) -> tuple[str,
     found = []
     if split == "val":
         found.append(
-            "These are images of validation, which choices were made by: a difference may be "
-            "that of the choices. Compare on a test part."
+            "These are validation images, which choices were based on: a difference may come from "
+            "these choices. Compare on a test split."
         )
     if not truth.known:
         found.append(
-            "The patients are unknown: if some have several images, the intervals are too short "
+            "The patients are unknown: if some have several images, the intervals are too narrow "
             "and the p-values too small."
         )
     if len(systems) > 1 and len({len(system.runs) for system in systems}) > 1:
         found.append(
             "The systems have different numbers of seeds: means over few seeds are less certain "
-            "than the intervals say."
+            "than the intervals suggest."
         )
     return tuple(found)

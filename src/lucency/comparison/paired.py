@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: how their figures differ, and whether luck explains it."""
+"""Paired comparison of two classifiers on the same images: differences and significance tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lucency import metrics
 from lucency.metrics import BoolArray, FloatArray, IntArray
 
 REPLICATES = 2000
-_TAIL = 0.025  # left out at each end
+_TAIL = 0.025  # probability outside the interval, at each end
 _POWER = 0.8
 
 Figures = dict[str, FloatArray]
@@ -23,7 +23,7 @@ Figures = dict[str, FloatArray]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one classifier said of n images: (n,) decisions and (n, classes) probabilities."""
+    """Outputs of one classifier for n images: (n,) decisions and (n, classes) probabilities."""
 
     decisions: IntArray
     probabilities: FloatArray
@@ -31,15 +31,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Difference:
-    """Second minus first, its 95 % interval and two-sided p-value; nan is "unknown".
+    """Second minus first, with its 95 % interval and two-sided p-value; nan means unknown.
 
     Attributes:
         value: The difference.
         low: Lower end of the interval.
         high: Upper end.
-        p: How often luck alone gives a difference as large, were both equally good.
+        p: Probability of a difference at least as large if both were equally good.
         error: The standard error of ``value``.
-        method: How interval and p-value were found.
+        method: Method of interval and p-value.
     """
 
     value: float
@@ -51,12 +51,12 @@ class Difference:
 
     @property
     def detectable(self) -> float:
-        """The true difference that 4 of 5 test sets like this one would show (two-sided 5 %)."""
+        """The minimum detectable difference: 80 % power at a two-sided level of 5 %."""
         reach = float(special.ndtri(1 - _TAIL) + special.ndtri(_POWER)) * self.error
         return reach if reach > 0 else math.nan
 
     def to_json(self) -> dict[str, float | str | None]:
-        """Return the fields for strict JSON, nan as null."""
+        """Return the fields for strict JSON; nan becomes null."""
         return {name: plain(x) for name, x in vars(self).items()} | {
             "detectable": plain(self.detectable)
         }
@@ -71,11 +71,11 @@ def mcnemar(first_right: BoolArray, second_right: BoolArray) -> float:
     """Return the p-value of McNemar's exact test (McNemar 1947; two-sided binomial).
 
     Args:
-        first_right: (n,) whether the first classifier decided right.
-        second_right: (n,) the same of the second.
+        first_right: (n,) whether the first classifier is correct.
+        second_right: (n,) the same for the second.
 
     Returns:
-        In (0, 1]; 1 where both are right on the same images.
+        In (0, 1]; 1 where both are correct on the same images.
     """
     from scipy import stats
 
@@ -86,60 +86,60 @@ def mcnemar(first_right: BoolArray, second_right: BoolArray) -> float:
     return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
-def patient_test(first_right: BoolArray, second_right: BoolArray, owner: IntArray) -> float:
-    """Return the exact p-value of swapping the classifiers' answers patient by patient.
+def patient_test(first_right: BoolArray, second_right: BoolArray, cluster: IntArray) -> float:
+    """Return the exact p-value of a permutation test that swaps the predictions per patient.
 
-    Were both equally good, each patient's sum of (second right - first right) could as well have
-    the other sign (Fisher's randomisation test, with the patient as the unit). All 2^patients
-    assignments are counted by convolution, not sampled. With one image per patient this is
-    McNemar's exact test.
+    If both are equally good, each patient's sum of (second correct - first correct) has either
+    sign with the same probability (Fisher's randomisation test with patients as units). All
+    2^patients assignments are counted by convolution, not sampled. With one image per patient this
+    is McNemar's exact test.
 
     Args:
-        first_right: (n,) whether the first classifier decided right.
-        second_right: (n,) the same of the second.
-        owner: (n,) number of the patient, from 0.
+        first_right: (n,) whether the first classifier is correct.
+        second_right: (n,) the same for the second.
+        cluster: (n,) number of the patient, from 0.
 
     Returns:
         In (0, 1]; 1 where the sums cancel or there is no difference.
     """
     gains = second_right.astype(np.int64) - first_right.astype(np.int64)
-    sums = np.bincount(owner, gains).round().astype(np.int64)
+    sums = np.bincount(cluster, gains).round().astype(np.int64)
     steps = np.abs(sums[sums != 0])
-    chances = np.ones(1)
+    probabilities = np.ones(1)
     for step in steps:
-        wider = np.zeros(len(chances) + 2 * step)
-        wider[: len(chances)] += chances / 2
-        wider[2 * step :] += chances / 2
-        chances = wider
-    totals = np.arange(len(chances)) - steps.sum()
-    return min(1.0, float(chances[np.abs(totals) >= abs(sums.sum())].sum()))
+        wider = np.zeros(len(probabilities) + 2 * step)
+        wider[: len(probabilities)] += probabilities / 2
+        wider[2 * step :] += probabilities / 2
+        probabilities = wider
+    totals = np.arange(len(probabilities)) - steps.sum()
+    return min(1.0, float(probabilities[np.abs(totals) >= abs(sums.sum())].sum()))
 
 
 def auroc_difference(
-    positive: BoolArray, first: FloatArray, second: FloatArray, owner: IntArray
+    positive: BoolArray, first: FloatArray, second: FloatArray, cluster: IntArray
 ) -> Difference:
     """Compare two AUROCs on the same images (DeLong 1988; patients: Obuchowski 1997).
 
-    An AUROC is a mean of structural components, one of each image, so the difference of two -
-    or of two means over seeds - is the mean of their differences, whose variance is summed over
-    patients.
+    An AUROC is a mean of structural components, one per image. The difference of two AUROCs, or
+    of two means over seeds, is the mean of the differences of components; its variance is summed
+    over patients.
 
     Args:
         positive: (n,) true for positives.
-        first: (runs, n) scores of one classifier or of its repeats with other seeds.
+        first: (runs, n) scores of one classifier, or of several seeds.
         second: (other runs, n) scores of the other.
-        owner: (n,) number of the patient, from 0.
+        cluster: (n,) number of the patient, from 0.
 
     Returns:
-        Mean AUROC of the second minus that of the first; all nan when positives or negatives are
-        absent, no interval and p = 1 where no pair of images is ranked differently.
+        Mean AUROC of the second minus that of the first; all nan without positives or negatives,
+        no interval and p = 1 where no pair of images is ranked differently.
     """
-    method = metrics.named("paired DeLong", owner)
+    method = metrics.named("paired DeLong", cluster)
     if positive.all() or not positive.any():
         return Difference(math.nan, math.nan, math.nan, math.nan, math.nan, "undefined")
     difference = _components(positive, second) - _components(positive, first)
     value = float(difference[positive].mean())
-    variance = metrics.clustered_variance(positive, difference - value, owner)
+    variance = metrics.clustered_variance(positive, difference - value, cluster)
     if not variance > 0:
         p = 1.0 if variance == 0 and value == 0 else math.nan
         return Difference(value, math.nan, math.nan, p, math.nan, f"{method}, no variation")
@@ -155,22 +155,22 @@ def _components(positive: BoolArray, scores: FloatArray) -> FloatArray:
 
 
 def figures(
-    labels: IntArray, answers: Outputs, positive: int | None, weights: FloatArray
+    labels: IntArray, outputs: Outputs, positive: int | None, weights: FloatArray
 ) -> Figures:
-    """Compute the figures that are compared, under every row of weights.
+    """Compute the compared metrics under every row of weights.
 
     Args:
         labels: (n,) true class indices.
-        answers: One classifier's.
+        outputs: Of one classifier.
         positive: Index of the positive class; None for means over all classes.
-        weights: (rows, n) how often each image counts.
+        weights: (rows, n) sample weights.
 
     Returns:
-        Figures by name, each (rows,).
+        Metrics by name, each (rows,).
     """
-    given = answers.probabilities
+    given = outputs.probabilities
     classes = range(given.shape[1]) if positive is None else (positive,)
-    confusion = metrics.confusion_matrix(labels, answers.decisions, given.shape[1], weights)
+    confusion = metrics.confusion_matrix(labels, outputs.decisions, given.shape[1], weights)
     areas = [metrics.rank(labels == k, given[:, k]).cut(weights).auroc() for k in classes]
     total = weights.sum(axis=1)
     return {
@@ -185,50 +185,50 @@ def figures(
 
 
 def replicated(
-    labels: IntArray, runs: Mapping[str, Outputs], positive: int | None, owner: IntArray
+    labels: IntArray, runs: Mapping[str, Outputs], positive: int | None, cluster: IntArray
 ) -> dict[str, tuple[Figures, Figures]]:
-    """Compute every run's figures as they are, and under the same draws of patients.
+    """Compute the metrics of every run and their replicates under the same bootstrap samples.
 
     Args:
         labels: (n,) true class indices.
-        runs: Answers by name.
+        runs: Outputs by name.
         positive: Index of the positive class, or None.
-        owner: (n,) number of the patient, from 0.
+        cluster: (n,) number of the patient, from 0.
 
     Returns:
-        By name the figures (1,) and their replicates (REPLICATES,): replicate i is of the same
-        patients for every run, so that differences are paired.
+        By name the metrics (1,) and their replicates (REPLICATES,): replicate i has the same
+        patients in every run, so differences are paired.
     """
     once = np.ones((1, len(labels)))
     drawn: dict[str, list[Figures]] = {name: [] for name in runs}
-    for weights in metrics.bootstrap_weights(owner, REPLICATES):
-        for name, answers in runs.items():
-            drawn[name].append(figures(labels, answers, positive, weights))
+    for weights in metrics.bootstrap_weights(cluster, REPLICATES):
+        for name, outputs in runs.items():
+            drawn[name].append(figures(labels, outputs, positive, weights))
     return {
         name: (
-            figures(labels, answers, positive, once),
+            figures(labels, outputs, positive, once),
             {key: np.concatenate([part[key] for part in drawn[name]]) for key in drawn[name][0]},
         )
-        for name, answers in runs.items()
+        for name, outputs in runs.items()
     }
 
 
-def bootstrapped(value: float, replicates: NDArray[np.float64], owner: IntArray) -> Difference:
+def bootstrapped(value: float, replicates: NDArray[np.float64], cluster: IntArray) -> Difference:
     """Turn a difference and its paired replicates into an interval and a p-value.
 
-    The p-value is twice the share of replicates on the far side of 0 (Efron & Tibshirani 1993,
-    section 15.4), so it is below 0.05 where the percentile interval leaves 0 out.
+    The p-value is twice the share of replicates beyond 0 (Efron & Tibshirani 1993, section 15.4),
+    so it is below 0.05 where the percentile interval excludes 0.
 
     Args:
         value: The difference.
-        replicates: (replicates,) the same under draws of patients; nan where undefined.
-        owner: (n,) number of the patient, which names the method.
+        replicates: (replicates,) its bootstrap replicates; nan where undefined.
+        cluster: (n,) number of the patient.
 
     Returns:
         The difference; without interval where fewer than half of the replicates are defined or
-        nothing varies.
+        they do not vary.
     """
-    method = "paired patient bootstrap" if metrics.clustered(owner) else "paired bootstrap"
+    method = "paired patient bootstrap" if metrics.clustered(cluster) else "paired bootstrap"
     if not math.isfinite(value):
         return Difference(math.nan, math.nan, math.nan, math.nan, math.nan, "undefined")
     low, high = (float(end) for end in metrics.percentiles(replicates))

@@ -1,4 +1,4 @@
-"""What a comparison holds, and the JSON of it."""
+"""The result of a comparison, and its JSON."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import numpy as np
 
 from lucency.comparison.paired import Difference, plain
 from lucency.metrics import Estimate
-
-FORMAT = 1
+from lucency.run_folder.files import FORMAT
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A figure of a system: mean over its seeds, interval over patients, and spread over seeds.
+    """A metric of a system: mean over seeds, interval over patients, variation over seeds.
 
     Attributes:
-        estimate: The mean, with the 95 % interval that other patients may give.
-        per_run: The figure of each run.
+        estimate: The mean with its 95 % interval over patients.
+        per_run: The value of each run.
     """
 
     estimate: Estimate
@@ -40,14 +39,14 @@ class Repeated:
 
 @dataclass(frozen=True)
 class System:
-    """Runs that differ in the seed alone, as one.
+    """Runs that differ only in the seed.
 
     Attributes:
         name: The run's name, or the first run's with the number of seeds.
         runs: Names of its runs.
         seeds: Their seeds; None where unknown.
         classifiers: sha256 of their weights.
-        metrics: Figures by name.
+        metrics: By name.
     """
 
     name: str
@@ -64,14 +63,14 @@ class System:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Images on which only one of two classifiers is right; needs one run on each side.
+    """Images on which only one of two classifiers is correct; for one run on each side.
 
     Attributes:
-        only_first: Images that the first alone decided right.
-        only_second: Images that the second alone decided right.
-        mcnemar: p-value of McNemar's exact test, which takes images as independent.
-        by_patient: p-value of swapping answers per patient, exact. It is the one that counts where
-            patients have several images, and equals ``mcnemar`` where none has.
+        only_first: Images on which only the first is correct.
+        only_second: Images on which only the second is correct.
+        mcnemar: p-value of McNemar's exact test, which assumes independent images.
+        by_patient: Exact p-value of swapping predictions per patient. It decides where patients
+            have several images; otherwise it equals ``mcnemar``.
     """
 
     only_first: int
@@ -85,13 +84,13 @@ class Pair:
     """One system against another: the differences are second minus first.
 
     Attributes:
-        first: Name of the system that is compared with.
-        second: Name of the system that is compared.
-        differences: By figure. A Brier score or log loss that is higher is worse.
-        decisions: Who is right where; None where a system has several seeds.
-        figure: The figure that decides.
-        p: Its p-value, corrected after Holm where there are several comparisons.
-        verdict: Sentences.
+        first: Name of the reference.
+        second: Name of the compared system.
+        differences: By metric. A higher Brier score or log loss is worse.
+        decisions: Discordant decisions; None where a system has several seeds.
+        figure: The metric that decides.
+        p: Its p-value, corrected for the number of comparisons (Holm).
+        conclusions: Sentences.
     """
 
     first: str
@@ -100,7 +99,7 @@ class Pair:
     decisions: Decisions | None
     figure: str
     p: float
-    verdict: tuple[str, ...]
+    conclusions: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes for strict JSON."""
@@ -114,19 +113,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs compared on one test set.
+    """The comparison of runs on one test set.
 
     Attributes:
         split: "test" or "val".
-        test_set: What the ledger knows the images by; None where a run has no split.csv.
+        test_set: Identity of the test set in the ledger; None where a run has no split.csv.
         n: Images.
         groups: Patients; None when unknown.
         classes: Class names in order.
-        positive: The class that is looked for, or None.
-        systems: In the order in which their first runs were given.
+        positive: The positive class, or None.
+        systems: In the order of their first runs.
         pairs: Each system against the first; none where all runs are repeats of one system.
-        verdict: All sentences.
-        warnings: What speaks against the comparison.
+        conclusions: All sentences.
+        warnings: Limits of the comparison.
     """
 
     split: str
@@ -137,7 +136,7 @@ class Comparison:
     positive: str | None
     systems: tuple[System, ...]
     pairs: tuple[Pair, ...]
-    verdict: tuple[str, ...]
+    conclusions: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs read for comparing: the same test images in the same order, and seeds of one system."""
+"""Read runs for a comparison: align their test images, recognise seeds of one system."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Outputs
+from lucency.dataset import read_split
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
-from lucency.evaluation.ledger import read_split, test_set_id
+from lucency.evaluation.ledger import test_set_id
 from lucency.io import read_json
-from lucency.metrics import IntArray
+from lucency.metrics import IntArray, cluster_numbers, positive_index
+from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
 
 # Keys that repeats of one system may differ in: chance, the machine, and what is only reported.
 _REPEAT_KEYS = frozenset(
@@ -30,16 +32,16 @@ _REPEAT_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class Run:
-    """One run as far as comparing needs it.
+    """One run of a comparison.
 
     Attributes:
         name: Of the run.
         classifier: sha256 of its weights.
         seed: Of its training, where known.
-        system: What it was made by, apart from seed and machine; runs with the same are repeats.
-        positive: The class that is looked for, or None.
-        keys: n test images: the sha256 of their bytes, or their file where no split.csv is there.
-        found: Its predictions on them, in the order of ``keys``.
+        system: Its configuration without seed and machine; equal in repeats.
+        positive: The positive class, or None.
+        keys: n test images: the sha256 of their bytes, or their file without a split.csv.
+        predictions: Of these images, in the order of ``keys``.
     """
 
     name: str
@@ -48,72 +50,72 @@ class Run:
     system: str
     positive: str | None
     keys: tuple[str, ...]
-    found: Predictions
+    predictions: Predictions
 
     @property
-    def answers(self) -> Outputs:
-        """What it said."""
-        return Outputs(self.found.decisions, self.found.probabilities)
+    def outputs(self) -> Outputs:
+        """Decisions and probabilities."""
+        return Outputs(self.predictions.decisions, self.predictions.probabilities)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What all compared runs were tested on.
+    """The test images of all compared runs.
 
     Attributes:
         classes: Class names in order.
         positive: Index of the positive class, or None.
         labels: (n,) true class indices.
-        owner: (n,) number of the patient, from 0.
+        cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
-        test_set: What the ledger knows the images by; None where a split.csv is missing.
+        test_set: Identity of the test set in the ledger; None where a split.csv is missing.
     """
 
     classes: tuple[str, ...]
     positive: int | None
     labels: IntArray
-    owner: IntArray
+    cluster: IntArray
     known: bool
     test_set: str | None
 
     @property
     def patients(self) -> int:
-        """How many there are."""
-        return int(self.owner.max()) + 1
+        """Number of patients."""
+        return int(self.cluster.max()) + 1
 
     @property
     def clustered(self) -> bool:
         """Whether some patient has several images."""
-        return self.patients < len(self.owner)
+        return self.patients < len(self.cluster)
 
 
 def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
-    """Read runs that were tested on the same images.
+    """Read runs that were evaluated on the same images.
 
     Args:
         folders: Two or more run folders.
         split: "test" or "val".
 
     Returns:
-        The runs with their predictions in one common order, and the truth in that order.
+        The runs with their predictions in one order, and the true labels in that order.
 
     Raises:
-        DataError: There are fewer than two, one is given twice, or they were tested on other
-            images, classes, labels or patients; the message names the first difference.
+        DataError: There are fewer than two, one is given twice, or they differ in images, classes,
+            labels or patients; the message names the first difference.
         RunError: A file is missing or damaged.
         ClassifierError: ``classifier.json`` is missing or damaged.
     """
     if len(folders) < 2:
-        raise DataError(f"Comparing needs two runs or more. Received: {len(folders)}.")
+        raise DataError(f"A comparison needs two runs or more. Received: {len(folders)}.")
     names = _names(folders)
-    hashed = all((folder / "split.csv").is_file() for folder in folders)
+    hashed = all((folder / SPLIT).is_file() for folder in folders)
     runs = [_read(*pair, split, hashed) for pair in zip(folders, names, strict=True)]
     seen: dict[str, str] = {}
     for run in runs:
         if run.classifier in seen:
             raise DataError(
-                f"{seen[run.classifier]} and {run.name} hold the same classifier (the weights have "
-                "one sha256). Give runs that were trained apart."
+                f"{seen[run.classifier]} and {run.name} hold the same classifier (equal sha256 of "
+                "the weights). Give two different runs."
             )
         seen[run.classifier] = run.name
         _same_images(runs[0], run)
@@ -121,7 +123,7 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the folders' names, or their paths where two names are the same."""
+    """Return the names of the folders, or their paths where two names are equal."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
@@ -129,17 +131,17 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
     document = read_document(folder)
     spec = Spec.from_json(document)
-    parts = {part.split: part for part in read_predictions(folder / "predictions.csv")}
+    parts = {part.split: part for part in read_predictions(folder / PREDICTIONS)}
     if split not in parts:
         raise DataError(
-            f"{folder} has no {split} part in predictions.csv. Compare runs that were tested; "
-            "figures of validation are of images that choices were made by."
+            f"{folder} has no {split} images in predictions.csv. Compare runs with a test split: "
+            "choices were based on validation images."
         )
     found = parts[split]
     if found.classes != spec.classes:
         raise RunError(
-            f"{folder}: predictions.csv and classifier.json name other classes. They are of "
-            "different runs: restore them."
+            f"{folder}: predictions.csv and classifier.json have different classes. They come "
+            "from different runs: restore them."
         )
     keys = _hashes(folder, found) if hashed else found.files
     order = sorted(range(len(keys)), key=lambda i: (keys[i], found.labels[i], found.files[i]))
@@ -150,17 +152,17 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
         **_system(folder),
         positive=spec.positive,
         keys=tuple(keys[i] for i in order),
-        found=_in_order(found, order),
+        predictions=_in_order(found, order),
     )
 
 
 def _hashes(folder: Path, found: Predictions) -> tuple[str, ...]:
-    known = {entry.file: entry.sha256 for entry in read_split(folder / "split.csv")}
+    known = {entry.file: entry.sha256 for entry in read_split(folder / SPLIT)}
     missing = [file for file in found.files if file not in known]
     if missing:
         raise RunError(
             f"{folder}: {missing[0]} is in predictions.csv and not in split.csv "
-            f"({len(missing):,} such images). The files are of different runs: restore them."
+            f"({len(missing):,} such images). The files come from different runs: restore them."
         )
     return tuple(known[file] for file in found.files)
 
@@ -178,8 +180,8 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
 
 
 def _system(folder: Path) -> dict[str, Any]:
-    """Return seed and system of a run; one without plan.json is a system of its own."""
-    path = folder / "plan.json"
+    """Return the seed and system of a run; a run without plan.json is its own system."""
+    path = folder / PLAN
     try:
         plan = read_json(path)
         config = {key: value for key, value in plan["config"].items() if key not in _REPEAT_KEYS}
@@ -196,21 +198,21 @@ def _system(folder: Path) -> dict[str, Any]:
 
 
 def _same_images(first: Run, other: Run) -> None:
-    """Raise the first difference between what two runs were tested on."""
-    said = f"{first.name} and {other.name} cannot be compared: "
-    if (first.found.classes, first.positive) != (other.found.classes, other.positive):
+    """Raise the first difference between the test images of two runs."""
+    start = f"{first.name} and {other.name} cannot be compared: "
+    if (first.predictions.classes, first.positive) != (other.predictions.classes, other.positive):
         received = [
-            f"{', '.join(x.found.classes)} (looking for {x.positive})" for x in (first, other)
+            f"{', '.join(x.predictions.classes)} (positive: {x.positive})" for x in (first, other)
         ]
-        raise DataError(f"{said}they have other classes. Received: {' and '.join(received)}.")
+        raise DataError(f"{start}they have different classes. Received: {' and '.join(received)}.")
     if first.keys != other.keys:
         here, there = set(first.keys), set(other.keys)
         raise DataError(
-            f"{said}they were tested on other images: of {len(first.keys):,} and "
-            f"{len(other.keys):,}, {len(here & there):,} are the same. Evaluate both on one test "
+            f"{start}they have different test images: of {len(first.keys):,} and "
+            f"{len(other.keys):,}, {len(here & there):,} are shared. Evaluate both on one test "
             "set: train with the same --split-file or test folder."
         )
-    rows = (first.found, other.found)
+    rows = (first.predictions, other.predictions)
     columns = {
         "class": [np.array(x.classes, object)[x.labels].tolist() for x in rows],
         "patient": [list(x.groups) for x in rows],
@@ -220,22 +222,20 @@ def _same_images(first: Run, other: Run) -> None:
         if wrong:
             i = wrong[0]
             raise DataError(
-                f"{said}the {what} of {first.found.files[i]} is {mine[i]!r} in the one and "
+                f"{start}the {what} of {first.predictions.files[i]} is {mine[i]!r} in one and "
                 f"{theirs[i]!r} in the other ({len(wrong):,} such images). Use the same labels "
-                "and the same way to tell patients."
+                "and the same source of patients."
             )
 
 
 def _truth(run: Run, hashed: bool) -> Truth:
-    classes = run.found.classes
-    rows = zip(run.keys, (classes[k] for k in run.found.labels), strict=True)
-    names = [name or i for i, name in enumerate(run.found.groups)]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    classes = run.predictions.classes
+    rows = zip(run.keys, (classes[k] for k in run.predictions.labels), strict=True)
     return Truth(
         classes=classes,
-        positive=None if run.positive is None else classes.index(run.positive),
-        labels=run.found.labels,
-        owner=np.array([numbers[name] for name in names], np.int64),
-        known=any(run.found.groups),
+        positive=positive_index(classes, run.positive),
+        labels=run.predictions.labels,
+        cluster=cluster_numbers(run.predictions.groups),
+        known=any(run.predictions.groups),
         test_set=test_set_id(rows) if hashed else None,
     )

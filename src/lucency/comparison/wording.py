@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences that a person reads."""
+"""The conclusions of a comparison as sentences."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def p_text(p: float) -> str:
     return "p = 1" if text == "1.00" else f"p = {text}"
 
 
-def judgement(first: str, second: str, figure: str, found: Difference, p: float) -> str:
-    """Return the sentence on who is better.
+def conclusion(first: str, second: str, figure: str, found: Difference, p: float) -> str:
+    """Return the sentence on which system is better.
 
     Args:
-        first: Name of what is compared with.
-        second: Name of what is compared.
-        figure: The figure that decides, higher being better.
+        first: Name of the reference.
+        second: Name of the compared system.
+        figure: The metric that decides; higher is better.
         found: Second minus first.
-        p: The p-value that decides, corrected where there are several comparisons.
+        p: The deciding p-value, corrected where there are several comparisons.
     """
     if found.value == 0 and p == 1 and not math.isfinite(found.low):
         return (
             f"No difference between {first} and {second} is shown: {NAMES[figure]} is the "
-            "same, and so is what every single image adds to it."
+            "same, and so is the contribution of every image."
         )
     if not math.isfinite(found.low):
         return (
-            f"Nothing can be said of {second} against {first}: on this test set the difference in "
+            f"No conclusion on {second} against {first}: on this test set, the difference in "
             f"{NAMES[figure]} has no interval ({found.method})."
         )
     text = f"{abs(found.value):.3f} ({_range(found)})"
@@ -54,47 +54,47 @@ def judgement(first: str, second: str, figure: str, found: Difference, p: float)
         return (
             f"{second} is {better} than {first}: {NAMES[figure]} {higher} by {text}, {p_text(p)}."
         )
-    whose = second if found.value >= 0 else first
+    higher = second if found.value >= 0 else first
     return (
         f"No difference between {first} and {second} is shown: {NAMES[figure]} {text} higher with "
-        f"{whose}, {p_text(p)}."
+        f"{higher}, {p_text(p)}."
     )
 
 
 def _range(found: Difference) -> str:
-    """Return the interval in the direction in which the difference is told, as of its size."""
+    """Return the interval of the absolute difference."""
     low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
     return f"95 % interval {low:.3f} to {high:.3f}".replace("-", "−")
 
 
 def resolution(figure: str, found: Difference, images: str) -> str:
-    """Return the sentence on how small a difference the test set can show; may be empty."""
+    """Return the sentence on the minimum detectable difference; may be empty."""
     if not math.isfinite(found.detectable):
         return ""
     return (
         f"With {images}, a true difference in {NAMES[figure]} below about {found.detectable:.2g} "
-        "is easily missed: one of that size shows in four of five such test sets."
+        "is easily missed: one of that size is detected in four of five such test sets."
     )
 
 
 def decided(first: str, second: str, only: tuple[int, int], p: float, *, clustered: bool) -> str:
-    """Return the sentence on decisions of one classifier against another.
+    """Return the sentence on discordant decisions.
 
     Args:
-        first: Name of what is compared with.
-        second: Name of what is compared.
-        only: Images that the first, and that the second, alone decided right.
-        p: The p-value that counts.
-        clustered: Whether some patient has several images, which names the test.
+        first: Name of the reference.
+        second: Name of the compared system.
+        only: Images on which only the first, and only the second, is correct.
+        p: The deciding p-value.
+        clustered: Whether some patient has several images.
     """
-    test = "answers swapped patient by patient" if clustered else "McNemar's exact test"
+    test = "predictions swapped patient by patient" if clustered else "McNemar's exact test"
     return (
-        f"Decisions: {second} alone is right on {only[1]:,} images, {first} alone on "
+        f"Decisions: only {second} is correct on {only[1]:,} images, only {first} on "
         f"{only[0]:,} ({test}: {p_text(p)})."
     )
 
 
 OPERATING_POINT = (
-    "The decisions differ and the rankings are not shown to: that is a matter of the operating "
-    "points rather than of the classifiers."
+    "The decisions differ, but no difference of the rankings is shown: choose other operating "
+    "points rather than another classifier."
 )

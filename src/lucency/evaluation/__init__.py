@@ -1,23 +1,30 @@
-"""What a classifier is worth on one split: every figure with its interval, and the files of it.
+"""Evaluate a classifier on one split: every metric with its interval.
 
-    predictions    the classifier's answers beside the truth; predictions.csv
-    figures        answers -> figures, their bootstrap replicates and intervals
-    utility        what they mean at another prevalence and for a stated harm
-    selective      what they become where the classifier may abstain
-    attributes     what a CSV or the file names say of the images
-    subgroups      figures of the images that share an attribute
-    result         what an evaluation holds, and on what terms
-    measure        the figures of a split together
+    predictions    predictions with true labels; predictions.csv
+    figures        metrics, intervals and curves of predictions
+    utility        predictive values and net benefit at a given prevalence
+    selective      risk over coverage, conformal coverage, abstention
+    attributes     attributes of images, from a CSV or from file names
+    subgroups      metrics of images that share an attribute
+    result         the evaluation, and the conditions that it is made under
+    measure        the whole evaluation of a split
     document       evaluation.json
+    ledger/        the log of test-set evaluations
+    robustness/    metrics under corruptions
 
-`predictions.csv` holds all that the figures of `evaluation.json` are recomputed from.
+The figures of ``evaluation.json`` are computed from ``predictions.csv``.
 """
 
 from __future__ import annotations
 
 from lucency.evaluation.attributes import read_subgroups
-from lucency.evaluation.document import again, read_evaluation, stated_attributes, write_evaluation
-from lucency.evaluation.measure import class_prior, evaluate, evaluate_found, evaluate_predictions
+from lucency.evaluation.document import (
+    read_attributes,
+    read_evaluation,
+    recompute_evaluation,
+    write_evaluation,
+)
+from lucency.evaluation.measure import class_prior, evaluate, evaluate_arrays, evaluate_predictions
 from lucency.evaluation.predictions import (
     Labelled,
     Predictions,
@@ -34,16 +41,16 @@ __all__ = [
     "Labelled",
     "Predictions",
     "Predictor",
-    "again",
     "class_prior",
     "evaluate",
-    "evaluate_found",
+    "evaluate_arrays",
     "evaluate_predictions",
     "predict",
+    "read_attributes",
     "read_evaluation",
     "read_predictions",
     "read_subgroups",
-    "stated_attributes",
+    "recompute_evaluation",
     "with_prior",
     "write_evaluation",
     "write_predictions",

@@ -1,4 +1,4 @@
-"""What images have in common: columns of a CSV, or words of their names."""
+"""Attributes of images for subgroups: columns of a CSV, or words of the file names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FILE_NAME = "file name"
 UNKNOWN = "unknown"
 _MOST_BYTES = 64 * 2**20
 _MOST_VALUES = 12
-_FEWEST = 20  # images for which a word of the file names counts as a subgroup
-_NUMBERED = 3  # more numbers than this after one word count images or people
-# Columns of labels files and of split.csv: known otherwise, and no property of a patient.
+_FEWEST = 20  # images of a subgroup from file names
+_NUMBERED = 3  # a word followed by more distinct numbers is a counter (person1, person2, ...)
+# Columns of labels files and of split.csv, which are no attributes.
 _OTHER_COLUMNS = frozenset({"file", "label", "class", "group", "split", "sha256"})
 _HEADER = "Expected a header line such as file,sex,age,machine."
 
@@ -28,31 +28,31 @@ _HEADER = "Expected a header line such as file,sex,age,machine."
 def read_subgroups(
     path: Path, files: Sequence[str], *, follow: bool = True
 ) -> dict[str, list[str]]:
-    """Read what a CSV says of images.
+    """Read attributes of images from a CSV.
 
-    Commas, semicolons and tabs separate columns; a byte order mark and backslashes are accepted.
-    A row names a file by its path below the root of the data set, with or without folders before
-    it, or by its bare name where that is unique. Rows of other files are passed over, so that one
-    table can serve several parts. Columns that a labels file has (label, class, group, split,
-    sha256) are no subgroups.
+    Columns are separated by commas, semicolons or tabs; a byte order mark and backslashes are
+    accepted. A row names a file by its path below the data folder, with or without leading
+    folders, or by its bare name where that is unique. Rows of other files are ignored, so one
+    table can serve several splits. Columns of a labels file (label, class, group, split, sha256)
+    are no attributes.
 
     Args:
         path: CSV file, UTF-8, with a header, one column of which is ``file``; up to 64 MiB.
-        files: n images, relative to the root of the data set.
-        follow: Whether the table may be a symbolic link; not in a run folder.
+        files: n images, relative to the data folder.
+        follow: Whether the table may be a symbolic link; not allowed in a run folder.
 
     Returns:
-        By column the value of each of the n files; an empty cell is "unknown".
+        Column -> the value of each of the n files; an empty cell is "unknown".
 
     Raises:
-        DataError: The table cannot be read, has no such columns, lacks files, names one twice
-            with other values, or a column has more than 12 values.
+        DataError: The table cannot be read, lacks columns or files, lists a file twice with
+            different values, or a column has more than 12 values.
     """
     header, lines = _read(path, follow)
     attributes = [name for name in header if name and name.lower() not in _OTHER_COLUMNS]
     if "file" not in (name.lower() for name in header) or not attributes:
         raise DataError(
-            f"{path}: expected the column 'file' and at least one more that divides the images. "
+            f"{path}: expected the column 'file' and at least one attribute. "
             f"{_HEADER} Received: {','.join(header) or 'an empty file'}.{nearest('file', header)}"
         )
     rows = _matched(path, lines, files, attributes)
@@ -60,7 +60,7 @@ def read_subgroups(
     if missing:
         raise DataError(
             f"{path}: {len(missing):,} of {len(files):,} images have no row: "
-            f"{_listed(missing)}. Add a row for each; leave cells empty where nothing is known."
+            f"{_listed(missing)}. Add a row for each; leave unknown cells empty."
         )
     found = {name: [rows[file][i] for file in files] for i, name in enumerate(attributes)}
     for name, values in found.items():
@@ -79,7 +79,7 @@ def _read(path: Path, follow: bool) -> tuple[list[str], list[tuple[int, dict[str
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [_tidy(name) for name in next(reader, [])]
-        # Whatever the others are called, the column of files is found in any case.
+        # "File" and "FILE" are accepted too.
         keys = ["file" if name.lower() == "file" else name for name in header]
         cells = [(reader.line_num, [_tidy(cell) for cell in row]) for row in reader if any(row)]
     except csv.Error as error:
@@ -99,7 +99,7 @@ def _matched(
     files: Sequence[str],
     attributes: Sequence[str],
 ) -> dict[str, tuple[str, ...]]:
-    """Return the values of each file that the table names."""
+    """Return the values of each known file in the table."""
     by_name = defaultdict(list)
     for file in files:
         by_name[PurePosixPath(file).name].append(file)
@@ -111,8 +111,8 @@ def _matched(
         values = tuple(line.get(name, "") or UNKNOWN for name in attributes)
         if rows.setdefault(found, values) != values:
             raise DataError(
-                f"{path}, line {number}: {found} was listed before with other values "
-                f"({', '.join(rows[found])}; now {', '.join(values)}). Keep one line per file."
+                f"{path}, line {number}: {found} is listed twice with different values "
+                f"({', '.join(rows[found])} and {', '.join(values)}). Keep one line per file."
             )
     return rows
 
@@ -120,7 +120,7 @@ def _matched(
 def _found(
     place: str, written: str, known: frozenset[str], by_name: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """Return the known file that a row names, or None where it names another one."""
+    """Return the known file that a row names, or None for any other file."""
     steps = written.replace("\\", "/").removeprefix("./").split("/")
     for start in range(len(steps)):
         if (tail := "/".join(steps[start:])) in known:
@@ -138,7 +138,7 @@ def _check_values(path: Path, name: str, values: Sequence[str]) -> None:
     if (distinct := len(set(values))) > _MOST_VALUES:
         raise DataError(
             f"{path}: the column {name!r} has {distinct:,} different values; expected at most "
-            f"{_MOST_VALUES}. Write bands, such as 0-4, 5-9, 10-14, or remove the column."
+            f"{_MOST_VALUES}. Group them into ranges such as 0-4, 5-9, 10-14, or remove the column."
         )
 
 
@@ -147,20 +147,20 @@ def _listed(files: Sequence[str]) -> str:
 
 
 def from_names(files: Sequence[str], labels: Sequence[Any] | IntArray) -> dict[str, list[str]]:
-    """Divide images by the words of their file names, such as bacteria and virus.
+    """Derive an attribute from words in file names, such as bacteria and virus.
 
-    A word counts if at least 20 images have it and some images of their classes have it not: a
-    word that all images of its classes have says no more than the class. A number after a word
-    belongs to it (NORMAL2) unless many numbers follow it (person1, person2, ...).
+    A word counts if at least 20 images have it and some images of their classes do not: a word
+    that all images of a class share adds nothing to the class. A number after a word belongs to
+    it (NORMAL2) unless many numbers follow that word (person1, person2, ...).
 
     Args:
-        files: n paths; only the names are looked at.
+        files: n paths; only the file names are used.
         labels: (n,) their classes.
 
     Returns:
-        The value of each file by the attribute "file name": its words that count, or else all its
-        words; "" for those of fewer than 20 images. Nothing where the names do not divide any
-        class or give more than 12 values.
+        "file name" -> the value of each file: its words that count, or else all its words; ""
+        for values of fewer than 20 images. Empty where the names divide no class or give more
+        than 12 values.
     """
     words = _words(files)
     classes = [str(label) for label in labels]
@@ -169,23 +169,23 @@ def from_names(files: Sequence[str], labels: Sequence[Any] | IntArray) -> dict[s
         for word in name:
             held[word][label] += 1
     sizes = Counter(classes)
-    telling = {
+    informative = {
         word
         for word, times in held.items()
         if times.total() >= _FEWEST and any(times[label] < sizes[label] for label in times)
     }
-    values = ["-".join([word for word in name if word in telling] or name) for name in words]
-    often = Counter(values)
-    values = [value if often[value] >= _FEWEST else "" for value in values]
-    of_class = defaultdict(set)
+    values = ["-".join([word for word in name if word in informative] or name) for name in words]
+    counts = Counter(values)
+    values = [value if counts[value] >= _FEWEST else "" for value in values]
+    class_metrics = defaultdict(set)
     for value, label in zip(values, classes, strict=True):
-        of_class[label].add(value)
-    divides = any(len(found - {""}) > 1 for found in of_class.values())
+        class_metrics[label].add(value)
+    divides = any(len(found - {""}) > 1 for found in class_metrics.values())
     return {FILE_NAME: values} if divides and len(set(values)) <= _MOST_VALUES else {}
 
 
 def _words(files: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the distinct words of each file name, in their order."""
+    """Return the distinct words of each file name, in order."""
     stems = [PurePosixPath(file).stem for file in files]
     found = [re.findall(r"([A-Za-z]{2,})(\d*)", stem) for stem in stems]
     numbers: dict[str, set[str]] = defaultdict(set)

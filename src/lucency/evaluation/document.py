@@ -1,21 +1,18 @@
-"""``evaluation.json``: written, read, and computed again from the other files of a run."""
+"""``evaluation.json``: write, read, and recompute from the other files of a run."""
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lucency.classifier import Classifier
 from lucency.errors import DataError, RunError
 from lucency.evaluation.attributes import read_subgroups
-from lucency.evaluation.measure import evaluate_found
+from lucency.evaluation.measure import evaluate_predictions
 from lucency.evaluation.predictions import Predictions, read_predictions
 from lucency.evaluation.result import Evaluation
-from lucency.io import read_json, why, write_text
-
-FORMAT = 1
+from lucency.io import write_json
+from lucency.run_folder.files import EVALUATION, FORMAT, PLAN, PREDICTIONS, SUBGROUPS, read_document
 
 
 def write_evaluation(
@@ -25,15 +22,14 @@ def write_evaluation(
 
     Args:
         path: The file; its folder exists.
-        validation: The figures that choices were made by.
-        test: The figures of images that were never used for a choice.
+        validation: The evaluation on validation images, which choices were based on.
+        test: The evaluation on test images, which no choice was based on.
 
     Raises:
-        RunError: The file cannot be written; what was there stays.
-        DataError: Neither split is given.
+        RunError: The file cannot be written; an existing file is kept.
+        DataError: Neither is given.
     """
-    document = _document(validation, test)
-    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_json(path, {"format": FORMAT, **_document(validation, test)})
 
 
 def _document(validation: Evaluation | None, test: Evaluation | None) -> dict[str, Any]:
@@ -42,7 +38,6 @@ def _document(validation: Evaluation | None, test: Evaluation | None) -> dict[st
     if not given:
         raise DataError("Nothing to write: neither validation nor test was evaluated.")
     return {
-        "format": FORMAT,
         "classes": list(given[0].classes),
         "positive": given[0].positive,
         **{name: part and part.to_json() for name, part in parts.items()},
@@ -50,70 +45,60 @@ def _document(validation: Evaluation | None, test: Evaluation | None) -> dict[st
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Read ``evaluation.json`` as the plain document that it is.
+    """Read ``evaluation.json``.
 
     Args:
         path: The file.
 
     Returns:
-        "format", "classes", "positive", "validation" and "test", the last two a part or None.
+        "format", "classes", "positive", "validation" and "test", the last two an object or None.
 
     Raises:
         RunError: The file is missing, damaged or of another format.
     """
-    again = "Evaluate the classifier again to make it anew."
-    try:
-        document = read_json(path)
-    except FileNotFoundError as error:
-        raise RunError(f"There is no {path}. Give the folder of a training run.") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read {path}: {why(error)}. {again}") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT or not {"classes", "positive", "validation", "test"} <= document.keys():
-        raise RunError(
-            f"{path} is not an evaluation of format {FORMAT}. Received: format {found}. {again}"
-        )
-    return dict(document)
+    document = read_document(path, EVALUATION.largest)
+    if missing := {"classes", "positive", "validation", "test"} - document.keys():
+        raise RunError(f"{path} is not an evaluation: {min(missing)!r} is missing. Evaluate again.")
+    return document
 
 
-def again(run: Path) -> dict[str, Any]:
-    """Compute the content of ``evaluation.json`` again from the other files of a run folder.
+def recompute_evaluation(run: Path) -> dict[str, Any]:
+    """Recompute the content of ``evaluation.json`` from the other files of a run folder.
 
     Args:
-        run: With ``predictions.csv``, the classifier, ``plan.json`` and perhaps ``subgroups.csv``.
+        run: Holds ``predictions.csv``, the classifier, ``plan.json``, optionally ``subgroups.csv``.
 
     Returns:
-        The document, from nothing that stands in ``evaluation.json``.
+        The document; ``evaluation.json`` itself is not read.
 
     Raises:
         RunError: A file is missing or damaged.
-        ClassifierError: The classifier is.
+        ClassifierError: The classifier is damaged.
     """
     classifier = Classifier.load(run)
-    parts = {part.split: part for part in read_predictions(run / "predictions.csv")}
-    prevalence = _stated_prevalence(run / "plan.json")
-    measured = {
-        name: evaluate_found(
-            classifier, part, prevalence=prevalence, attributes=stated_attributes(run, part)
+    parts = {part.split: part for part in read_predictions(run / PREDICTIONS)}
+    prevalence = _stated_prevalence(run)
+    _evaluate = {
+        name: evaluate_predictions(
+            classifier, part, prevalence=prevalence, attributes=read_attributes(run, part)
         )
         for name, part in parts.items()
     }
-    return _document(measured.get("val"), measured.get("test"))
+    return _document(_evaluate.get("val"), _evaluate.get("test"))
 
 
-def stated_attributes(run: Path, part: Predictions) -> dict[str, list[str]] | None:
-    """Return the attributes that a run was given for subgroups, or None."""
-    file = run / "subgroups.csv"
-    if not os.path.lexists(file):
+def read_attributes(run: Path, part: Predictions) -> dict[str, list[str]] | None:
+    """Read the attributes of ``subgroups.csv`` in a run folder; None without the file."""
+    if not SUBGROUPS.is_in(run):
         return None
-    return read_subgroups(file, part.files, follow=False)
+    return read_subgroups(run / SUBGROUPS, part.files, follow=False)
 
 
-def _stated_prevalence(file: Path) -> float | None:
+def _stated_prevalence(run: Path) -> float | None:
     try:
-        value = read_json(file)["config"].get("prevalence")
+        value = PLAN.read(run)["config"].get("prevalence")
         return None if value is None else float(value)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
-            f"Cannot read {file} ({error}). Give the folder of a training run."
+            f"Cannot read {run / PLAN} ({error}). Give the folder of a training run."
         ) from error

@@ -1,4 +1,4 @@
-"""Figures of one split, their intervals, and the bands of its curves."""
+"""Metrics of one split with their intervals, and curves with their bands."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from lucency.calibration import temperature
 from lucency.metrics import (
     UNDEFINED,
     BoolArray,
-    Decided,
     Estimate,
     FloatArray,
     IntArray,
     Linear,
     Scale,
+    WeightedDecisions,
     influences,
 )
 
 REPLICATES = 2000
 RECALL = np.linspace(0.0, 1.0, 101)
-# False alarms matter most where they are few, so the ROC's points lie densest there.
+# Low false positive rates matter most, so the points of the ROC curve lie densest there.
 FPR = RECALL**2
 
-_Of = Callable[[Decided, int], Linear]
-# Of a class against the rest: how a figure is computed, linearised, and on which scale.
-_OF_TABLE: dict[str, tuple[Callable[[FloatArray], FloatArray], _Of, Scale]] = {
+_Of = Callable[[WeightedDecisions, int], Linear]
+# Metrics of a class against the rest: value, linearisation, scale of the interval.
+_CONFUSION_METRICS: dict[str, tuple[Callable[[FloatArray], FloatArray], _Of, Scale]] = {
     "sensitivity": (metrics.sensitivity, influences.of_sensitivity, "logit"),
     "specificity": (metrics.specificity, influences.of_specificity, "logit"),
     "ppv": (metrics.ppv, influences.of_ppv, "logit"),
@@ -47,130 +47,128 @@ Figures = dict[str, NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class Sample:
-    """One split as all its figures see it.
+    """One split, prepared for all metrics.
 
     Attributes:
         labels: (n,) true class indices.
         decisions: (n,) decided class indices.
         probabilities: (n, classes).
-        owner: (n,) number of the patient, counted from 0.
+        cluster: (n,) number of the patient, from 0.
         positive: Index of the positive class, or None.
-        ranked: The classes that have curves: the positive one, or all.
-        rankings: A ranking for each of these.
-        halved: The decisions, with half an image more of each kind.
-        claimed: (n,) probability of the positive class, or else of the decided class.
-        came_true: (n,) whether the image is of that class.
-        bins: (n,) equal-mass bin of ``claimed``.
+        curve_classes: The classes with curves: the positive one, or all.
+        rankings: The ranking of each of these.
+        smoothed: The decisions with half a count added to each cell of the confusion matrix.
+        event_probability: (n,) probability of the positive class, else of the decided class.
+        event: (n,) whether the image is of that class.
+        bins: (n,) equal-mass bin of ``event_probability``.
     """
 
     labels: IntArray
     decisions: IntArray
     probabilities: FloatArray
-    owner: IntArray
+    cluster: IntArray
     positive: int | None
-    ranked: tuple[int, ...]
+    curve_classes: tuple[int, ...]
     rankings: tuple[metrics.Ranking, ...]
-    halved: Decided
-    claimed: FloatArray
-    came_true: BoolArray
+    smoothed: WeightedDecisions
+    event_probability: FloatArray
+    event: BoolArray
     bins: IntArray
 
     @property
     def patients(self) -> int:
-        """Return how many there are."""
-        return int(self.owner.max()) + 1
+        """Number of patients."""
+        return int(self.cluster.max()) + 1
 
     @property
     def classes(self) -> int:
-        """Return how many there are."""
+        """Number of classes."""
         return int(self.probabilities.shape[1])
 
     @cached_property
     def chance(self) -> tuple[float, float]:
-        """Return the 95 % range of the calibration error if every probability were right."""
-        return temperature.chance_error(self.claimed, self.owner)
+        """Return the 95 % range of the calibration error under perfect calibration."""
+        return temperature.chance_error(self.event_probability, self.cluster)
 
     @cached_property
     def confusion(self) -> FloatArray:
-        """Return (classes, classes) images by truth (rows) and decision."""
+        """Return (classes, classes) image counts, true classes in rows, decided ones in columns."""
         return metrics.confusion_matrix(self.labels, self.decisions, self.classes)
 
 
-def sample_of(
+def make_sample(
     labels: IntArray,
     decisions: IntArray,
     probabilities: FloatArray,
     groups: Sequence[str] | None,
     positive: int | None,
 ) -> Sample:
-    """Prepare a split: number its patients, rank its images, bin its probabilities.
+    """Prepare a split: number the patients, rank the images, bin the probabilities.
 
     Args:
         labels: (n,) true class indices; n >= 1.
         decisions: (n,) decided class indices.
         probabilities: (n, classes), rows sum to 1.
-        groups: n patients, "" for an image that stands alone; None when all do.
+        groups: n patients, "" where unknown; None when none is known.
         positive: Index of the positive class, or None.
 
     Returns:
         The sample.
     """
-    names = [name or i for i, name in enumerate(groups or [""] * len(labels))]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    owner = np.array([numbers[name] for name in names], np.int64)
-    ranked = tuple(range(probabilities.shape[1])) if positive is None else (positive,)
-    looked_at = decisions if positive is None else np.full_like(decisions, positive)
-    claimed = np.take_along_axis(probabilities, looked_at[:, None], axis=1)[:, 0]
+    cluster = metrics.cluster_numbers(groups or [""] * len(labels))
+    curve_classes = tuple(range(probabilities.shape[1])) if positive is None else (positive,)
+    event_class = decisions if positive is None else np.full_like(decisions, positive)
+    event_probability = np.take_along_axis(probabilities, event_class[:, None], axis=1)[:, 0]
     return Sample(
         labels=labels,
         decisions=decisions,
         probabilities=probabilities,
-        owner=owner,
+        cluster=cluster,
         positive=positive,
-        ranked=ranked,
-        rankings=tuple(metrics.rank(labels == k, probabilities[:, k]) for k in ranked),
-        halved=metrics.with_halves(labels, decisions, owner, probabilities.shape[1]),
-        claimed=claimed,
-        came_true=labels == looked_at,
-        bins=temperature.equal_mass_bins(claimed),
+        curve_classes=curve_classes,
+        rankings=tuple(metrics.rank(labels == k, probabilities[:, k]) for k in curve_classes),
+        smoothed=metrics.add_half_counts(labels, decisions, cluster, probabilities.shape[1]),
+        event_probability=event_probability,
+        event=labels == event_class,
+        bins=temperature.equal_mass_bins(event_probability),
     )
 
 
-def value_and_spread(sample: Sample, seed: int) -> tuple[Figures, Figures]:
-    """Compute the curves as they are, and as they are when patients are drawn with replacement.
+def curves_and_replicates(sample: Sample, seed: int) -> tuple[Figures, Figures]:
+    """Compute the curves and their bootstrap replicates over patients.
 
     Args:
         sample: The split.
         seed: Of the bootstrap.
 
     Returns:
-        The true positive rates "tpr" at FPR and the "precision" at RECALL, (ranked, 101) without a
-        first axis, and with one of REPLICATES.
+        The true positive rates "tpr" at FPR and the "precision" at RECALL: the values,
+        (curve classes, 101), and the replicates, (REPLICATES, curve classes, 101).
     """
     value = {name: x[0] for name, x in _curves(sample, np.ones((1, len(sample.labels)))).items()}
-    weights = metrics.bootstrap_weights(sample.owner, REPLICATES, seed)
+    weights = metrics.bootstrap_weights(sample.cluster, REPLICATES, seed)
     drawn = [_curves(sample, rows) for rows in weights]
     return value, {name: np.concatenate([part[name] for part in drawn]) for name in value}
 
 
 def _curves(sample: Sample, weights: FloatArray) -> Figures:
-    """Return the curves under each row of weights (rows, n), each (rows, ranked, 101)."""
+    """Return the curves under each row of weights (rows, n), each (rows, curve classes, 101)."""
     drawn = [_curve(ranking, weights) for ranking in sample.rankings]
     return {name: np.stack([curve[name] for curve in drawn], axis=1) for name in drawn[0]}
 
 
 def _curve(ranking: metrics.Ranking, weights: FloatArray) -> Figures:
-    """Return one class's curves; its cuts are freed before the next class."""
+    """Return the curves of one class; its counts are freed before the next class."""
     cuts = ranking.cut(weights)
-    # Curves are drawn, not reported: half the memory for many classes.
+    # float32 is enough for plots and halves the memory for many classes.
     return {
         "tpr": cuts.tpr_at(FPR).astype(np.float32),
         "precision": cuts.precision_at(RECALL).astype(np.float32),
     }
 
 
-def overall(sample: Sample) -> dict[str, Estimate]:
-    """Estimate the figures of the split: the positive class's, or means over all classes.
+def overall_metrics(sample: Sample) -> dict[str, Estimate]:
+    """Estimate the metrics of the split: of the positive class, or means over all classes.
 
     Args:
         sample: The split.
@@ -179,25 +177,28 @@ def overall(sample: Sample) -> dict[str, Estimate]:
         Estimates by name.
     """
     k = sample.positive
-    main = _means(sample) if k is None else of_class(sample, k)
-    table, owner, halved = sample.confusion, sample.owner, sample.halved
-    recalls = [influences.of_sensitivity(halved, k) for k in range(sample.classes)]
-    matthews = influences.of_mcc(halved, sample.classes)
+    main = _means(sample) if k is None else class_metrics(sample, k)
+    table, cluster, smoothed = sample.confusion, sample.cluster, sample.smoothed
+    recalls = [influences.of_sensitivity(smoothed, k) for k in range(sample.classes)]
+    matthews = influences.of_mcc(smoothed, sample.classes)
     return {
         "auroc": main.pop("auroc"),
-        "accuracy": metrics.proportion(sample.labels == sample.decisions, owner),
+        "accuracy": metrics.proportion(sample.labels == sample.decisions, cluster),
         "balanced_accuracy": metrics.linearised(
-            float(metrics.balanced_accuracy(table)), influences.mean(recalls), halved.owner, "logit"
+            float(metrics.balanced_accuracy(table)),
+            influences.mean(recalls),
+            smoothed.cluster,
+            "logit",
         ),
         **main,
-        "mcc": metrics.linearised(float(metrics.mcc(table)), matthews, halved.owner, "Fisher"),
+        "mcc": metrics.linearised(float(metrics.mcc(table)), matthews, smoothed.cluster, "Fisher"),
         "average_precision": _average_precision(sample),
         **_of_probabilities(sample),
     }
 
 
-def of_class(sample: Sample, k: int) -> dict[str, Estimate]:
-    """Estimate the figures of one class against the rest.
+def class_metrics(sample: Sample, k: int) -> dict[str, Estimate]:
+    """Estimate the metrics of one class against the rest.
 
     Args:
         sample: The split.
@@ -208,34 +209,34 @@ def of_class(sample: Sample, k: int) -> dict[str, Estimate]:
     """
     true, decided = sample.labels == k, sample.decisions == k
     return {
-        "auroc": metrics.delong(true, sample.probabilities[:, k], sample.owner),
+        "auroc": metrics.delong(true, sample.probabilities[:, k], sample.cluster),
         "sensitivity": proportion(sample, decided, true),
         "specificity": proportion(sample, ~decided, ~true),
         "ppv": proportion(sample, true, decided),
         "npv": proportion(sample, ~true, ~decided),
-        **{name: _of_table(sample, name, (k,)) for name in ("f1", "lr_plus", "lr_minus")},
+        **{name: _confusion_metric(sample, name, (k,)) for name in ("f1", "lr_plus", "lr_minus")},
     }
 
 
 def proportion(sample: Sample, hits: BoolArray, among: BoolArray) -> Estimate:
-    """Estimate the share of hits (n,) among some images (n,); all nan when it is among none."""
-    return metrics.proportion(hits[among], sample.owner[among])
+    """Estimate the proportion of hits (n,) among some images (n,); nan where these are none."""
+    return metrics.proportion(hits[among], sample.cluster[among])
 
 
 def _means(sample: Sample) -> dict[str, Estimate]:
     """Estimate the means over all classes, each against the rest."""
     every = range(sample.classes)
     return {"auroc": _macro_auroc(sample)} | {
-        name: _of_table(sample, name, every) for name in _OF_TABLE
+        name: _confusion_metric(sample, name, every) for name in _CONFUSION_METRICS
     }
 
 
-def _of_table(sample: Sample, name: str, classes: Sequence[int]) -> Estimate:
-    """Estimate the mean of a figure over classes; the value has no half images in it."""
-    figure, linear, scale = _OF_TABLE[name]
+def _confusion_metric(sample: Sample, name: str, classes: Sequence[int]) -> Estimate:
+    """Estimate the mean of a metric over classes; the added counts enter only the interval."""
+    figure, linear, scale = _CONFUSION_METRICS[name]
     value = float(figure(sample.confusion)[list(classes)].mean())
-    parts = [linear(sample.halved, k) for k in classes]
-    return metrics.linearised(value, influences.mean(parts), sample.halved.owner, scale)
+    parts = [linear(sample.smoothed, k) for k in classes]
+    return metrics.linearised(value, influences.mean(parts), sample.smoothed.cluster, scale)
 
 
 def _macro_auroc(sample: Sample) -> Estimate:
@@ -247,45 +248,45 @@ def _macro_auroc(sample: Sample) -> Estimate:
         for positive, scores in zip(positives, sample.probabilities.T, strict=True)
     ]
     area = influences.mean(areas)
-    found = metrics.linearised(area.value, area, sample.owner, "logit", "DeLong")
+    found = metrics.linearised(area.value, area, sample.cluster, "logit", "DeLong")
     if math.isfinite(found.low):
         return found
-    pairs = min(metrics.independent_pairs(positive, sample.owner) for positive in positives)
+    pairs = min(metrics.independent_pairs(positive, sample.cluster) for positive in positives)
     return metrics.exact_auroc(area.value, pairs)
 
 
 def _average_precision(sample: Sample) -> Estimate:
-    """Estimate the mean over the ranked classes."""
-    present = [(sample.labels == k).any() for k in sample.ranked]
+    """Estimate the mean over the classes with curves."""
+    present = [(sample.labels == k).any() for k in sample.curve_classes]
     if not all(present):
         return UNDEFINED
     parts = [
         influences.of_average_precision(sample.labels == k, sample.probabilities[:, k])
-        for k in sample.ranked
+        for k in sample.curve_classes
     ]
     found = influences.mean(parts)
-    return metrics.linearised(found.value, found, sample.owner, "logit")
+    return metrics.linearised(found.value, found, sample.cluster, "logit")
 
 
 def _of_probabilities(sample: Sample) -> dict[str, Estimate]:
-    """Estimate the figures of the probabilities themselves."""
-    claimed, came, owner = sample.claimed, sample.came_true, sample.owner
+    """Estimate the metrics of the probabilities."""
+    probability, event, cluster = sample.event_probability, sample.event, sample.cluster
     losses = {
         "brier": metrics.squared_errors(sample.labels, sample.probabilities),
         "log_loss": metrics.log_losses(sample.labels, sample.probabilities),
     }
     fits = {
-        "calibration_slope": metrics.calibration_slope(claimed, came),
-        "calibration_intercept": metrics.calibration_intercept(claimed, came),
+        "calibration_slope": metrics.calibration_slope(probability, event),
+        "calibration_intercept": metrics.calibration_intercept(probability, event),
     }
-    means = {name: influences.of_mean(terms) for name, terms in losses.items()}
-    error = float(temperature.debiased_error(claimed, came, owner))
+    means = {name: influences.of_mean(conditions) for name, conditions in losses.items()}
+    error = float(temperature.debiased_error(probability, event, cluster))
     return {
-        **{x: metrics.linearised(mean.value, mean, owner, "log") for x, mean in means.items()},
-        # No interval held it as often as it said: the null band tells what chance alone does.
+        **{x: metrics.linearised(mean.value, mean, cluster, "log") for x, mean in means.items()},
+        # No interval reached its nominal coverage; the range by chance is reported instead.
         "ece": Estimate(error, math.nan, math.nan, "debiased, no interval: see chance"),
         **{
-            x: UNDEFINED if fit is None else metrics.linearised(fit.value, fit, owner, "plain")
+            x: UNDEFINED if fit is None else metrics.linearised(fit.value, fit, cluster, "plain")
             for x, fit in fits.items()
         },
     }

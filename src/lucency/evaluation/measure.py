@@ -1,4 +1,4 @@
-"""All figures of one split together."""
+"""Evaluate a split: all metrics, curves and tables."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lucency.evaluation.figures import (
     REPLICATES,
     Figures,
     Sample,
-    of_class,
-    overall,
+    class_metrics,
+    curves_and_replicates,
+    make_sample,
+    overall_metrics,
     proportion,
-    sample_of,
-    value_and_spread,
 )
-from lucency.evaluation.predictions import Predictions, Predictor, SplitT, find_positive, predict
-from lucency.evaluation.result import Evaluation, Terms
+from lucency.evaluation.predictions import Predictions, Predictor, SplitT, predict
+from lucency.evaluation.result import Conditions, Evaluation
 from lucency.evaluation.selective import abstention, conformal_coverage, risk_coverage
 from lucency.evaluation.subgroups import subgroups
 from lucency.evaluation.utility import PREVALENCES, decision_curve, predictive_values, with_prior
@@ -39,65 +39,66 @@ from lucency.progress import SILENT, Progress
 def evaluate(
     classifier: Predictor[SplitT], split: SplitT, progress: Progress = SILENT
 ) -> Evaluation:
-    """Measure a classifier on a split: ``predict`` and ``evaluate_predictions`` in one.
+    """Evaluate a classifier on a split: ``predict``, then ``evaluate_predictions``.
 
     Args:
-        classifier: Gives the probabilities and the threshold.
-        split: The images and their truth.
-        progress: Hears how far it is.
+        classifier: Provides the probabilities and the threshold.
+        split: The images with their true labels.
+        progress: Reports the progress.
 
     Returns:
-        Every figure with its interval.
+        Every metric with its interval.
 
     Raises:
         DataError: The split is empty.
-        ClassifierError: The classifier's probabilities are not probabilities.
-        ConfigError: The positive class is not one of two, or has no threshold.
+        ClassifierError: The probabilities are not finite, negative or do not sum to 1.
+        ConfigError: The positive class is not one of exactly two, or has no threshold.
     """
-    return evaluate_found(classifier, predict(classifier, split, progress))
+    return evaluate_predictions(classifier, predict(classifier, split, progress))
 
 
-def evaluate_found(
+def evaluate_predictions(
     classifier: Predictor[Any],
-    found: Predictions,
+    predictions: Predictions,
     *,
     prevalence: float | None = None,
     attributes: Mapping[str, Sequence[str]] | None = None,
 ) -> Evaluation:
-    """Measure predictions that were made before, at the operating point of their classifier.
+    """Evaluate existing predictions at the operating point of their classifier.
 
     Args:
-        classifier: Gives the positive class, the threshold, the prior and the prediction sets.
-        found: Its predictions beside the truth.
-        prevalence: Share of the positive class where it will be used; that of ``found`` if none.
-        attributes: By name, a value for each image, to report figures by; those in the file names
-            if none.
+        classifier: Provides positive class, threshold, class prior and conformal thresholds.
+        predictions: Its predictions with the true labels.
+        prevalence: Prevalence where the classifier will be used; by default that of the images.
+        attributes: Name -> a value for each image, for subgroups; by default those in file names.
 
     Returns:
-        Every figure with its interval.
+        Every metric with its interval.
 
     Raises:
         DataError: There is no image.
-        ClassifierError: The probabilities are not probabilities.
-        ConfigError: The positive class is not one of two, or has no threshold, or the prevalence is
-            not between 0 and 1.
+        ClassifierError: The probabilities are not finite, negative or do not sum to 1.
+        ConfigError: The positive class is not one of exactly two or has no threshold, or the
+            prevalence is not between 0 and 1.
     """
     spec = classifier.spec
     given = spec.conformal
-    terms = Terms(
+    conditions = Conditions(
         positive=classifier.positive,
         threshold=classifier.threshold,
         rule=spec.rule,
-        chosen=spec.chosen,
-        prior=spec.prior,
+        chosen=spec.validation_rates,
+        prior=spec.class_prior,
         prevalence=prevalence,
-        conformal=None if given is None else Conformal.from_json(given, len(found.classes)),
-        attributes=from_names(found.files, found.labels) if attributes is None else attributes,
+        conformal=None if given is None else Conformal.from_json(given, len(predictions.classes)),
+        attributes=(
+            from_names(predictions.files, predictions.labels) if attributes is None else attributes
+        ),
     )
-    return measured(found, terms)
+    return _evaluate(predictions, conditions)
 
 
-def evaluate_predictions(
+def evaluate_arrays(
     labels: NDArray[np.integer[Any]],
     probabilities: NDArray[np.floating[Any]],
     groups: Sequence[str] | None,
@@ -107,29 +108,29 @@ def evaluate_predictions(
     threshold: float | None,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure probabilities against the truth, with 95 % intervals that know about patients.
+    """Evaluate probabilities given as arrays, with 95 % intervals over patients.
 
     Args:
         labels: (n,) true class indices; n >= 1.
         probabilities: (n, classes), rows sum to 1.
-        groups: n patients, "" for an image of nobody known; None when no patient is known.
+        groups: n patients, "" where unknown; None when none is known.
         classes: Class names in the order of the columns.
-        positive: The class that is looked for, one of two; None to treat all classes alike.
-        threshold: The positive class is decided at this probability or above; unused without one.
+        positive: The positive class, one of exactly two; None for means over all classes.
+        threshold: Least probability of the positive class; unused without one.
         seed: Of the bootstrap.
 
     Returns:
-        Every figure with its interval. A figure without meaning (an absent class) is nan.
+        Every metric with its interval. A metric that is undefined (an absent class) is nan.
 
     Raises:
-        DataError: There is no image, or labels or groups do not fit classes or images.
-        ClassifierError: The probabilities have another shape or are not probabilities.
-        ConfigError: The positive class is not one of two, or has no threshold.
+        DataError: There is no image, or labels or groups do not match classes or images.
+        ClassifierError: The probabilities have another shape, are not finite or do not sum to 1.
+        ConfigError: The positive class is not one of exactly two, or has no threshold.
     """
-    index = find_positive(classes, positive)
+    index = metrics.positive_index(classes, positive)
     _check(labels, probabilities, groups, len(classes))
     truth, given = labels.astype(np.int64), probabilities.astype(np.float64)
-    found = Predictions(
+    predictions = Predictions(
         split="",
         classes=tuple(classes),
         files=("",) * len(truth),
@@ -138,46 +139,44 @@ def evaluate_predictions(
         decisions=metrics.decide(given, index, threshold),
         probabilities=given,
     )
-    return measured(found, Terms(positive=positive, threshold=threshold), seed)
+    return _evaluate(predictions, Conditions(positive=positive, threshold=threshold), seed)
 
 
-def measured(found: Predictions, terms: Terms, seed: int = 0) -> Evaluation:
-    """Measure predictions on stated terms; see ``evaluate_predictions``.
-
-    Decisions are taken anew at the threshold of the terms.
-    """
-    classes, truth = found.classes, found.labels
-    index = find_positive(classes, terms.positive)
-    _check(truth, found.probabilities, found.groups, len(classes))
-    decisions = metrics.decide(found.probabilities, index, terms.threshold)
-    sample = sample_of(truth, decisions, found.probabilities, found.groups, index)
-    value, spread = value_and_spread(sample, seed)
+def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -> Evaluation:
+    """Evaluate predictions under conditions; decisions are made again at their threshold."""
+    classes, truth = predictions.classes, predictions.labels
+    index = metrics.positive_index(classes, conditions.positive)
+    _check(truth, predictions.probabilities, predictions.groups, len(classes))
+    decisions = metrics.decide(predictions.probabilities, index, conditions.threshold)
+    sample = make_sample(truth, decisions, predictions.probabilities, predictions.groups, index)
+    value, replicates = curves_and_replicates(sample, seed)
     counts = np.bincount(truth, minlength=len(classes)).tolist()
     most = counts.index(max(counts))
-    estimates = overall(sample)
+    estimates = overall_metrics(sample)
     return Evaluation(
         n=len(truth),
-        groups=sample.patients if any(found.groups) else None,
+        groups=sample.patients if any(predictions.groups) else None,
         classes=tuple(classes),
-        positive=terms.positive,
+        positive=conditions.positive,
         baseline={"class": classes[most], "accuracy": counts[most] / len(truth)},
         metrics=estimates,
         per_class={
-            name: {"n": counts[k], "metrics": of_class(sample, k)} for k, name in enumerate(classes)
+            name: {"n": counts[k], "metrics": class_metrics(sample, k)}
+            for k, name in enumerate(classes)
         },
         confusion=tuple(tuple(int(x) for x in row) for row in sample.confusion),
-        curves=_curves(sample, classes, value, spread),
+        curves=_curves(sample, classes, value, replicates),
         calibration=_calibration(sample, estimates["ece"].value),
-        operating_point=_operating_point(terms),
-        predictive_values=_predictive_values(sample, terms),
-        decision_curve=_decision_curve(sample, classes, terms, seed),
-        selective=_selective(sample, found, terms, seed),
+        operating_point=_operating_point(conditions),
+        predictive_values=_predictive_values(sample, conditions),
+        decision_curve=_decision_curve(sample, classes, conditions, seed),
+        selective=_selective(sample, predictions, conditions, seed),
         subgroups=subgroups(
-            terms.attributes,
+            conditions.attributes,
             truth,
             decisions,
-            found.probabilities,
-            groups=found.groups if any(found.groups) else None,
+            predictions.probabilities,
+            groups=predictions.groups if any(predictions.groups) else None,
             classes=classes,
             positive=index,
         ),
@@ -204,23 +203,24 @@ def _check(
             f"Expected probabilities of shape {(n, classes)}, a row for each image and a column "
             f"for each class. Received: {probabilities.shape}."
         )
-    # Written as what must hold, because every comparison with nan is false.
-    sound = (probabilities >= 0).all(axis=1) & (abs(probabilities.sum(axis=1) - 1) < 1e-3)
-    if not sound.all():
+    # Written as the condition that must hold: every comparison with nan is false.
+    valid = (probabilities >= 0).all(axis=1) & (abs(probabilities.sum(axis=1) - 1) < 1e-3)
+    if not valid.all():
         raise ClassifierError(
-            f"The probabilities of {(~sound).sum()} of {n} images are not finite, below 0 or do "
-            "not sum to 1: training has diverged or the weights are damaged. Train again."
+            f"The probabilities of {(~valid).sum()} of {n} images are not finite, negative or do "
+            "not sum to 1: training diverged or the weights are damaged. Train again."
         )
 
 
 def _curves(
-    sample: Sample, classes: Sequence[str], value: Figures, spread: Figures
+    sample: Sample, classes: Sequence[str], value: Figures, replicates: Figures
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     curves = {}
-    for column, k in enumerate(sample.ranked):
+    for column, k in enumerate(sample.curve_classes):
         if np.isfinite(value["tpr"][column]).all():
             tpr, precision = (
-                _band(value[name][column], spread[name][:, column]) for name in ("tpr", "precision")
+                _band(value[name][column], replicates[name][:, column])
+                for name in ("tpr", "precision")
             )
             curves[classes[k]] = {
                 "roc": {"fpr": _rounded(FPR), "tpr": tpr.pop("value"), **tpr},
@@ -241,17 +241,17 @@ def _band(
 
 
 def _rounded(points: NDArray[np.floating[Any]]) -> list[float]:
-    """Keep what a plot can show."""
+    """Round to what a plot can show."""
     return [round(float(x), 6) for x in points]
 
 
 def _calibration(sample: Sample, error: float) -> dict[str, Any]:
     bins = []
-    for i, found in enumerate(temperature.reliability(sample.claimed, sample.came_true)):
-        bar = proportion(sample, sample.came_true, sample.bins == i)
+    for i, found in enumerate(temperature.reliability(sample.event_probability, sample.event)):
+        bar = proportion(sample, sample.event, sample.bins == i)
         bins.append({**asdict(found), "low": bar.low, "high": bar.high})
     plain = temperature.expected_calibration_error(
-        sample.claimed, sample.came_true, bins=sample.bins
+        sample.event_probability, sample.event, bins=sample.bins
     )
     low, high = sample.chance
     return {
@@ -262,82 +262,85 @@ def _calibration(sample: Sample, error: float) -> dict[str, Any]:
     }
 
 
-def _operating_point(terms: Terms) -> dict[str, Any]:
-    if terms.positive is None:
+def _operating_point(conditions: Conditions) -> dict[str, Any]:
+    if conditions.positive is None:
         return {"rule": "the most probable class", "threshold": None, "validation": None}
-    rule = terms.rule or f"{terms.positive} at the threshold or above"
-    return {"rule": rule, "threshold": terms.threshold, "validation": terms.chosen}
+    rule = conditions.rule or f"{conditions.positive} at the threshold or above"
+    return {"rule": rule, "threshold": conditions.threshold, "validation": conditions.chosen}
 
 
-def _predictive_values(sample: Sample, terms: Terms) -> list[dict[str, Any]]:
+def _predictive_values(sample: Sample, conditions: Conditions) -> list[dict[str, Any]]:
     k = sample.positive
     if k is None:
         return []
-    stated = () if terms.prevalence is None else (terms.prevalence,)
+    stated = () if conditions.prevalence is None else (conditions.prevalence,)
     return predictive_values(
-        sample.labels == k, sample.decisions == k, sample.owner, (*PREVALENCES, *stated)
+        sample.labels == k, sample.decisions == k, sample.cluster, (*PREVALENCES, *stated)
     )
 
 
 def _decision_curve(
-    sample: Sample, classes: Sequence[str], terms: Terms, seed: int
+    sample: Sample, classes: Sequence[str], conditions: Conditions, seed: int
 ) -> dict[str, Any] | None:
-    """Compute net benefit with the probabilities corrected to the prevalence they are used at."""
+    """Compute net benefit with the probabilities corrected to the prevalence of use."""
     k = sample.positive
     if k is None:
         return None
     positive = sample.labels == k
-    share = float(positive.mean()) if terms.prevalence is None else terms.prevalence
-    if not 0 < share < 1 or not 0 < positive.mean() < 1:
+    prevalence = float(positive.mean()) if conditions.prevalence is None else conditions.prevalence
+    if not 0 < prevalence < 1 or not 0 < positive.mean() < 1:
         return None
-    shares = class_prior(share, classes, terms.positive)
-    p = with_prior(sample.probabilities, terms.prior or (0.5, 0.5), shares)[:, k]
-    return decision_curve(p, positive, share, _weights(sample, seed))
+    prior = class_prior(prevalence, classes, conditions.positive)
+    p = with_prior(sample.probabilities, conditions.prior or (0.5, 0.5), prior)[:, k]
+    return decision_curve(p, positive, prevalence, _weights(sample, seed))
 
 
 def class_prior(
     prevalence: float, classes: Sequence[str], positive: str | None
 ) -> tuple[float, ...]:
-    """Return the class shares where the positive class has this prevalence.
+    """Return the class prior at a prevalence of the positive class.
 
     Raises:
         ConfigError: There is no positive class, or the prevalence is not between 0 and 1.
     """
-    k = find_positive(classes, positive)
+    k = metrics.positive_index(classes, positive)
     if k is None:
         raise ConfigError(
-            f"--prevalence needs two classes, one of them looked for; there are {len(classes)}."
+            "--prevalence needs a positive class, one of exactly two. "
+            f"Received: {len(classes)} classes."
         )
     if not 0 < prevalence < 1:
         raise ConfigError(f"--prevalence must lie between 0 and 1. Received: {prevalence}")
     return (prevalence, 1 - prevalence) if k == 0 else (1 - prevalence, prevalence)
 
 
-def _selective(sample: Sample, found: Predictions, terms: Terms, seed: int) -> dict[str, Any]:
+def _selective(
+    sample: Sample, predictions: Predictions, conditions: Conditions, seed: int
+) -> dict[str, Any]:
     risk = risk_coverage(
         sample.probabilities, sample.labels, sample.decisions, _weights(sample, seed)
     )
-    if terms.conformal is None:
+    if conditions.conformal is None:
         return {"risk_coverage": risk, "conformal": [], "abstention": None}
-    rule = terms.conformal.deciding(*ABSTAIN)
-    alone = np.eye(sample.probabilities.shape[1], dtype=bool)[sample.decisions]
-    far = np.zeros(len(sample.labels)) if found.ood_scores is None else found.ood_scores
+    rule = conditions.conformal.deciding(*ABSTAIN)
+    single = np.eye(sample.probabilities.shape[1], dtype=bool)[sample.decisions]
+    n, scores = len(sample.labels), predictions.ood_scores
     return {
         "risk_coverage": risk,
         "conformal": conformal_coverage(
-            terms.conformal, sample.probabilities, sample.labels, sample.owner
+            conditions.conformal, sample.probabilities, sample.labels, sample.cluster
         ),
         "abstention": abstention(
             sample.labels,
             sample.decisions,
-            rule.sets(sample.probabilities) if rule else alone,
-            ~(far <= 1),
+            rule.sets(sample.probabilities) if rule else single,
+            np.zeros(n, bool) if scores is None else ~(scores <= 1),
             sample.positive,
             _weights(sample, seed),
-            sample.owner,
+            sample.cluster,
         ),
     }
 
 
 def _weights(sample: Sample, seed: int) -> Iterator[FloatArray]:
-    return metrics.bootstrap_weights(sample.owner, REPLICATES, seed)
+    return metrics.bootstrap_weights(sample.cluster, REPLICATES, seed)

@@ -1,10 +1,10 @@
-"""A classifier's answers for a split beside the truth, in memory and as ``predictions.csv``."""
+"""Predictions of a split with the true labels, in memory and as ``predictions.csv``."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -12,17 +12,18 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from lucency.classifier import Outputs, Spec
-from lucency.errors import ConfigError, RunError, nearest
-from lucency.io import read_table, why, write_text
-from lucency.metrics import FloatArray, IntArray, decide
+from lucency.errors import ConfigError, RunError
+from lucency.io import read_table, why
+from lucency.metrics import FloatArray, IntArray, decide, positive_index
 from lucency.progress import SILENT, Progress
+from lucency.run_folder.files import PREDICTIONS
 
-_COLUMNS = ["split", "file", "group", "label", "decision", "ood_score"]
+_COLUMNS = [*PREDICTIONS.columns]
 _PREFIX = "p_"
 
 
 class Labelled(Protocol):
-    """One split of a data set, as far as evaluating needs it."""
+    """The interface of a split that can be evaluated."""
 
     @property
     def name(self) -> str:
@@ -46,7 +47,7 @@ _SplitT_contra = TypeVar("_SplitT_contra", contravariant=True)
 
 
 class Predictor(Protocol[_SplitT_contra]):
-    """A classifier, as far as evaluating needs it."""
+    """The interface of a classifier that can be evaluated."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -54,23 +55,23 @@ class Predictor(Protocol[_SplitT_contra]):
 
     @property
     def positive(self) -> str | None:
-        """Return the class that is looked for, one of two; None for any other number."""
+        """Return the positive class of two; None for any other number of classes."""
 
     @property
     def threshold(self) -> float | None:
-        """Return the probability from which the positive class is decided."""
+        """Return the least probability of the positive class."""
 
     @property
     def spec(self) -> Spec:
-        """Return how the threshold was chosen, the prior and the prediction sets."""
+        """Return how the threshold was chosen, the class prior and the conformal thresholds."""
 
     def infer_split(self, split: _SplitT_contra, progress: Progress) -> Outputs:
-        """Return the calibrated probabilities, and distances from the training images."""
+        """Return calibrated probabilities and OOD scores."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier said about each image of one split, beside the truth.
+    """Predictions for each image of one split, with the true labels.
 
     Attributes:
         split: "train", "val" or "test".
@@ -80,7 +81,7 @@ class Predictions:
         labels: (n,) int64 true class indices.
         decisions: (n,) int64 decided class indices.
         probabilities: (n, classes) float64, rows sum to 1.
-        distances: (n,) float64, out of distribution above 1; None without an OOD detector.
+        ood_scores: (n,) float64, out of distribution above 1; None without an OOD detector.
     """
 
     split: str
@@ -93,64 +94,41 @@ class Predictions:
     ood_scores: FloatArray | None = None
 
 
-def find_positive(classes: Sequence[str], positive: str | None) -> int | None:
-    """Return the index of the positive class.
-
-    Args:
-        classes: Class names in order.
-        positive: One of exactly two classes, or None.
-
-    Returns:
-        Its index, or None.
-
-    Raises:
-        ConfigError: It is not one of exactly two classes.
-    """
-    if positive is None:
-        return None
-    if positive not in classes or len(classes) != 2:
-        raise ConfigError(
-            f"The positive class must be one of exactly two classes; there are "
-            f"{', '.join(classes)}. Received: {positive!r}.{nearest(positive, classes)}"
-        )
-    return list(classes).index(positive)
-
-
 def predict(
     classifier: Predictor[SplitT], split: SplitT, progress: Progress = SILENT
 ) -> Predictions:
-    """Let a classifier answer a whole split.
+    """Predict a whole split.
 
     Args:
-        classifier: Gives the probabilities and the threshold.
-        split: The images and their truth.
-        progress: Hears how far it is.
+        classifier: Provides the probabilities and the threshold.
+        split: The images with their true labels.
+        progress: Reports the progress.
 
     Returns:
-        Probabilities and decisions beside the truth.
+        Probabilities and decisions with the true labels.
 
     Raises:
-        ConfigError: The positive class is not one of two, or has no threshold.
+        ConfigError: The positive class is not one of exactly two, or has no threshold.
     """
-    positive = find_positive(classifier.classes, classifier.positive)
-    answers = classifier.infer_split(split, progress)
+    positive = positive_index(classifier.classes, classifier.positive)
+    outputs = classifier.infer_split(split, progress)
     return Predictions(
         split=split.name,
         classes=classifier.classes,
         files=split.files,
         groups=split.groups,
         labels=split.labels,
-        decisions=decide(answers.probabilities, positive, classifier.threshold),
-        probabilities=answers.probabilities,
-        ood_scores=answers.ood_scores,
+        decisions=decide(outputs.probabilities, positive, classifier.threshold),
+        probabilities=outputs.probabilities,
+        ood_scores=outputs.ood_scores,
     )
 
 
 def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
-    """Write ``predictions.csv``, one row an image.
+    """Write ``predictions.csv``, one row per image.
 
-    The columns are split, file, group, label, decision, distance (empty without an OOD detector) and
-    ``p_<class>`` for each class, with all digits of every number.
+    The columns are split, file, group, label, decision, ood_score (empty without an OOD detector)
+    and ``p_<class>`` for each class, with all digits of every number.
 
     Args:
         path: The file; its folder exists.
@@ -158,31 +136,32 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
 
     Raises:
         ConfigError: The splits do not have the same classes.
-        RunError: The file cannot be written; what was there stays.
+        RunError: The file cannot be written; an existing file is kept.
     """
     parts = list(splits)
     if len({part.classes for part in parts}) != 1:
         received = [part.classes for part in parts]
         raise ConfigError(f"Expected splits that share their classes. Received: {received}.")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)  # ends lines with \r\n, without which it leaves a lone \r unquoted
-    writer.writerow(_COLUMNS + [_PREFIX + name for name in parts[0].classes])
-    for part in parts:
-        named = (np.array(part.classes, object)[x] for x in (part.labels, part.decisions))
-        far = [""] * len(part.files) if part.ood_scores is None else part.ood_scores.tolist()
-        rows = zip(part.files, part.groups, *named, far, part.probabilities.tolist(), strict=True)
-        writer.writerows([part.split, *row, *given] for *row, given in rows)
-    write_text(path, text.getvalue())
+    named = (_PREFIX + name for name in parts[0].classes)
+    # With \n as its end of line, the writer would leave a lone \r in a file name unquoted.
+    PREDICTIONS.write(path, (row for part in parts for row in _rows(part)), *named, end="\r\n")
+
+
+def _rows(part: Predictions) -> Iterator[list[object]]:
+    named = (np.array(part.classes, object)[x] for x in (part.labels, part.decisions))
+    scores = [""] * len(part.files) if part.ood_scores is None else part.ood_scores.tolist()
+    rows = zip(part.files, part.groups, *named, scores, part.probabilities.tolist(), strict=True)
+    yield from ([part.split, *row, *probabilities] for *row, probabilities in rows)
 
 
 def read_predictions(path: Path) -> tuple[Predictions, ...]:
-    """Read ``predictions.csv`` back.
+    """Read ``predictions.csv``.
 
     Args:
         path: The file.
 
     Returns:
-        Its splits in the order in which they first appear, bit for bit as they were written.
+        Its splits in order of appearance, bit for bit as they were written.
 
     Raises:
         RunError: The file is missing or is not one that ``write_predictions`` wrote.

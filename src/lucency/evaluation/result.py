@@ -1,4 +1,4 @@
-"""What an evaluation holds, and on what terms it was made."""
+"""The result of an evaluation, and the conditions that it is made under."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lucency.metrics import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """On what terms predictions are measured.
+class Conditions:
+    """The conditions that predictions are evaluated under.
 
     Attributes:
-        positive: The class that is looked for, one of two, or None.
-        threshold: It is decided at this probability or above; unused without one.
-        rule: How the threshold was chosen, in words.
-        chosen: Sensitivity and specificity that it had on validation, where known.
-        prior: Class shares that the probabilities assume; all alike if empty.
-        prevalence: Share of the positive class where it will be used; the images' own if None.
-        conformal: The prediction sets, where there are any.
-        attributes: By name, a value for each image, to report figures by.
+        positive: The positive class, one of exactly two, or None.
+        threshold: Least probability of the positive class; unused without one.
+        rule: How the threshold was chosen, as a sentence.
+        chosen: Sensitivity and specificity on validation at this threshold, where known.
+        prior: Class prior of the probabilities; uniform if empty.
+        prevalence: Prevalence where the classifier will be used; that of the images if None.
+        conformal: The conformal thresholds, if any.
+        attributes: Name -> a value for each image, for subgroups.
     """
 
     positive: str | None
@@ -38,28 +38,28 @@ class Terms:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of one split; each attribute is a key of its part of ``evaluation.json``.
+    """The evaluation of one split; each attribute is a key of ``evaluation.json``.
 
     Attributes:
         n: Images.
-        groups: Patients; None when unknown.
+        groups: Number of patients; None when unknown.
         classes: Class names in order.
-        positive: The class that is looked for, one of two, or None.
-        baseline: The split's most frequent class, and the accuracy of always answering it.
-        metrics: Each figure by name: of the positive class, or the mean over all classes.
-        per_class: Images and figures of each class against the rest.
-        confusion: Images by truth (rows) and decision (columns).
-        curves: ROC and precision-recall points with 95 % bands, of the positive class or of each.
+        positive: The positive class, one of exactly two, or None.
+        baseline: The most frequent class, and the accuracy of always predicting it.
+        metrics: Estimates by name: of the positive class, or means over all classes.
+        per_class: Number of images and metrics of each class against the rest.
+        confusion: Images by true class (rows) and decided class (columns).
+        curves: ROC and precision-recall curves with 95 % bands, of the positive class or of each.
             A class that is absent, or the only one present, has none.
         calibration: Equal-mass bins of the probability of the positive class (of the decided
-            class without one) and how often it came true, their mean distance "ece", and the 95 %
-            range "chance" of that distance if every probability were exactly right.
-        operating_point: The rule that turns probabilities into decisions, its threshold, and the
-            sensitivity and specificity that it had on the validation it was chosen by.
-        predictive_values: PPV and NPV at several shares of the positive class; empty without one.
+            class without one) with the fraction of positives, the calibration error "ece", and its
+            95 % range "chance" under perfect calibration.
+        operating_point: The decision rule, its threshold, and the sensitivity and specificity on
+            validation.
+        predictive_values: PPV and NPV at several prevalences; empty without a positive class.
         decision_curve: Net benefit by threshold; None without a positive class.
-        selective: What becomes of the figures when the classifier may abstain.
-        subgroups: Figures of parts of the images, by attribute and value.
+        selective: Risk over coverage, conformal coverage and metrics with abstention.
+        subgroups: Metrics of the images with each value of each attribute.
     """
 
     n: int

@@ -1,4 +1,4 @@
-"""What becomes of the figures when a classifier may pass: the most certain, sets, abstention."""
+"""Selective prediction: risk over coverage, conformal coverage, abstention."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def risk_coverage(
     decisions: IntArray,
     weights: Iterable[FloatArray],
 ) -> dict[str, list[float]]:
-    """Return the share of errors among the most certain images (El-Yaniv & Wiener 2010).
+    """Return the error rate among the most confident predictions (El-Yaniv & Wiener 2010).
 
     Args:
         probabilities: (n, classes), rows sum to 1; n >= 1.
         labels: (n,) true class indices.
-        decisions: (n,) decided class indices; the more probable these, the more certain.
-        weights: Parts (rows, n) of ``metrics.bootstrap_weights``.
+        decisions: (n,) decided class indices; their probability is the confidence.
+        weights: Batches (rows, n) of ``metrics.bootstrap_weights``.
 
     Returns:
         "coverage" (0.01 to 1), "risk", and its 95 % band "low" and "high", 100 numbers each.
@@ -42,14 +42,14 @@ def risk_coverage(
 
 
 def _risk(ranking: Ranking, rows: FloatArray) -> FloatArray:
-    """Return the share of errors at each coverage, (rows, points).
+    """Return the error rate at each coverage, (rows, points).
 
-    Equally certain images come in no order: part of them brings its part of their errors.
+    Among equally confident predictions, errors are spread evenly.
     """
     cuts = ranking.cut(rows)
-    wrong, answered = (np.pad(x, ((0, 0), (1, 0))) for x in (cuts.tp, cuts.tp + cuts.fp))
-    kept = COVERAGE * answered[:, -1:]
-    errors = [np.interp(*row) for row in zip(kept, answered, wrong, strict=True)]
+    wrong, accepted = (np.pad(x, ((0, 0), (1, 0))) for x in (cuts.tp, cuts.tp + cuts.fp))
+    kept = COVERAGE * accepted[:, -1:]
+    errors = [np.interp(*row) for row in zip(kept, accepted, wrong, strict=True)]
     return metrics.ratio(np.array(errors), kept)
 
 
@@ -57,49 +57,49 @@ def conformal_coverage(
     conformal: Conformal,
     probabilities: FloatArray,
     labels: IntArray,
-    owner: IntArray,
+    cluster: IntArray,
 ) -> list[dict[str, Any]]:
-    """Measure whether prediction sets keep their promise; every patient weighs the same.
+    """Measure the coverage of prediction sets; every patient has the same weight.
 
     Args:
-        conformal: The thresholds, found on other images than these.
+        conformal: The thresholds, calibrated on other images.
         probabilities: (n, classes), rows sum to 1; n >= 1.
         labels: (n,) true class indices.
-        owner: (n,) number of the patient.
+        cluster: (n,) number of the patient.
 
     Returns:
-        For each threshold "alpha", "kind", "coverage" (an Estimate), "expected" ({"low", "high"},
+        Per threshold "alpha", "kind", "coverage" (an Estimate), "expected" ({"low", "high"}, its
         95 % range by chance), "mean_size", "singletons" and "empty" (shares of the images),
-        "per_class" (for each class in order "coverage" and "expected"), "unlimited" (indices of
-        classes that are in every set because validation has too few patients).
+        "per_class" ("coverage" and "expected" of each class in order) and "unlimited" (indices of
+        classes that are in every set because validation has too few patients of them).
     """
-    return [_kept_promise(each, probabilities, labels, owner) for each in conformal.thresholds]
+    return [_coverage_of(each, probabilities, labels, cluster) for each in conformal.thresholds]
 
 
-def _kept_promise(
-    threshold: Threshold, probabilities: FloatArray, labels: IntArray, owner: IntArray
+def _coverage_of(
+    threshold: Threshold, probabilities: FloatArray, labels: IntArray, cluster: IntArray
 ) -> dict[str, Any]:
     sets = threshold.sets(probabilities)
     covered = np.take_along_axis(sets, labels[:, None], axis=1)[:, 0]
     sizes = sets.sum(axis=1)
     members = [labels == k for k in range(probabilities.shape[1])]
-    tested = [len(np.unique(owner[part])) for part in members]
+    tested = [len(np.unique(cluster[part])) for part in members]
     if threshold.kind == "marginal":
         calibrated = threshold.patients[0]
-        expected = expected_coverage(calibrated, len(np.unique(owner)), threshold.alpha)
+        expected = expected_coverage(calibrated, len(np.unique(cluster)), threshold.alpha)
     else:
-        expected = _expected_together(threshold, members, owner)
+        expected = _expected_overall(threshold, members, cluster)
     return {
         "alpha": threshold.alpha,
         "kind": threshold.kind,
-        "coverage": _coverage(covered, owner),
+        "coverage": _coverage(covered, cluster),
         "expected": _range(expected),
         "mean_size": float(sizes.mean()),
         "singletons": float((sizes == 1).mean()),
         "empty": float((sizes == 0).mean()),
         "per_class": [
             {
-                "coverage": _coverage(covered[part], owner[part]),
+                "coverage": _coverage(covered[part], cluster[part]),
                 "expected": _range(_expected_of_class(threshold, k, tested[k])),
             }
             for k, part in enumerate(members)
@@ -108,15 +108,15 @@ def _kept_promise(
     }
 
 
-def _coverage(covered: BoolArray, owner: IntArray) -> Estimate:
-    """Estimate the chance that a set holds the truth, every patient weighing the same.
+def _coverage(covered: BoolArray, cluster: IntArray) -> Estimate:
+    """Estimate the probability that a set contains the true class, with equal patient weights.
 
-    A patient's share of covered images varies less than one image does, so Clopper and
-    Pearson's interval for as many images as patients is on the safe side.
+    A patient's share of covered images varies less than a single image, so Clopper and Pearson's
+    interval for n = patients is conservative.
     """
     if not len(covered):
         return metrics.UNDEFINED
-    _, patient = np.unique(owner, return_inverse=True)
+    _, patient = np.unique(cluster, return_inverse=True)
     shares = np.bincount(patient, covered) / np.bincount(patient)
     patients = len(shares)
     ends = metrics.clopper_pearson(float(shares.sum()), patients)
@@ -130,23 +130,23 @@ def _range(ends: tuple[float, float] | None) -> dict[str, float] | None:
 
 
 def _expected_of_class(threshold: Threshold, k: int, tested: int) -> tuple[float, float] | None:
-    """Return the range by chance; None where nothing is promised of one class, or none is there."""
+    """Return the range by chance; None for a marginal threshold or an absent class."""
     if threshold.kind == "marginal" or not tested:
         return None
     return expected_coverage(threshold.patients[k], tested, threshold.alpha)
 
 
-def _expected_together(
-    threshold: Threshold, members: list[BoolArray], owner: IntArray
+def _expected_overall(
+    threshold: Threshold, members: list[BoolArray], cluster: IntArray
 ) -> tuple[float, float]:
-    """Return the range by chance where each class has its own quantile, by drawing them all."""
+    """Return the range by chance, by simulation, where each class has its own quantile."""
     generator = np.random.default_rng(0)
-    weight = 1 / np.bincount(owner)[owner]
+    weight = 1 / np.bincount(cluster)[cluster]
     total = np.zeros(_DRAWS)
     for k, part in enumerate(members):
         patients = threshold.patients[k]
         order = rank_of(patients, threshold.alpha)
-        tested = len(np.unique(owner[part]))
+        tested = len(np.unique(cluster[part]))
         covered = np.ones(_DRAWS)
         if tested and order <= patients:
             true = generator.beta(order, patients + 1 - order, _DRAWS)
@@ -163,60 +163,60 @@ def abstention(
     outside: BoolArray,
     positive: int | None,
     weights: Iterable[FloatArray],
-    owner: IntArray,
+    cluster: IntArray,
 ) -> dict[str, Any]:
-    """Measure the decisions that are left when doubtful ones are passed on.
+    """Evaluate the predictions that remain when the classifier abstains on doubtful images.
 
-    An image is answered when it is not out of distribution and its set is the decided class alone.
+    A prediction is made when the image is in distribution and its set is the decided class alone.
 
     Args:
         labels: (n,) true class indices.
         decisions: (n,) decided class indices.
         sets: (n, classes) prediction sets.
-        outside: (n,) whether the check calls it out of distribution.
+        outside: (n,) whether the image is out of distribution.
         positive: Index of the positive class; None for means over all classes.
         weights: Parts (rows, n) of ``metrics.bootstrap_weights``; unused with a positive class.
-        owner: (n,) number of the patient.
+        cluster: (n,) number of the patient.
 
     Returns:
-        "n", "answered", "out_of_distribution", "ambiguous" (counts that add up), and "metrics" of
-        the answered: Estimates "accuracy", "sensitivity", "specificity".
+        "n", its parts "predicted", "out_of_distribution" and "ambiguous", and "metrics" of those
+        predicted: Estimates "accuracy", "sensitivity", "specificity".
     """
     decided = np.take_along_axis(sets, decisions[:, None], axis=1)[:, 0]
     clear = (sets.sum(axis=1) == 1) & decided
-    answered = clear & ~outside
-    truths, given, own = labels[answered], decisions[answered], owner[answered]
+    predicted = clear & ~outside
+    true, given, own = labels[predicted], decisions[predicted], cluster[predicted]
     if positive is None:
-        rows = (part[:, answered] for part in weights)
-        rates = _mean_rates(truths, given, sets.shape[1], rows)
+        rows = (batch[:, predicted] for batch in weights)
+        rates = _mean_rates(true, given, sets.shape[1], rows)
     else:
-        sick, found = truths == positive, given == positive
+        positives, found = true == positive, given == positive
         rates = {
-            "sensitivity": metrics.proportion(found[sick], own[sick]),
-            "specificity": metrics.proportion(~found[~sick], own[~sick]),
+            "sensitivity": metrics.proportion(found[positives], own[positives]),
+            "specificity": metrics.proportion(~found[~positives], own[~positives]),
         }
     return {
         "n": len(labels),
-        "answered": int(answered.sum()),
+        "predicted": int(predicted.sum()),
         "out_of_distribution": int(outside.sum()),
         "ambiguous": int((~clear & ~outside).sum()),
-        "metrics": {"accuracy": metrics.proportion(truths == given, own), **rates},
+        "metrics": {"accuracy": metrics.proportion(true == given, own), **rates},
     }
 
 
 def _mean_rates(
-    truths: IntArray, given: IntArray, classes: int, weights: Iterable[FloatArray]
+    labels: IntArray, decisions: IntArray, classes: int, weights: Iterable[FloatArray]
 ) -> dict[str, Estimate]:
-    """Estimate sensitivity and specificity as means over the classes, with a bootstrap."""
-    tables = [metrics.confusion_matrix(truths, given, classes, rows) for rows in weights]
-    table, drawn = metrics.confusion_matrix(truths, given, classes), np.concatenate(tables)
+    """Estimate the macro means of sensitivity and specificity, with a bootstrap."""
+    tables = [metrics.confusion_matrix(labels, decisions, classes, rows) for rows in weights]
+    table, drawn = metrics.confusion_matrix(labels, decisions, classes), np.concatenate(tables)
     estimates = {}
     for name, rate in (("sensitivity", metrics.sensitivity), ("specificity", metrics.specificity)):
         value = float(rate(table).mean())
         low, high = (float(end) for end in metrics.percentiles(rate(drawn).mean(axis=-1)))
         if math.isnan(value):
             estimates[name] = metrics.UNDEFINED
-        elif low == high:  # a point would claim certainty
+        elif low == high:  # a point would suggest certainty
             estimates[name] = Estimate(value, math.nan, math.nan, "bootstrap, no variation")
         else:
             estimates[name] = Estimate(value, low, high, "bootstrap")

@@ -1,4 +1,4 @@
-"""What a classifier is worth where it will be used: at another prevalence, for a stated harm."""
+"""Clinical utility: predictive values at a prevalence, and net benefit at a threshold."""
 
 from __future__ import annotations
 
@@ -25,31 +25,30 @@ from lucency.metrics import (
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 THRESHOLDS = np.arange(1, 100) / 100
 _TAILS = (0.025, 0.975)
-_LEVELS = (np.arange(200) + 0.5) / 200  # of either rate; all their pairs are 40,000 likely cases
+_LEVELS = (np.arange(200) + 0.5) / 200  # quantiles of each rate; 40,000 pairs
 
 
 def predictive_values(
     positive: BoolArray,
     decided: BoolArray,
-    owner: IntArray,
+    cluster: IntArray,
     prevalences: Sequence[float] = PREVALENCES,
 ) -> list[dict[str, Any]]:
-    """Estimate how often decisions come true at other shares of positives.
+    """Estimate predictive values at other prevalences.
 
-    By Bayes' rule from sensitivity and specificity, which are taken to be the same there. The
-    intervals come from Jeffreys' distributions of both (Brown, Cai & DasGupta 2001), each as wide
-    as its number of independent images says: images of one patient count as fewer, by the
-    design effect (Rao & Scott 1992).
+    Computed by Bayes' rule, assuming the same sensitivity and specificity there. The intervals
+    come from the Jeffreys posteriors of both (Brown, Cai & DasGupta 2001) at their effective sample
+    sizes: several images of one patient count less, by the design effect (Rao & Scott 1992).
 
     Args:
         positive: (n,) whether each image is of the positive class.
-        decided: (n,) whether it was decided to be.
-        owner: (n,) number of the patient.
-        prevalences: Shares of positives, each in (0, 1).
+        decided: (n,) whether each decision is for the positive class.
+        cluster: (n,) number of the patient.
+        prevalences: Each in (0, 1).
 
     Returns:
-        For each, in rising order and once: "prevalence", and the Estimates "ppv" and "npv"; nan
-        where a class is absent.
+        For each distinct prevalence, ascending: "prevalence", and the Estimates "ppv" and "npv";
+        nan where a class is absent.
 
     Raises:
         ConfigError: A prevalence is not in (0, 1).
@@ -60,10 +59,10 @@ def predictive_values(
     if positive.all() or not positive.any():
         return [{"prevalence": share, "ppv": UNDEFINED, "npv": UNDEFINED} for share in wanted]
     rates = (
-        _rate(decided[positive], owner[positive]),
-        _rate(~decided[~positive], owner[~positive]),
+        _rate(decided[positive], cluster[positive]),
+        _rate(~decided[~positive], cluster[~positive]),
     )
-    single = len(np.unique(owner)) == len(owner)
+    single = len(np.unique(cluster)) == len(cluster)
     method = "Jeffreys" if single else "Jeffreys, clustered by patient"
     ppv, npv = _likelihood_ratio(*rates), _likelihood_ratio(*rates[::-1])
     return [
@@ -79,20 +78,20 @@ def predictive_values(
 def _check_prevalence(prevalence: float) -> None:
     if not 0 < prevalence < 1:
         raise ConfigError(
-            "A prevalence is the share of the positive class, between 0 and 1. "
+            "The prevalence of the positive class must lie between 0 and 1. "
             f"Received: {prevalence!r}"
         )
 
 
-def _rate(hits: BoolArray, owner: IntArray) -> tuple[float, float]:
-    """Return the share of hits and how many independent images it is worth."""
+def _rate(hits: BoolArray, cluster: IntArray) -> tuple[float, float]:
+    """Return the hit rate and its effective sample size."""
     n, share = len(hits), float(hits.mean())
-    _, patient = np.unique(owner, return_inverse=True)
+    _, patient = np.unique(cluster, return_inverse=True)
     patients = int(patient.max()) + 1
     if patients == n:
         return share, n
     if share in (0.0, 1.0) or patients < 2:
-        # Nothing shows how alike the images of one patient are: entirely (Kish 1965).
+        # The correlation within patients is unknown: assume 1 (Kish 1965).
         return share, float(n**2 / (np.bincount(patient) ** 2).sum())
     apart = np.bincount(patient, hits - share)
     variance = patients / (patients - 1) * (apart**2).sum() / n**2
@@ -102,19 +101,19 @@ def _rate(hits: BoolArray, owner: IntArray) -> tuple[float, float]:
 def _likelihood_ratio(
     among: tuple[float, float], other: tuple[float, float]
 ) -> tuple[float, float, float]:
-    """Return rate / (1 - other rate) and its interval; where both are 0 the value is nan."""
-    (rate, n), (spared, m) = among, other
-    alarms = 1 - spared
-    value = rate / alarms if alarms else math.inf if rate else math.nan
+    """Return rate / (1 - other rate) and its interval; 0 / 0 is nan."""
+    (rate, n), (other_rate, m) = among, other
+    complement = 1 - other_rate
+    value = rate / complement if complement else math.inf if rate else math.nan
     above = special.betaincinv(rate * n + 0.5, (1 - rate) * n + 0.5, _LEVELS)
-    below = special.betaincinv(alarms * m + 0.5, spared * m + 0.5, _LEVELS)
+    below = special.betaincinv(complement * m + 0.5, other_rate * m + 0.5, _LEVELS)
     low, high = np.quantile(above[:, None] / below, _TAILS)
-    # Without a false alarm none at all cannot be ruled out; likewise without a hit.
-    return value, float(low) if rate else 0.0, float(high) if alarms else math.inf
+    # Without any event of a kind, a true rate of 0 cannot be excluded.
+    return value, float(low) if rate else 0.0, float(high) if complement else math.inf
 
 
 def _posterior(prior: float, ratios: tuple[float, float, float], method: str) -> Estimate:
-    """Turn a prior probability into that after the evidence (Bayes); infinite evidence gives 1."""
+    """Apply Bayes' rule: prior probability and likelihood ratios to posterior probabilities."""
     value, low, high = (
         1.0 if math.isinf(x) else prior * x / (prior * x + 1 - prior) for x in ratios
     )
@@ -130,26 +129,26 @@ def decision_curve(
 ) -> dict[str, Any]:
     """Compute the net benefit of acting on a probability (Vickers & Elkin 2006).
 
-    NB(t) = P TPR(t) - (1 - P) FPR(t) t / (1 - t): true positives for each image examined, less
-    the false ones at the exchange rate that acting at t implies. Treating none is 0.
+    NB(t) = P TPR(t) - (1 - P) FPR(t) t / (1 - t): true positives per image, less false positives
+    at the exchange rate that the threshold t implies. Treating nobody is 0.
 
     Args:
         probability: (n,) of the positive class, at this prevalence (see ``with_prior``).
         positive: (n,) whether each image is of that class.
-        prevalence: Share P of positives where it is used, in (0, 1).
-        weights: Parts (rows, n) of ``metrics.bootstrap_weights``.
-        thresholds: (points,) in (0, 1): the probability that is enough to act.
+        prevalence: P where the classifier is used, in (0, 1).
+        weights: Batches (rows, n) of ``metrics.bootstrap_weights``.
+        thresholds: (points,) in (0, 1).
 
     Returns:
-        "prevalence", "threshold", of the model "model", "low" and "high" (95 % band), and of
-        treating everyone "all", rounded to 6 digits; nan where a class is absent.
+        "prevalence", "threshold", the net benefit of the "model" with its 95 % band "low" and
+        "high", and of treating "all", rounded to 6 digits; nan where a class is absent.
 
     Raises:
         ConfigError: The prevalence is not in (0, 1).
     """
     _check_prevalence(prevalence)
     ranking = rank(positive, probability)
-    # How many levels, the highest first, are at the threshold or above.
+    # How many of the distinct scores are at the threshold or above.
     levels = np.searchsorted(-ranking.thresholds, -thresholds, side="right")
     odds = thresholds / (1 - thresholds)
 
@@ -166,28 +165,28 @@ def decision_curve(
 
 
 def _shares(counts: FloatArray) -> FloatArray:
-    """Return counts (rows, levels) as shares of the last, with none before them."""
+    """Return counts (rows, levels) as shares of the last, with 0 in front."""
     return ratio(np.pad(counts, ((0, 0), (1, 0))), counts[:, -1:])
 
 
 def with_prior(probabilities: ArrayLike, old: Sequence[float], new: Sequence[float]) -> FloatArray:
-    """Correct probabilities for other shares of the classes (Saerens, Latinne & Decaestecker 2002).
+    """Correct probabilities for another class prior (Saerens, Latinne & Decaestecker 2002).
 
     Args:
         probabilities: (n, classes), rows sum to 1.
-        old: Class shares that they assume, each above 0.
-        new: Class shares to assume instead, each above 0.
+        old: Class prior of the probabilities, each above 0.
+        new: Class prior to correct to, each above 0.
 
     Returns:
         (n, classes) float64, rows sum to 1.
 
     Raises:
-        ConfigError: Shares that are not above 0, do not sum to 1 or are not one for each class.
+        ConfigError: A prior has another number of classes, values of 0 or less, or no sum of 1.
     """
     given = np.asarray(probabilities, np.float64)
     for shares in (old, new):
-        sound = len(shares) == given.shape[1] and all(0 < share <= 1 for share in shares)
-        if not sound or abs(sum(shares) - 1) > 1e-6:
+        valid = len(shares) == given.shape[1] and all(0 < share <= 1 for share in shares)
+        if not valid or abs(sum(shares) - 1) > 1e-6:
             raise ConfigError(
                 f"Expected {given.shape[1]} class shares above 0 that sum to 1. "
                 f"Received: {list(shares)}"

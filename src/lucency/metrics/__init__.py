@@ -1,23 +1,23 @@
-"""How good decisions and scores are, with intervals, as pure functions of arrays.
+"""Metrics with confidence intervals, as pure functions of arrays.
 
-    arrays         array types, and division without meaning
-    decisions      figures of a confusion matrix
-    scores         figures of a ranking, and of probabilities
+    arrays         array types, division, cluster numbers
+    decisions      metrics of a confusion matrix
+    scores         metrics of rankings and of probabilities
     recalibration  calibration slope and intercept
-    influences     how much each image moves a figure
-    intervals      Clopper-Pearson, and linearised over patients
-    delong         the AUROC's interval
-    resampling     bootstrap of patients
+    influences     influence of each image on a metric
+    intervals      Clopper-Pearson intervals, and linearised ones over patients
+    delong         interval of the AUROC
+    resampling     bootstrap over patients
 
-Counting takes weights with any leading axes, so a thousand bootstrap replicates are one call of the
-function that gave the value itself. A figure that has no meaning (a class is absent, nothing was
-decided for it) is nan, never 0 or 1.
+Sample weights may have leading axes, so one call computes a thousand bootstrap replicates with the
+function that also computes the value. An undefined metric (a class is absent or never decided) is
+nan, never 0 or 1.
 """
 
 from __future__ import annotations
 
 from lucency.metrics import influences
-from lucency.metrics.arrays import BoolArray, FloatArray, IntArray, ratio
+from lucency.metrics.arrays import BoolArray, FloatArray, IntArray, cluster_numbers, ratio
 from lucency.metrics.decisions import (
     accuracy,
     balanced_accuracy,
@@ -28,12 +28,13 @@ from lucency.metrics.decisions import (
     lr_plus,
     mcc,
     npv,
+    positive_index,
     ppv,
     sensitivity,
     specificity,
 )
 from lucency.metrics.delong import clustered_variance, delong, exact_auroc, independent_pairs
-from lucency.metrics.influences import Decided, components, with_halves
+from lucency.metrics.influences import WeightedDecisions, add_half_counts, components
 from lucency.metrics.intervals import (
     UNDEFINED,
     Estimate,
@@ -44,7 +45,7 @@ from lucency.metrics.intervals import (
     linearised,
     named,
     proportion,
-    spread,
+    standard_error,
     t_interval,
 )
 from lucency.metrics.recalibration import calibration_intercept, calibration_slope
@@ -68,14 +69,15 @@ __all__ = [
     "UNDEFINED",
     "BoolArray",
     "Cuts",
-    "Decided",
     "Estimate",
     "FloatArray",
     "IntArray",
     "Linear",
     "Ranking",
     "Scale",
+    "WeightedDecisions",
     "accuracy",
+    "add_half_counts",
     "auroc",
     "average_precision",
     "balanced_accuracy",
@@ -84,6 +86,7 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "clopper_pearson",
+    "cluster_numbers",
     "clustered",
     "clustered_variance",
     "components",
@@ -104,6 +107,7 @@ __all__ = [
     "named",
     "npv",
     "percentiles",
+    "positive_index",
     "ppv",
     "pr_curve",
     "proportion",
@@ -112,8 +116,7 @@ __all__ = [
     "roc_curve",
     "sensitivity",
     "specificity",
-    "spread",
     "squared_errors",
+    "standard_error",
     "t_interval",
-    "with_halves",
 ]

@@ -1,23 +1,46 @@
-"""Decisions and their figures, from a confusion matrix with any number of leading axes."""
+"""Decisions, and metrics of a confusion matrix with any number of leading axes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lucency.errors import ConfigError
+from lucency.errors import ConfigError, nearest
 from lucency.metrics.arrays import FloatArray, IntArray, ratio
 
 
-def decide(
-    probabilities: FloatArray, positive_index: int | None, threshold: float | None
-) -> IntArray:
-    """Decide one class for each image.
+def positive_index(classes: Sequence[str], positive: str | None) -> int | None:
+    """Return the index of the positive class.
+
+    Args:
+        classes: Class names in order.
+        positive: One of exactly two classes, or None.
+
+    Returns:
+        Its index, or None.
+
+    Raises:
+        ConfigError: It is not one of exactly two classes.
+    """
+    if positive is None:
+        return None
+    if positive not in classes or len(classes) != 2:
+        raise ConfigError(
+            f"The positive class must be one of exactly two classes; there are "
+            f"{', '.join(classes)}. Received: {positive!r}.{nearest(positive, classes)}"
+        )
+    return list(classes).index(positive)
+
+
+def decide(probabilities: FloatArray, positive: int | None, threshold: float | None) -> IntArray:
+    """Decide on one class for each image.
 
     Args:
         probabilities: (n, classes), rows sum to 1.
-        positive_index: The positive one of two classes; None for the most probable class.
-        threshold: The positive class is decided at this probability or above; unused without one.
+        positive: Index of the positive class; None decides on the most probable class.
+        threshold: Least probability of the positive class; unused without one.
 
     Returns:
         (n,) class indices; of equally probable classes the first.
@@ -25,27 +48,27 @@ def decide(
     Raises:
         ConfigError: There is a positive class and no threshold.
     """
-    if positive_index is None:
+    if positive is None:
         return np.asarray(probabilities.argmax(axis=1), np.int64)
     if threshold is None:
         raise ConfigError("A positive class needs a threshold between 0 and 1. Received: None.")
-    accepted = probabilities[:, positive_index] >= threshold
-    return np.where(accepted, positive_index, 1 - positive_index).astype(np.int64)
+    accepted = probabilities[:, positive] >= threshold
+    return np.where(accepted, positive, 1 - positive).astype(np.int64)
 
 
 def confusion_matrix(
     labels: ArrayLike, decisions: ArrayLike, classes: int, weights: FloatArray | None = None
 ) -> FloatArray:
-    """Count every pair of truth and decision.
+    """Count images by true and decided class.
 
     Args:
         labels: (n,) true class indices in 0..classes-1.
         decisions: (n,) decided class indices.
         classes: The number of classes.
-        weights: (..., n) how often each image counts; once when left out.
+        weights: (..., n) sample weights; 1 by default.
 
     Returns:
-        (..., classes, classes), rows = truth, columns = decision.
+        (..., classes, classes), rows are true classes, columns decided ones.
     """
     cells = np.asarray(labels, np.int64) * classes + np.asarray(decisions, np.int64)
     counted = np.ones(len(cells)) if weights is None else weights
@@ -58,14 +81,14 @@ def confusion_matrix(
 
 
 def _one_vs_rest(confusion: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return tp, fn, fp, tn of every class, each (..., classes)."""
+    """Return tp, fn, fp and tn of every class against the rest, each (..., classes)."""
     tp = np.diagonal(confusion, axis1=-2, axis2=-1)
     fn, fp = confusion.sum(-1) - tp, confusion.sum(-2) - tp
     return tp, fn, fp, confusion.sum((-2, -1))[..., None] - tp - fn - fp
 
 
 def accuracy(confusion: FloatArray) -> FloatArray:
-    """Return the share of right decisions, (...) from (..., classes, classes)."""
+    """Return the share of correct decisions, (...) from (..., classes, classes)."""
     return ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
 
 
@@ -102,8 +125,8 @@ def f1(confusion: FloatArray) -> FloatArray:
 def lr_plus(confusion: FloatArray) -> FloatArray:
     """Return sensitivity / (1 - specificity) of each class, (..., classes).
 
-    By so much a decision for the class multiplies its odds. Infinite when no other image is
-    decided to be it, nan when it or the rest is absent or no image at all is decided to be it.
+    A decision for the class multiplies its odds by this ratio. It is infinite without false
+    positives, and nan when the class or the rest is absent or no decision is for the class.
     """
     return _quotient(sensitivity(confusion), 1 - specificity(confusion))
 
@@ -111,8 +134,8 @@ def lr_plus(confusion: FloatArray) -> FloatArray:
 def lr_minus(confusion: FloatArray) -> FloatArray:
     """Return (1 - sensitivity) / specificity of each class, (..., classes).
 
-    By so much a decision against the class multiplies its odds. Infinite when every other image is
-    decided to be it, nan when it or the rest is absent or every image is decided to be it.
+    A decision against the class multiplies its odds by this ratio. It is infinite without true
+    negatives, and nan when the class or the rest is absent or every decision is for the class.
     """
     return _quotient(1 - sensitivity(confusion), specificity(confusion))
 
@@ -130,9 +153,9 @@ def balanced_accuracy(confusion: FloatArray) -> FloatArray:
 def mcc(confusion: FloatArray) -> FloatArray:
     """Return Matthews' correlation for any number of classes (Gorodkin 2004), (...).
 
-    It is nan when all truths or all decisions are one class (scikit-learn says 0 there).
+    It is nan when all truths or all decisions are one class (scikit-learn returns 0).
     """
     truths, decided, total = confusion.sum(-1), confusion.sum(-2), confusion.sum((-2, -1))
     covariance = np.trace(confusion, axis1=-2, axis2=-1) * total - (truths * decided).sum(-1)
-    spread = (total**2 - (truths**2).sum(-1)) * (total**2 - (decided**2).sum(-1))
-    return ratio(covariance, np.sqrt(spread))
+    variances = (total**2 - (truths**2).sum(-1)) * (total**2 - (decided**2).sum(-1))
+    return ratio(covariance, np.sqrt(variances))

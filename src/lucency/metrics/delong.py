@@ -1,4 +1,4 @@
-"""The AUROC's interval."""
+"""The confidence interval of the AUROC (DeLong), with patients as clusters."""
 
 from __future__ import annotations
 
@@ -15,66 +15,68 @@ from lucency.metrics.intervals import (
     clopper_pearson,
     is_one_class,
     named,
-    spread,
+    standard_error,
     t_interval,
 )
 from lucency.metrics.scores import auroc
 
 
 def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
-    """Estimate the AUROC with DeLong's variance, for patients with any number of images.
+    """Estimate the AUROC with DeLong's variance; patients may have any number of images.
 
     The structural components come from midranks (Sun & Xu 2014) and their variance from sums over
-    each group (Obuchowski 1997), which for groups of one is DeLong's own (1988). The interval is
-    a t interval on the logit scale, as the plain normal one misses AUROCs near 1 (Qin & Hotilovac
-    2008). Where the variance cannot be had (one group of a class) or is 0 (perfect separation, all
-    scores equal), it is Clopper and Pearson's for ``independent_pairs``, of which the AUROC is the
-    chance to be ranked right: wide, and for perfect separation exact whatever the scores.
+    each group (Obuchowski 1997); for groups of one image this is DeLong's variance (1988). The
+    interval is a t interval on the logit scale, because the plain normal interval has too little
+    coverage near 1 (Qin & Hotilovac 2008). Where the variance is unknown (a class has one group)
+    or 0 (perfect separation, all scores equal), the interval is Clopper and Pearson's for
+    ``independent_pairs``: the AUROC is the probability that a pair is ranked correctly.
 
     Args:
         labels: (n,) true or 1 for positives.
         scores: (n,) finite, higher for positives; n >= 1.
-        groups: (n,) whose image it is; each image its own when left out.
+        groups: (n,) patient of each image; by default every image is a group.
 
     Returns:
-        The AUROC; all nan when positives or negatives are absent.
+        The AUROC; all nan without positives or negatives.
     """
     positive, values = np.asarray(labels, bool), np.asarray(scores, np.float64)
-    owners = np.arange(len(positive)) if groups is None else np.asarray(groups)
-    _, owner = np.unique(owners, return_inverse=True)
+    clusters = np.arange(len(positive)) if groups is None else np.asarray(groups)
+    _, cluster = np.unique(clusters, return_inverse=True)
     if is_one_class(positive):
         return UNDEFINED
     area = float(auroc(positive, values))
     centred = components(positive, values) - area
-    variance = clustered_variance(positive, centred, owner)
+    variance = clustered_variance(positive, centred, cluster)
     if variance > 0 and 0 < area < 1:
-        _, freedom = spread(centred / np.where(positive, positive.sum(), (~positive).sum()), owner)
+        _, freedom = standard_error(
+            centred / np.where(positive, positive.sum(), (~positive).sum()), cluster
+        )
         ends = t_interval(area, math.sqrt(variance), freedom, "logit")
-        return Estimate(area, *ends, named("DeLong, logit", owner))
-    return exact_auroc(area, independent_pairs(positive, owner))
+        return Estimate(area, *ends, named("DeLong, logit", cluster))
+    return exact_auroc(area, independent_pairs(positive, cluster))
 
 
 def exact_auroc(area: float, pairs: int) -> Estimate:
-    """Estimate the AUROC as the share of independent pairs that are ranked right."""
+    """Estimate the AUROC as the share of independent pairs that are ranked correctly."""
     return Estimate(
         area, *clopper_pearson(area * pairs, pairs), f"exact, {pairs} independent pairs"
     )
 
 
-def independent_pairs(positive: BoolArray, owner: IntArray) -> int:
-    """Return how many positive-negative pairs can be drawn with every group used once."""
-    with_positive, with_negative = np.unique(owner[positive]), np.unique(owner[~positive])
-    return min(len(with_positive), len(with_negative), len(np.unique(owner)) // 2)
+def independent_pairs(positive: BoolArray, cluster: IntArray) -> int:
+    """Return how many positive-negative pairs can be formed using every group once."""
+    with_positive, with_negative = np.unique(cluster[positive]), np.unique(cluster[~positive])
+    return min(len(with_positive), len(with_negative), len(np.unique(cluster)) // 2)
 
 
-def clustered_variance(positive: BoolArray, centred: FloatArray, owner: IntArray) -> float:
-    """Return the AUROC's variance from its centred components; nan with too few groups."""
+def clustered_variance(positive: BoolArray, centred: FloatArray, cluster: IntArray) -> float:
+    """Return the variance of the AUROC from its centred components; nan with too few groups."""
     sums, factors, sizes = [], [], []
     for members in (positive, ~positive):
-        held = len(np.unique(owner[members]))
+        held = len(np.unique(cluster[members]))
         if held < 2:
             return math.nan
-        sums.append(np.bincount(owner, centred * members, minlength=owner.max() + 1))
+        sums.append(np.bincount(cluster, centred * members, minlength=cluster.max() + 1))
         factors.append(held / (held - 1))
         sizes.append(int(members.sum()))
     (above, below), (m, n), groups = sums, sizes, len(sums[0])

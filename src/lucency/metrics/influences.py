@@ -1,8 +1,8 @@
-"""How much each image moves a figure: what its variance over patients is made of.
+"""Influence of each image on a metric, from which variances over patients are computed.
 
-An influence is the derivative of a figure to the weight of one image (Hampel 1974; Efron 1982, the
-infinitesimal jackknife). The influence of a mean of figures is the mean of their influences, so one
-interval serves figures of one class and means over classes alike.
+An influence is the derivative of a metric with respect to the weight of one image (Hampel 1974;
+Efron 1982, the infinitesimal jackknife). The influence of a mean of metrics is the mean of their
+influences, so one interval serves metrics of one class and means over classes.
 """
 
 from __future__ import annotations
@@ -16,46 +16,48 @@ from numpy.typing import ArrayLike
 
 from lucency.metrics.arrays import BoolArray, FloatArray, IntArray
 from lucency.metrics.decisions import confusion_matrix, mcc
-from lucency.metrics.intervals import NOBODY, Linear
+from lucency.metrics.intervals import NO_CLUSTER, Linear
 from lucency.metrics.scores import rank
 
-_HALF = 0.5  # image added to each cell of a table, and spread over the wrong ones of many classes
+_HALF = 0.5  # count added per class to its correct cell, and to its wrong cells together
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Decisions beside the truth, and half an image more of each kind.
+class WeightedDecisions:
+    """Labels and decisions, with half a count added to each cell of the confusion matrix.
 
-    A class without a mistake would have a variance of 0, and a likelihood ratio a division by 0.
-    Half an image more in each cell (Haldane 1956, Anscombe 1956) mends both.
+    A class without a mistake has a variance of 0, and a likelihood ratio may divide by 0. Adding
+    half a count to each cell (Haldane 1956, Anscombe 1956) corrects both.
 
     Attributes:
         labels: (n,) true class indices.
         decisions: (n,) decided class indices.
-        weights: (n,) how much each image counts.
-        owner: (n,) number of the patient, from 0; NOBODY of what is added.
+        weights: (n,) sample weights.
+        cluster: (n,) number of the patient, from 0; NO_CLUSTER for the added counts.
     """
 
     labels: IntArray
     decisions: IntArray
     weights: FloatArray
-    owner: IntArray
+    cluster: IntArray
 
 
-def with_halves(labels: IntArray, decisions: IntArray, owner: IntArray, classes: int) -> Decided:
-    """Add half a right image to each class, and half a wrong one spread over the other classes."""
+def add_half_counts(
+    labels: IntArray, decisions: IntArray, cluster: IntArray, classes: int
+) -> WeightedDecisions:
+    """Add half a correct decision per class, and half a wrong one over the other classes."""
     truth, decided = np.divmod(np.arange(classes**2), classes)
     added = np.where(truth == decided, _HALF, _HALF / max(1, classes - 1))
-    return Decided(
+    return WeightedDecisions(
         np.append(labels, truth),
         np.append(decisions, decided),
         np.append(np.ones(len(labels)), added),
-        np.append(owner, np.full(classes**2, NOBODY)),
+        np.append(cluster, np.full(classes**2, NO_CLUSTER)),
     )
 
 
 def mean(parts: Sequence[Linear]) -> Linear:
-    """Return the mean of figures."""
+    """Return the linearised mean of linearised metrics."""
     return Linear(
         float(np.mean([part.value for part in parts])),
         np.mean([part.influence for part in parts], axis=0),
@@ -63,59 +65,59 @@ def mean(parts: Sequence[Linear]) -> Linear:
 
 
 def of_mean(terms: FloatArray) -> Linear:
-    """Linearise the mean of the images' terms, (n,)."""
+    """Linearise the mean of (n,) terms, one of each image."""
     value = float(terms.mean())
     return Linear(value, (terms - value) / len(terms))
 
 
-def _of_share(given: Decided, hits: BoolArray, among: BoolArray) -> Linear:
+def _of_share(given: WeightedDecisions, hits: BoolArray, among: BoolArray) -> Linear:
     total = given.weights @ among
     share = float(given.weights @ (hits & among) / total)
     return Linear(share, _weighed(given, among * (hits - share) / total))
 
 
-def _weighed(given: Decided, influence: FloatArray) -> FloatArray:
-    """Give half an image half the variance of one."""
+def _weighed(given: WeightedDecisions, influence: FloatArray) -> FloatArray:
+    """Scale so that half a count has half the variance of an image."""
     return np.asarray(np.sqrt(given.weights) * influence)
 
 
-def of_sensitivity(given: Decided, k: int) -> Linear:
+def of_sensitivity(given: WeightedDecisions, k: int) -> Linear:
     """Linearise the sensitivity of class ``k``."""
     return _of_share(given, given.decisions == k, given.labels == k)
 
 
-def of_specificity(given: Decided, k: int) -> Linear:
+def of_specificity(given: WeightedDecisions, k: int) -> Linear:
     """Linearise the specificity of class ``k``."""
     return _of_share(given, given.decisions != k, given.labels != k)
 
 
-def of_ppv(given: Decided, k: int) -> Linear:
+def of_ppv(given: WeightedDecisions, k: int) -> Linear:
     """Linearise the positive predictive value of class ``k``."""
     return _of_share(given, given.labels == k, given.decisions == k)
 
 
-def of_npv(given: Decided, k: int) -> Linear:
+def of_npv(given: WeightedDecisions, k: int) -> Linear:
     """Linearise the negative predictive value of class ``k``."""
     return _of_share(given, given.labels != k, given.decisions != k)
 
 
-def of_f1(given: Decided, k: int) -> Linear:
-    """Linearise F1 of class ``k``: 2 tp over the images that are it plus those decided to be."""
+def of_f1(given: WeightedDecisions, k: int) -> Linear:
+    """Linearise F1 of class ``k``: 2 tp / (images of the class + decisions for it)."""
     true, decided = given.labels == k, given.decisions == k
-    hits, named = 2.0 * (true & decided), true.astype(float) + decided
-    total = given.weights @ named
+    hits, counted = 2.0 * (true & decided), true.astype(float) + decided
+    total = given.weights @ counted
     value = float(given.weights @ hits / total)
-    return Linear(value, _weighed(given, (hits - value * named) / total))
+    return Linear(value, _weighed(given, (hits - value * counted) / total))
 
 
-def of_lr_plus(given: Decided, k: int) -> Linear:
+def of_lr_plus(given: WeightedDecisions, k: int) -> Linear:
     """Linearise the positive likelihood ratio of class ``k``, sensitivity / (1 - specificity)."""
     hit, spared = of_sensitivity(given, k), of_specificity(given, k)
     value, alarm = hit.value / (1 - spared.value), 1 - spared.value
     return Linear(value, value * (hit.influence / hit.value + spared.influence / alarm))
 
 
-def of_lr_minus(given: Decided, k: int) -> Linear:
+def of_lr_minus(given: WeightedDecisions, k: int) -> Linear:
     """Linearise the negative likelihood ratio of class ``k``, (1 - sensitivity) / specificity."""
     hit, spared = of_sensitivity(given, k), of_specificity(given, k)
     missed = 1 - hit.value
@@ -123,7 +125,7 @@ def of_lr_minus(given: Decided, k: int) -> Linear:
     return Linear(value, -value * (hit.influence / missed + spared.influence / spared.value))
 
 
-def of_mcc(given: Decided, classes: int) -> Linear:
+def of_mcc(given: WeightedDecisions, classes: int) -> Linear:
     """Linearise Matthews' correlation of all classes."""
     table = confusion_matrix(given.labels, given.decisions, classes, given.weights)
     truths, decided, n = table.sum(1), table.sum(0), table.sum()
@@ -137,7 +139,10 @@ def of_mcc(given: Decided, classes: int) -> Linear:
 
 
 def components(positive: BoolArray, scores: FloatArray) -> FloatArray:
-    """Return for each image the share of the other class that it is ranked right against, (n,)."""
+    """Return DeLong's structural components, (n,).
+
+    The component of an image is the share of the other class that it is ranked correctly against.
+    """
     overall = _midranks(scores)
     share = np.empty(len(scores))
     for members in (positive, ~positive):
@@ -146,13 +151,13 @@ def components(positive: BoolArray, scores: FloatArray) -> FloatArray:
 
 
 def _midranks(values: FloatArray) -> FloatArray:
-    """Return ranks from 1, equal values sharing their mean rank."""
+    """Return ranks from 1; equal values share their mean rank."""
     _, level, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[level])
 
 
 def of_auroc(labels: ArrayLike, scores: FloatArray) -> Linear:
-    """Linearise the AUROC of (n,) labels, both classes present: DeLong's structural components."""
+    """Linearise the AUROC of (n,) labels with both classes, by DeLong's structural components."""
     positive = np.asarray(labels, bool)
     share = components(positive, scores)
     value = float(share[positive].mean())
@@ -162,8 +167,8 @@ def of_auroc(labels: ArrayLike, scores: FloatArray) -> Linear:
 def of_average_precision(labels: ArrayLike, scores: FloatArray) -> Linear:
     """Linearise the average precision of (n,) labels with a positive.
 
-    An image moves it as a positive of its own, and by changing the precision at every positive
-    that scores no higher.
+    An image contributes as a positive itself, and through the precision at every positive that
+    does not score higher.
     """
     ranking = rank(labels, scores)
     cuts = ranking.cut()

@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals that are exact, or linearised over patients."""
+"""95 % confidence intervals: exact ones, and linearised ones over patients."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from scipy import special
 from lucency.metrics.arrays import BoolArray, FloatArray, IntArray
 
 Scale = Literal["plain", "log", "logit", "Fisher"]
-_TAIL = 0.025  # left out at each end
-NOBODY = -1  # owner of an image that was added
-_NOISE = 1e-13  # an error that rounding can make
+_TAIL = 0.025  # probability outside the interval, at each end
+NO_CLUSTER = -1  # cluster of an added count
+_NOISE = 1e-13  # a standard error that rounding alone can cause
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its 95 % interval and how the interval was found; nan is "unknown"."""
+    """A value, its 95 % interval and the method of the interval; nan means unknown."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ class Estimate:
     method: str
 
     def to_json(self) -> dict[str, float | str | None]:
-        """Return the four fields for strict JSON, nan as null."""
+        """Return the four fields for strict JSON; nan becomes null."""
         figures = {"value": self.value, "low": self.low, "high": self.high}
         known = {name: float(x) if math.isfinite(x) else None for name, x in figures.items()}
         return {**known, "method": self.method}
@@ -37,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Linear:
-    """A figure, and its derivative to the weight of each image, (n,), which sums to 0."""
+    """A value, and its derivatives with respect to the weights of n images, (n,); they sum to 0."""
 
     value: float
     influence: FloatArray
@@ -50,7 +50,7 @@ def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
     """Return the exact 95 % interval of a proportion (Clopper & Pearson 1934).
 
     Args:
-        successes: In 0..n; need not be whole when n is an effective number.
+        successes: In 0..n; a fraction where n is an effective sample size.
         n: Independent trials; 0 gives (0, 1).
 
     Returns:
@@ -62,63 +62,63 @@ def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
     return low, high
 
 
-def proportion(hits: ArrayLike, owner: ArrayLike) -> Estimate:
-    """Estimate a share of images.
+def proportion(hits: ArrayLike, cluster: ArrayLike) -> Estimate:
+    """Estimate a proportion.
 
-    The interval is Clopper and Pearson's. Where a patient has several images it is taken at the
-    number of independent images that would tell as much (Korn & Graubard 1998).
+    The interval is Clopper and Pearson's. Where a patient has several images, it is computed at
+    the effective sample size (Korn & Graubard 1998).
 
     Args:
-        hits: (n,) true or 1 for the images counted; n may be 0.
-        owner: (n,) whose image it is.
+        hits: (n,) true or 1 for hits; n may be 0.
+        cluster: (n,) patient of each image.
 
     Returns:
-        The share; all nan of no image.
+        The proportion; all nan without images.
     """
     counted = np.asarray(hits, np.float64)
-    _, own = np.unique(np.asarray(owner), return_inverse=True)
+    _, own = np.unique(np.asarray(cluster), return_inverse=True)
     if not len(counted):
         return UNDEFINED
     share = float(counted.mean())
     if own.max() + 1 == len(counted):
         return Estimate(share, *clopper_pearson(counted.sum(), len(counted)), "Clopper-Pearson")
-    n = _effective_number(counted, own)
+    n = _effective_size(counted, own)
     return Estimate(share, *clopper_pearson(share * n, n), "Clopper-Pearson, clustered by patient")
 
 
-def _effective_number(hits: FloatArray, owner: IntArray) -> float:
-    """Return how many independent images would tell as much as these, in 1..n."""
+def _effective_size(hits: FloatArray, cluster: IntArray) -> float:
+    """Return the effective sample size, in 1..n."""
     n, share = len(hits), hits.mean()
-    error, _ = spread((hits - share) / n, owner)
+    error, _ = standard_error((hits - share) / n, cluster)
     if not error > 0:
-        # Nothing varies, so nothing shows how alike a patient's images are: entirely (Kish 1965).
-        return float(n**2 / (np.bincount(owner) ** 2).sum())
-    # The exact interval knows of few mistakes by itself: only unequal patients lower the freedom.
-    _, freedom = spread(np.ones(n), owner)
+        # Without variation the correlation within patients is unknown: assume 1 (Kish 1965).
+        return float(n**2 / (np.bincount(cluster) ** 2).sum())
+    # The exact interval accounts for few mistakes: only unequal patients lower the freedom.
+    _, freedom = standard_error(np.ones(n), cluster)
     few = special.stdtrit(n - 1, 1 - _TAIL) / special.stdtrit(freedom, 1 - _TAIL)
-    # Patients can balance each other by luck: that is no reason to believe in more images.
+    # Patients may balance each other by chance: the effective size never exceeds n.
     return float(max(1.0, min(n, share * (1 - share) / error**2) * few**2))
 
 
-def spread(influence: FloatArray, owner: ArrayLike) -> tuple[float, float]:
-    """Return a figure's standard error over patients, and its degrees of freedom.
+def standard_error(influence: FloatArray, cluster: ArrayLike) -> tuple[float, float]:
+    """Return the standard error of a metric over patients, and its degrees of freedom.
 
     The sum of a patient's influences, divided by the share of the other patients' images, is about
-    what leaving this patient out would change (jackknife). The degrees of freedom are
-    Satterthwaite's (1946) for a sum of squares whose variances are as unequal as the squares show:
-    few when a few mistakes or a few large patients make all of the error.
+    the change when this patient is deleted (jackknife). The degrees of freedom are Satterthwaite's
+    (1946) for a sum of squares with unequal variances: few when a few mistakes or a few patients
+    with many images make up most of the error.
 
     Args:
-        influence: (n,) derivative of the figure to the weight of each image; sums to 0.
-        owner: (n,) number of its patient, from 0; NOBODY for an image that is not there, whose
-            square counts as it is and tells nothing of the degrees of freedom.
+        influence: (n,) derivative of the metric with respect to each image's weight; sums to 0.
+        cluster: (n,) number of the patient, from 0; NO_CLUSTER for an added count, whose square
+            counts in the error and not in the degrees of freedom.
 
     Returns:
-        The error (0 when nothing varies) and the degrees of freedom, from 1 to one less than
-        patients; both nan of fewer than two patients.
+        The error (0 without variation) and the degrees of freedom, from 1 to patients - 1; both
+        nan with fewer than two patients.
     """
-    known = np.asarray(owner)
-    there = known != NOBODY
+    known = np.asarray(cluster)
+    there = known != NO_CLUSTER
     _, own = np.unique(known[there], return_inverse=True)
     sizes = np.bincount(own)
     patients = len(sizes)
@@ -132,7 +132,7 @@ def spread(influence: FloatArray, owner: ArrayLike) -> tuple[float, float]:
     return error if error > _NOISE else 0.0, float(min(max(freedom, 1.0), patients - 1))
 
 
-# Forth, its derivative, and back: on these scales an error has about the same size everywhere.
+# Transformation, derivative, inverse: on these scales the error hardly depends on the value.
 _SCALES: dict[Scale, tuple[Callable[[FloatArray], FloatArray], ...]] = {
     "plain": (lambda x: x, np.ones_like, lambda x: x),
     "log": (np.log, lambda x: 1 / x, np.exp),
@@ -142,64 +142,64 @@ _SCALES: dict[Scale, tuple[Callable[[FloatArray], FloatArray], ...]] = {
 
 
 def t_interval(value: float, error: float, freedom: float, scale: Scale) -> tuple[float, float]:
-    """Return the 95 % t interval of a figure, symmetric on a scale.
+    """Return the 95 % t interval of a value, symmetric on a scale.
 
     Args:
-        value: The figure.
-        error: Its standard error, before the scale.
+        value: The value.
+        error: Its standard error, on the untransformed scale.
         freedom: Degrees of freedom of the error.
         scale: "plain", "log" (above 0), "logit" (between 0 and 1) or "Fisher" (-1 and 1).
 
     Returns:
-        The lower and the upper end; nan when the error is 0 or unknown, as a point would claim
-        certainty, or the value is at the end of the scale.
+        The lower and the upper end; nan when the error is 0 or unknown (a point would suggest
+        certainty) or the value lies at the end of the scale.
     """
     if not error > 0:
         return math.nan, math.nan
-    forth, slope, back = _SCALES[scale]
+    transform, slope, inverse = _SCALES[scale]
     given = np.asarray(value, np.float64)
     reach = special.stdtrit(freedom, 1 - _TAIL) * error
     with np.errstate(all="ignore"):
-        ends = forth(given) + reach * slope(given) * np.array([-1.0, 1.0])
-        low, high = back(ends) if np.isfinite(forth(given)) else (math.nan, math.nan)
+        ends = transform(given) + reach * slope(given) * np.array([-1.0, 1.0])
+        low, high = inverse(ends) if np.isfinite(transform(given)) else (math.nan, math.nan)
     return float(low), float(high)
 
 
 def linearised(
-    value: float, linear: Linear, owner: ArrayLike, scale: Scale, method: str = "linearised"
+    value: float, linear: Linear, cluster: ArrayLike, scale: Scale, method: str = "linearised"
 ) -> Estimate:
-    """Estimate a figure with the t interval of its linearisation.
+    """Estimate a metric with the t interval of its linearisation.
 
     Args:
-        value: The figure; may be infinite.
-        linear: It, or a smoothed form of it, which the interval is around; it is widened to hold
-            the figure.
-        owner: (n,) whose image it is; see ``spread``.
-        scale: The interval's; see ``t_interval``.
-        method: Its name; what heeds patients says so.
+        value: The value; may be infinite.
+        linear: The metric, or a smoothed form of it, linearised. The interval is around this one
+            and is extended to contain ``value``.
+        cluster: (n,) patient of each image; see ``standard_error``.
+        scale: Of the interval; see ``t_interval``.
+        method: Name of the method; "clustered by patient" is added where it applies.
 
     Returns:
-        The figure; all nan where it is undefined, its ends where nothing varies.
+        The estimate; all nan where it is undefined, both ends nan without variation.
     """
     if math.isnan(value):
         return UNDEFINED
-    low, high = t_interval(linear.value, *spread(linear.influence, owner), scale)
-    name = named(method if scale == "plain" else f"{method}, {scale}", owner)
+    low, high = t_interval(linear.value, *standard_error(linear.influence, cluster), scale)
+    name = named(method if scale == "plain" else f"{method}, {scale}", cluster)
     if math.isnan(low):
         return Estimate(value, math.nan, math.nan, f"{name}, no variation")
     return Estimate(value, min(low, value), max(high, value), name)
 
 
-def clustered(owner: ArrayLike) -> bool:
+def clustered(cluster: ArrayLike) -> bool:
     """Return whether some patient has several images."""
-    known = np.asarray(owner)
-    known = known[known != NOBODY]
+    known = np.asarray(cluster)
+    known = known[known != NO_CLUSTER]
     return len(np.unique(known)) < len(known)
 
 
-def named(method: str, owner: ArrayLike) -> str:
-    """Return the method's name, and whether it heeds patients."""
-    return f"{method}, clustered by patient" if clustered(owner) else method
+def named(method: str, cluster: ArrayLike) -> str:
+    """Return the name of the method, with "clustered by patient" where it applies."""
+    return f"{method}, clustered by patient" if clustered(cluster) else method
 
 
 def is_one_class(positive: BoolArray) -> bool:

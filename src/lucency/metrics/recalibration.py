@@ -1,4 +1,4 @@
-"""How probabilities would have to be bent and moved to fit: calibration slope and intercept."""
+"""Calibration slope and intercept: logistic recalibration of probabilities."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from scipy import special
 from lucency.metrics.arrays import FloatArray
 from lucency.metrics.intervals import Linear
 
-_CERTAIN = 1e-15  # a probability nearer to 0 or 1 has log odds as if it were this far away
+_CERTAIN = 1e-15  # probabilities are clipped to at least this distance from 0 and 1
 _STEPS = 100
 _CLOSE = 1e-10
-_LARGEST = 1e4  # a coefficient beyond has no end: the outcomes are separated
+_LARGEST = 1e4  # a larger coefficient diverges: the outcomes are separated
 
 
 def calibration_slope(probability: ArrayLike, outcomes: ArrayLike) -> Linear | None:
-    """Linearise the slope of the outcomes' log odds on the claimed ones (Cox 1958).
+    """Linearise the slope of the log odds of outcomes on the predicted log odds (Cox 1958).
 
-    Logistic regression without penalty. 1 is right; below 1 the probabilities are too extreme,
-    above 1 too timid.
+    Logistic regression without penalty. 1 is ideal; below 1 the probabilities are overconfident,
+    above 1 underconfident.
 
     Args:
         probability: (n,) in [0, 1]; n >= 1.
-        outcomes: (n,) true or 1 where it came true.
+        outcomes: (n,) true or 1 where the event occurred.
 
     Returns:
-        The slope; None where no finite one is most likely: one probability separates the outcomes,
-        all came out alike or all probabilities are equal.
+        The slope; None where no finite maximum likelihood estimate exists: the probabilities
+        separate the outcomes, or all outcomes or all probabilities are equal.
     """
     odds = _log_odds(probability)
     came = np.asarray(outcomes, np.float64)
-    # A separating line has no best slope: Newton's steps would go on until they overflow.
+    # Separated outcomes have no finite slope: Newton's method would diverge.
     if np.ptp(odds) == 0 or came.min() == came.max() or _separated(odds, came):
         return None
     return _fitted(np.stack([odds - odds.mean(), np.ones_like(odds)], axis=1), came, 0 * odds)
 
 
 def calibration_intercept(probability: ArrayLike, outcomes: ArrayLike) -> Linear | None:
-    """Linearise what must be added to the claimed log odds so that their mean fits.
+    """Linearise the offset of the predicted log odds that makes their mean fit.
 
     Logistic regression with the slope held at 1 ("calibration in the large", Van Calster et al.
-    2019). 0 is right; above 0 more came true than was claimed.
+    2019). 0 is ideal; above 0, more events occurred than were predicted.
 
     Args:
         probability: (n,) in [0, 1]; n >= 1.
-        outcomes: (n,) true or 1 where it came true.
+        outcomes: (n,) true or 1 where the event occurred.
 
     Returns:
-        The intercept; None where all came out alike.
+        The intercept; None where all outcomes are equal.
     """
     odds = _log_odds(probability)
     came = np.asarray(outcomes, np.float64)
@@ -58,8 +58,8 @@ def calibration_intercept(probability: ArrayLike, outcomes: ArrayLike) -> Linear
 
 
 def _log_odds(probability: ArrayLike) -> FloatArray:
-    claimed = np.asarray(probability, np.float64)
-    return np.asarray(special.logit(np.clip(claimed, _CERTAIN, 1 - _CERTAIN)))
+    given = np.asarray(probability, np.float64)
+    return np.asarray(special.logit(np.clip(given, _CERTAIN, 1 - _CERTAIN)))
 
 
 def _separated(odds: FloatArray, came: FloatArray) -> bool:
@@ -68,9 +68,9 @@ def _separated(odds: FloatArray, came: FloatArray) -> bool:
 
 
 def _fitted(columns: FloatArray, came: FloatArray, offset: FloatArray) -> Linear | None:
-    """Return the first coefficient of a logistic regression, found by Newton's method.
+    """Return the first coefficient of a logistic regression, fitted by Newton's method.
 
-    The influences are the sandwich's (White 1982), scaled as derivatives to the images' weights.
+    The influences are those of the sandwich estimator (White 1982).
     """
     coefficients = np.zeros(columns.shape[1])
     loss = _loss(columns @ coefficients + offset, came)
@@ -92,5 +92,5 @@ def _fitted(columns: FloatArray, came: FloatArray, offset: FloatArray) -> Linear
 
 
 def _loss(odds: FloatArray, came: FloatArray) -> float:
-    """Return -ln of the likelihood; the same as log(1 + exp(odds)) - came * odds, in sum."""
+    """Return the negative log-likelihood: the sum of log(1 + exp(odds)) - outcome * odds."""
     return float((np.logaddexp(0, odds) - came * odds).sum())

@@ -1,4 +1,4 @@
-"""Figures of scores: rankings cut at every threshold, and probabilities."""
+"""Metrics of scores at every threshold, and of probabilities."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from numpy.typing import ArrayLike
 
 from lucency.metrics.arrays import BoolArray, FloatArray, IntArray, ratio
 
-_SMALLEST = 1e-15  # the probability below which a log loss no longer grows
+_SMALLEST = 1e-15  # smaller probabilities are clipped in the log loss
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """True and false positives as the threshold falls from one distinct score to the next.
+    """True and false positives at every threshold, from the highest score to the lowest.
 
     Attributes:
-        tp: (..., levels) weight of the positives accepted; the last column is all of them.
-        fp: (..., levels) weight of the negatives accepted.
+        tp: (..., levels) weight of the true positives; the last column holds all positives.
+        fp: (..., levels) weight of the false positives.
     """
 
     tp: FloatArray
     fp: FloatArray
 
     def auroc(self) -> FloatArray:
-        """Return the chance that a positive scores above a negative, ties half, (...)."""
+        """Return the probability that a positive outranks a negative, ties counting half, (...)."""
         # np.trapezoid starts at the first level; the triangle before it comes from (0, 0).
         area = np.trapezoid(self.tp, self.fp, axis=-1) + self.tp[..., 0] * self.fp[..., 0] / 2
         return ratio(area, self.tp[..., -1] * self.fp[..., -1])
 
     def average_precision(self) -> FloatArray:
-        """Return the mean precision over the positives, without interpolation, (...)."""
+        """Return the average precision, without interpolation, (...)."""
         gained = np.diff(self.tp, axis=-1, prepend=0)
-        accepted = np.maximum(self.tp + self.fp, np.finfo(float).tiny)  # 0 where all weigh nothing
+        accepted = np.maximum(self.tp + self.fp, np.finfo(float).tiny)  # 0 where all weights are 0
         return ratio((gained * self.tp / accepted).sum(-1), self.tp[..., -1])
 
     def tpr_at(self, fpr: FloatArray) -> FloatArray:
-        """Return the ROC curve's height at each ``fpr``: (rows, points); a step's upper end."""
+        """Return the true positive rate at each ``fpr``, (rows, points), at the top of steps."""
         tp, fp = (np.pad(np.atleast_2d(x), ((0, 0), (1, 0))) for x in (self.tp, self.fp))
-        # Rounded because 0.29 * 100 < 29, which would land below the step at 29.
+        # Rounded because 0.29 * 100 < 29, which would fall below the step at 29.
         where = np.round(fpr * fp[:, -1:], 9)
         heights = [np.interp(*row) for row in zip(where, fp, tp, strict=True)]
         defined = tp[:, -1:] * (fp[:, -1:] > 0)
@@ -48,7 +48,7 @@ class Cuts:
     def precision_at(self, recall: FloatArray) -> FloatArray:
         """Return the precision where each ``recall`` is first reached: (rows, points).
 
-        At a recall of 0 that is the precision with which the first positive is found.
+        At a recall of 0 this is the precision at the first true positive.
         """
         tp, fp = np.atleast_2d(self.tp), np.atleast_2d(self.fp)
         wanted = np.maximum(np.round(recall * tp[:, -1:], 9), np.finfo(float).tiny)
@@ -61,13 +61,13 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Images in falling order of score, sorted once and cut under many weights.
+    """Images in descending order of score, sorted once for many sample weights.
 
     Attributes:
         order: (n,) image indices, highest score first.
-        positives: (n,) whether each is positive, in that order.
+        positives: (n,) whether each image is positive, in that order.
         ends: (levels,) last position of each run of equal scores.
-        thresholds: (levels,) the distinct scores, falling.
+        thresholds: (levels,) the distinct scores, descending.
     """
 
     order: IntArray
@@ -76,7 +76,7 @@ class Ranking:
     thresholds: FloatArray
 
     def cut(self, weights: FloatArray | None = None) -> Cuts:
-        """Count under ``weights`` (..., n); every image once when left out."""
+        """Count under sample ``weights`` (..., n); 1 by default."""
         counted = np.ones(len(self.order)) if weights is None else weights[..., self.order]
         tp = np.cumsum(counted * self.positives, axis=-1)[..., self.ends]
         return Cuts(tp, np.cumsum(counted, axis=-1)[..., self.ends] - tp)
@@ -90,7 +90,7 @@ def rank(labels: ArrayLike, scores: ArrayLike) -> Ranking:
         scores: (n,) finite, higher for positives; n >= 1.
 
     Returns:
-        The ranking, in which equal scores share a level.
+        The ranking; equal scores share a level.
     """
     values = np.asarray(scores, np.float64)
     order = np.argsort(-values, kind="stable")
@@ -105,7 +105,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike, weights: FloatArray | None = Non
     Args:
         labels: (n,) true or 1 for positives.
         scores: (n,) finite, higher for positives; n >= 1.
-        weights: (..., n) how often each image counts; once when left out.
+        weights: (..., n) sample weights; 1 by default.
 
     Returns:
         (...) in [0, 1]; nan when positives or negatives are absent.
@@ -144,7 +144,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[FloatArray, FloatAr
 
     Returns:
         False positive rates, true positive rates and thresholds, each (levels + 1,), from (0, 0)
-        at an infinite threshold to (1, 1); a rate without members is nan.
+        at an infinite threshold to (1, 1); the rate of an absent class is nan.
     """
     ranking = rank(labels, scores)
     cuts = ranking.cut()
@@ -170,15 +170,15 @@ def pr_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[FloatArray, FloatArr
 
 
 def squared_errors(labels: ArrayLike, probabilities: FloatArray) -> FloatArray:
-    """Return each image's term of the Brier score.
+    """Return the term of each image in the Brier score.
 
     Args:
         labels: (n,) true class indices.
         probabilities: (n, classes), rows sum to 1.
 
     Returns:
-        (n,): the squared distance to the truth, in [0, 2]; halved for two classes, where it is
-        then the usual (p - y)^2 in [0, 1].
+        (n,): the squared distance to the one-hot label, in [0, 2]; halved for two classes, where
+        it is the usual (p - y)^2 in [0, 1].
     """
     truth = np.eye(probabilities.shape[1])[np.asarray(labels, np.int64)]
     distance = ((probabilities - truth) ** 2).sum(1)
@@ -186,7 +186,7 @@ def squared_errors(labels: ArrayLike, probabilities: FloatArray) -> FloatArray:
 
 
 def log_losses(labels: ArrayLike, probabilities: FloatArray) -> FloatArray:
-    """Return -ln of the probability given to each truth, (n,); at most -ln 1e-15 = 34.5."""
+    """Return -ln of the probability of each true class, (n,); at most -ln 1e-15 = 34.5."""
     truths = np.asarray(labels, np.int64)[:, None]
     given = np.take_along_axis(probabilities, truths, axis=1)[:, 0]
     return -np.log(np.clip(given, _SMALLEST, 1.0))

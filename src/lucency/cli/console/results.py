@@ -106,7 +106,7 @@ def show_comparison(found: Comparison) -> None:
         console.print(_table(f"{pair.second} minus {pair.first}", pair.differences, signed=True))
     for line in found.warnings:
         console.print(f"! {line}", style="yellow", markup=False)
-    for line in found.verdict:
+    for line in found.conclusions:
         console.print(line, style="bold", markup=False)
 
 

@@ -1,13 +1,13 @@
-"""The ledger: every evaluation of a test set that was ever made here, one line each.
+"""The ledger: a log of all test-set evaluations on this computer, one line each.
 
-    images    which images a test set is, whatever their names
-    look        the looks at one test set, and what they mean
-    book        the file: found, locked, appended to, read
+    test_set            identity of a test set, from the content of its images
+    test_evaluations    the evaluations of one test set, and how much their best may owe to chance
+    ledger_file         the file: path, lock, append, read
 
-A test set is used up by looking: whoever tries often and keeps what tests best, keeps luck. The
-ledger is a file of JSON lines that is only ever appended to. A test set is known by the content and
-the classes of its images, so that renaming, moving or copying them hides no look. No file names
-and nothing about patients are written.
+The more classifiers are evaluated on one test set, the more the best result owes to chance. The
+ledger is a file of JSON lines, and lines are only appended. A test set is identified by the content
+and the classes of its images, so renaming, moving or copying them hides no evaluation. The ledger
+holds no file names and nothing about patients.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from lucency.evaluation.ledger.test_evaluations import (
     LedgerEntries,
     LedgerEntry,
     What,
-    expected_luck,
+    expected_chance_gain,
 )
-from lucency.evaluation.ledger.test_set import read_split, test_set_id
+from lucency.evaluation.ledger.test_set import test_set_id
 
 __all__ = [
     "LedgerEntries",
     "LedgerEntry",
     "What",
     "evaluations_of",
-    "expected_luck",
+    "expected_chance_gain",
     "ledger_path",
-    "read_split",
     "record",
     "test_set_id",
 ]

@@ -1,11 +1,12 @@
-"""The looks at one test set, and what they mean for its best figure."""
+"""The evaluations of one test set, and how much the best of them may owe to chance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-FORMAT = 1
+from lucency.run_folder.files import FORMAT
+
 What = Literal["train", "evaluate", "compare"]
 
 
@@ -15,10 +16,10 @@ class LedgerEntry:
 
     Attributes:
         when: UTC, ISO 8601, to the second.
-        test_set: What was looked at, as ``test_set_id`` gives it.
+        test_set: From ``test_set_id``.
         n: Images in it.
         what: The command: "train", "evaluate" or "compare".
-        classifier: sha256 of the weights of the classifier that was measured.
+        classifier: sha256 of the weights of the evaluated classifier.
         run: Name of its run.
         lucency: Version of the program.
     """
@@ -34,13 +35,13 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class LedgerEntries:
-    """All looks at one test set, the newest last.
+    """All evaluations of one test set, the newest last.
 
     Attributes:
-        test_set: What was looked at.
-        looks: In the order in which they were made.
-        recorded: Whether the newest is on record; false where the ledger could not be written.
-        damaged: Lines of the ledger that could not be read. They stay in the file.
+        test_set: From ``test_set_id``.
+        evaluations: In order of time.
+        recorded: Whether the newest is recorded; false where the ledger could not be written.
+        damaged: Lines of the ledger that could not be read; they are kept.
     """
 
     test_set: str
@@ -50,53 +51,55 @@ class LedgerEntries:
 
     @property
     def number(self) -> int:
-        """How often the test set has been looked at, the newest look included."""
+        """How often the test set has been evaluated, including the newest evaluation."""
         return len(self.evaluations)
 
     @property
     def classifiers(self) -> int:
-        """By how many different classifiers."""
-        return len({look.classifier for look in self.evaluations})
+        """How many different classifiers were evaluated."""
+        return len({entry.classifier for entry in self.evaluations})
 
     @property
     def sentence(self) -> str:
-        """The same in words, for the report and the screen."""
+        """The count as a sentence, for the report and the console."""
         if not self.evaluations:
-            return "No look at this test set is on record."
+            return "No evaluation of this test set is recorded."
         if self.number == 1:
-            text = "This test set has been looked at once: this is the first look on record."
+            text = "This test set has been evaluated once: this is its first recorded evaluation."
         else:
-            text = f"This test set has been looked at {self.number:,} times, by {self._who}"
+            text = (
+                f"This test set has been evaluated {self.number:,} times, with {self._classifiers}"
+            )
             if self.classifiers > 1:
-                text += ": the more often, the likelier that the best figure is luck"
+                text += ": the more evaluations, the more the best result owes to chance"
             text += "."
         if not self.recorded:
-            text += " This look is not on record, because the ledger could not be written."
+            text += " This evaluation is not recorded, because the ledger could not be written."
         if self.damaged:
             lines = "1 line" if self.damaged == 1 else f"{self.damaged:,} lines"
             text += f" There may be more: {lines} of the ledger cannot be read."
         return text
 
     @property
-    def _who(self) -> str:
+    def _classifiers(self) -> str:
         return "1 classifier" if self.classifiers == 1 else f"{self.classifiers:,} classifiers"
 
-    def luck(self, standard_error: float) -> str:
-        """Say how much better than it is the best of as many equally good classifiers would look.
+    def chance_gain(self, standard_error: float) -> str:
+        """Describe how far the best of as many equally good classifiers exceeds its true value.
 
         Args:
-            standard_error: Of the accuracy (a share) on this test set; for an interval of 95 %, its
-                width divided by 3.92.
+            standard_error: Of the accuracy (a share) on this test set: the width of its 95 %
+                interval divided by 3.92.
 
         Returns:
-            One sentence; empty with fewer than two classifiers, where nothing was chosen.
+            One sentence; empty with fewer than two classifiers.
         """
         if self.classifiers < 2 or not standard_error > 0:
             return ""
-        gain = 100 * expected_luck(self.classifiers, standard_error)
+        gain = 100 * expected_chance_gain(self.classifiers, standard_error)
         return (
-            f"If {self.classifiers:,} equally good classifiers are tested here, the best of them "
-            f"scores by luck up to about {gain:.1f} percentage points more than it is worth."
+            f"Of {self.classifiers:,} equally good classifiers on this test set, the best exceeds "
+            f"its true accuracy by chance by up to about {gain:.1f} percentage points."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -107,24 +110,24 @@ class LedgerEntries:
             "test_set": self.test_set,
             "n": self.evaluations[-1].n if self.evaluations else None,
             "evaluations": [
-                {name: getattr(look, name) for name in shown} for look in self.evaluations
+                {name: getattr(entry, name) for name in shown} for entry in self.evaluations
             ],
-            "on_record": self.recorded,
+            "recorded": self.recorded,
             "damaged_lines": self.damaged,
         }
 
 
-def expected_luck(classifiers: int, standard_error: float) -> float:
-    """Return by how much the best of equally good classifiers is expected to exceed its worth.
+def expected_chance_gain(classifiers: int, standard_error: float) -> float:
+    """Return by how much the best of equally good classifiers is expected to exceed its true value.
 
     The expected maximum of k independent normal errors (David & Nagaraja, Order Statistics,
-    section 3.2): 0 for one, 0.56 standard errors for two, 1.87 for twenty. Classifiers that are
-    tested on the same images err together, so it is the most that choosing among k can bring; it
-    is less where some of them are plainly worse.
+    section 3.2): 0 for one, 0.56 standard errors for two, 1.87 for twenty. The errors of
+    classifiers on the same images are correlated, so this is an upper bound of the gain from
+    choosing among k; it is less where some of them are clearly worse.
 
     Args:
-        classifiers: How many were tested; at least 1.
-        standard_error: Of the figure on this test set.
+        classifiers: How many were evaluated; at least 1.
+        standard_error: Of the metric on this test set.
 
     Returns:
         In the unit of ``standard_error``, at least 0.

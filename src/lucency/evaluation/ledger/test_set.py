@@ -1,4 +1,4 @@
-"""Which images a test set is, whatever they are called and wherever they lie."""
+"""Identity of a test set: the content of its images, not their names or folders."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 
 def test_set_id(entries: Iterable[tuple[str, str]]) -> str:
-    """Return what a test set is known by.
+    """Return the identity of a test set.
 
     Args:
         entries: The sha256 of the bytes and the class of each image, in any order.
 
     Returns:
-        sha256 in hexadecimal; names, folders and order of the files make no difference.
+        sha256 in hexadecimal, independent of names, folders and order of the files.
     """
     rows = sorted([content.lower(), label] for content, label in entries)
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -109,7 +109,7 @@ def evaluate_robustness(
         )
     chosen = evenly(len(split), limit)
     pixels = split.pixels(chosen)
-    k = None if classifier.positive is None else classifier.classes.index(classifier.positive)
+    k = metrics.positive_index(classifier.classes, classifier.positive)
     row = partial(_row, labels=split.labels[chosen], positive=k)
     contents = [split.cache.sha256[place] for place in split.rows[chosen]]
     files = [(root / split.files[i], sha256) for i, sha256 in zip(chosen, contents, strict=True)]

@@ -29,7 +29,7 @@ from lucency.config import _RANGES, Config
 from lucency.dataset.scan import scan
 from lucency.signals import Interrupted
 from lucency.training import plan
-from test_layers import LEVEL
+from test_layers import FLOOR
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -77,7 +77,9 @@ def make_commands() -> Any:
 
 def test_the_commands_are_documented_as_they_are() -> None:
     again = "run: python docs/make_commands.py"
-    assert (ROOT / "docs/reference/commands.md").read_text() == make_commands().commands_page(), again
+    assert (ROOT / "docs/reference/commands.md").read_text() == make_commands().commands_page(), (
+        again
+    )
 
 
 def test_no_option_is_missing_from_the_commands() -> None:
@@ -167,7 +169,7 @@ def test_the_efforts_are_documented_as_they_are() -> None:
         side = Config.load(None, [f"effort={name}"]).input_size[0]
         network = f"width {effort.width}, blocks {'-'.join(map(str, effort.blocks))}"
         network = network if effort.members == 1 else f"{effort.members} members of {network}"
-        expected = [f"{side}", network, f"{effort.views:,}", f"{effort.most_epochs}"]
+        expected = [f"{side}", network, f"{effort.views:,}", f"{effort.max_epochs}"]
         assert table[name] == expected, "docs/reference/configuration.md"
     assert table["size"][2] == str(Config(recipe="article").input_size[0])
 
@@ -203,22 +205,31 @@ def test_no_link_is_dead(page: Path) -> None:
             assert part in map(anchor, headings), f"{page.name} links to {link}"
 
 
-def tree() -> list[str]:
-    """Return the names in the README's tree."""
-    (text,) = (b for b in blocks(ROOT / "README.md", "text") if b.startswith("src/lucency/"))
-    return [line.split()[0] for line in text.splitlines()[1:]]
+def rooms() -> list[tuple[str, str]]:
+    """Return the rooms in the map of the source code, each with its floor."""
+    (text,) = blocks(ROOT / "docs/explanation/architecture.md", "text")
+    lines = (line.split() for line in text.splitlines()[1:])
+    return [(words[0], words[1]) for words in lines]
 
 
-def test_the_readme_names_every_module_once() -> None:
+def test_the_architecture_names_every_room_once() -> None:
     source = ROOT / "src/lucency"
     files = [path.name for path in source.glob("*.py") if path.name != "__init__.py"]
     packages = [f"{path.parent.name}/" for path in source.glob("*/__init__.py")]
-    assert sorted(tree()) == sorted([*files, *packages])
+    assert sorted(name for name, _ in rooms()) == sorted([*files, *packages])
 
 
-def test_the_readme_shows_the_modules_in_the_order_of_their_layers() -> None:
-    levels = [LEVEL[name.removesuffix("/").removesuffix(".py")] for name in tree()]
-    assert levels == sorted(levels)
+def test_the_architecture_shows_the_rooms_by_floor() -> None:
+    floors = [FLOOR[name.removesuffix("/").removesuffix(".py")] for name, _ in rooms()]
+    assert floors == sorted(floors) == [int(floor) for _, floor in rooms()]
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`([\w./]+/[\w.]*)`", text)
+    assert len(paths) > 20
+    for path in paths:
+        assert (ROOT / path).exists() or (ROOT / "src/lucency" / path).exists(), path
 
 
 @pytest.mark.parametrize(
@@ -313,7 +324,9 @@ def test_the_python_examples_do_what_they_say(examples: Examples) -> None:
 
 
 def test_the_readme_and_the_python_page_show_the_same_first_example() -> None:
-    assert blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs/how-to/python.md", "python")[:1]
+    assert (
+        blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs/how-to/python.md", "python")[:1]
+    )
 
 
 def test_the_labels_example_makes_three_classes(
@@ -472,7 +485,9 @@ def test_every_method_of_an_interval_is_explained(run: Path) -> None:
 
 @pytest.mark.slow
 def test_the_columns_of_the_tables_are_documented(run: Path) -> None:
-    documented = [block.strip().split(",") for block in blocks(ROOT / "docs/reference/run-folder.md", "csv")]
+    documented = [
+        block.strip().split(",") for block in blocks(ROOT / "docs/reference/run-folder.md", "csv")
+    ]
     for name, expected in zip(
         ("predictions.csv", "history.csv", "split.csv"), documented, strict=False
     ):

@@ -1,4 +1,4 @@
-"""docs/how-to/migrating.md against the signatures and layers of the installed Keras, and our options."""
+"""docs/how-to/migrating.md against the installed Keras (signatures, layers), and our options."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_option_and_key_exists() -> None:
     Config.load(None, settings)
 
 
-def test_what_the_page_says_of_the_article_is_so() -> None:
+def test_the_recipes_augment_as_documented() -> None:
     from lucency.training.plan import _ARTICLE_AUGMENTATION, _AUGMENTATION
 
     assert (_AUGMENTATION.rotation, _AUGMENTATION.shift, _AUGMENTATION.zoom) == (10, 0.06, 0.15)

@@ -1,3 +1,5 @@
+"""A training run: its files, and that all ways to use its classifier agree."""
+
 from __future__ import annotations
 
 import ast
@@ -36,9 +38,10 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "audit.json", "checklist.json", "classifier.json", "evaluation.json", "explanation.json",
-        "ood_detector.safetensors", "reference_images.safetensors", "history.csv", "test_evaluations.json", "model.onnx",
-        "model_card.md", "neighbours.safetensors", "images", "plan.json", "predictions.csv",
-        "report.html", "robustness.json", "split.csv", "weights.safetensors",
+        "history.csv", "images", "model.onnx", "model_card.md", "neighbours.safetensors",
+        "ood_detector.safetensors", "plan.json", "predictions.csv", "reference_images.safetensors",
+        "report.html", "robustness.json", "split.csv", "test_evaluations.json",
+        "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
     with (run.folder / "history.csv").open() as file:
@@ -46,7 +49,7 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
 
 
-def test_the_run_keeps_validation_images_of_every_class(run: Run) -> None:
+def test_the_reference_images_are_validation_images_of_every_class(run: Run) -> None:
     classifier = Classifier.load(run.folder)
     reference_images = classifier.reference_images
     assert reference_images is not None
@@ -59,24 +62,24 @@ def test_the_run_keeps_validation_images_of_every_class(run: Run) -> None:
     assert set(classifier.decide(reference_images.probabilities.astype(np.float64))) == {0, 1}
 
 
-def test_the_run_keeps_training_images_of_every_class_where_asked(run: Run) -> None:
+def test_the_neighbours_are_training_images_of_every_class(run: Run) -> None:
     classifier = Classifier.load(run.folder)
     assert classifier.keeps_neighbours
     kept = classifier.neighbours
     assert kept is not None
     assert np.bincount(kept.labels).tolist() == [5, 5]
     held = {each.tobytes() for each in run.data.train.pixels(np.arange(len(run.data.train)))}
-    assert all(each.tobytes() in held for each in kept.images)  # 32 pixels: small as they are
-    said = classifier.infer(kept.images)
-    assert said.embeddings is not None
-    for i, embedding in enumerate(said.embeddings):
+    assert all(each.tobytes() in held for each in kept.images)  # 32 pixels: not made smaller
+    outputs = classifier.infer(kept.images)
+    assert outputs.embeddings is not None
+    for i, embedding in enumerate(outputs.embeddings):
         first = kept.nearest(embedding, 1)[0]
         assert first.ood_score < 1e-3
         assert first.label == kept.classes[kept.labels[i]]
 
 
 @pytest.mark.backend
-def test_the_parity_certificate_covers_the_whole_test_part(run: Run) -> None:
+def test_the_parity_certificate_covers_the_test_split(run: Run) -> None:
     assert run.data.test is not None
     assert run.parity.passed
     assert run.parity.split == "test"
@@ -86,9 +89,9 @@ def test_the_parity_certificate_covers_the_whole_test_part(run: Run) -> None:
     assert document["onnx"]["parity"] == dataclasses.asdict(run.parity)
 
 
-def test_the_contract_of_evaluation_json(run: Run) -> None:
+def test_evaluation_json_holds_every_figure(run: Run) -> None:
     document = read_evaluation(run.folder / "evaluation.json")
-    assert document["format"] == 1
+    assert document["format"] == 2
     test = document["test"]
     assert test["n"] == len(run.data.test or ())
     assert test["classes"] == ["dark", "light"]
@@ -105,31 +108,31 @@ def test_the_contract_of_evaluation_json(run: Run) -> None:
 
 
 def test_predictions_hold_every_image_of_validation_and_test(run: Run) -> None:
-    parts = {part.split: part for part in read_predictions(run.folder / "predictions.csv")}
-    assert parts["val"].files == run.data.val.files
+    splits = {each.split: each for each in read_predictions(run.folder / "predictions.csv")}
+    assert splits["val"].files == run.data.val.files
     assert run.data.test is not None
-    assert parts["test"].files == run.data.test.files
+    assert splits["test"].files == run.data.test.files
     with (run.folder / "predictions.csv").open() as file:
         assert next(csv.reader(file)) == [
             "split", "file", "group", "label", "decision", "ood_score", "p_dark", "p_light",
         ]  # fmt: skip
 
 
-def test_what_trains_is_what_serves(run: Run) -> None:
-    """The same bytes give the same probability by run, API, Keras and a fresh process."""
-    part = read_predictions(run.folder / "predictions.csv")[-1]
-    file = run.data.root / part.files[0]
+def test_training_and_prediction_agree(run: Run) -> None:
+    """The same file has the same probability in the run, the API, Keras and a new process."""
+    stored = read_predictions(run.folder / "predictions.csv")[-1]
+    file = run.data.root / stored.files[0]
     classifier = Classifier.load(run.folder)
     (predicted,) = classifier.predict([file])
-    np.testing.assert_allclose(predicted.probabilities, part.probabilities[0], atol=1e-6)
+    np.testing.assert_allclose(predicted.probabilities, stored.probabilities[0], atol=1e-6)
     assert run.data.test is not None
     keras = classifier.predict_with_keras(run.data.test.pixels([0]))
-    np.testing.assert_allclose(keras[0], part.probabilities[0], atol=1e-4)
+    np.testing.assert_allclose(keras[0], stored.probabilities[0], atol=1e-4)
     script = "from lucency.cli import main; main()"
     command = [sys.executable, "-c", script, "predict", str(run.folder), str(file), "--json"]
-    (answer,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    (row,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     np.testing.assert_allclose(
-        list(answer["probabilities"].values()), part.probabilities[0], atol=1e-6
+        list(row["probabilities"].values()), stored.probabilities[0], atol=1e-6
     )
 
 
@@ -145,7 +148,7 @@ def test_predicting_imports_no_keras(run: Run) -> None:
 
 
 @pytest.mark.backend
-def test_the_network_goes_on_in_keras(run: Run) -> None:
+def test_keras_can_train_the_network_further(run: Run) -> None:
     model = Classifier.load(run.folder).keras_model
     model.compile("sgd", "binary_crossentropy")
     pixels = run.data.train.pixels(range(8)).astype(np.float32)
@@ -162,7 +165,7 @@ def test_a_classifier_survives_saving_and_loading(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
-def test_a_flipped_bit_is_noticed(run: Run, tmp_path: Path, name: str) -> None:
+def test_a_flipped_bit_raises(run: Run, tmp_path: Path, name: str) -> None:
     Classifier.load(run.folder).save(tmp_path)
     data = bytearray((tmp_path / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -172,7 +175,7 @@ def test_a_flipped_bit_is_noticed(run: Run, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"format": 2}, "format 2"),
         ({"classes": ["dark"]}, "classes"),
@@ -188,18 +191,18 @@ def test_a_flipped_bit_is_noticed(run: Run, tmp_path: Path, name: str) -> None:
         ({"operating_point": {}}, "KeyError"),
     ],
 )
-def test_a_wrong_classifier_json_is_refused(
-    run: Run, tmp_path: Path, change: dict[str, object], says: str
+def test_an_invalid_classifier_json_raises(
+    run: Run, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     Classifier.load(run.folder).save(tmp_path)
     path = tmp_path / "classifier.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ClassifierError, match=says) as caught:
+    with pytest.raises(ClassifierError, match=message) as caught:
         Classifier.load(tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_shape_are_refused(run: Run) -> None:
+def test_weights_of_another_shape_raise(run: Run) -> None:
     classifier = Classifier.load(run.folder)
     name = max(classifier.weights, key=lambda name: classifier.weights[name].shape[-1:])
     classifier.weights[name] = classifier.weights[name][..., :1]
@@ -207,21 +210,23 @@ def test_weights_of_another_shape_are_refused(run: Run) -> None:
         _ = classifier.keras_model
 
 
-def test_an_onnx_file_that_disagrees_is_not_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnx_file_that_differs_from_keras_raises(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lucency import export
 
     classifier = Classifier.load(run.folder)
-    honest = Classifier.predict_pixels
+    original = Classifier.predict_pixels
 
     def biased(self: Classifier, pixels: np.ndarray) -> np.ndarray:
-        return np.clip(honest(self, pixels) + np.array([2e-4, -2e-4]), 0, 1)
+        return np.clip(original(self, pixels) + np.array([2e-4, -2e-4]), 0, 1)
 
     monkeypatch.setattr(Classifier, "predict_pixels", biased)
     with pytest.raises(BackendError, match="disagrees with Keras"):
         export.to_onnx(classifier, run.data.val)
 
 
-def test_a_failure_leaves_nothing_behind(
+def test_a_failure_leaves_no_files(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -61,7 +61,7 @@ def _show_version(wanted: bool) -> None:
     import platform
     from importlib.metadata import distributions
 
-    listed = {"keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "onnxruntime"}
+    listed = {"keras", "tensorflow", "tensorflow-cpu", "jax", "onnxruntime"}
     found = {each.name.replace("_", "-"): each.version for each in distributions()}
     typer.echo(f"lucency {found['lucency']}")
     typer.echo(f"Python {platform.python_version()}")

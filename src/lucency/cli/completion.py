@@ -18,7 +18,7 @@ _MOST = 200  # names to offer
 _RULES = ("balanced", "sensitivity>=0.95", "specificity>=0.9", "youden", "cost:FN=5,FP=1")
 _WORDS = {
     "operating_point": _RULES,
-    "format": ("onnx", "keras", "saved_model", "litert", "openvino", "web"),
+    "format": ("onnx", "saved_model", "litert", "openvino", "web"),
     "track": ("tensorboard", "mlflow", "tensorboard,mlflow"),
     "weights": ("imagenet", "none"),
 }

@@ -16,7 +16,7 @@ from lucency.errors import ConfigError
 
 if TYPE_CHECKING:
     from lucency.classifier import Classifier, Prediction
-    from lucency.explain import Explained
+    from lucency.explain import Explanation
     from lucency.explain.explanations import Method
 
 _METHODS = ("cam", "occlusion")
@@ -80,8 +80,8 @@ def _write_layers(classifier: Classifier, name: str, file: Path, out: Path | Non
 
 def _explain(
     classifier: Classifier, files: list[Path], method: str | None, quiet: bool
-) -> list[Explained]:
-    from lucency.explain import explained
+) -> list[Explanation]:
+    from lucency.explain import explain_files
     from lucency.explain.explanations import has_maps
 
     if method not in (None, *_METHODS):
@@ -90,11 +90,11 @@ def _explain(
     if method is None and not has_maps(classifier):
         chosen = "occlusion"
         print_message("An earlier version made this classifier, without maps. Using occlusion.")
-    return [*explained(classifier, files, chosen, progress(quiet))]
+    return [*explain_files(classifier, files, chosen, progress(quiet))]
 
 
 def write_page(
-    classifier: Classifier, run: Path, found: list[Explained], out: Path | None = None
+    classifier: Classifier, run: Path, found: list[Explanation], out: Path | None = None
 ) -> dict[str, Path]:
     """Write the page of explanations and print its path; return the overlay of each file."""
     from lucency.explain.folder import PAGE, free_folder, write_explanations
@@ -106,13 +106,13 @@ def write_page(
     return overlays
 
 
-def adjusted(found: list[Explained], adjust: Adjust) -> list[Explained]:
+def adjusted(found: list[Explanation], adjust: Adjust) -> list[Explanation]:
     """Return the explanations with probabilities moved to another prevalence."""
     return [dataclasses.replace(each, prediction=adjust(each.prediction)) for each in found]
 
 
 def _document(
-    classifier: Classifier, found: list[Explained], overlays: dict[str, Path]
+    classifier: Classifier, found: list[Explanation], overlays: dict[str, Path]
 ) -> dict[str, Any]:
     rows = []
     for prediction in (each.prediction for each in found):
@@ -124,7 +124,7 @@ def _document(
     return {"explanation": explanation and dict(explanation), "predictions": rows}
 
 
-def _print(found: list[Explained], overlays: dict[str, Path]) -> None:
+def _print(found: list[Explanation], overlays: dict[str, Path]) -> None:
     for each in found:
         prediction, file = each.prediction, each.prediction.file
         if each.image is None:

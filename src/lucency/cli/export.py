@@ -25,7 +25,7 @@ def export(  # noqa: PLR0913, PLR0917 - one per option
         str,
         Option(
             "--format",
-            help="onnx, keras, saved_model, litert, openvino or web.",
+            help="onnx, saved_model, litert, openvino or web.",
             metavar="NAME",
             autocompletion=words("format"),
         ),

@@ -70,9 +70,9 @@ def _predict_and_explain(
 ) -> list[Prediction]:
     """Write the page with overlays, and return the predictions."""
     from lucency.cli.explain import adjusted, write_page
-    from lucency.explain import explained
+    from lucency.explain import explain_files
 
-    found = adjusted([*explained(classifier, files)], adjust)
+    found = adjusted([*explain_files(classifier, files)], adjust)
     if any(each.image is not None for each in found):
         write_page(classifier, run, found)
     return [each.prediction for each in found]

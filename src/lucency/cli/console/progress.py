@@ -163,7 +163,8 @@ def print_message(line: str) -> None:
 
 
 def _rate(speed: float, unit: str) -> str:
-    return f"{speed:,.0f} {unit}".rstrip() + "/s"
+    number = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+    return f"{number} {unit}".rstrip() + "/s"
 
 
 def _formatted(facts: dict[str, float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Maps, their colours and what they are compared with; the page and the command."""
+"""Maps, their colours and the tests of them; the page and the command."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lucency.classifier import ActivationMap, Classifier, Prediction, Spec
 from lucency.classifier.activation_map import DEFAULT_SCALE, NOT_TESTED, signed, trust_of
 from lucency.cli import main
 from lucency.errors import ClassifierError, RunError
-from lucency.explain import explained, occlusion_maps, overlay, with_legend, write_explanations
-from lucency.explain.deletion import CENTRE, OURS, RANDOM, courses
+from lucency.explain import explain_files, occlusion_maps, overlay, with_legend, write_explanations
+from lucency.explain.deletion import CENTRE, MAP, RANDOM, hiding_curves
 from lucency.explain.drawing import AGAINST, FOR, enlarged
-from lucency.explain.explanations import Explained, has_maps
+from lucency.explain.explanations import Explanation, has_maps
 from lucency.explain.faithfulness import sentence
-from lucency.explain.occlusion import at_places
-from lucency.explain.sample import Sample, log_odds, mean_of, owners
+from lucency.explain.occlusion import patch_means
+from lucency.explain.sample import Sample, log_odds, mean_of
 from lucency.explain.similarity import border_shares, rank_correlations, similarities
-from lucency.metrics import Estimate
+from lucency.metrics import Estimate, cluster_numbers
 from small_runs import SIDE, TWO, brightness_network, spec_of, write_images, write_run
 
 TESTED = {"method": "class activation map", "scale": 2.5, "informative": False, "sentence": "So."}
@@ -48,7 +48,7 @@ def grey(side: int = 16, level: int = 100) -> Any:
 # Colours
 
 
-def test_a_map_of_nothing_looks_like_nothing() -> None:
+def test_an_empty_map_looks_empty() -> None:
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (20, 30, 1), np.uint8)
     drawn = opened(overlay(image, np.zeros((3, 4)), 5.0))
@@ -57,12 +57,12 @@ def test_a_map_of_nothing_looks_like_nothing() -> None:
     assert np.abs(faint - drawn).max() <= 1
 
 
-def test_the_scale_is_that_of_the_classifier_and_no_images() -> None:
+def test_the_scale_is_that_of_the_classifier() -> None:
     half, full = (opened(overlay(grey(), np.full((2, 2), x), 4.0)) for x in (2.0, 4.0))
     moved = [np.abs(each - 100).mean() for each in (half, full)]
     assert moved[0] == pytest.approx(moved[1] / 2, abs=1)
-    beyond = opened(overlay(grey(), np.full((2, 2), 400.0), 4.0))
-    np.testing.assert_array_equal(beyond, full)
+    clipped = opened(overlay(grey(), np.full((2, 2), 400.0), 4.0))
+    np.testing.assert_array_equal(clipped, full)
 
 
 def test_the_sign_is_the_hue_and_the_place_is_kept() -> None:
@@ -73,7 +73,7 @@ def test_the_sign_is_the_hue_and_the_place_is_kept() -> None:
     np.testing.assert_array_equal(drawn[2, -3], [100] * 3)
 
 
-def test_enlarging_puts_each_place_in_its_middle() -> None:
+def test_enlarging_keeps_the_centres() -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     large = enlarged(values, (9, 12))
     np.testing.assert_allclose(large[1::3, 1::3], values, atol=1e-5)
@@ -91,14 +91,16 @@ def test_a_legend_can_be_drawn_for_any_name() -> None:
 
 def test_two_classes_get_the_map_of_the_positive_one() -> None:
     units = np.random.default_rng(0).normal(size=(3, 2, 2, 1)).astype(np.float32)
-    said = np.array([[0.9, 0.1]] * 3)
+    probabilities = np.array([[0.9, 0.1]] * 3)
     for positive, sign, of in ((TWO[1], 1, 1), (TWO[0], -1, 0), (None, 1, 1)):
-        maps, classes = signed(units, said, dataclasses.replace(spec_of(), positive=positive))
+        maps, classes = signed(
+            units, probabilities, dataclasses.replace(spec_of(), positive=positive)
+        )
         np.testing.assert_array_equal(maps, sign * units[..., 0])
         assert classes.tolist() == [of] * 3
 
 
-def test_more_classes_get_the_most_probable_one_less_the_others() -> None:
+def test_more_classes_get_the_most_probable_one_minus_the_others() -> None:
     units = np.zeros((1, 1, 2, 3), np.float32)
     units[0, 0] = [[1, 4, 2], [5, 0, 1]]
     maps, classes = signed(units, np.array([[0.1, 0.7, 0.2]]), spec_of(("a", "b", "c")))
@@ -109,7 +111,7 @@ def test_more_classes_get_the_most_probable_one_less_the_others() -> None:
 @pytest.mark.parametrize(
     ("shape", "value"), [((1, 2, 2, 2), 0), ((1, SIDE + 1, 2, 1), 0), ((1, 2, 2, 1), np.nan)]
 )
-def test_what_is_no_map_is_refused(shape: tuple[int, ...], value: float) -> None:
+def test_invalid_maps_are_rejected(shape: tuple[int, ...], value: float) -> None:
     with pytest.raises(ClassifierError, match="activation map is none"):
         signed(np.full(shape, value, np.float32), np.array([[0.5, 0.5]]), spec_of())
 
@@ -123,7 +125,7 @@ def test_a_map_as_json_keeps_its_sign_and_four_decimals() -> None:
     assert "activation_map" not in Prediction("f", "x", (0.4, 0.6)).to_json(("y", "x"))
 
 
-def test_what_is_known_of_maps_comes_back_and_is_checked() -> None:
+def test_the_summary_of_maps_is_stored_and_checked() -> None:
     spec = dataclasses.replace(spec_of(), explanation=TESTED)
     document = json.loads(json.dumps(spec.to_json()))
     assert Spec.from_json(document).explanation == TESTED
@@ -137,20 +139,20 @@ def test_what_is_known_of_maps_comes_back_and_is_checked() -> None:
     assert trust_of(older) == (None, NOT_TESTED)
 
 
-def test_a_file_without_maps_answers_as_ever() -> None:
+def test_a_file_without_maps_predicts_as_before() -> None:
     classifier = brightness()
     pixels = np.zeros((2, SIDE, SIDE, 1), np.uint8)
     assert classifier.infer(pixels, maps=True).maps is None
     assert not has_maps(classifier)
-    assert classifier.judge(classifier.infer(pixels), ["a", "b"])[0].activation_map is None
+    assert classifier.predictions(classifier.infer(pixels), ["a", "b"])[0].activation_map is None
     with pytest.raises(ClassifierError, match="--method occlusion"):
-        next(explained(classifier, [Path("none.png")]))
+        next(explain_files(classifier, [Path("none.png")]))
 
 
 # Occlusion, deletion and insertion
 
 
-def test_log_odds_are_the_logits_of_the_class_less_the_others() -> None:
+def test_log_odds_are_the_logits_of_the_class_minus_the_others() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (5, 4))
     odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     of = np.array([0, 1, 2, 3, 0])
@@ -165,7 +167,7 @@ def bright_spot() -> Any:
     return pixels
 
 
-def test_occlusion_finds_what_the_answer_rests_on() -> None:
+def test_occlusion_finds_the_evidence() -> None:
     (found,) = occlusion_maps(brightness().predict_pixels, bright_spot(), np.array([1]), grid=4)
     assert np.unravel_index(found.argmax(), found.shape) == (0, 3)
     (against,) = occlusion_maps(brightness().predict_pixels, bright_spot(), np.array([0]), grid=4)
@@ -178,11 +180,11 @@ def test_occlusion_of_a_flat_image_is_nothing() -> None:
     flat = np.full((2, SIDE, SIDE, 1), 90, np.uint8)
     found = occlusion_maps(brightness().predict_pixels, flat, np.array([1, 1]))
     np.testing.assert_allclose(found, 0, atol=1e-6)
-    np.testing.assert_allclose(at_places(np.full((1, 12, 12), 3.0, np.float32)), 3)
+    np.testing.assert_allclose(patch_means(np.full((1, 12, 12), 3.0, np.float32)), 3)
 
 
 def spots(count: int = 12) -> tuple[Sample, Any]:
-    """Images with a bright spot off the centre, maps that mark it, and who answers by it."""
+    """Images with a bright spot off the centre, maps of it, and a function that predicts by it."""
     random = np.random.default_rng(0)
     side, pixels, maps = 32, np.full((count, 32, 32, 1), 50, np.uint8), np.zeros((count, 8, 8))
     for k in range(count):
@@ -190,28 +192,30 @@ def spots(count: int = 12) -> tuple[Sample, Any]:
         pixels[k, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 255
         maps[k, y, x] = 1
 
-    def say(given: Any) -> Any:
+    def predict(given: Any) -> Any:
         p = given.reshape(len(given), side * side).max(axis=1) / 255
         return np.stack([1 - p, p], axis=1)
 
     ones = np.ones(count, np.int64)
-    return Sample(pixels, np.arange(count), ones, maps.astype(np.float32), ones), say
+    return Sample(pixels, np.arange(count), ones, maps.astype(np.float32), ones), predict
 
 
-def test_a_map_that_marks_the_evidence_beats_maps_that_know_nothing() -> None:
-    sample, say = spots()
-    found = courses(say, sample, seed=0)
-    gains = {name: course.gain.mean() for name, course in found.items()}
-    assert gains[OURS] > max(gains[RANDOM], gains[CENTRE]) + 0.2
+def test_a_map_of_the_evidence_beats_the_baselines() -> None:
+    sample, predict = spots()
+    found = hiding_curves(predict, sample, seed=0)
+    gains = {name: curves.gain.mean() for name, curves in found.items()}
+    assert gains[MAP] > max(gains[RANDOM], gains[CENTRE]) + 0.2
     assert abs(gains[RANDOM]) < 0.2
-    for course in found.values():  # from all to nothing, and back
-        np.testing.assert_array_equal(course.deletion[:, 0], course.insertion[:, -1])
-        np.testing.assert_array_equal(course.deletion[:, -1], course.insertion[:, 0])
+    for curves in found.values():  # from all to nothing, and back
+        np.testing.assert_array_equal(curves.deletion[:, 0], curves.insertion[:, -1])
+        np.testing.assert_array_equal(curves.deletion[:, -1], curves.insertion[:, 0])
     turned = dataclasses.replace(sample, maps=-sample.maps)
-    assert courses(say, turned, seed=0)[OURS].gain.mean() == pytest.approx(-gains[OURS], abs=0.05)
+    assert hiding_curves(predict, turned, seed=0)[MAP].gain.mean() == pytest.approx(
+        -gains[MAP], abs=0.05
+    )
 
 
-def test_maps_are_turned_to_the_side_of_the_decision() -> None:
+def test_maps_have_the_sign_of_the_decision() -> None:
     sample, _ = spots(2)
     other = dataclasses.replace(sample, decided=np.array([0, 1]))
     np.testing.assert_array_equal(other.sides, sample.maps * np.array([-1, 1])[:, None, None])
@@ -220,7 +224,7 @@ def test_maps_are_turned_to_the_side_of_the_decision() -> None:
 # Likeness
 
 
-def test_rank_correlation_is_scipys() -> None:
+def test_rank_correlation_equals_scipy() -> None:
     random = np.random.default_rng(0)
     a, b = random.normal(size=(2, 4, 5, 6)).round(1)
     expected = [stats.spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(a, b, strict=True)]
@@ -250,13 +254,13 @@ def test_the_border_of_a_uniform_map_has_its_share() -> None:
 def test_images_of_one_patient_count_together() -> None:
     values = np.repeat(np.random.default_rng(0).normal(size=10), 4)
     alone = mean_of(values, np.arange(40))
-    together = mean_of(values, owners([f"p{i // 4}" for i in range(40)]))
+    together = mean_of(values, cluster_numbers([f"p{i // 4}" for i in range(40)]))
     assert together.value == alone.value
     assert together.high - together.low > 1.8 * (alone.high - alone.low)
-    assert owners(["a", "", "a", ""]).tolist() == [0, 1, 0, 2]
+    assert cluster_numbers(["a", "", "a", ""]).tolist() == [0, 1, 0, 2]
 
 
-def test_the_verdict_is_in_words() -> None:
+def test_the_result_is_a_sentence() -> None:
     good = Estimate(0.1, 0.02, 0.18, "m")
     assert sentence(good, True, 64).startswith("Informative: on 64 validation images")
     assert "shuffled" in sentence(good, False, 64)
@@ -299,7 +303,7 @@ def test_the_command_writes_a_page_and_overlays(
         folder = Path("explained") / f"a-run-{number}"
         assert {each.name for each in folder.iterdir()} == {"explained.html", "001-0.png"}
         assert f"Open the page: {folder / 'explained.html'}" in err
-        assert "Not read:" in err
+        assert "Unreadable:" in err
         assert "occlusion" in err  # this network has no map of its own
         assert str(folder / "001-0.png") in out
     page = (folder / "explained.html").read_text()
@@ -309,7 +313,7 @@ def test_the_command_writes_a_page_and_overlays(
     assert opened((folder / "001-0.png").read_bytes()).shape[1] == 256
 
 
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_errors_are_one_line(
     run: Path, bad: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(run.parent)
@@ -318,7 +322,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert not Path("explained").exists()
     capsys.readouterr()
     for extra, says in (
-        (("--method", "cam"), "gives no activation map"),
+        (("--method", "cam"), "has no activation maps"),
         (("--method", "gradient"), "must be one of cam, occlusion"),
         (("--out", run), "exists already"),
     ):
@@ -347,9 +351,11 @@ def test_names_from_data_are_text_on_the_page(tmp_path: Path) -> None:
     evil = '<img src=x onerror="alert(1)">'
     spec = dataclasses.replace(spec_of((evil, "b")), explanation=TESTED | {"sentence": evil})
     found = ActivationMap(evil, "cam", 1.0, np.ones((2, 2), np.float32))
-    said = Prediction(f"/x/{evil}.png", "", (0.5, 0.5), f"ambiguous: {evil}", activation_map=found)
+    prediction = Prediction(
+        f"/x/{evil}.png", "", (0.5, 0.5), f"ambiguous: {evil}", activation_map=found
+    )
     broken = Prediction(f"{evil}\u202e", "", (), evil)
-    shown = [Explained(said, grey(), (16, 16)), Explained(broken)]
+    shown = [Explanation(prediction, grey(), (16, 16)), Explanation(broken)]
     classifier = Classifier(spec, {})
     overlays = write_explanations(classifier, evil, shown, tmp_path / "out")
     assert [path.parent for path in overlays.values()] == [tmp_path / "out"]

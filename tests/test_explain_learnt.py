@@ -1,4 +1,4 @@
-"""Maps of networks that have learnt something: do they point where the evidence was planted?"""
+"""Maps of trained networks: do they mark the planted evidence?"""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def classifier() -> Classifier:
 
 
 def test_the_map_points_at_the_planted_square(classifier: Classifier) -> None:
-    """By chance a twelfth of the places hits; 95 of 100 is what is promised."""
+    """By chance a twelfth of the cells hits; required are 95 of 100."""
     drawn = synthetic_evidence.with_square(synthetic_evidence.draw(400, 99))
-    said = classifier.infer(drawn.pixels, maps=True)
-    assert said.maps is not None
-    assert said.map_classes is not None
-    assert synthetic_evidence.hits(said.maps, drawn).mean() >= 0.95
-    assert set(said.map_classes) == {1}
-    odds = np.log(said.probabilities[:, 1] / said.probabilities[:, 0])
-    np.testing.assert_allclose(said.maps.mean(axis=(1, 2)), odds, atol=1e-3)
-    hidden = occlusion_maps(classifier.predict_pixels, drawn.pixels, said.map_classes, grid=8)
+    outputs = classifier.infer(drawn.pixels, maps=True)
+    assert outputs.maps is not None
+    assert outputs.map_classes is not None
+    assert synthetic_evidence.hits(outputs.maps, drawn).mean() >= 0.95
+    assert set(outputs.map_classes) == {1}
+    odds = np.log(outputs.probabilities[:, 1] / outputs.probabilities[:, 0])
+    np.testing.assert_allclose(outputs.maps.mean(axis=(1, 2)), odds, atol=1e-3)
+    hidden = occlusion_maps(classifier.predict_pixels, drawn.pixels, outputs.map_classes, grid=8)
     assert synthetic_evidence.hits(hidden, drawn).mean() >= 0.9
-    noise = np.random.default_rng(0).normal(size=said.maps.shape)
+    noise = np.random.default_rng(0).normal(size=outputs.maps.shape)
     assert synthetic_evidence.hits(noise, drawn).mean() < 0.3
 
 
@@ -73,37 +73,37 @@ def test_the_tests_find_its_maps_informative(classifier: Classifier) -> None:
 
 
 class Dishonest(Classifier):
-    """Answers as it learnt to, and shows maps of noise."""
+    """Predicts as trained, and outputs maps of noise."""
 
     def infer(self, pixels: Any, maps: bool = False) -> Outputs:
-        said = super().infer(pixels, maps)
-        if said.maps is None:
-            return said
-        noise = np.random.default_rng(len(pixels)).normal(size=said.maps.shape)
-        return dataclasses.replace(said, maps=noise.astype(np.float32))
+        outputs = super().infer(pixels, maps)
+        if outputs.maps is None:
+            return outputs
+        noise = np.random.default_rng(len(pixels)).normal(size=outputs.maps.shape)
+        return dataclasses.replace(outputs, maps=noise.astype(np.float32))
 
 
-def test_maps_that_do_not_follow_the_answer_are_uninformative(classifier: Classifier) -> None:
+def test_random_maps_are_uninformative(classifier: Classifier) -> None:
     dishonest = Dishonest(classifier.spec, classifier.weights)
     found = faithfulness(dishonest, classifier, split_of(synthetic_evidence.draw(200, 7)))
     assert not found.summary["informative"]
-    assert "hiding what the maps mark moved the answer no more" in found.summary["sentence"]
-    assert not found.document["deletion"]["beyond_random"]["low"] > 0.05
+    assert "hiding what the maps mark changed the output no more" in found.summary["sentence"]
+    assert not found.document["deletion"]["gain_over_random"]["low"] > 0.05
 
 
-def test_maps_that_stay_when_the_network_forgets_are_uninformative(
+def test_maps_that_do_not_depend_on_weights_are_uninformative(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(randomisation, "_maps", lambda _, sample: sample.maps)
     found = faithfulness(classifier, classifier, split_of(synthetic_evidence.draw(200, 7)))
-    assert found.document["deletion"]["beyond_centre"]["low"] > 0
+    assert found.document["deletion"]["gain_over_centre"]["low"] > 0
     assert not found.summary["informative"]
     assert "shuffled" in found.summary["sentence"]
 
 
 @pytest.mark.backend
-def test_what_each_place_adds_is_the_slope_of_the_logit() -> None:
-    """The article's head is linear as long as no unit of its hidden layer turns."""
+def test_each_cell_is_the_slope_of_the_logit() -> None:
+    """The article's head is linear as long as no unit of its hidden layer changes sign."""
     network = models.article(3, (48, 48, 1))
     hidden, logits = network.get_layer("dense"), network.get_layer("logits")
     random = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def test_what_each_place_adds_is_the_slope_of_the_logit() -> None:
     ]
 
     def plain(features: Any) -> tuple[Any, Any]:
-        """Compute the head in double precision: a step can be too small to turn a unit."""
+        """Compute the head in double precision: a step must not change the sign of a unit."""
         units = np.maximum(features.reshape(len(features), -1) @ weights[0] + weights[1], 0)
         return units, units @ weights[2] + weights[3]
 
@@ -140,9 +140,9 @@ def test_what_each_place_adds_is_the_slope_of_the_logit() -> None:
 def test_members_are_averaged() -> None:
     network = models.default(2, (32, 32, 1), width=4, blocks=(1, 1), members=2)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), np.uint8)
-    said = models.calibrated(network, 1, 1.0).predict_on_batch(pixels)
-    odds = np.log(said["probabilities"][:, 1] / said["probabilities"][:, 0])
-    np.testing.assert_allclose(said["activation_map"].mean(axis=(1, 2))[:, 0], odds, atol=1e-3)
+    outputs = models.calibrated(network, 1, 1.0).predict_on_batch(pixels)
+    odds = np.log(outputs["probabilities"][:, 1] / outputs["probabilities"][:, 0])
+    np.testing.assert_allclose(outputs["activation_map"].mean(axis=(1, 2))[:, 0], odds, atol=1e-3)
 
 
 def test_learners_see_filters_and_maps_of_every_block(

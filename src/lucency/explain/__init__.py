@@ -1,32 +1,32 @@
-"""Where the evidence is: maps of images, and tests of whether the maps mean something.
+"""Activation maps of images, and tests of whether the maps are faithful to the classifier.
 
-    sample           the images that maps are tested on
+    explanations     image files to predictions with maps
+    occlusion        maps from hiding one patch after another
     drawing          maps as colours on a constant scale
-    occlusion        hide places and see how the answer moves
-    deletion         hide and show what a map marks
-    likeness         how alike two maps are, and where they lie
-    randomisation    maps of networks that forgot what they learnt
-    verdict          all tests, and what they come to
-    images         files to predictions with maps
-    writing          a page of them, and overlays
-    layers           what every layer makes of an image, for learners
+    folder           a page of explanations, and overlays
+    layers           a page of feature maps, layer by layer, for learners
+    sample           the validation images that maps are tested on
+    deletion         test: deletion and insertion curves
+    similarity       similarity of two maps, and their share at the border
+    randomisation    test: maps under randomised weights
+    faithfulness     all tests, and their result
 
-The maps themselves come from the network (``Classifier.answer_pixels``). They are signed and in
-logits, and no image has a scale of its own: a map of nothing looks like nothing.
+The maps come from the network (``Classifier.infer``). They are signed, in logits, and on one scale
+for all images of a classifier, so an empty map looks empty.
 """
 
 from __future__ import annotations
 
 from lucency.explain.drawing import overlay, with_legend
-from lucency.explain.explanations import Explained, explained
+from lucency.explain.explanations import Explanation, explain_files
 from lucency.explain.faithfulness import Faithfulness, faithfulness
 from lucency.explain.folder import write_explanations
 from lucency.explain.occlusion import occlusion_maps
 
 __all__ = [
-    "Explained",
+    "Explanation",
     "Faithfulness",
-    "explained",
+    "explain_files",
     "faithfulness",
     "occlusion_maps",
     "overlay",

@@ -1,4 +1,4 @@
-"""Maps as images: colours on a constant scale over the image in grey."""
+"""Draw maps: colours on a constant scale over the image in grey."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 Pixels = NDArray[np.uint8]
 
-# Okabe and Ito (2008): told apart with any kind of colour blindness, and by their brightness.
+# Okabe and Ito (2008): distinguishable with any colour blindness, and by brightness.
 FOR, AGAINST = (230, 120, 0), (0, 114, 178)
-_OPAQUE = 0.65  # share of colour where the scale ends: the image stays visible
+_OPAQUE = 0.65  # opacity at the end of the scale: the image stays visible
 _STRIP, _MARGIN = 34, 8  # pixels of the legend below an image
 _PAPER, _INK = (255, 255, 255), (27, 32, 38)
 
 
 def enlarged(values: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a map (h, w) at another size, bilinear between the centres of its places."""
+    """Resize a map (h, w) bilinearly."""
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)
 
@@ -27,14 +27,13 @@ def enlarged(values: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArra
 def overlay(pixels: Pixels, values: NDArray[np.floating[Any]], scale: float) -> bytes:
     """Draw a map over an image.
 
-    The colour grows with the value and is full at ``scale``, the same for all images of a
-    classifier: orange speaks for the class, blue against it, and where the map is about 0 the
-    image is as it was. So a map of nothing shows nothing.
+    Orange is evidence for the class, blue against it. The colour is full at ``scale``, which is
+    the same for all images of a classifier, and absent at 0, so an empty map looks empty.
 
     Args:
         pixels: (height, width, 1 or 3) uint8; shown in grey.
         values: (h, w) in logits.
-        scale: Value at which the colour is full, above 0.
+        scale: Value with the full colour, above 0.
 
     Returns:
         A PNG file, height x width.
@@ -43,13 +42,13 @@ def overlay(pixels: Pixels, values: NDArray[np.floating[Any]], scale: float) -> 
 
 
 def with_legend(image: bytes, scale: float, of: str, note: str = "") -> bytes:
-    """Add what the colours mean below an overlay, so that the file can stand alone.
+    """Add a legend below an overlay.
 
     Args:
         image: What ``overlay`` returned.
-        scale: As there.
-        of: Name of the class that the map speaks for; left out where it cannot be drawn.
-        note: A word of warning.
+        scale: As in ``overlay``.
+        of: Class of the map; omitted where the font cannot draw the name.
+        note: A warning, or "".
 
     Returns:
         A PNG file, at least 256 pixels wide.
@@ -75,7 +74,7 @@ def with_legend(image: bytes, scale: float, of: str, note: str = "") -> bytes:
 
 
 def drawn_values(values: NDArray[np.floating[Any]], scale: float) -> bytes:
-    """Return signed values (h, w) as a PNG file of as many pixels: orange above 0, blue below."""
+    """Return signed values (h, w) as a PNG of the same size: orange above 0, blue below."""
     painted = colours(values, scale)
     alpha = painted[..., 3:] / _OPAQUE
     mixed = 255 * (1 - alpha) + painted[..., :3] * alpha
@@ -90,7 +89,7 @@ def grey_of(pixels: Pixels) -> Pixels:
 
 
 def colours(values: NDArray[np.floating[Any]], scale: float) -> NDArray[np.float32]:
-    """Return the colour (height, width, 3) of values, and how opaque it is as a fourth channel."""
+    """Return the colours of values and their opacity, (height, width, 4)."""
     share = np.clip(np.asarray(values, np.float32) / scale, -1, 1)
     hue = np.where(share[..., None] > 0, np.array(FOR), np.array(AGAINST))
     parts = [hue, _OPAQUE * np.abs(share)[..., None]]

@@ -1,4 +1,4 @@
-"""Image files in, predictions with maps and images to look at out."""
+"""Predict image files and attach activation or occlusion maps."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from lucency.progress import SILENT, Progress
 Method = Literal["cam", "occlusion"]
 
 _LARGEST, _MANY = 1024, 12  # pixels of the longer side; half of it where there are many images
-_TOGETHER = 8  # images that are worked on at a time
-_GRID = 12  # places along each side that are hidden one after the other
+_BATCH = 8  # images processed at a time
+_GRID = 12  # occlusion patches along each side
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Explained:
-    """One file with its prediction.
+class Explanation:
+    """A file with its prediction and map.
 
     Attributes:
         prediction: With a map where the file could be read.
@@ -42,47 +42,47 @@ class Explained:
 
 
 def has_maps(classifier: Classifier) -> bool:
-    """Tell whether activation maps come with the answers: not from all files of older versions."""
+    """Return whether the classifier outputs activation maps; files of older versions may not."""
     blank = np.zeros((1, *classifier.spec.size, classifier.spec.channels), np.uint8)
     return classifier.infer(blank, maps=True).maps is not None
 
 
-def explained(
+def explain_files(
     classifier: Classifier,
     files: Sequence[Path],
     method: Method = "cam",
     progress: Progress = SILENT,
-) -> Iterator[Explained]:
-    """Classify image files and say which places speak for and against a class.
+) -> Iterator[Explanation]:
+    """Predict image files with maps of the evidence for and against a class.
 
     Args:
-        classifier: Who answers.
+        classifier: Predicts.
         files: Image files.
-        method: ``cam`` for the network's own maps, ``occlusion`` for what hiding places changes.
-        progress: Hears how far it is.
+        method: ``cam`` for activation maps of the network, or ``occlusion``.
+        progress: Reports the progress.
 
     Yields:
-        One for each file, in the same order.
+        One explanation per file, in order.
 
     Raises:
-        ClassifierError: The classifier gives no maps of its own.
+        ClassifierError: The classifier has no activation maps.
     """
     if method == "cam" and not has_maps(classifier):
         raise ClassifierError(
-            "This classifier's model.onnx gives no activation map, as an earlier version made it. "
-            "Train again, or take lucency explain with --method occlusion."
+            "The model.onnx of this classifier has no activation maps. "
+            "Train again, or use lucency explain with --method occlusion."
         )
     side = _LARGEST if len(files) <= _MANY else _LARGEST // 2
     waiting = iter(files)
     with DecoderPool() as pool, progress.task("Explaining", len(files), "files") as task:
-        while part := [*islice(waiting, _TOGETHER)]:
+        while part := [*islice(waiting, _BATCH)]:
             yield from _explained(classifier, pool, part, method, side)
             task.advance(len(part))
 
 
 def _explained(
     classifier: Classifier, pool: DecoderPool, files: list[Path], method: Method, side: int
-) -> Iterator[Explained]:
+) -> Iterator[Explanation]:
     size, colour = classifier.spec.size, classifier.spec.channels == 3
     small = [*pool.map(Request(str(file), size, colour) for file in files)]
     shown = pool.map(
@@ -90,15 +90,15 @@ def _explained(
         for file, each in zip(files, small, strict=True)
         if each.pixels is not None
     )
-    told = iter(_predictions(classifier, files, small, method))
+    predictions = iter(_predictions(classifier, files, small, method))
     for file, each in zip(files, small, strict=True):
         image = next(shown) if each.pixels is not None else each
         if each.pixels is None or image.pixels is None:
             if each.pixels is not None:
-                next(told)
-            yield Explained(Prediction(str(file), "", (), image.reason))
+                next(predictions)
+            yield Explanation(Prediction(str(file), "", (), image.reason))
         else:
-            yield Explained(next(told).noted(each.notes), image.pixels, each.size)
+            yield Explanation(next(predictions).with_notes(each.notes), image.pixels, each.size)
 
 
 def _predictions(
@@ -108,12 +108,12 @@ def _predictions(
     if not readable:
         return []
     pixels = np.stack([decoded[i].or_error() for i in readable])
-    said = classifier.infer(pixels, maps=method == "cam")
-    predictions = classifier.judge(said, [str(files[i]) for i in readable])
+    outputs = classifier.infer(pixels, maps=method == "cam")
+    predictions = classifier.predictions(outputs, [str(files[i]) for i in readable])
     if method == "cam":
         return predictions
     named = classifier.positive or (classifier.classes[1] if len(classifier.classes) == 2 else None)
-    best = said.probabilities.argmax(axis=1)
+    best = outputs.probabilities.argmax(axis=1)
     of = np.full(len(best), classifier.classes.index(named)) if named else best
     hiding = occlusion.occlusion_maps(
         classifier.predict_pixels, pixels, of, classifier.spec.temperature, _GRID

@@ -1,4 +1,4 @@
-"""Explanations as a folder: a page that stands alone, and an overlay of each image."""
+"""Write explanations as a folder: a self-contained page, and an overlay of each image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lucency.classifier import Classifier
 from lucency.classifier.activation_map import trust_of
 from lucency.errors import RunError
 from lucency.explain.drawing import grey_of, overlay, with_legend
-from lucency.explain.explanations import Explained
+from lucency.explain.explanations import Explanation
 from lucency.explain.occlusion import METHOD
 from lucency.imaging.image import encode_png, png_uri
 from lucency.io import built_folder, write_bytes, write_text
@@ -23,66 +23,66 @@ PAGES = Path(__file__).parent / "pages"
 
 
 def free_folder(name: str) -> Path:
-    """Return ``explained/NAME-1``, or with the first number that is free."""
+    """Return ``explained/NAME-N`` with the first free number."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "run"
     for number in range(1, 1_000_000):
         folder = Path("explained") / f"{stem}-{number}"
         if not folder.exists():
             return folder
-    raise RunError("There are a million folders in explained/. Give a new one with --out.")
+    raise RunError("All folder names in explained/ are taken. Give a new folder with --out.")
 
 
 def write_explanations(
-    classifier: Classifier, name: str, found: Sequence[Explained], out: Path
+    classifier: Classifier, name: str, found: Sequence[Explanation], out: Path
 ) -> dict[str, Path]:
     """Write ``explained.html`` and an overlay of each image into a new folder.
 
     Args:
-        classifier: Who answered.
+        classifier: Made the predictions.
         name: Of its run.
-        found: Files with predictions and maps.
+        found: The explanations.
         out: The folder; it must not exist.
 
     Returns:
-        The overlay of each file that could be read, by the name of the file.
+        File -> overlay, for each file that could be read.
 
     Raises:
-        RunError: The folder is there already, or cannot be written.
+        RunError: The folder exists, or cannot be written.
     """
-    refuse_existing(out)
+    check_new(out)
     overlays: dict[str, Path] = {}
     cards = []
-    with built_folder(out) as draft:
+    with built_folder(out) as partial:
         for number, each in enumerate(found, start=1):
             if each.image is None:
                 continue
             card = _card(classifier, each)
             target = f"{number:03d}-{_safe(each.prediction.file)}.png"
-            write_bytes(draft / target, card.pop("legend"))
+            write_bytes(partial / target, card.pop("legend"))
             overlays[each.prediction.file] = out / target
             cards.append(card)
-        write_text(draft / PAGE, _drawn(classifier, name, found, cards))
+        write_text(partial / PAGE, _drawn(classifier, name, found, cards))
     return overlays
 
 
-def refuse_existing(out: Path) -> None:
-    """Refuse to write where something is.
+def check_new(out: Path) -> None:
+    """Check that a folder does not exist yet.
 
     Raises:
-        RunError: Something is there.
+        RunError: It exists.
     """
     if out.exists() or out.is_symlink():
         raise RunError(f"The folder exists already: {out}. Give a new one with --out.")
 
 
 def _drawn(
-    classifier: Classifier, name: str, found: Sequence[Explained], cards: list[dict[str, Any]]
+    classifier: Classifier, name: str, found: Sequence[Explanation], cards: list[dict[str, Any]]
 ) -> str:
     maps = [each.prediction.activation_map for each in found]
     known = next((each for each in maps if each is not None), None)
     informative, sentence = trust_of(classifier.spec)
-    two = 1 / (1 + math.exp(-2 / classifier.spec.temperature))  # what a logit of 2 comes to
-    told = sentence.partition(": ")[2] or sentence
+    two = 1 / (1 + math.exp(-2 / classifier.spec.temperature))  # the probability at a logit of 2
+    text = sentence.partition(": ")[2] or sentence
     return draw(
         PAGES,
         PAGE,
@@ -97,28 +97,28 @@ def _drawn(
         minus=f"{100 * (1 - two):.0f}",
         of=known.of if known and len(classifier.classes) == 2 else None,
         informative=informative,
-        sentence=told[:1].upper() + told[1:],
+        sentence=text[:1].upper() + text[1:],
         grid=" x ".join(map(str, known.values.shape)) if known else "",
     )
 
 
-def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
-    """Return what the page shows of an image, and its overlay as a file of its own."""
-    said, image = each.prediction, each.image
-    found = said.activation_map
+def _card(classifier: Classifier, each: Explanation) -> dict[str, Any]:
+    """Return the values that the page shows for an image, and its overlay with a legend."""
+    prediction, image = each.prediction, each.image
+    found = prediction.activation_map
     if found is None or image is None:
-        raise ValueError("there is no map to be shown")
+        raise ValueError("there is no map to show")
     drawn = overlay(image, found.values, found.scale)
     informative, _ = trust_of(classifier.spec)
     doubtful = informative is False and found.method != METHOD
     return {
-        "file": Path(said.file).name,
-        "folder": str(Path(said.file).parent),
-        "decision": said.decision,
-        "reason": said.reason,
+        "file": Path(prediction.file).name,
+        "folder": str(Path(prediction.file).parent),
+        "decision": prediction.decision,
+        "reason": prediction.reason,
         "bars": [
             {"name": name, "share": f"{100 * p:.1f}", "width": round(100 * p)}
-            for name, p in zip(classifier.classes, said.probabilities, strict=True)
+            for name, p in zip(classifier.classes, prediction.probabilities, strict=True)
         ],
         "image": png_uri(encode_png(grey_of(image)[..., None])),
         "overlay": png_uri(drawn),
@@ -128,14 +128,14 @@ def _card(classifier: Classifier, each: Explained) -> dict[str, Any]:
         "least": f"{found.values.min():+.2f}".replace("-", "−"),
         "most": f"{found.values.max():+.2f}".replace("-", "−"),
         "doubtful": doubtful,
-        "notes": said.notes,
+        "notes": prediction.notes,
         "legend": with_legend(drawn, found.scale, found.of, _note(informative, doubtful)),
     }
 
 
 def _note(informative: bool | None, doubtful: bool) -> str:
     if doubtful:
-        return "uninformative: do not read it as where the evidence is"
+        return "uninformative: does not show where the evidence is"
     return "" if informative else "not tested"
 
 

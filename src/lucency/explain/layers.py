@@ -1,4 +1,4 @@
-"""What every layer makes of an image, as a page for learners: kernels, strides, pooling, maps."""
+"""A page for learners: filters, feature maps and layers of a network on one image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lucency.classifier import Classifier
 from lucency.errors import ImageError
 from lucency.explain.drawing import drawn_values
-from lucency.explain.folder import PAGES, refuse_existing
+from lucency.explain.folder import PAGES, check_new
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.image import encode_png, png_uri
 from lucency.io import built_folder, write_text
@@ -20,11 +20,11 @@ from lucency.plots.html import draw
 
 PAGE = "layers.html"
 _FILTERS, _MAPS = 32, 16  # shown
-_BLOCKS = ("stem_relu", "_out", "features")  # how names end where a block of ours ends
+_BLOCKS = ("stem_relu", "_out", "features")  # suffixes of the last layers of our blocks
 
 
 def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Path:
-    """Write a page that shows a network at work on one image; this needs Keras.
+    """Write a page that shows each layer of a network on one image; needs Keras.
 
     Args:
         classifier: With weights.
@@ -37,17 +37,17 @@ def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Pa
 
     Raises:
         ImageError: The file cannot be read.
-        RunError: The folder is there already, or cannot be written.
+        RunError: The folder exists, or cannot be written.
         BackendError: Keras or its backend is not installed.
     """
-    refuse_existing(out)
+    check_new(out)
     with DecoderPool(1) as pool:
         asked = Request(str(file), classifier.spec.size, classifier.spec.channels == 3)
         decoded = pool.submit(asked).result()
     if decoded.pixels is None:
         raise ImageError(f"{file} cannot be read: {decoded.reason}.")
-    with built_folder(out) as draft:
-        write_text(draft / PAGE, _drawn(classifier, name, file, decoded.pixels))
+    with built_folder(out) as partial:
+        write_text(partial / PAGE, _drawn(classifier, name, file, decoded.pixels))
     return out / PAGE
 
 
@@ -77,7 +77,7 @@ def _drawn(classifier: Classifier, name: str, file: Path, pixels: NDArray[np.uin
 
 
 def _first_kernel(network: Any) -> tuple[NDArray[np.float32], str]:
-    """Return the first convolution's numbers (height, width, in, out), and its name."""
+    """Return the kernel of the first convolution, (height, width, in, out), and its name."""
     for layer in network.layers:
         if type(layer).__name__ == "Conv2D":
             return np.asarray(layer.kernel, np.float32), layer.name
@@ -92,7 +92,7 @@ def _blocks(network: Any, batch: NDArray[np.float32]) -> list[dict[str, Any]]:
     found = keras.Model(network.inputs, [layer.output for layer in layers]).predict_on_batch(batch)
     values = found if isinstance(found, list) else [found]
     blocks = []
-    words = _passed(network, layers)
+    words = _descriptions(network, layers)
     for layer, maps in zip(layers, (np.asarray(each)[0] for each in values), strict=True):
         top = float(max(maps.max(), 1e-9))
         strongest = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:_MAPS]
@@ -111,7 +111,7 @@ def _blocks(network: Any, batch: NDArray[np.float32]) -> list[dict[str, Any]]:
 
 
 def _ends(network: Any) -> list[Any]:
-    """Return the layers whose maps are shown: one after each block, of the first member only."""
+    """Return the last layer of each block, of the first ensemble member only."""
     grids = [layer for layer in network.layers if len(_output(layer)) == 4]
     if network.name == "article":
         return [layer for layer in grids if type(layer).__name__ in ("Conv2D", "MaxPooling2D")]
@@ -127,9 +127,9 @@ def _ends(network: Any) -> list[Any]:
     ]
 
 
-def _passed(network: Any, ends: list[Any]) -> dict[str, str]:
-    """Return by the name of each layer that is shown what lies between it and the one before."""
-    said, since = {}, []
+def _descriptions(network: Any, ends: list[Any]) -> dict[str, str]:
+    """Return for each shown layer a description of the layers since the previous one."""
+    descriptions, since = {}, []
     for layer in network.layers:
         if type(layer).__name__ == "Conv2D":
             since.append(layer)
@@ -139,13 +139,13 @@ def _passed(network: Any, ends: list[Any]) -> dict[str, str]:
             f"{x.kernel_size[0]} x {x.kernel_size[1]} in steps of {x.strides[0]}" for x in since
         )
         inside = layer not in since and since
-        said[layer.name] = f"After convolutions of {steps}." if inside else _words(layer)
+        descriptions[layer.name] = f"After convolutions of {steps}." if inside else _words(layer)
         since = []
-    return said
+    return descriptions
 
 
 def _row(layer: Any) -> dict[str, str]:
-    """Return a layer's line in the table."""
+    """Return the table row of a layer."""
     return {
         "name": layer.name,
         "kind": type(layer).__name__,
@@ -164,9 +164,9 @@ def _output(layer: Any) -> tuple[Any, ...]:
 
 
 def _words(layer: Any) -> str:
-    """Say what a layer does, with its own numbers."""
-    say = _WORDS.get(type(layer).__name__)
-    return say(layer) if say else "Another step of this network."
+    """Describe a layer with its numbers."""
+    describe = _WORDS.get(type(layer).__name__)
+    return describe(layer) if describe else "Another layer of this network."
 
 
 def _convolution(layer: Any) -> str:
@@ -175,41 +175,45 @@ def _convolution(layer: Any) -> str:
     ends = "; negative values become 0 (ReLU)" if layer.activation.__name__ == "relu" else ""
     return (
         f"{layer.filters} filters of {kernel} (kernel) slide over the maps in steps of {stride} "
-        f"(stride); each writes one new map, and {edge}{ends}."
+        f"(stride); each gives one new map, and {edge}{ends}."
     )
 
 
 def _pooling(word: str) -> Callable[[Any], str]:
-    def say(layer: Any) -> str:
+    def describe(layer: Any) -> str:
         window = " x ".join(map(str, layer.pool_size))
-        return f"Of every {window} values only the {word} is kept: smaller maps, the same things."
+        return f"Each window of {window} values becomes its {word}: smaller maps."
 
-    return say
+    return describe
 
 
 def _dense(layer: Any) -> str:
     ends = "; negative values become 0 (ReLU)" if layer.activation.__name__ == "relu" else ""
-    return f"{layer.units} sums over all values, each with weights of its own{ends}."
+    return f"{layer.units} weighted sums over all values{ends}."
 
 
 _WORDS: dict[str, Callable[[Any], str]] = {
     "InputLayer": lambda _: "The image, values from 0 to 255.",
-    "Rescaling": lambda layer: f"Every value times {float(np.max(layer.scale)):.3g}, to be small.",
+    "Rescaling": lambda layer: f"Every value is multiplied by {float(np.max(layer.scale)):.3g}.",
     "Conv2D": _convolution,
     "DepthwiseConv2D": lambda layer: (
-        f"One filter of {layer.kernel_size[0]} x {layer.kernel_size[1]} for each map alone."
+        f"One filter of {layer.kernel_size[0]} x {layer.kernel_size[1]} for each map."
     ),
     "MaxPooling2D": _pooling("largest"),
     "AveragePooling2D": _pooling("mean"),
     "GlobalAveragePooling2D": lambda _: "Each map becomes one number: its mean.",
-    "BatchNormalization": lambda _: "Each map is brought to a learnt mean and spread.",
-    "ReLU": lambda _: "Negative values become 0.",
-    "Add": lambda _: "Two stacks of maps are added: the block learns only what to change.",
-    "Concatenate": lambda _: "Several stacks of maps are put behind each other.",
-    "Dropout": lambda layer: (
-        f"While training, {100 * layer.rate:.0f} % of the values are left out at random; not now."
+    "BatchNormalization": lambda _: (
+        "Each map is normalised, then scaled and shifted by learnt numbers."
     ),
-    "Flatten": lambda _: "All maps are written into one long row of numbers.",
+    "ReLU": lambda _: "Negative values become 0.",
+    "Add": lambda _: (
+        "Two stacks of maps are added: the block learns only the difference (residual)."
+    ),
+    "Concatenate": lambda _: "Several stacks of maps are joined.",
+    "Dropout": lambda layer: (
+        f"During training, {100 * layer.rate:.0f} % of the values are set to 0 at random."
+    ),
+    "Flatten": lambda _: "All maps become one row of numbers.",
     "Dense": _dense,
     "Activation": lambda layer: {
         "sigmoid": "The sum becomes a probability from 0 to 1 (sigmoid).",

@@ -1,7 +1,7 @@
-"""Occlusion: hide one place after the other and see how the answer moves; no look inside.
+"""Occlusion: hide one patch after another and measure how the output changes.
 
-Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2. It needs
-nothing but answers, so it is what maps from inside a network are compared with.
+Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2. It uses
+only outputs, so it serves as the reference for maps from inside the network.
 """
 
 from __future__ import annotations
@@ -9,43 +9,43 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.explain.sample import Pixels, Say, hidden, log_odds
+from lucency.explain.sample import Pixels, PredictFn, blur, log_odds
 from lucency.metrics import IntArray
 
 METHOD = "occlusion"
-GRID = 6  # places along each side
-_PATCH = 1.5  # places that a patch is wide: neighbours overlap, so that no edge falls between two
+GRID = 6  # patches along each side
+_PATCH = 1.5  # width of a patch in grid cells: neighbours overlap, so no edge is missed
 
 
 def occlusion_maps(
-    say: Say, pixels: Pixels, of: IntArray, temperature: float = 1.0, grid: int = GRID
+    predict: PredictFn, pixels: Pixels, of: IntArray, temperature: float = 1.0, grid: int = GRID
 ) -> NDArray[np.float32]:
-    """Return by how much the logit of a class falls when each place is hidden behind a blur.
+    """Return how much the logit of a class falls when each patch is replaced by a blur.
 
     Args:
-        say: Pixels to probabilities (n, classes).
+        predict: Pixels to probabilities (n, classes).
         pixels: (n, height, width, channels) uint8.
-        of: (n,) the class that each map is to speak for.
-        temperature: Of the classifier, to get logits as the network gives them.
-        grid: Places along each side, at least 1; ``grid`` squared answers an image are needed.
+        of: (n,) the class of each map.
+        temperature: Of the classifier, to undo the calibration of the logits.
+        grid: Patches along each side, at least 1; needs ``grid`` squared predictions per image.
 
     Returns:
-        (n, grid, grid) float32 in logits (of more than two classes, less the mean of the others):
-        positive where what is there speaks for the class.
+        (n, grid, grid) float32 in logits (with more than two classes, minus the mean of the
+        others): positive where the patch is evidence for the class.
     """
-    before = log_odds(say(pixels), of)
-    blurred = hidden(pixels)
+    before = log_odds(predict(pixels), of)
+    blurred = blur(pixels)
     maps = np.empty((len(pixels), grid, grid), np.float32)
     for row, column in np.ndindex(grid, grid):
         covered = pixels.copy()
         patch = (slice(None), *_patch((row, column), grid, pixels.shape[1:3]))
         covered[patch] = blurred[patch]
-        maps[:, row, column] = temperature * (before - log_odds(say(covered), of))
+        maps[:, row, column] = temperature * (before - log_odds(predict(covered), of))
     return maps
 
 
-def at_places(maps: NDArray[np.float32], grid: int = GRID) -> NDArray[np.float32]:
-    """Return maps of whole images (n, height, width) as their means over each patch."""
+def patch_means(maps: NDArray[np.float32], grid: int = GRID) -> NDArray[np.float32]:
+    """Return the means of maps (n, height, width) over each patch, (n, grid, grid)."""
     size = maps.shape[1:3]
     means = np.empty((len(maps), grid, grid), np.float32)
     for row, column in np.ndindex(grid, grid):
@@ -55,7 +55,7 @@ def at_places(maps: NDArray[np.float32], grid: int = GRID) -> NDArray[np.float32
 
 
 def _patch(place: tuple[int, int], grid: int, size: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return rows and columns of the patch around the middle of a place."""
+    """Return rows and columns of the patch around a grid cell."""
     slices = []
     for number, side in zip(place, size, strict=True):
         middle, half = (number + 0.5) * side / grid, _PATCH * side / grid / 2

@@ -1,7 +1,7 @@
-"""Weight randomisation: a map that stays when the network forgets says nothing of the network.
+"""Weight randomisation: maps that do not depend on the weights do not explain the network.
 
 Adebayo et al. 2018, "Sanity Checks for Saliency Maps": layers are randomised one after the other,
-from the answer down to the image. A variable's numbers are shuffled, so that their spread stays.
+from the output to the input. The values of a variable are shuffled, so their distribution stays.
 """
 
 from __future__ import annotations
@@ -17,50 +17,50 @@ from lucency.classifier.activation_map import signed
 from lucency.explain.sample import Sample, mean_of
 from lucency.explain.similarity import rank_correlations, similarities
 
-STEPS = 5  # how often more layers are randomised, from the last alone to all of them
-DRAWS = 3  # shufflings of each, as one alone may hit upon a map like the true one
+STEPS = 5  # from the last layer alone to all layers
+DRAWS = 3  # shuffles per step, because a single one may give a similar map by chance
 _BATCH = 32
 
 
 def randomisation(trained: Classifier, sample: Sample, seed: int) -> dict[str, Any]:
-    """Compare maps with those of networks whose layers were shuffled, and with other images'.
+    """Compare maps with those of shuffled networks, and with those of other images.
 
     Args:
-        trained: A classifier with weights; its Keras network is shuffled and put right again.
+        trained: A classifier with weights; its Keras network is shuffled and then restored.
         sample: Images with their maps.
         seed: Of the shuffling.
 
     Returns:
-        "rows": how many "layers" of all were shuffled, with estimates of rank correlation ("rank")
-        and structural similarity ("ssim") to the true maps; "pairs": the same between the maps of
-        different images; "changes": whether maps of the wholly shuffled network are less like
-        the true ones than those of different images are like each other.
+        "rows": the number of shuffled "layers", with estimates of rank correlation ("rank") and
+        structural similarity ("ssim") to the true maps; "pairs": the same between maps of
+        different images; "changes": whether maps of the fully shuffled network are less similar to
+        the true ones than maps of different images are to each other.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(sample))
     others = sample.maps[np.roll(order, 1)[np.argsort(order)]]
-    pairs = _alike(sample, [others])
+    pairs = _similarity(sample, [others])
     rows = [
-        {"layers": layers, **_alike(sample, maps)}
+        {"layers": layers, **_similarity(sample, maps)}
         for layers, maps in _shuffled(trained, sample, random)
     ]
     changes = all(rows[-1][key]["value"] < pairs[key]["value"] for key in pairs)
     return {"rows": rows, "pairs": pairs, "changes": bool(changes)}
 
 
-def _alike(sample: Sample, maps: list[NDArray[np.float32]]) -> dict[str, Any]:
-    """Return how like the sample's maps others are, on average over these."""
+def _similarity(sample: Sample, maps: list[NDArray[np.float32]]) -> dict[str, Any]:
+    """Return the mean similarity of other maps to those of the sample."""
     found = {
-        name: np.mean([alike(sample.maps, each) for each in maps], axis=0)
-        for name, alike in (("rank", rank_correlations), ("ssim", similarities))
+        name: np.mean([measure(sample.maps, each) for each in maps], axis=0)
+        for name, measure in (("rank", rank_correlations), ("ssim", similarities))
     }
-    return {name: mean_of(values, sample.owner).to_json() for name, values in found.items()}
+    return {name: mean_of(values, sample.cluster).to_json() for name, values in found.items()}
 
 
 def _shuffled(
     trained: Classifier, sample: Sample, random: np.random.Generator
 ) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
-    """Yield how many layers are shuffled, from the answer on, and the maps of every shuffling."""
+    """Yield the number of shuffled layers, from the output on, and the maps of each shuffle."""
     layers = [layer for layer in reversed(trained.keras_model.layers) if layer.weights]
     kept = [(variable, np.array(variable)) for variable in trained.keras_model.weights]
     try:
@@ -79,13 +79,13 @@ def _shuffled(
 
 
 def _maps(trained: Classifier, sample: Sample) -> NDArray[np.float32]:
-    """Return the maps that the network now gives, for the same classes as before."""
+    """Return the current maps of the network, for the same classes as before."""
     padded = np.resize(np.arange(len(sample)), -(-len(sample) // _BATCH) * _BATCH)
     parts = [
         trained.calibrated_model.predict_on_batch(sample.pixels[part])
         for part in padded.reshape(-1, _BATCH)
     ]
     units = np.concatenate([np.asarray(part["activation_map"]) for part in parts])[: len(sample)]
-    # Of more than two classes the map is still that of the class which was decided before.
+    # With more than two classes, the map stays that of the class decided before.
     before = np.eye(len(trained.classes))[sample.decided]
     return signed(units, before, trained.spec)[0]

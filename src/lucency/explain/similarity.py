@@ -1,4 +1,4 @@
-"""How alike two maps are, and where on an image a map lies."""
+"""Similarity of two maps, and the share of a map at the image border."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rank_correlations(
         second: (n, h, w).
 
     Returns:
-        (n,) in -1..1; 0 where one of the two is flat, which says nothing of the other.
+        (n,) in -1..1; 0 where one of the two is constant.
     """
     from scipy import stats
 
@@ -37,15 +37,15 @@ def similarities(first: NDArray[np.floating[Any]], second: NDArray[np.floating[A
     """Return the structural similarity of each pair of maps, taken over the whole map.
 
     Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity",
-    the terms of contrast and structure. The term of the means is left out, as the mean of a map is
-    the answer itself. The range of values is the wider of the two maps'.
+    the terms of contrast and structure. The term of the means is omitted, because the mean of a map
+    is the logit of the prediction. The value range is the wider one of the two maps.
 
     Args:
         first: (n, h, w).
         second: (n, h, w).
 
     Returns:
-        (n,) in -1..1; 1 for maps that are equal but for their means.
+        (n,) in -1..1; 1 for maps that differ only in their means.
     """
     a, b = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (first, second))
     reach = np.maximum(np.ptp(a, axis=1), np.ptp(b, axis=1))
@@ -56,14 +56,14 @@ def similarities(first: NDArray[np.floating[Any]], second: NDArray[np.floating[A
 
 
 def border_shares(maps: NDArray[np.floating[Any]]) -> tuple[FloatArray, float]:
-    """Return how much of each map lies in the outer 15 % of the image on each side.
+    """Return the share of each map in the outer 15 % of the image on each side.
 
     Args:
         maps: (n, height, width) at the size of the image.
 
     Returns:
-        (n,) shares of the sum of absolute values (nan of an empty map), and the share that a
-        uniform map has.
+        (n,) shares of the sum of absolute values (nan for an empty map), and the share of a
+        uniform map.
     """
     height, width = maps.shape[1:]
     inside = np.zeros((height, width), bool)

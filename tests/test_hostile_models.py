@@ -11,8 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.reliability import hostile_models
-from benchmarks.reliability.hostile_models.process_guard import Outcome
-from benchmarks.reliability.hostile_models.sample_run import Case
+from benchmarks.reliability.hostile.process_guard import Outcome
+from benchmarks.reliability.hostile.sample_run import Case
 
 REJECTED = Outcome(2, "lucency: no.\n", "ClassifierError: no.", True, (), 0.1, 1.0)
 

@@ -50,7 +50,7 @@ def _file_types() -> Iterator[Case]:
     yield Case("pipe.png", os.mkfifo, regular)
     yield Case("socket.png", _socket, regular, "cannot be read")
     yield Case("folder.png", Path.mkdir, IGNORED, regular)
-    yield Case("link.png", partial(_link, "../b/good 0.png"), "symbolic link", USED)
+    yield Case("link.png", partial(_link, "../b/valid 0.png"), "symbolic link", USED)
     yield Case("link to nothing.png", partial(_link, "nothing"), "symbolic link", "No such file")
     yield Case(
         "link to itself.png", partial(_link, "link to itself.png"), "symbolic link", "cannot be"

@@ -38,14 +38,9 @@ class _Constant(Classifier):
 
     def __init__(self) -> None:
         spec = Spec(
-            classes=("a", "b"),
-            positive=None,
-            size=(_SIDE, _SIDE),
-            channels=1,
-            architecture="none",
-            network_channels=1,
-            parameters={},
-        )
+            classes=("a", "b"), positive=None, size=(_SIDE, _SIDE), channels=1,
+            architecture="none", network_channels=1, parameters={},
+        )  # fmt: skip
         super().__init__(spec, {})
 
     def infer(self, pixels: NDArray[np.uint8], _maps: bool = False) -> Outputs:
@@ -53,7 +48,7 @@ class _Constant(Classifier):
         return Outputs(np.full((len(pixels), 2), 0.5))
 
 
-class _Meddler(Progress):
+class _FileChanger(Progress):
     """Changes files after they are found and before they are read."""
 
     def __init__(self, work: Mapping[Path, Callable[[Path], object]]) -> None:
@@ -184,15 +179,8 @@ def _command(
     root: Path, max_unreadable: str, cache: Path, out: Path
 ) -> subprocess.CompletedProcess[str]:
     script = "from lucency.cli import main; main()"
-    options = (
-        "--max-unreadable",
-        max_unreadable,
-        "--cache",
-        str(cache),
-        "--out",
-        str(out),
-        "--quiet",
-    )
+    places = ("--cache", str(cache), "--out", str(out))
+    options = ("--max-unreadable", max_unreadable, *places, "--quiet")
     return subprocess.run(
         [sys.executable, "-c", script, "check", str(root), *options],
         capture_output=True,
@@ -265,13 +253,13 @@ def _change(root: Path, cache: Path) -> Trial:
         known[f"b/valid {i}.png"] = words
     work = {root / f"b/valid {i}.png": change for i, (change, _) in enumerate(changes)}
     start = time.perf_counter()
-    data = load_dataset(root, _config(cache), progress=_Meddler(work))
+    data = load_dataset(root, _config(cache), progress=_FileChanger(work))
     failures = _differences(known, _of_data(data))
     audit = data.audit
     failures += _miscounted(audit.found, audit.used, len(audit.excluded), 2 * _VALID)
     again = load_dataset(root, _config(cache)).audit
     if any("vanished" in each.reason or "changed" in each.reason for each in again.excluded):
-        failures.append("the next run still reported a passing reason")
+        failures.append("the next run still reported a transient reason")
     return Trial(
         "files that vanish or change after they were found are reported",
         len(changes),

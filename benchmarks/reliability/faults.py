@@ -66,14 +66,8 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
                 print(f"  {number + 1} of {len(chosen)} faults", flush=True)
     notes = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items()))
     notes = f"{len(places)} distinct calls; {notes}"
-    return [
-        Trial(
-            "a full or failing disk: nothing is lost, one line of error",
-            len(chosen),
-            failures,
-            notes,
-        )
-    ]
+    name = "a full or failing disk: nothing is lost, one line of error"
+    return [Trial(name, len(chosen), failures, notes)]
 
 
 def _one(folder: Path, whole: Path, fault: Fault) -> tuple[str, list[str]]:

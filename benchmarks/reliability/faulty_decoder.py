@@ -19,7 +19,7 @@ FAILURES = {
     "hang": "took longer than",
     "memory": "not enough memory",
     "exit": "its decoder ended (exit code 3)",
-    "nonsense": "its decoder answered nonsense",
+    "nonsense": "its decoder sent an invalid response",
 }
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     sys.path.insert(0, sys.argv[2])
     from lucency.imaging.decoder import child
 
-    decode = child._answer
+    decode = child._respond
 
     def failing(request: child.Request) -> child.Response:
         given = request.source
@@ -63,7 +63,7 @@ def main() -> None:
         nonsense = bytes(found.payload) + b"!"
         return found._replace(payload=nonsense) if "nonsense" in name else found
 
-    child._answer = failing
+    child._respond = failing
     child.main()
 
 

@@ -88,14 +88,8 @@ def command(run: str) -> list[str]:
     """Return the command line of one run."""
     settings = [f"epochs={EPOCHS}", "size=16", "batch=8", f"checkpoint_seconds={INTERVAL}"]
     given = [word for setting in settings for word in ("--set", setting)]
-    program = [
-        sys.executable,
-        "-m",
-        "benchmarks.reliability.monitored_worker",
-        "train",
-        "radiographs",
-    ]
-    return [*program, "--effort", "quick", "--run", run, *given]
+    program = [sys.executable, "-m", "benchmarks.reliability.monitored_worker"]
+    return [*program, "train", "radiographs", "--effort", "quick", "--run", run, *given]
 
 
 def started(folder: Path, run: str, backend: str, **options: object) -> subprocess.Popen[bytes]:

@@ -114,11 +114,11 @@ async def _send_mutations(port: int, seeds: list[bytes], count: int) -> list[byt
                 writer.write(data)
                 if writer.can_write_eof():
                     writer.write_eof()
-            answer = b""
+            reply = b""
             with suppress(OSError, TimeoutError):
-                answer = await asyncio.wait_for(reader.read(2000), 30)
+                reply = await asyncio.wait_for(reader.read(2000), 30)
             writer.close()
-            return answer
+            return reply
 
     return [*await asyncio.gather(*map(one, range(count)))]
 
@@ -197,5 +197,5 @@ def _response(
 def _get(port: int, path: str) -> tuple[int, bytes]:
     with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as client:
         client.request("GET", path)
-        answer = client.getresponse()
-        return answer.status, answer.read()
+        response = client.getresponse()
+        return response.status, response.read()

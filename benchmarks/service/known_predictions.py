@@ -91,7 +91,6 @@ class Checker:
         known = np.array([expected(level) for level in response.key])
         apart = np.abs(found - known)
         self.count += len(known)
-        self.wrong += int(
-            (apart > 1e-5).sum()
-        )  # neighbouring levels differ by 1.2e-4 in the middle
+        # Neighbouring levels differ by 1.2e-4 in the middle.
+        self.wrong += int((apart > 1e-5).sum())
         self.apart = max(self.apart, float(apart.max()))

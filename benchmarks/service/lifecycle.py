@@ -80,21 +80,15 @@ def reloads(setup: Setup) -> list[Figure]:
         Figure("reloads under load", "", [reloader.loaded], checker.count),
         Figure("bad classifiers rejected", "", [reloader.rejected], checker.count),
         Figure("reloads with another status", "", [reloader.unexpected], times, most=0),
-        Figure(
-            "responses of mixed or unknown versions", "", [checker.wrong], checker.count, most=0
-        ),
+        Figure("responses of mixed or unknown versions", "", [checker.wrong], checker.count,
+               most=0),
         Figure("responses that are not predictions", "", [checker.other], checker.count, most=0),
         Figure("requests without response", "", [load.lost], checker.count, most=0),
         Figure("a reload", "s", reloader.seconds, times),
         Figure("memory after the first tenth", "MiB", [reloader.early], times),
-        Figure(
-            "memory at the end / after the first tenth",
-            "x",
-            [memory / reloader.early],
-            times,
-            most=1.2,
-        ),
-    ]
+        Figure("memory at the end / after the first tenth", "x", [memory / reloader.early], times,
+               most=1.2),
+    ]  # fmt: skip
 
 
 class _Reloader:

@@ -1,8 +1,8 @@
-"""What each benchmark of the service uses: two classifiers, a folder, and how thorough to be.
+"""What each benchmark of the service uses: two classifiers, a folder, and the sample size.
 
-All traffic is on 127.0.0.1. The client shares the processors with the service; its share is among
-the figures. For the overload, the classifier is a slower one (the article's network): a client in
-Python cannot send ten times as many requests as a fast classifier can answer.
+All traffic is on 127.0.0.1. The client shares the processors with the service, and its share is
+among the figures. The overload uses a slower classifier (the article's network), as a client in
+Python cannot send ten times as many requests as a fast classifier can process.
 """
 
 from __future__ import annotations

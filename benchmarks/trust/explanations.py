@@ -68,7 +68,7 @@ def _faithfulness(run: Path) -> list[Figure]:
     took = time.perf_counter() - start
     n, deletion = found["n"], found["deletion"]
     gains = {row["map"]: row["gain"]["value"] for row in deletion["rows"]}
-    beyond, shuffled = deletion["beyond_centre"], found["randomisation"]
+    beyond, shuffled = deletion["gain_over_centre"], found["randomisation"]
     ends = [beyond[key] for key in ("low", "value", "high")]
     return [
         *(Figure(f"gain of {name}", "", [value], n) for name, value in gains.items()),

@@ -22,7 +22,6 @@ from benchmarks.sample_images import CHEST_XRAY, copy_images
 
 _FORMATS = {
     "onnx": "onnxruntime",
-    "keras": "keras",
     "saved_model": "tensorflow",
     "litert": "tensorflow",
     "openvino": "openvino",

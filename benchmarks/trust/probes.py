@@ -28,8 +28,8 @@ from lucency.dataset import Dataset
 from lucency.dataset.groups import find_groups
 from lucency.probes import Probes, probe
 from lucency.probes.outliers import find_outliers
-from lucency.probes.sample import Sample, drawn
-from lucency.probes.shortcuts import KINDS, shortcut
+from lucency.probes.sample import Sample, draw_sample
+from lucency.probes.shortcuts import SHORTCUT_PROBES, shortcut
 
 Pixels = NDArray[np.uint8]
 Save = Callable[[Image.Image, Generator], bytes]
@@ -178,7 +178,7 @@ def false_alarms(sample: Sample, seeds: Sequence[int]) -> list[str]:
     return [
         kind.name
         for seed in seeds
-        for kind in KINDS
+        for kind in SHORTCUT_PROBES
         if shortcut(kind, shuffled(sample, seed), None, seed).flagged
     ]
 
@@ -228,10 +228,12 @@ def _planted(normal: Sequence[Path], plant: Plant, repeats: int) -> Figure:
 def _clean(normal: Sequence[Path], shuffles: int) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         data = _loaded(_coin_classes(Path(folder), normal, 0, plain))
-        sample = drawn([data.train, data.val], data.root, 0, 1)
+        sample = draw_sample([data.train, data.val], data.root, 0, 1)
         alarms = false_alarms(sample, range(shuffles))
-    rate = 100 * len(alarms) / (shuffles * len(KINDS))
-    return Figure("false alarms, of all tests", "%", [rate], shuffles * len(KINDS), most=0.5)
+    rate = 100 * len(alarms) / (shuffles * len(SHORTCUT_PROBES))
+    return Figure(
+        "false alarms, of all tests", "%", [rate], shuffles * len(SHORTCUT_PROBES), most=0.5
+    )
 
 
 def _outliers(normal: Sequence[Path], count: int) -> list[Figure]:

@@ -44,7 +44,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def section(text: str, title: str) -> str:
-    """Return what stands under a heading, up to the next heading of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"no heading {title!r}"
     return found[1]
@@ -118,13 +118,15 @@ def test_every_command_in_the_pages_exists() -> None:
             assert arguments[0] in group.commands, (page, arguments)
             context = group.make_context("lucency", list(arguments))
             command = group.commands[arguments[0]]
-            command.make_context(arguments[0], arguments[1:], parent=context)  # refuses what is not
+            command.make_context(
+                arguments[0], arguments[1:], parent=context
+            )  # rejects unknown options
             settings = [b for a, b in itertools.pairwise(arguments) if a == "--set"]
             Config.load(None, settings)
     assert seen >= 5
 
 
-def test_a_command_that_does_not_exist_would_be_noticed() -> None:
+def test_an_unknown_option_would_be_noticed() -> None:
     group: Any = typer.main.get_command(app)
     context = group.make_context("lucency", ["train", "x"])
     with pytest.raises(Exception, match="No such option: --no-such"):
@@ -152,7 +154,7 @@ def test_every_key_is_documented_with_its_default_and_range(field: Any) -> None:
         low, high = (float(end.replace(",", "")) for end in allowed.split(" to "))
         assert (low, high) == _RANGES[field.name]
     hint = typing.get_type_hints(Config)[field.name]
-    for choice in (c for part in (hint, *typing.get_args(hint)) for c in typing.get_args(part)):
+    for choice in (c for h in (hint, *typing.get_args(hint)) for c in typing.get_args(h)):
         if isinstance(choice, str):
             assert f"`{choice}`" in allowed
 
@@ -197,12 +199,12 @@ def test_no_link_is_dead(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if link.startswith(("https://", "http://")):
             continue
-        path, _, part = link.partition("#")
+        path, _, fragment = link.partition("#")
         target = page.parent / path if path else page
         assert target.exists(), f"{page.name} links to {link}"
-        if part:
+        if fragment:
             headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
-            assert part in map(anchor, headings), f"{page.name} links to {link}"
+            assert fragment in map(anchor, headings), f"{page.name} links to {link}"
 
 
 def rooms() -> list[tuple[str, str]]:
@@ -280,7 +282,7 @@ def test_the_website_holds_every_page_and_loads_nothing_from_elsewhere(site: Pat
 
 
 class Examples(typing.NamedTuple):
-    """What running all examples left behind."""
+    """The folder and the names after all examples have run."""
 
     folder: Path
     names: dict[str, Any]
@@ -297,7 +299,7 @@ def run_examples(names: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
-    """Run all examples on drawn images with a few faults, as their reader would."""
+    """Run all examples on drawn images with a few faults, as a reader would run them."""
     folder = tmp_path_factory.mktemp("reader")
     data = draw_folder(folder / "chest_xray", 50)
     (data / "dark/broken.png").write_bytes(b"")
@@ -313,7 +315,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
 
 
 @pytest.mark.slow
-def test_the_python_examples_do_what_they_say(examples: Examples) -> None:
+def test_the_python_examples_run(examples: Examples) -> None:
     names = examples.names
     assert names["tutorial"].count_params() == 3_706_049
     assert names["pixels"].shape == (3, 32, 32, 1)
@@ -333,9 +335,9 @@ def test_the_labels_example_makes_three_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("NORMAL/IM-0001-0001", "PNEUMONIA/person1_bacteria_1", "PNEUMONIA/person1_virus_2")
-    for part in ("train", "val", "test"):
+    for split in ("train", "val", "test"):
         for name in names:
-            path = tmp_path / "chest_xray" / part / f"{name}.jpeg"
+            path = tmp_path / "chest_xray" / split / f"{name}.jpeg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     debris = tmp_path / "chest_xray/__MACOSX/train/NORMAL/._IM-0001-0001.jpeg"
@@ -372,14 +374,14 @@ def paths(value: Any, classes: tuple[str, ...], stops: tuple[str, ...] = ()) -> 
         if key in classes:
             return "<class>"
         if at.endswith("metrics"):
-            return "<figure>"
-        return "<part>" if at.endswith("counts") else key
+            return "<metric>"
+        return "<split>" if at.endswith("counts") else key
 
     return set(walk(value, ""))
 
 
 def agrees(found: set[str], documented: set[str], document: Any) -> None:
-    """Compare keys; what is an empty list or null in a document may have documented parts."""
+    """Compare keys; what is an empty list or null in a document may have documented keys."""
     hollow = tuple(
         f"{at}{inside}" for at in sorted(found) if at in _hollow(document) for inside in ("[]", ".")
     )
@@ -407,8 +409,8 @@ def _hollow(document: Any, at: str = "") -> set[str]:
 
 def test_the_paths_of_a_document_are_found() -> None:
     document = {"a": {"b": 1}, "cat": [{"n": 1}, {"m": None}], "counts": {"val": {"dog": [1, 2]}}}
-    assert paths(document, ("dog",)) == {"a.b", "cat[].n", "cat[].m", "counts.<part>.<class>"}
-    assert paths(document, ("dog",), stops=("a", "cat")) == {"a", "cat", "counts.<part>.<class>"}
+    assert paths(document, ("dog",)) == {"a.b", "cat[].n", "cat[].m", "counts.<split>.<class>"}
+    assert paths(document, ("dog",), stops=("a", "cat")) == {"a", "cat", "counts.<split>.<class>"}
 
 
 @pytest.fixture(scope="module")
@@ -455,29 +457,29 @@ def test_every_key_of_a_document_is_documented(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["validation", "test"])
-def test_every_key_of_a_part_is_documented(run: Path, part: str) -> None:
-    found = document(run, "evaluation.json")[part]
-    agrees(paths(found, CLASSES), set(keys("A part")), found)
-    figures = {row[0].strip("`"): row[1:] for row in rows(section(RUN_FOLDER, "The figures"))}
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_every_key_of_a_split_is_documented(run: Path, split: str) -> None:
+    found = document(run, "evaluation.json")[split]
+    agrees(paths(found, CLASSES), set(keys("A split")), found)
+    figures = {row[0].strip("`"): row[1:] for row in rows(section(RUN_FOLDER, "The metrics"))}
     assert set(found["metrics"]) == {name for name, (whole, _) in figures.items() if whole == "yes"}
     alone = {name for name, (_, each) in figures.items() if each == "yes"}
-    explained = (ROOT / "docs/reference/figures.md").read_text()
+    page = (ROOT / "docs/reference/metrics.md").read_text()
     for name in CLASSES:
         assert set(found["per_class"][name]["metrics"]) == alone
     for name, estimate in found["metrics"].items():
         assert set(estimate) == set(keys("An estimate"))
-        assert f"(`{name}`)" in explained
+        assert f"(`{name}`)" in page
     assert len(found["curves"]["light"]["roc"]["fpr"]) == 101
 
 
 @pytest.mark.slow
 def test_every_method_of_an_interval_is_explained(run: Path) -> None:
-    table = rows(section((ROOT / "docs/reference/figures.md").read_text(), "Intervals"))
+    table = rows(section((ROOT / "docs/reference/metrics.md").read_text(), "Intervals"))
     explained = {row[0].strip("`") for row in table}
     evaluation = document(run, "evaluation.json")
-    for part in ("validation", "test"):
-        for estimate in evaluation[part]["metrics"].values():
+    for split in ("validation", "test"):
+        for estimate in evaluation[split]["metrics"].values():
             method = re.sub(r"\d+", "N", estimate["method"])
             endings = {f"...{ending}" for ending in re.findall(r", [a-z ]+$", method)}
             assert method in explained or endings & explained, method
@@ -497,7 +499,7 @@ def test_the_columns_of_the_tables_are_documented(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_onnx_file_takes_and_gives_what_is_documented(run: Path) -> None:
+def test_the_inputs_and_outputs_of_the_onnx_file_are_documented(run: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(run / "model.onnx", providers=["CPUExecutionProvider"])
@@ -516,7 +518,7 @@ def called(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 @pytest.mark.slow
-def test_what_json_prints_is_documented(
+def test_the_output_of_json_is_documented(
     examples: Examples,
     run: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -530,15 +532,15 @@ def test_what_json_prints_is_documented(
     small = ("--effort", "quick", "--set", "size=32", "--set", "epochs=1")
     trained = printed("train", "chest_xray", *small, "--json", "--run", "another")
     assert set(trained) == set(keys("lucency train --json"))
-    agrees(paths(trained["test"], CLASSES), set(keys("A part")), trained["test"])
+    agrees(paths(trained["test"], CLASSES), set(keys("A split")), trained["test"])
     measured = printed("evaluate", run, "--json")
-    agrees(paths(measured, CLASSES), set(keys("A part")), measured)
+    agrees(paths(measured, CLASSES), set(keys("A split")), measured)
     image = examples.folder / "chest_xray/light/patient1000_0.png"
-    answers = printed("predict", run, image, "chest_xray/dark/broken.png", "--json")
-    assert {f"[].{key}" for answer in answers for key in answer} == set(
+    predictions = printed("predict", run, image, "chest_xray/dark/broken.png", "--json")
+    assert {f"[].{key}" for each in predictions for key in each} == set(
         keys("lucency predict --json")
     )
-    assert answers[1]["decision"] is answers[1]["probabilities"] is None
+    assert predictions[1]["decision"] is predictions[1]["probabilities"] is None
     called(monkeypatch, "predict", run, image, "--csv")
     header = capsys.readouterr().out.splitlines()[0]
     expected = blocks(ROOT / "docs/reference/run-folder.md", "csv")[-1].strip()

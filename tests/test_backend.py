@@ -1,4 +1,4 @@
-"""What the backend is told, and what it says of itself."""
+"""The choice of the backend, its properties, and its cache of compiled networks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lucency import backend
+from lucency.errors import BackendError
 
 pytestmark = pytest.mark.backend
 
 
-def test_only_tensorflow_is_quick_on_a_processor() -> None:
+def test_only_tensorflow_is_fast_on_a_processor() -> None:
     if backend.device() == "gpu":
         assert not backend.is_slow_here()
         assert not backend.waits_for_memory()
@@ -35,11 +37,10 @@ print(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((8, 8))))
 
 
 def compiled_into(folder: Path, **env: str) -> list[str]:
-    """Have a process compile something; return the files that it left."""
-    given = os.environ | {"KERAS_BACKEND": "jax"} | env
+    """Compile something in another process; return the files that it wrote."""
     done = subprocess.run(
         [sys.executable, "-c", COMPILE, str(folder)],
-        env=given,
+        env=os.environ | {"KERAS_BACKEND": "jax"} | env,
         capture_output=True,
         text=True,
         check=False,
@@ -48,7 +49,7 @@ def compiled_into(folder: Path, **env: str) -> list[str]:
     return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
 
 
-def test_jax_keeps_what_it_compiles_in_a_folder_of_its_owner(tmp_path: Path) -> None:
+def test_jax_caches_compiled_networks_in_a_private_folder(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     folder = tmp_path / "cache/compiled"
     first = compiled_into(folder)
@@ -59,7 +60,7 @@ def test_jax_keeps_what_it_compiles_in_a_folder_of_its_owner(tmp_path: Path) -> 
     ]
 
 
-def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     folder = tmp_path / "compiled"
     folder.mkdir()
@@ -67,3 +68,17 @@ def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
     assert compiled_into(folder) == []
     (tmp_path / "link").symlink_to(tmp_path)
     assert compiled_into(tmp_path / "link/none", JAX_COMPILATION_CACHE_DIR="") == []
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_pytorch_is_rejected_by_name(monkeypatch: pytest.MonkeyPatch, imported: bool) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    if imported:
+        keras = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "torch"))
+        monkeypatch.setitem(sys.modules, "keras", keras)
+    else:
+        monkeypatch.delitem(sys.modules, "keras", raising=False)
+    with pytest.raises(BackendError, match=r"one of tensorflow, jax\. Received: 'torch'") as caught:
+        backend.choose_backend()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("Set it before Keras is imported.") == imported

@@ -1,4 +1,4 @@
-"""Exports: every format opened without Lucency, certified on images, refused where it differs."""
+"""Exports: every format opened without Lucency, certified on images, rejected if it differs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.cli import main
 from lucency.errors import BackendError, ConfigError, DataError, LucencyError, ParityError, RunError
 from lucency.export import FORMATS, export, formats
-from lucency.export.certificate import FLOAT32, INT8, Agreement, compared
-from lucency.export.description import described, usage
+from lucency.export.certificate import FLOAT32, INT8, Agreement, compare
+from lucency.export.description import describe, usage
 from lucency.export.images import Images, choose
 from lucency.export.quantization import kept_float
 from lucency.imaging.image import read_image
@@ -47,11 +47,13 @@ SPEC = Spec(
     temperature=1.5,
     threshold=0.4,
 )
-# Where Keras runs on another backend, this process cannot turn to TensorFlow, which OpenVINO needs
-# where JAX wrote the ONNX file.
-_ELSEWHERE = ("saved_model", "litert", "openvino")
+# If Keras runs on another backend, this process cannot switch to TensorFlow, which OpenVINO needs
+# for the ONNX files that JAX writes.
+_NEED_TENSORFLOW = ("saved_model", "litert", "openvino")
 HERE = [
-    name for name in FORMATS if name not in _ELSEWHERE or backend.choose_backend() == "tensorflow"
+    name
+    for name in FORMATS
+    if name not in _NEED_TENSORFLOW or backend.choose_backend() == "tensorflow"
 ]
 
 
@@ -63,7 +65,7 @@ def drawn(n: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run of a small network that has learned for a moment to tell bright from dark."""
+    """Return a run of a small network, trained for a moment to tell bright from dark."""
     from lucency.models import build, keras
 
     keras.utils.set_random_seed(3)
@@ -71,23 +73,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     network = build("default", 2, (SIDE, SIDE, 1), SPEC.parameters)
     network.compile(optimizer=keras.optimizers.Adam(0.01), loss="binary_crossentropy")
-    learned = drawn(256, seed=1).astype(np.float32)
-    network.fit(learned, np.arange(256) % 2, batch_size=16, epochs=4, verbose=0)
+    training = drawn(256, seed=1).astype(np.float32)
+    network.fit(training, np.arange(256) % 2, batch_size=16, epochs=4, verbose=0)
     pixels = drawn(40)
     weights = {variable.path: np.asarray(variable) for variable in network.weights}
     classifier = Classifier(SPEC, weights)
     classifier.onnx = formats._onnx_of(classifier)
-    said = classifier.predict_pixels(pixels).astype(np.float32)
-    assert said[:, 1].min() < 0.2
-    assert said[:, 1].max() > 0.8
-    classifier.reference_images = ReferenceImages(pixels, said)
+    probabilities = classifier.predict_pixels(pixels).astype(np.float32)
+    assert probabilities[:, 1].min() < 0.2
+    assert probabilities[:, 1].max() > 0.8
+    classifier.reference_images = ReferenceImages(pixels, probabilities)
     classifier.save(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def exports(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an export of every format that can be made here."""
+    """Return a folder with an export of every format that can be written here."""
     folder = tmp_path_factory.mktemp("exports")
     for name in HERE:
         export(run, name, out=folder / f"mine-{name}")
@@ -132,23 +134,31 @@ def test_every_key_of_a_certificate_is_documented(exports: Path) -> None:
     )
     cells = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
     assert set(certificate) == set(re.findall(r"`(\w+)`", " ".join(cells)))
-    formats = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/how-to/export.md").read_text(), re.MULTILINE)
+    formats = re.findall(
+        r"^\| `(\w+)` \|", (ROOT / "docs/how-to/export.md").read_text(), re.MULTILINE
+    )
     assert set(FORMATS) <= set(formats)
 
 
 def program(folder: Path, readme: str) -> str:
-    """Return the program of a README, to print what it gives, with the file where it is."""
+    """Return the program of a README with the path of the file, printing its result."""
     (code,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     inside = re.sub(r'"((?:model|saved_model)[^"]*)"', rf'"{folder.name}/\1"', code)
     return f"{inside}\nprint({folder.name!r}, float(probabilities[0][1]))\n"
 
 
-def test_what_readmes_and_the_page_say_works_without_lucency(run: Path, exports: Path) -> None:
-    """One program of all of them, in a process that cannot import Lucency."""
+def test_programs_of_the_readmes_and_the_page_work_without_lucency(
+    run: Path, exports: Path
+) -> None:
+    """All of them in one program, in a process that cannot import Lucency."""
     image = exports / "image.png"
     draw_image(np.random.default_rng(9), bright=True, side=60).resize((70, 60)).save(image)
     readmes = [program(x, (x / "README.md").read_text()) for x in sorted(exports.glob("mine-*"))]
-    page = "".join(blocks(ROOT / "docs/how-to/export.md", "python")) if len(HERE) == len(FORMATS) else ""
+    page = (
+        "".join(blocks(ROOT / "docs/how-to/export.md", "python"))
+        if len(HERE) == len(FORMATS)
+        else ""
+    )
     page = page.replace("80", str(round(SIDE * 1.25))).replace("64", str(SIDE))
     page = page.replace("exports/", "")
     code = [
@@ -161,10 +171,10 @@ def test_what_readmes_and_the_page_say_works_without_lucency(run: Path, exports:
         cwd=exports, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    said = [line.split() for line in done.stdout.splitlines() if line.startswith("mine-")]
-    assert [name for name, _ in said] == sorted(f"mine-{name}" for name in HERE)
+    printed = [line.split() for line in done.stdout.splitlines() if line.startswith("mine-")]
+    assert [name for name, _ in printed] == sorted(f"mine-{name}" for name in HERE)
     (expected,) = Classifier.load(run).predict([image])
-    for name, value in said:
+    for name, value in printed:
         assert float(value) == pytest.approx(expected.probabilities[1], abs=1e-5), name
 
 
@@ -175,7 +185,7 @@ def test_resizing_as_documented_gives_the_pixels_of_the_classifier(
     monkeypatch.chdir(tmp_path)
     image = draw_image(np.random.default_rng(1), bright=True, side=300).resize((410, 290))
     for kind in ("JPEG", "PNG"):
-        image.save("image.png", kind)  # Pillow looks inside
+        image.save("image.png", kind)  # Pillow goes by the content, not by the name
         for channels in (1, 3):
             spec = Spec(**{**vars(SPEC), "size": size, "channels": channels})
             lines = usage("onnx", "model.onnx", spec).splitlines()
@@ -185,7 +195,7 @@ def test_resizing_as_documented_gives_the_pixels_of_the_classifier(
             assert np.array_equal(names["pixels"][0], expected), (kind, channels)
 
 
-def test_an_onnx_file_carries_its_names(exports: Path) -> None:
+def test_an_onnx_file_has_its_metadata(exports: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(exports / "mine-onnx/model.onnx")
@@ -197,28 +207,39 @@ def test_an_onnx_file_carries_its_names(exports: Path) -> None:
     assert names == {"probabilities", "embedding", "activation_map"}
 
 
-def test_other_answers_come_out_of_every_format_as_from_the_classifier(
+@pytest.mark.skipif("litert" not in HERE, reason="Keras cannot switch to TensorFlow here")
+def test_the_other_outputs_of_every_format_are_those_of_the_classifier(
     run: Path, exports: Path
 ) -> None:
     classifier = Classifier.load(run)
     pixels = drawn(4)
     names = ["embedding", "activation_map", "probabilities"]
     expected = classifier._onnx_session().run(names, pixels)
-    runners = {"keras": backend.keras_runner(exports / "mine-keras/model.keras")}
-    if "litert" in HERE:
-        runners["litert"] = backend.litert_runner(exports / "mine-litert/model.tflite")
-        path = exports / "mine-saved_model/saved_model"
-        runners["saved_model"] = backend.saved_model_runner(path)
-    for which, answer in runners.items():
-        said = answer(pixels)
+    runners = {
+        "litert": backend.litert_runner(exports / "mine-litert/model.tflite"),
+        "saved_model": backend.saved_model_runner(exports / "mine-saved_model/saved_model"),
+    }
+    for which, runner in runners.items():
+        outputs = runner(pixels)
         for name in names:
             scale = np.abs(expected[name]).max()
-            assert np.abs(said[name] - expected[name]).max() <= 1e-5 * scale, (which, name)
+            assert np.abs(outputs[name] - expected[name]).max() <= 1e-5 * scale, (which, name)
 
 
-def test_an_article_network_promises_no_map() -> None:
+def test_keras_saves_the_network_of_a_run(run: Path, tmp_path: Path) -> None:
+    from lucency.models import keras
+
+    classifier = Classifier.load(run)
+    classifier.keras_model.save(tmp_path / "mine.keras")
+    again = keras.saving.load_model(tmp_path / "mine.keras")
+    pixels = drawn(4).astype(np.float32)
+    expected = classifier.keras_model.predict_on_batch(pixels)
+    np.testing.assert_allclose(again.predict_on_batch(pixels), expected, atol=1e-6)
+
+
+def test_an_article_network_has_no_map_in_its_description() -> None:
     spec = Spec(**{**vars(SPEC), "architecture": "article", "parameters": {}})
-    document = described("onnx", "model.onnx", Classifier(spec, {}, brightness_network()), "x")
+    document = describe("onnx", "model.onnx", Classifier(spec, {}, brightness_network()), "x")
     assert set(document["outputs"]) == {"probabilities", "embedding"}
 
 
@@ -226,7 +247,7 @@ def test_an_article_network_promises_no_map() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if FORMATS[name].quantizes])
-def test_eight_bits_are_certified_on_other_images_than_they_were_scaled_by(
+def test_eight_bits_are_certified_on_other_images_than_they_were_calibrated_with(
     run: Path, tmp_path: Path, name: str
 ) -> None:
     done = export(run, name, quantize="int8", out=tmp_path / "out")
@@ -262,55 +283,55 @@ def test_pixels_and_logits_are_kept_in_float(run: Path) -> None:
     assert not {"Conv", "Relu", "GlobalAveragePool"} & kept
 
 
-def test_both_halves_of_the_golden_images_are_used_once(run: Path) -> None:
+def test_both_halves_of_the_reference_images_are_used_once(run: Path) -> None:
     classifier = Classifier.load(run)
     chosen = choose(run, None, classifier, scale=True)
     assert chosen.scale
     both = np.concatenate([chosen.check.all(), chosen.scale.all()])
     assert len(np.unique(both.reshape(40, -1), axis=0)) == 40
-    for half in (chosen.check, chosen.scale):  # drawn in turns, and yet both have both classes
+    for half in (chosen.check, chosen.scale):  # alternating, and yet both have both classes
         shares = classifier.predict_pixels(half.all())[:, 1]
         assert (shares > 0.5).sum() == 10
 
 
-@pytest.mark.skipif("openvino" not in HERE, reason="Keras cannot turn to TensorFlow here")
-def test_openvino_gets_another_onnx_file_where_it_cannot_read_that_of_the_run(
+@pytest.mark.skipif("openvino" not in HERE, reason="Keras cannot switch to TensorFlow here")
+def test_openvino_gets_another_onnx_file_if_it_cannot_read_that_of_the_run(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
-    honest = formats._read_by_openvino
+    calls: list[bool] = []
+    original = formats._read_by_openvino
 
     def fails_once(classifier: Classifier, examples: Any) -> Any:
-        asked.append(classifier.onnx is None)
-        if len(asked) == 1:
+        calls.append(classifier.onnx is None)
+        if len(calls) == 1:
             raise BackendError("a convolution in five dimensions")
-        return honest(classifier, examples)
+        return original(classifier, examples)
 
     monkeypatch.setattr(formats, "_read_by_openvino", fails_once)
     assert export(run, "openvino", out=tmp_path / "out").certificate["passed"]
-    assert asked == [False, True]
+    assert calls == [False, True]
 
 
 # The check
 
 
-def answers(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
-    given = np.array([[1 - p, p] for p in probabilities])
-    return lambda pixels: given[: len(pixels)]
+def constant(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
+    rows = np.array([[1 - p, p] for p in probabilities])
+    return lambda pixels: rows[: len(pixels)]
 
 
 class Fixed(Classifier):
-    """Gives the answers that it was made with."""
+    """Returns fixed predictions."""
 
     def __init__(self, probabilities: list[float], spec: Spec = SPEC) -> None:
         super().__init__(spec, {})
-        self.predict_pixels = answers(probabilities)  # type: ignore[method-assign]
+        self.predict_pixels = constant(probabilities)  # type: ignore[method-assign]
 
 
 def agreement_of(ours: list[float], theirs: list[float]) -> Agreement:
     pixels = np.zeros((len(ours), SIDE, SIDE, 1), np.uint8)
     images = Images(len(ours), "drawn", lambda: iter([pixels]))
-    return compared(Fixed(ours), answers(theirs), images, SILENT)
+    return compare(Fixed(ours), constant(theirs), images, SILENT)
 
 
 def test_differences_are_those_computed_by_hand() -> None:
@@ -335,11 +356,11 @@ def test_for_several_classes_a_tie_is_between_the_two_most_probable() -> None:
     classifier = Fixed([], spec)
     classifier.predict_pixels = lambda _: ours  # type: ignore[method-assign]
     images = Images(2, "drawn", lambda: iter([pixels]))
-    found = compared(classifier, lambda _: theirs, images, SILENT)
+    found = compare(classifier, lambda _: theirs, images, SILENT)
     assert (found.differing, found.ties) == (1, 1)
 
 
-def test_a_number_that_is_none_is_the_largest_difference() -> None:
+def test_nan_is_the_largest_difference() -> None:
     assert not agreement_of([0.5], [float("nan")]).within(INT8)
 
 
@@ -349,37 +370,39 @@ def test_a_number_that_is_none_is_the_largest_difference() -> None:
         (64, 0.9e-4, 0, True, True),
         (64, 1.1e-4, 0, False, True),
         (64, 0.05, 1, False, True),
-        (64, 0.05, 2, False, False),  # 2 of 64 are more than 2 %
+        (64, 0.05, 2, False, False),  # 2 of 64 is more than 2 %
         (200, 0.05, 4, False, True),
         (200, 0.05, 5, False, False),
         (64, 0.11, 0, False, False),
     ],
 )
-def test_what_is_allowed(n: int, largest: float, differing: int, float32: bool, int8: bool) -> None:
+def test_what_the_tolerance_permits(
+    n: int, largest: float, differing: int, float32: bool, int8: bool
+) -> None:
     found = Agreement(n, largest, largest / 2, differing, 0)
     assert (found.within(FLOAT32), found.within(INT8)) == (float32, int8)
 
 
-# Nothing is left of what fails
+# A failed export leaves nothing behind
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
     monkeypatch.setitem(formats.FORMATS, "onnx", formats.FORMATS["onnx"]._replace(**parts))  # type: ignore[arg-type]
 
 
-def test_an_export_that_answers_otherwise_is_not_kept(
+def test_an_export_with_other_predictions_is_not_kept(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def biased(path: Path) -> formats.Run:
-        honest = formats._load_onnx(path)
-        return lambda pixels: honest(pixels) + np.array([2e-4, -2e-4])
+    def biased(path: Path) -> formats.Predict:
+        original = formats._load_onnx(path)
+        return lambda pixels: original(pixels) + np.array([2e-4, -2e-4])
 
     changed(monkeypatch, load=biased)
     with pytest.raises(ParityError, match=r"differ by up to 0\.0002"):
         export(run, "onnx", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(sys, "argv", ["lucency", "export", str(run), "--out", str(tmp_path / "x")])
-    monkeypatch.setattr("signal.signal", lambda *_: None)  # this process keeps its own
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # this process keeps its handlers
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 3
@@ -394,7 +417,7 @@ def test_an_export_that_answers_otherwise_is_not_kept(
         (Interrupted(signal.SIGINT), Interrupted),
     ],
 )
-def test_nothing_is_left_where_writing_ends_early(
+def test_nothing_is_left_if_writing_ends_early(
     run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -405,13 +428,13 @@ def test_nothing_is_left_where_writing_ends_early(
         path.write_bytes(b"half")
         raise error
 
-    changed(monkeypatch, make=half)
+    changed(monkeypatch, write=half)
     with pytest.raises(raised):
         export(run, "onnx", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_earlier_export_is_replaced_by_force_alone_and_nothing_else_is(
+def test_only_an_earlier_export_is_replaced_and_only_by_force(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -425,26 +448,27 @@ def test_an_earlier_export_is_replaced_by_force_alone_and_nothing_else_is(
     precious = tmp_path / "letters"
     precious.mkdir()
     (precious / "letter.txt").write_text("dear")
-    with pytest.raises(RunError, match="is no earlier export"):
+    with pytest.raises(RunError, match="is not an earlier export"):
         export(run, "onnx", out=precious, force=True)
     assert (precious / "letter.txt").read_text() == "dear"
 
 
-# What is refused, in one line
+# Errors in one line
 
 
 @pytest.mark.parametrize(
-    ("name", "quantize", "says"),
+    ("name", "quantize", "message"),
     [
         ("tflite", None, "Did you mean 'litert'"),
-        ("keras", "int8", "Formats that have: onnx, litert, openvino"),
+        ("keras", None, "Known: onnx, saved_model, litert, openvino"),
+        ("saved_model", "int8", "Formats with them: onnx, litert, openvino"),
         ("onnx", "fp16", "must be int8"),
     ],
 )
-def test_what_does_not_exist_is_refused(
-    run: Path, tmp_path: Path, name: str, quantize: str | None, says: str
+def test_unknown_formats_are_rejected(
+    run: Path, tmp_path: Path, name: str, quantize: str | None, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         export(run, name, quantize=quantize, out=tmp_path / "out")
 
 
@@ -452,7 +476,7 @@ def test_what_does_not_exist_is_refused(
     ("name", "library", "extra"),
     [("openvino", "openvino", "openvino"), ("litert", "tensorflow", "tensorflow")],
 )
-def test_a_missing_library_is_named_with_its_extra(
+def test_the_error_of_a_missing_library_names_its_extra(
     run: Path, monkeypatch: pytest.MonkeyPatch, name: str, library: str, extra: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -460,47 +484,47 @@ def test_a_missing_library_is_named_with_its_extra(
         export(run, name)
 
 
-def test_a_program_on_another_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_on_another_backend_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lucency.backend.choice.choose_backend", lambda: "jax")
     with pytest.raises(BackendError, match="runs it on jax"):
         backend.prefer_tensorflow()
 
 
-def test_a_run_without_golden_images_says_how_to_go_on(run: Path, tmp_path: Path) -> None:
-    older = Path(shutil.copytree(run, tmp_path / "older"))
-    document = json.loads((older / "classifier.json").read_text())
-    (older / "classifier.json").write_text(json.dumps(document | {"reference_images": None}))
-    with pytest.raises(RunError, match="Give the data folder") as caught:
-        export(older, "onnx", out=tmp_path / "out")
+def test_the_error_of_a_run_without_reference_images_has_a_fix(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    document = json.loads((copy / "classifier.json").read_text())
+    (copy / "classifier.json").write_text(json.dumps(document | {"reference_images": None}))
+    with pytest.raises(RunError, match="Name the data folder") as caught:
+        export(copy, "onnx", out=tmp_path / "out")
     assert "\n" not in str(caught.value)
 
 
 # The data folder
 
 
-def test_the_whole_validation_part_is_found_again(tmp_path: Path) -> None:
+def test_the_whole_validation_split_is_found_again(tmp_path: Path) -> None:
     entries = write_images(tmp_path / "data")
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
     done = export(run, "onnx", folder=tmp_path / "data", out=tmp_path / "out")
-    assert done.certificate["agreement"]["n"] == sum(x.part == "val" for x in entries)
-    assert done.certificate["images"] == "the run's whole validation part"
+    assert done.certificate["agreement"]["n"] == sum(x.split == "val" for x in entries)
+    assert done.certificate["images"] == "the run's whole validation split"
     chosen = choose(run, tmp_path / "data", Classifier.load(run), scale=True)
     assert chosen.scale
     expected = [
         x
         for name in ("NORMAL", "PNEUMONIA")
         for x in entries
-        if x.part == "train" and x.label == name
+        if x.split == "train" and x.label == name
     ]
     pixels = [read_image(tmp_path / "data" / x.file, (8, 8), False) for x in expected]
     assert np.array_equal(chosen.scale.all(), np.stack(pixels))
 
 
 @pytest.mark.parametrize("how", ["changed", "missing", "outside"])
-def test_an_image_that_is_not_the_one_of_the_run_is_refused(tmp_path: Path, how: str) -> None:
+def test_an_image_other_than_that_of_the_run_is_rejected(tmp_path: Path, how: str) -> None:
     entries = write_images(tmp_path / "data")
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
-    file = next(x.file for x in entries if x.part == "val")
+    file = next(x.file for x in entries if x.split == "val")
     if how == "changed":
         Image.new("L", (8, 8)).save(tmp_path / "data" / file)
     elif how == "missing":
@@ -508,13 +532,17 @@ def test_an_image_that_is_not_the_one_of_the_run_is_refused(tmp_path: Path, how:
     else:
         text = (run / "split.csv").read_text()
         (run / "split.csv").write_text(text.replace(file, f"../{file}"))
-    says = {"changed": "another content", "missing": "cannot be read", "outside": "no path below"}
-    with pytest.raises(DataError, match=says[how]):
+    messages = {
+        "changed": "differs from split.csv",
+        "missing": "cannot be read",
+        "outside": "a path outside of the data folder",
+    }
+    with pytest.raises(DataError, match=messages[how]):
         export(run, "onnx", folder=tmp_path / "data", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_foreign_onnx_file_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_foreign_onnx_file_is_rejected_before_anything_is_written(tmp_path: Path) -> None:
     spec = spec_of()
     weights = {"w": np.ones(spec.weight_count, np.float32)}
     foreign = Classifier(spec, weights, b"no network")
@@ -522,6 +550,6 @@ def test_a_foreign_onnx_file_is_refused_before_anything_is_made(tmp_path: Path) 
         np.zeros((1, 8, 8, 1), np.uint8), np.full((1, 2), 0.5, np.float32)
     )
     foreign.save(tmp_path / "run")
-    with pytest.raises(LucencyError, match="is refused"):
+    with pytest.raises(LucencyError, match="is rejected"):
         export(tmp_path / "run", "onnx", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

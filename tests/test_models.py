@@ -15,7 +15,7 @@ from lucency.models import backbones
 keras = models.keras
 
 
-def test_the_article_is_faithful_to_the_number() -> None:
+def test_the_article_has_the_layers_and_parameters_of_the_tutorial() -> None:
     model = models.article(classes=2, input_shape=(255, 255, 3))
     assert isinstance(model, keras.Model)
     assert model.count_params() == 3_706_049
@@ -33,26 +33,26 @@ def test_the_article_is_faithful_to_the_number() -> None:
 def test_any_number_of_classes(name: str, classes: int, units: int) -> None:
     model = models.build(name, classes, (48, 48, 1), {})
     pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1)).astype(np.float32)
-    answers = model.predict_on_batch(pixels)
-    assert answers.shape == (3, units)
-    assert ((answers >= 0) & (answers <= 1)).all()
+    outputs = model.predict_on_batch(pixels)
+    assert outputs.shape == (3, units)
+    assert ((outputs >= 0) & (outputs <= 1)).all()
     if units > 1:
-        np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.backend
 def test_the_mean_of_the_activation_map_is_the_logit() -> None:
     network = models.default(3, (64, 64, 1), width=8, blocks=(1, 1, 1, 1))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 1), dtype=np.uint8)
-    answers = models.calibrated(network, 1, 2.0).predict_on_batch(pixels)
-    maps, probabilities = (answers[k] for k in ("activation_map", "probabilities"))
+    outputs = models.calibrated(network, 1, 2.0).predict_on_batch(pixels)
+    maps, probabilities = (outputs[k] for k in ("activation_map", "probabilities"))
     logits = maps.mean(axis=(1, 2)) / 2.0
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
 @pytest.mark.backend
-def test_grey_pixels_fill_the_channels_of_a_colour_network() -> None:
+def test_grey_pixels_are_repeated_for_a_colour_network() -> None:
     network = models.article(2, (48, 48, 3))
     grey = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), dtype=np.uint8)
     wrapped = models.calibrated(network, 1, 1.0).predict_on_batch(grey)["probabilities"]
@@ -61,7 +61,7 @@ def test_grey_pixels_fill_the_channels_of_a_colour_network() -> None:
     np.testing.assert_allclose(wrapped.sum(axis=1), 1, atol=1e-6)
 
 
-def test_unknown_architectures_and_parameters_are_refused() -> None:
+def test_unknown_architectures_and_parameters_are_rejected() -> None:
     with pytest.raises(ClassifierError, match="Did you mean 'default'"):
         models.build("defualt", 2, (32, 32, 1), {})
     with pytest.raises(ClassifierError, match="no parameter 'depth'"):
@@ -74,7 +74,7 @@ def small_backbone() -> Any:
     return keras.applications.MobileNet(include_top=False, input_shape=(32, 32, 3), weights=None)
 
 
-def test_a_weight_file_of_your_own_is_loaded(tmp_path: Path) -> None:
+def test_the_users_own_weight_file_is_loaded(tmp_path: Path) -> None:
     body = small_backbone()
     file = tmp_path / "own.safetensors"
     save_file({variable.path: np.array(variable) for variable in body.weights}, file)
@@ -98,18 +98,18 @@ def test_a_weight_file_of_your_own_is_loaded(tmp_path: Path) -> None:
         ("EfficientNetB0", "efficientnet"),
     ],
 )
-def test_every_kind_of_backbone_gets_the_scaling_it_wants(backbone: str, module: str) -> None:
+def test_every_kind_of_backbone_gets_its_own_scaling(backbone: str, module: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype(np.float32)
-    given = keras.Input((4, 4, 3))
-    ours = backbones.scaled(given, backbone)
-    answer = pixels if ours is given else keras.Model(given, ours).predict_on_batch(pixels)
+    inputs = keras.Input((4, 4, 3))
+    ours = backbones.scaled(inputs, backbone)
+    found = pixels if ours is inputs else keras.Model(inputs, ours).predict_on_batch(pixels)
     preprocess = getattr(keras.applications, module).preprocess_input
-    np.testing.assert_allclose(answer, preprocess(pixels.copy()), atol=2e-5)
+    np.testing.assert_allclose(found, preprocess(pixels.copy()), atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["own.weights.h5", "own.h5", "own.keras"])
 def test_a_file_that_keras_would_have_to_read_is_not_opened(tmp_path: Path, name: str) -> None:
-    os.mkfifo(tmp_path / name)  # whoever opens it waits for ever
+    os.mkfifo(tmp_path / name)  # opening it would block forever
     with pytest.raises(ConfigError, match=r"existing \.safetensors.*save_file") as caught:
         models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / name))
     assert "\n" not in str(caught.value)
@@ -123,7 +123,7 @@ def test_the_line_that_converts_weights_works(
     with pytest.raises(ConfigError, match="On a computer") as caught:
         models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights="own.weights.h5")
     line = str(caught.value).partition("may run it: ")[2]
-    exec(line, {})  # noqa: S102 - the line that people are told to run
+    exec(line, {})  # noqa: S102 - the line that users are asked to run
     network = models.pretrained(
         2, (32, 32, 3), backbone="MobileNet", weights="MobileNet.safetensors"
     )
@@ -139,25 +139,27 @@ def small_backbone_from(file: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        (lambda arrays, first: arrays.pop(first), "not there"),
+        (lambda arrays, first: arrays.pop(first), "missing"),
         (lambda arrays, _: arrays.update(more=np.zeros(1, np.float32)), "no variable"),
         (lambda arrays, first: arrays.update({first: arrays[first][..., :1]}), "backbone's is"),
         (lambda arrays, first: arrays.update({first: arrays[first].astype(int)}), "int64"),
         (lambda arrays, first: arrays.update({first: arrays[first] * np.nan}), "not finite"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, change: Any, says: str) -> None:
+def test_arrays_that_do_not_fit_are_rejected(tmp_path: Path, change: Any, message: str) -> None:
     arrays = {variable.path: np.array(variable) for variable in small_backbone().weights}
     change(arrays, next(iter(arrays)))
     file = tmp_path / "own.safetensors"
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
-    with pytest.raises(ConfigError, match=f"do not fit MobileNet.*{says}"):
+    with pytest.raises(ConfigError, match=f"do not fit MobileNet.*{message}"):
         models.pretrained(2, (32, 32, 3), backbone="MobileNet", weights=str(file))
 
 
-def test_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_wrong_weights_have_a_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make = models.pretrained
     with pytest.raises(ConfigError, match="No such file"):
         make(2, (32, 32, 3), backbone="MobileNet", weights=str(tmp_path / "none.safetensors"))
@@ -170,5 +172,5 @@ def test_wrong_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
-    with pytest.raises(BackendError, match=r"Without a network: .*save_file"):
+    with pytest.raises(BackendError, match=r"Without a network connection: .*save_file"):
         make(2, (96, 96, 3), backbone="MobileNet", weights="imagenet")

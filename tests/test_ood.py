@@ -1,4 +1,4 @@
-"""The out-of-distribution detector: distances by definition, what it lets through, what it stops."""
+"""The OOD detector: distances by definition, images that it accepts and images that it detects."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def fitted(side: int = 32, channels: int = 1, n: int = 400, d: int = 6) -> OODDe
 
 
 @pytest.fixture(scope="module")
-def usual() -> OODDetector:
+def detector() -> OODDetector:
     return fitted()
 
 
-def test_the_view_of_features_is_mahalanobis_distance(usual: OODDetector) -> None:
+def test_the_view_of_features_is_mahalanobis_distance(detector: OODDetector) -> None:
     features, labels = features_of(0, 400)
     means = [features[labels == k].mean(0) for k in (0, 1)]
     centred = features - np.array(means)[labels]
     inverse = np.linalg.inv(LedoitWolf(assume_centered=True).fit(centred).covariance_)
     new, _ = features_of(2, 20)
-    found = usual.views(new, scenes(2, 20))[:, 0] * usual.limits[0]
+    found = detector.views(new, scenes(2, 20))[:, 0] * detector.limits[0]
     expected = [min(mahalanobis(x, mean, inverse) for mean in means) for x in new]
     assert found == pytest.approx(expected, rel=1e-4)
 
@@ -70,24 +70,24 @@ def test_directions_that_are_not_kept_share_their_mean_variance() -> None:
     assert axes.shape == (128, 200)
     assert axes @ axes.T == pytest.approx(np.eye(128), abs=1e-5)
     mean = found.features.means[0].astype(float)
-    normal = np.linalg.svd(axes)[2][-1]  # a direction that no axis has a part in
+    normal = np.linalg.svd(axes)[2][-1]  # a direction orthogonal to all axes
     distance = found.features.distance((mean + 3 * normal)[None])
     assert distance == pytest.approx(3 / np.sqrt(found.features.rest), rel=1e-4)
 
 
-def test_validation_sets_the_limit(usual: OODDetector) -> None:
-    """With 300 single images the 298th is the limit: two lie beyond."""
-    scores = usual.score(features_of(1, 300)[0], scenes(1, 300))
+def test_validation_sets_the_limit(detector: OODDetector) -> None:
+    """With 300 single images the 298th is the limit: two exceed it."""
+    scores = detector.score(features_of(1, 300)[0], scenes(1, 300))
     assert (scores > 1).sum() == 2
     assert np.sort(scores)[297] == pytest.approx(1, rel=1e-4)
 
 
-def test_few_of_its_kind_are_stopped(usual: OODDetector) -> None:
-    """0.67 to 1 % are expected of new ones; the limit itself has an sd of 0.6 %, 2,000 draw 0.2 %.
+def test_few_images_in_distribution_are_detected(detector: OODDetector) -> None:
+    """0.67 to 1 % of new images are expected; 4 % would be 5 standard errors more.
 
-    More than 4 % would be 5 standard errors.
+    The limit contributes a standard deviation of 0.6 %, the 2,000 images 0.2 %.
     """
-    scores = usual.score(features_of(5, 2000)[0], scenes(5, 2000))
+    scores = detector.score(features_of(5, 2000)[0], scenes(5, 2000))
     assert (scores > 1).mean() < 0.04
 
 
@@ -103,32 +103,32 @@ def test_few_of_its_kind_are_stopped(usual: OODDetector) -> None:
         np.zeros_like,
         lambda p: np.full_like(p, 255),
     ],
-    ids=["upended", "90", "180", "270", "inverted", "noise", "black", "white"],
+    ids=["upside down", "90", "180", "270", "inverted", "noise", "black", "white"],
 )
-def test_images_of_another_kind_are_stopped(
-    usual: OODDetector, alter: Callable[[np.ndarray], np.ndarray]
+def test_images_out_of_distribution_are_detected(
+    detector: OODDetector, alter: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    """By the image alone: the features are those of images of the right kind."""
-    scores = usual.score(features_of(1, 100)[0], alter(scenes(1, 100)))
+    """By the image alone: the features are those of images in distribution."""
+    scores = detector.score(features_of(1, 100)[0], alter(scenes(1, 100)))
     assert (scores > 1).mean() >= 0.95
 
 
-def test_features_of_another_kind_are_stopped(usual: OODDetector) -> None:
+def test_features_out_of_distribution_are_detected(detector: OODDetector) -> None:
     features, _ = features_of(1, 50)
-    views = usual.views(features + 100, scenes(1, 50))
+    views = detector.views(features + 100, scenes(1, 50))
     assert (views[:, 0] > 1).all()
-    assert (usual.score(features + 100, scenes(1, 50)) == views.max(1)).all()
+    assert (detector.score(features + 100, scenes(1, 50)) == views.max(1)).all()
 
 
-def test_tone_does_not_matter(usual: OODDetector) -> None:
+def test_brightness_and_contrast_do_not_matter(detector: OODDetector) -> None:
     features, _ = features_of(1, 50)
     pixels = scenes(1, 50).astype(float)
-    views, darker = (usual.views(features, x) for x in (pixels, 0.6 * pixels + 20))
+    views, darker = (detector.views(features, x) for x in (pixels, 0.6 * pixels + 20))
     assert darker == pytest.approx(views, rel=1e-3)
 
 
-def test_images_without_a_top_lose_nothing() -> None:
-    """Noise looks alike whichever way it lies: posture tells nothing apart, and stops few."""
+def test_images_without_an_orientation_are_accepted() -> None:
+    """Noise looks the same in every orientation, which therefore detects few images."""
     random = np.random.default_rng(0)
     texture = random.integers(0, 256, (1200, 32, 32, 1)).astype(np.uint8)
     features, labels = features_of(0, 1200)
@@ -159,15 +159,15 @@ def test_thumbnails_are_means_of_areas() -> None:
     assert odd.mean((1, 2)) == pytest.approx(pixels[:, :37, :21].mean((1, 2)), rel=1e-4)
 
 
-def test_thumbnails_fit_as_images_do(usual: OODDetector) -> None:
+def test_thumbnails_fit_as_images_do(detector: OODDetector) -> None:
     features, labels = features_of(0, 400)
     small = [ood.thumbnails(scenes(seed, n)) for seed, n in ((0, 400), (1, 300))]
     again = ood.fit(features, labels, small[0], features_of(1, 300)[0], small[1])
-    for name, array in usual.arrays().items():
+    for name, array in detector.arrays().items():
         assert again.arrays()[name] == pytest.approx(array, rel=1e-4, abs=1e-4), name
 
 
-def test_patients_weigh_the_same() -> None:
+def test_every_patient_has_the_same_weight() -> None:
     features, labels = features_of(0, 200)
     held, pixels = features_of(1, 200)[0], scenes(1, 200)
     single = ood.fit(features, labels, scenes(0, 200), held, pixels, [""] * 200)
@@ -179,23 +179,23 @@ def test_patients_weigh_the_same() -> None:
     assert copied.limits == pytest.approx(single.limits)
 
 
-def test_few_images_are_enough_to_go_on() -> None:
+def test_a_few_images_are_enough() -> None:
     features, labels = features_of(0, 4)
     found = ood.fit(features, labels, scenes(0, 4), features[:2], scenes(0, 2))
     assert (found.score(features[:2], scenes(0, 2)) <= 1).all()
-    # All alike: no variance in any direction.
+    # All equal: no variance in any direction.
     same = np.ones((5, 3)), np.zeros((5, 16, 16, 1), np.uint8)
     still = ood.fit(same[0], np.zeros(5, int), same[1], *same)
     assert (still.score(*same) <= 1).all()
     assert (still.score(same[0] + 1, same[1]) > 1).all()
 
 
-def test_arrays_and_back(usual: OODDetector) -> None:
-    arrays = {name: array.copy() for name, array in usual.arrays().items()}
+def test_arrays_and_back(detector: OODDetector) -> None:
+    arrays = {name: array.copy() for name, array in detector.arrays().items()}
     assert all(x.dtype == np.float32 and x.flags.c_contiguous for x in arrays.values())
     features, pixels = features_of(3, 30)[0], scenes(3, 30)
     again = OODDetector.from_arrays(arrays).score(features, pixels)
-    assert again.tolist() == usual.score(features, pixels).tolist()
+    assert again.tolist() == detector.score(features, pixels).tolist()
     assert again.dtype == np.float64
 
 
@@ -225,23 +225,25 @@ def broken(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Arrays],
         },
     ],
 )
-def test_nonsense_is_refused(usual: OODDetector, damage: Callable[[Arrays], Arrays]) -> None:
+def test_damaged_arrays_are_rejected(
+    detector: OODDetector, damage: Callable[[Arrays], Arrays]
+) -> None:
     with pytest.raises(ClassifierError, match="detector is damaged"):
-        OODDetector.from_arrays(damage(usual.arrays()))
+        OODDetector.from_arrays(damage(detector.arrays()))
 
 
-def test_what_does_not_fit_is_refused(usual: OODDetector) -> None:
+def test_inputs_that_do_not_fit_are_rejected(detector: OODDetector) -> None:
     features, labels = features_of(0, 10)
     with pytest.raises(ClassifierError, match="expects 6 features and 1 channels"):
-        usual.score(features[:, :5], scenes(0, 10))
+        detector.score(features[:, :5], scenes(0, 10))
     with pytest.raises(ClassifierError, match="expects 6 features and 1 channels"):
-        usual.score(features, scenes(0, 10, channels=3))
+        detector.score(features, scenes(0, 10, channels=3))
     with pytest.raises(ClassifierError, match="not finite"):
-        usual.score(features * np.nan, scenes(0, 10))
+        detector.score(features * np.nan, scenes(0, 10))
     with pytest.raises(ClassifierError, match="not finite"):
         ood.fit(features * np.nan, labels, scenes(0, 10), features, scenes(0, 10))
     with pytest.raises(DataError, match="at least 2 training images"):
         ood.fit(features[:1], labels[:1], scenes(0, 1), features, scenes(0, 10))
     with pytest.raises(DataError, match="at least 2 training images"):
         ood.fit(features, labels[:9], scenes(0, 10), features, scenes(0, 10))
-    assert usual.score(features[:0], scenes(0, 0)).shape == (0,)
+    assert detector.score(features[:0], scenes(0, 0)).shape == (0,)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from lucency.classifier import Classifier, ReferenceImages
 from lucency.errors import BackendError, ClassifierError, RunError
 from lucency.export import web
-from lucency.export.drawn_images import draw
+from lucency.export.synthetic_images import synthetic_images
 from web_browser import browser, packed, served, without_dicom
 from web_images import drawn, file_of
 from web_sites import SIZE, classifier, write
@@ -148,9 +148,9 @@ def test_nothing_in_it_names_another_place(tmp_path: Path) -> None:
             assert all(address.startswith(own) for address in addresses), path
 
 
-def test_drawn_images_are_the_same_each_time_and_near_a_decision() -> None:
+def test_synthetic_images_are_reproducible_and_near_a_decision() -> None:
     made = classifier(THREE, 3)
-    first, again = draw(made), draw(made)
+    first, again = synthetic_images(made), synthetic_images(made)
     np.testing.assert_array_equal(first.pixels, again.pixels)
     assert first.pixels.shape == (8, *SIZE, 3)
     np.testing.assert_allclose(first.probabilities, made.predict_pixels(first.pixels), atol=1e-6)

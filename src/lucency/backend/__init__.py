@@ -1,10 +1,8 @@
-"""The only package that names TensorFlow, JAX or PyTorch.
+"""The only package that names TensorFlow or JAX; everything else uses ``keras`` and NumPy.
 
-    choice       which one runs, and what differs between them
-    onnx_file    a Keras model as ONNX, on each of them
-    exchange     Keras archives, SavedModel and LiteRT, made and run
-
-All else is ``keras``, ``keras.ops`` and NumPy.
+choice       which of them runs, and the differences between them
+onnx_file    export a Keras model as ONNX
+exchange     export to SavedModel and LiteRT, and run these files
 """
 
 from __future__ import annotations
@@ -29,9 +27,7 @@ from lucency.backend.choice import (
 from lucency.backend.exchange import (
     export_litert,
     export_saved_model,
-    keras_runner,
     litert_runner,
-    save_keras,
     saved_model_runner,
 )
 from lucency.backend.onnx_file import export_onnx
@@ -49,14 +45,12 @@ __all__ = [
     "is_out_of_memory",
     "is_slow_here",
     "keep_compiled",
-    "keras_runner",
     "litert_runner",
     "load_keras",
     "machine",
     "make_deterministic",
     "normalized",
     "prefer_tensorflow",
-    "save_keras",
     "saved_model_runner",
     "waits_for_memory",
 ]

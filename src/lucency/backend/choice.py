@@ -1,8 +1,7 @@
-"""Which of TensorFlow, JAX and PyTorch runs, and what differs between them.
+"""Which of TensorFlow and JAX runs, and the differences between them.
 
-``KERAS_BACKEND`` decides. Where it is not set, the first that is installed is taken:
-JAX when an NVIDIA GPU is present, else TensorFlow (the fastest of the three on processors), then
-JAX, then PyTorch.
+``KERAS_BACKEND`` decides. If it is not set, the first that is installed is used: JAX if there is an
+NVIDIA GPU, else TensorFlow, which is the faster of the two on processors, then JAX.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from typing import Any
 
 from lucency.errors import BackendError, nearest
 
-BACKENDS = ("tensorflow", "jax", "torch")
-_MOST_COMPILED = 2**30  # bytes on disk
+BACKENDS = ("tensorflow", "jax")
+_MAX_COMPILED = 2**30  # bytes on disk
 
 
 def load_keras() -> Any:
@@ -34,10 +33,10 @@ def load_keras() -> Any:
         BackendError: No backend is installed, or ``KERAS_BACKEND`` names an unknown or absent one.
     """
     os.environ["KERAS_BACKEND"] = choose_backend()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter, not errors
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides start-up messages, not errors
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        return quietly("keras")
+        return import_quietly("keras")
     except ImportError as error:
         raise BackendError(
             f"This needs Keras, which is not installed ({error}). "
@@ -46,46 +45,45 @@ def load_keras() -> Any:
 
 
 @contextmanager
-def chatter_kept() -> Iterator[None]:
-    """Keep what compiled libraries print on standard error; show it only if the work fails.
+def captured_stderr() -> Iterator[None]:
+    """Capture what compiled libraries print on standard error; show it only after an exception.
 
-    TensorFlow's announce themselves there whatever its settings say.
+    TensorFlow's libraries print messages there whatever its settings are.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
-        shown = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            kept.seek(0)
-            os.write(shown, kept.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
         finally:
-            os.dup2(shown, 2)
-            os.close(shown)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-def quietly(name: str) -> Any:
-    """Import a module without what its compiled parts announce."""
-    with chatter_kept():
+def import_quietly(name: str) -> Any:
+    """Import a module without the messages of its compiled parts."""
+    with captured_stderr():
         return importlib.import_module(name)
 
 
 def choose_backend() -> str:
     """Return the name of the backend to use: ``KERAS_BACKEND``, or the best that is installed.
 
-    Where the program has imported Keras already, it is the backend that Keras runs on.
+    If the program has imported Keras already, it is the backend that Keras runs on.
+
+    Raises:
+        BackendError: No backend is installed, or the requested one is not supported.
     """
     if "keras" in sys.modules:
-        return str(sys.modules["keras"].backend.backend())
-    asked = os.environ.get("KERAS_BACKEND", "")
-    if asked and asked not in BACKENDS:
-        raise BackendError(
-            f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. "
-            f"Received: {asked!r}.{nearest(asked, BACKENDS)}"
-        )
-    order = (asked,) if asked else _preference()
+        running = str(sys.modules["keras"].backend.backend())
+        return _supported(running, " Set it before Keras is imported.")
+    requested = os.environ.get("KERAS_BACKEND", "")
+    order = (_supported(requested, nearest(requested, BACKENDS)),) if requested else _preference()
     for name in order:
         if importlib.util.find_spec(name):
             return name
@@ -95,8 +93,16 @@ def choose_backend() -> str:
     )
 
 
+def _supported(name: str, fix: str) -> str:
+    if name not in BACKENDS:
+        raise BackendError(
+            f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {name!r}.{fix}"
+        )
+    return name
+
+
 def prefer_tensorflow() -> None:
-    """Have Keras run on TensorFlow, for formats that only it writes; a run is bound to no backend.
+    """Make Keras run on TensorFlow, for formats that only TensorFlow writes, from any run.
 
     Raises:
         BackendError: TensorFlow is not installed, or Keras runs on another backend already.
@@ -108,44 +114,38 @@ def prefer_tensorflow() -> None:
     elif choose_backend() != "tensorflow":
         raise BackendError(
             f"This format is written by Keras on TensorFlow, and this program runs it on "
-            f"{choose_backend()}. Export from the command line, which starts anew."
+            f"{choose_backend()}. Export from the command line, in a new process."
         )
 
 
 def _preference() -> tuple[str, ...]:
     has_gpu = Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
-    return ("jax", "tensorflow", "torch") if has_gpu else ("tensorflow", "jax", "torch")
+    return ("jax", "tensorflow") if has_gpu else ("tensorflow", "jax")
 
 
 def make_deterministic(seed: int) -> None:
-    """Seed every generator, and make the backend's operations repeat exactly on a processor.
+    """Seed every generator, and make the backend's operations deterministic on a processor.
 
     The same seed, versions, machine and number of threads give the same bits. On an accelerator
-    the promise is only a tolerance.
+    results are equal only within a tolerance.
     """
     load_keras().utils.set_random_seed(seed)
     if choose_backend() == "tensorflow":
-        tensorflow = quietly("tensorflow")
-        tensorflow.config.experimental.enable_op_determinism()
-    elif choose_backend() == "torch":
-        quietly("torch").use_deterministic_algorithms(True, warn_only=True)
+        import_quietly("tensorflow").config.experimental.enable_op_determinism()
 
 
 def device() -> str:
     """Return what the network runs on: ``"cpu"`` or ``"gpu"``."""
-    name = choose_backend()
-    if name == "tensorflow":
-        found = quietly("tensorflow").config.list_physical_devices("GPU")
+    if choose_backend() == "tensorflow":
+        found = import_quietly("tensorflow").config.list_physical_devices("GPU")
         return "gpu" if found else "cpu"
-    if name == "jax":
-        return "cpu" if quietly("jax").default_backend() == "cpu" else "gpu"
-    return "gpu" if quietly("torch").cuda.is_available() else "cpu"
+    return "cpu" if import_quietly("jax").default_backend() == "cpu" else "gpu"
 
 
 def waits_for_memory() -> bool:
-    """Tell whether layers run one by one here, so that their passes over memory take the time.
+    """Return whether layers run one by one here, so that training is bound by memory.
 
-    So it is with TensorFlow on a processor, where XLA's convolutions are slower than its own.
+    This is so for TensorFlow on a processor, where XLA's convolutions are slower than its own.
     """
     return choose_backend() == "tensorflow" and device() == "cpu"
 
@@ -153,20 +153,20 @@ def waits_for_memory() -> bool:
 def normalized(
     x: Any, gamma: Any, beta: Any, moving: tuple[Any, Any], epsilon: float, training: bool
 ) -> tuple[Any, Any, Any]:
-    """Normalise a batch by TensorFlow's one kernel for it.
+    """Normalise a batch with TensorFlow's fused kernel.
 
     Args:
         x: (n, height, width, channels), float32 or bfloat16.
         gamma: (channels,) scale.
         beta: (channels,) offset.
-        moving: Mean and variance to use where ``training`` is false, (channels,) each.
+        moving: Mean and variance to use if ``training`` is false, (channels,) each.
         epsilon: Added to the variance.
-        training: Whether the batch's own mean and variance are used.
+        training: Whether to use the batch's own mean and variance.
 
     Returns:
-        The batch, normalised, and its mean and (biased) variance in float32, without gradient.
+        The normalised batch, and its mean and (biased) variance in float32, without gradient.
     """
-    tf = quietly("tensorflow")
+    tf = import_quietly("tensorflow")
     gamma, beta, *moving_now = (tf.cast(each.value, "float32") for each in (gamma, beta, *moving))
     mean, variance = ((), ()) if training else moving_now
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -179,38 +179,38 @@ def normalized(
 
 
 def add_bias(x: Any, bias: Any) -> Any:
-    """Add one number per channel by TensorFlow's kernel, whose gradient is one as well."""
-    return quietly("tensorflow").nn.bias_add(x, bias)
+    """Add one number per channel with TensorFlow's kernel, whose gradient is a kernel as well."""
+    return import_quietly("tensorflow").nn.bias_add(x, bias)
 
 
 def is_slow_here() -> bool:
-    """Tell whether another backend would train several times faster on this processor."""
+    """Return whether another backend would train several times faster on this processor."""
     return choose_backend() != "tensorflow" and device() == "cpu"
 
 
 def keep_compiled(folder: Path) -> None:
-    """Have JAX keep compiled networks in a folder, for processes to come; others compile anew.
+    """Make JAX cache compiled networks in a folder for later processes; TensorFlow has no cache.
 
-    Such files are code, so the folder is made for its owner alone, and one that somebody else may
-    write to is not used. ``JAX_COMPILATION_CACHE_DIR`` goes before.
+    Such files are code, so the folder is made for its owner alone, and a folder that others can
+    write to is not used. ``JAX_COMPILATION_CACHE_DIR`` takes precedence.
     """
     if choose_backend() != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
-    except OSError:  # a home that cannot be written to costs the time to compile again
+    except OSError:  # without a writable home, networks are compiled again
         return
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-        jax = quietly("jax")
+        jax = import_quietly("jax")
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_compilation_cache_max_size", _MOST_COMPILED)
+        jax.config.update("jax_compilation_cache_max_size", _MAX_COMPILED)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error of any backend says that memory ran out.
+    """Return whether an error of any backend means that memory ran out.
 
-    They have no type in common, and most say so in their text only.
+    These errors have no common type, and most are recognisable only by their text.
     """
     text = f"{type(error).__name__}: {error}".lower()
     signs = (
@@ -222,10 +222,10 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def has_fast_bfloat16() -> bool:
-    """Tell whether bfloat16 arithmetic is faster than float32 here.
+    """Return whether bfloat16 arithmetic is faster than float32 here.
 
-    True on a GPU, and on a processor with AVX512-BF16 or AMX when TensorFlow runs (its oneDNN
-    kernels use them; the other backends' convolutions gain nothing there).
+    True on a GPU, and on a processor with AVX512-BF16 or AMX with TensorFlow, whose oneDNN kernels
+    use them; JAX's convolutions are not faster with them.
     """
     if device() == "gpu":
         return True
@@ -243,7 +243,7 @@ def _processor_flags() -> frozenset[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the versions and the machine that a result depends on."""
+    """Return the versions and the machine on which a result depends."""
     return {
         "lucency": importlib.metadata.version("lucency"),
         "python": platform.python_version(),
@@ -255,7 +255,7 @@ def environment() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Return the operating system, the processor and how many of them there are."""
+    """Return the operating system, the processor and the number of processors."""
     return (
         f"{platform.system()} {platform.machine()}, {_processor_name()}, "
         f"{os.cpu_count()} processors"

@@ -1,6 +1,6 @@
-"""Files to hand to others: Keras archives, SavedModel and LiteRT, made and run.
+"""SavedModel and LiteRT files: export and run them.
 
-The last two are TensorFlow's, whichever backend trained the network.
+Both are TensorFlow's, whichever backend trained the network.
 """
 
 from __future__ import annotations
@@ -15,33 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.backend.choice import chatter_kept, load_keras, prefer_tensorflow, quietly
+from lucency.backend.choice import captured_stderr, import_quietly, load_keras, prefer_tensorflow
 from lucency.errors import BackendError
 
 Pixels = NDArray[np.uint8]
 Runner = Callable[[Pixels], dict[str, NDArray[Any]]]
-
-
-def save_keras(model: Any, file: Path) -> None:
-    """Write a Keras model as a ``.keras`` archive."""
-    with warnings.catch_warnings(), chatter_kept():  # it loads TensorFlow whatever it runs on
-        warnings.simplefilter("ignore")
-        model.save(file)
-
-
-def keras_runner(file: Path) -> Runner:
-    """Return a function from pixels to all answers of a Keras archive that we have just written.
-
-    No archive of anybody else may come here: Keras's reader has been made to run foreign code.
-    """
-    with chatter_kept():
-        model = load_keras().saving.load_model(file, safe_mode=True, compile=False)
-
-    def run(pixels: Pixels) -> dict[str, NDArray[Any]]:
-        said = model.predict_on_batch(pixels)
-        return {name: np.asarray(values) for name, values in said.items()}
-
-    return run
 
 
 def export_saved_model(model: Any, folder: Path) -> None:
@@ -52,29 +30,29 @@ def export_saved_model(model: Any, folder: Path) -> None:
         folder: Folder to make.
 
     Raises:
-        BackendError: TensorFlow refuses the model.
+        BackendError: TensorFlow cannot export the model.
     """
     tensorflow = _tensorflow()
     try:
-        with warnings.catch_warnings(), chatter_kept():
+        with warnings.catch_warnings(), captured_stderr():
             warnings.simplefilter("ignore")  # TensorFlow's own deprecations
             _save_saved_model(tensorflow, model, folder)
-    except OSError:  # a full disk is no fault of the exporter
+    except OSError:  # a full disk is not a fault of the exporter
         raise
     except Exception as error:
-        raise _refused("SavedModel", error) from error
+        raise _export_error("SavedModel", error) from error
 
 
 def _save_saved_model(tensorflow: Any, model: Any, folder: Path) -> None:
-    """Save the inference alone; ``keras.Model.export`` would write every weight twice."""
+    """Save only the inference; ``keras.Model.export`` would write every weight twice."""
     served = tensorflow.Module()
     served.weights = [variable.value for variable in model.variables]
     pixels = tensorflow.TensorSpec((None, *model.input_shape[1:]), tensorflow.uint8, name="pixels")
 
-    def answer(pixels: Any) -> Any:
+    def infer(pixels: Any) -> Any:
         return model(pixels, training=False)
 
-    signature = tensorflow.function(answer, input_signature=[pixels], autograph=False)
+    signature = tensorflow.function(infer, input_signature=[pixels], autograph=False)
     tensorflow.saved_model.save(served, str(folder), signatures={"serving_default": signature})
 
 
@@ -84,15 +62,15 @@ def export_litert(saved_model: Path, file: Path, examples: Pixels | None = None)
     Args:
         saved_model: Folder of ``export_saved_model``.
         file: File to write.
-        examples: Images, (n, height, width, channels), by which to scale 8-bit weights and
-            activations; ``None`` keeps all in float32. Input and outputs keep their types.
+        examples: Images, (n, height, width, channels), to calibrate 8-bit weights and activations
+            with; ``None`` keeps float32. Input and outputs keep their types.
 
     Raises:
-        BackendError: The converter refuses it.
+        BackendError: The converter cannot convert it.
     """
     lite = _lite()
     try:
-        with warnings.catch_warnings(), chatter_kept():
+        with warnings.catch_warnings(), captured_stderr():
             warnings.simplefilter("ignore")
             converter = lite.TFLiteConverter.from_saved_model(str(saved_model))
             if examples is not None:
@@ -102,7 +80,7 @@ def export_litert(saved_model: Path, file: Path, examples: Pixels | None = None)
     except OSError:
         raise
     except Exception as error:
-        raise _refused("LiteRT", error) from error
+        raise _export_error("LiteRT", error) from error
     file.write_bytes(data)
 
 
@@ -112,26 +90,26 @@ def _one_by_one(examples: Pixels) -> Iterator[dict[str, Pixels]]:
 
 
 def saved_model_runner(folder: Path) -> Runner:
-    """Return a function from pixels to all answers of a SavedModel, as anybody would load it."""
+    """Return a function from pixels to all outputs of a SavedModel, loaded by TensorFlow."""
     tensorflow = _tensorflow()
-    with chatter_kept():
+    with captured_stderr():
         loaded = tensorflow.saved_model.load(str(folder))
 
     def run(pixels: Pixels) -> dict[str, NDArray[Any]]:
-        # Asked of `loaded` each time: its variables live only as long as it does.
-        said = loaded.signatures["serving_default"](pixels=tensorflow.constant(pixels))
-        return {name: each.numpy() for name, each in said.items()}
+        # Look the signature up each time: its variables exist only as long as `loaded`.
+        outputs = loaded.signatures["serving_default"](pixels=tensorflow.constant(pixels))
+        return {name: each.numpy() for name, each in outputs.items()}
 
     return run
 
 
 def litert_runner(file: Path) -> Runner:
-    """Return a function from pixels to all answers of a LiteRT file, on all processors."""
-    with warnings.catch_warnings(), chatter_kept():
-        warnings.simplefilter("ignore")  # it announces its successor, a package of its own
+    """Return a function from pixels to all outputs of a LiteRT file, on all processors."""
+    with warnings.catch_warnings(), captured_stderr():
+        warnings.simplefilter("ignore")  # it announces its successor, a separate package
         interpreter = _lite().Interpreter(str(file), num_threads=os.cpu_count())
         serve = interpreter.get_signature_runner()
-        # It announces its kernels when it first runs.
+        # The first run prints a message about its kernels.
         serve(pixels=np.zeros(serve.get_input_details()["pixels"]["shape"], np.uint8))
 
     def run(pixels: Pixels) -> dict[str, NDArray[Any]]:
@@ -142,16 +120,16 @@ def litert_runner(file: Path) -> Runner:
 
 def _tensorflow() -> Any:
     prefer_tensorflow()
-    load_keras()  # before TensorFlow, to be as quiet
-    return quietly("tensorflow")
+    load_keras()  # before TensorFlow, because it silences its messages
+    return import_quietly("tensorflow")
 
 
 def _lite() -> Any:
     return _tensorflow().lite
 
 
-def _refused(name: str, error: Exception) -> Exception:
-    """Return what to raise: TensorFlow reports a full disk in its text alone."""
+def _export_error(name: str, error: Exception) -> Exception:
+    """Return the error to raise: TensorFlow reports a full disk only in its text."""
     full = ("No space left", "File too large", "quota exceeded")
     if any(sign in str(error) for sign in full):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""A Keras model as an ONNX file whose bytes do not depend on chance."""
+"""A Keras model as an ONNX file with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lucency.backend.choice import chatter_kept, choose_backend
+from lucency.backend.choice import captured_stderr, choose_backend
 from lucency.errors import BackendError
 
 
 def export_onnx(model: Any, path: Path) -> None:
-    """Write a float32 Keras model as one ONNX file, by the exporter of the running backend.
+    """Write a float32 Keras model as one ONNX file, with the exporter of the running backend.
 
     Args:
         model: A ``keras.Model`` that has been called, with one named input and a dictionary of
@@ -20,10 +20,10 @@ def export_onnx(model: Any, path: Path) -> None:
         path: File to write.
 
     Raises:
-        BackendError: The exporter is not installed or refuses the model.
+        BackendError: The exporter is not installed or cannot export the model.
     """
     try:
-        with warnings.catch_warnings(), chatter_kept():
+        with warnings.catch_warnings(), captured_stderr():
             warnings.simplefilter("ignore")  # the exporters' own deprecations
             model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))
@@ -35,11 +35,11 @@ def export_onnx(model: Any, path: Path) -> None:
 
 
 def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
-    """Give inputs and outputs our names, and bring all else into an order of its own.
+    """Give inputs and outputs our names, and everything else a canonical order and names.
 
-    The exporters keep the order of inputs and outputs but not their names, and what lies between
-    comes in an order and with names that differ from time to time, so that files could not be
-    compared. What they wrote beside it, such as source lines of this machine, is left out.
+    The exporters keep the order of inputs and outputs but not their names. Order and names of all
+    other values differ from export to export, so that files could not be compared. Metadata, such
+    as source lines of this machine, is removed.
     """
     onnx = importlib.import_module("onnx")
     graph = (model := onnx.load(path)).graph
@@ -53,11 +53,11 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
     for value in (*values, *graph.initializer):
         value.name = names.get(value.name, value.name)
     for value in values:
-        for place, size in enumerate(value.type.tensor_type.shape.dim):
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
             if size.dim_param:
-                size.dim_param = "n" if place == 0 else f"size{place}"
+                size.dim_param = "n" if axis == 0 else f"size{axis}"
     ordered = sorted(graph.initializer, key=lambda value: (len(value.name), value.name))
-    del graph.node[:], graph.initializer[:], graph.value_info[:]  # the last follows from the rest
+    del graph.node[:], graph.initializer[:], graph.value_info[:]  # the last can be inferred
     graph.node.extend(nodes)
     graph.initializer.extend(ordered)
     for part in (model, graph, *graph.node, *graph.initializer, *values):
@@ -70,7 +70,7 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
 
 
 def _in_order(graph: Any) -> list[Any]:
-    """Return copies of a graph's nodes, each after those that it needs, outputs last in turn."""
+    """Return copies of a graph's nodes in topological order, determined from the outputs."""
     makers = {end: place for place, node in enumerate(graph.node) for end in node.output}
     order: dict[int, None] = {}
     waiting = [makers[value.name] for value in reversed(graph.output)]

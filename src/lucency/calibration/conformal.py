@@ -210,7 +210,7 @@ def fit(
     for alpha in alphas:
         if not 0 < alpha < 1:
             raise ConfigError(f"The chance to miss must lie between 0 and 1. Received: {alpha!r}")
-    owner = _owners(groups, len(truth))
+    cluster = _clusters(groups, len(truth))
     scores = 1 - np.take_along_axis(np.asarray(probabilities), truth[:, None], axis=1)[:, 0]
     classes = range(probabilities.shape[1])
     parts: dict[Kind, list[BoolArray]] = {
@@ -222,8 +222,8 @@ def fit(
             Threshold(
                 alpha,
                 kind,
-                tuple(_quantile(scores[part], owner[part], alpha) for part in members),
-                tuple(len(np.unique(owner[part])) for part in members),
+                tuple(_quantile(scores[part], cluster[part], alpha) for part in members),
+                tuple(len(np.unique(cluster[part])) for part in members),
             )
             for alpha in alphas
             for kind, members in parts.items()
@@ -231,7 +231,7 @@ def fit(
     )
 
 
-def _owners(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
+def _clusters(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
     """Number the patients; an image without one is its own."""
     given = [""] * n if groups is None else [str(name) for name in groups]
     names = [(name, -1) if name else ("", i) for i, name in enumerate(given)]
@@ -239,13 +239,13 @@ def _owners(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
     return np.array([numbers[name] for name in names], np.int64)
 
 
-def _quantile(scores: FloatArray, owner: IntArray, alpha: float) -> float:
+def _quantile(scores: FloatArray, cluster: IntArray, alpha: float) -> float:
     """Return the smallest score that 1 - alpha of the patients' weight, and of one more, reach.
 
     Each of K patients weighs 1 / (K + 1), shared by its images; the one more scores at the very
     end, which is 1.
     """
-    _, patient, images = np.unique(owner, return_inverse=True, return_counts=True)
+    _, patient, images = np.unique(cluster, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
     reached = np.cumsum(1 / images[patient][order])
     # The slack keeps 9 of 10 from missing 0.9 by the last bit.

@@ -221,7 +221,7 @@ class Classifier:
         return dataclasses.replace(outputs, maps=values, map_classes=map_classes)
 
     def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities (n, classes) computed by Keras, with or without an ONNX model."""
+        """Return the probabilities (n, classes) that Keras computes, with or without ONNX."""
         return self._infer_with_keras(pixels)["probabilities"]
 
     def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

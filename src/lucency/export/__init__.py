@@ -1,17 +1,17 @@
-"""The classifier in the formats of other programs, each with proof that it says the same.
+"""Export the classifier for other programs, with a certificate that its predictions are the same.
 
-    parity         the ONNX file of a run against Keras, while it is trained
-    images       what an export is checked on, and what its 8-bit numbers are scaled by
-    making         the files of each format, and how anybody runs them
-    quantization   8-bit weights and activations in an ONNX file
-    certificate    an export against the classifier: probabilities, decisions, time
-    description    what goes in, what comes out, and how to use it
-    folder         the verb: made, checked, and only then given its name
-    web            a folder with a page that computes in the browser
-    drawn          images drawn by formula, on which that page checks itself
+    parity              the ONNX file of a run compared with Keras, after training
+    images              images that an export is compared on, and images to calibrate 8-bit numbers
+    formats             the file of each format: how it is written and run
+    quantization        8-bit weights and activations in an ONNX file
+    certificate         an export compared with the classifier: probabilities, decisions, time
+    description         inputs, outputs, and how to use an export
+    folder              the export itself: written, compared, and only then renamed
+    web                 a folder with a page that predicts in the browser
+    synthetic_images    images computed from formulas, which that page tests itself on
 
-Everything after resizing is inside: the same uint8 pixels go into every format, and calibrated
-probabilities come out. A file that answers otherwise than the classifier is not kept.
+An export includes everything after resizing: every format takes the same uint8 pixels and returns
+calibrated probabilities. An export with other predictions than the classifier is deleted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An export against the classifier that it was made of: probabilities, decisions, time."""
+"""An export compared with its classifier: probabilities, decisions, time."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
-from lucency.export.formats import Run
+from lucency.export.formats import Predict
 from lucency.export.images import BATCH, Images
 from lucency.progress import Progress
 
-TIE = 1e-4  # this near the threshold, float32 arithmetic in another order may decide otherwise
-_REPEATS, _REPEATS_OF_BATCH, _LONGEST = 25, 9, 6.0  # the last in seconds, of one measurement
+TIE = 1e-4  # this close to the threshold, the order of float32 additions may change the decision
+_REPEATS, _REPEATS_OF_BATCH = 25, 9
+_MAX_SECONDS = 6.0  # of one measurement
 
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """How far answers may be from the classifier's.
+    """The largest permitted difference from the classifier.
 
     Attributes:
         max_abs_difference: Largest absolute difference of a probability.
-        decision_agreement: Least share of images with the same decision, 0 to 1.
+        decision_agreement: Smallest share of images with the same decision, 0 to 1.
     """
 
     max_abs_difference: float
     decision_agreement: float
 
 
-# Other runtimes add up float32 numbers in another order: 1e-7 to 1e-6 is what that makes.
+# Other runtimes add float32 numbers in another order, which gives differences of 1e-7 to 1e-6.
 FLOAT32 = Tolerance(1e-4, 1.0)
-# Each of a dozen layers rounds to 256 steps; 0.005 to 0.05 is what that makes at the steepest part
-# of the curve. With 0.1 a probability of 0.9 stays above 0.8, and one decision in 50 is less than
-# the 95 % interval of the accuracy that a test of several hundred images gives.
+# Each of a dozen layers rounds to 256 steps, which gives differences of 0.005 to 0.05 where the
+# sigmoid is steepest. With 0.1 a probability of 0.9 stays above 0.8, and one decision in 50 is less
+# than the 95 % interval of an accuracy measured on several hundred images.
 INT8 = Tolerance(0.1, 0.98)
 
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How well answers agree.
+    """How well predictions agree.
 
     Attributes:
-        n: Images that both answered.
+        n: Number of images.
         max_abs_difference: Largest absolute difference of a probability.
         mean_abs_difference: Mean over images and classes.
-        differing: Images with another decision, ties left out.
-        ties: Images on whose decision the classifier itself is within ``TIE``.
+        differing: Images with another decision, ties excluded.
+        ties: Images whose probability is within ``TIE`` of another decision.
     """
 
     n: int
@@ -61,26 +62,29 @@ class Agreement:
 
     @property
     def decision_agreement(self) -> float:
-        """Share of images with the same decision, a tie counting as the same."""
+        """Share of images with the same decision; ties count as the same."""
         return 1 - self.differing / self.n
 
     def within(self, tolerance: Tolerance) -> bool:
-        """Tell whether it is good enough; of few images one may differ where any may."""
-        may_differ = (1 - tolerance.decision_agreement) * self.n
-        most = max(1.0, may_differ) if may_differ else 0.0
+        """Return whether it is within the tolerance.
+
+        If the tolerance permits differing decisions at all, it permits one of few images.
+        """
+        permitted = (1 - tolerance.decision_agreement) * self.n
+        limit = max(1.0, permitted) if permitted else 0.0
         close = self.max_abs_difference <= tolerance.max_abs_difference
-        return close and self.differing <= most
+        return close and self.differing <= limit
 
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Milliseconds for some images at once, the median of several, both measured in turns.
+    """Median time for one batch of the export and of the classifier, measured alternately.
 
     Attributes:
-        n: Images at once.
-        repeats: Times measured.
-        export_ms: By the exported file.
-        classifier_ms: By the classifier on ONNX Runtime.
+        n: Images per batch.
+        repeats: Number of measurements.
+        export_ms: Milliseconds of the exported file.
+        classifier_ms: Milliseconds of the classifier on ONNX Runtime.
     """
 
     n: int
@@ -89,31 +93,33 @@ class Latency:
     classifier_ms: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return all values, and how many times as long the exported file takes."""
+        """Return all values, and the time of the exported file relative to the classifier's."""
         return dataclasses.asdict(self) | {"ratio": self.export_ms / self.classifier_ms}
 
 
-def compared(classifier: Classifier, run: Run, images: Images, progress: Progress) -> Agreement:
-    """Let the classifier and its export answer the same images."""
-    largest, total, differing, ties, seen = 0.0, 0.0, 0, 0, 0
-    with progress.task("Comparing answers", images.n, "images") as task:
+def compare(
+    classifier: Classifier, predict: Predict, images: Images, progress: Progress
+) -> Agreement:
+    """Compare the predictions of the classifier and its export for the same images."""
+    largest, total, differing, ties, n = 0.0, 0.0, 0, 0, 0
+    with progress.task("Comparing predictions", images.n, "images") as task:
         for pixels in images.batches():
-            ours, theirs = classifier.predict_pixels(pixels), run(pixels).astype(np.float64)
-            apart = np.abs(ours - theirs)
-            # NaN is further off than anything, and compares as no difference at all.
-            largest = max(largest, float(np.nan_to_num(apart, nan=np.inf).max()))
-            total += float(apart.sum())
+            ours, theirs = classifier.predict_pixels(pixels), predict(pixels).astype(np.float64)
+            difference = np.abs(ours - theirs)
+            # Comparisons with NaN are false; it counts as the largest difference.
+            largest = max(largest, float(np.nan_to_num(difference, nan=np.inf).max()))
+            total += float(difference.sum())
             tied = _margins(classifier, ours) <= TIE
             other = classifier.decide(ours) != classifier.decide(theirs)
             differing, ties = differing + int((other & ~tied).sum()), ties + int(tied.sum())
-            seen += len(pixels)
+            n += len(pixels)
             task.advance(len(pixels))
-    mean = total / (seen * len(classifier.classes))
-    return Agreement(seen, largest, mean, differing, ties)
+    mean = total / (n * len(classifier.classes))
+    return Agreement(n, largest, mean, differing, ties)
 
 
 def _margins(classifier: Classifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far each row of probabilities is from another decision."""
+    """Return the distance of each row of probabilities from another decision."""
     if classifier.positive is not None:
         column = probabilities[:, classifier.classes.index(classifier.positive)]
         return np.asarray(np.abs(column - classifier.threshold))
@@ -121,30 +127,34 @@ def _margins(classifier: Classifier, probabilities: NDArray[np.float64]) -> NDAr
     return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
-def timed(classifier: Classifier, run: Run, pixels: NDArray[np.uint8]) -> tuple[Latency, ...]:
-    """Measure one image and a batch of 32, repeated from what there is.
+def measure_latency(
+    classifier: Classifier, predict: Predict, pixels: NDArray[np.uint8]
+) -> tuple[Latency, ...]:
+    """Measure one image and a batch of 32, repeating images where there are fewer.
 
-    The classifier's gate takes no part: no export has one.
+    The classifier runs without its OOD detector, because no export has one.
     """
-    alone = Classifier(classifier.spec, {}, classifier.onnx)
-    reference = alone if classifier.onnx else classifier
+    without_detector = Classifier(classifier.spec, {}, classifier.onnx)
+    reference = without_detector if classifier.onnx else classifier
     batch = np.resize(pixels, (BATCH, *pixels.shape[1:]))
-    parts = ((batch[:1], _REPEATS), (batch, _REPEATS_OF_BATCH))
-    return tuple(_timed(run, reference.predict_pixels, *part) for part in parts)
+    settings = ((batch[:1], _REPEATS), (batch, _REPEATS_OF_BATCH))
+    return tuple(_latency(predict, reference.predict_pixels, *each) for each in settings)
 
 
-def _timed(ours: Run, reference: Run, pixels: NDArray[np.uint8], most: int) -> Latency:
-    seconds: dict[str, list[float]] = {"ours": [], "reference": []}
+def _latency(
+    export: Predict, classifier: Predict, pixels: NDArray[np.uint8], repeats: int
+) -> Latency:
+    seconds: dict[str, list[float]] = {"export": [], "classifier": []}
     started = time.perf_counter()
-    for repeat in range(most + 1):
-        for name, work in (("ours", ours), ("reference", reference)):
-            taken = _seconds(lambda work=work: work(pixels))  # type: ignore[misc]
-            if repeat:  # the first compiles
+    for repeat in range(repeats + 1):
+        for name, predict in (("export", export), ("classifier", classifier)):
+            taken = _seconds(lambda predict=predict: predict(pixels))  # type: ignore[misc]
+            if repeat:  # the first one compiles
                 seconds[name].append(taken)
-        if repeat >= 3 and time.perf_counter() - started > _LONGEST:
+        if repeat >= 3 and time.perf_counter() - started > _MAX_SECONDS:
             break
-    medians = (1e3 * statistics.median(seconds[name]) for name in ("ours", "reference"))
-    return Latency(len(pixels), len(seconds["ours"]), *medians)
+    medians = (1e3 * statistics.median(seconds[name]) for name in ("export", "classifier"))
+    return Latency(len(pixels), len(seconds["export"]), *medians)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""What goes into an exported file, what comes out, and how to use it, for programs and people."""
+"""Inputs and outputs of an exported file, and how to use it: for programs and for readers."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from lucency.classifier import Classifier, Spec
+from lucency.run_folder.files import FORMAT
 
-FORMAT = 1
-DRAFT = (
-    1.25  # as lucency.imaging.image: a JPEG is decoded at the least scale this much above the size
-)
+# As in lucency.imaging.image: a JPEG is decoded at the smallest scale of at least this many times
+# the size.
+DRAFT = 1.25
 
 _OUTPUTS = {
     "probabilities": "float32, one per class in the order of `classes`; calibrated, they sum to 1",
-    "embedding": "float32, what the last dense layer sees",
-    "activation_map": "float32 (rows, columns, logits): the evidence at each place, whose mean is "
-    "the logit before calibration; with one logit it speaks for the second class",
+    "embedding": "float32, the input of the last dense layer",
+    "activation_map": "float32 (rows, columns, logits): the evidence at each position; its mean is "
+    "the logit before calibration; with one logit it is the evidence for the second class",
 }
 
 
-def described(name: str, file: str, classifier: Classifier, run: str) -> dict[str, Any]:
-    """Return what ``model.json`` says.
+def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str, Any]:
+    """Return the content of ``model.json``.
 
     Args:
         name: The format.
         file: Name of the exported file or folder.
-        classifier: What it was made of.
+        classifier: The exported classifier.
         run: Name of its run.
     """
     spec = classifier.spec
@@ -52,17 +52,17 @@ def described(name: str, file: str, classifier: Classifier, run: str) -> dict[st
             "resizing": _resizing(spec),
         },
         "outputs": outputs,
-        "not_inside": "the check for images unlike the training images, and the prediction "
-        "sets: this file never abstains, and `lucency predict` does",
+        "not_included": "the out-of-distribution detector and the prediction sets: this file never "
+        "abstains, and `lucency predict` does",
     }
 
 
 def metadata(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the description as texts by name, for formats that keep such with the network."""
-    given = ("classes", "positive", "threshold", "decision", "input", "classifier")
+    """Return the description as strings by key, for formats that store metadata."""
+    keys = ("classes", "positive", "threshold", "decision", "input", "classifier")
     return {
         f"lucency.{key}": json.dumps(document[key], ensure_ascii=False)
-        for key in given
+        for key in keys
         if document[key] is not None
     }
 
@@ -72,7 +72,7 @@ def _decision(spec: Spec) -> str:
         return "the most probable class"
     other = next(name for name in spec.classes if name != spec.positive)
     return (
-        f"{spec.positive} where its probability is at least {spec.threshold!r}, else {other} "
+        f"{spec.positive} if its probability is at least {spec.threshold!r}, else {other} "
         f"({spec.rule})"
     )
 
@@ -81,14 +81,14 @@ def _resizing(spec: Spec) -> list[str]:
     height, width = spec.size
     kind = "red, green and blue" if spec.channels == 3 else "grey (luma of ITU-R BT.601)"
     return [
-        "Turn the image upright as its EXIF orientation says.",
-        f"Make it 8-bit {kind}; transparent parts lie on black.",
-        f"Squash or stretch the whole image to {width} x {height} (width x height) by bilinear "
-        "interpolation over all source pixels (antialiased), as Pillow's Image.resize with "
-        "Resampling.BILINEAR; neither crop nor pad it.",
-        "The classifier itself decodes a JPEG at the least of 1/8, 1/4, 1/2 and 1/1 that is still "
-        f"{DRAFT:g} times that size (Pillow's Image.draft); without, pixels differ by 0.3 grey "
-        "levels on average.",
+        "Rotate the image upright according to its EXIF orientation.",
+        f"Convert it to 8-bit {kind}; put transparent areas on black.",
+        f"Resize the whole image to {width} x {height} (width x height) without keeping the aspect "
+        "ratio, by bilinear interpolation over all source pixels (antialiased), as Pillow's "
+        "Image.resize with Resampling.BILINEAR; neither crop nor pad it.",
+        "The classifier itself decodes a JPEG at the smallest of 1/8, 1/4, 1/2 and 1/1 that is "
+        f"still {DRAFT:g} times that size (Pillow's Image.draft); without this, pixels differ by "
+        "0.3 grey levels on average.",
     ]
 
 
@@ -112,18 +112,13 @@ def usage(name: str, file: str, spec: Spec) -> str:
     )
 
 
-# Imports, how the file is opened, and what gives the probabilities of `pixels`.
+# Imports, opening the file, and computing the probabilities of `pixels`.
 _USAGE = {
     "onnx": (
-        'import os\n\nos.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it tells its maker of you\n'
+        'import os\n\nos.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it sends telemetry by default\n'
         "import onnxruntime",
         'session = onnxruntime.InferenceSession("{file}")',
         'session.run(["probabilities"], {"pixels": pixels})[0]',
-    ),
-    "keras": (
-        "import keras",
-        'model = keras.saving.load_model("{file}")',
-        'np.asarray(model(pixels)["probabilities"])',
     ),
     "saved_model": (
         "import tensorflow as tf",
@@ -156,11 +151,11 @@ def readme(document: Mapping[str, Any], spec: Spec, certificate: Mapping[str, An
 
 {steps}
 
-It gives
+Outputs:
 
 {outputs}
 
-Decide for {document["decision"]}. What is not inside: {document["not_inside"]}.
+Decision: {document["decision"]}. Not included: {document["not_included"]}.
 
 On {agreement["n"]:,} validation images its probabilities are within \
 {agreement["max_abs_difference"]:.2g} of the classifier's, and \

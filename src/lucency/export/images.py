@@ -1,6 +1,6 @@
-"""What an export is checked on, and what its 8-bit numbers are scaled by.
+"""The images that an export is compared on, and the images that calibrate its 8-bit numbers.
 
-Never the same images: 8-bit numbers fit those best that they were scaled by.
+They are never the same: 8-bit numbers are most exact on the images that calibrated them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier, ReferenceImages, Spec
-from lucency.dataset import Entry, evenly
+from lucency.dataset import Entry, evenly, read_split
 from lucency.errors import DataError, ImageError, RunError
-from lucency.evaluation.ledger import read_split
 from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.run_folder.files import SPLIT
 from lucency.verify.pixels import inside
 
 BATCH = 32
-_CALIBRATION = 256  # images; ranges of activations change little after some dozens
+_CALIBRATION = 256  # images; ranges of activations change little after a few dozen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Images:
     """Images at the network's size.
 
     Attributes:
-        n: How many.
-        source: Where they are from, in words.
+        n: Number of images.
+        source: Their origin, in words.
         batches: Yields all of them, (up to 32, height, width, channels) uint8 at a time.
     """
 
@@ -52,8 +52,8 @@ class Chosen:
     """The images of an export.
 
     Attributes:
-        check: To compare answers on.
-        scale: To scale 8-bit numbers by; ``None`` where there are none.
+        check: To compare predictions on.
+        scale: To calibrate 8-bit numbers with; ``None`` for float32.
     """
 
     check: Images
@@ -61,29 +61,28 @@ class Chosen:
 
 
 def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: bool) -> Chosen:
-    """Choose validation images to check an export on, and others to scale it by.
+    """Choose validation images to compare an export on, and other images to calibrate it with.
 
     Args:
         run: The run folder.
-        folder: The data folder that the run was made from; without it, the reference images kept
-            with the run are all there is.
+        folder: The data folder of the run; without it, the reference images of the run are used.
         classifier: Of that run.
-        scale: Whether images to scale by are needed: up to 256 training images, or, without a
-            folder, half of the reference images, which then do not check.
+        scale: Whether images for calibration are needed: up to 256 training images, or, without a
+            folder, half of the reference images, which are then not compared.
 
     Raises:
-        RunError: There is no folder, and no reference images were kept; or no validation part.
-        DataError: An image to be read is missing or has changed; raised when it is read.
+        RunError: There is neither a folder nor reference images; or no validation split.
+        DataError: An image is missing or has changed; raised when it is read.
     """
     if folder is None:
         return _reference_images(run, classifier.reference_images, scale=scale)
-    entries = read_split(run / "split.csv")
+    entries = read_split(run / SPLIT)
     val = [entry for entry in entries if entry.split == "val"]
     train = _spread([entry for entry in entries if entry.split == "train"], classifier.classes)
     for split, found in (("validation", val), ("training", train)):
         if not found:
-            raise RunError(f"{run / 'split.csv'} lists no {split} images. Train again.")
-    check = _read(folder, val, "the run's whole validation part", classifier.spec)
+            raise RunError(f"{run / SPLIT} lists no {split} images. Train again.")
+    check = _read(folder, val, "the run's whole validation split", classifier.spec)
     words = f"{len(train):,} training images"
     return Chosen(check, _read(folder, train, words, classifier.spec) if scale else None)
 
@@ -93,14 +92,14 @@ def _reference_images(
 ) -> Chosen:
     if reference_images is None or (scale and len(reference_images.pixels) < 2):
         raise RunError(
-            f"{run} keeps no validation images to check an export on (older runs do not). Give "
-            f"the data folder that it was made from: lucency export {run} FOLDER; or train again."
+            f"{run} has no reference images to compare an export on. Name the data folder of the "
+            f"run: lucency export {run} FOLDER; or train again."
         )
     words = "reference images: validation images kept with the run"
     if not scale:
-        return Chosen(_held(reference_images.pixels, words), None)
-    # By class and certainty of the answers: images of one class in either half would scale the
-    # logits for that class alone, and cut off those of the others.
+        return Chosen(_in_memory(reference_images.pixels, words), None)
+    # Alternate by predicted class and probability: a half with images of one class only would
+    # calibrate the logits for that class alone, and clip those of the others.
     order = np.lexsort(
         (reference_images.probabilities.max(axis=1), reference_images.probabilities.argmax(axis=1))
     )
@@ -108,10 +107,10 @@ def _reference_images(
         reference_images.pixels[np.sort(order[1::2])],
         reference_images.pixels[np.sort(order[::2])],
     )
-    return Chosen(_held(check, f"half of the {words}"), _held(other, "the other half"))
+    return Chosen(_in_memory(check, f"half of the {words}"), _in_memory(other, "the other half"))
 
 
-def _held(pixels: NDArray[np.uint8], source: str) -> Images:
+def _in_memory(pixels: NDArray[np.uint8], source: str) -> Images:
     def batches() -> Iterator[NDArray[np.uint8]]:
         return (pixels[k : k + BATCH] for k in range(0, len(pixels), BATCH))
 
@@ -129,9 +128,9 @@ def _spread(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
 
 
 def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Images:
-    # A name that leads out of the data folder would have other files read.
+    # A path that leads out of the data folder would make us read other files.
     if outside := [entry.file for entry in entries if not inside(entry.file)]:
-        raise DataError(f"split.csv names no path below a data folder: {outside[0]!r}.")
+        raise DataError(f"split.csv has a path outside of the data folder: {outside[0]!r}.")
 
     def batches() -> Iterator[NDArray[np.uint8]]:
         pixels = _pixels(folder, entries, spec)
@@ -142,7 +141,7 @@ def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Im
 
 
 def _pixels(folder: Path, entries: Sequence[Entry], spec: Spec) -> Iterator[NDArray[np.uint8]]:
-    """Decode images in order; those of another content than split.csv names are refused."""
+    """Decode images in order; images whose content differs from split.csv are rejected."""
     requests = (Request(str(folder / x.file), spec.size, spec.channels == 3) for x in entries)
     with DecoderPool() as pool:
         for entry, decoded in zip(entries, pool.map(requests), strict=True):
@@ -150,12 +149,12 @@ def _pixels(folder: Path, entries: Sequence[Entry], spec: Spec) -> Iterator[NDAr
                 pixels = decoded.or_error()
             except ImageError as error:
                 raise DataError(
-                    f"{folder / entry.file} cannot be read: {error}. Give the data folder that "
-                    "the run was made from."
+                    f"{folder / entry.file} cannot be read: {error}. Name the data folder of the "
+                    "run."
                 ) from error
             if decoded.sha256 != entry.sha256:
                 raise DataError(
-                    f"{folder / entry.file} has another content than split.csv names. Give the "
-                    "data folder that the run was made from."
+                    f"The content of {folder / entry.file} differs from split.csv. Name the data "
+                    "folder of the run."
                 )
             yield pixels

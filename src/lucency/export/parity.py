@@ -1,4 +1,4 @@
-"""The classifier as an ONNX file, with a certificate that it says the same as Keras."""
+"""The classifier as an ONNX file, with a certificate that it predicts the same as Keras."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Parity:
     """How well an exported file agrees with Keras on real images.
 
     Attributes:
-        split: Name of the split that both predicted.
+        split: Name of the split that both were run on.
         n: Number of its images.
         max_abs_difference: Largest absolute difference of a probability.
         decision_agreement: Share of images with the same decision, 0 to 1.
@@ -42,21 +42,21 @@ class Parity:
 def to_onnx(
     classifier: Classifier, split: Split, progress: Progress = SILENT
 ) -> tuple[Classifier, Parity]:
-    """Return the classifier with an ONNX model of pixels to probabilities, and its certificate.
+    """Return the classifier with an ONNX model from pixels to probabilities, and its certificate.
 
-    The file holds everything after resizing: scaling, network, temperature, softmax. Where there is
-    a feature map it also answers with ``activation_map``; ``embedding`` is for the check.
+    The file includes everything after resizing: scaling, network, temperature, softmax. Its other
+    outputs are ``activation_map`` and, for the OOD detector, ``embedding``.
 
     Args:
         classifier: A classifier with weights.
-        split: Real images on which both are compared, all of them.
-        progress: Hears how far it is.
+        split: Real images, all of which both are run on.
+        progress: Called on every batch.
 
     Raises:
         BackendError: The exporter is missing or failed, or the file disagrees with Keras.
     """
-    model = classifier.calibrated_model
-    model(np.zeros((1, *classifier.spec.size, classifier.spec.channels), np.uint8))  # exporters ask
+    model, spec = classifier.calibrated_model, classifier.spec
+    model(np.zeros((1, *spec.size, spec.channels), np.uint8))  # exporters require a call
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
         path = Path(folder) / "model.onnx"
         backend.export_onnx(model, path)
@@ -68,8 +68,8 @@ def to_onnx(
         parity = _compare(classifier, exported, split, progress)
     except ClassifierError as error:
         raise BackendError(
-            f"The ONNX file that was made of the network cannot be used: {error} The exporter of "
-            f"{backend.choose_backend()} does not manage it; set KERAS_BACKEND to another backend."
+            f"The ONNX file of the network cannot be used: {error} The exporter of "
+            f"{backend.choose_backend()} does not support it; set KERAS_BACKEND to another backend."
         ) from error
     if not parity.passed:
         raise BackendError(
@@ -85,24 +85,24 @@ def to_onnx(
 def _compare(
     classifier: Classifier, exported: Classifier, split: Split, progress: Progress
 ) -> Parity:
-    largest, same, seen = 0.0, 0, 0
+    largest, same, n = 0.0, 0, 0
     with progress.task("Comparing ONNX with Keras", len(split), "images") as task:
         for pixels in pixel_batches(split, _BATCH):
             pair: list[Any] = [
                 classifier.predict_with_keras(pixels).astype(np.float64),
                 exported.predict_pixels(pixels),
             ]
-            count = min(_BATCH, len(split) - seen)
-            ours, theirs = (answers[:count] for answers in pair)
+            count = min(_BATCH, len(split) - n)
+            ours, theirs = (probabilities[:count] for probabilities in pair)
             largest = max(largest, float(np.abs(ours - theirs).max()))
             same += int((exported.decide(ours) == exported.decide(theirs)).sum())
-            seen += count
+            n += count
             task.advance(count)
-    agreement = same / seen
-    passed = bool(largest <= TOLERANCE) and _all_but_ties(agreement, seen)
-    return Parity(split.name, seen, largest, agreement, passed)
+    agreement = same / n
+    passed = bool(largest <= TOLERANCE) and _all_but_ties(agreement, n)
+    return Parity(split.name, n, largest, agreement, passed)
 
 
 def _all_but_ties(agreement: float, n: int) -> bool:
-    """Decisions agree, but for an image whose probability lies on the threshold itself."""
+    """Return whether decisions agree, except for an image right at the threshold."""
     return (1 - agreement) * n <= max(1.0, 1e-3 * n)

@@ -1,7 +1,7 @@
-"""The classifier as a folder of static files: a page that computes in the browser.
+"""The classifier as a folder of static files: a page that predicts in the browser.
 
-Nothing that a run knows of single images goes along, as the folder is made to be published: no
-report, no neighbours, no reference images. The page checks itself on images drawn by formula.
+The folder is meant to be published and therefore has no images of the run and nothing about single
+images: no report, no neighbours, no reference images. The page tests itself on synthetic images.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lucency.classifier import Classifier
 from lucency.classifier.activation_map import method_of, scale_of
 from lucency.classifier.classifier import ABSTAIN
 from lucency.errors import BackendError, ClassifierError, ParityError
-from lucency.export.drawn_images import Drawn, draw
-from lucency.export.folder import refuse_in_the_way
+from lucency.export.folder import check_output
+from lucency.export.synthetic_images import SyntheticImages, synthetic_images
 from lucency.io import built_folder, write_bytes
 from lucency.progress import SILENT, Progress
+from lucency.run_folder.files import FORMAT
 from lucency.serve import web
 
-TOLERANCE = 1e-3  # largest difference of a probability with which the page agrees to work
-FORMAT = 1
+TOLERANCE = 1e-3  # largest difference of a probability that the page accepts
 
 VENDOR = web.STATIC / "vendor"
 _RUNTIME = "ort.wasm.min.mjs"
@@ -36,18 +36,18 @@ VENDORED = (
     "ort-wasm-simd-threaded.wasm",
     "LICENSE.txt",
 )
-# What the page may do. A page without a server of its own has to say so itself. WebAssembly runs in
-# a worker, to which a server's policy applies, and not the page's.
+# The content security policy. A static page has to contain it. WebAssembly runs in a worker, to
+# which the policy of the server applies instead of the page's.
 _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; "
     "style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'"
 )
 _HEAD, _START = '<meta charset="utf-8">', '<div id="start" role="status">'
-# The page's own words take its place as soon as its scripts run, which they do not from a file.
+# The page replaces this text when its scripts run, which browsers do not permit in a local file.
 _UNSERVED = (
     '<p class="verdict">Loading. If nothing happens, this page was opened as a file, or the '
-    "browser is too old. It needs a web server, as every page that computes: in its folder run "
+    "browser is too old. It needs a web server, like every page that computes. In its folder run "
     "<code>python3 -m http.server --bind 127.0.0.1</code> and open "
     "<code>http://127.0.0.1:8000</code>.</p>"
 )
@@ -65,9 +65,9 @@ def write_web(
 
     Args:
         run: The run folder.
-        classifier: The one loaded from it; it has an ONNX file.
+        classifier: The classifier of the run; it has an ONNX file.
         out: Folder to make.
-        progress: Hears how far it is.
+        progress: Called on every step.
         force: Whether to replace an earlier export there.
 
     Returns:
@@ -75,31 +75,31 @@ def write_web(
 
     Raises:
         BackendError: ONNX Runtime for browsers is missing from this installation.
-        ClassifierError: The classifier has no ONNX file, or that cannot be used.
-        ParityError: It does not answer reference images as it did when it was trained.
-        RunError: The folder is in the way or cannot be written.
+        ClassifierError: The classifier has no ONNX file, or it cannot be used.
+        ParityError: The predictions for the reference images differ from those after training.
+        RunError: The output folder exists or cannot be written.
     """
     if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
         raise BackendError(
             f"ONNX Runtime for browsers is missing ({VENDOR / missing[0]}). In a checkout of "
-            "Lucency run `make vendor`, which needs npm; a released wheel holds it."
+            "Lucency run `make vendor`, which needs npm; a released wheel includes it."
         )
     if classifier.onnx is None:
-        raise ClassifierError(f"{run} has no ONNX file, which the page runs. Train again.")
-    refuse_in_the_way(out, force=force)
-    drawn = draw(classifier)
+        raise ClassifierError(f"{run} has no ONNX file for the page to run. Train again.")
+    check_output(out, force=force)
+    synthetic = synthetic_images(classifier)
     progress.note("Writing the page.")
-    files = _page() | _data(run, classifier, drawn)
-    files["certificate.json"] = _json(_certificate(classifier, drawn, files))
-    with built_folder(out, replace=force) as draft:
+    files = _page() | _data(run, classifier, synthetic)
+    files["certificate.json"] = _json(_certificate(classifier, synthetic, files))
+    with built_folder(out, replace=force) as partial:
         for name, data in files.items():
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(draft / name, data)
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(partial / name, data)
     return out
 
 
 def _page() -> dict[str, bytes]:
-    """Return the page's files by path, its engine being the one that computes by itself."""
+    """Return the page's files by path, with the engine that predicts in the browser."""
     files = {f"page/{name}": data for name, (data, _) in web.static_files().items()}
     index = files.pop("page/index.html").decode()
     files["index.html"] = _unserved(index).encode()
@@ -109,7 +109,7 @@ def _page() -> dict[str, bytes]:
         files[f"page/{path.relative_to(web.STATIC).as_posix()}"] = path.read_bytes()
     for name in VENDORED:
         files[f"page/vendor/{name}"] = (VENDOR / name).read_bytes()
-    # The binary is built of the same parts as the package for Python, which lists them.
+    # The binary is built from the same components as the Python package, which lists them.
     notices = importlib.metadata.distribution("onnxruntime").locate_file("onnxruntime")
     third = Path(str(notices)) / "ThirdPartyNotices.txt"
     if third.is_file():
@@ -118,22 +118,22 @@ def _page() -> dict[str, bytes]:
 
 
 def _unserved(index: str) -> str:
-    """Return the page that says by itself what it may do, and what to do if nothing happens."""
-    for place in (_HEAD, _START):
-        if index.count(place) != 1:
-            raise ValueError(f"index.html has no single {place}")
+    """Return the page with its content security policy and a text for when nothing happens."""
+    for tag in (_HEAD, _START):
+        if index.count(tag) != 1:
+            raise ValueError(f"index.html must have exactly one {tag}")
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     return index.replace(_HEAD, f"{_HEAD}\n{policy}").replace(_START, _START + _UNSERVED)
 
 
-def _data(run: Path, classifier: Classifier, drawn: Drawn) -> dict[str, bytes]:
-    """Return what the engine reads, by path."""
+def _data(run: Path, classifier: Classifier, synthetic: SyntheticImages) -> dict[str, bytes]:
+    """Return the data files of the engine, by path."""
     about = web.about(run, classifier) | {"report": False, "neighbours": False}
     files = {
         "about.json": _json(about),
-        "answers.json": _json(_terms(classifier)),
+        "settings.json": _json(_terms(classifier)),
         "model.onnx": classifier.onnx or b"",
-        "check.safetensors": save(drawn.arrays()),
+        "check.safetensors": save(synthetic.arrays()),
     }
     if classifier.ood_detector is not None:
         files["ood_detector.safetensors"] = save(dict(classifier.ood_detector.arrays()))
@@ -141,7 +141,7 @@ def _data(run: Path, classifier: Classifier, drawn: Drawn) -> dict[str, bytes]:
 
 
 def _terms(classifier: Classifier) -> dict[str, Any]:
-    """Return what the engine needs to know besides the document on the classifier."""
+    """Return the settings of the engine that the description of the classifier does not have."""
     rule = classifier.conformal.deciding(*ABSTAIN) if classifier.conformal else None
     return {
         "scores": None if rule is None else [*rule.scores],
@@ -151,16 +151,16 @@ def _terms(classifier: Classifier) -> dict[str, Any]:
 
 
 def _certificate(
-    classifier: Classifier, drawn: Drawn, files: Mapping[str, bytes]
+    classifier: Classifier, synthetic: SyntheticImages, files: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    """Return what the folder is made of, and what its ONNX file was compared on."""
+    """Return the files of the folder, and the result of the test on the reference images."""
     reference_images = classifier.reference_images
     difference = reference_images and reference_images.largest_difference(classifier.predict_pixels)
     if difference and difference > TOLERANCE:
         raise ParityError(
-            f"The ONNX file does not answer as the classifier did when it was trained: golden "
-            f"images differ by up to {difference:.2g} (at most {TOLERANCE:g} allowed). Nothing "
-            "was written; restore the run folder, or train again."
+            "The ONNX file does not predict as it did after training: probabilities of the "
+            f"reference images differ by up to {difference:.2g} (at most {TOLERANCE:g} allowed). "
+            "Nothing was written. Restore the run folder, or train again."
         )
     rows = [
         {"file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -173,7 +173,7 @@ def _certificate(
         "reference_images": reference_images
         and {"n": len(reference_images.pixels), "max_abs_difference": difference},
         "page_checks": {
-            "images": f"{len(drawn.pixels)}, drawn by formula, each time that it is opened",
+            "images": f"{len(synthetic.pixels)} synthetic images, each time the page is opened",
             "tolerance": TOLERANCE,
         },
         "files": rows,

@@ -1,13 +1,13 @@
-"""Architectures: names and numbers in, plain ``keras.Model`` out.
+"""Architectures: a name and parameters in, a plain ``keras.Model`` out.
 
-    backbones    networks of keras.applications, their scaling and weights
-    networks     the article's, the default, and those with a backbone
-    answering    what a trained network says of stored pixels, and where from
+    networks     the article's network, the default, and networks with a backbone
+    backbones    networks of keras.applications, with their input scaling and weights
+    serving      stored pixels in, calibrated probabilities and activation maps out
 
 Every network takes pixel values from 0 to 255 and scales them itself. It ends in a layer called
-``logits`` and, after it, ``probabilities`` (sigmoid for two classes, softmax for more). Where there
-is a layer ``features``, the logits are a dense layer over its global average, so that the same
-dense layer over each position is a class activation map.
+``logits``, followed by ``probabilities`` (sigmoid for two classes, softmax for more). If there is a
+layer ``features``, the logits are a dense layer over its global average, so that the same dense
+layer over each position is a class activation map.
 """
 
 from __future__ import annotations

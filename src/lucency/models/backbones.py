@@ -1,4 +1,4 @@
-"""Networks of ``keras.applications`` without their tops: input scaling and weights."""
+"""Networks of ``keras.applications`` without their top layers: input scaling and weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lucency.io import arrays_of, read_bytes, why
 
 keras = load_keras()
 
-# How the networks of keras.applications want 0..255 scaled; what is in none is refused.
+# How the networks of keras.applications expect 0..255 scaled; networks not listed are rejected.
 _SELF_SCALING = ("ConvNeXt", "EfficientNet", "MobileNetV3")
 _MINUS_ONE_TO_ONE = (
     *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
@@ -26,23 +26,24 @@ _STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
 _BLUE_FIRST = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
 _MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue
 _BLUE_FIRST_MEAN = (103.939, 116.779, 123.68)
-_LARGEST_WEIGHTS = 2**31  # bytes; the largest network of keras.applications has 1.4 * 10**9
+_MAX_WEIGHTS = 2**31  # bytes; the largest network of keras.applications has 1.4 * 10**9
 
 
 def backbone_body(backbone: str, x: Any, input_shape: tuple[int, int, int], weights: str) -> Any:
-    """Build a network of ``keras.applications`` without its top.
+    """Build a network of ``keras.applications`` without its top layers.
 
     Args:
         backbone: Its name there.
-        x: What goes in, as ``scaled`` gives it.
+        x: The input, as returned by ``scaled``.
         input_shape: Height, width and channels of the images.
-        weights: As ``lucency.models.pretrained`` takes them.
+        weights: As for ``lucency.models.pretrained``.
     """
     build = application(backbone)
-    given = {"include_preprocessing": True} if "include_preprocessing" in taken_by(build) else {}
+    has_scaling = "include_preprocessing" in parameters_of(build)
+    options = {"include_preprocessing": True} if has_scaling else {}
     return _with_weights(
         lambda source: build(
-            include_top=False, input_tensor=x, input_shape=input_shape, weights=source, **given
+            include_top=False, input_tensor=x, input_shape=input_shape, weights=source, **options
         ),
         backbone,
         weights,
@@ -63,7 +64,7 @@ def application(backbone: str) -> Callable[..., Any]:
 
 
 def scaled(pixels: Any, backbone: str) -> Any:
-    """Scale 0..255 as ``keras.applications`` does for this backbone."""
+    """Scale 0..255 as ``keras.applications`` does it for this backbone."""
     scale: Any
     offset: Any
     if backbone in _MINUS_ONE_TO_ONE:
@@ -85,22 +86,22 @@ def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str
         return _with_weight_file(make, backbone, Path(weights))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras warns of sizes that it was not trained at
+            warnings.simplefilter("ignore")  # Keras warns of sizes other than those of training
             return make("imagenet")
     except Exception as error:
         raise BackendError(
             f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "
-            "network: on a computer that has one, run: "
-            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}. Bring "
-            f"that file here and give --weights {backbone}.safetensors; or train without, by "
-            "--weights none."
+            "network connection: on a computer that has one, run: "
+            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}. Copy "
+            f"that file here and use --weights {backbone}.safetensors; or train from random "
+            "weights with --weights none."
         ) from error
 
 
 def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Path) -> Any:
-    """Put the user's own arrays into a backbone, all of them checked before the first is used."""
+    """Load the user's own arrays into a backbone; all are checked before the first is used."""
     if file.suffix != ".safetensors":
-        # Formats that Keras would have to read: they can hold code, or name other files.
+        # Formats that Keras would have to read can contain code or refer to other files.
         made = f"keras.applications.{backbone}(include_top=False, weights='{file.name}')"
         keras_file = file.suffix in (".h5", ".hdf5", ".keras")
         how = f" On a computer that may run it: {_conversion(backbone, made)}" if keras_file else ""
@@ -111,12 +112,12 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
     body = make(None)
     variables = {variable.path: variable for variable in body.weights}
     try:
-        arrays = arrays_of(read_bytes(file, _LARGEST_WEIGHTS, follow=True))
+        arrays = arrays_of(read_bytes(file, _MAX_WEIGHTS, follow=True))
         _check_arrays(arrays, variables)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"The weights do not fit {backbone} without its top: {file} ({why(error)}). "
-            "Make them by: "
+            f"The weights do not fit {backbone} without its top layers: {file} ({why(error)}). "
+            "Write them with: "
             f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}"
         ) from error
     for path, variable in variables.items():
@@ -125,9 +126,9 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
 
 
 def _check_arrays(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
-    """Raise ValueError at the first array that is missing, foreign, misshapen or not finite."""
+    """Raise ValueError at the first array that is missing, unknown, misshapen or not finite."""
     for path in sorted(arrays.keys() ^ variables.keys()):
-        raise ValueError(f"{path[:80]!r} is {'not there' if path in variables else 'no variable'}")
+        raise ValueError(f"{path[:80]!r} is {'missing' if path in variables else 'no variable'}")
     for path, array in arrays.items():
         shape, kind = tuple(variables[path].shape), str(variables[path].dtype)
         if array.shape != shape or str(array.dtype) != kind:
@@ -135,17 +136,17 @@ def _check_arrays(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> No
                 f"{path!r} is {array.dtype} {array.shape}, and the backbone's is {kind} {shape}"
             )
         if not np.isfinite(array).all():
-            raise ValueError(f"{path!r} is not finite everywhere")
+            raise ValueError(f"{path!r} has values that are not finite")
 
 
 def _conversion(backbone: str, made: str) -> str:
-    """Return the line of Python that writes the weights of a backbone as we read them."""
+    """Return the line of Python that writes the weights of a backbone in our format."""
     return (
         "import keras, numpy, safetensors.numpy as s; "
         f"s.save_file({{w.path: numpy.array(w) for w in {made}.weights}}, '{backbone}.safetensors')"
     )
 
 
-def taken_by(function: Callable[..., Any]) -> set[str]:
+def parameters_of(function: Callable[..., Any]) -> set[str]:
     """Return the names of a function's parameters."""
     return set(inspect.signature(function).parameters)

@@ -1,4 +1,4 @@
-"""The networks: names and numbers in, plain ``keras.Model`` out."""
+"""The networks: a name and parameters in, a plain ``keras.Model`` out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from lucency.backend import load_keras
 from lucency.errors import ClassifierError, ConfigError, nearest
-from lucency.models.backbones import backbone_body, scaled, taken_by
+from lucency.models.backbones import backbone_body, parameters_of, scaled
 
 keras = load_keras()
 
@@ -15,7 +15,7 @@ Shape = tuple[int, int, int]
 
 
 def article(classes: int = 2, input_shape: Shape = (255, 255, 3)) -> Any:
-    """Build the tutorial's network: three convolutions, then two dense layers.
+    """Build the network of the tutorial: three convolutions, then two dense layers.
 
     Args:
         classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
@@ -48,21 +48,21 @@ def default(
 ) -> Any:
     """Build a residual network with batch normalisation and global average pooling.
 
-    Several members are as many networks side by side, whose logits are averaged (Lakshminarayanan
-    et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles"). As
-    their feature maps stand beside each other, the average is one dense layer over them.
+    With several members it is an ensemble of networks whose logits are averaged (Lakshminarayanan
+    et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles").
+    Their feature maps are concatenated, so that the average is one dense layer over them.
 
     Args:
         classes: Number of classes, at least 2; two get one sigmoid unit, more get a softmax.
         input_shape: Height, width, channels; pixel values 0 to 255.
         width: Channels of the first stage; later stages have 2, 4 and 5 times as many.
         blocks: Residual blocks per stage; each stage after the first halves the resolution.
-        dropout: Share of pooled features dropped while training, 0 to below 1.
+        dropout: Share of pooled features dropped in training, 0 to below 1.
         members: Networks whose logits are averaged, at least 1.
 
     Returns:
-        A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16), or those
-        of all members, each divided by their number.
+        A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16); with
+        several members, those of all members, divided by their number.
     """
     pixels = keras.Input(input_shape, name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(pixels)
@@ -87,20 +87,20 @@ def pretrained(
     weights: str = "none",
     dropout: float = 0.2,
 ) -> Any:
-    """Put a new head on a network of ``keras.applications``, with its input scaling inside.
+    """Put a new head on a network of ``keras.applications``; input scaling is included.
 
     Args:
         classes: Number of classes, at least 2.
         input_shape: Height, width and 3 channels; pixel values 0 to 255.
         backbone: Name of a ``keras.applications`` function, for example ``ConvNeXtTiny``.
-        weights: ``imagenet`` (downloaded by Keras), ``none`` for random ones, or the path of a
-            ``.safetensors`` file of your own: for each variable of the backbone without its top,
-            an array of its ``path``.
-        dropout: Share of pooled features dropped while training.
+        weights: ``imagenet`` (downloaded by Keras), ``none`` for random weights, or the path of
+            your own ``.safetensors`` file with an array for each variable of the backbone without
+            its top layers, named by the variable's ``path``.
+        dropout: Share of pooled features dropped in training.
 
     Raises:
-        ConfigError: The backbone is not one that can be used, or the weights file does not exist,
-            is damaged or does not fit the backbone.
+        ConfigError: The backbone is not supported, or the weights file does not exist, is damaged
+            or does not fit the backbone.
         BackendError: The weights cannot be downloaded.
     """
     pixels = keras.Input(input_shape, name="pixels")
@@ -130,15 +130,15 @@ def build(name: str, classes: int, input_shape: Shape, parameters: Mapping[str, 
             f"Known: {', '.join(ARCHITECTURES)}."
         )
     function = ARCHITECTURES[name]
-    unknown = set(parameters) - (taken_by(function) - {"classes", "input_shape"})
+    unknown = set(parameters) - (parameters_of(function) - {"classes", "input_shape"})
     if unknown:
         raise ClassifierError(f"Architecture {name!r} has no parameter {sorted(unknown)[0]!r}.")
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
-    return function(classes, input_shape, **given)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
+    return function(classes, input_shape, **values)
 
 
 def _head(x: Any, classes: int) -> Any:
-    """Add the logits and, in float32 whatever the precision, the probabilities."""
+    """Add the logits and the probabilities, in float32 at any precision."""
     if classes < 2:
         raise ConfigError(f"A classifier needs at least 2 classes. Received: {classes}")
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
@@ -147,7 +147,7 @@ def _head(x: Any, classes: int) -> Any:
 
 
 def _stages(x: Any, width: int, blocks: tuple[int, ...], prefix: str, out: str) -> Any:
-    """Add the stem and all stages; the last feature map is called ``out``."""
+    """Add the stem and all stages; the last feature map has the name ``out``."""
     x = _convolution(x, width, 3, 2, f"{prefix}stem")
     for stage, count in enumerate(blocks):
         filters = width * (1, 2, 4, 5)[min(stage, 3)]
@@ -176,7 +176,7 @@ def _residual(x: Any, filters: int, stride: int, name: str, out: str) -> Any:
     """Two convolutions beside a shortcut (He et al. 2015, "Deep Residual Learning", section 3)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != filters:
-        if stride > 1:  # average pooling keeps what a strided 1 x 1 convolution would skip
+        if stride > 1:  # average pooling uses the pixels that a strided 1 x 1 convolution skips
             shortcut = keras.layers.AveragePooling2D(2, padding="same", name=f"{name}_pool")(x)
         shortcut = _linear(shortcut, filters, 1, 1, f"{name}_shortcut")
     x = _convolution(x, filters, 3, stride, f"{name}_a")

@@ -1,7 +1,7 @@
-"""An ONNX file that anybody may have made: checked, and run within a limit of memory.
+"""An untrusted ONNX file: validated, and run within a memory limit.
 
-protobuf    the file cut up before it is parsed
-cost        the memory and work that it needs
-validate    what it may contain
-session     ONNX Runtime on a file that passed
+protobuf    remove the weights and bound the rest before anything is parsed
+cost        the memory and the multiplications that the network needs
+validate    the operations and values that it may contain
+session     ONNX Runtime on a file that is valid
 """

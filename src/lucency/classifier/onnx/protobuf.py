@@ -1,8 +1,8 @@
-"""An ONNX file cut up before it is parsed: its numbers on one side, all else on the other.
+"""Remove the weights of an ONNX file, and bound the size of the rest, before anything is parsed.
 
-Parsed objects take a hundred times the bytes of an empty message, so that a small file can take all
-memory. What is not a number of an initializer is therefore bounded first, and only that is parsed.
-The format is Protocol Buffers' wire format; the field numbers are those of onnx.proto.
+The protobuf library (7.36, upb) has no limit on the number of messages: an 8 MB file of 4,000,000
+empty nodes takes 580 MiB when it is parsed. Everything but the weights is therefore bounded here,
+by reading the wire format, and only the rest is parsed. The field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
@@ -10,124 +10,124 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MOST_BYTES = 2**20  # of all that is not a number; our largest network has some 400,000
-_MOST_PARTS = 50_000
-_LONG = 1024  # bytes; shorter tensors stay, because shapes are computed from them
+MAX_BYTES = 2**20  # of everything but the weights; our largest network has about 400,000
+_MAX_FIELDS = 50_000
+_LONG = 1024  # bytes; shorter tensors are kept, because shapes are computed from them
 
 _GRAPH, _INITIALIZER, _DIMS, _NAME, _RAW = 7, 5, 1, 8, 9
 # ir_version, producer, domain, model_version, doc, graph, opset_import, metadata
 _OF_MODEL = {1, 2, 3, 4, 5, 6, _GRAPH, 8, 14}
 # node, name, initializer, doc, input, output, value_info, metadata
 _OF_GRAPH = {1, 2, _INITIALIZER, 10, 11, 12, 13, 16}
-# dims, type, float, int32, int64, name, raw, double, uint64, doc, data_location (which must say
-# "here"): no segment, no external data
+# dims, type, float, int32, int64, name, raw, double, uint64, doc, data_location (which must be
+# DEFAULT): no segment, no external data
 _OF_TENSOR = {_DIMS, 2, 4, 5, 7, _NAME, _RAW, 10, 11, 12, 14}
 
 
-class Cut(NamedTuple):
-    """An ONNX file without the numbers of long initializers.
+class Stripped(NamedTuple):
+    """An ONNX file without the data of long initializers.
 
     Attributes:
-        rest: The file without them, to be parsed.
-        raw: By initializer, how many bytes of numbers were cut out.
+        rest: The file without it, small enough to be parsed.
+        raw: By initializer, its number of bytes of raw data in the file.
     """
 
     rest: bytes
     raw: dict[str, int]
 
 
-def cut(data: bytes) -> Cut:
-    """Cut the numbers out of an ONNX file.
+def strip_weights(data: bytes) -> Stripped:
+    """Remove the data of long initializers from an ONNX file.
 
     Raises:
-        ValueError: It is no ONNX file, holds what ours never hold (functions, training, sparse or
-            quantized tensors, external data), or too much that is not a number.
+        ValueError: It is not an ONNX file, has fields that ours never have (functions, training,
+            sparse or quantized tensors, external data), or is too large without the weights.
     """
     view, raw = memoryview(data), dict[str, int]()
-    parts: list[bytes] = []
+    fields: list[bytes] = []
     graphs = 0
     for number, whole, body in _fields(view, _OF_MODEL, "model"):
         if number != _GRAPH:
-            parts.append(bytes(whole))
+            fields.append(bytes(whole))
             continue
         graphs += 1
         graph = b"".join(_graph(body, raw))
-        parts.append(_message(_GRAPH, graph))
-    if graphs != 1:  # several would be merged
+        fields.append(_message(_GRAPH, graph))
+    if graphs != 1:  # a parser would merge several
         raise ValueError(f"it has {graphs} graphs")
-    rest = b"".join(parts)
+    rest = b"".join(fields)
     _check_rest(len(rest))
-    return Cut(rest, raw)
+    return Stripped(rest, raw)
 
 
 def _graph(body: memoryview, raw: dict[str, int]) -> Iterator[bytes]:
-    """Yield the fields of a graph, long initializers without their numbers."""
+    """Yield the fields of a graph, long initializers without their data."""
     size = 0
-    for number, whole, inside in _fields(body, _OF_GRAPH, "graph"):
-        part = _message(_INITIALIZER, _tensor(inside, raw)) if number == _INITIALIZER else whole
-        size += len(part)
+    for number, whole, content in _fields(body, _OF_GRAPH, "graph"):
+        field = _message(_INITIALIZER, _tensor(content, raw)) if number == _INITIALIZER else whole
+        size += len(field)
         _check_rest(size)
-        yield bytes(part)
+        yield bytes(field)
 
 
 def _tensor(body: memoryview, raw: dict[str, int]) -> bytes:
-    kept, name, numbers = [], "", []
-    for number, whole, inside in _fields(body, _OF_TENSOR, "tensor"):
+    kept, name, raw_data = [], "", []
+    for number, whole, content in _fields(body, _OF_TENSOR, "tensor"):
         if number == _NAME:
-            name = bytes(inside).decode("utf-8")
+            name = bytes(content).decode("utf-8")
         if number == _RAW:
-            numbers.append(inside)
-        if number != _RAW or len(inside) <= _LONG:
+            raw_data.append(content)
+        if number != _RAW or len(content) <= _LONG:
             kept.append(whole)
-    if len(numbers) > 1 or name in raw:  # the last one would count, whatever was looked at
-        raise ValueError(f"the tensor {name[:80]!r} is there twice")
-    raw[name] = len(numbers[0]) if numbers else 0
+    if len(raw_data) > 1 or name in raw:  # a parser would use the last, whichever was checked
+        raise ValueError(f"the tensor {name[:80]!r} occurs twice")
+    raw[name] = len(raw_data[0]) if raw_data else 0
     return b"".join(kept)
 
 
 def _check_rest(size: int) -> None:
-    if size > MOST_BYTES:
-        raise ValueError(f"it holds more than {MOST_BYTES:,} bytes beside the weights")
+    if size > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES:,} bytes besides the weights")
 
 
 def _fields(
     data: memoryview, known: set[int], what: str
 ) -> Iterator[tuple[int, memoryview, memoryview]]:
     """Yield number, whole and content of each field; the content of a number is empty."""
-    place, count = 0, 0
-    while place < len(data):
-        start = place
-        key, place = _varint(data, place)
+    position, count = 0, 0
+    while position < len(data):
+        start = position
+        key, position = _varint(data, position)
         number, kind = key >> 3, key & 7
         count += 1
-        if number not in known or count > _MOST_PARTS:
-            raise ValueError(f"a {what} has field {number}, or too many; ours have not")
-        inside = place
+        if number not in known or count > _MAX_FIELDS:
+            raise ValueError(f"a {what} has the unknown field {number}, or too many fields")
+        content = position
         if kind == 0:
-            _, place = _varint(data, place)
-            inside = place
+            _, position = _varint(data, position)
+            content = position
         elif kind == 2:
-            length, inside = _varint(data, place)
-            place = inside + length
+            length, content = _varint(data, position)
+            position = content + length
         else:
-            place += {1: 8, 5: 4}.get(kind, len(data) + 1)
-            inside = place
-        if place > len(data):
-            raise ValueError(f"a {what} ends early or is no ONNX")
-        yield number, data[start:place], data[inside:place]
+            position += {1: 8, 5: 4}.get(kind, len(data) + 1)
+            content = position
+        if position > len(data):
+            raise ValueError(f"a {what} is truncated, or it is not ONNX")
+        yield number, data[start:position], data[content:position]
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 64, 7):
-        if place >= len(data):
+        if position >= len(data):
             break
-        byte = data[place]
-        place += 1
+        byte = data[position]
+        position += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, place
-    raise ValueError("it ends early or is no ONNX")
+            return value, position
+    raise ValueError("it is truncated or not ONNX")
 
 
 def _message(number: int, body: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""What an ONNX file of ours may say: plain operations on its own numbers, from pixels to answers.
+"""The permitted content of an ONNX file: plain operations from pixels to probabilities.
 
 No control flow, functions, custom or random operations, strings, sequences, sparse tensors or data
-outside the file; and sizes and work (``lucency.classifier.onnx.cost``) that a network of images has.
+outside the file; memory and multiplications within the limits of ``lucency.classifier.onnx.cost``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lucency.classifier.onnx.cost import WIDTHS, Needs, check_sizes
 from lucency.classifier.spec import Spec
 
 INPUT = "pixels"
-ANSWERS = {"probabilities": 2, "embedding": 2, "activation_map": 4}  # and their axes
-_MOST_NODES = 20_000
+OUTPUTS = {"probabilities": 2, "embedding": 2, "activation_map": 4}  # with their number of axes
+_MAX_NODES = 20_000
 _OPSETS = range(13, 31)
 
-# What the exporters of TensorFlow, JAX and PyTorch make of our networks, and their near kin. All
-# take tensors and give tensors whose shapes follow from shapes and from small integers.
+# The operations that the exporters of TensorFlow and JAX use for our networks, and similar ones.
+# All map tensors to tensors whose shapes follow from shapes and from small integers.
 _ELEMENTWISE = (
     "Abs Add And Cast Ceil Clip Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid"
     " HardSwish Identity LeakyRelu Less LessOrEqual Log Max Min Mish Mod Mul Neg Not Or PRelu Pow"
@@ -39,26 +39,26 @@ OPERATIONS = frozenset(f"{_ELEMENTWISE} {_NETWORK} {_SHAPE}".split())
 
 
 def check_graph(onnx: bytes, spec: Spec) -> Needs:
-    """Refuse an ONNX file that is not a network of ours, before anything runs it.
+    """Reject an ONNX file that is not one of our networks, before anything runs it.
 
     Args:
         onnx: The file.
-        spec: What ``classifier.json`` says: its input and classes are to be those of the file.
+        spec: The values of ``classifier.json``; the file must have its input and classes.
 
     Returns:
-        What running it needs.
+        The resources that it needs.
 
     Raises:
-        ValueError: What is wrong, in words that follow "The file is refused:".
+        ValueError: The reason, as it follows "The file is rejected:".
     """
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
-    rest, raw = protobuf.cut(onnx)
+    rest, raw = protobuf.strip_weights(onnx)
     try:
         model = ModelProto.FromString(rest)
     except DecodeError as error:
-        raise ValueError("it is damaged or no ONNX") from error
+        raise ValueError("it is damaged or not ONNX") from error
     _check_model(model)
     for tensor in model.graph.initializer:
         _check_tensor(tensor, raw[tensor.name])
@@ -67,17 +67,17 @@ def check_graph(onnx: bytes, spec: Spec) -> Needs:
     _check_ends(model.graph, spec)
     outputs = [value.name for value in model.graph.output]
     if not set(outputs) <= {name for node in model.graph.node for name in node.output}:
-        raise ValueError("it gives an answer that nothing in it makes")
+        raise ValueError("an output is not computed by any node")
     needs = check_sizes(model, raw, spec)
-    for name, shape in needs.answers.items():
+    for name, shape in needs.outputs.items():
         expected = (1, len(spec.classes)) if name == "probabilities" else None
         if (
             shape is None
-            or len(shape) != ANSWERS[name]
+            or len(shape) != OUTPUTS[name]
             or shape[0] != 1
             or expected not in (None, shape)
         ):
-            raise ValueError(f"it gives {name!r} of shape {shape} for an image")
+            raise ValueError(f"its output {name!r} has the shape {shape} for an image")
     return needs
 
 
@@ -85,42 +85,42 @@ def _check_model(model: Any) -> None:
     versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
     if len(versions) != 1 or versions[0] not in _OPSETS:
         raise ValueError(f"it is for the operator sets {versions}, not for one of {_OPSETS[0]} on")
-    if len(model.graph.node) > _MOST_NODES:
-        raise ValueError(f"it has more than {_MOST_NODES:,} operations")
-    # The cutter let neither through; a second look costs nothing.
+    if len(model.graph.node) > _MAX_NODES:
+        raise ValueError(f"it has more than {_MAX_NODES:,} operations")
+    # strip_weights has rejected these already; a second check costs nothing.
     if model.functions or model.training_info or model.graph.sparse_initializer:
         raise ValueError("it has functions, training or sparse tensors")
 
 
 def _check_tensor(tensor: Any, raw: int | None = None) -> None:
-    """Refuse numbers that lie elsewhere, are no numbers, or are not as many as their shape says."""
+    """Reject data in another file, of another type, or of another size than its shape."""
     name = tensor.name[:80]
     if tensor.data_location or tensor.external_data or tensor.HasField("segment"):
-        raise ValueError(f"the tensor {name!r} is to be read from another file")
+        raise ValueError(f"the data of the tensor {name!r} is in another file")
     if tensor.data_type not in WIDTHS:
-        raise ValueError(f"the tensor {name!r} is of type {tensor.data_type}, which ours are not")
+        raise ValueError(f"the tensor {name!r} has the unsupported type {tensor.data_type}")
     if len(tensor.dims) > 8 or any(not 0 <= side < 2**40 for side in tensor.dims):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
     numbers = (tensor.float_data, tensor.int32_data, tensor.int64_data)
     held = (len(tensor.raw_data) if raw is None else raw) / WIDTHS[tensor.data_type]
     if held + sum(map(len, numbers)) != math.prod(tensor.dims):
-        raise ValueError(f"the tensor {name!r} does not hold the numbers that its shape says")
+        raise ValueError(f"the data of the tensor {name!r} does not fit its shape")
 
 
 def _check_node(node: Any) -> None:
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATIONS or node.overload:
         kind = f"{node.domain}.{node.op_type}".strip(".")
-        raise ValueError(f"the operation {kind[:80]!r} is none that our networks have")
+        raise ValueError(f"the operation {kind[:80]!r} is not used by our networks")
     for attribute in node.attribute:
         if attribute.ref_attr_name or attribute.type not in _PLAIN:
             raise ValueError(
-                f"the operation {node.op_type!r} has the attribute {attribute.name[:40]!r} of a "
-                "kind that ours have not"
+                f"the attribute {attribute.name[:40]!r} of the operation {node.op_type!r} has an "
+                "unsupported type"
             )
         if attribute.type == _TENSOR or attribute.HasField("t"):
             _check_tensor(attribute.t)
         if attribute.HasField("g") or attribute.graphs or attribute.tensors:
-            raise ValueError(f"the operation {node.op_type!r} holds another graph")
+            raise ValueError(f"the operation {node.op_type!r} contains another graph")
 
 
 # onnx.AttributeProto.AttributeType: float, int, string, tensor, floats, ints.
@@ -129,21 +129,21 @@ _PLAIN = {1, 2, 3, _TENSOR, 6, 7}
 
 
 def _check_ends(graph: Any, spec: Spec) -> None:
-    """Refuse inputs and outputs that are not those of a classifier with this specification."""
-    given = [value.name for value in graph.input]
-    if given != [INPUT]:
-        raise ValueError(f"it takes {_named(given)}, not {INPUT!r}")
+    """Reject inputs and outputs that are not those of a classifier with this specification."""
+    inputs = [value.name for value in graph.input]
+    if inputs != [INPUT]:
+        raise ValueError(f"its input is {_listed(inputs)}, not {INPUT!r}")
     pixels = graph.input[0].type.tensor_type
     sides = [side.dim_value for side in pixels.shape.dim]
     expected = [*spec.size, spec.channels]
     if pixels.elem_type != 2 or len(sides) != 4 or sides[1:] != expected or sides[0]:
-        raise ValueError(f"it takes pixels of shape {sides}, not uint8 of any number x {expected}")
-    answers = [value.name for value in graph.output]
-    if "probabilities" not in answers or len(set(answers) & ANSWERS.keys()) < len(answers):
-        raise ValueError(f"it gives {_named(answers)}, not {_named(ANSWERS)}")
+        raise ValueError(f"its pixels have the shape {sides}, not uint8 of any number x {expected}")
+    outputs = [value.name for value in graph.output]
+    if "probabilities" not in outputs or len(set(outputs) & OUTPUTS.keys()) < len(outputs):
+        raise ValueError(f"its outputs are {_listed(outputs)}, not {_listed(OUTPUTS)}")
     if any(value.type.tensor_type.elem_type != 1 for value in graph.output):
-        raise ValueError("it gives answers that are not float32")
+        raise ValueError("its outputs are not float32")
 
 
-def _named(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name[:40]) for name in [*names][:4]) or "nothing"

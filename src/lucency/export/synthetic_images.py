@@ -1,4 +1,4 @@
-"""Images drawn by formula with the classifier's answers: for a check that needs no patient."""
+"""Images computed from formulas, with the classifier's predictions: a test without patient data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from lucency.classifier import Classifier
 
 _DRAWN, _KEPT = 64, 8
-_WAVES, _MOST_CYCLES = 6, 8.0
+_WAVES, _MAX_CYCLES = 6, 8.0
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Drawn images and what the classifier says of them.
+class SyntheticImages:
+    """Synthetic images and the classifier's predictions for them.
 
     Attributes:
         pixels: (n, height, width, channels) uint8.
@@ -32,13 +32,13 @@ class Drawn:
         return {"pixels": self.pixels, "probabilities": self.probabilities}
 
 
-def draw(classifier: Classifier) -> Drawn:
-    """Draw 64 images of waves, and keep the 8 on which the classifier is least certain.
+def synthetic_images(classifier: Classifier) -> SyntheticImages:
+    """Draw 64 images of waves, and keep the 8 that the classifier is least certain about.
 
-    Where a probability is near 0 or 1, arithmetic can be far off and the probability the same.
+    A probability near 0 or 1 hardly changes even if the arithmetic is wrong.
 
     Args:
-        classifier: Any.
+        classifier: Any classifier.
 
     Returns:
         The same images for the same classifier.
@@ -46,17 +46,19 @@ def draw(classifier: Classifier) -> Drawn:
     rng = np.random.default_rng(0)
     spec = classifier.spec
     pixels = np.stack([_waves(rng, spec.size, spec.channels) for _ in range(_DRAWN)])
-    said = classifier.predict_pixels(pixels)
-    kept = np.sort(np.argsort(said.max(axis=1), kind="stable")[:_KEPT])
-    return Drawn(np.ascontiguousarray(pixels[kept]), said[kept].astype(np.float32))
+    probabilities = classifier.predict_pixels(pixels)
+    kept = np.sort(np.argsort(probabilities.max(axis=1), kind="stable")[:_KEPT])
+    return SyntheticImages(
+        np.ascontiguousarray(pixels[kept]), probabilities[kept].astype(np.float32)
+    )
 
 
 def _waves(rng: np.random.Generator, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """Draw plane waves of all directions over one another, with grain."""
+    """Draw a sum of plane waves in random directions, with noise."""
     y, x = (np.arange(side) / side for side in size)
     field = np.zeros((*size, channels))
     for _ in range(_WAVES):
-        down, across = rng.uniform(-_MOST_CYCLES, _MOST_CYCLES, 2)
+        down, across = rng.uniform(-_MAX_CYCLES, _MAX_CYCLES, 2)
         phase = rng.uniform(0, 2 * math.pi, channels)
         angle = 2 * math.pi * (down * y[:, None] + across * x)
         field += rng.uniform(0, 1) * np.cos(angle[:, :, None] + phase)

@@ -18,6 +18,7 @@ from sklearn.dummy import DummyClassifier
 
 from lucency.errors import RunError
 from lucency.report import render, wording, write_report
+from lucency.run_folder.files import FORMAT
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("NORMAL", "BACTERIA", "VIRUS")
@@ -186,7 +187,7 @@ def make_run(
             rows.append({
                 "split": split, "file": f"{split}/{classes[label]}/{name}",
                 "group": f"{split}{i // 2}", "label": classes[label],
-                "decision": classes[decided[i]],
+                "decision": classes[decided[i]], "ood_score": "0.5",
                 **{f"p_{c}": repr(float(v)) for c, v in zip(classes, p[i], strict=True)},
             })  # fmt: skip
     write_table(folder / "predictions.csv", rows)
@@ -317,13 +318,15 @@ def write_images(
 
 
 class Page(HTMLParser):
-    """The page as a browser would take it apart: elements, attributes and visible text."""
+    """The page as a browser parses it: elements, attributes and the text of each section."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.open: list[str] = []
+        self._within: list[str | None] = []
+        self._sections: dict[str, list[str]] = {}
         self.feed(text)
         self.close()
 
@@ -331,22 +334,39 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         if tag not in {"meta", "img", "br"}:
             self.open.append(tag)
+            self._within.append(dict(attrs).get("id") if tag == "section" else None)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, f"</{tag}> closes something else"
-        if tag in {"td", "th"}:
-            self.words.append(" ")
+        self._within.pop()
+        if tag in {"td", "th", "dt", "dd", "h3"}:
+            self.handle_data(" ")
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
             self.words.append(data)
+            for name in filter(None, self._within):
+                self._sections.setdefault(name, []).append(data)
 
     @property
     def text(self) -> str:
-        return " ".join("".join(self.words).split()).replace("\u202f", " ")
+        return _plain(self.words)
+
+    @property
+    def sections(self) -> list[str]:
+        """The ids of the sections, in the order of the page."""
+        return [str(attrs["id"]) for tag, attrs in self.elements if tag == "section"]
+
+    def section(self, name: str) -> str:
+        """Return the text of a section."""
+        return _plain(self._sections[name])
+
+
+def _plain(words: list[str]) -> str:
+    return " ".join("".join(words).split()).replace("\u202f", " ")
 
 
 def page(run: Path) -> Page:
@@ -359,7 +379,7 @@ def page(run: Path) -> Page:
 
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "a", "nav", "p", "ol", "ul", "li", "main",
-    "header", "section", "aside", "h1", "h2", "h3", "span", "b", "bdi", "strong", "small", "dl",
+    "header", "section", "aside", "h1", "h2", "h3", "h4", "span", "b", "bdi", "strong", "small", "dl",
     "dt", "dd", "div", "figure", "figcaption", "img", "table", "caption", "thead", "tbody",
     "tfoot", "tr", "th", "td", "pre", "code", "svg", "desc", "path", "rect", "circle", "text", "g",
     "details", "summary", "em",
@@ -373,36 +393,54 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-def test_two_classes_the_answer_comes_first_and_every_section_follows(tmp_path: Path) -> None:
+FIRST_SCREEN = ["performance", "trust"]
+LEFT = [
+    *("mistakes", "decisions", "calibration", "use", "selective", "subgroups", "figures"),
+    "limits",
+]
+RIGHT = [
+    *("maps", "robustness", "shortcuts", "data", "training", "evaluations", "reproduce"),
+    *("checklists", "glossary"),
+]
+
+
+def test_two_classes_the_first_screen_comes_first_and_every_section_follows(
+    tmp_path: Path,
+) -> None:
     found = page(make_run(tmp_path / "run"))
-    sections = [attrs["id"] for tag, attrs in found.elements if tag == "section"]
-    links = [attrs["href"] for tag, attrs in found.elements if tag == "a"]
-    assert sections[0] == "answer"
-    assert sections[-2:] == ["limits", "explained"]
-    assert links[1 : len(sections) + 1] == [f"#{name}" for name in sections]
+    assert found.sections == FIRST_SCREEN + LEFT + RIGHT
+    folds = [a for tag, a in found.elements if tag == "details" and a.get("class") == "fold"]
+    assert len(folds) == len(LEFT + RIGHT)
+    assert not any("open" in attrs for tag, attrs in found.elements if tag == "details")
+    links = {str(attrs["href"]) for tag, attrs in found.elements if tag == "a"}
     anchors = {attrs["id"] for _, attrs in found.elements if "id" in attrs}
     assert {link.removeprefix("#") for link in links} <= anchors
     assert len(found.open) == 0
     evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     auroc = evaluation["test"]["metrics"]["auroc"]
-    text = f"{auroc['value']:.3f} ({auroc['low']:.3f}–{auroc['high']:.3f})"
-    assert text in found.text
-    assert "Always answering PNEUMONIA would score 62.5 % accuracy" in found.text
-    assert "Measured on 624 images of 416 patients of the test part" in found.text
-    assert "no test part" not in found.text
-    assert "– undefined" in found.text  # the negative predictive value
-    assert "3,671 images found = 3,647 used + 24 set aside" in found.text
-    assert "and 3 more" in found.text  # 23 files cut short, 20 named
-    assert "and 7 more" in found.text  # 27 pairs, 20 named
-    assert "No patient is in two parts." in found.text
+    interval_ = f"{auroc['low']:.3f}–{auroc['high']:.3f}"
+    assert f"{auroc['value']:.3f} 95 % interval {interval_} guessing: 0.500" in found.section(
+        "performance"
+    )
+    assert f"{auroc['value']:.3f} ({interval_})" in found.section("figures")
+    assert "Always predicting PNEUMONIA scores 62.5 % accuracy" in found.section("performance")
+    assert "Tested on 624 images of 416 patients" in found.text
+    assert "Trained on 2,500 images of 1,666 patients" in found.text
+    assert "no test split" not in found.text
+    assert "– undefined" in found.section("figures")  # the negative predictive value
+    assert "3,671 images found = 3,647 used + 24 excluded" in found.section("data")
+    assert "and 3 more" in found.section("data")  # 23 files cut short, 20 named
+    assert "and 7 more" in found.section("data")  # 27 pairs, 20 named
+    assert "No patient is in two splits." in found.section("data")
 
 
-def test_training_says_its_pace_and_what_it_met_with(tmp_path: Path) -> None:
-    text = page(make_run(tmp_path / "run")).text
-    assert "20 epochs in 3 min 10 s, 460 images per second." in text
+def test_training_section_holds_pace_and_incidents(tmp_path: Path) -> None:
+    found = page(make_run(tmp_path / "run"))
+    assert "20 epochs in 3 min 10 s, 460 images per second" in found.text
+    text = found.section("training")
     assert "diverged in epoch 3, step 7 (the loss is not a number)" in text
-    assert "gone on with from a checkpoint" in text
-    assert "computed 16 at a time, and a step was still taken for 32" in text
+    assert "resumed from a checkpoint" in text
+    assert "each batch of 32 images was computed in pieces of 16" in text
 
 
 def test_page_needs_nothing_from_outside(tmp_path: Path) -> None:
@@ -431,19 +469,20 @@ def test_three_classes_have_a_table_per_class_and_no_threshold(tmp_path: Path) -
     assert "NORMAL, BACTERIA or VIRUS" in found.text
     assert "Each class against the rest, test" in found.text
     assert "ROC: VIRUS against the rest" in found.text
-    assert "Recognised are: of 100 NORMAL images, about" in found.text
+    assert "Correctly recognised: of 100 NORMAL images, about" in found.text
     assert "threshold 0.5" not in found.text
 
 
-def test_without_test_part_it_says_so_and_shows_fewer_digits(tmp_path: Path) -> None:
+def test_without_test_split_it_says_so_and_shows_fewer_digits(tmp_path: Path) -> None:
     found = page(make_run(tmp_path / "run", sizes={"val": (25, 60)}))
-    assert "There is no test part: no figure here is an independent test." in found.text
-    assert "Measured on 85 images of 56 patients of the validation part" in found.text
+    assert "There is no test split: no figure here is an independent test." in found.text
+    assert "Validated on 85 images of 56 patients" in found.text
+    assert "These images were also used for model selection" in found.section("performance")
     assert "Fewer than 30 validation images: NORMAL (25)." in found.text
-    assert "Always answering PNEUMONIA would score 71 % accuracy" in found.text
+    assert "Always predicting PNEUMONIA scores 71 % accuracy" in found.text
 
 
-def test_missing_parts_become_sentences(tmp_path: Path) -> None:
+def test_missing_files_become_sentences(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     for path in [*run.glob("*.csv"), run / "audit.json", run / "classifier.json"]:
         path.unlink()
@@ -455,17 +494,17 @@ def test_missing_parts_become_sentences(tmp_path: Path) -> None:
         "This run holds no audit of its data",
         "This run holds no sample images",
         "This run holds no training history",
-        "This run holds no images of what the network sees",
-        "This run holds no predictions of its test part",
+        "This run holds no images of the input of the network",
+        "This run holds no predictions of its test split",
         "This run holds no list of choices",
-        "This run holds no verdict of a leak check",
+        "This run holds no leak check",
         "This run holds no probes for shortcuts",
         "This run holds no predictive values at other prevalences",
         "This run holds no decision curve",
-        "This run holds no figures on selective use",
+        "This run holds no figures on abstention",
         "This run holds no figures of subgroups",
         "This run holds no test of robustness",
-        "This run holds no record of looks at its test set",
+        "This run holds no record of test-set evaluations",
         "This run holds no checklists",
     ):
         assert sentence in found.text
@@ -496,7 +535,7 @@ def test_images_come_from_the_run_folder_alone(tmp_path: Path, name: str) -> Non
     (run / "images" / "index.json").write_text(json.dumps({"format": 2, "images": [entry]}))
     found = page(run)
     assert not [tag for tag, _ in found.elements if tag == "img"]
-    assert "1 image left out of this page" in found.text
+    assert "1 image omitted from this page" in found.text
 
 
 def test_many_large_images_do_not_make_a_large_page(tmp_path: Path) -> None:
@@ -506,7 +545,7 @@ def test_many_large_images_do_not_make_a_large_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", image=noise)
     found = page(run)
     assert (run / "report.html").stat().st_size < 3_000_000
-    assert "left out of this page" in found.text
+    assert "omitted from this page" in found.text
     assert len([tag for tag, _ in found.elements if tag == "img"]) >= 10  # the mistakes stay
 
 
@@ -515,9 +554,9 @@ def test_worst_mistakes_are_those_that_left_least_to_the_truth(tmp_path: Path) -
     rows = read_table(run / "predictions.csv")
     wrong = [r for r in rows if r["split"] == "test" and r["label"] != r["decision"]]
     wrong.sort(key=lambda r: float(r[f"p_{r['label']}"]))
-    text = page(run).text
-    section = text[text.index("Worst mistakes", text.index("How to reproduce")) :]
-    assert f"{len(wrong)} mistakes among 624 test images" in section
+    found = page(run)
+    section = found.section("mistakes")
+    assert f"{len(wrong)} mistakes among 624 test images" in found.text
     places = [section.index(row["file"]) for row in wrong[:10]]
     assert places == sorted(places)
     assert wrong[10]["file"] not in section
@@ -565,15 +604,15 @@ def test_class_without_a_test_image_leaves_no_curve(tmp_path: Path) -> None:
     (run / "evaluation.json").write_text(json.dumps(evaluation))
     text = page(run).text
     assert "does not hold images of every class, so there is no curve" in text
-    assert "of 100 NORMAL images, an unknown number are rightly left alone" in text
+    assert "of 100 NORMAL images, an unknown number are correctly negative" in text
 
 
-def test_patients_in_two_parts_are_a_warning(tmp_path: Path) -> None:
+def test_patients_in_two_splits_are_a_warning(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     rows = read_table(run / "split.csv")
     rows[0]["group"] = rows[-1]["group"]
     write_table(run / "split.csv", rows)
-    assert "1 patient found in more than one part of the data" in page(run).text
+    assert "1 patient found in more than one split of the data" in page(run).text
 
 
 def test_accuracy_that_chance_could_give_is_a_warning(tmp_path: Path) -> None:
@@ -581,14 +620,14 @@ def test_accuracy_that_chance_could_give_is_a_warning(tmp_path: Path) -> None:
     evaluation = json.loads((run / "evaluation.json").read_text())
     evaluation["test"]["metrics"]["accuracy"] |= {"value": 0.63, "low": 0.59, "high": 0.67}
     (run / "evaluation.json").write_text(json.dumps(evaluation))
-    assert "not shown to be better than always answering PNEUMONIA" in page(run).text
+    assert "not shown to be better than always predicting PNEUMONIA" in page(run).text
 
 
 @pytest.mark.parametrize("gone", ["plan.json", "evaluation.json"])
 def test_folder_that_is_no_run(tmp_path: Path, gone: str) -> None:
     run = make_run(tmp_path / "run")
     (run / gone).unlink()
-    with pytest.raises(RunError, match=rf"not a finished run: {gone} is not there.*lucency train"):
+    with pytest.raises(RunError, match=rf"not a finished run: {gone} is missing.*lucency train"):
         write_report(run)
     assert not (run / "report.html").exists()
 

@@ -1,4 +1,4 @@
-"""The drawing surface: SVG elements, escaped text, round ticks and one pair of axes."""
+"""SVG elements, escaped text, ticks, and a pair of axes."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ Values = Sequence[float | None]
 Tick = tuple[float, str]
 
 _FONT = "var(--sans, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif)"
-_UNSEEN = {"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"}
+_INVISIBLE = {"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"}
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` with characters that cannot be seen spelled out (``\n``, ``\u202e``).
+    r"""Return ``text`` with invisible characters escaped (``\n``, ``\u202e``).
 
-    Control, direction and unpaired surrogate characters can hide or reverse what stands around
-    them, and the last cannot be written as UTF-8; file names may hold any of them.
+    Control, direction and unpaired surrogate characters can hide or reverse the text around them,
+    and unpaired surrogates cannot be encoded as UTF-8; file names may contain any of them.
     """
-    if text.isprintable():  # nearly always; images in the page are long texts too
+    if text.isprintable():  # nearly always true, and fast for long texts such as images
         return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(character) in _UNSEEN
+        if unicodedata.category(character) in _INVISIBLE
         else character
         for character in text
     )
 
 
 def shorten(text: str, limit: int) -> str:
-    """Return visible ``text`` cut to ``limit`` characters, the last an ellipsis if it was cut."""
+    """Return visible ``text`` truncated to ``limit`` characters, with an ellipsis."""
     shown = visible(text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
@@ -61,7 +61,7 @@ def number(value: float, decimals: int = 1) -> str:
 
 
 def tag(name: str, content: str = "", /, **attributes: str | float | None) -> str:
-    """Return one element: ``content`` is markup, attribute values are escaped, None is left out."""
+    """Return an element: ``content`` is markup, attribute values are escaped, None is omitted."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
         for key, value in attributes.items()
@@ -75,12 +75,12 @@ def _attribute(value: str | float) -> str:
 
 
 def hint(text: str) -> str:
-    """Return a ``<title>``: read aloud, and shown when the pointer rests on its parent."""
+    """Return a ``<title>``: the tooltip and the text alternative of its parent."""
     return tag("title", html.escape(visible(text)))
 
 
 def label(x: float, y: float, text: str, *, limit: int = 60, **attributes: str | float) -> str:
-    """Return escaped text at (x, y), cut to ``limit`` characters; a cut text keeps a full hint."""
+    """Return escaped text at (x, y); one over ``limit`` characters is cut and gets a hint."""
     shown = shorten(text, limit)
     whole = hint(text) if shown != visible(text) else ""
     style: dict[str, str | float] = {"x": x, "y": y, "fill": MUTED, "font_size": 12, **attributes}
@@ -88,7 +88,7 @@ def label(x: float, y: float, text: str, *, limit: int = 60, **attributes: str |
 
 
 def text_width(text: str, size: float = 12) -> float:
-    """Estimate the width of ``text`` in pixels; no font is at hand to measure it with."""
+    """Estimate the width of ``text`` in pixels, without a font."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return size * (0.58 * (len(text) - wide) + wide)
 
@@ -103,8 +103,8 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
     Args:
         low: lower end, finite.
-        high: upper end, finite; where it is not above ``low``, the answer is ``[low]``.
-        count: the most steps between the ticks.
+        high: upper end, finite; where it is not above ``low``, the result is ``[low]``.
+        count: most steps between ticks.
     """
     if not high > low:
         return [low]
@@ -116,12 +116,12 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def tick_label(value: float) -> str:
-    """Return the shortest plain text of a tick: 0.25, 10, 2e-5."""
+    """Return the shortest text of a tick: 0.25, 10, 2e-5."""
     return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def svg(width: float, height: float, title: str, description: str, marks: Iterable[str]) -> str:
-    """Return a whole drawing that scales, with its name and description for screen readers."""
+    """Return a scalable drawing with a title and a description for screen readers."""
     head = hint(title) + tag("desc", html.escape(visible(description)))
     return tag(
         "svg",
@@ -145,15 +145,15 @@ class Key:
     mark: str = "line"
 
     def drawn(self, x: float, y: float) -> str:
-        """Return the sign and its words, beginning at x with the baseline of the text at y."""
-        words = label(x + 26, y, self.text, limit=30)
+        """Return the mark and its text, from x on, with the baseline of the text at y."""
+        text = label(x + 26, y, self.text, limit=30)
         if self.mark == "band":
-            return box(x, y - 9, 20, 10, fill=self.colour, fill_opacity=0.22) + words
+            return box(x, y - 9, 20, 10, fill=self.colour, fill_opacity=0.22) + text
         if self.mark == "line":
-            return stroke([(x, y - 4), (x + 20, y - 4)], self.colour, self.dash) + words
+            return stroke([(x, y - 4), (x + 20, y - 4)], self.colour, self.dash) + text
         if self.mark == "diamond":
-            return diamond(x + 10, y - 4, self.colour) + words
-        return dot(x + 10, y - 4, self.colour, hollow=self.mark == "ring") + words
+            return diamond(x + 10, y - 4, self.colour) + text
+        return dot(x + 10, y - 4, self.colour, hollow=self.mark == "ring") + text
 
 
 def stroke(
@@ -203,13 +203,13 @@ class Axes:
     x_label: str = ""
     y_label: str = ""
     legend: Sequence[Key] = ()
-    size: tuple[float, float] = (440, 330)
+    size: tuple[float, float] = (340, 260)
     x_ticks: Sequence[Tick] | None = None
     y_ticks: Sequence[Tick] | None = None
     marks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Take the room that tick labels and legend need out of the rectangle."""
+        """Reserve space for tick labels and legend."""
         self._x_ticks = _labelled(self.x_ticks, self.x)
         self._y_ticks = _labelled(self.y_ticks, self.y)
         widest = max((text_width(shorten(text, 24)) for _, text in self._y_ticks), default=0)
@@ -285,7 +285,7 @@ def _labelled(ticks: Sequence[Tick] | None, span: tuple[float, float]) -> Sequen
 
 
 def finite_runs(*columns: Values) -> Iterator[list[tuple[float, ...]]]:
-    """Yield the stretches of rows in which every value is a finite number."""
+    """Yield the runs of rows in which every value is finite."""
     run: list[tuple[float, ...]] = []
     for row in zip(*columns, strict=True):
         numbers = [float(value) for value in row if value is not None and math.isfinite(value)]

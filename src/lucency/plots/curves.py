@@ -1,4 +1,4 @@
-"""Drawings with a curve: training history, ROC, precision-recall and reliability."""
+"""Plots of curves: training history, ROC, precision-recall, reliability."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lucency.plots.axes import (
 
 Curve = Mapping[str, Sequence[float | None]]
 
-_SQUARE = (440.0, 440.0)
+_SQUARE = (340.0, 330.0)
 _SHARES = [(share / 5, f"{share / 5:.1f}") for share in range(6)]
 
 
@@ -41,14 +41,14 @@ def line_curves(
 
     Args:
         series: name -> one value per epoch; None or NaN breaks the line.
-        title: what a screen reader says first.
+        title: title for screen readers.
         y_label: what the values are.
         epochs: the epoch of each value; None counts from 1.
         limits: ends of the vertical axis; None follows the data.
-        best: an epoch to mark and the words beside it.
+        best: an epoch to mark, and its label.
 
     Returns:
-        An SVG element. Without a finite value it holds empty axes.
+        An SVG element; empty axes without a finite value.
     """
     count = max((len(values) for values in series.values()), default=0)
     at = list(epochs) if epochs is not None else list(range(1, count + 1))
@@ -59,14 +59,14 @@ def line_curves(
         "epoch",
         y_label,
         _keys(series) if len(series) > 1 else (),
-        size=(440, 290),
+        size=(340, 230),
         x_ticks=[(t, tick_label(t)) for t in nice_ticks(first, last, 8) if t == int(t)],
     )
     for key, values in zip(_keys(series), series.values(), strict=True):
         axes.line(at[: len(values)], values, key.colour, dash=key.dash)
     if best is not None:
         _mark_epoch(axes, *best)
-    return axes.drawn(title, "; ".join(_told(name, values) for name, values in series.items()))
+    return axes.drawn(title, "; ".join(_summary(name, values) for name, values in series.items()))
 
 
 def _keys(names: Iterable[str]) -> list[Key]:
@@ -79,7 +79,7 @@ def _finite(values: Values) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def _told(name: str, values: Values) -> str:
+def _summary(name: str, values: Values) -> str:
     known = _finite(values)
     if not known:
         return f"{name}: no values"
@@ -97,12 +97,12 @@ def _limits(
 
 
 def _mark_epoch(axes: Axes, epoch: int, words: str) -> None:
-    """Add an upright line at an epoch, with its words on the side that has room."""
+    """Add a vertical line at an epoch, with its label on the side with space."""
     x = axes.across(epoch)
     axes.marks.append(stroke([(x, axes.top), (x, axes.bottom)], MUTED, "3 3", 1))
     late = x > (axes.left + axes.right) / 2
     side, anchor = (x - 6, "end") if late else (x + 6, "start")
-    # The outline keeps the words readable where a curve runs behind them.
+    # The outline keeps the label readable in front of a curve.
     axes.marks.append(
         label(
             side,
@@ -129,10 +129,10 @@ def roc(
 
     Args:
         curve: ``fpr`` and ``tpr`` in [0, 1] and, optionally, ``low`` and ``high`` of the band.
-        title: what a screen reader says first.
-        name: the split the curve belongs to.
-        beside: the name and curve of another split, dashed and without its band.
-        operating_point: false-positive rate, true-positive rate and the words for the legend.
+        title: title for screen readers.
+        name: name of the split.
+        beside: name and curve of another split, dashed and without a band.
+        operating_point: false-positive rate, true-positive rate and legend text.
     """
     keys = [*_split_keys(name, beside, curve), Key("guessing", MUTED, DASHES[2])]
     if operating_point:
@@ -155,14 +155,14 @@ def precision_recall(
     name: str = "test",
     beside: tuple[str, Curve] | None = None,
 ) -> str:
-    """Draw precision over recall with its 95 % band and the line that guessing would give.
+    """Draw precision over recall with its 95 % band and the chance line.
 
     Args:
         curve: ``recall`` and ``precision`` in [0, 1] and, optionally, ``low`` and ``high``.
-        title: what a screen reader says first.
+        title: title for screen readers.
         prevalence: share of positive images, in [0, 1].
-        name: the split the curve belongs to.
-        beside: the name and curve of another split, dashed and without its band.
+        name: name of the split.
+        beside: name and curve of another split, dashed and without a band.
     """
     guess = Key(f"guessing (prevalence, {percent(prevalence, 1000)})", MUTED, DASHES[2])
     keys = [*_split_keys(name, beside, curve), guess]
@@ -195,26 +195,26 @@ def _add_curves(
 
 
 def _described(curve: Curve, x: str, y: str, y_words: str, x_words: str) -> str:
-    """Tell the curve in words: its height at four places."""
+    """Describe the curve in words: its height at four points."""
     points = [point for run in finite_runs(curve[x], curve[y]) for point in run]
     if not points:
         return "no points"
     near = [min(points, key=lambda p: abs(p[0] - wanted)) for wanted in (0.05, 0.1, 0.5, 0.9)]
-    told = [f"{y_words} {up:.2f} at {x_words} {across:.2f}" for across, up in near]
-    return "; ".join(dict.fromkeys(told))
+    descriptions = [f"{y_words} {up:.2f} at {x_words} {across:.2f}" for across, up in near]
+    return "; ".join(dict.fromkeys(descriptions))
 
 
 def reliability(
     bins: Sequence[Mapping[str, float | None]], *, title: str, x_label: str, y_label: str
 ) -> str:
-    """Draw the observed share over the stated probability, with an exact interval per bin.
+    """Draw the fraction of positives over the predicted probability, with an interval per bin.
 
     Args:
         bins: per bin ``n``, ``mean_probability``, ``fraction``, ``low`` and ``high``, all in
-            [0, 1] but ``n``; an empty bin (``fraction`` None) is left out.
-        title: what a screen reader says first.
-        x_label: whose probability is stated.
-        y_label: what share is observed.
+            [0, 1] but ``n``; an empty bin (``fraction`` None) is omitted.
+        title: title for screen readers.
+        x_label: label of the predicted probability.
+        y_label: label of the fraction of positives.
     """
     keys = [
         Key("observed, with 95 % interval", SERIES[0], mark="dot"),
@@ -222,12 +222,12 @@ def reliability(
     ]
     axes = _unit_square(x_label, y_label, keys)
     axes.line([0, 1], [0, 1], MUTED, dash=DASHES[2], width=1.2)
-    told = []
+    descriptions = []
     for cell in bins:
         x, y, n = cell["mean_probability"], cell["fraction"], cell["n"]
         if x is None or y is None:
             continue
         axes.line([x, x], [cell["low"], cell["high"]], SERIES[0], width=1.6)
-        told.append(f"stated {x:.2f}, observed {y:.2f} (n = {n})")
-        axes.point(x, y, SERIES[0], text=told[-1])
-    return axes.drawn(title, "; ".join(told) or "no bins")
+        descriptions.append(f"stated {x:.2f}, observed {y:.2f} (n = {n})")
+        axes.point(x, y, SERIES[0], text=descriptions[-1])
+    return axes.drawn(title, "; ".join(descriptions) or "no bins")

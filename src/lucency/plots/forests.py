@@ -1,4 +1,4 @@
-"""Forest plots: figures with their intervals under each other."""
+"""Forest plots: values with their intervals in rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lucency.plots.axes import DASHES, MUTED, SERIES, WARN, Axes, Key, diamond, 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; any of the three may be missing."""
+    """A value with its 95 % interval; any of the three may be missing."""
 
     value: float | None
     low: float | None = None
@@ -19,7 +19,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a forest plot: an estimate per split, in the order of the splits."""
+    """One row of a forest plot: an estimate per split, in the order of the splits."""
 
     name: str
     estimates: Sequence[Estimate]
@@ -34,13 +34,13 @@ def forest(
     baseline: str,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> str:
-    """Draw figures with their intervals under each other, with what the trivial answer scores.
+    """Draw a forest plot with the value of a baseline in each row.
 
     Args:
-        rows: figures in [0, 1]; ends outside are drawn outside as far as they go.
+        rows: values in [0, 1]; longer intervals are drawn beyond the limits.
         splits: names of the estimates of each row, the most important first.
-        title: what a screen reader says first.
-        baseline: what the hollow diamond stands for.
+        title: title for screen readers.
+        baseline: legend of the hollow diamond.
         limits: ends of the scale.
     """
     keys = [Key(name, SERIES[i], mark="ring" if i else "dot") for i, name in enumerate(splits)]
@@ -49,19 +49,19 @@ def forest(
         limits,
         (-0.6, count - 0.4),
         legend=[*keys, Key(baseline, MUTED, mark="diamond")],
-        size=(440, 76.0 + 34 * count),
+        size=(340, 76.0 + 27 * count),
         x_ticks=[(tick, f"{tick:.3g}") for tick in nice_ticks(*limits)],
         y_ticks=[(count - 1 - i, row.name) for i, row in enumerate(rows)],
     )
-    told = []
+    descriptions = []
     for i, row in enumerate(rows):
         for j, estimate in enumerate(row.estimates):
             level = count - 1 - i + (0.17 - 0.34 * j if len(row.estimates) > 1 else 0.0)
-            told += _add_estimate(axes, level, estimate, f"{row.name}, {splits[j]}", j)
+            descriptions += _add_estimate(axes, level, estimate, f"{row.name}, {splits[j]}", j)
         if row.baseline is not None:
             x, y = axes.across(row.baseline), axes.up(count - 1 - i)
             axes.marks.append(diamond(x, y, MUTED, f"{baseline}: {row.baseline:.3f}"))
-    return axes.drawn(title, "; ".join(told) or "no figures")
+    return axes.drawn(title, "; ".join(descriptions) or "no figures")
 
 
 def _add_estimate(axes: Axes, level: float, shown: Estimate, name: str, split: int) -> list[str]:
@@ -77,7 +77,7 @@ def _add_estimate(axes: Axes, level: float, shown: Estimate, name: str, split: i
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a line-up: a figure, whether it is the one all others stand beside or alarms."""
+    """One row of a line-up: a value, whether it is the reference, and whether it is an alarm."""
 
     name: str
     estimate: Estimate
@@ -95,16 +95,16 @@ def lineup(
     others: str = "probe",
     chance: tuple[float, str] = (0.5, "guessing"),
 ) -> str:
-    """Draw AUCs with their intervals under each other, those that alarm as red diamonds.
+    """Draw values of several classifiers in rows, alarms as red diamonds.
 
     Args:
-        lines: figures on one scale, drawn in this order; undefined ones keep an empty line.
-        title: what a screen reader says first.
-        x_label: what the figures are.
-        own: words of the legend for the line that the others are compared with.
+        lines: values on one scale, in this order; an undefined value leaves an empty row.
+        title: title for screen readers.
+        x_label: label of the scale.
+        own: legend of the reference.
         limits: ends of the scale.
-        others: words of the legend for the lines that are compared with it.
-        chance: what is marked where it is inside the scale, and its name.
+        others: legend of the other rows.
+        chance: value and legend of a vertical line, drawn inside the limits.
     """
     keys = [Key(own, SERIES[0], mark="dot")] if any(line.own for line in lines) else []
     keys.append(Key(others, MUTED, mark="ring"))
@@ -115,7 +115,7 @@ def lineup(
         (-0.6, count - 0.4),
         x_label,
         legend=[*keys, Key(chance[1], MUTED, DASHES[2])],
-        size=(440, 96.0 + 27 * count),
+        size=(340, 96.0 + 23 * count),
         x_ticks=[
             (tick, f"{tick:.3g}" if limits[1] < 0.5 else f"{tick:.1f}")
             for tick in nice_ticks(*limits, 10)
@@ -125,8 +125,8 @@ def lineup(
     if limits[0] <= chance[0] <= limits[1]:
         x = axes.across(chance[0])
         axes.marks.append(stroke([(x, axes.top), (x, axes.bottom)], MUTED, DASHES[2], 1.2))
-    told = [_add_line(axes, count - 1 - i, line) for i, line in enumerate(lines)]
-    return axes.drawn(title, "; ".join(told) or "no figures")
+    descriptions = [_add_line(axes, count - 1 - i, line) for i, line in enumerate(lines)]
+    return axes.drawn(title, "; ".join(descriptions) or "no figures")
 
 
 def _add_line(axes: Axes, level: float, line: Line) -> str:

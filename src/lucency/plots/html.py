@@ -1,9 +1,9 @@
-"""Pages that stand alone: one file of HTML without scripts, whose images are inside it.
+"""Self-contained pages: one HTML file without scripts, with embedded images.
 
-A topic that draws such pages has a folder with its templates and one style sheet, ``style.css``.
+A package with such pages has a folder with its templates and one style sheet, ``style.css``.
 
-    frame.html      what is around every page; templates extend it
-    base.css        colours for light and dark, typefaces
+    frame.html    base template of every page
+    base.css      colours for light and dark mode, typefaces
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _HERE = Path(__file__).parent
 
 
 def draw(folder: Path, template: str, /, **values: Any) -> str:
-    """Return a page; all text in it is escaped, and what cannot be seen is spelt out.
+    """Render a page; all text is escaped, and invisible characters are spelled out.
 
     Args:
-        folder: Of the topic's templates and ``style.css``.
+        folder: With the templates and ``style.css``.
         template: Its name in that folder.
-        values: What the template shows.
+        values: Of the template.
 
     Raises:
-        jinja2.UndefinedError: The template asks for a value that is missing.
+        jinja2.UndefinedError: A value of the template is missing.
     """
     sheets = (_HERE / "base.css", folder / "style.css")
     # Style sheets are ours, not data.
@@ -52,5 +52,5 @@ def _environment(folder: Path) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Spell out what cannot be seen in any text that is not markup already."""
+    """Spell out invisible characters in text that is not markup."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,4 @@
-"""Drawings without a curve: confusion matrix and score histograms."""
+"""Confusion matrix and score histograms."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from lucency.plots.axes import (
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], *, title: str) -> str:
-    """Draw counts and row percentages, darker where a larger share of the row lies.
+    """Draw a confusion matrix with counts and row percentages, shaded by the percentage.
 
     Args:
-        counts: (classes, classes) counts, rows the truth, columns the decision.
-        classes: 2 to 20 names, in the order of the rows; more are drawn, only smaller.
-        title: what a screen reader says first.
+        counts: (classes, classes) counts, true classes in rows, decided ones in columns.
+        classes: 2 to 20 names, in the order of the rows; more become small.
+        title: title for screen readers.
     """
     shown = [shorten(name, 16) for name in classes]
     widest = max(text_width(name) for name in shown)
-    cell = max(38.0, min(112.0, (420 - widest - 34) / len(classes)))
+    cell = max(38.0, min(92.0, (330 - widest - 34) / len(classes)))
     slanted = widest > cell - 6
     left, top = widest + 34, 26 + (0.72 * widest + 6 if slanted else 18)
     side = cell * len(classes)
@@ -55,7 +55,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], *, title:
             words = f"{counts[i][j]} of {sum(counts[i])} {name} decided {decided}"
             corner = (left + j * cell, y - cell / 2)
             marks.append(tag("g", hint(words) + _cell(corner, cell, counts[i], j)))
-    return svg(width, top + side + 4, title, _confusion_told(counts, classes), marks)
+    return svg(width, top + side + 4, title, _confusion_description(counts, classes), marks)
 
 
 def _column_name(x: float, y: float, name: str, *, slanted: bool) -> str:
@@ -67,7 +67,7 @@ def _column_name(x: float, y: float, name: str, *, slanted: bool) -> str:
 def _cell(corner: tuple[float, float], side: float, row: Sequence[int], column: int) -> str:
     (x, y), total = corner, sum(row)
     share = row[column] / total if total else 0.0
-    # At most 0.62, so that the ink stays readable on it in both themes.
+    # At most 0.62, so that text stays readable in both themes.
     opacity = 0.04 + 0.58 * share
     square = box(x + 1, y + 1, side - 2, side - 2, fill=HEAT, fill_opacity=opacity, stroke=GRID)
     middle, big = x + side / 2, min(18.0, side * 0.3)
@@ -80,7 +80,7 @@ def _cell(corner: tuple[float, float], side: float, row: Sequence[int], column: 
     )
 
 
-def _confusion_told(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+def _confusion_description(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     return "; ".join(
         f"of {sum(row)} {name}, {row[i]} decided {name}"
         for i, (name, row) in enumerate(zip(classes, counts, strict=True))
@@ -95,13 +95,13 @@ def score_histograms(
     threshold: float | None = None,
     bins: int = 25,
 ) -> str:
-    """Draw one histogram per group under each other, on one scale of shares.
+    """Draw one histogram per group in rows, on one scale.
 
     Args:
         scores: group -> (n,) probabilities in [0, 1]; a group may be empty.
-        title: what a screen reader says first.
-        x_label: whose probability it is.
-        threshold: probability from which on the decision changes, drawn as a line.
+        title: title for screen readers.
+        x_label: label of the probability.
+        threshold: decision threshold, drawn as a line.
         bins: bars per group.
     """
     shares = {name: _shares(values, bins) for name, values in scores.items()}
@@ -117,23 +117,23 @@ def score_histograms(
         (0.0, panel * rows),
         x_label,
         "share of the images",
-        size=(440, 74.0 + 110 * rows),
+        size=(340, 74.0 + 82 * rows),
         y_ticks=ticks,
     )
     for i, (name, (n, share)) in enumerate(shares.items()):
         base = (rows - 1 - i) * panel
-        colour = SERIES[(i + 2) % len(SERIES)]  # the first two stand for splits elsewhere
+        colour = SERIES[(i + 2) % len(SERIES)]  # the first two are colours of splits
         axes.marks += _bars(axes, base, share, colour)
         words = f"{shorten(name, 30)} (n = {n:,})"
         at = axes.up(base + tallest * 1.12)
         axes.marks.append(label(axes.left + 8, at, words, fill=INK, font_weight="600"))
     if threshold is not None:
         _mark_threshold(axes, threshold)
-    told = "; ".join(
+    descriptions = "; ".join(
         f"{name}: n = {n}, {_above(values, threshold)}"
         for (name, (n, _)), values in zip(shares.items(), scores.values(), strict=True)
     )
-    return axes.drawn(title, told)
+    return axes.drawn(title, descriptions)
 
 
 def _shares(values: npt.ArrayLike, bins: int) -> tuple[int, npt.NDArray[np.float64]]:
@@ -148,7 +148,7 @@ def _bars(axes: Axes, base: float, share: npt.NDArray[np.float64], colour: str) 
     for i, height in enumerate(share.tolist()):
         if not height:
             continue
-        # One image among thousands must still be seen.
+        # One image among thousands must stay visible.
         tall = max(axes.up(base) - axes.up(base + height), 1.5)
         left, right = axes.across(i * width), axes.across((i + 1) * width)
         words = f"{i * width:.2f} to {(i + 1) * width:.2f}: {height:.1%}"

@@ -6,94 +6,127 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lucency.plots import visible
 from lucency.report import (
     data,
     drawings,
-    integrity,
+    glossary,
     maps,
+    performance,
     record,
-    reproduce,
     shortcuts,
-    tables,
+    trust,
+    uncertainty,
     utility,
     wording,
 )
-from lucency.report.explanations import Explanations
 from lucency.report.files import Check, Json, Run, number
 from lucency.report.images import Album
-from lucency.report.selective import selective
+
+
+class Links:
+    """Links to the glossary; only pages that something links to join the page."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._linked: dict[str, None] = {}
+
+    def link(self, name: str, text: str = "") -> Markup:
+        """Return a link to a page of the glossary, which will stand at the end of the report.
+
+        Args:
+            name: the page, such as ``roc-auroc``.
+            text: words of the link; without any, the title of the page up to its colon.
+        """
+        self._linked.setdefault(name)
+        words = visible(text) or glossary.page(name).title.partition(":")[0]
+        return Markup('<a class="why" href="#glossary-{}">{}</a>').format(name, words)
+
+    def pages(self) -> list[tuple[str, str, Markup]]:
+        """Return name, title and text of the linked pages, in reading order."""
+        found = [(name, glossary.page(name)) for name in glossary.names() if name in self._linked]
+        # Rendered from our own files, with HTML in them shown as text.
+        return [(name, page.title, Markup(page.html)) for name, page in found]  # noqa: S704
 
 
 def of_run(run: Run) -> dict[str, Any]:
     """Return what the report of a run shows."""
     album = Album(run.folder, run.images, len(run.classes))
-    part_name, part = next(iter(run.parts.items()))
     return {
-        **_both(run.audit, album, part["metrics"].get("auroc")),
-        **_performance(run),
+        **_both(run.audit, album, run.split["metrics"].get("auroc")),
+        **_first_screen(run),
+        **_performance(run, album),
         "holder": "run",
-        "title": _title(run),
-        "subtitle": _subtitle(run),
         "run": run,
-        "part_name": part_name,
-        "part": part,
-        "void": integrity.void(run.audit),
+        "split": run.split,
+        "split_name": run.split_name,
         "apart": run.shared_groups == 0 and _patients_known(run.audit),
-        "headlines": tables.headlines(run),
-        "answer": tables.answer(run),
-        "baseline": tables.baseline(run),
-        "scope": tables.scope(run),
-        "warnings": tables.warnings(run),
         "training": drawings.training(run),
-        "pace": _pace(run),
-        "mishaps": _mishaps(run),
-        "mistakes": tables.mistakes(run, album),
+        "pace": record.pace(run),
+        "incidents": record.incidents(run),
         "maps": maps.maps(run, album),
         "robustness": record.robustness(run),
         "evaluations": record.test_evaluations(run),
         "checklists": record.checklists(run),
-        "choices": reproduce.choices(run.plan),
-        "facts": reproduce.facts(run),
+        "choices": record.choices(run.plan),
+        "facts": record.facts(run),
     }
 
 
-def _performance(run: Run) -> dict[str, Any]:
-    """Return the sections on how good the decisions and the probabilities are."""
-    part = next(iter(run.parts.values()))
+def _first_screen(run: Run) -> dict[str, Any]:
+    shown, folded = trust.warnings(run)
     return {
+        "title": _title(run),
+        "subtitle": _subtitle(run),
+        "void": data.is_void(run.audit),
+        "task": trust.task(run),
+        "headlines": performance.headlines(run),
+        "sentences": performance.sentences(run),
+        "checks": trust.checks(run),
+        "warnings": shown,
+        "more_warnings": folded,
+    }
+
+
+def _performance(run: Run, album: Album) -> dict[str, Any]:
+    """Return the sections on how good the decisions and the probabilities are."""
+    return {
+        "mistakes": performance.mistakes(run, album),
+        "most_confused": performance.most_confused(run.split),
         "confusions": drawings.confusions(run),
-        "most_frequent_mistake": tables.confusable(part),
         "curves": drawings.curves(run),
-        "rule": _rule(run, part),
         "histograms": drawings.histograms(run),
+        "rule": _rule(run),
         "point": utility.point(run),
         "predictive": utility.predictive(run),
         "decision_curve": utility.decision_curve(run),
         "calibrations": drawings.calibrations(run),
-        "reliability": utility.reliability_rows(run),
+        "calibration": uncertainty.calibration_summary(run.split)[0],
+        "reliability": uncertainty.reliability(run),
         "temperature": number((run.classifier or {}).get("temperature")),
-        "selective": selective(run),
+        "selective": uncertainty.selective(run),
         "forest": drawings.forest(run),
-        "metrics": tables.metrics(run),
-        "per_class": tables.per_class(run) if len(run.classes) > 2 else None,
+        "metrics": performance.metrics(run),
+        "methods": performance.methods(run),
+        "per_class": performance.per_class(run),
         "subgroups": utility.subgroups(run),
     }
 
 
 def _both(audit: Json | None, album: Album, own: Json | None = None) -> dict[str, Any]:
-    """Return what both pages show: the data, its leaks, and what else tells the classes apart."""
-    explanations = Explanations()
+    """Return what both pages show: the data, its leaks, and what else separates the classes."""
+    links = Links()
     return {
         "album": album,
         "audit": data.contents(audit),
-        "status": integrity.status(audit, album) if audit else None,
-        "near": integrity.near_duplicates(audit, album) if audit else None,
+        "leaks": data.leaks(audit, album),
+        "near": data.near_duplicates(audit, album),
         "findings": shortcuts.findings(audit),
         "probes": shortcuts.probes(audit, own),
         "shift": shortcuts.shift(audit),
-        "odd": shortcuts.odd(audit, album),
-        "explain": explanations.link,
-        "explanations": explanations.pages,
+        "outliers": shortcuts.outliers(audit, album),
+        "explain": links.link,
+        "glossary": links.pages,
         "plural": wording.plural,
         "listed": wording.listed,
     }
@@ -102,15 +135,15 @@ def _both(audit: Json | None, album: Album, own: Json | None = None) -> dict[str
 def of_check(check: Check) -> dict[str, Any]:
     """Return what the page of a check shows."""
     album = Album(check.folder, check.images, len(data.class_names(check.audit)))
-    status = integrity.verdict(check.audit)
+    verdict = data.leak_verdict(check.audit)
     return {
         **_both(check.audit, album),
         "holder": "check",
         "folder": check.audit.get("folder"),
-        "apart": status is not None and status.level == "good" and _patients_known(check.audit),
+        "apart": verdict is not None and verdict.level == "good" and _patients_known(check.audit),
         "warnings": [
             *map(str, check.audit.get("warnings") or []),
-            *tables.alarms(check.audit),
+            *trust.alarms(check.audit),
         ],
     }
 
@@ -125,49 +158,12 @@ def _title(run: Run) -> Markup:
     return wording.listed(run.classes, "or")
 
 
-def _rule(run: Run, part: Json) -> str | None:
-    """Return how decisions are made, in the classifier's own words where it is at hand."""
-    points = [(source or {}).get("operating_point") or {} for source in (run.classifier, part)]
+def _rule(run: Run) -> str | None:
+    """Return how decisions are made, as the classifier states it where it is at hand."""
+    points = [(source or {}).get("operating_point") or {} for source in (run.classifier, run.split)]
     return next((str(point["rule"]) for point in points if point.get("rule")), None)
 
 
 def _subtitle(run: Run) -> list[tuple[str, str]]:
-    plan = run.plan
-    pairs = [
-        ("run", plan.get("run")),
-        ("data", (plan.get("data") or {}).get("folder")),
-        ("recipe", plan.get("recipe")),
-        ("effort", plan.get("effort")),
-        ("seed", plan.get("seed")),
-    ]
-    return [(name, str(value)) for name, value in pairs if value is not None]
-
-
-def _pace(run: Run) -> str:
-    """Return how long training took, and how fast it was."""
-    epochs = run.plan.get("epochs") or []
-    if not epochs:
-        return ""
-    total = sum(number(row.get("seconds")) or 0.0 for row in epochs)
-    speeds = [speed for row in epochs if (speed := number(row.get("images_per_second")))]
-    text = f"{wording.plural(len(epochs), 'epoch')} in {wording.seconds_text(total)}"
-    return f"{text}, {sum(speeds) / len(speeds):,.0f} images per second." if speeds else text + "."
-
-
-def _mishaps(run: Run) -> list[str]:
-    """Return what training met with, one sentence each."""
-    training = run.plan.get("training") or {}
-    said = [
-        f"Training diverged in epoch {each.get('epoch')}, step {each.get('step')} "
-        f"({each.get('what')}): it went back to the beginning of the epoch, at half the rate."
-        for each in training.get("divergences") or []
-    ]
-    if training.get("resumed"):
-        said.append("It was ended on the way, and gone on with from a checkpoint.")
-    micro, batch = training.get("micro_batch"), training.get("batch")
-    if micro and batch and micro < batch:
-        said.append(
-            f"Memory ran out: images were computed {micro} at a time, and a step was still taken "
-            f"for {batch}. Batch statistics are then of fewer images."
-        )
-    return said
+    found = [(name, run.plan.get(name)) for name in ("run", "recipe", "effort", "seed")]
+    return [(name, str(value)) for name, value in found if value is not None]

@@ -1,4 +1,4 @@
-"""The drawings of a report, each made from what the run folder holds."""
+"""The drawings of a report, each made from the files of the run folder."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _FOREST = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its caption: a heading, one explaining sentence and where to read more."""
+    """A drawing with its caption: a heading, one sentence, and its page of the glossary."""
 
     drawing: Markup
     heading: str
-    says: str = ""
-    explained: str = ""
+    caption: str = ""
+    page: str = ""
 
 
-def figure(drawing: str, heading: str, says: str = "", explained: str = "") -> Figure:
-    """Return a drawing of ``plots`` with its caption; ``explained`` names an explanation."""
+def figure(drawing: str, heading: str, caption: str = "", page: str = "") -> Figure:
+    """Return a drawing of ``plots`` with its caption; ``page`` names a page of the glossary."""
     # What `plots` returns has every text escaped.
-    return Figure(Markup(drawing), heading, says, explained)  # noqa: S704
+    return Figure(Markup(drawing), heading, caption, page)  # noqa: S704
 
 
 def estimate(entry: Json | None) -> plots.Estimate:
@@ -62,47 +62,24 @@ def training(run: Run) -> list[Figure]:
     if not run.history:
         return []
     columns = {name: [row.get(name) for row in run.history] for name in run.history[0]}
-    epochs = [int(value or 0) for value in columns["epoch"]]
-    best = best_epoch(run)
     loss = {"training": columns["loss"], "validation": columns["val_loss"]}
     accuracy = {"training": columns["accuracy"], "validation": columns["val_accuracy"]}
     if any(value is not None for value in columns.get("val_auroc", [])):
         accuracy["validation AUROC"] = columns["val_auroc"]
     rate = {"learning rate": columns["learning_rate"]}
+    epochs, best = [int(value or 0) for value in columns["epoch"]], best_epoch(run)
     return [
         figure(
             plots.line_curves(
-                loss, title="Loss", y_label="loss", epochs=epochs, limits=(0, None), best=best
+                lines, title=title, y_label=label, epochs=epochs, limits=limits, best=best
             ),
-            "Loss",
-            "What training makes small. If training falls while validation rises, the network "
-            "learns its images by heart.",
-        ),
-        figure(
-            plots.line_curves(
-                accuracy,
-                title="Accuracy",
-                y_label="share",
-                epochs=epochs,
-                limits=(None, 1),
-                best=best,
-            ),
-            "Accuracy",
-            "Share decided rightly. Training images are augmented, so they can be harder "
-            "than the validation images.",
-        ),
-        figure(
-            plots.line_curves(
-                rate,
-                title="Learning rate",
-                y_label="learning rate",
-                epochs=epochs,
-                limits=(0, None),
-                best=best,
-            ),
-            "Learning rate",
-            "How large a step the network takes after each batch.",
-        ),
+            title,
+        )
+        for title, lines, label, limits in (
+            ("Loss", loss, "loss", (0, None)),
+            ("Accuracy", accuracy, "share", (None, 1)),
+            ("Learning rate", rate, "learning rate", (0, None)),
+        )
     ]
 
 
@@ -110,97 +87,85 @@ def confusions(run: Run) -> list[Figure]:
     """Draw the confusion matrix of each split."""
     return [
         figure(
-            plots.confusion(part["confusion"], part["classes"], title=f"Confusion matrix, {name}"),
-            f"{name.capitalize()}, {plural(part['n'], 'image')}",
+            plots.confusion(
+                split["confusion"], split["classes"], title=f"Confusion matrix, {name}"
+            ),
+            f"{name.capitalize()}, {plural(split['n'], 'image')}",
         )
-        for name, part in run.parts.items()
+        for name, split in run.splits.items()
     ]
 
 
 def curves(run: Run) -> list[Figure]:
     """Draw ROC and precision-recall of each class, the first split with its band."""
-    (name, part), *others = run.parts.items()
+    name, split = run.split_name, run.split
+    others = [(other, more) for other, more in run.splits.items() if other != name]
     drawn: list[Figure] = []
-    for target, pair in part["curves"].items():
-        besides = [
-            (other, more["curves"][target]) for other, more in others if target in more["curves"]
-        ]
-        roc_beside, pr_beside = (
-            next(((f"{other}", both[kind]) for other, both in besides), None)
+    for target, pair in split["curves"].items():
+        beside = {
+            kind: next(
+                ((other, more["curves"][target][kind]) for other, more in others
+                 if target in more["curves"]), None
+            )
             for kind in ("roc", "pr")
+        }  # fmt: skip
+        rest = "" if run.positive else f": {target} against the rest"
+        roc = plots.roc(
+            pair["roc"],
+            title=f"ROC, {target}",
+            name=name,
+            beside=beside["roc"],
+            operating_point=_operating_point(split, target) if run.positive else None,
         )
-        of = "" if run.positive else f": {target} against the rest"
+        pr = plots.precision_recall(
+            pair["pr"],
+            title=f"Precision-recall, {target}",
+            prevalence=float(split["per_class"][target]["n"]) / float(split["n"]),
+            name=name,
+            beside=beside["pr"],
+        )
         drawn += [
-            figure(
-                plots.roc(
-                    pair["roc"],
-                    title=f"ROC, {target}",
-                    name=name,
-                    beside=roc_beside,
-                    operating_point=_operating_point(part, target) if run.positive else None,
-                ),
-                f"ROC{of}",
-                explained="roc-auroc",
-            ),
-            figure(
-                plots.precision_recall(
-                    pair["pr"],
-                    title=f"Precision-recall, {target}",
-                    prevalence=_prevalence(part, target),
-                    name=name,
-                    beside=pr_beside,
-                ),
-                f"Precision–recall{of}",
-                explained="average-precision",
-            ),
+            figure(roc, f"ROC{rest}", page="roc-auroc"),
+            figure(pr, f"Precision–recall{rest}", page="average-precision"),
         ]
     return drawn
 
 
-def _prevalence(part: Json, target: str) -> float:
-    return float(part["per_class"][target]["n"]) / float(part["n"])
-
-
-def _operating_point(part: Json, target: str) -> tuple[float, float, str] | None:
+def _operating_point(split: Json, target: str) -> tuple[float, float, str] | None:
     """Return where the decisions lie, counted from the confusion matrix."""
-    table, i = np.array(part["confusion"]), part["classes"].index(target)
+    table, i = np.array(split["confusion"]), split["classes"].index(target)
     positives, negatives = table[i].sum(), table.sum() - table[i].sum()
     if not positives or not negatives:
         return None
     false_alarms = table[:, i].sum() - table[i, i]
-    threshold = number((part.get("operating_point") or {}).get("threshold"))
+    threshold = number((split.get("operating_point") or {}).get("threshold"))
     words = "decisions" if threshold is None else f"threshold {threshold:.3g}"
     return float(false_alarms / negatives), float(table[i, i] / positives), words
 
 
 def histograms(run: Run) -> list[Figure]:
-    """Draw how the probabilities spread over the images of each class.
+    """Draw the distribution of the probabilities over the images of each class.
 
     Two classes: one drawing per split. More: one per class, of the split that counts.
     """
-    names = list(run.parts) if run.positive else list(run.parts)[:1]
+    names = list(run.splits) if run.positive else [run.split_name]
     return [figure for name in names for figure in _histograms_of(run, name)]
 
 
 def _histograms_of(run: Run, name: str) -> list[Figure]:
-    part, seen = run.parts[name], run.predictions
-    if seen is None:
+    found = run.predictions_of(name)
+    if found is None:
         return []
-    rows = np.array([split in split_names(name) for split in seen.split], dtype=bool)
-    if not rows.any():
-        return []
-    labels, p = np.array(seen.label)[rows], seen.p[rows]
+    labels, p = np.array(found.classes)[found.labels], found.probabilities
     if run.positive:
         scores = p[:, run.classes.index(run.positive)]
-        groups = {target: scores[labels == target] for target in run.classes}
-        threshold = number((part.get("operating_point") or {}).get("threshold"))
         drawing = plots.score_histograms(
-            groups,
+            {target: scores[labels == target] for target in run.classes},
             title=f"Probabilities, {name}",
             x_label=f"probability of {run.positive}",
-            threshold=threshold,
+            threshold=number((run.splits[name].get("operating_point") or {}).get("threshold")),
         )
-        return [figure(drawing, name.capitalize())]
+        return [figure(drawing, f"Probabilities, {name}")]
     return [
         figure(
             plots.score_histograms(
@@ -208,62 +173,52 @@ def _histograms_of(run: Run, name: str) -> list[Figure]:
                 title=f"Probabilities of {target}, {name}",
                 x_label=f"probability of {target}",
             ),
-            f"{name.capitalize()}: {target}",
+            f"Probabilities, {name}: {target}",
         )
         for i, target in enumerate(run.classes)
     ]
 
 
-def split_names(part: str) -> set[str]:
-    """Return how the tables may call a part of the evaluation."""
-    return {"test"} if part == "test" else {"val", "validation"}
-
-
 def calibrations(run: Run) -> list[Figure]:
     """Draw the reliability diagram of each split."""
     if run.positive:
-        x_label, y_label = f"stated probability of {run.positive}", "observed share"
+        x_label, y_label = f"predicted probability of {run.positive}", "observed share"
     else:
-        x_label, y_label = "stated probability of the decision", "share decided rightly"
+        x_label, y_label = "predicted probability of the decision", "share of correct decisions"
     return [
         figure(
             plots.reliability(
-                part["calibration"]["bins"],
+                split["calibration"]["bins"],
                 title=f"Calibration, {name}",
                 x_label=x_label,
                 y_label=y_label,
             ),
             name.capitalize(),
         )
-        for name, part in run.parts.items()
-        if part.get("calibration")
+        for name, split in run.splits.items()
+        if split.get("calibration")
     ]
 
 
 def forest(run: Run) -> Figure:
-    """Draw the figures with their intervals beside what the trivial answer scores."""
-    part = next(iter(run.parts.values()))
-    baselines = trivial(part, run.positive)
+    """Draw the figures with their intervals beside what the trivial baseline scores."""
     drawing = plots.forest(
-        list(_forest_rows(run, baselines)),
-        splits=list(run.parts),
+        list(_forest_rows(run, trivial(run.split, run.positive))),
+        splits=list(run.splits),
         title="Figures with 95 % intervals",
-        baseline=f"always {part['baseline']['class']}",
+        baseline=f"always {run.split['baseline']['class']}",
     )
-    return figure(
-        drawing,
-        "Figures beside the trivial answer",
-        "Mark: the figure. Line: its 95 % interval. Diamond: what always giving the same "
-        "answer scores.",
-        "intervals",
+    caption = (
+        "Mark: the figure. Line: its 95 % interval. Diamond: what always predicting the most "
+        "frequent class scores."
     )
+    return figure(drawing, "Figures beside the baseline", caption, "intervals")
 
 
 def _forest_rows(run: Run, baselines: dict[str, float]) -> Iterator[plots.Row]:
-    metrics = [part["metrics"] for part in run.parts.values()]
+    metrics = [split["metrics"] for split in run.splits.values()]
     for key in _FOREST:
         entries = [found.get(key) or {} for found in metrics]
         if any(number(entry.get("value")) is not None for entry in entries):
-            estimates = [estimate(entry) for entry in entries]
             short = {"ppv": "PPV", "npv": "NPV"}.get(key, name_of(key).title)
-            yield plots.Row(short, estimates, baselines.get(key))
+            yield plots.Row(short, [estimate(entry) for entry in entries], baselines.get(key))

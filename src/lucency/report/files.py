@@ -90,6 +90,11 @@ class Run:
         """The figures of the split that counts."""
         return self.splits[self.split_name]
 
+    def predictions_of(self, split: str) -> Predictions | None:
+        """Return the predictions of "test" or "validation"; None where there are none."""
+        wanted = {"test"} if split == "test" else {"val", "validation"}
+        return next((each for each in self.predictions if each.split in wanted), None)
+
 
 def read_run(folder: Path) -> Run:
     """Read the files of a run.

@@ -12,15 +12,15 @@ from lucency.report.files import Image, png_bytes
 _PAGE_BYTES = 2_400_000  # of images, so that the page stays below 3 MB
 
 
-# The most telling first: they get the room that there is.
+# In this order they fill the page.
 _ORDER = (
-    *("mistake", "leak", "odd", "explained", "map", "sample"),
+    *("mistake", "leak", "outlier", "explained", "map", "sample"),
     *("seen_in_training", "seen_in_validation", "duplicate"),
 )
 
 
 class Album:
-    """The images of a run as data URIs, the most telling first, up to a total size."""
+    """The images of a run as data URIs, the most important first, up to a total size."""
 
     def __init__(self, folder: Path, images: Sequence[Image], classes: int) -> None:
         """Read the images of a folder.
@@ -31,13 +31,13 @@ class Album:
             classes: how many classes there are; the more, the fewer samples of each.
         """
         self._shown: dict[tuple[str, str], list[tuple[Image, str]]] = defaultdict(list)
-        self.left_out = 0
+        self.omitted = 0
         room = _PAGE_BYTES
         for kind in _ORDER:
             for image in _picked([each for each in images if each.kind == kind], classes):
                 data = png_bytes(folder, image.png)
                 if data is None or len(data) * 4 // 3 > room:
-                    self.left_out += 1
+                    self.omitted += 1
                     continue
                 uri = png_uri(data)
                 room -= len(uri)

@@ -1,25 +1,22 @@
-"""What stands beside the figures: robustness, looks at the test set, checklists."""
+"""What stands beside the figures: robustness, training, test-set evaluations, checklists, plan."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from lucency.evaluation.ledger import expected_luck
+from lucency.evaluation.ledger import expected_chance_gain
 from lucency.report.files import Json, Run, number
-from lucency.report.wording import UNDEFINED, figure_text, isolated, plural, rounded
+from lucency.report.wording import UNDEFINED, figure_text, isolated, plural, rounded, seconds_text
 
 _NORMAL = 1.96  # standard errors on each side of a 95 % interval
-_WORST = 6  # changes shown before the whole table is opened
+_WORST = 6  # corruptions shown before the whole table is opened
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # of a share, where the next shade begins
-
-
-# What is told of a look, and how much of it.
-_LOOK = {"when": 20, "what": 20, "run": 80, "classifier": 12}
+_EVALUATION = {"when": 20, "what": 20, "run": 80, "classifier": 12}  # key, and its longest text
 
 
 @dataclass(frozen=True)
@@ -30,27 +27,20 @@ class Cell:
     shade: int = 0
 
 
-@dataclass(frozen=True)
-class Change:
-    """One way the images were changed, and what became of the figures."""
-
-    name: str
-    cells: list[Cell]
-
-
 def robustness(run: Run) -> dict[str, Any] | None:
-    """Return how changed images change the answers; None where it was not measured."""
+    """Return the figures under corruptions of the images; None where none were measured."""
     found = run.robustness
     if not found or not found.get("rows"):
         return None
     n, rows = int(found["n"]), found["rows"]
     worst = sorted(rows, key=_flipped, reverse=True)
+    top = f"{_name(worst[0])} ({rounded(_flipped(worst[0]), n, share=True)})"
     return {
         "n": plural(n, "image"),
         "split": {"val": "validation"}.get(str(found.get("split")), str(found.get("split"))),
-        "worst": [_change(row, n) for row in worst[:_WORST]],
-        "rows": [_change(row, n) for row in rows],
-        "says": _says(worst, n),
+        "worst": [_corruption(row, n) for row in worst[:_WORST]],
+        "rows": [_corruption(row, n) for row in rows],
+        "top": top if _flipped(worst[0]) else "",
     }
 
 
@@ -62,29 +52,15 @@ def _name(row: Json) -> str:
     severity = row.get("severity")
     if row["corruption"] == "none":
         return "unchanged"
-    name = str(row["corruption"])
-    return name if severity in (None, "") else f"{name}, {severity}"
+    named = str(row["corruption"])
+    return f"{named}, {severity}" if severity not in (None, "") else named
 
 
-def _says(worst: Sequence[Json], n: int) -> Markup:
-    top = worst[0]
-    if not _flipped(top):
-        return Markup("No change flipped a decision.")
-    sentence = Markup("What changes most decisions: {} ({}).")
-    return sentence.format(isolated(_name(top)), rounded(_flipped(top), n, share=True))
-
-
-def _change(row: Json, n: int) -> Change:
-    figures = [
-        Cell(figure_text({"value": row.get(key)}, n, share=share))
-        for key, share in (("auroc", False), ("accuracy", True), ("sensitivity", True),
-                           ("specificity", True))
-    ]  # fmt: skip
-    moved = [
-        _shaded(row.get(key), n)
-        for key in ("mean_abs_difference", "max_abs_difference", "flipped_predictions")
-    ]
-    return Change(_name(row), figures + moved)
+def _corruption(row: Json, n: int) -> list[str | Cell]:
+    shares = {"auroc": False, "accuracy": True, "sensitivity": True, "specificity": True}
+    figures = [figure_text({"value": row.get(key)}, n, share=shares[key]) for key in shares]
+    moved = ("mean_abs_difference", "max_abs_difference", "flipped_predictions")
+    return [_name(row), *figures, *(_shaded(row.get(key), n) for key in moved)]
 
 
 def _shaded(value: object, n: int) -> Cell:
@@ -94,21 +70,52 @@ def _shaded(value: object, n: int) -> Cell:
     return Cell(rounded(known, n, share=True), sum(known >= step for step in _STEPS))
 
 
+def pace(run: Run) -> str:
+    """Return how long training took, and how fast it was."""
+    epochs = run.plan.get("epochs") or []
+    if not epochs:
+        return ""
+    total = sum(number(row.get("seconds")) or 0.0 for row in epochs)
+    speeds = [speed for row in epochs if (speed := number(row.get("images_per_second")))]
+    text = f"{plural(len(epochs), 'epoch')} in {seconds_text(total)}"
+    return f"{text}, {sum(speeds) / len(speeds):,.0f} images per second" if speeds else text
+
+
+def incidents(run: Run) -> list[str]:
+    """Return what disturbed the training, one sentence each."""
+    training = run.plan.get("training") or {}
+    found = [
+        f"Training diverged in epoch {each.get('epoch')}, step {each.get('step')} "
+        f"({each.get('reason')}); the epoch was restarted at half the learning rate."
+        for each in training.get("divergences") or []
+    ]
+    if training.get("resumed"):
+        found.append("Training was interrupted and resumed from a checkpoint.")
+    micro, batch = training.get("micro_batch"), training.get("batch")
+    if micro and batch and micro < batch:
+        found.append(
+            f"Memory ran out: each batch of {batch} images was computed in pieces of {micro}. "
+            "Batch statistics then come from fewer images."
+        )
+    return found
+
+
 def test_evaluations(run: Run) -> dict[str, Any] | None:
-    """Return every recorded look at this test set, the last one first; None without a record."""
+    """Return every recorded evaluation of this test set, the last first; None without a record."""
     if not run.test_evaluations or not run.test_evaluations.get("evaluations"):
         return None
     entries = run.test_evaluations["evaluations"]
     classifiers = len({entry.get("classifier") for entry in entries})
     return {
-        "says": f"This test set has been looked at {_times(len(entries))}, "
+        "classifiers": classifiers,
+        "text": f"This test set has been evaluated {_times(len(entries))}, "
         f"by {plural(classifiers, 'classifier')}.",
         "luck": _luck(run, classifiers),
         "gaps": _gaps(run.test_evaluations),
         "n": plural(int(run.test_evaluations.get("n") or 0), "image"),
         "test_set": str(run.test_evaluations.get("test_set") or "")[:16],
         "rows": [
-            [str(entry.get(key) or UNDEFINED)[:most] for key, most in _LOOK.items()]
+            [str(entry.get(key) or UNDEFINED)[:most] for key, most in _EVALUATION.items()]
             for entry in reversed(entries)
         ],
     }
@@ -116,25 +123,25 @@ def test_evaluations(run: Run) -> dict[str, Any] | None:
 
 def _luck(run: Run, classifiers: int) -> str:
     """Return what luck alone would give the best of so many classifiers."""
-    accuracy = next(iter(run.parts.values()))["metrics"]["accuracy"]
+    accuracy = run.split["metrics"]["accuracy"]
     low, high = number(accuracy.get("low")), number(accuracy.get("high"))
     if classifiers < 2 or low is None or high is None:
         return ""
-    points = 100 * expected_luck(classifiers, (high - low) / (2 * _NORMAL))
+    points = 100 * expected_chance_gain(classifiers, (high - low) / (2 * _NORMAL))
     return (
-        f"Of {classifiers:,} equally good classifiers the best would seem better than it is by up "
+        f"The best of {classifiers:,} equally good classifiers would look better than it is by up "
         f"to about {points:.1f} points of accuracy, by luck alone."
     )
 
 
-def _gaps(test_evaluations: Json) -> str:
+def _gaps(record: Json) -> str:
     """Return what the record may lack."""
-    told = ""
-    if test_evaluations.get("on_record") is False:
-        told = "This look is not on record, because the ledger could not be written. "
-    if damaged := int(test_evaluations.get("damaged_lines") or 0):
-        told += f"{plural(damaged, 'line')} of the ledger could not be read."
-    return told.strip()
+    found = ""
+    if record.get("recorded") is False:
+        found = "This evaluation is not on record, because the ledger could not be written. "
+    if damaged := int(record.get("damaged_lines") or 0):
+        found += f"{plural(damaged, 'line')} of the ledger could not be read."
+    return found.strip()
 
 
 def _times(count: int) -> str:
@@ -151,9 +158,77 @@ def checklists(run: Run) -> list[dict[str, Any]] | None:
     return [
         {
             "name": name,
-            "items": items,
-            "count": len(items),
+            "rows": [_item(item) for item in items],
             "statuses": Counter(str(item["status"]) for item in items).most_common(),
         }
         for name, items in lists.items()
     ]
+
+
+def _item(item: Json) -> list[str]:
+    place = ", ".join(str(item[key]) for key in ("section", "item") if item.get(key))
+    return [place, str(item["topic"]), str(item["status"]), str(item.get("fact") or "")]
+
+
+def choices(plan: Json) -> list[list[str]]:
+    """Return what was chosen for the run, with value and reason."""
+    return [
+        [str(each["name"]), _plain(each["value"]), str(each.get("reason", ""))]
+        for each in plan.get("choices") or []
+    ]
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return what another person needs in order to get the same classifier."""
+    plan, classifier = run.plan, run.classifier or {}
+    data, weights = plan.get("data") or {}, classifier.get("weights") or {}
+    found = [
+        ("Seed", plan.get("seed")),
+        ("Data folder", data.get("folder")),
+        ("Data fingerprint", data.get("fingerprint")),
+        ("Network", (classifier.get("architecture") or {}).get("name")),
+        ("Input", _input(classifier.get("input"))),
+        ("Parameters", f"{plan['parameters']:,}" if plan.get("parameters") else None),
+        ("Weights, SHA-256", weights.get("sha256")),
+        ("ONNX export", _parity(classifier)),
+    ]
+    times = [f"{key} {seconds_text(float(s))}" for key, s in (plan.get("seconds") or {}).items()]
+    found.append(("Time", ", ".join(times) or None))
+    known = {"lucency": "Lucency", "python": "Python", "keras": "Keras"}
+    found += [
+        (known.get(name, name.replace("_", " ").capitalize()), value)
+        for name, value in (plan.get("environment") or {}).items()
+    ]
+    return [(name, _plain(value)) for name, value in found if value is not None]
+
+
+def _plain(value: Any) -> str:
+    """Return a value from JSON as a person writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _input(shape: Json | None) -> str | None:
+    if not shape:
+        return None
+    return f"{shape['height']}×{shape['width']} pixels, {plural(int(shape['channels']), 'channel')}"
+
+
+def _parity(classifier: Json) -> str | None:
+    parity = (classifier.get("onnx") or {}).get("parity")
+    if not parity:
+        return None
+    agreed = float(parity["decision_agreement"])
+    decisions = "all decisions equal" if agreed == 1 else f"{agreed:.2%} of the decisions equal"
+    return (
+        f"{'passed' if parity['passed'] else 'NOT passed'}: largest difference of a probability "
+        f"{float(parity['max_abs_difference']):.1e}, {decisions}, on "
+        f"{plural(int(parity['n']), 'image')} ({parity['split']})"
+    )

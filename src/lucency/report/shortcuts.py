@@ -1,4 +1,4 @@
-"""What tells the classes or the parts apart besides the content: probes, shift, odd images."""
+"""What separates the classes or the splits besides the content: probes, shift, outliers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lucency.plots import percent
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, number
 from lucency.report.images import Album
-from lucency.report.wording import figure_text, plural
+from lucency.report.wording import UNDEFINED, figure_text, plural
 
 # Level of a finding -> the colour of its sentence, and the word before it.
 _LEVELS = {"alarm": ("bad", "Alarm"), "warning": ("warn", "Warning"), "note": ("note", "Note")}
@@ -39,22 +39,27 @@ def probes(audit: Json | None, own: Json | None) -> dict[str, Any] | None:
     found = (audit or {}).get("probes")
     if not found:
         return None
-    rows = [
-        {
-            "probe": str(each["probe"]),
-            "flagged": bool(each.get("flagged")),
-            "auc": figure_text(each.get("auc"), _MANY, share=False),
-            "test": figure_text(each.get("test"), _MANY, share=False) if each.get("test") else "",
-            "features": _features(each.get("features") or []),
-        }
-        for each in found
-    ]
+    tested = any(each.get("test") for each in found)
     return {
-        "rows": rows,
+        "heads": ["Probe", "AUROC, cross-validated", *(["On the test split"] * tested), "Flagged",
+                  "Strongest feature"],
+        "rows": [_probe(each, tested) for each in found],
         "figure": _lineup(found, own),
-        "flagged": sum(row["flagged"] for row in rows),
-        "tested": any(row["test"] for row in rows),
-    }
+        "flagged": sum(bool(each.get("flagged")) for each in found),
+        "count": plural(len(found), "probe"),
+        "tested": tested,
+    }  # fmt: skip
+
+
+def _probe(each: Json, tested: bool) -> list[str]:
+    test = figure_text(each["test"], _MANY, share=False) if each.get("test") else UNDEFINED
+    return [
+        str(each["probe"]),
+        figure_text(each.get("auc"), _MANY, share=False),
+        *([test] * tested),
+        "yes" if each.get("flagged") else "no",
+        _features(each.get("features") or []),
+    ]
 
 
 def _features(found: Sequence[Json]) -> str:
@@ -70,16 +75,16 @@ def _lineup(found: Sequence[Json], own: Json | None) -> Figure:
     ]
     drawing = plots.lineup(
         lines,
-        title="How well the classes are told apart without the content",
+        title="How well the classes can be separated without the content",
         x_label="AUROC",
         own="the network",
         limits=(_floor(lines), 1.0),
     )
-    says = (
-        "Each probe sees only what its name says. One that comes near the network shows a way "
-        "that it may have taken."
+    caption = (
+        "Each probe sees only what its name states. A probe that comes near the network shows a "
+        "shortcut that the network may have taken."
     )
-    return figure(drawing, "How far one gets without looking at the content", says)
+    return figure(drawing, "Separation without the content", caption, "shortcuts")
 
 
 def _floor(lines: Sequence[plots.Line]) -> float:
@@ -89,19 +94,19 @@ def _floor(lines: Sequence[plots.Line]) -> float:
 
 
 def shift(audit: Json | None) -> dict[str, Any] | None:
-    """Return how the training and the test part differ; None where nobody looked."""
+    """Return how the training and the test split differ; None where they were not compared."""
     found = (audit or {}).get("shift")
     if not found:
         return None
     tone = found.get("tone")
     return {
         "probes": [
-            (str(each["probe"]), figure_text(each.get("auc"), _MANY, share=False))
+            [str(each["probe"]), figure_text(each.get("auc"), _MANY, share=False)]
             for each in found.get("probes") or []
         ],
         "prevalence": [
-            (str(each["class"]), _share(each.get("train")), _share(each.get("test")),
-             _points(each.get("difference")))
+            [str(each["class"]), _share(each.get("train")), _share(each.get("test")),
+             _points(each.get("difference"))]
             for each in found.get("prevalence") or []
         ],
         "tone": _tone(tone) if tone else "",
@@ -110,7 +115,7 @@ def shift(audit: Json | None) -> dict[str, Any] | None:
 
 def _share(value: object) -> str:
     known = number(value)
-    return "–" if known is None else percent(known, _MANY)
+    return UNDEFINED if known is None else percent(known, _MANY)
 
 
 def _points(entry: Json | None) -> str:
@@ -125,7 +130,7 @@ def _points(entry: Json | None) -> str:
 def _signed(entry: Json, unit: str) -> str:
     value, low, high = (number(entry.get(key)) for key in ("value", "low", "high"))
     if value is None:
-        return "–"
+        return UNDEFINED
     text = f"{value:+.1f} {unit}"
     text += "" if low is None or high is None else f" ({low:+.1f} to {high:+.1f})"
     return text.replace("-", "−")
@@ -136,32 +141,29 @@ def _tone(tone: Json) -> str:
     value, low, high = (number(difference.get(key)) or 0.0 for key in ("value", "low", "high"))
     amount = _signed(difference, "grey levels of 255")
     if low <= 0 <= high:
-        return f"No difference of brightness is shown between training and test images: {amount}."
+        return f"Training and test images do not differ measurably in brightness: {amount}."
     way = "brighter" if value > 0 else "darker"
     return f"The test images are {way} than the training images: {amount}."
 
 
-def odd(audit: Json | None, album: Album) -> dict[str, Any] | None:
-    """Return images that stand out, with their thumbnails; None where nobody looked."""
-    found = (audit or {}).get("odd")
+def outliers(audit: Json | None, album: Album) -> dict[str, Any] | None:
+    """Return images that differ from the rest, with thumbnails; None where none were searched."""
+    found = (audit or {}).get("outliers")
     if found is None:
         return None
-    rows = [
-        {
-            "file": str(each["file"]),
-            "reason": str(each["reason"]),
-            "value": _value(each.get("value")),
-            "image": album.image("odd", str(each["file"])),
-        }
+    images = [
+        (str(each["file"]), str(each["reason"]), _value(each.get("value")))
         for each in found.get("images") or []
     ]
-    count = int(found.get("n", len(rows)))
+    count = int(found.get("n", len(images)))
+    cards = [(file, why, album.image("outlier", file)) for file, why, _ in images]
     return {
-        "count": count,
-        "says": f"{plural(count, 'image')} {'stands' if count == 1 else 'stand'} out.",
-        "cards": [row for row in rows if row["image"]],
-        "rows": rows,
-        "more": count - len(rows),
+        "sentence": f"{plural(count, 'image')} differ{'s' if count == 1 else ''} from the rest."
+        if count
+        else "No image differs from the rest.",
+        "cards": [card for card in cards if card[2]],
+        "rows": images,
+        "more": count - len(images),
     }
 
 

@@ -1,4 +1,4 @@
-"""Figures as a person reads them: rounded to what the data support, named and explained."""
+"""Figures and names as text: rounded to what the data support, isolated, in the plural."""
 
 from __future__ import annotations
 
@@ -15,74 +15,58 @@ UNDEFINED = "–"
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """A judgement: ``good``, ``warn`` or ``bad``, in one word and in a sentence."""
+
+    level: str
+    word: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Name:
-    """How a metric is called, whether it is a share of images, and one sentence on it."""
+    """The title of a metric, and whether it is a share of images."""
 
     title: str
-    share: bool
-    says: str
+    share: bool = False
 
 
 NAMES = {
-    "auroc": Name("AUROC", False, "The chance that, of one image with and one without, the right "
-        "one gets the higher score. 0.5 is guessing, 1 is perfect."),
-    "sensitivity": Name("Sensitivity", True, "Of the images of the class looked for, the "
-        "share that is found."),
-    "specificity": Name("Specificity", True, "Of all other images, the share that is "
-        "rightly left alone."),
-    "accuracy": Name("Accuracy", True, "The share of all images that is decided rightly; it "
-        "flatters where one class is frequent."),
-    "balanced_accuracy": Name("Balanced accuracy", True, "The mean over the classes of the share "
-        "decided rightly; every class counts the same."),
-    "ppv": Name("Positive predictive value", True, "Of the images called positive, the share "
-        "that is; holds only where positives are as frequent as here."),
-    "npv": Name("Negative predictive value", True, "Of the images called negative, the share "
-        "that is; holds only where positives are as frequent as here."),
-    "f1": Name("F1", False, "One figure for sensitivity and predictive value (harmonic mean)."),
-    "mcc": Name("Matthews correlation", False, "Agreement of decision and truth from −1 to 1; "
-        "0 is guessing, whatever the class sizes."),
-    "average_precision": Name("Average precision", False, "The area under the precision-recall "
-        "curve; guessing scores the share of positives."),
-    "brier": Name("Brier score", False, "Mean squared error of the probabilities; 0 is perfect."),
-    "log_loss": Name("Log loss", False, "Penalty for confident mistakes; 0 is perfect."),
-    "lr_plus": Name("Positive likelihood ratio", False, "How many times as often an image of the "
-        "class is called positive as another one; 1 says nothing, above 10 says much."),
-    "lr_minus": Name("Negative likelihood ratio", False, "How many times as often an image of "
-        "the class is called negative as another one; 1 says nothing, below 0.1 says much."),
-    "ece": Name("Calibration error (ECE)", False, "Distance between stated probability and "
-        "observed share; 0 is perfect, and chance alone gives a little."),
-    "calibration_slope": Name("Calibration slope", False, "1 is perfect; below 1 the "
-        "probabilities are too extreme, above 1 too careful."),
-    "calibration_intercept": Name("Calibration intercept", False, "0 is perfect; above 0 what is "
-        "stated happens more often than stated, below 0 less often."),
-}  # fmt: skip
-
-
-# The page that explains a metric.
-EXPLAINED = {
+    "auroc": Name("AUROC"),
+    "sensitivity": Name("Sensitivity", share=True),
+    "specificity": Name("Specificity", share=True),
+    "accuracy": Name("Accuracy", share=True),
+    "balanced_accuracy": Name("Balanced accuracy", share=True),
+    "ppv": Name("Positive predictive value", share=True),
+    "npv": Name("Negative predictive value", share=True),
+    "f1": Name("F1"),
+    "mcc": Name("Matthews correlation"),
+    "average_precision": Name("Average precision"),
+    "brier": Name("Brier score"),
+    "log_loss": Name("Log loss"),
+    "lr_plus": Name("Positive likelihood ratio"),
+    "lr_minus": Name("Negative likelihood ratio"),
+    "ece": Name("Calibration error (ECE)"),
+    "calibration_slope": Name("Calibration slope"),
+    "calibration_intercept": Name("Calibration intercept"),
+}
+# The page of the glossary on a metric.
+GLOSSARY = {
     "auroc": "roc-auroc",
-    "sensitivity": "sensitivity-specificity",
-    "specificity": "sensitivity-specificity",
+    **dict.fromkeys(("sensitivity", "specificity", "balanced_accuracy"), "sensitivity-specificity"),
     "accuracy": "baseline",
-    "balanced_accuracy": "sensitivity-specificity",
-    "ppv": "predictive-values",
-    "npv": "predictive-values",
-    "lr_plus": "likelihood-ratios",
-    "lr_minus": "likelihood-ratios",
-    "f1": "f1-mcc",
-    "mcc": "f1-mcc",
+    **dict.fromkeys(("ppv", "npv"), "predictive-values"),
+    **dict.fromkeys(("lr_plus", "lr_minus"), "likelihood-ratios"),
+    **dict.fromkeys(("f1", "mcc"), "f1-mcc"),
     "average_precision": "average-precision",
-    "brier": "brier-log-loss",
-    "log_loss": "brier-log-loss",
-    "ece": "calibration",
-    "calibration_slope": "calibration",
-    "calibration_intercept": "calibration",
+    **dict.fromkeys(("brier", "log_loss"), "brier-log-loss"),
+    **dict.fromkeys(("ece", "calibration_slope", "calibration_intercept"), "calibration"),
 }
 
 
 def name_of(metric: str) -> Name:
-    """Return how a metric is called; one that is not known here keeps its own name."""
-    return NAMES.get(metric, Name(metric.replace("_", " "), share=False, says=""))
+    """Return the title of a metric; an unknown one keeps its own name."""
+    return NAMES.get(metric, Name(metric.replace("_", " ")))
 
 
 def rounded(
@@ -138,34 +122,34 @@ def figure_text(entry: Mapping[str, Any] | None, n: int, *, share: bool) -> str:
     return value_text(entry, n, share=share) + (f" ({interval})" if interval else "")
 
 
-def support(metric: str, part: Json, positive: str | None) -> int:
+def support(metric: str, split: Json, positive: str | None) -> int:
     """Return how many images a metric rests on: its row or column, or the smallest class."""
-    table, classes = part["confusion"], part["classes"]
+    table, classes = split["confusion"], split["classes"]
     rows = [sum(row) for row in table]
     if positive is None or positive not in classes:
-        return int(part["n"]) if metric == "accuracy" else min(rows)
+        return int(split["n"]) if metric == "accuracy" else min(rows)
     i = classes.index(positive)
     called = sum(row[i] for row in table)
     known = {
-        "accuracy": part["n"],
+        "accuracy": split["n"],
         "sensitivity": rows[i],
-        "specificity": part["n"] - rows[i],
+        "specificity": split["n"] - rows[i],
         "ppv": called,
-        "npv": part["n"] - called,
+        "npv": split["n"] - called,
     }
     return int(known.get(metric, min(rows)))
 
 
-def trivial(part: Json, positive: str | None) -> dict[str, float]:
-    """Return what always answering the most frequent class scores, where that is defined."""
-    answer, share = part["baseline"]["class"], float(part["baseline"]["accuracy"])
-    count = len(part["classes"])
+def trivial(split: Json, positive: str | None) -> dict[str, float]:
+    """Return what always predicting the most frequent class scores, where that is defined."""
+    constant, share = split["baseline"]["class"], float(split["baseline"]["accuracy"])
+    count = len(split["classes"])
     f1 = 2 * share / (1 + share)
     common = {"accuracy": share, "balanced_accuracy": 1 / count, "auroc": 0.5, "mcc": 0.0}
     if positive is None:
         macro = {"sensitivity": 1 / count, "specificity": 1 - 1 / count, "f1": f1 / count}
         return {**common, **macro, "average_precision": 1 / count}
-    if answer == positive:
+    if constant == positive:
         found = {"sensitivity": 1.0, "specificity": 0.0, "ppv": share, "f1": f1}
         return {**common, **found, "average_precision": share}
     missed = {"sensitivity": 0.0, "specificity": 1.0, "npv": share, "f1": 0.0}
@@ -191,33 +175,35 @@ def of_hundred(entry: Mapping[str, Any]) -> str:
     return f"{text} ({100 * ends[0]:.0f}–{100 * ends[1]:.0f})"
 
 
-def meaning(part: Json, positive: str | None) -> Markup:
-    """Return the headline as a plain sentence, counted in images of a hundred."""
-    per_class = {name: entry["metrics"]["sensitivity"] for name, entry in part["per_class"].items()}
+def meaning(split: Json, positive: str | None) -> Markup:
+    """Return the headline figures as a plain sentence, in images of a hundred."""
+    per_class = {
+        name: entry["metrics"]["sensitivity"] for name, entry in split["per_class"].items()
+    }
     if positive is not None:
-        other = next(name for name in part["classes"] if name != positive)
-        found, spared = part["metrics"]["sensitivity"], part["metrics"]["specificity"]
+        other = next(name for name in split["classes"] if name != positive)
+        found, negative = split["metrics"]["sensitivity"], split["metrics"]["specificity"]
         return Markup(
-            "Of 100 {} images, {} are found; of 100 {} images, {} are rightly left alone."
-        ).format(isolated(positive), of_hundred(found), isolated(other), of_hundred(spared))
+            "Of 100 {} images, {} are detected; of 100 {} images, {} are correctly negative."
+        ).format(isolated(positive), of_hundred(found), isolated(other), of_hundred(negative))
     if len(per_class) > 5:
         known = {name: number(entry["value"]) or 0.0 for name, entry in per_class.items()}
         ends = (max(known, key=known.__getitem__), min(known, key=known.__getitem__))
         best, worst = (
-            Markup("{}: {} of 100").format(isolated(name), of_hundred(per_class[name]))
+            Markup("{}, {} of 100").format(isolated(name), of_hundred(per_class[name]))
             for name in ends
         )
-        sentence = Markup("The class recognised best is {}; the one recognised worst is {}.")
+        sentence = Markup("Best recognised: {}. Worst recognised: {}.")
         return sentence.format(best, worst)
-    told = [
+    recognised = [
         Markup("of 100 {} images, {}").format(isolated(name), of_hundred(entry))
         for name, entry in per_class.items()
     ]
-    return Markup("Recognised are: {}.").format(Markup("; ").join(told))
+    return Markup("Correctly recognised: {}.").format(Markup("; ").join(recognised))
 
 
 def isolated(name: str) -> Markup:
-    """Return a name from the data so that its direction of writing stays its own matter."""
+    """Return a name from the data whose writing direction does not affect the text around it."""
     return Markup("<bdi>{}</bdi>").format(visible(name))
 
 

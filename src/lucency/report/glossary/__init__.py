@@ -33,7 +33,7 @@ _NAMES = (
     "patients-groups",
     "shortcuts",
     "shift",
-    "odd-images",
+    "outliers",
     "subgroups",
     "robustness",
     "activation-map",
@@ -71,7 +71,7 @@ def source(name: str) -> str:
     """
     if name not in _NAMES:
         raise ConfigError(
-            f"There is no explanation {name!r}. Expected one of: {', '.join(_NAMES)}."
+            f"The glossary has no page {name!r}. Expected one of: {', '.join(_NAMES)}."
             f"{nearest(name, _NAMES)}"
         )
     return resources.files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")

@@ -123,7 +123,7 @@ def left_out(documents: Documents) -> str | None:
     return f"{found} images found, {used} used, {out:,} set aside{reasons}"
 
 
-def parts(documents: Documents) -> str | None:
+def splits(documents: Documents) -> str | None:
     """Return images and patients of each part, by class."""
     return _joined([_part(documents, part) for part in _PARTS])
 

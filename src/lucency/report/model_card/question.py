@@ -24,20 +24,20 @@ class Question(NamedTuple):
     fact: Fact | None = None
 
 
-def any_of(*parts: Fact) -> Fact:
+def any_of(*splits: Fact) -> Fact:
     """Return a fact made of those parts that are known; None if none is."""
 
     def joined(documents: Documents) -> str | None:
-        return "; ".join(fact for part in parts if (fact := part(documents))) or None
+        return "; ".join(fact for part in splits if (fact := part(documents))) or None
 
     return joined
 
 
-def all_of(*parts: Fact) -> Fact:
+def all_of(*splits: Fact) -> Fact:
     """Return a fact made of several; None unless all of them are known."""
 
     def joined(documents: Documents) -> str | None:
-        known = [part(documents) for part in parts]
+        known = [part(documents) for part in splits]
         return "; ".join(fact for fact in known if fact) if all(known) else None
 
     return joined

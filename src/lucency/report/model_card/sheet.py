@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lucency.io import write_json, write_text
+from lucency.io import write_text
 from lucency.report.model_card import facts, figures
 from lucency.report.model_card.documents import Documents, escape, read_documents
 from lucency.report.model_card.items import Item, checklist
+from lucency.run_folder.files import CHECKLIST, MODEL_CARD
 
-CARD = "model_card.md"
-CHECKLIST = "checklist.json"
-FORMAT = 1
 _AUTHOR = "*needs the author*"
 _NOT_DONE = "*not done*"
 
@@ -32,9 +30,8 @@ def write_card(run: Path) -> None:
     """
     documents = read_documents(run)
     items = checklist(documents)
-    document = {"format": FORMAT, "items": [item._asdict() for item in items]}
-    write_text(run / CARD, model_card(documents, items))
-    write_json(run / CHECKLIST, document)
+    write_text(run / MODEL_CARD, model_card(documents, items))
+    CHECKLIST.write(run, {"items": [item._asdict() for item in items]})
 
 
 def model_card(documents: Documents, items: Sequence[Item]) -> str:
@@ -47,12 +44,12 @@ def model_card(documents: Documents, items: Sequence[Item]) -> str:
     Returns:
         Text in which everything that comes from the data is escaped.
     """
-    parts = [_HEAD]
+    splits = [_HEAD]
     for title, lines in _sections(documents):
-        parts.append(f"## {title}\n\n" + "".join(map(_written, lines)))
+        splits.append(f"## {title}\n\n" + "".join(map(_written, lines)))
     names = dict.fromkeys(item.list for item in items)
     tables = (_table(name, [item for item in items if item.list == name]) for name in names)
-    return "\n".join([*parts, *tables])
+    return "\n".join([*splits, *tables])
 
 
 _HEAD = f"""\

@@ -1,0 +1,185 @@
+"""How good the classifier is: headline figures, all figures, figures per class, mistakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from lucency.report.files import Json, Run
+from lucency.report.images import Album
+from lucency.report.wording import (
+    GLOSSARY,
+    NAMES,
+    figure_text,
+    interval_text,
+    isolated,
+    meaning,
+    name_of,
+    plural,
+    rounded,
+    support,
+    trivial,
+    value_text,
+)
+
+_MISTAKES = 10
+_PER_CLASS = ("sensitivity", "specificity", "ppv", "f1", "auroc")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One figure of the first screen: its value, interval and trivial baseline."""
+
+    title: str
+    page: str
+    value: str
+    interval: str
+    baseline: Markup
+
+
+def headlines(run: Run) -> list[Headline]:
+    """Return the figures that say how good the classifier is."""
+    names = ["auroc", "sensitivity", "specificity", "accuracy"]
+    if not run.positive:
+        names = ["auroc", "balanced_accuracy", "accuracy", "f1"]
+    baselines = trivial(run.split, run.positive)
+    return [_headline(key, run, baselines[key]) for key in names]
+
+
+def _headline(key: str, run: Run, baseline: float) -> Headline:
+    entry, n, name = (
+        run.split["metrics"].get(key),
+        support(key, run.split, run.positive),
+        name_of(key),
+    )
+    always = Markup("always {}").format(isolated(run.split["baseline"]["class"]))
+    return Headline(
+        name.title,
+        GLOSSARY[key],
+        value_text(entry, n, share=name.share),
+        interval_text(entry, n, share=name.share),
+        Markup("{}: {}").format(
+            "guessing" if key == "auroc" else always, rounded(baseline, n, share=name.share)
+        ),
+    )
+
+
+def sentences(run: Run) -> list[Markup]:
+    """Return what the headline means: in images of a hundred, and beside the baseline."""
+    split, name = run.split, run.split_name
+    frequent = split["baseline"]["class"]
+    count = int(split["per_class"][frequent]["n"])
+    beside = Markup(
+        "Always predicting {} scores {} accuracy ({:,} of {:,} {} images); this classifier "
+        "scores {}."
+    )
+    return [
+        meaning(split, run.positive),
+        beside.format(
+            isolated(frequent),
+            rounded(split["baseline"]["accuracy"], split["n"], share=True),
+            count,
+            split["n"],
+            name,
+            figure_text(split["metrics"]["accuracy"], split["n"], share=True),
+        ),
+    ]
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """Return every figure of every split with its interval, baseline and page of the glossary."""
+    found = [split["metrics"] for split in run.splits.values()]
+    baselines = trivial(run.split, run.positive)
+    rows = []
+    for key in dict.fromkeys([*NAMES, *(key for entries in found for key in entries)]):
+        if not any(entries.get(key) for entries in found):
+            continue
+        name, baseline = name_of(key), baselines.get(key)
+        texts = [
+            figure_text(
+                each["metrics"].get(key), support(key, each, run.positive), share=name.share
+            )
+            for each in run.splits.values()
+        ]
+        texts.append("" if baseline is None else rounded(baseline, 100, share=name.share))
+        rows.append({"title": name.title, "page": GLOSSARY.get(key, ""), "texts": texts})
+    return rows
+
+
+def methods(run: Run) -> list[tuple[str, str]]:
+    """Return each method of an interval with the figures whose intervals it gives."""
+    found: dict[str, list[str]] = {}
+    for key, entry in run.split["metrics"].items():
+        if entry and entry.get("method") and entry.get("low") is not None:
+            found.setdefault(str(entry["method"]), []).append(name_of(key).title)
+    return [(method, ", ".join(titles)) for method, titles in found.items()]
+
+
+def per_class(run: Run) -> dict[str, Any] | None:
+    """Return the heads and the rows of each class against the rest; None for two classes."""
+    if len(run.classes) < 3:
+        return None
+    rows = [
+        [name, f"{entry['n']:,}"]
+        + [
+            figure_text(entry["metrics"].get(key), entry["n"], share=name_of(key).share)
+            for key in _PER_CLASS
+        ]
+        for name, entry in run.split["per_class"].items()
+    ]
+    heads = ["PPV" if key == "ppv" else name_of(key).title for key in _PER_CLASS]
+    return {"heads": ["Class", "Images", *heads], "rows": rows}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong decision, with the probabilities of the truth and of the decision."""
+
+    file: str
+    label: str
+    decision: str
+    p_label: str
+    p_decision: str
+    image: str | None
+
+
+def mistakes(run: Run, album: Album) -> tuple[int, list[Mistake]] | None:
+    """Return how many decisions were wrong, and the worst of them.
+
+    Returns:
+        The number of mistakes in the split that counts and the worst of them, those that gave
+        the truth the least probability first; None without predictions of that split.
+    """
+    found = run.predictions_of(run.split_name)
+    if found is None:
+        return None
+    rows = np.arange(len(found.files))
+    true, decided = (found.probabilities[rows, x] for x in (found.labels, found.decisions))
+    wrong = [*np.flatnonzero(found.labels != found.decisions)]
+    wrong.sort(key=lambda i: (true[i], found.files[i]))
+    return len(wrong), [
+        Mistake(
+            found.files[i],
+            found.classes[found.labels[i]],
+            found.classes[found.decisions[i]],
+            rounded(float(true[i]), 100, share=True),
+            rounded(float(decided[i]), 100, share=True),
+            album.image("mistake", found.files[i]),
+        )
+        for i in wrong[:_MISTAKES]
+    ]
+
+
+def most_confused(split: Json) -> Markup:
+    """Return the most frequent mistake in words."""
+    table = np.array(split["confusion"])
+    np.fill_diagonal(table, 0)
+    if not table.sum():
+        return Markup("No image was classified wrongly.")
+    i, j = (int(k) for k in np.unravel_index(int(table.argmax()), table.shape))
+    truth, decided = (isolated(split["classes"][k]) for k in (i, j))
+    sentence = Markup("The most frequent mistake: truth {}, decision {} ({}).")
+    return sentence.format(truth, decided, plural(int(table[i, j]), "image"))

@@ -148,7 +148,7 @@ def test_colour_where_more_than_2_percent_are_coloured(
 def test_same_folder_same_data_set(folder: Path, load: Load) -> None:
     first, second, other = load(folder), load(folder), load(folder, seed=1)
     assert (first.train.files, first.fingerprint) == (second.train.files, second.fingerprint)
-    assert second.train.store.decoded == 0
+    assert second.train.cache.decoded == 0
     assert first.fingerprint != other.fingerprint
     draw(folder / "train/cat/patientcat_3.png", 12345)
     assert load(folder).fingerprint != first.fingerprint
@@ -163,7 +163,7 @@ def test_split_file_gives_the_same_data_set(folder: Path, load: Load, tmp_path: 
     assert again.train.groups == first.train.groups
     assert again.audit.group_source == "split file"
     assert [tuple(e) for e in again.audit.excluded] == [
-        ("train/dog/patientdog_77.png", "left out by split.csv")
+        ("train/dog/patientdog_77.png", "excluded by split.csv")
     ]
     write_split(again, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "split.csv").read_bytes()
@@ -185,7 +185,7 @@ def test_split_file_that_divides_a_patient_is_told(tmp_path: Path, load: Load) -
     lines[place] = lines[place].replace(",train,", ",val,")
     (tmp_path / "split.csv").write_text("\n".join(lines))
     edited = load(tmp_path / "data", split_file=str(tmp_path / "split.csv"))
-    assert any("has 1 patient in more than one part" in line for line in edited.audit.warnings)
+    assert any("has 1 patient in more than one split" in line for line in edited.audit.warnings)
 
 
 def test_labels_make_a_three_class_task_of_two_folders(tmp_path: Path, load: Load) -> None:
@@ -215,7 +215,7 @@ def test_train_and_validation_alone_leave_no_test(tmp_path: Path, load: Load) ->
     assert data.test is None
     assert set(data.audit.counts) == {"train", "val"}
     assert len(data.val) == 20
-    assert any("no test part" in line for line in data.audit.warnings)
+    assert any("no test split" in line for line in data.audit.warnings)
 
 
 def test_a_test_part_with_one_class_is_told_of(folder: Path, load: Load) -> None:

@@ -16,8 +16,8 @@ from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, load_labelled, write_split
 from lucency.dataset.duplicates import identical_pairs, near_pairs
 from lucency.dataset.entry import Entry
-from lucency.dataset.leaks import close_leaks
-from lucency.dataset.near_duplicates import Copy
+from lucency.dataset.leaks import check_leaks
+from lucency.dataset.near_duplicates import NearDuplicate
 from lucency.errors import DataError, LeakError
 from lucency.progress import Progress
 
@@ -29,8 +29,8 @@ def entry(file: str, label: str, split: str = "", group: str = "", sha256: str =
     return Entry(file, label, split, group or file, sha256 or f"hash of {file}")
 
 
-def near(first: Entry, second: Entry, kind: str = "mirrored", similarity: float = 0.98) -> Copy:
-    return Copy(first, second, kind, similarity)
+def near(first: Entry, second: Entry, kind: str = "mirrored", similarity: float = 0.98) -> NearDuplicate:
+    return NearDuplicate(first, second, kind, similarity)
 
 
 # the check by itself
@@ -44,14 +44,14 @@ def test_copies_of_test_images_leave_and_test_stays() -> None:
         entry("val/a/4", "a", "val", sha256="same"),
         entry("train/a/5", "a", "train"),
     ]
-    cleaned = close_leaks(entries)
+    cleaned = check_leaks(entries)
     assert [each.file for each in cleaned.entries] == ["test/a/1", "train/a/5"]
-    assert [(each.file, reason) for each, reason in cleaned.leaving] == [
+    assert [(each.file, reason) for each, reason in cleaned.excluded] == [
         (file, "identical to test/a/1") for file in ("train/a/2", "train/b/3", "val/a/4")
     ]
     assert "exact copies of test images: 3 images" in cleaned.warnings[0]
     assert cleaned.leaks.status == "dropped"
-    assert close_leaks(cleaned.entries).leaks.status == "passed"
+    assert check_leaks(cleaned.entries).leaks.status == "passed"
 
 
 def test_near_copies_leak_and_bring_their_equals_along() -> None:
@@ -63,8 +63,8 @@ def test_near_copies_leak_and_bring_their_equals_along() -> None:
         entry("train/a/5", "a", "train", "s", "z"),
     ]
     copies = [near(entries[0], entries[2]), near(entries[1], entries[2], "resized", 0.999)]
-    cleaned = close_leaks(entries, copies)
-    assert [(each.file, why) for each, why in cleaned.leaving] == [
+    cleaned = check_leaks(entries, copies)
+    assert [(each.file, why) for each, why in cleaned.excluded] == [
         ("train/a/3", "resized copy of test/a/2"),
         ("train/a/4", "resized copy of test/a/2"),
     ]
@@ -81,11 +81,11 @@ def test_ignored_leaks_stay_and_void_the_test() -> None:
         entry("train/a/2", "a", "train", "q", "x"),
         entry("train/a/3", "a", "train", "p"),
     ]
-    cleaned = close_leaks(entries, on_leak="ignore")
+    cleaned = check_leaks(entries, on_leak="ignore")
     assert {each.file for each in cleaned.entries} == {each.file for each in entries}
     assert cleaned.leaks.status == "ignored"
     assert cleaned.leaks.patients == {"p": {"test": 1, "elsewhere": 1}}
-    assert "test part are void" in cleaned.warnings[0]
+    assert "test split are invalid" in cleaned.warnings[0]
     assert "train/a/2 is identical to test/a/1" in cleaned.warnings[0]
 
 
@@ -96,9 +96,9 @@ def test_contradictory_copies_all_leave() -> None:
         entry("b/3", "b", sha256="same"),
         entry("b/4", "b"),
     ]
-    cleaned = close_leaks(entries)
+    cleaned = check_leaks(entries)
     assert [each.file for each in cleaned.entries] == ["b/4"]
-    assert [reason for _, reason in cleaned.leaving] == [
+    assert [reason for _, reason in cleaned.excluded] == [
         "label conflict: identical to b/3",
         "label conflict: identical to b/3",
         "label conflict: identical to a/1",
@@ -108,9 +108,9 @@ def test_contradictory_copies_all_leave() -> None:
 
 def test_contradictions_inside_test_are_only_told() -> None:
     entries = [entry(f"test/{c}/1", c, "test", sha256="same") for c in "ab"]
-    cleaned = close_leaks(entries)
+    cleaned = check_leaks(entries)
     assert [each.file for each in cleaned.entries] == [each.file for each in entries]
-    assert "Contradictory labels in the test part: 2 images" in cleaned.warnings[0]
+    assert "Contradictory labels in the test split: 2 images" in cleaned.warnings[0]
 
 
 def test_images_that_show_the_same_share_a_group() -> None:
@@ -123,11 +123,11 @@ def test_images_that_show_the_same_share_a_group() -> None:
         entry("b/6", "b", group="t"),
     ]
     copies = [near(entries[3], entries[4])]
-    cleaned = close_leaks(entries, copies)
+    cleaned = check_leaks(entries, copies)
     assert [each.group for each in cleaned.entries] == ["p", "p", "p", "p", "p", "t"]
     assert identical_pairs(cleaned.entries) == (("a/1", "a/2"), ("a/3", "a/4"))
-    assert not cleaned.leaving
-    back = close_leaks(entries[::-1], copies).entries
+    assert not cleaned.excluded
+    back = check_leaks(entries[::-1], copies).entries
     assert {each.file: each.group for each in back} == {
         each.file: each.group for each in cleaned.entries
     }
@@ -140,37 +140,37 @@ def test_copies_of_validation_leave_train() -> None:
         entry("train/a/3", "a", "train", sha256="y"),
         entry("train/a/4", "a", "train"),
     ]
-    cleaned = close_leaks(entries, [near(entries[0], entries[2], "cropped")])
-    assert [reason for _, reason in cleaned.leaving] == [
+    cleaned = check_leaks(entries, [near(entries[0], entries[2], "cropped")])
+    assert [reason for _, reason in cleaned.excluded] == [
         "identical to val/a/1",
         "cropped copy of val/a/1",
     ]
     assert "copies of validation images: 2 images" in cleaned.notes[0]
-    assert (cleaned.leaks.status, cleaned.leaks.found) == ("no test part", False)
+    assert (cleaned.leaks.status, cleaned.leaks.found) == ("no test split", False)
 
 
 @pytest.mark.parametrize(("shared", "leave"), [(20, 20), (21, 0)])
 def test_patients_of_test_leave_train_unless_there_are_too_many(shared: int, leave: int) -> None:
     train = [entry(f"train/{i}", "a", "train", f"a-{i}") for i in range(100)]
     test = [entry(f"test/{i}.", "a", "test", f"a-{i}") for i in range(shared)]
-    cleaned = close_leaks(train + test)
-    assert [(each.file, why) for each, why in cleaned.leaving] == [
+    cleaned = check_leaks(train + test)
+    assert [(each.file, why) for each, why in cleaned.excluded] == [
         (f"train/{i}", "patient also in test") for i in range(leave)
     ]
     warning = f"shares {shared} patients with train or validation (a-0, a-1, a-10 and"
     assert warning in cleaned.warnings[0]
     assert ("nothing was set aside" in cleaned.warnings[0]) == (not leave)
     assert cleaned.leaks.status == ("dropped" if leave else "failed")
-    stopped = close_leaks(train + test, on_leak="stop").leaks
+    stopped = check_leaks(train + test, on_leak="stop").leaks
     assert stopped.status == "failed"
-    assert f"{shared} images of {shared} patients who are in test" in stopped.complaint
-    assert ("the rule that finds patients is wrong" in stopped.complaint) == (not leave)
+    assert f"{shared} images of {shared} patients who are in test" in stopped.message
+    assert ("the rule that identifies patients is wrong" in stopped.message) == (not leave)
 
 
 def test_a_name_alone_is_no_leak() -> None:
-    cleaned = close_leaks([entry(f"{p}/a/001.png", "a", p) for p in ("train", "test")])
+    cleaned = check_leaks([entry(f"{p}/a/001.png", "a", p) for p in ("train", "test")])
     assert cleaned.leaks.status == "passed"
-    assert not cleaned.leaving
+    assert not cleaned.excluded
     assert "1 file name of the test part also occur elsewhere (001.png)" in cleaned.notes[0]
 
 
@@ -250,7 +250,7 @@ def test_a_leak_stops_and_carries_the_data_set_without_it(folder: Path, load: Lo
     with pytest.raises(LeakError) as caught:
         load(folder)
     message = str(caught.value)
-    assert f"1 image there copied from test (train/dog/patientdog_77.jpeg is {'a ' * 0}" in message
+    assert f"1 image copied from test (train/dog/patientdog_77.jpeg is {'a ' * 0}" in message
     assert reason in message
     assert "--on-leak drop" in message
     assert "--on-leak ignore" in message
@@ -273,14 +273,14 @@ def test_a_leak_can_be_dropped_or_ignored(folder: Path, load: Load) -> None:
     assert audit["leaks"]["status"] == "ignored"
     assert audit["found"] == audit["used"] == 51
     assert "train/dog/patientdog_77.jpeg" in ignored.train.files + ignored.val.files
-    assert any("figures of the test part are void" in line for line in audit["warnings"])
+    assert any("figures of the test split are invalid" in line for line in audit["warnings"])
 
 
 def test_a_test_part_copied_whole_is_told_as_a_leak(tmp_path: Path, load: Load) -> None:
     for split in ("train", "test"):
         for i in range(8):
             save(scene(i), tmp_path / f"both/{split}/{'ab'[i % 2]}/{split}{i}.png")
-    with pytest.raises(LeakError, match="8 images there copied from test") as caught:
+    with pytest.raises(LeakError, match="8 images copied from test") as caught:
         load(tmp_path / "both")
     assert caught.value.dataset.audit.leaks.status == "failed"
     with pytest.raises(DataError, match="'a' has 0 usable images"):

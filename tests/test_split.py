@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucency.dataset.entry import Entry
-from lucency.dataset.split import Assignment, assign, check_splits, shared_groups, weaknesses
+from lucency.dataset.split import Assignment, assign_splits, check_splits, shared_groups, split_warnings
 from lucency.dataset.split_file import EXCLUDED, apply_split, write_entries
 from lucency.errors import ConfigError, DataError
 
@@ -33,7 +33,7 @@ def divided(
     entries: list[Entry], seed: int = 0, val: float = 0.15, test: float = 0.15
 ) -> Assignment:
     classes = sorted({entry.label for entry in entries})
-    return assign(entries, classes=classes, seed=seed, val_fraction=val, test_fraction=test)
+    return assign_splits(entries, classes=classes, seed=seed, val_fraction=val, test_fraction=test)
 
 
 def counts(assigned: Assignment) -> Counter[tuple[str, str]]:
@@ -54,7 +54,7 @@ def test_single_images_are_cut_exactly() -> None:
         ("val", "b"): 150,
         ("test", "b"): 150,
     }
-    assert "840 to train, 180 to validate, 180 to test (seed 0)" in assigned.notes[0]
+    assert "840 train, 180 validation, 180 test (seed 0)" in assigned.notes[0]
 
 
 people = st.lists(
@@ -119,7 +119,7 @@ def test_test_is_kept_and_a_missing_validation_cut_from_train() -> None:
     assert (got["val", "a"], got["val", "b"]) == (60, 60)
     assert all(e.split == "test" for e in assigned.entries if e.file.startswith("test/"))
     assert shared_groups(assigned.entries) == []
-    assert "The folder has no validation part." in assigned.notes[1]
+    assert "The folder has no validation split." in assigned.notes[1]
 
 
 def test_kaggles_16_validation_images_are_too_few() -> None:
@@ -138,7 +138,7 @@ def test_a_validation_part_that_will_do_is_kept() -> None:
     entries += series("a", 50, "val", first=300) + series("b", 60, "val", first=300)
     assigned = divided(entries)
     assert splits(assigned) == {e.file: e.split for e in entries}
-    assert "kept as it was given: 110" in assigned.notes[0]
+    assert "kept as given: 110" in assigned.notes[0]
 
 
 def test_a_small_validation_part_is_kept_where_a_new_one_would_be_no_larger() -> None:
@@ -146,9 +146,9 @@ def test_a_small_validation_part_is_kept_where_a_new_one_would_be_no_larger() ->
     entries += series("a", 10, "val", first=40) + series("b", 10, "val", first=40)
     assigned = divided(entries)
     assert splits(assigned) == {e.file: e.split for e in entries}
-    warned = weaknesses(assigned.entries, ["a", "b"])
-    assert "validation part has only 10 images of class 'a'" in warned[0]
-    assert "no test part" in warned[1]
+    warned = split_warnings(assigned.entries, ["a", "b"])
+    assert "validation split has only 10 images of class 'a'" in warned[0]
+    assert "no test split" in warned[1]
 
 
 def test_patients_in_train_and_validation_are_divided_again() -> None:
@@ -180,7 +180,7 @@ def test_every_class_reaches_every_part_at_the_smallest_possible_size() -> None:
         (series("a", 8, images=4) + series("b", 9), "'a' has 8 usable images of 2 patients"),
         (
             series("a", 5, "train", 5) + series("b", 9, "train") + series("a", 9, "test", first=9),
-            "'a' has 5 usable images of 1 patient to divide into train, val; .* 2 patients",
+            "'a' has 5 usable images of 1 patient to split into train, val; .* 2 patients",
         ),
         (series("a", 9, "test") + series("b", 9, "train"), "'a' has 0 usable images"),
     ],
@@ -192,7 +192,7 @@ def test_classes_that_are_too_small(entries: list[Entry], says: str) -> None:
 
 def test_parts_without_a_class_and_fractions_without_train() -> None:
     entries = series("a", 5, "train") + series("a", 5, "val") + series("b", 5, "train")
-    with pytest.raises(DataError, match="'b' has no image in the val part"):
+    with pytest.raises(DataError, match="'b' has no image in the val split"):
         check_splits(entries, ["a", "b"])
     with pytest.raises(ConfigError, match=r"Received: 0.5 \+ 0.5"):
         divided(series("a", 9) + series("b", 9), val=0.5, test=0.5)

@@ -1,7 +1,7 @@
-"""What a person may decide: one flat, frozen, typed configuration.
+"""The configuration of a training run: flat, frozen and typed.
 
-Values come from a TOML file and from ``key=value`` pairs; unknown keys are refused with the nearest
-known name. ``None`` means that the plan decides, from the recipe, the effort and the data.
+Values come from a TOML file and from ``key=value`` pairs; unknown keys are rejected, naming the
+nearest known one. ``None`` lets the plan choose, from the recipe, the effort and the data.
 """
 
 from __future__ import annotations
@@ -25,52 +25,51 @@ Corruptions = Literal["standard", "all"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """All choices of a training run; the defaults are the recommendation.
+    """All settings of a training run; the defaults are the recommendation.
 
     Attributes:
-        recipe: ``default`` (residual network) or ``article`` (the tutorial's own system).
-        effort: How much time to spend: ``quick``, ``standard`` or ``thorough``.
+        recipe: ``default`` (residual network) or ``article`` (the network of the Keras tutorial).
+        effort: Time to spend: ``quick``, ``standard`` or ``thorough``.
         seed: Seed of the split, the initial weights, the order of images and the augmentation.
         labels: CSV file with the columns file, label and optionally group and split.
-        split_file: A ``split.csv`` of an earlier run, to use its split again.
+        split_file: A ``split.csv`` of an earlier run, to reuse its splits.
         group_regex: Regular expression whose first group in a file's path is the patient.
-        max_unreadable: Largest share of unreadable images to go on with, 0 to 1.
-        val_fraction: Share of the training images (by patient) to validate on, where cut by us.
-        test_fraction: Share of all images (by patient) to test on, where cut by us.
-        on_leak: What to do where images or patients of the test part are also in train or
-            validation: ``stop``, ``drop`` (they leave train and validation, never test) or
-            ``ignore`` (the test figures are then void).
-        positive: Class whose detection counts (two classes); ``auto`` takes the one that is not
-            called normal, negative, healthy or the like, else the last in natural order.
+        max_unreadable: Largest share of unreadable images to accept, 0 to 1.
+        val_fraction: Share of the training images (by patient) for validation, if not given.
+        test_fraction: Share of all images (by patient) for test, if not given.
+        on_leak: What to do if images or patients of the test split are also in train or
+            validation: ``stop``, ``drop`` (exclude them from train and validation, never from
+            test) or ``ignore`` (the test figures are then invalid).
+        positive: The positive class (two classes); ``auto`` takes the one that is not called
+            normal, negative, healthy or the like, else the last in natural order.
         operating_point: Rule that chooses the threshold on validation (two classes):
             ``balanced`` (0.5 of the calibrated probabilities), ``sensitivity>=0.95``,
             ``specificity>=0.9`` or both with a comma, ``youden`` or ``cost:FN=5,FP=1``.
-        prevalence: Share of the positive class where the classifier will be used, between 0 and 1,
-            for predictive values and the decision curve; the one in train if none is given.
+        prevalence: Prevalence of the positive class where the classifier will be used, between 0
+            and 1, for predictive values and the decision curve; that of train if ``None``.
         subgroups: CSV file with the column file and columns of attributes to report figures by.
         corruptions: Corruptions of test images that robustness is evaluated under: ``standard``
             (12) or ``all`` (32); by default ``all`` with the effort ``thorough``.
-        neighbours: How many training images to keep in the run folder, as small images, for
-            comparison with new ones; 0 keeps none, as they travel wherever the folder goes.
+        neighbours: Number of training images to store in the run folder, as small images, for
+            comparison with new ones; 0 stores none, as they become part of the folder.
         cache: Folder for decoded images; empty for the user's cache folder.
         workers: Processes that decode images; 0 for one per processor.
-        track: Whom to tell of the training: ``tensorboard``, ``mlflow``, both with a comma, or
-            nobody. The result does not depend on it.
+        track: Trackers to log to: ``tensorboard``, ``mlflow``, both with a comma, or empty for
+            none. The result does not depend on it.
         backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
             scratch; empty for none.
-        weights: Weights of the backbone: ``imagenet``, ``none`` or a ``.safetensors`` file of
-            yours.
+        weights: Weights of the backbone: ``imagenet``, ``none`` or your own ``.safetensors`` file.
         size: Side of the square input in pixels.
         epochs: Passes over the training images.
         batch: Images per step.
         learning_rate: Highest learning rate.
         weight_decay: Decoupled weight decay (AdamW), per unit of learning rate.
         label_smoothing: Share of the label spread over all classes, 0 to below 1.
-        class_weighting: Whether rare classes weigh as much as frequent ones in the loss.
+        class_weighting: Whether rare classes have the same weight as frequent ones in the loss.
         flip: Mirror images left-right at random.
         precision: Arithmetic of the network: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
-        checkpoint_seconds: Least time from one checkpoint to the next inside an epoch; there is
-            one after every epoch in any case. The result does not depend on it.
+        checkpoint_seconds: Minimum time between checkpoints within an epoch; there is always one
+            after every epoch. The result does not depend on it.
     """
 
     recipe: Recipe = "default"
@@ -133,7 +132,7 @@ class Config:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width in pixels to which images are decoded: the network's input."""
+        """Height and width of the network's input in pixels, to which images are decoded."""
         if self.size:
             return self.size, self.size
         side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[self.effort])
@@ -190,7 +189,7 @@ def _split_setting(pair: str) -> tuple[str, str]:
 
 
 def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
-    """Return ``value`` in the type of the field ``key``; text is converted, the rest checked."""
+    """Return ``value`` in the type of the field ``key``; text is converted, the rest is checked."""
     if key not in types_by_name:
         raise ConfigError(
             f"Unknown configuration key {key!r}.{nearest(key, types_by_name)} "
@@ -206,13 +205,13 @@ def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    both = typing.get_origin(hint) in (types.UnionType, typing.Union)  # of Literals, the latter
-    parts = typing.get_args(hint) if both else (hint,)
-    return [part for part in parts if part is not types.NoneType]
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)  # of Literals, the latter
+    kinds = typing.get_args(hint) if union else (hint,)
+    return [kind for kind in kinds if kind is not types.NoneType]
 
 
 def _converted(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one line per type
-    """Return ``value`` as ``kind``, or ``None`` where it is not one."""
+    """Return ``value`` as ``kind``, or ``None`` if it is not one."""
     if typing.get_origin(kind) is Literal:
         return value if value in typing.get_args(kind) else None
     if kind is bool:

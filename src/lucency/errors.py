@@ -1,19 +1,19 @@
-"""What can go wrong, as one tree.
+"""All exceptions, as one tree.
 
     LucencyError            the command line prints its one line and exits with 2
     ├── ConfigError         an option, a configuration key or its value
     ├── DataError           the folder, its classes, labels, groups or splits
     │   ├── LeakError       test images or patients are also trained on; exits with 3
-    │   ├── InputError      what scikit-learn's interface was given; a ValueError too
-    │   └── ImageError    one file that cannot be read as an image; training sets it aside
-    │       └── PassingError    not for what is in it: it vanished, changed, or memory ran out
-    ├── RunError            a run folder that is in the way, missing or incomplete
-    ├── ClassifierError     classifier files that are damaged, foreign or do not fit together
+    │   ├── InputError      arguments of the scikit-learn interface; also a ValueError
+    │   └── ImageError      one file that cannot be read as an image; training excludes it
+    │       └── TransientError    not because of its content: it vanished or memory ran out
+    ├── RunError            a run folder that exists already, is missing or incomplete
+    ├── ClassifierError     classifier files that are damaged, untrusted or inconsistent
     └── BackendError        Keras, its backend or an exporter is missing or failed
-        └── ParityError     an exported file answers otherwise than the classifier; exits with 3
+        └── ParityError     an exported file predicts differently; exits with 3
 
-A message says what happened, what was expected and how to put it right, with the path and the
-value received.
+A message says what happened, what was expected and how to fix it, with the path and the value
+received.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 
 
 class LucencyError(Exception):
-    """Any error whose cause the user can put right."""
+    """Any error that the user can fix."""
 
 
 class ConfigError(LucencyError):
-    """An option, a configuration key or its value is not one that exists."""
+    """An option, a configuration key or its value is not valid."""
 
 
 class DataError(LucencyError):
@@ -36,11 +36,11 @@ class DataError(LucencyError):
 
 
 class LeakError(DataError):
-    """Images or patients of the test part are also in train or validation.
+    """Images or patients of the test split are also in train or validation.
 
     Args:
-        message: What leaks, and the ways on.
-        dataset: The ``lucency.dataset.Dataset`` as it would be without them.
+        message: What leaks, and how to proceed.
+        dataset: The ``lucency.dataset.Dataset`` without the leaking images.
     """
 
     def __init__(self, message: str, dataset: Any) -> None:
@@ -49,23 +49,23 @@ class LeakError(DataError):
 
 
 class InputError(DataError, ValueError):
-    """What ``LucencyClassifier`` was given cannot be used; as scikit-learn has it, a ValueError."""
+    """The arguments of ``LucencyClassifier`` cannot be used; also a ValueError."""
 
 
 class ImageError(DataError):
     """One file cannot be read as an image; ``str(error)`` is the reason, without the path."""
 
 
-class PassingError(ImageError):
-    """A reason that lies not in the content of the file and may be gone by the next run."""
+class TransientError(ImageError):
+    """The reason is not the content of the file, and may disappear by the next run."""
 
 
 class RunError(LucencyError):
-    """A run folder is in the way, missing or incomplete."""
+    """A run folder exists already, is missing or incomplete."""
 
 
 class ClassifierError(LucencyError):
-    """Classifier files are damaged, foreign or do not fit together."""
+    """Classifier files are damaged, untrusted or inconsistent."""
 
 
 class BackendError(LucencyError):
@@ -73,10 +73,10 @@ class BackendError(LucencyError):
 
 
 class ParityError(BackendError):
-    """An exported file answers otherwise than the classifier, and was not kept."""
+    """An exported file predicts differently from the classifier, and was not kept."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
+    """Return ``" Did you mean 'x'?"`` for the known name closest to ``name``, or empty."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""

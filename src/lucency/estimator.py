@@ -8,6 +8,7 @@ groups are given; a test part is what cross-validation keeps aside.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -21,9 +22,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Entry, Split
-from lucency.dataset.cut import choose
-from lucency.dataset.load import is_coloured
-from lucency.dataset.memory import MemoryStore
+from lucency.dataset.cache import PixelCache
+from lucency.dataset.load import is_colour_dataset
+from lucency.dataset.split import choose_groups
 from lucency.errors import InputError
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.image import SourceImage, encode_png
@@ -89,9 +90,9 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = _images(X)
         labels = self._labels(X, y)
         pixels, sizes = _decoded(X, config.input_size)
-        store = MemoryStore(pixels, sizes)
+        cache = InMemoryImages(pixels, sizes)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
-        parts = _divided(store, labels, names, tuple(map(str, self.classes_)), config)
+        parts = _divided(cache, labels, names, tuple(map(str, self.classes_)), config)
         self.classifier_: Classifier = train(*parts, config)
         if X.ndim > 1:
             self.n_features_in_ = int(np.prod(X.shape[1:]))
@@ -184,7 +185,7 @@ def _decoded(
     """
     if X.ndim == 1:
         with DecoderPool() as pool:
-            colour = is_coloured([*X], pool) if colour is None else colour
+            colour = is_colour_dataset([*X], pool) if colour is None else colour
             return _read(pool, X, (*size, 3 if colour else 1))
     images = X[..., None] if X.ndim == 3 else X
     colour = images.shape[3] == 3 if colour is None else colour
@@ -214,7 +215,7 @@ def _names(X: NDArray[Any], groups: ArrayLike) -> list[str]:
 
 
 def _divided(
-    store: MemoryStore,
+    cache: InMemoryImages,
     labels: NDArray[np.int64],
     groups: Sequence[str],
     classes: tuple[str, ...],
@@ -225,7 +226,7 @@ def _divided(
         Entry(str(i), str(label), group=group, row=i)
         for i, (label, group) in enumerate(zip(labels, groups, strict=True))
     ]
-    chosen = choose(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
+    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
     inside = np.array([entry.group in chosen for entry in entries])
     for k, name in enumerate(classes):
         if len({*inside[labels == k]}) < 2:
@@ -235,14 +236,14 @@ def _divided(
                 "and in validation. Expected two groups or more; without groups, two images."
             )
     return (
-        _part("train", store, labels, groups, classes, np.flatnonzero(~inside)),
-        _part("val", store, labels, groups, classes, np.flatnonzero(inside)),
+        _part("train", cache, labels, groups, classes, np.flatnonzero(~inside)),
+        _part("val", cache, labels, groups, classes, np.flatnonzero(inside)),
     )
 
 
 def _part(
     name: str,
-    store: MemoryStore,
+    cache: InMemoryImages,
     labels: NDArray[np.int64],
     groups: Sequence[str],
     classes: tuple[str, ...],
@@ -254,6 +255,30 @@ def _part(
         files=tuple(str(row) for row in rows),
         groups=tuple(groups[row] for row in rows),
         labels=labels[rows],
-        store=store,
+        cache=cache,
         rows=rows.astype(np.int64),
     )
+
+
+class InMemoryImages(PixelCache):
+    """Images that are decoded already, read like those on disk.
+
+    Args:
+        pixels: (n, height, width, 1 or 3) uint8; not copied.
+        sizes: (n, 2) int64, height and width of the original images.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:
+        height, width, channels = pixels.shape[1:]
+        self._pixels, self.sizes = pixels, sizes
+        self.shape = (height, width, channels)
+        self.sha256 = tuple(hashlib.sha256(each.tobytes()).hexdigest() for each in pixels)
+        self.reasons: dict[int, str] = {}
+        self.decoded = 0
+
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return rows in the requested order, (k, height, width, channels) uint8."""
+        return self._pixels[np.asarray(rows, np.int64)]
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: there is no file to close."""

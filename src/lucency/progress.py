@@ -1,4 +1,4 @@
-"""How long steps tell what they are doing, without knowing who listens."""
+"""Progress of long steps, independent of how it is shown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Self
 
 
 class Task:
-    """One long step under way; a context manager."""
+    """One long step in progress; a context manager."""
 
     def advance(self, steps: int = 1, **facts: float) -> None:
-        """Count ``steps`` more as done, with figures worth showing (loss, images per second)."""
+        """Count ``steps`` more as done, with figures to show (loss, images per second)."""
 
     def __enter__(self) -> Self:
         return self
@@ -25,20 +25,20 @@ class Task:
 
 
 class Progress:
-    """Hears of steps, notes and warnings; this one says nothing.
+    """Callbacks for steps, notes and warnings; this class does nothing.
 
-    The command line hands in a subclass that draws bars or prints lines.
+    The command line passes a subclass that draws bars or prints lines.
     """
 
     def task(self, name: str, total: int, unit: str = "") -> Task:  # noqa: ARG002
-        """Begin a step called ``name`` of ``total`` units ("files", "steps")."""
+        """Start a step called ``name`` of ``total`` units ("files", "steps")."""
         return Task()
 
     def note(self, line: str) -> None:
-        """Say something worth knowing."""
+        """Show a line for information."""
 
     def warn(self, line: str) -> None:
-        """Say something that the user should act on."""
+        """Show a line that asks for action."""
 
 
 SILENT = Progress()

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: the first ends the work where nothing is lost, the second ends it at once.
+"""Ctrl-C and SIGTERM: the first stops the program without losing work, the second at once.
 
-Outside ``held`` the first signal raises ``Interrupted`` where it finds the program. Inside, it is
-only noted, and ``check`` raises it where the work says that it can stop.
+The first signal raises ``Interrupted`` immediately. Inside ``deferred`` it is only recorded, and
+``check`` raises it where the program can stop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Interrupted(BaseException):
 
     Attributes:
         number: The signal.
-        kept: What was saved and how to go on; empty where nothing is to be gone on with.
+        kept: What was saved and how to resume; empty where there is nothing to resume.
     """
 
     def __init__(self, number: int) -> None:
@@ -30,28 +30,28 @@ class Interrupted(BaseException):
         self.kept = ""
 
 
-class _Asked:
-    """What has been asked for so far; of a program, as signals are."""
+class _State:
+    """The state of the process, as signals are per process."""
 
-    number = 0  # of the first signal that has not been raised yet
-    holds = 0  # how many blocks want it noted only
+    pending = 0  # the first signal that has not been raised yet
+    deferring = 0  # number of active ``deferred`` blocks
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
-    """Listen for Ctrl-C and SIGTERM while the block runs; only the main thread can.
+def handle_signals() -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM while the block runs; only in the main thread.
 
-    Python handles a signal once the main thread comes back from compiled code, which can take
-    many seconds. A thread of its own therefore reads them too, and ends the program at the second.
+    Python handles a signal when the main thread returns from compiled code, which can take many
+    seconds. Therefore another thread reads the signals too, and ends the program at the second.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     reading, writing = os.pipe()
-    if os.name == "posix":  # elsewhere only sockets have to be
+    if os.name == "posix":  # elsewhere only sockets must be non-blocking
         os.set_blocking(writing, False)
     old = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_leave_at_the_second, args=(reading,), daemon=True).start()
+    threading.Thread(target=_exit_at_the_second, args=(reading,), daemon=True).start()
     for number in _SIGNALS:
-        signal.signal(number, _hear)
+        signal.signal(number, _handle)
     try:
         yield
     finally:
@@ -59,41 +59,41 @@ def heard() -> Iterator[None]:
             signal.signal(number, handler)
         signal.set_wakeup_fd(old)
         os.close(writing)  # which ends the thread
-        _Asked.number = 0
+        _State.pending = 0
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Have signals noted only, while the block runs; it calls ``check`` where it can stop."""
-    _Asked.holds += 1
+def deferred() -> Iterator[None]:
+    """Only record signals while the block runs, which calls ``check`` where it can stop."""
+    _State.deferring += 1
     try:
         yield
     finally:
-        _Asked.holds -= 1
+        _State.deferring -= 1
 
 
 def check() -> None:
-    """Raise the signal that was noted, if there is one.
+    """Raise the recorded signal, if there is one.
 
     Raises:
         Interrupted: The program was asked to stop.
     """
-    number, _Asked.number = _Asked.number, 0
+    number, _State.pending = _State.pending, 0
     if number:
         raise Interrupted(number)
 
 
-def _hear(number: int, _: Any) -> None:
-    _Asked.number = number
-    if not _Asked.holds:
+def _handle(number: int, _: Any) -> None:
+    _State.pending = number
+    if not _State.deferring:
         check()
 
 
-def _leave_at_the_second(reading: int) -> None:
-    """End the program at the second signal, wherever its main thread is."""
-    seen = 0
-    with os.fdopen(reading, "rb", buffering=0) as numbers_of_signals:
-        while numbers := numbers_of_signals.read(64):
-            seen += sum(number in _SIGNALS for number in numbers)
-            if seen > 1:
-                os._exit(128 + numbers[-1])  # nothing is half-written: files are renamed when whole
+def _exit_at_the_second(reading: int) -> None:
+    """End the program at the second signal, whatever its main thread does."""
+    count = 0
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while numbers := pipe.read(64):
+            count += sum(number in _SIGNALS for number in numbers)
+            if count > 1:
+                os._exit(128 + numbers[-1])  # no file is left half-written: writes are atomic

@@ -1,10 +1,11 @@
-"""Random variation of training images, in two halves.
+"""Augmentation: random variation of training images, in two halves.
 
-    numbers     the host draws a few numbers per image, a pure function of (seed, epoch, image)
-    layer       the device applies them in one resample and one tone curve
+    policy     the host draws a few numbers per image, a pure function of (seed, epoch, image)
+    layer      the device applies them in one resampling and one tone curve
 
-So a run can stop and go on anywhere, and every backend sees the same variation. Validation and
-test images never come here. Only ``layer`` needs Keras, so it is imported by its own name.
+So training can stop and resume anywhere, and every backend augments images in the same way.
+Validation and test images are never augmented. Only ``layer`` needs Keras, so it is imported by its
+own name.
 """
 
 from __future__ import annotations

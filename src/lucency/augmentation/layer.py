@@ -1,4 +1,4 @@
-"""The device's half: images are varied by the numbers drawn, on any backend."""
+"""The device's half: augment images with the numbers drawn, on any backend."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ keras = load_keras()
 
 
 class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
-    """Apply a ``Draw`` to images: one affine resample, detail, one tone curve, the rectangles.
+    """Apply a ``Draw`` to images: affine resampling, sharpness, tone curve, rectangles.
 
     Args:
-        policy: The policy that the numbers were drawn from; what it leaves out costs nothing.
+        policy: The policy that the numbers were drawn from; steps of range 0 cost nothing.
     """
 
     def __init__(self, policy: Augmentation, **kwargs: Any) -> None:
@@ -23,7 +23,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
         self.policy = policy
 
     def call(self, inputs: Sequence[Any]) -> Any:
-        """Return varied images, float32 (n, height, width, channels), values 0 to 255.
+        """Return augmented images, float32 (n, height, width, channels), values 0 to 255.
 
         Args:
             inputs: Pixels (n, height, width, channels) of 0 to 255, then the three arrays of a
@@ -70,16 +70,16 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
         return x
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Any:
-        """Return the shape of the pixels, which stays as it is."""
+        """Return the shape of the pixels, which does not change."""
         return input_shape[0]
 
 
-def varied(policy: Augmentation, shape: tuple[int, int, int]) -> tuple[list[Any], Any]:
-    """Return the inputs that take pixels and a ``Draw``, and the varied pixels.
+def augmented(policy: Augmentation, shape: tuple[int, int, int]) -> tuple[list[Any], Any]:
+    """Return Keras inputs for pixels and a ``Draw``, and the augmented pixels.
 
     Args:
-        policy: How far images may vary.
-        shape: Height, width and channels of the stored images.
+        policy: Ranges of the augmentation.
+        shape: Height, width and channels of the images.
     """
     inputs = [
         keras.Input(shape, dtype="uint8", name="pixels"),

@@ -1,4 +1,4 @@
-"""The numbers by which an image is varied, drawn on the host; NumPy alone."""
+"""The host's half: draw the numbers with which images are augmented; needs only NumPy."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
-Places = Sequence[int] | NDArray[np.int64]
+Indices = Sequence[int] | NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far images may vary; each value is drawn uniformly within plus or minus its range.
+    """Ranges of the augmentation; each value is drawn uniformly within plus or minus its range.
 
     Attributes:
         flip_horizontal: Mirror left-right with probability one half.
         flip_vertical: Mirror top-bottom with probability one half.
         rotation: Rotation in degrees.
         zoom: Relative zoom of both axes together.
-        stretch: Relative zoom of each axis on its own.
+        stretch: Relative zoom of each axis independently.
         shift: Translation as a share of the side.
         gamma: Natural logarithm of the exponent of the tone curve.
         gain: Natural logarithm of the contrast.
         offset: Brightness added, as a share of the full range.
-        sharpness: Most of an image's fine detail (its difference from the mean over 3 x 3 pixels)
-            that is added, as a share of that detail; a third as much is taken away at most.
-            Resampling takes detail away, so that more of it is added on average.
+        sharpness: Maximum share of an image's fine detail (its difference from the mean over 3 x 3
+            pixels) that is added; at most a third as much is removed. More is added on average,
+            as resampling removes detail.
         rectangles: Number of bright or dark rectangles pasted near the borders, where markers,
             letters and collimators are.
-        fill: What lies outside the image: ``constant`` (black) or ``nearest``.
+        fill: Padding outside the image: ``constant`` (black) or ``nearest``.
     """
 
     flip_horizontal: bool = False
@@ -54,9 +54,9 @@ class Draw:
     """The numbers for a batch of n images, as ``Augment`` takes them.
 
     Attributes:
-        affine: (n, 8) float32, output to input coordinates in pixels, as
-            ``keras.ops.image.affine_transform`` takes them.
-        tone: (n, 4) float32: exponent, contrast, brightness, detail added.
+        affine: (n, 8) float32, output to input coordinates in pixels, as expected by
+            ``keras.ops.image.affine_transform``.
+        tone: (n, 4) float32: exponent, contrast, brightness, share of detail added.
         rectangles: (n, k, 5) float32: top, left, bottom, right as shares of the side, grey value.
     """
 
@@ -66,27 +66,29 @@ class Draw:
 
     @property
     def arrays(self) -> tuple[Floats, Floats, Floats]:
-        """All three, in the order in which the device takes them after the pixels."""
+        """All three, in the order of the layer's inputs after the pixels."""
         return self.affine, self.tone, self.rectangles
 
 
 def generator(seed: int, epoch: int, item: int, stream: int = 0) -> np.random.Generator:
     """Return the random generator of one image in one epoch (Philox, counter-based).
 
-    Equal arguments give equal numbers on any machine; different ones are independent. ``stream``
-    separates purposes (0 augmentation, 1 order).
+    Equal arguments give equal numbers on any machine; different ones give independent numbers.
+    ``stream`` separates purposes (0 augmentation, 1 order).
     """
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, item, epoch, stream]))
 
 
-def draw(policy: Augmentation, seed: int, epoch: int, items: Places, size: tuple[int, int]) -> Draw:
-    """Draw the variation of the images ``items`` (their positions in the split) in an epoch.
+def draw(
+    policy: Augmentation, seed: int, epoch: int, items: Indices, size: tuple[int, int]
+) -> Draw:
+    """Draw the numbers with which the images ``items`` are augmented in an epoch.
 
     Args:
-        policy: How far they may vary.
+        policy: Ranges of the augmentation.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
-        items: Positions of the n images in their split.
+        items: Indices of the n images in their split.
         size: Height and width of the network's input in pixels.
 
     Returns:

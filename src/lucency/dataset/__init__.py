@@ -1,27 +1,26 @@
-"""From a folder of labelled images to train, validation and test, honestly divided.
+"""From a folder of labelled images to training, validation and test splits without leaks.
 
-    entry         one image, from scan to split
-    walk          list a folder, follow no links
-    labels        read a CSV of classes and patients
-    scan          find images, their classes and parts
-    store         decode once, read by position afterwards
-    memory        images that are in memory already
-    groups        tell which images show one patient
-    candidates    images alike enough to be compared closely
-    align         lay one image over another
-    copies        images that show the same though their bytes differ
-    same          who matches whom, who contradicts whom
-    leaks         the check: nothing of test may be elsewhere
-    cut           choose patients with every class's share
-    split         decide who trains, validates and tests
-    spread        a few places that stand for many
-    split_file    write split.csv, and take it back
-    divide        patients, leaks and cut in order
-    remarks       what DICOM files say of themselves
-    audit         what was found, used, left out
-    load          the way through all of these
+    load              the whole algorithm: call the steps below in order
+    scan              find the images of a folder, their classes and given splits
+    walk              list a folder without following links
+    labels            read a CSV file of classes, patients and splits
+    cache             decode every image once, then read pixels by row
+    groups            identify which images show the same patient
+    near_duplicates   find images that show the same although their bytes differ
+    candidates        first stage of near_duplicates: descriptors, all against all
+    registration      second stage of near_duplicates: register one image to another
+    duplicates        match, join and compare duplicates, exact and near
+    partition         check for leaks, then give every image its split
+    leaks             the leak check: nothing of test may be in train or validation
+    split             split by group, stratified by class
+    split_file        write and read split.csv
+    audit             what was found, used and excluded, and why
+    batches           batches of a split to train on and to predict
+    sampling          evenly spaced samples
+    phantoms          draw a synthetic data set
+    entry             the record of one image
 
-A step that learns more of an image returns a copy of its entry.
+A step that adds information returns a copy of the entry.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from __future__ import annotations
 from lucency.dataset.audit import Audit
 from lucency.dataset.entry import Entry, Excluded
 from lucency.dataset.load import Dataset, Split, load_dataset, load_labelled, write_split
-from lucency.dataset.sampling import evenly, over_classes
+from lucency.dataset.sampling import class_balanced, evenly
+from lucency.dataset.split_file import read_split
 
 __all__ = [
     "Audit",
@@ -37,9 +37,10 @@ __all__ = [
     "Entry",
     "Excluded",
     "Split",
+    "class_balanced",
     "evenly",
     "load_dataset",
     "load_labelled",
-    "over_classes",
+    "read_split",
     "write_split",
 ]

@@ -1,23 +1,51 @@
-"""The audit: what was found, what is used, what was left out and why."""
+"""The audit: what was found, what is used, what was excluded and why."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset.cache import PixelStore
+from lucency.dataset.cache import PixelCache
 from lucency.dataset.duplicates import Match, identical_pairs
-from lucency.dataset.entry import SPLITS, Excluded, counted
+from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
+from lucency.dataset.groups import Groups
 from lucency.dataset.leaks import Leaks
-from lucency.dataset.partition import Division
-from lucency.dataset.remarks import remarks
+from lucency.dataset.partition import Partition, used_entries
+from lucency.dataset.scan import Scan
+from lucency.imaging.dicom import Note
+from lucency.run_folder.files import FORMAT
 
 Size = tuple[int, int]
+
+_DICOM_WARNINGS: Mapping[Note, str] = {
+    Note.BURNED_IN: (
+        "declare text that is burned into the pixels. A network may learn from it, and it may name "
+        "patients: check them, and cover or remove the text."
+    ),
+    Note.FOR_PROCESSING: (
+        "are for processing: raw detector values, from which the vendor's software makes a "
+        "radiograph. Use the versions for presentation."
+    ),
+    Note.LATERAL: (
+        "are lateral views. If one class has more of them, the network learns the view: remove "
+        "them, or provide them for all classes."
+    ),
+    Note.SECONDARY_CAPTURE: (
+        "are secondary captures, whose grey levels were chosen by some program. If the classes "
+        "come from different programs, the network learns the program."
+    ),
+}
+_DICOM_NOTES: Mapping[Note, str] = {
+    Note.SEVERAL_WINDOWS: "have several windows: the first is applied.",
+    Note.NO_WINDOW: "have no window: their contrast is stretched, with 0.5 % of the pixels clipped "
+    "at either end.",
+    Note.OVERLAY: "have overlays, which are ignored.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +54,20 @@ class Audit:
 
     Attributes:
         found: Images in the folder.
-        used: Images in a part.
+        used: Images in a split.
         excluded: Images that are not used, with the reason.
         ignored: Files and folders that are no images of the data set, with the reason.
-        counts: Images per part and class.
-        group_source: How the patients are known: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
+        counts: Images per split and class.
+        group_source: How patients were identified: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
             ``patient``, ``dicom``, ``regex``, ``csv``, ``split file`` or ``none``.
-        groups: Patients per part.
+        groups: Patients per split.
         duplicates: Pairs of identical files that are both used.
-        leaks: What of the test part was found in train and validation, and what became of it.
-        near_duplicates: Pairs inside one part that show nearly the same; they stay there.
+        leaks: What of the test split was found in train and validation, and what was done about it.
+        near_duplicates: Near duplicates within one split; they stay there.
         colour: Whether images are decoded in colour.
-        sizes: Least, median and greatest (height, width) of the files, each side by itself.
+        sizes: Minimum, median and maximum (height, width) of the files, each side by itself.
         warnings: Sentences that ask for action.
-        notes: Sentences worth knowing.
+        notes: Sentences for information.
     """
 
     found: int
@@ -60,7 +88,7 @@ class Audit:
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``audit.json``."""
         return {
-            "format": 1,
+            "format": FORMAT,
             "found": self.found,
             "used": self.used,
             "excluded": [each._asdict() for each in self.excluded],
@@ -77,63 +105,84 @@ class Audit:
         }
 
 
-def take_stock(
-    division: Division,
-    *,
-    classes: Sequence[str],
+def make_audit(
+    found: Scan,
     unreadable: Sequence[Excluded],
-    ignored: Sequence[Excluded],
-    colour: bool,
-    store: PixelStore,
+    groups: Groups,
+    partition: Partition,
+    cache: PixelCache,
 ) -> Audit:
-    """Write down what a data set holds.
+    """Describe what a data set contains.
 
     Args:
-        division: The readable images, divided.
-        classes: All class names, in the order of the tables.
+        found: The scan of the folder.
         unreadable: Found images that cannot be used.
-        ignored: Files that are no images of the data set.
-        colour: Whether images are decoded in colour.
-        store: Has the sizes of the files, and what DICOM files say of themselves.
+        groups: How patients were identified.
+        partition: The readable images with their splits.
+        cache: Has the sizes of the files and the notes on DICOM files.
     """
-    used = division.used
-    warned, noted = remarks(used, store.notes)
+    used = used_entries(partition.entries)
     images = Counter((entry.split, entry.label) for entry in used)
-    groups = Counter(split for split, _ in {(entry.split, entry.group) for entry in used})
-    same = identical_pairs(used)
-    copies = (
-        f"Exact copies of other images with the same class: {counted(len(same), 'image')}. "
-        "They stay, and copies of each other are always in the same part."
-    )
-    near = (
-        f"Nearly the same image in one part: {counted(len(division.near), 'pair')} (resized, "
-        "saved again, mirrored or cropped). They stay, and count as one patient."
-    )
-    aside = f"Set aside as unreadable: {counted(len(unreadable), 'image')}."
+    patients = Counter(split for split, _ in {(entry.split, entry.group) for entry in used})
+    identical = identical_pairs(used)
     return Audit(
-        found=len(unreadable) + len(division.entries),
+        found=len(unreadable) + len(partition.entries),
         used=len(used),
-        excluded=(*unreadable, *division.excluded),
-        ignored=tuple(ignored),
-        counts={p: {c: images[p, c] for c in classes} for p in SPLITS if groups[p]},
-        group_source=division.group_source,
-        groups={split: groups[split] for split in SPLITS if groups[split]},
-        duplicates=same,
-        leaks=division.leaks,
-        near_duplicates=division.near,
-        colour=colour,
-        sizes=_spread(store.sizes[[entry.row for entry in used]]),
-        warnings=(*division.warnings, *warned, *([aside] if unreadable else [])),
+        excluded=(*unreadable, *partition.excluded),
+        ignored=found.ignored,
+        counts={s: {c: images[s, c] for c in found.classes} for s in SPLITS if patients[s]},
+        group_source=groups.source,
+        groups={split: patients[split] for split in SPLITS if patients[split]},
+        duplicates=identical,
+        leaks=partition.leaks,
+        near_duplicates=partition.near,
+        colour=cache.shape[2] == 3,
+        sizes=_size_range(cache.sizes[[entry.row for entry in used]]),
+        warnings=(
+            *groups.warnings,
+            *partition.warnings,
+            *_dicom_sentences(used, cache.notes, _DICOM_WARNINGS),
+            *_unreadable_sentences(len(unreadable)),
+        ),
         notes=(
-            *division.notes,
-            *noted,
-            *([copies] if same else []),
-            *([near] if division.near else []),
+            *partition.notes,
+            *_dicom_sentences(used, cache.notes, _DICOM_NOTES),
+            *_duplicate_sentences(len(identical), len(partition.near)),
         ),
     )
 
 
-def _spread(sizes: NDArray[np.integer[Any]]) -> dict[str, Size]:
+def _dicom_sentences(
+    entries: Sequence[Entry], notes: Sequence[Note], sentences: Mapping[Note, str]
+) -> list[str]:
+    """Return a sentence for each note that applies to some of the images."""
+    found = []
+    for note, sentence in sentences.items():
+        if files := [entry.file for entry in entries if note in notes[entry.row]]:
+            found.append(f"{counted(len(files), 'DICOM image')} ({listed(files)}) {sentence}")
+    return found
+
+
+def _unreadable_sentences(n: int) -> list[str]:
+    return [f"Excluded as unreadable: {counted(n, 'image')}."] if n else []
+
+
+def _duplicate_sentences(identical: int, near: int) -> list[str]:
+    sentences = []
+    if identical:
+        sentences.append(
+            f"Exact copies of other images of the same class: {counted(identical, 'image')}. "
+            "They are kept, and copies of each other are always in the same split."
+        )
+    if near:
+        sentences.append(
+            f"Near-duplicate images in one split: {counted(near, 'pair')} (resized, re-encoded, "
+            "mirrored or cropped). They are kept, and count as one patient."
+        )
+    return sentences
+
+
+def _size_range(sizes: NDArray[np.integer[Any]]) -> dict[str, Size]:
     def pair(values: NDArray[Any]) -> Size:
         return int(values[0]), int(values[1])
 

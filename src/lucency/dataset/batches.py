@@ -1,6 +1,6 @@
-"""A split becomes batches: in a shuffled order to train on, in its own order to predict.
+"""Batches of a split: shuffled to train on, in order to predict.
 
-Every batch has the same number of images, so that nothing is compiled twice.
+All batches have the same number of images, so that the network is compiled only once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lucency.augmentation import Augmentation, Draw, draw, generator
 from lucency.dataset import Split
 
-_AHEAD = 2  # batches read while the network works on the present one
+_PREFETCH = 2  # batches read while the network processes the current one
 _ORDER = 1  # random stream of the order; augmentation uses stream 0
 
 Item = TypeVar("Item")
@@ -24,12 +24,12 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatch:
-    """Images to learn from.
+    """Images to train on.
 
     Attributes:
-        pixels: (n, height, width, channels) uint8, not yet varied.
-        labels: (n,) int64, positions in the split's classes.
-        draw: How the device is to vary each image.
+        pixels: (n, height, width, channels) uint8, not yet augmented.
+        labels: (n,) int64, indices into the split's classes.
+        draw: Random numbers with which the device augments each image.
     """
 
     pixels: NDArray[np.uint8]
@@ -38,12 +38,12 @@ class TrainingBatch:
 
     @property
     def inputs(self) -> list[NDArray[Any]]:
-        """What ``lucency.augmentation.layer.varied`` takes."""
+        """The inputs of ``lucency.augmentation.layer.augmented``."""
         return [self.pixels, *self.draw.arrays]
 
 
 def steps_per_epoch(split: Split, size: int) -> int:
-    """Return the number of batches in which every image is seen."""
+    """Return the number of batches that cover every image."""
     return -(-len(split) // size)
 
 
@@ -53,12 +53,12 @@ def training_batches(
     """Yield the batches of one epoch, a pure function of the arguments.
 
     Args:
-        split: Images to learn from; at least ``size`` of them.
-        size: Images per batch; the last batch is filled up from the front of the same order.
-        policy: How far images may vary.
+        split: Images to train on; at least ``size`` of them.
+        size: Images per batch; the last batch is filled up from the start of the same order.
+        policy: Ranges of the augmentation.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
-        first: The batch to begin with, from 0; those before it are skipped without being read.
+        first: The batch to start with, from 0; those before it are skipped without being read.
     """
     order = generator(seed, epoch, 0, _ORDER).permutation(len(split))
     order = np.resize(order, steps_per_epoch(split, size) * size)
@@ -69,26 +69,28 @@ def training_batches(
         drawn = draw(policy, seed, epoch, items, (height, width))
         return TrainingBatch(pixels, split.labels[items], drawn)
 
-    yield from _ahead(load, order.reshape(-1, size)[first:])
+    yield from _prefetched(load, order.reshape(-1, size)[first:])
 
 
 def pixel_batches(split: Split, size: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pixels of a split in its own order, (size, height, width, channels) at a time.
+    """Yield the pixels of a split in order, (size, height, width, channels) at a time.
 
-    The last batch repeats the last image to be full; the caller cuts the answers to
+    The last batch is padded with the last image; the caller truncates the outputs to
     ``len(split)``.
     """
     padded = np.minimum(np.arange(-(-len(split) // size) * size), len(split) - 1)
-    yield from _ahead(split.pixels, padded.reshape(-1, size))
+    yield from _prefetched(split.pixels, padded.reshape(-1, size))
 
 
-def _ahead(load: Callable[[NDArray[np.int64]], Item], splits: NDArray[np.int64]) -> Iterator[Item]:
-    """Yield ``load(part)`` in order, loading a few parts ahead in a thread."""
+def _prefetched(
+    load: Callable[[NDArray[np.int64]], Item], batches: NDArray[np.int64]
+) -> Iterator[Item]:
+    """Yield ``load(batch)`` in order, loading a few batches ahead in a thread."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         waiting: list[Future[Item]] = []
-        for split in splits:
-            waiting.append(pool.submit(load, split))
-            if len(waiting) > _AHEAD:
+        for batch in batches:
+            waiting.append(pool.submit(load, batch))
+            if len(waiting) > _PREFETCH:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()

@@ -1,10 +1,10 @@
-"""Every image decoded once into a file of pixels, from which batches are read by position.
+"""The pixel cache: every image is decoded once into a file, from which batches are read by row.
 
     CACHE/<key>/pixels.bin    uint8, one row of height x width x channels per image
-    CACHE/<key>/index.json    what the rows are: names, sha256, original sizes, reasons
+    CACHE/<key>/index.json    the rows: names, sha256, original sizes, reasons
 
-The rows are read with ``os.preadv``, not mapped: mapped pages count as memory of the process and
-grow with the data, until a batch system ends the job.
+Rows are read with ``os.preadv``, not memory-mapped: mapped pages count as memory of the process and
+grow with the data, until a batch system kills the job.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from lucency.errors import RunError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.dicom import Note
-from lucency.imaging.dicom.syntaxes import versions
+from lucency.imaging.dicom.transfer_syntaxes import versions
 from lucency.imaging.source import Stamp, stamp_of
 from lucency.progress import SILENT, Progress, Task
 
-FORMAT = 3  # 1 kept reasons that were gone by the next run, 2 knew no DICOM
+FORMAT = 3  # 1 kept transient reasons, 2 had no DICOM
 _PIXELS, _INDEX = "pixels.bin", "index.json"
-_KEPT = 8  # entries in a cache folder
-_DRAFT = ".decoding-"
-_ABANDONED = 7 * 24 * 3600  # seconds after which a draft is nobody's
+_MOST_ENTRIES = 8  # in a cache folder
+_PARTIAL = ".decoding-"
+_ABANDONED = 7 * 24 * 3600  # seconds after which a partial entry is removed
 
 
-class Listed(NamedTuple):
+class SourceFile(NamedTuple):
     """A file to be decoded.
 
     Attributes:
-        path: Where it is.
-        name: What the index calls it.
-        stamp: Of the file when it was found; ``None`` where nobody has looked yet.
+        path: The file.
+        name: Its name in the index.
+        stamp: Its size and times when it was found; ``None`` if not known yet.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Listed(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """What the index says of a file."""
+    """The record of a file in the index."""
 
     name: str
     sha256: str
@@ -71,21 +71,21 @@ class _Record(NamedTuple):
     notes: int
 
 
-class PixelStore:
-    """Decoded images on disk; a context manager.
+class PixelCache:
+    """Decoded images on disk, one entry of the cache; a context manager.
 
-    Threads may read at the same time. An open store stays readable when its entry is removed from
-    the cache, as its file lives until it is closed.
+    Thread-safe. An open entry stays readable when it is removed from the cache, as its file exists
+    until it is closed.
 
     Attributes:
         shape: Height, width and channels of every row.
         sha256: Of the bytes of each file, in hexadecimal; empty where they could not be read.
-        reasons: Row -> why that file is no image. Such rows hold zeros and must not be used.
+        reasons: Row -> why that file is no image. Such rows are zeros and must not be used.
         sizes: (n, 2) int64, height and width of the files; zeros where unknown.
-        patients: Whose DICOM image it is, hashed with a salt that was thrown away: it tells who
-            is the same, and nothing else. Empty where unknown.
-        notes: What DICOM files say that one should know.
-        decoded: Files that were decoded for this store; 0 where the cache had them.
+        patients: PatientID of DICOM files, hashed with a discarded salt: equal values are the same
+            patient, and nothing else can be inferred. Empty where unknown.
+        notes: What users should know of DICOM files.
+        decoded: Number of files decoded just now; 0 if the cache had them.
     """
 
     def __init__(self, entry: Path, *, decoded: int = 0) -> None:
@@ -93,7 +93,7 @@ class PixelStore:
 
         Args:
             entry: Its folder.
-            decoded: Files that have just been decoded into it.
+            decoded: Number of files that have just been decoded into it.
 
         Raises:
             RunError: It is damaged or cannot be read.
@@ -128,25 +128,25 @@ class PixelStore:
 
         Raises:
             IndexError: A row is negative or beyond the last.
-            RunError: The store is closed, or its file was changed or cannot be read any more.
+            RunError: It is closed, or its file has changed or is no longer readable.
         """
         pixels = np.empty((len(rows), *self.shape), np.uint8)
-        for place, row in zip(pixels, rows, strict=True):
+        for target, row in zip(pixels, rows, strict=True):
             if not 0 <= row < len(self):
                 raise IndexError(f"Expected rows from 0 to {len(self) - 1}. Received: {row}.")
-            self._read_row(int(row), place)
+            self._read_row(int(row), target)
         return pixels
 
-    def _read_row(self, row: int, place: NDArray[np.uint8]) -> None:
-        # A closed number may by now belong to some other file.
+    def _read_row(self, row: int, target: NDArray[np.uint8]) -> None:
+        # After closing, the file descriptor may belong to another file.
         if not self.close.alive:
-            raise RunError("The store of decoded images is closed. Open it again.")
+            raise RunError("The cache of decoded images is closed. Open it again.")
         try:
-            count = os.preadv(self._file, [place.data], row * self._stride)
+            count = os.preadv(self._file, [target.data], row * self._stride)
         except OSError as error:
             raise RunError(f"Decoded images cannot be read ({error.strerror}).") from error
         if count != self._stride:
-            raise RunError("Decoded images were cut short while in use. Start again.")
+            raise RunError("Decoded images were truncated while in use. Start again.")
 
     def __enter__(self) -> Self:
         return self
@@ -161,53 +161,53 @@ class PixelStore:
 
 
 def decode(
-    files: Iterable[Listed],
+    files: Iterable[SourceFile],
     *,
     size: tuple[int, int],
     colour: bool,
-    cache: Path,
+    folder: Path,
     pool: DecoderPool,
     progress: Progress = SILENT,
-) -> PixelStore:
-    """Decode images into the cache, unless they are in it.
+) -> PixelCache:
+    """Decode images into the cache, unless they are already in it.
 
-    They are, if every file has the path, length and times of then. A file that is no image takes
-    a row like the others. Pixels never add up in memory. Several processes may build one entry at
-    once: the first to finish wins, the others drop their copy.
+    They are if every file has the same path, length and times as before. A file that is no image
+    takes a row like the others. Memory does not grow with the number of images. Several processes
+    may build the same entry at once: the first to finish wins, the others discard their copy.
 
-    The cache keeps the eight entries used last, and its folders are for their owner only, as the
-    images may be of patients. Entries that are open stay readable when they are removed. Where a
-    file failed for a reason that may be gone by the next run, as it vanished or its decoder ran
-    out of time or memory, the rows serve this call alone and are not kept.
+    The cache keeps the eight entries used most recently. Only their owner can read its folders, as
+    the images may show patients. Where a file failed for a transient reason (it vanished, or its
+    decoder ran out of time or memory), the rows serve this call only and are not kept.
 
     Args:
         files: In the order of the rows.
         size: Height and width to decode to.
         colour: Three channels if true, else one.
-        cache: Folder of the cache, made if missing.
-        pool: Who decodes.
-        progress: Hears of every file, and of a damaged entry.
+        folder: Folder of the cache, created if missing.
+        pool: Processes that decode.
+        progress: Called for every file, and for a damaged entry.
 
     Raises:
         RunError: The cache cannot be written, the disk is full, or no decoder can be started.
     """
     files = [each if each.stamp else each._replace(stamp=_stamp(each.path)) for each in files]
-    entry = cache / _key(files, size, colour)
+    entry = folder / _key(files, size, colour)
     shape = (*size, 3 if colour else 1)
     try:
-        if (store := _cached(entry, progress)) is not None:
-            return store
-        salt = secrets.token_bytes(SALT_BYTES)  # kept nowhere, so that no name can be tried out
+        if (cached := _cached(entry, progress)) is not None:
+            return cached
+        salt = secrets.token_bytes(SALT_BYTES)  # stored nowhere, so that no name can be guessed
         requests = (Request(str(each.path), size, colour, each.stamp, salt) for each in files)
         task = progress.task("Reading images", len(files), "files")
-        with _draft(cache) as draft, contextlib.closing(pool.map(requests)) as rows, task:
-            if _write(draft, files, rows, shape, task):
-                return PixelStore(draft, decoded=len(files))  # its folder goes, its file stays open
-            _publish(draft, entry)
-        _prune(cache)
+        with _partial(folder) as partial, contextlib.closing(pool.map(requests)) as rows, task:
+            if _write(partial, files, rows, shape, task):
+                # Its folder will be removed, but its file stays open.
+                return PixelCache(partial, decoded=len(files))
+            _publish(partial, entry)
+        _prune(folder)
     except OSError as error:
-        raise RunError(_complaint(cache, error)) from error
-    return PixelStore(entry, decoded=len(files))
+        raise RunError(_message(folder, error)) from error
+    return PixelCache(entry, decoded=len(files))
 
 
 def default_cache() -> Path:
@@ -215,7 +215,7 @@ def default_cache() -> Path:
     if chosen := os.environ.get("LUCENCY_CACHE"):
         return Path(chosen)
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
+    # The XDG specification requires that relative paths are ignored.
     return (base if base.is_absolute() else Path.home() / ".cache") / "lucency"
 
 
@@ -223,32 +223,32 @@ def _stamp(path: Path) -> Stamp | None:
     try:
         return stamp_of(path.stat())
     except OSError:
-        return None  # whoever reads it will say why
+        return None  # reading it will give the reason
 
 
-def _key(files: Sequence[Listed], size: tuple[int, int], colour: bool) -> str:
-    """Hash all that the rows depend on, the versions of decoders included."""
-    by = [FORMAT, PIL.__version__, *versions()]
-    digest = hashlib.sha256(json.dumps([*by, *size, colour]).encode())
+def _key(files: Sequence[SourceFile], size: tuple[int, int], colour: bool) -> str:
+    """Hash everything that the rows depend on, including the versions of decoders."""
+    decoders = [FORMAT, PIL.__version__, *versions()]
+    digest = hashlib.sha256(json.dumps([*decoders, *size, colour]).encode())
     for path, name, stamp in files:
-        # The time of change tells of new permissions, with which a file may be readable.
-        place = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
-        digest.update(json.dumps([place, name, *(stamp or (-1, -1, -1))]).encode())
+        # New permissions, which may make a file readable, only show in the time of change.
+        whole = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
+        digest.update(json.dumps([whole, name, *(stamp or (-1, -1, -1))]).encode())
     return digest.hexdigest()
 
 
-def _cached(entry: Path, progress: Progress) -> PixelStore | None:
+def _cached(entry: Path, progress: Progress) -> PixelCache | None:
     if not entry.exists():
         return None
     try:
-        store = PixelStore(entry)
+        cached = PixelCache(entry)
     except RunError as error:
-        progress.warn(f"{error} They are decoded anew.")
+        progress.warn(f"{error} They are decoded again.")
         shutil.rmtree(entry)
         return None
-    with contextlib.suppress(OSError):  # a cache that may only be read is a cache as well
+    with contextlib.suppress(OSError):  # the cache may be read-only
         os.utime(entry / _INDEX)
-    return store
+    return cached
 
 
 def _read_index(path: Path) -> tuple[list[_Record], tuple[int, int, int]]:
@@ -258,56 +258,56 @@ def _read_index(path: Path) -> tuple[list[_Record], tuple[int, int, int]]:
 
 
 @contextlib.contextmanager
-def _draft(cache: Path) -> Iterator[Path]:
-    """Yield a private folder in the cache that is gone afterwards, unless it was renamed."""
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=cache))
+def _partial(folder: Path) -> Iterator[Path]:
+    """Yield a private folder in the cache that is removed afterwards, unless it was renamed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
     try:
-        yield draft
+        yield partial
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(
-    draft: Path,
-    files: Sequence[Listed],
+    partial: Path,
+    files: Sequence[SourceFile],
     rows: Iterable[Decoded],
     shape: tuple[int, ...],
     task: Task,
 ) -> bool:
-    """Write both files of an entry and have them reach the disk.
+    """Write both files of an entry and sync them to disk.
 
     Returns:
-        Whether a reason among them may be gone by the next run.
+        Whether a file failed for a transient reason.
     """
-    records, nothing, passing = [], np.zeros(shape, np.uint8), False
-    with _durable(draft / _PIXELS) as file:
+    records, blank, transient = [], np.zeros(shape, np.uint8), False
+    with _synced(partial / _PIXELS) as file:
         for (_, name, _), decoded in zip(files, rows, strict=True):
-            file.write((nothing if decoded.pixels is None else decoded.pixels).data)
+            file.write((blank if decoded.pixels is None else decoded.pixels).data)
             height, width = decoded.size
             reason, notes = decoded.reason or None, int(decoded.notes)
             record = _Record(name, decoded.sha256, height, width, reason, decoded.patient, notes)
             records.append(record)
-            passing = passing or decoded.passing
+            transient = transient or decoded.transient
             task.advance()
-    with _durable(draft / _INDEX) as file:
+    with _synced(partial / _INDEX) as file:
         index = {"format": FORMAT, "n": len(records), "shape": shape, "files": records}
         file.write(json.dumps(index).encode())
-    return passing
+    return transient
 
 
 @contextlib.contextmanager
-def _durable(path: Path) -> Iterator[BinaryIO]:
+def _synced(path: Path) -> Iterator[BinaryIO]:
     with path.open("wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
 
 
-def _publish(draft: Path, entry: Path) -> None:
-    """Give a finished draft its name, or leave it where another process was first."""
+def _publish(partial: Path, entry: Path) -> None:
+    """Rename a complete folder to its entry, unless another process was first."""
     try:
-        draft.rename(entry)
+        partial.rename(entry)
     except OSError:
         if not entry.is_dir():
             raise
@@ -318,12 +318,12 @@ def _publish(draft: Path, entry: Path) -> None:
         os.close(folder)
 
 
-def _prune(cache: Path) -> None:
-    """Remove the entries used longest ago, and drafts of processes that were killed."""
-    entries = [each for each in cache.iterdir() if re.fullmatch("[0-9a-f]{64}", each.name)]
-    drafts = [each for each in cache.iterdir() if each.name.startswith(_DRAFT)]
-    old = sorted(entries, key=lambda each: _last_use(each / _INDEX), reverse=True)[_KEPT:]
-    old += [each for each in drafts if _last_use(each) < time.time() - _ABANDONED]
+def _prune(folder: Path) -> None:
+    """Remove the least recently used entries, and partial ones of killed processes."""
+    entries = [each for each in folder.iterdir() if re.fullmatch("[0-9a-f]{64}", each.name)]
+    partial = [each for each in folder.iterdir() if each.name.startswith(_PARTIAL)]
+    old = sorted(entries, key=lambda each: _last_use(each / _INDEX), reverse=True)[_MOST_ENTRIES:]
+    old += [each for each in partial if _last_use(each) < time.time() - _ABANDONED]
     for each in old:
         shutil.rmtree(each, ignore_errors=True)
 
@@ -335,14 +335,14 @@ def _last_use(path: Path) -> float:
         return 0.0
 
 
-def _complaint(cache: Path, error: OSError) -> str:
+def _message(folder: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return (
-            f"The disk is full: decoded images do not fit into the cache {cache} ({reason}). "
+            f"The disk is full: decoded images do not fit into the cache {folder} ({reason}). "
             "Free some space, or choose another folder with --cache DIR."
         )
     return (
-        f"The cache {cache} cannot be used ({reason}). Expected a folder that may be written. "
+        f"The cache {folder} cannot be used ({reason}). Expected a writable folder. "
         "Choose another one with --cache DIR."
     )

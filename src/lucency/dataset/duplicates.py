@@ -1,4 +1,4 @@
-"""Images that show the same, exactly or nearly: who matches whom, who contradicts whom."""
+"""Duplicates, exact and near: match them, join their groups, find contradictory labels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lucency.dataset.entry import SPLITS, Entry
-from lucency.dataset.near_duplicates import Copy
+from lucency.dataset.near_duplicates import NearDuplicate
 
 
 class Match(NamedTuple):
-    """Two files that show the same.
+    """Two files that show the same image.
 
     Attributes:
-        first: Path; the test image where one of the two is.
+        first: Path; the test image where one of the two is in test.
         second: Path of the other.
         kind: ``identical`` (equal bytes), ``mirrored``, ``cropped``, ``resized``, ``re-encoded``.
         similarity: Correlation of details, 0.96 to 1.
-        parts: Where the two lie: ``train``, ``val``, ``test`` or, before any part is known, empty.
+        splits: Their splits: ``train``, ``val``, ``test`` or, before splitting, empty.
         labels: Their classes.
     """
 
@@ -31,59 +31,59 @@ class Match(NamedTuple):
 
     @property
     def relation(self) -> str:
-        """What the second is of the first."""
+        """How the second relates to the first, as in "a cropped copy of"."""
         return "identical to" if self.kind == "identical" else f"a {self.kind} copy of"
 
     @property
     def reason(self) -> str:
-        """Why the second is set aside."""
+        """Why the second is excluded."""
         return f"{self.relation.removeprefix('a ')} {self.first}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the pair as ``audit.json`` lists it."""
-        facts = self._asdict() | {"similarity": round(self.similarity, 4)}
-        return facts | {"splits": list(self.splits), "labels": list(self.labels)}
+        rounded = self._asdict() | {"similarity": round(self.similarity, 4)}
+        return rounded | {"splits": list(self.splits), "labels": list(self.labels)}
 
 
 def best_matches(
-    entries: Iterable[Entry], others: Iterable[Entry], copies: Iterable[Copy]
+    entries: Iterable[Entry], others: Iterable[Entry], near: Iterable[NearDuplicate]
 ) -> dict[str, Match]:
-    """Return, by file, which of the others an entry shows again: an identical one, or the nearest.
+    """Return the best match of each entry among the others, by file: identical, else most similar.
 
     Args:
-        entries: Images to look for, such as those of train.
-        others: Images to look among, such as those of test.
-        copies: All near copies; they hold for every file with the same bytes.
+        entries: Images to match, such as those of train.
+        others: Images to match them with, such as those of test.
+        near: All near duplicates; they apply to every file with the same bytes.
     """
     known: dict[str, Entry] = {}
     for other in others:
         known.setdefault(other.sha256, other)
-    near: defaultdict[str, list[tuple[float, str, Entry]]] = defaultdict(list)
-    for copy in copies:
-        for one, two in ((copy.first, copy.second), (copy.second, copy.first)):
+    similar: defaultdict[str, list[tuple[float, str, Entry]]] = defaultdict(list)
+    for pair in near:
+        for one, two in ((pair.first, pair.second), (pair.second, pair.first)):
             if two.sha256 in known:
-                near[one.sha256].append((copy.similarity, copy.kind, known[two.sha256]))
+                similar[one.sha256].append((pair.similarity, pair.kind, known[two.sha256]))
     found = {}
     for entry in entries:
         if entry.sha256 in known:
             found[entry.file] = _match(known[entry.sha256], entry, "identical", 1.0)
-        elif entry.sha256 in near:
-            similarity, kind, other = max(near[entry.sha256])
+        elif entry.sha256 in similar:
+            similarity, kind, other = max(similar[entry.sha256])
             found[entry.file] = _match(other, entry, kind, similarity)
     return found
 
 
-def near_pairs(entries: Iterable[Entry], copies: Iterable[Copy]) -> tuple[Match, ...]:
-    """Return the near copies inside one part, one pair for each two contents and part."""
-    place: dict[tuple[str, str], Entry] = {}
+def near_pairs(entries: Iterable[Entry], near: Iterable[NearDuplicate]) -> tuple[Match, ...]:
+    """Return the near duplicates within one split, one pair per two contents and split."""
+    first: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        place.setdefault((entry.split, entry.sha256), entry)
+        first.setdefault((entry.split, entry.sha256), entry)
     pairs = {}
-    for copy in copies:
+    for pair in near:
         for split in SPLITS:
-            one, two = (place.get((split, each.sha256)) for each in (copy.first, copy.second))
+            one, two = (first.get((split, each.sha256)) for each in (pair.first, pair.second))
             if one and two:
-                pairs[one.file, two.file] = _match(one, two, copy.kind, copy.similarity)
+                pairs[one.file, two.file] = _match(one, two, pair.kind, pair.similarity)
     return tuple(pairs.values())
 
 
@@ -98,22 +98,22 @@ def identical_sets(entries: Iterable[Entry]) -> list[list[Entry]]:
     by_content: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_content[entry.sha256].append(entry)
-    return [same for same in by_content.values() if len(same) > 1]
+    return [identical for identical in by_content.values() if len(identical) > 1]
 
 
-def contradictions(entries: Iterable[Entry]) -> dict[str, str]:
-    """Return the images that are there in several classes, and why no one knows which."""
-    leaving = {}
-    for same in identical_sets(entries):
-        first = {entry.label: entry.file for entry in reversed(same)}
-        for entry in same:
+def label_conflicts(entries: Iterable[Entry]) -> dict[str, str]:
+    """Return the files whose content is in several classes, with the reason to exclude them."""
+    reasons = {}
+    for identical in identical_sets(entries):
+        first = {entry.label: entry.file for entry in reversed(identical)}
+        for entry in identical:
             if others := [file for label, file in first.items() if label != entry.label]:
-                leaving[entry.file] = f"label conflict: identical to {others[0]}"
-    return leaving
+                reasons[entry.file] = f"label conflict: identical to {others[0]}"
+    return reasons
 
 
-def with_shared_groups(entries: Sequence[Entry], copies: Iterable[Copy]) -> list[Entry]:
-    """Join the groups of images that show the same, under the name that comes first."""
+def join_groups(entries: Sequence[Entry], near: Iterable[NearDuplicate]) -> list[Entry]:
+    """Join the groups of duplicates (union-find) under the name that sorts first."""
     parent: dict[str, str] = {}
 
     def root(group: str) -> str:
@@ -121,19 +121,21 @@ def with_shared_groups(entries: Sequence[Entry], copies: Iterable[Copy]) -> list
             group = above
         return group
 
-    for one, two in _linked(entries, copies):
+    for one, two in _links(entries, near):
         low, high = sorted((root(one.group), root(two.group)))
         parent[high] = low
     return [entry._replace(group=root(entry.group)) for entry in entries]
 
 
-def _linked(entries: Sequence[Entry], copies: Iterable[Copy]) -> Iterable[tuple[Entry, Entry]]:
+def _links(
+    entries: Sequence[Entry], near: Iterable[NearDuplicate]
+) -> Iterable[tuple[Entry, Entry]]:
     for first, *others in identical_sets(entries):
         yield from ((first, other) for other in others)
     known = {entry.sha256: entry for entry in entries}
-    for copy in copies:
-        if copy.first.sha256 in known and copy.second.sha256 in known:
-            yield known[copy.first.sha256], known[copy.second.sha256]
+    for pair in near:
+        if pair.first.sha256 in known and pair.second.sha256 in known:
+            yield known[pair.first.sha256], known[pair.second.sha256]
 
 
 def _match(one: Entry, two: Entry, kind: str, similarity: float) -> Match:

@@ -1,4 +1,4 @@
-"""One image of a data set, as every step from the scan to the split knows it."""
+"""The record of one image, which every step from the scan to the split extends."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SPELLINGS: Mapping[str, str] = {
 
 
 class Entry(NamedTuple):
-    """One image; a step that learns more returns a copy.
+    """One image; a step that adds information returns a copy.
 
     Attributes:
         file: Path below the root of the data set, with forward slashes.
         label: Class name.
-        part: ``train``, ``val`` or ``test``; empty while nobody has decided.
-        group: Images with the same group (one patient) stay in one part; empty while unknown.
+        split: ``train``, ``val`` or ``test``; empty until it is decided.
+        group: Images with the same group (one patient) stay in one split; empty while unknown.
         sha256: Of the bytes of the file, in hexadecimal; empty before decoding.
-        row: Place in the pixel store; -1 before decoding.
+        row: Row in the pixel cache; -1 before decoding.
     """
 
     file: str
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """A file that is not used, and why."""
+    """A file that is not used, and the reason."""
 
     file: str
     reason: str
@@ -45,7 +45,7 @@ class Excluded(NamedTuple):
 def natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
     """Return a sort key in which ``2`` comes before ``10`` and case matters last."""
     pieces = re.split("([0-9]+)", name.casefold())
-    numbered = [(int(piece), "") if odd % 2 else (0, piece) for odd, piece in enumerate(pieces)]
+    numbered = [(int(piece), "") if i % 2 else (0, piece) for i, piece in enumerate(pieces)]
     return tuple(numbered), name
 
 
@@ -55,6 +55,6 @@ def counted(n: int, noun: str) -> str:
 
 
 def listed(names: list[str], limit: int = 3) -> str:
-    """Return the first names in one line, and how many more there are."""
+    """Return the first names on one line, and how many more there are."""
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit:,} more" if len(names) > limit else shown

@@ -1,4 +1,4 @@
-"""Find out which images belong to one patient, so that no patient is in two parts."""
+"""Identify which images show the same patient, so that no patient is in two splits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lucency.dataset.entry import listed
 from lucency.errors import ConfigError, DataError
 
 # Each is matched against the whole path without its suffix; the first group is the patient.
-# Kermany et al. number patients per disease: person1_bacteria and person1_virus are two people,
-# and a normal's key is the study (IM-0115, NORMAL2-IM-0115), which comes in up to 30 images.
+# Kermany et al. number patients per disease: person1_bacteria and person1_virus are two people.
+# The key of a normal image is its study (IM-0115, NORMAL2-IM-0115), which has up to 30 images.
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.ASCII)
     for name, pattern in {
@@ -25,20 +25,20 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 _ENOUGH = 0.95
-# One patient with more of the images than this is more likely a stand-in for all of them.
+# A patient with a larger share of the images is more likely a placeholder for all of them.
 _MOST_OF_ONE = 0.5
-_FEW = 4  # images of which nothing can be said
-_HOW = "give the patients with --group-regex or with the column group of a --labels file"
+_FEW = 4  # images, too few to tell
+_HOW = "specify the patients with --group-regex or with the column group of a --labels file"
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Who the images belong to.
+    """The patient of every image.
 
     Attributes:
         source: A named pattern (``kermany``, ``nih``, ...), ``dicom``, ``regex``, ``csv``,
             ``split file`` or ``none``.
-        keys: One per image, in their order; an image of nobody known has its own path.
+        keys: One per image, in their order; an image of an unknown patient has its own path.
         warnings: Plain sentences.
     """
 
@@ -54,44 +54,44 @@ def find_groups(
     regex: str | None = None,
     patients: Sequence[str] = (),
 ) -> Groups:
-    """Give every image the patient it shows, by the best knowledge there is.
+    """Return the patient of every image, from the most reliable source available.
 
-    An expression goes before the column of a labels file, that before what at least 95 % DICOM
-    files say, and that before the named patterns. A named pattern counts where at least 95 % of the
-    paths match; other images stand alone. Where no pattern does, fewer DICOM files will do.
+    In this order: the regular expression; the group column of a labels file; PatientID, if at
+    least 95 % of the files have one; the named pattern that matches at least 95 % of the paths;
+    PatientID of fewer files. Images without a patient count as patients of their own.
 
-    A patient of DICOM files is called by the first file that shows them: whose hash it is nobody
-    needs to know, and the names do not change from run to run.
+    A DICOM patient is named after the first file that shows them: this hides the hash, and the
+    names do not change from run to run.
 
     Args:
         files: Paths relative to the root of the data set, at least one.
-        given: The group column of the labels file, one per file, or nothing.
-        regex: Expression searched for in the paths; its group ``patient``, else its first group,
+        given: The group column of the labels file, one per file, or empty.
+        regex: Expression to search for in the paths; its group ``patient``, else its first group,
             is the patient.
-        patients: Hashed patients of DICOM files, one per file, empty where unknown; or nothing.
+        patients: Hashed PatientID of DICOM files, one per file, empty where unknown; or empty.
 
     Raises:
-        ConfigError: ``regex`` is no valid expression or has no group.
+        ConfigError: ``regex`` is not valid or has no group.
         DataError: ``regex`` matches fewer than 95 % of the paths.
     """
     if regex is not None:
         return _by_regex(files, regex)
     if any(given):
         return _filled("csv", files, given)
-    told, doubt = _by_first_file(files, patients)
-    if told and _share(told) >= _ENOUGH:
-        return _filled("dicom", files, told)
+    dicom, doubt = _by_first_file(files, patients)
+    if dicom and _share(dicom) >= _ENOUGH:
+        return _filled("dicom", files, dicom)
     stems = [str(PurePosixPath(file).with_suffix("")) for file in files]
     for source, pattern in _PATTERNS.items():
         keys = _matched(stems, pattern)
         if _share(keys) >= _ENOUGH:
             return _filled(source, files, keys)
-    if any(told):
-        return _filled("dicom", files, told)
+    if any(dicom):
+        return _filled("dicom", files, dicom)
     warning = (
-        "Patients unknown: the file names do not tell which images show the same patient, so "
+        "Patients unknown: the file names do not identify which images show the same patient, so "
         "every image counts as a patient of its own. If some patients have several images, "
-        f"the figures come out too good; {_HOW}."
+        f"the figures are too optimistic; {_HOW}."
     )
     return Groups("none", tuple(files), (*doubt, warning))
 
@@ -99,7 +99,7 @@ def find_groups(
 def _by_first_file(
     files: Sequence[str], patients: Sequence[str]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return a name for the patient of each image, empty if unknown, and doubts about them."""
+    """Return a name for the patient of each image, empty if unknown, and warnings."""
     first: dict[str, str] = {}
     for file, patient in zip(files, patients, strict=False):
         first.setdefault(patient, file)
@@ -110,8 +110,8 @@ def _by_first_file(
     if most <= _MOST_OF_ONE * counts.total() or most < _FEW:
         return [first[patient] if patient else "" for patient in patients], ()
     return [], (
-        f"The DICOM files do not tell patients apart: {most:,} of {counts.total():,} have the same "
-        "PatientID, as where a program has put one in the place of all.",
+        f"PatientID does not distinguish patients: {most:,} of {counts.total():,} DICOM files have "
+        "the same one, probably a placeholder set by a program.",
     )
 
 
@@ -132,7 +132,7 @@ def _by_regex(files: Sequence[str], regex: str) -> Groups:
         ) from error
     if not pattern.groups:
         raise ConfigError(
-            "--group-regex needs a group in round brackets around the patient, "
+            "--group-regex needs a group in parentheses around the patient, "
             f"as in '(patient[0-9]+)_'. Received: {regex!r}"
         )
     which = pattern.groupindex.get("patient", 1)
@@ -150,7 +150,7 @@ def _alone(files: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def _filled(source: str, files: Sequence[str], keys: Sequence[str]) -> Groups:
-    """Let images without a patient stand alone, and say how many there are."""
+    """Let images without a patient stand alone, and warn how many there are."""
     alone = _alone(files, keys)
     filled = tuple(key or file for file, key in zip(files, keys, strict=True))
     if not alone:

@@ -1,4 +1,4 @@
-"""Read a labels file: a CSV that names the class, and if known the patient and part, of files."""
+"""Read a labels file: a CSV with the class and optionally the patient and split of each file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER = "Expected a header line such as file,label or file,label,group,split."
 
 
 class Row(NamedTuple):
-    """What the labels file says of one image; ``group`` and ``part`` may be empty."""
+    """The row of one image; ``group`` and ``split`` may be empty."""
 
     label: str
     group: str
@@ -24,19 +24,20 @@ class Row(NamedTuple):
 
 
 def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, Row]:
-    """Return the row of every file that the labels file names.
+    """Return the row of every file in the labels file.
 
-    Commas, semicolons and tabs separate columns; a byte order mark and backslashes are accepted.
+    Columns are separated by commas, semicolons or tabs; a byte order mark and backslashes are
+    accepted.
 
     Args:
         path: CSV file, UTF-8, with a header.
         files: Known images, relative to the root of the data set. A row may name a file by this
             path, by this path after ``prefix``, or by its bare name where that is unique.
-        prefix: Way from the folder the user gave to the root: empty, or ending in a slash.
+        prefix: Path from the user's folder to the root: empty, or ending in a slash.
 
     Raises:
         DataError: The file cannot be read, lacks a column, names files that do not exist or
-            contradicts itself.
+            contains contradictory rows.
     """
     lines = _read(path)
     find = _finder(path, files, prefix)
@@ -49,7 +50,7 @@ def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, R
             missing.append(line["file"])
         elif rows.setdefault(file, row) != row:
             raise DataError(
-                f"{path}, line {number}: {file} was listed before with other values "
+                f"{path}, line {number}: {file} was already listed with other values "
                 f"({rows[file].label!r}, now {row.label!r}). Keep one line per file."
             )
     if missing:
@@ -61,7 +62,7 @@ def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, R
 
 
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the line number and the cells of every line, by column name in lower case."""
+    """Return the line number and the cells of every row, by column name in lower case."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -85,7 +86,7 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _tidy(cell: str) -> str:
-    """Return a cell in one line, without spaces around it."""
+    """Return a cell on one line, stripped of spaces."""
     return " ".join(cell.splitlines()).strip()
 
 

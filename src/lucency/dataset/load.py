@@ -1,4 +1,7 @@
-"""From a folder to images that are decoded, checked and divided: the way through the package."""
+"""Load a data set: scan, decode, identify patients, find duplicates, check for leaks, split, audit.
+
+``load_dataset`` calls one step after the other; each step is a module of this package.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.config import Config
-from lucency.dataset.audit import Audit, take_stock
-from lucency.dataset.cache import Listed, PixelStore, decode, default_cache
+from lucency.dataset.audit import Audit, make_audit
+from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
-from lucency.dataset.near_duplicates import Copy, find_copies
-from lucency.dataset.partition import Division, Known, divide, identify
+from lucency.dataset.groups import Groups, find_groups
+from lucency.dataset.near_duplicates import find_near_duplicates
+from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
-from lucency.dataset.split_file import write_entries
+from lucency.dataset.split_file import apply_split, write_entries
 from lucency.errors import DataError, LeakError
 from lucency.imaging.decoder.pool import DecoderPool, Request
-from lucency.imaging.image import COLOUR_LOOK, shows_colour
+from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.progress import SILENT, Progress
 
 _COLOUR_SAMPLE = 200
@@ -33,16 +37,16 @@ _COLOUR_SHARE = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The images of one part, in natural order of their paths.
+    """The images of one split, in natural order of their paths.
 
     Attributes:
         name: ``train``, ``val`` or ``test``.
         classes: Class names, in natural order.
         files: Paths relative to the root of the data set.
-        groups: Whose image it is.
-        labels: (n,) int64, places in ``classes``.
-        store: Decoded pixels of the whole data set.
-        rows: (n,) int64, places in the store.
+        groups: The patient of each image.
+        labels: (n,) int64, indices into ``classes``.
+        cache: Decoded pixels of the whole data set.
+        rows: (n,) int64, rows of the cache.
     """
 
     name: str
@@ -50,30 +54,30 @@ class Split:
     files: tuple[str, ...]
     groups: tuple[str, ...]
     labels: NDArray[np.int64]
-    store: PixelStore
+    cache: PixelCache
     rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the images at these places of the split, (k, height, width, channels) uint8."""
-        return self.store.read(self.rows[np.asarray(indices, np.int64)])
+        """Return the images at these indices of the split, (k, height, width, channels) uint8."""
+        return self.cache.read(self.rows[np.asarray(indices, np.int64)])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set that is decoded, checked and divided.
+    """A data set that is decoded, checked and split.
 
     Attributes:
         root: Folder that the paths are relative to.
         classes: Names, in natural order.
-        train: Images to learn from.
-        val: Images to choose by.
-        test: Images that no choice has seen; ``None`` where the folders leave none.
-        audit: What was found, used and left out, and why.
-        entries: Every readable image with its part, ``excluded`` included, as split.csv lists it.
-        fingerprint: sha256 over file, content, class and part of every used image.
+        train: Images to train on.
+        val: Images for model selection.
+        test: Images that no choice depends on; ``None`` where the folders contain none.
+        audit: What was found, used and excluded, and why.
+        entries: Every readable image with its split or ``excluded``, as listed in split.csv.
+        fingerprint: sha256 over file, content, class and split of every used image.
     """
 
     root: Path
@@ -94,60 +98,52 @@ def load_dataset(
     colour: bool | None = None,
     progress: Progress = SILENT,
 ) -> Dataset:
-    """Find, decode, check and divide the images of a folder.
+    """Find, decode, check and split the images of a folder.
 
-    Images that cannot be read are set aside with their reason, and with ``on_leak="drop"`` copies
-    and patients of the test part: found = used + set aside, always. The same folder, configuration
-    and size give the same data set; only the first call decodes.
+    Unreadable images are excluded with their reason, and with ``on_leak="drop"`` so are copies of
+    test images and images of test patients: found = used + excluded, always. The same folder,
+    configuration and size give the same data set; only the first call decodes.
 
     Args:
         folder: With train, val and test folders of class folders, or class folders alone.
-        config: How to read and divide; the defaults if none.
-        size: Height and width of the decoded images; as the configuration says if none.
-        colour: Whether to keep three channels; ``None`` looks at up to 200 images, and keeps
-            them where more than 2 % are coloured.
-        progress: Hears of the decoding.
+        config: How to read and split; the defaults if ``None``.
+        size: Height and width of the decoded images; as configured if ``None``.
+        colour: Whether to keep three channels; ``None`` checks up to 200 images and keeps three
+            channels where more than 2 % show colour.
+        progress: Called for every decoded image and every comparison.
 
     Raises:
-        LeakError: Images or patients of the test part are also in train or validation, and
+        LeakError: Images or patients of the test split are also in train or validation, and
             ``on_leak`` is ``stop``; it carries the data set without them.
-        DataError: The folder is no usable data set, or has more unreadable images than allowed.
+        DataError: The folder is not a usable data set, or has too many unreadable images.
         ConfigError: An option is not valid.
     """
     config = config or Config()
     with DecoderPool(config.workers) as pool:
         if colour is None:
-            pool.start(pool.workers)  # they load their modules while the folder is searched
+            pool.start(pool.workers)  # the processes load their modules during the scan
         found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
         if colour is None:
-            colour = is_coloured([str(found.root / each.file) for each in found.entries], pool)
-        store = _decode(found, size or config.input_size, colour, config, pool, progress)
-    entries, unreadable = _readable(found, store)
-    _check_readable(found.root, len(entries), unreadable, config.max_unreadable)
-    known = identify(entries, config, _patients(entries, store))
-    copies = find_copies(store, known.used, progress=progress)
-    division = _divided(known, found.classes, copies, config)
-    audit = take_stock(
-        division,
-        classes=found.classes,
-        unreadable=unreadable,
-        ignored=found.ignored,
-        colour=colour,
-        store=store,
-    )
-    splits = {split: _split(split, found.classes, division.used, store) for split in SPLITS}
+            colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
+        cache = _decode(found, size or config.input_size, colour, config, pool, progress)
+    readable, unreadable = _readable(found, cache, config.max_unreadable)
+    entries, groups = _identify_patients(readable, cache, config)
+    near = find_near_duplicates(cache, used_entries(entries), progress=progress)
+    parts = partition(entries, found.classes, near, config)
+    used = used_entries(parts.entries)
+    splits = {split: _split(split, found.classes, used, cache) for split in SPLITS}
     data = Dataset(
         root=found.root,
         classes=found.classes,
         train=splits["train"],
         val=splits["val"],
         test=splits["test"] if len(splits["test"]) else None,
-        audit=audit,
-        entries=division.entries,
-        fingerprint=_fingerprint(division.used),
+        audit=make_audit(found, unreadable, groups, parts, cache),
+        entries=parts.entries,
+        fingerprint=_fingerprint(used),
     )
-    if config.on_leak == "stop" and division.leaks.found:
-        raise LeakError(f"{found.root}: {division.leaks.complaint}", data)
+    if config.on_leak == "stop" and parts.leaks.found:
+        raise LeakError(f"{found.root}: {parts.leaks.message}", data)
     return data
 
 
@@ -160,18 +156,18 @@ def load_labelled(
     colour: bool,
     progress: Progress = SILENT,
 ) -> Split:
-    """Load images to test a finished classifier on; nothing is divided.
+    """Load images to evaluate a finished classifier on; nothing is split.
 
     Args:
-        folder: Class folders; where it has a test part, only that is taken.
-        classes: What the classifier can answer; the folder's classes are among them.
-        config: How to read; the defaults if none.
+        folder: Class folders; if it has a test split, only that is used.
+        classes: Classes of the classifier; the folder's classes are among them.
+        config: How to read; the defaults if ``None``.
         size: Height and width of the decoded images.
         colour: Whether to keep three channels.
-        progress: Hears of the decoding.
+        progress: Called for every decoded image and every comparison.
 
     Raises:
-        DataError: The folder is no usable data set, or has classes that the classifier has not.
+        DataError: The folder is not a usable data set, or has classes unknown to the classifier.
     """
     config = config or Config()
     labels = Path(config.labels) if config.labels else None
@@ -183,35 +179,33 @@ def load_labelled(
             f"Expected folders named {', '.join(classes)}."
         )
     with DecoderPool(config.workers) as pool:
-        store = _decode(found, size, colour, config, pool, progress)
-    entries, unreadable = _readable(found, store)
-    _check_readable(found.root, len(entries), unreadable, config.max_unreadable)
-    tested = [entry for entry in entries if entry.split == "test"] or entries
-    known = identify(tested, replace(config, split_file=""), _patients(tested, store))
-    whole = [entry._replace(split="test") for entry in known.entries]
-    near = near_pairs(whole, find_copies(store, whole, progress=progress))
+        cache = _decode(found, size, colour, config, pool, progress)
+    readable, _ = _readable(found, cache, config.max_unreadable)
+    tested = [entry for entry in readable if entry.split == "test"] or readable
+    entries, _ = _identify_patients(tested, cache, replace(config, split_file=""))
+    tested = [entry._replace(split="test") for entry in entries]
+    near = near_pairs(tested, find_near_duplicates(cache, tested, progress=progress))
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
-        progress.note(f"Nearly the same image: {counted(len(near), 'pair')} ({pairs}).")
-    return _split("test", classes, whole, store)
+        progress.note(f"Near-duplicate images: {counted(len(near), 'pair')} ({pairs}).")
+    return _split("test", classes, tested, cache)
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
-    """Write ``split.csv``, which can be given back as the split file of another run."""
+    """Write ``split.csv``, which can be passed to another run as its split file."""
     write_entries(dataset.entries, path)
 
 
-def _divided(
-    known: Known, classes: Sequence[str], copies: Sequence[Copy], config: Config
-) -> Division:
-    try:
-        return divide(known, classes, copies, config)
-    except DataError:
-        # Where all of a class leaks, nothing is left without it; yet the leak is what to tell.
-        division = divide(known, classes, copies, replace(config, on_leak="ignore"))
-        if config.on_leak != "stop" or not division.leaks.found:
-            raise
-        return replace(division, leaks=replace(division.leaks, status="failed"))
+def is_colour_dataset(files: Sequence[str], pool: DecoderPool) -> bool:
+    """Tell whether more than 2 % of up to 200 files, evenly spaced, show colour.
+
+    Unreadable files are not counted.
+    """
+    chosen = [files[i] for i in evenly(len(files), _COLOUR_SAMPLE)]
+    requests = (Request(file, COLOUR_CHECK_SIZE, True) for file in chosen)
+    images = [each.pixels for each in pool.map(requests)]
+    coloured = [shows_colour(pixels) for pixels in images if pixels is not None]
+    return sum(coloured) > _COLOUR_SHARE * len(coloured)
 
 
 def _decode(
@@ -221,44 +215,33 @@ def _decode(
     config: Config,
     pool: DecoderPool,
     progress: Progress,
-) -> PixelStore:
+) -> PixelCache:
     return decode(
         [
-            Listed(found.root / entry.file, entry.file, found.stamps[entry.file])
+            SourceFile(found.root / entry.file, entry.file, found.stamps[entry.file])
             for entry in found.entries
         ],
         size=size,
         colour=colour,
-        cache=Path(config.cache) if config.cache else default_cache(),
+        folder=Path(config.cache) if config.cache else default_cache(),
         pool=pool,
         progress=progress,
     )
 
 
-def is_coloured(files: Sequence[str], pool: DecoderPool) -> bool:
-    """Tell whether more than 2 % of up to 200 files, evenly spaced, show colour.
-
-    Those that cannot be read say nothing.
-    """
-    chosen = [files[place] for place in evenly(len(files), _COLOUR_SAMPLE)]
-    seen = [each.pixels for each in pool.map(Request(file, COLOUR_LOOK, True) for file in chosen)]
-    looks = [shows_colour(pixels) for pixels in seen if pixels is not None]
-    return sum(looks) > _COLOUR_SHARE * len(looks)
-
-
-def _readable(found: Scan, store: PixelStore) -> tuple[list[Entry], tuple[Excluded, ...]]:
-    """Return the decoded entries, and everything found that cannot be used with its reason."""
-    entries = [
-        entry._replace(sha256=store.sha256[row], row=row)
+def _readable(
+    found: Scan, cache: PixelCache, max_unreadable: float
+) -> tuple[list[Entry], tuple[Excluded, ...]]:
+    """Return the decoded entries, and everything that cannot be used with its reason."""
+    readable = [
+        entry._replace(sha256=cache.sha256[row], row=row)
         for row, entry in enumerate(found.entries)
-        if row not in store.reasons
+        if row not in cache.reasons
     ]
-    failed = [Excluded(found.entries[row].file, why) for row, why in store.reasons.items()]
-    return entries, (*found.excluded, *failed)
-
-
-def _patients(entries: Sequence[Entry], store: PixelStore) -> list[str]:
-    return [store.patients[entry.row] for entry in entries]
+    failed = [Excluded(found.entries[row].file, reason) for row, reason in cache.reasons.items()]
+    unreadable = (*found.excluded, *failed)
+    _check_readable(found.root, len(readable), unreadable, max_unreadable)
+    return readable, unreadable
 
 
 def _check_readable(
@@ -275,23 +258,40 @@ def _check_readable(
         raise DataError(
             f"{root}: {len(unreadable):,} of {counted(found, 'image')} cannot be read "
             f"({len(unreadable) / found:.1%}; at most {max_unreadable:.1%} are allowed): {first}. "
-            "Repair or remove them, or go on without them with "
+            "Repair or remove them, or continue without them with "
             f"--max-unreadable {math.ceil(100 * len(unreadable) / found) / 100:g}"
         )
 
 
+def _identify_patients(
+    entries: Sequence[Entry], cache: PixelCache, config: Config
+) -> tuple[tuple[Entry, ...], Groups]:
+    """Return the entries with their patients; a split file also gives their splits."""
+    if config.split_file:
+        given = apply_split(Path(config.split_file), entries)
+        return given, Groups("split file", tuple(entry.group for entry in given))
+    groups = find_groups(
+        [entry.file for entry in entries],
+        given=[entry.group for entry in entries],
+        regex=config.group_regex or None,
+        patients=[cache.patients[entry.row] for entry in entries],
+    )
+    keyed = zip(entries, groups.keys, strict=True)
+    return tuple(entry._replace(group=key) for entry, key in keyed), groups
+
+
 def _split(
-    split: str, classes: tuple[str, ...], entries: Sequence[Entry], store: PixelStore
+    split: str, classes: tuple[str, ...], entries: Sequence[Entry], cache: PixelCache
 ) -> Split:
     inside = [entry for entry in entries if entry.split == split]
-    place = {label: index for index, label in enumerate(classes)}
+    index = {label: i for i, label in enumerate(classes)}
     return Split(
         name=split,
         classes=classes,
         files=tuple(entry.file for entry in inside),
         groups=tuple(entry.group for entry in inside),
-        labels=np.array([place[entry.label] for entry in inside], np.int64),
-        store=store,
+        labels=np.array([index[entry.label] for entry in inside], np.int64),
+        cache=cache,
         rows=np.array([entry.row for entry in inside], np.int64),
     )
 

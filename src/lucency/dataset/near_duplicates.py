@@ -1,7 +1,7 @@
-"""Find images that show the same although their bytes differ: copies of copies.
+"""Find near duplicates: images that show the same although their bytes differ.
 
-Resized, saved again, mirrored, cropped at the edges, brightened: what people do to images before
-they share them. Pairs with like descriptions are laid over each other and compared closely.
+People resize, re-encode, mirror, crop and brighten images before they share them. Pairs with
+similar descriptors (``candidates``) are registered to each other and compared (``registration``).
 """
 
 from __future__ import annotations
@@ -12,31 +12,39 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lucency.dataset.cache import PixelStore
-from lucency.dataset.candidates import INSIDE, ROWS, Candidates, candidates, grey, grids, joined
+from lucency.dataset.cache import PixelCache
+from lucency.dataset.candidates import (
+    MARGIN,
+    ROWS,
+    Candidates,
+    candidates,
+    concatenated,
+    grey,
+    grids,
+)
 from lucency.dataset.entry import Entry
-from lucency.dataset.registration import SIDE, Images, Places, similarity
+from lucency.dataset.registration import SIDE, Images, Transforms, similarity
 from lucency.progress import SILENT, Progress
 
-# Of 5,535 chest radiographs no two reach 0.94, not even of one child. Of their copies, all that lie in
-# place exceed 0.98, and 99 % of those cropped by 3 % exceed 0.96.
-_SAME, _SAME_CROPPED = 0.98, 0.96
-_CROPPED = 0.015  # scale or shift beyond which it is no matter of resampling
+# No two of 5,535 chest radiographs reach 0.94, not even two of the same child. Of their copies, all
+# that are not moved exceed 0.98, and 99 % of those cropped by 3 % exceed 0.96.
+_LEAST, _LEAST_CROPPED = 0.98, 0.96
+_CROPPED = 0.015  # scale or shift beyond which resampling cannot be the reason
 _MOST_CROPPED = 0.07
-_CROOKED = 0.012  # how far a place may be from that of a crop
-_MOST_FALSE = 0.02  # share of the crops told that may be false
-_PAIRS = 128  # compared closely at a time
+_MOST_DEVIATION = 0.012  # of a transform from that of a crop
+_MOST_FALSE = 0.02  # expected share of false ones among the reported crops
+_PAIRS = 128  # registered at a time
 
 
-class Copy(NamedTuple):
+class NearDuplicate(NamedTuple):
     """Two images with different bytes that show the same.
 
     Attributes:
-        first: The one that comes first.
+        first: The entry with the lower row.
         second: The other.
-        kind: What was done to one of them: ``mirrored``, ``cropped``, ``resized`` (the files have
+        kind: How one of them was modified: ``mirrored``, ``cropped``, ``resized`` (the files have
             different sizes) or ``re-encoded``; the first of these that applies.
-        similarity: Correlation of their details when laid over each other, 0.96 to 1.
+        similarity: Correlation of their details after registration, 0.96 to 1.
     """
 
     first: Entry
@@ -45,19 +53,19 @@ class Copy(NamedTuple):
     similarity: float
 
 
-def find_copies(
-    store: PixelStore, entries: Sequence[Entry], *, progress: Progress = SILENT
-) -> tuple[Copy, ...]:
+def find_near_duplicates(
+    cache: PixelCache, entries: Sequence[Entry], *, progress: Progress = SILENT
+) -> tuple[NearDuplicate, ...]:
     """Return pairs of images that show the same although their bytes differ.
 
-    Images with equal bytes are looked at once per part. An image has about eight partners in
-    each part at most, so where many images show the same, some of their pairs are missing.
-    Flat images have no copies.
+    Images with equal bytes are compared once per split. An image has at most about eight partners
+    in each split, so some pairs are missing where many images show the same. Flat images have no
+    duplicates.
 
     Args:
-        store: Pixels; what is known of recall holds for sides of 64 to 255.
-        entries: Images with row, sha256 and part; partners are looked for part by part.
-        progress: Hears of the comparison.
+        cache: Pixels; the measured recall is that of sides of 64 to 255.
+        entries: Images with row, sha256 and split; partners are searched split by split.
+        progress: Called for every block of images.
     """
     once = {(entry.split, entry.sha256): entry for entry in reversed(entries)}
     images = sorted(once.values(), key=lambda entry: (entry.split, entry.row))
@@ -65,92 +73,97 @@ def find_copies(
         return ()
     contents = np.unique([entry.sha256 for entry in images], return_inverse=True)[1]
     splits = np.unique([entry.split for entry in images], return_inverse=True)[1]
-    small = grids(store, [entry.row for entry in images])
+    small = grids(cache, [entry.row for entry in images])
     blocks: list[Candidates] = []
     with progress.task("Comparing images", len(images), "images") as task:
         for block in candidates(*small, contents, splits):
             task.advance(min(ROWS, len(images) - ROWS * len(blocks)))
             blocks.append(block)
-    copies = _believed([*_overlaid(store, images, _unordered(joined(blocks)))])
-    return tuple(sorted(copies, key=lambda copy: (copy.first.row, copy.second.row)))
+    found = _significant([*_registered(cache, images, _unordered(concatenated(blocks)))])
+    return tuple(sorted(found, key=lambda pair: (pair.first.row, pair.second.row)))
 
 
-def _believed(overlaid: Sequence[tuple[Copy, float]]) -> list[Copy]:
-    """Return the copies, and crops only where they can be told from chance.
+def _significant(registered: Sequence[tuple[NearDuplicate, float]]) -> list[NearDuplicate]:
+    """Return the near duplicates, with crops only where chance cannot explain them.
 
-    Images without much detail of their own (drawings, schemes) fit over each other somehow once
-    they may be moved and scaled. How often shows in the places where no crop could lie: as many
-    false ones must be expected among those where it could.
+    Images with little detail of their own (drawings, schemes) match each other somewhere once they
+    may be moved and scaled. Transforms that no crop can have show how often: as many false matches
+    must be expected among the transforms that a crop can have.
 
     Args:
-        overlaid: Pairs, and how far their place is from the nearest that a crop can have; -1
-            where the images lie exactly over each other.
+        registered: Pairs, and the deviation of their transform from the nearest that a crop can
+            have; -1 where neither image is moved.
     """
-    in_place = [copy for copy, crooked in overlaid if crooked < 0 and copy.similarity >= _SAME]
-    moved = [(copy, crooked) for copy, crooked in overlaid if crooked >= 0]
+    unmoved = [
+        pair for pair, deviation in registered if deviation < 0 and pair.similarity >= _LEAST
+    ]
+    moved = [(pair, deviation) for pair, deviation in registered if deviation >= 0]
     crops = sorted(
-        (copy for copy, crooked in moved if crooked <= _CROOKED),
-        key=lambda copy: -copy.similarity,
+        (pair for pair, deviation in moved if deviation <= _MOST_DEVIATION),
+        key=lambda pair: -pair.similarity,
     )
-    false = np.sort([copy.similarity for copy, crooked in moved if crooked > _CROOKED])
-    told = 0
-    for n, copy in enumerate(crops, 1):
-        if len(false) - np.searchsorted(false, copy.similarity) <= _MOST_FALSE * n:
-            told = n
-    return in_place + crops[:told]
+    false = np.sort([pair.similarity for pair, deviation in moved if deviation > _MOST_DEVIATION])
+    accepted = 0
+    for n, pair in enumerate(crops, 1):
+        if len(false) - np.searchsorted(false, pair.similarity) <= _MOST_FALSE * n:
+            accepted = n
+    return unmoved + crops[:accepted]
 
 
 def _unordered(found: Candidates) -> Candidates:
-    """Keep of every pair the side from which it looks most alike."""
+    """Keep each pair once, in the view with the highest similarity."""
     low, high = np.minimum(found.first, found.second), np.maximum(found.first, found.second)
-    order = np.lexsort((found.view, -found.alike, high, low))
+    order = np.lexsort((found.view, -found.similarity, high, low))
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
     return found.at(order[new])
 
 
-def _overlaid(
-    store: PixelStore, images: Sequence[Entry], found: Candidates
-) -> Iterator[tuple[Copy, float]]:
-    """Yield the pairs that are alike when laid over each other, and how crooked they lie."""
+def _registered(
+    cache: PixelCache, images: Sequence[Entry], found: Candidates
+) -> Iterator[tuple[NearDuplicate, float]]:
+    """Yield the pairs that are similar after registration, and the deviation from a crop."""
     for start in range(0, len(found.first), _PAIRS):
         some = found.at(slice(start, start + _PAIRS))
-        first = _read(store, [images[i].row for i in some.first])
-        second = _read(store, [images[i].row for i in some.second])
+        first = _read(cache, [images[i].row for i in some.first])
+        second = _read(cache, [images[i].row for i in some.second])
         mirrored = some.view % 2 == 1
         first[mirrored] = first[mirrored][:, :, ::-1]
         begin = np.zeros((len(first), 4), np.float32)
-        begin[some.view >= 2, ::2] = -2 * INSIDE
-        alike, places = similarity(first, second, begin)
-        for k in np.flatnonzero(alike >= _SAME_CROPPED):
+        begin[some.view >= 2, ::2] = -2 * MARGIN
+        scores, transforms = similarity(first, second, begin)
+        for k in np.flatnonzero(scores >= _LEAST_CROPPED):
             pair = images[some.first[k]], images[some.second[k]]
-            kind = _kind(store, pair, bool(mirrored[k]), places[k])
+            kind = _kind(cache, pair, bool(mirrored[k]), transforms[k])
             low, high = sorted(pair, key=lambda entry: entry.row)
-            yield Copy(low, high, kind, min(float(alike[k]), 1.0)), _crooked(places[k])
+            duplicate = NearDuplicate(low, high, kind, min(float(scores[k]), 1.0))
+            yield duplicate, _crop_deviation(transforms[k])
 
 
-def _crooked(place: Places) -> float:
-    """Return how far a place is from that of a crop: one image inside the other, little smaller.
+def _crop_deviation(transform: Transforms) -> float:
+    """Return how far a transform is from that of a crop: one image inside the other.
 
-    0 where it is one; -1 where the images lie exactly over each other.
+    0 where it is one; -1 where neither image is moved.
     """
-    if np.abs(place).max() <= _CROPPED:
+    if np.abs(transform).max() <= _CROPPED:
         return -1.0
-    scale, shift = place[::2], np.abs(place[1::2])
+    scale, shift = transform[::2], np.abs(transform[1::2])
     outside = min(np.max(shift + scale), np.max(shift - scale))
     return float(max(outside, 0.0, np.abs(scale).max() - _MOST_CROPPED))
 
 
-def _kind(store: PixelStore, pair: tuple[Entry, Entry], mirrored: bool, place: Places) -> str:
+def _kind(
+    cache: PixelCache, pair: tuple[Entry, Entry], mirrored: bool, transform: Transforms
+) -> str:
     if mirrored:
         return "mirrored"
-    if np.abs(place).max() > _CROPPED:
+    if np.abs(transform).max() > _CROPPED:
         return "cropped"
-    first, second = (store.sizes[entry.row] for entry in pair)
+    first, second = (cache.sizes[entry.row] for entry in pair)
     return "re-encoded" if (first == second).all() else "resized"
 
 
-def _read(store: PixelStore, rows: Sequence[int]) -> Images:
-    side, how = (SIDE, SIDE), Image.Resampling.BILINEAR
-    images = [grey(pixels).resize(side, how) for pixels in store.read(rows)]
+def _read(cache: PixelCache, rows: Sequence[int]) -> Images:
+    size, method = (SIDE, SIDE), Image.Resampling.BILINEAR
+    images = [grey(pixels).resize(size, method) for pixels in cache.read(rows)]
     return np.stack([np.asarray(image, np.float32) for image in images])

@@ -1,8 +1,8 @@
-"""Schematic chest radiographs, drawn by formula: a data set to try everything on without any patient.
+"""Draw synthetic chest radiographs by formula: a data set without patients to try everything on.
 
-Brightness stands for what the rays pass through: air is black, bone and fluid are white. Half of
-them have one to three opacities in their lungs, soft clouds of varied strength. Nothing else
-depends on the class: exposure, size, format, marker and file names are drawn alike for both.
+Brightness is the attenuation of the X-rays: air is black, bone and fluid are white. Half of the
+images have one to three opacities in their lungs, soft clouds of different density. Nothing else
+depends on the class: exposure, size, format, marker and file names have the same distribution.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from lucency.errors import RunError
 from lucency.progress import SILENT, Progress
 
 CLASSES = ("NORMAL", "OPACITY")
-_VAL = 8  # images per class, as few as the best-known collection of chest radiographs has
+_VAL = 8  # images per class, as in the best-known data set of chest radiographs
 _TEST = 0.2
-_SIDE = 320  # pixels that anatomy is drawn in, before it gets its size and its grain
+_SIDE = 320  # pixels in which anatomy is drawn, before scaling and noise
 _LEFT, _RIGHT = -1, 1  # sides of the image; the patient's right lung is on the left
 
 Field = NDArray[np.floating[Any]]
 
 
 class _Shot(NamedTuple):
-    """One image to draw: who, what, and where it goes."""
+    """One image to draw: its split, class, patient and number."""
 
     split: str
     label: str
@@ -42,18 +42,18 @@ class _Shot(NamedTuple):
 def draw_dataset(
     folder: Path, *, seed: int = 0, images: int = 240, progress: Progress = SILENT
 ) -> None:
-    """Draw a data set with train, val and test folders and a few faults to be found.
+    """Draw a data set with train, val and test folders and a few planted faults.
 
-    The classes are NORMAL and OPACITY, in equal numbers. The faults: an image cut short (only
-    from 100 images on, as it would be more than 1 % of fewer), a copy inside train, a copy of a
+    The classes are NORMAL and OPACITY, in equal numbers. The faults: a truncated image (only in
+    100 images or more, as it would be more than 1 % of fewer), a copy inside train, a copy of a
     test image in train under another name, a hidden file and a ``__MACOSX`` folder. The same
     seed gives the same bytes, with the same versions of NumPy and Pillow.
 
     Args:
-        folder: Where to; it must not exist yet, or be empty.
-        seed: Decides everything.
-        images: Images to draw, at least 40; the two copies come on top.
-        progress: Hears of every image.
+        folder: Output folder; it must be missing or empty.
+        seed: Determines everything.
+        images: Images to draw, at least 40; the two copies are added to them.
+        progress: Called for every image.
 
     Raises:
         RunError: The folder is in use or cannot be written.
@@ -65,11 +65,11 @@ def draw_dataset(
         if folder.exists() and any(folder.iterdir()):
             raise RunError(f"{folder} is not empty. Give another folder, or empty it.")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Drawn elsewhere and then renamed, so that an interrupted drawing leaves nothing behind.
+        # Drawn in a temporary folder and renamed, so that an interruption leaves nothing behind.
         with TemporaryDirectory(prefix=".drawing-", dir=folder.parent) as temporary:
-            draft = Path(temporary) / "images"
-            _draw_all(draft, seed, images, progress)
-            draft.rename(folder)
+            partial = Path(temporary) / "images"
+            _draw_all(partial, seed, images, progress)
+            partial.rename(folder)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be written ({error.strerror}). Give another folder."
@@ -86,10 +86,10 @@ def _draw_all(folder: Path, seed: int, images: int, progress: Progress) -> None:
 
 
 def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
-    """Share the images out among patients of one to four images, each in one part."""
+    """Distribute the images over patients of one to four images, each in one split."""
     test = round(images * _TEST / 2)
     train = images - 2 * (_VAL + test)
-    numbers = iter(rng.permutation(10 * images))  # a patient's number must not tell the class
+    numbers = iter(rng.permutation(10 * images))  # a patient's number must not reveal the class
     for split, wanted in (("train", train), ("val", 2 * _VAL), ("test", 2 * test)):
         for label, count in zip(CLASSES, (wanted // 2, wanted - wanted // 2), strict=True):
             left = count
@@ -120,16 +120,16 @@ def _write(folder: Path, shot: _Shot, seed: int) -> Path:
 def _plant_faults(folder: Path, files: list[Path]) -> None:
     train = [file for file in files if file.parent.parent.name == "train"]
     test = [file for file in files if file.parent.parent.name == "test"]
-    copied, leaked, cut = train[0], test[0], train[-1]
+    copied, leaked, truncated = train[0], test[0], train[-1]
     _copy(copied, copied.with_stem(f"{copied.stem}_copy"))
-    stranger = f"patient{10 * len(files)}_1{leaked.suffix}"  # one above the highest number
-    _copy(leaked, folder / "train" / leaked.parent.name / stranger)
+    other_patient = f"patient{10 * len(files)}_1{leaked.suffix}"  # one above the highest number
+    _copy(leaked, folder / "train" / leaked.parent.name / other_patient)
     if len(files) >= 100:
-        cut.write_bytes(cut.read_bytes()[:2000])
+        truncated.write_bytes(truncated.read_bytes()[:2000])
     (folder / "train" / CLASSES[0] / ".hidden.png").write_bytes(b"left behind by a file manager")
-    debris = folder / "__MACOSX" / "train" / CLASSES[0]
-    debris.mkdir(parents=True)
-    (debris / f"._{copied.name}").write_bytes(b"left behind by a packing program")
+    packed = folder / "__MACOSX" / "train" / CLASSES[0]
+    packed.mkdir(parents=True)
+    (packed / f"._{copied.name}").write_bytes(b"left behind by a packing program")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -137,31 +137,31 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _draw_chest(anatomy: Generator, shot: Generator, *, sick: bool) -> Field:
-    """Return how much the rays are weakened, (320, 320) from 0 (air) to about 1 (spine, belly).
+    """Return the attenuation, (320, 320) from 0 (air) to about 1 (spine, belly).
 
-    What belongs to the patient is drawn from ``anatomy``, what to the day from ``shot``; the
-    number of draws is the same for the sick and the well.
+    Properties of the patient are drawn from ``anatomy``, those of the exposure from ``shot``; the
+    number of draws is the same for both classes.
     """
-    x, y = _stand(shot)
+    x, y = _pose(shot)
     build = anatomy.uniform(0.92, 1.08)
     y = y / anatomy.uniform(0.94, 1.06)
     x = x / build
     torso = _torso(x, y)
     lungs = _lungs(x, y, anatomy, breath=float(shot.uniform(-0.05, 0.05)))
     heart = _heart(x, y, size=float(anatomy.uniform(0.85, 1.15)))
-    aired = lungs * (1 - 0.92 * heart)
-    radiograph = 0.66 * torso * (1 - 0.68 * aired)
-    radiograph += 0.10 * heart * torso
-    radiograph += aired * _vessels(x, y, anatomy)
-    radiograph += _bones(x, y, torso, anatomy)
-    clouds = _opacities(x, y, anatomy)
+    air = lungs * (1 - 0.92 * heart)
+    chest = 0.66 * torso * (1 - 0.68 * air)
+    chest += 0.10 * heart * torso
+    chest += air * _vessels(x, y, anatomy)
+    chest += _bones(x, y, torso, anatomy)
+    opacities = _opacities(x, y, anatomy)
     if sick:
-        radiograph += clouds * aired
-    return radiograph
+        chest += opacities * air
+    return chest
 
 
-def _stand(rng: Generator) -> tuple[Field, Field]:
-    """Return x and y from -1 to 1 as this patient stood: shifted, turned, near or far."""
+def _pose(rng: Generator) -> tuple[Field, Field]:
+    """Return x and y from -1 to 1 in the pose of the patient: shifted, rotated, scaled."""
     y, x = np.meshgrid(*2 * [np.linspace(-1, 1, _SIDE, dtype=np.float32)], indexing="ij")
     angle, zoom = rng.normal(0, 0.03), rng.uniform(0.92, 1.12)
     x, y = x - rng.normal(0, 0.04), y - rng.normal(0, 0.03)
@@ -181,7 +181,7 @@ def _blob(x: Field, y: Field, centre: tuple[float, float], radii: tuple[float, f
 
 
 def _torso(x: Field, y: Field) -> Field:
-    """Neck, sloping shoulders and chest; thinner towards the sides, as less lies in the way."""
+    """Neck, sloping shoulders and chest; thinner towards the sides."""
     shoulders = 0.24 + 0.68 * _soft(y + 0.80, 0.05)
     flank = shoulders - 0.06 * _soft(y - 0.1, 0.2)
     thickness = np.sqrt(np.clip(1.02 - (x / flank) ** 2, 0, None))
@@ -189,7 +189,7 @@ def _torso(x: Field, y: Field) -> Field:
 
 
 def _lungs(x: Field, y: Field, rng: Generator, breath: float) -> Field:
-    """Two fields with a pointed top, a dome below and the mediastinum between them."""
+    """Two lungs with a pointed top, the diaphragm below and the mediastinum between them."""
     lungs = np.zeros_like(x)
     height = rng.uniform(0.92, 1.06)
     for side, floor in ((_LEFT, 0.46), (_RIGHT, 0.53)):  # the liver lifts the patient's right
@@ -202,7 +202,7 @@ def _lungs(x: Field, y: Field, rng: Generator, breath: float) -> Field:
 
 
 def _heart(x: Field, y: Field, size: float) -> Field:
-    """Heart, great vessels and the knob of the aorta, in the middle and to the right of it."""
+    """Heart, great vessels and the aortic knob, in the middle and to the right of it."""
     heart = _soft(_blob(x - 0.35 * (y - 0.28), y, (0.13, 0.28), (0.29 * size, 0.27 * size)), 0.09)
     root = _soft(_blob(x, y, (-0.02, 0.02), (0.16, 0.34)), 0.12)
     knob = _soft(_blob(x, y, (0.10, -0.28), (0.09, 0.09)), 0.15)
@@ -210,7 +210,7 @@ def _heart(x: Field, y: Field, size: float) -> Field:
 
 
 def _vessels(x: Field, y: Field, rng: Generator) -> Field:
-    """Branching shadows, dense at the roots of the lungs and fading outwards."""
+    """Branching shadows, dense at the hila and fading outwards."""
     root = np.hypot(np.abs(x) - 0.17, y - 0.02)
     branches = np.abs(_clouds(rng, 26)) * 0.5 + np.abs(_clouds(rng, 52)) * 0.3
     vessels: Field = 0.16 * np.exp(-root / 0.16) + 0.07 * branches * np.exp(-root / 0.45)
@@ -244,16 +244,16 @@ def _bars(phase: Field, width: float) -> Field:
 def _opacities(x: Field, y: Field, rng: Generator) -> Field:
     """One to three clouds with ragged soft edges, anywhere in the lungs."""
     ragged = 1 + 0.45 * _clouds(rng, 9) + 0.20 * _clouds(rng, 24)
-    radiograph = np.zeros_like(x)
+    opacities = np.zeros_like(x)
     for _ in range(int(rng.integers(1, 4))):
         side = rng.choice((_LEFT, _RIGHT))
         centre = (side * rng.uniform(0.24, 0.52), rng.uniform(-0.35, 0.42))
         radii = (rng.uniform(0.10, 0.22), rng.uniform(0.10, 0.26))
         density = np.exp(1.2 * (_blob(x, y, centre, radii) - 1))
-        radiograph = np.maximum(
-            radiograph, rng.uniform(0.14, 0.34) * density * np.clip(ragged, 0.2, 1.8)
+        opacities = np.maximum(
+            opacities, rng.uniform(0.14, 0.34) * density * np.clip(ragged, 0.2, 1.8)
         )
-    return radiograph
+    return opacities
 
 
 def _clouds(rng: Generator, cells: int) -> Field:
@@ -262,22 +262,22 @@ def _clouds(rng: Generator, cells: int) -> Field:
     return np.asarray(noise.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
 
 
-def _expose(radiograph: Field, rng: Generator) -> Image.Image:
-    """Turn a radiograph into grey levels of some size, with the exposure and grain of the day."""
+def _expose(attenuation: Field, rng: Generator) -> Image.Image:
+    """Return the attenuation as an image of random size, exposure and noise."""
     height = int(rng.integers(300, 641))
     width = int(np.clip(height * rng.uniform(0.85, 1.30), 300, 700))
     contrast, gamma = rng.uniform(0.82, 1.08), rng.uniform(0.80, 1.30)
-    levels = rng.uniform(0.01, 0.06) + contrast * np.clip(radiograph, 0, 1.2) ** gamma
+    levels = rng.uniform(0.01, 0.06) + contrast * np.clip(attenuation, 0, 1.2) ** gamma
     large = Image.fromarray(levels.astype(np.float32))
     grown = np.asarray(large.resize((width, height), Image.Resampling.BICUBIC))
-    # Rays come in quanta: relatively, the grain is coarser where few of them arrive.
+    # Quantum noise: relatively, it is stronger where fewer photons arrive.
     grain = rng.standard_normal((height, width), np.float32) * rng.uniform(0.008, 0.025)
     pixels = np.clip(255 * (grown + grain * (0.5 + grown)), 0, 255)
     return Image.fromarray(pixels.astype(np.uint8))
 
 
 def _burn_in_marker(image: Image.Image, rng: Generator) -> None:
-    """Print the letter of a side into a corner, as markers of lead do."""
+    """Print the letter of a side into a corner, like a lead marker."""
     letter = "RL"[int(rng.integers(2))]
     size = int(image.height * rng.uniform(0.05, 0.08))
     across = rng.uniform(0.03, 0.08) if letter == "R" else rng.uniform(0.87, 0.92)

@@ -1,4 +1,4 @@
-"""Places evenly spread over many, so that a few can stand for all."""
+"""Evenly spaced samples of many images."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 
 def evenly(count: int, most: int) -> NDArray[np.int64]:
-    """Return up to ``most`` places from 0 to ``count`` - 1, the first and the last among them."""
+    """Return up to ``most`` evenly spaced indices from 0 to ``count`` - 1, both ends included."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
-def over_classes(labels: NDArray[np.int64], classes: int, most: int) -> NDArray[np.int64]:
-    """Return up to ``most`` places in order: as many of every class, spread over its own.
+def class_balanced(labels: NDArray[np.int64], classes: int, most: int) -> NDArray[np.int64]:
+    """Return up to ``most`` indices in ascending order, equally many and evenly spaced per class.
 
     Args:
         labels: (n,) class indices.
-        classes: How many there are.
+        classes: Number of classes.
         most: At least 1.
     """
     room = max(1, min(most, len(labels)) // classes)

@@ -1,39 +1,39 @@
-"""Decide once which images train, which validate and which test.
+"""Split the images into training, validation and test, by group and stratified by class.
 
-A group (patient) is never divided, every class has its share in every part, and the result depends
-on the seed and the set of images alone, not on their order. Given test parts are never touched.
+A group (patient) stays in one split, every class has its share in every split, and the result
+depends only on the seed and the set of images, not on their order. A given test split is kept.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lucency.dataset.cut import choose
 from lucency.dataset.entry import SPLITS, Entry, counted, listed, natural
 from lucency.errors import ConfigError, DataError
 from lucency.metrics import clopper_pearson
 
-# Choosing an epoch or a threshold by a rate known to within 30 points is choosing by chance.
+# An epoch or a threshold chosen by a rate known to within 30 points is chosen by chance.
 _WIDEST = 0.30
-# More than this tells models apart no better, but is missing from training.
+# More images would hardly improve model selection, but would be missing from training.
 _MOST_VALIDATION = 2000
-# With this many of a class the exact interval of a rate is at most 20 points wide.
+# With this many images of a class, the exact interval of a rate is at most 20 points wide.
 _ENOUGH_OF_A_CLASS = 100
 _WORDS = {"val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Entries that all have a part, and plain sentences on how they came to it."""
+    """Entries with their splits, and plain sentences on how these were chosen."""
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def assign(
+def assign_splits(
     entries: Sequence[Entry],
     *,
     classes: Sequence[str],
@@ -41,35 +41,36 @@ def assign(
     val_fraction: float,
     test_fraction: float,
 ) -> Assignment:
-    """Give every image its part: as the folders say where that will do, else cut by group.
+    """Give every image its split: as the folders give it where that is sufficient, else by group.
 
     - train and test given: test stays. Validation stays if it is given, shares no group with train
-      and is large enough to choose by; else it joins train and ``val_fraction`` of the two is cut.
-    - train and val given, no test: the same, without a test part.
-    - nothing given, or train alone: all three parts are cut.
+      and is large enough for model selection; otherwise it joins train, and ``val_fraction`` of
+      the two becomes validation.
+    - train and val given, no test: the same, without a test split.
+    - nothing given, or train alone: all three are split off.
 
-    Validation is at most about 2,000 images, unless a rare class needs more.
+    Validation has at most about 2,000 images, unless a rare class needs more.
 
     Raises:
-        DataError: A class has too few images or groups to be in every part.
+        DataError: A class has too few images or groups to be in every split.
         ConfigError: The fractions leave nothing to train on.
     """
     given = {entry.split for entry in entries}
     if given <= {"", "train"}:
-        _check_cuttable(entries, classes, splits=SPLITS)
-        return _cut_three(entries, seed, val_fraction, test_fraction)
+        _check_splittable(entries, classes, splits=SPLITS)
+        return _three_way_split(entries, seed, val_fraction, test_fraction)
     test = [entry for entry in entries if entry.split == "test"]
     pool = [entry for entry in entries if entry.split != "test"]
-    _check_cuttable(pool, classes, splits=("train", "val"))
-    why, warnings = _why_cut(pool, val_fraction)
-    notes = [f"The test part is kept as it was given: {len(test):,} images."] if test else []
-    if why:
+    _check_splittable(pool, classes, splits=("train", "val"))
+    reason, warnings = _reason_to_resplit(pool, val_fraction)
+    notes = [f"The test split is kept as given: {len(test):,} images."] if test else []
+    if reason:
         pool = _with_validation(pool, _validation_fraction(pool, val_fraction), seed)
     n = sum(entry.split == "val" for entry in pool)
     notes.append(
-        f"Validation was cut from the training images by patient: {n:,} of {len(pool):,}. {why}"
-        if why
-        else f"The validation part is kept as it was given: {n:,} images."
+        f"Validation was split off from train by patient: {n:,} of {len(pool):,} images. {reason}"
+        if reason
+        else f"The validation split is kept as given: {n:,} images."
     )
     return Assignment(_in_order([*pool, *test], entries), tuple(notes), tuple(warnings))
 
@@ -81,14 +82,14 @@ def check_splits(entries: Sequence[Entry], classes: Sequence[str]) -> None:
         for split in ("train", "val"):
             if (split, label) not in present:
                 raise DataError(
-                    f"The class {label!r} has no image in the {split} part. Every class needs "
-                    "images of several patients, some for each part. Add images of more "
-                    "patients, or leave the class out."
+                    f"The class {label!r} has no image in the {split} split. Every class needs "
+                    "images of several patients, some for each split. Add images of more "
+                    "patients, or remove the class."
                 )
 
 
-def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
-    """Say which parts are missing, or have too few images of a class to measure a rate."""
+def split_warnings(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
+    """Return warnings about splits that are missing or too small to measure a rate."""
     warnings = _absent_from_test(entries, classes)
     for split in ("val", "test"):
         inside = [entry for entry in entries if entry.split == split]
@@ -96,37 +97,37 @@ def weaknesses(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
         low, high = clopper_pearson(n // 2, n)
         if inside and n and high - low > _WIDEST:
             warnings.append(
-                f"The {_WORDS[split]} part has only {counted(n, 'image')} of class {label!r}. If "
+                f"The {_WORDS[split]} split has only {counted(n, 'image')} of class {label!r}. If "
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
-                f"{high:.0%}. More images would tell more."
+                f"{high:.0%}. More images would narrow this interval."
             )
     if not any(entry.split == "test" for entry in entries):
         warnings.append(
-            "There is no test part. The validation figures are used to make choices, so they "
-            "come out somewhat too good; only images that were never looked at can tell."
+            "There is no test split. Model selection uses validation, so the validation figures "
+            "are optimistic; only images that no choice depends on give an unbiased estimate."
         )
     return warnings
 
 
 def _absent_from_test(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
-    """Say which figures a test part without every class cannot give."""
+    """Return a warning where the test split lacks a class."""
     tested = {entry.label for entry in entries if entry.split == "test"}
     absent = [label for label in classes if tested and label not in tested]
     if not absent:
         return []
     return [
-        f"The test part has no image of {listed(absent)}: figures that need it, such as AUROC, "
+        f"The test split has no image of {listed(absent)}: figures that need it, such as AUROC, "
         "are undefined there. Add images of it to test."
     ]
 
 
 def shared_groups(entries: Sequence[Entry]) -> list[str]:
-    """Return the groups (patients) that are in more than one part, in natural order."""
+    """Return the groups (patients) that are in more than one split, in natural order."""
     splits = Counter(group for group, _ in {(entry.group, entry.split) for entry in entries})
     return sorted((group for group, n in splits.items() if n > 1), key=natural)
 
 
-def _cut_three(
+def _three_way_split(
     entries: Sequence[Entry], seed: int, val_fraction: float, test_fraction: float
 ) -> Assignment:
     if val_fraction + test_fraction >= 1:
@@ -134,28 +135,28 @@ def _cut_three(
             "val_fraction and test_fraction together must leave something to train on. "
             f"Received: {val_fraction:g} + {test_fraction:g}"
         )
-    tested = choose(entries, fraction=test_fraction, seed=seed, keep=2)
+    tested = choose_groups(entries, fraction=test_fraction, seed=seed, keep=2)
     test = [entry._replace(split="test") for entry in entries if entry.group in tested]
     pool = [entry for entry in entries if entry.group not in tested]
     size = _validation_fraction(entries, val_fraction) * len(entries) / len(pool)
     assigned = _in_order([*_with_validation(pool, size, seed), *test], entries)
     n = Counter(entry.split for entry in assigned)
     note = (
-        "The folder is not divided into train and test, so the images were divided here, with "
-        "the same mix of classes in every part and all images of a patient in one part: "
-        f"{n['train']:,} to train, {n['val']:,} to validate, {n['test']:,} to test (seed {seed})."
+        "The folder has no train and test split, so the images were split by patient, stratified "
+        f"by class: {n['train']:,} train, {n['val']:,} validation, {n['test']:,} test "
+        f"(seed {seed})."
     )
     return Assignment(assigned, (note,), ())
 
 
-def _why_cut(pool: Sequence[Entry], fraction: float) -> tuple[str, list[str]]:
-    """Return why the given validation part will not do (empty if it will), and warnings."""
+def _reason_to_resplit(pool: Sequence[Entry], fraction: float) -> tuple[str, list[str]]:
+    """Return why the given validation split is not sufficient (empty if it is), and warnings."""
     val = [entry for entry in pool if entry.split == "val"]
     if not val:
-        return "The folder has no validation part.", []
+        return "The folder has no validation split.", []
     if shared := shared_groups(pool):
         what = f"Train and validation share {counted(len(shared), 'patient')} ({listed(shared)})"
-        again = "The two parts were joined and divided again by patient."
+        again = "The two were joined and split again by patient."
         return f"{what}, so the two were joined first.", [f"{what}. {again}"]
     label, n = _smallest_class(val, _classes(pool))
     low, high = clopper_pearson(n // 2, n)
@@ -163,25 +164,26 @@ def _why_cut(pool: Sequence[Entry], fraction: float) -> tuple[str, list[str]]:
     if high - low <= _WIDEST or after <= n:
         return "", []
     return (
-        f"The given validation part is too small to choose by: {counted(len(val), 'image')}, "
-        f"{n:,} of class {label!r}. If {n // 2:,} of these {n:,} were recognised, the true rate "
-        f"could lie anywhere from {low:.0%} to {high:.0%}, and more than {_WIDEST * 100:.0f} "
-        "points between the two is too vague. Its images joined train first."
+        "The given validation split is too small for model selection: "
+        f"{counted(len(val), 'image')}, {n:,} of class {label!r}. If {n // 2:,} of these {n:,} "
+        f"were recognised, the true rate could lie anywhere from {low:.0%} to {high:.0%}; an "
+        f"interval wider than {_WIDEST * 100:.0f} points is too wide. Its images joined train "
+        "first."
     ), []
 
 
 def _validation_fraction(entries: Sequence[Entry], fraction: float) -> float:
-    """Return the share to validate on: about 2,000 images at most, more if a class is rare."""
+    """Return the validation fraction: about 2,000 images at most, more if a class is rare."""
     _, rarest = _smallest_class(entries, _classes(entries))
     return min(fraction, max(_MOST_VALIDATION / len(entries), _ENOUGH_OF_A_CLASS / rarest))
 
 
 def _with_validation(pool: Sequence[Entry], fraction: float, seed: int) -> list[Entry]:
-    chosen = choose(pool, fraction=fraction, seed=seed, keep=1)
+    chosen = choose_groups(pool, fraction=fraction, seed=seed, keep=1)
     return [entry._replace(split="val" if entry.group in chosen else "train") for entry in pool]
 
 
-def _check_cuttable(
+def _check_splittable(
     entries: Sequence[Entry], classes: Sequence[str], *, splits: Collection[str]
 ) -> None:
     images = Counter(entry.label for entry in entries)
@@ -190,8 +192,8 @@ def _check_cuttable(
         if images[label] < len(splits) or groups[label] < len(splits):
             raise DataError(
                 f"The class {label!r} has {counted(images[label], 'usable image')} of "
-                f"{counted(groups[label], 'patient')} to divide into {', '.join(splits)}; images "
-                f"of at least {len(splits)} patients are needed. Add some, or leave the class out."
+                f"{counted(groups[label], 'patient')} to split into {', '.join(splits)}; images "
+                f"of at least {len(splits)} patients are needed. Add some, or remove the class."
             )
 
 
@@ -200,7 +202,7 @@ def _classes(entries: Iterable[Entry]) -> list[str]:
 
 
 def _smallest_class(entries: Iterable[Entry], classes: Sequence[str]) -> tuple[str, int]:
-    """Return the rarest of the classes and how many images it has, 0 included."""
+    """Return the rarest class and its number of images, which may be 0."""
     counts = Counter(entry.label for entry in entries)
     rarest = min(classes, key=lambda label: counts[label])
     return rarest, counts[rarest]
@@ -209,3 +211,76 @@ def _smallest_class(entries: Iterable[Entry], classes: Sequence[str]) -> tuple[s
 def _in_order(assigned: Iterable[Entry], entries: Sequence[Entry]) -> tuple[Entry, ...]:
     by_file = {entry.file: entry for entry in assigned}
     return tuple(by_file[entry.file] for entry in entries)
+
+
+def choose_groups(entries: Sequence[Entry], *, fraction: float, seed: int, keep: int) -> set[str]:
+    """Return groups that contain about ``fraction`` of the images of every class (greedy).
+
+    Iterates over the groups in an order drawn from the seed. The first pass takes groups that fit
+    completely; the second takes groups that overshoot but still bring the classes nearer to their
+    share. At least one group of every class is taken where possible.
+
+    Args:
+        entries: Images with their group and class; their order does not matter.
+        fraction: Share to choose, 0 to 1.
+        seed: Draws the order of the groups.
+        keep: Groups of every class that must not be chosen.
+    """
+    choice = _Choice(entries, fraction, keep)
+    order = _shuffled(choice.groups, seed)
+    for wanted in (choice.fits, choice.helps):
+        for group in order:
+            if choice.is_free(group) and wanted(group):
+                choice.take(group)
+    for label in sorted(choice.total):
+        if label in choice.reached:
+            continue
+        free = [g for g in order if label in dict(choice.groups[g]) and choice.is_free(g)]
+        if free:
+            choice.take(min(free, key=choice.change))
+    return choice.chosen
+
+
+def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    """Return the groups in an order that depends only on the seed and their names."""
+    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+
+
+class _Choice:
+    """The groups chosen so far, and what is left."""
+
+    def __init__(self, entries: Sequence[Entry], fraction: float, keep: int) -> None:
+        self.groups: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        for (group, label), n in Counter((e.group, e.label) for e in entries).items():
+            self.groups[group].append((label, n))
+        self.total = Counter(entry.label for entry in entries)
+        self.missing = {label: fraction * n for label, n in self.total.items()}
+        self.left = Counter(label for classes in self.groups.values() for label, _ in classes)
+        self.keep = keep
+        self.chosen: set[str] = set()
+        self.reached: set[str] = set()
+
+    def is_free(self, group: str) -> bool:
+        if group in self.chosen:
+            return False
+        return all(self.left[label] > self.keep for label, _ in self.groups[group])
+
+    def fits(self, group: str) -> bool:
+        return all(n <= self.missing[label] for label, n in self.groups[group])
+
+    def helps(self, group: str) -> bool:
+        return self.change(group) < 0
+
+    def change(self, group: str) -> float:
+        """Return by how much this group would move the classes away from their shares."""
+        return sum(
+            (abs(self.missing[label] - n) - abs(self.missing[label])) / self.total[label]
+            for label, n in self.groups[group]
+        )
+
+    def take(self, group: str) -> None:
+        self.chosen.add(group)
+        for label, n in self.groups[group]:
+            self.missing[label] -= n
+            self.left[label] -= 1
+            self.reached.add(label)

@@ -50,29 +50,29 @@ def apply_split(path: Path, entries: Sequence[Entry]) -> tuple[Entry, ...]:
         entries: All readable images of the folder, with their sha256.
 
     Raises:
-        DataError: The file cannot be read, or does not name exactly these images with these
+        DataError: The file cannot be read, or does not list exactly these images with these
             classes and bytes.
     """
     wanted = _read(path)
     found = {entry.file: entry for entry in entries}
-    _refuse(path, "are not in the folder or cannot be read", sorted(wanted.keys() - found.keys()))
-    _refuse(path, "of the folder are not in the split file", sorted(found.keys() - wanted.keys()))
+    _reject(path, "are not in the folder or cannot be read", sorted(wanted.keys() - found.keys()))
+    _reject(path, "of the folder are not in the split file", sorted(found.keys() - wanted.keys()))
     changed = [file for file, entry in found.items() if entry.sha256 != wanted[file].sha256]
-    _refuse(path, "have changed since the split was made", changed)
+    _reject(path, "have changed since the split was made", changed)
     other = [file for file, entry in found.items() if entry.label != wanted[file].label]
-    _refuse(path, "have another class in the folder (or give the same --labels as then)", other)
+    _reject(path, "have another class in the folder (or give the same --labels as then)", other)
     return tuple(
         entry._replace(split=wanted[entry.file].split, group=wanted[entry.file].group)
         for entry in entries
     )
 
 
-def _refuse(path: Path, what: str, files: list[str]) -> None:
+def _reject(path: Path, what: str, files: list[str]) -> None:
     if files:
         raise DataError(
             f"{path}: the split file does not match the folder: {len(files):,} images {what}: "
-            f"{listed(files)}. Expected the images it was made from. Restore them, or leave out "
-            "--split-file to divide anew."
+            f"{listed(files)}. Expected the images it was made from. Restore them, or omit "
+            "--split-file to split the images again."
         )
 
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[str, Entry]:
             f"run, with the columns {','.join(SPLIT.columns)}."
         ) from error
     times = Counter(entry.file for entry in entries)
-    _refuse(path, "are listed more than once", [file for file, n in times.items() if n > 1])
+    _reject(path, "are listed more than once", [file for file, n in times.items() if n > 1])
     return {entry.file: entry for entry in entries}
 
 

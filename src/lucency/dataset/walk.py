@@ -1,7 +1,7 @@
-"""List what lies below a folder, without following a symbolic link.
+"""List everything below a folder, without following symbolic links.
 
-No file is opened but those whose name has no suffix, or a number for one: 132 bytes tell whether
-they are DICOM, which archives name so.
+Only files without a suffix, or with a number as suffix, are opened, as DICOM archives name their
+files so: the first 132 bytes identify DICOM.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lucency.imaging.image import IMAGE_SUFFIXES, is_image
 from lucency.imaging.source import Stamp, stamp_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_HIDDEN = "hidden, or left behind by the program that packed the folder"
+_HIDDEN = "hidden, or created by the program that packed the folder"
 
 
 @dataclass
@@ -26,9 +26,9 @@ class Walk:
     """Everything below a root, as paths relative to it with forward slashes.
 
     Attributes:
-        root: Where the walk began.
-        files: Usable images by name and kind, in natural order.
-        stamps: What each of them was when it was found.
+        root: Where the walk starts.
+        files: Usable images by name and type, in natural order.
+        stamps: Size and times of each of them when it was found.
         folders: Real folders, in natural order.
         excluded: Images that cannot be used, and linked folders.
         ignored: Everything else.
@@ -42,16 +42,16 @@ class Walk:
     ignored: list[Excluded] = field(default_factory=list)
 
     def ignore(self, file: str, reason: str) -> None:
-        """List a path as no part of the data set."""
-        self.ignored.append(Excluded(shown(file), reason))
+        """Record that a path does not belong to the data set."""
+        self.ignored.append(Excluded(printable(file), reason))
 
 
-def walk_below(root: Path, *, only: Collection[str] = ()) -> Walk:
+def walk_folder(root: Path, *, only: Collection[str] = ()) -> Walk:
     """List everything below a folder.
 
     Args:
-        root: Where to begin.
-        only: Names in the root to go into, where the others are to be ignored; empty for all.
+        root: Where to start.
+        only: Names in the root to descend into, ignoring the others; empty for all.
 
     Raises:
         DataError: A folder cannot be read.
@@ -63,26 +63,26 @@ def walk_below(root: Path, *, only: Collection[str] = ()) -> Walk:
         for entry in _listing(root / folder):
             path = f"{folder}/{entry.name}" if folder else entry.name
             if only and not folder and entry.name not in only:
-                beside = "beside the train folder, not in it"
-                walk.ignore(path, _HIDDEN if _is_hidden(entry.name) else beside)
-            elif _place(walk, entry, path):
+                outside = "next to the train folder, not in it"
+                walk.ignore(path, _HIDDEN if _is_hidden(entry.name) else outside)
+            elif _record(walk, entry, path):
                 waiting.append(path)
     walk.files.sort(key=natural)
     walk.folders.sort(key=natural)
     return walk
 
 
-def _place(walk: Walk, entry: os.DirEntry[str], path: str) -> bool:
-    """Put one directory entry into its list; ``True`` for a folder to go into."""
+def _record(walk: Walk, entry: os.DirEntry[str], path: str) -> bool:
+    """Put one directory entry into its list; ``True`` for a folder to descend into."""
     if _is_hidden(entry.name):
         walk.ignore(path, _HIDDEN)
     elif entry.is_dir(follow_symlinks=False):
         walk.folders.append(path)
         return True
     elif not _leads_to_folder(entry) and not is_image(entry.path):
-        walk.ignore(path, _no_image(entry.name))
-    elif reason := _unusable(entry, path):
-        walk.excluded.append(Excluded(shown(path), reason))
+        walk.ignore(path, _not_an_image(entry.name))
+    elif reason := _reason_to_exclude(entry, path):
+        walk.excluded.append(Excluded(printable(path), reason))
     elif stamp := _stamp(entry):
         walk.files.append(path)
         walk.stamps[path] = stamp
@@ -98,15 +98,15 @@ def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
         return None
 
 
-def _unusable(entry: os.DirEntry[str], path: str) -> str:
+def _reason_to_exclude(entry: os.DirEntry[str], path: str) -> str:
     if entry.is_symlink():
         return "symbolic link, not followed"
-    # A pipe or a device would block or never end when read.
+    # Reading a pipe or a device may block or never end.
     if not entry.is_file(follow_symlinks=False):
         return "not a regular file"
-    if shown(path) == path:
+    if printable(path) == path:
         return ""
-    # Control characters would break terminals and tables wherever the name is printed.
+    # Control characters would corrupt terminals and tables wherever the name is printed.
     return "file name has control characters or is not valid UTF-8"
 
 
@@ -124,7 +124,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise DataError(
-            f"{shown(str(folder))}: this folder cannot be read ({error.strerror}). "
+            f"{printable(str(folder))}: this folder cannot be read ({error.strerror}). "
             "Expected a folder whose files may be listed. Change its permissions or remove it."
         ) from error
 
@@ -136,14 +136,14 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def names_image(name: str) -> bool:
-    """Tell from the suffix whether a file should be an image."""
+def has_image_suffix(name: str) -> bool:
+    """Tell whether a file name has the suffix of an image."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _no_image(name: str) -> str:
+def _not_an_image(name: str) -> str:
     if name.upper() == "DICOMDIR":
-        return "not an image: the index of a disc"
+        return "not an image: the index of a DICOM disc"
     return "not an image: the file name has no image suffix"
 
 
@@ -151,7 +151,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def shown(path: str) -> str:
-    """Return the path as text that can be printed and stored, whatever bytes it is made of."""
+def printable(path: str) -> str:
+    """Return the path as text that can be printed and stored, whatever its bytes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

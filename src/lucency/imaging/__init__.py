@@ -1,8 +1,8 @@
 """Image files to pixels.
 
-source     the bytes of one file, unchanged since it was found
-headers    what a PNG or JPEG file says about itself
+source     read the bytes of one file, and notice if it changes
+headers    the header of a PNG or JPEG file, without its metadata
 dicom/     DICOM files to grey levels
 image      one file to pixels of a given size: the only decoding and resizing
-decoder/   the same in processes that may crash
+decoder/   the same in sandboxed processes
 """

@@ -1,8 +1,8 @@
-"""What a PNG or JPEG file says about itself, and the same file without its metadata.
+"""The header of a PNG or JPEG file, and the same file without its metadata.
 
-Pillow is only ever given the parts that pixels are made of. Comments, colour profiles, thumbnails,
-EXIF and compressed text never reach a parser other than the few lines below, so they can neither
-fail, nor unpack to gigabytes, nor print a warning.
+Pillow only receives the segments that encode pixels. Comments, colour profiles, thumbnails, EXIF
+and compressed text never reach a parser other than the few lines below, so they can neither fail,
+nor unpack to gigabytes, nor print a warning.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NamedTuple
 from lucency.errors import ImageError
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_LITTLE, _BIG = b"II*\0", b"MM\0*"  # both begin a TIFF file and EXIF data
-_FOREIGN = (
+_LITTLE, _BIG = b"II*\0", b"MM\0*"  # byte orders of a TIFF file and of EXIF data
+_OTHER_FORMATS = (
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
     (_LITTLE, "TIFF"),
@@ -33,16 +33,16 @@ _HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 _MOST_CHUNKS = 2**17  # of a PNG; in the largest file they would have 2 KB each
 _MOST_SEGMENTS = 2**14  # of a JPEG; files of 256 MiB with metadata in full segments have 4,096
-# Every scan goes over all pixels again, and costs a few bytes of file. Encoders write 1 to 20.
+# Every scan decodes all pixels again, but takes only a few bytes. Encoders write 1 to 20.
 _MOST_SCANS = 100
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Decoders of the other kinds are rarely used, and rarely looked after.
+# Decoders of the other kinds are rarely used, and poorly maintained.
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, all with Huffman codes
 _WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xD9)}
 _BETWEEN_SCANS = {0xC4, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
 _SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that cannot occur inside
-_DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # APP0 and APP14 tell how colours are coded
+_DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # APP0 and APP14 define the colour encoding
 _EXIF = b"Exif\0\0"
 
 MOST_PIXELS = 50_000_000
@@ -58,7 +58,7 @@ class Header(NamedTuple):
         kind: ``PNG`` or ``JPEG``.
         height: In pixels, as stored.
         width: In pixels, as stored.
-        orientation: How to turn the stored image upright, as EXIF numbers it: 1 (not) to 8.
+        orientation: EXIF orientation of the stored image, 1 (upright) to 8.
         frames: More than one for an animation.
         stream: The file without its metadata.
     """
@@ -78,23 +78,23 @@ def read_header(data: bytes) -> Header:
         data: The content of the file.
 
     Raises:
-        ImageError: It is empty, ends early, is damaged or is another kind of file.
+        ImageError: It is empty, truncated, damaged or another kind of file.
     """
     try:
         if data.startswith(PNG_START):
             return _read_png(data)
         if data.startswith(JPEG_START):
             return _read_jpeg(data)
-    except (struct.error, IndexError, ValueError) as error:  # all mean: looked past the end
+    except (struct.error, IndexError, ValueError) as error:  # all mean: read past the end
         raise ImageError(ENDS_EARLY) from error
-    raise ImageError(_what_it_is(data))
+    raise ImageError(_other_format(data))
 
 
 def check_sides(height: int, width: int) -> None:
-    """Refuse images that are too large to be decoded, or too small to show anything.
+    """Check that an image is neither too large to be decoded nor too small to show anything.
 
     Raises:
-        ImageError: It is one.
+        ImageError: It is too large or too small.
     """
     shape = f"{width:,} x {height:,} pixels"
     if height * width > MOST_PIXELS:
@@ -103,10 +103,10 @@ def check_sides(height: int, width: int) -> None:
         raise ImageError(f"{shape} are too few; expected at least {_LEAST_SIDE} on each side")
 
 
-def _what_it_is(data: bytes) -> str:
+def _other_format(data: bytes) -> str:
     if not data:
         return "the file is empty (0 bytes); get it again"
-    for start, kind in _FOREIGN:
+    for start, kind in _OTHER_FORMATS:
         if data.startswith(start):
             return f"a {kind} file; expected PNG, JPEG or DICOM: convert it to PNG"
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
@@ -117,7 +117,7 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _read_png(data: bytes) -> Header:
-    """Walk over the chunks: length, name, content, checksum (PNG 3rd edition, section 5)."""
+    """Iterate over the chunks: length, name, content, checksum (PNG 3rd edition, section 5)."""
     kept, place = [PNG_START], len(PNG_START)
     height, width, orientation, frames = 0, 0, 0, 1
     for number in range(_MOST_CHUNKS):
@@ -125,9 +125,9 @@ def _read_png(data: bytes) -> Header:
         content, end = memoryview(data)[place + 8 : place + 8 + length], place + 12 + length
         if end > len(data):
             raise ImageError(ENDS_EARLY)
-        # A second IHDR would let an image of any size past the check of the first.
+        # A second IHDR would bypass the size check of the first.
         if (number == 0) != (name == b"IHDR"):
-            raise ImageError(_DAMAGED.format("its header is not in its place"))
+            raise ImageError(_DAMAGED.format("its header is misplaced"))
         if name in _PNG_PIXELS:
             (checksum,) = struct.unpack_from(">I", data, end - 4)
             if zlib.crc32(content, zlib.crc32(name)) != checksum:
@@ -146,7 +146,7 @@ def _read_png(data: bytes) -> Header:
 
 
 def _read_jpeg(data: bytes) -> Header:
-    """Walk over the segments: FF, marker, length, content (ITU T.81, B.1); drop what is behind."""
+    """Iterate over the segments: FF, marker, length, content (ITU T.81, B.1); drop the rest."""
     kept, place = [data[:2]], 2
     height, width, orientation, scans = 0, 0, 0, 0
     for _ in range(_MOST_SEGMENTS):
@@ -165,7 +165,7 @@ def _read_jpeg(data: bytes) -> Header:
                 raise ImageError(_DAMAGED.format("it has two headers"))
             height, width = _read_frame(data, marker, start)
         elif marker not in _BETWEEN_SCANS if scans else marker == 0xDA and not height:
-            raise ImageError(_DAMAGED.format("its parts are not in order"))
+            raise ImageError(_DAMAGED.format("its segments are out of order"))
         elif marker == 0xDA:  # start of scan
             scans += 1
             end = _end_of_scan(data, end, scans)
@@ -178,7 +178,7 @@ def _read_jpeg(data: bytes) -> Header:
 
 
 def _read_frame(data: bytes, marker: int, start: int) -> tuple[int, int]:
-    """Return height and width, if it is a kind of JPEG that is decoded."""
+    """Return height and width, if it is a supported kind of JPEG."""
     bits, height, width = struct.unpack_from(">BHH", data, start)
     if marker not in _FRAMES or bits != 8:
         kind = f"{bits}-bit" if bits != 8 else "lossless, hierarchical or arithmetic-coded"
@@ -188,17 +188,17 @@ def _read_frame(data: bytes, marker: int, start: int) -> tuple[int, int]:
         )
     if not height:
         raise ImageError(
-            "a JPEG of a rare kind (its header leaves the height open); save it as PNG"
+            "a JPEG of a rare kind (its header does not state the height); save it as PNG"
         )
     return height, width
 
 
 def _end_of_scan(data: bytes, start: int, scans: int) -> int:
-    """Return where the next marker is."""
+    """Return the position of the next marker."""
     if scans > _MOST_SCANS:
         raise ImageError(
-            f"a JPEG of more than {_MOST_SCANS} scans, as files that are to keep decoders busy; "
-            "save it as PNG if it is real"
+            f"a JPEG of more than {_MOST_SCANS} scans, as in denial-of-service attacks; "
+            "save it as PNG if it is genuine"
         )
     if not (found := _SCAN_ENDS.search(data, start)):
         raise ImageError(ENDS_EARLY)

@@ -1,10 +1,11 @@
-"""One file -> grey or colour ``uint8`` pixels: the only decoding and resizing in the program.
+"""One file to grey or colour ``uint8`` pixels: the only decoding and resizing in the program.
 
-Training, testing, prediction and reports all read images here, so they cannot differ. There is
+Training, evaluation, prediction and reports all read images here, so they cannot differ. There is
 no randomness, and PNG, JPEG and DICOM are the only formats whose decoders can be reached.
 
-Files of others are decoded by ``lucency.imaging.decoder``, in processes that call this module. NumPy and
-pydicom are loaded where they are needed, as those processes start in a third of the time without.
+Untrusted files are decoded by ``lucency.imaging.decoder``, in processes that call this module.
+NumPy and pydicom are imported where they are needed: without them those processes start three times
+as fast.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from lucency.errors import ImageError, PassingError
+from lucency.errors import ImageError, TransientError
 from lucency.imaging import headers
 from lucency.imaging.dicom import Note, is_dicom
-from lucency.imaging.dicom.recognise import ENOUGH, has_magic
+from lucency.imaging.dicom.detect import ENOUGH, has_magic
 from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, read_header
 from lucency.imaging.source import first_bytes, load
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 Source = str | Path | bytes | BinaryIO
 
-# Files with these names are counted as images. Those that are neither PNG, JPEG nor DICOM
-# inside are set aside with a reason, instead of being overlooked.
+# Files with these suffixes count as images. Those whose content is neither PNG, JPEG nor DICOM are
+# excluded with a reason instead of being ignored.
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
@@ -45,16 +46,16 @@ IMAGE_SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
     )
 )
-# Archives name DICOM files by a number or not at all: IM000001, 1.2.840.113619.2.5.
-_NAMELESS = re.compile(r"(?:\.(?:\d+|dc3|dic|ima))?", re.IGNORECASE)
+# In archives, DICOM files have a number as suffix or none: IM000001, 1.2.840.113619.2.5.
+_DICOM_SUFFIX = re.compile(r"(?:\.(?:\d+|dc3|dic|ima))?", re.IGNORECASE)
 MOST_PIXELS = headers.MOST_PIXELS
-# A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that is still this many times larger
-# than asked for. On radiographs of 1.4 megapixels this is 0.2 to 0.3 grey levels (mean) from a
-# full decode in half the time; what is left is mostly entropy decoding, which no scale saves.
+# A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 that is still this many times
+# larger than requested. On radiographs of 1.4 megapixels the mean difference from a full decode is
+# 0.2 to 0.3 grey levels, in half the time; the rest is mostly entropy decoding, at any scale.
 _DRAFT = 1.25
-COLOUR_LOOK = (64, 64)  # pixels in which an image is looked at for colour
+COLOUR_CHECK_SIZE = (64, 64)  # pixels in which an image is checked for colour
 _COLOUR_NOISE = 12  # of 255; grey images saved as colour JPEG stay below
-_TURNS = {
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -69,9 +70,9 @@ class SourceImage:
     """An image whose header has been read and whose limits have been checked.
 
     Attributes:
-        size: Height and width in pixels, after turning the image as its EXIF data says; of a
-            DICOM file, with square pixels.
-        notes: What a DICOM file says that one should know; nothing of others.
+        size: Height and width in pixels, after applying the EXIF orientation; of a DICOM file,
+            with square pixels.
+        notes: What users should know of a DICOM file; empty for others.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -81,8 +82,8 @@ class SourceImage:
             data: The content of a PNG, JPEG or DICOM file.
 
         Raises:
-            ImageError: It is no such file, or holds no single image, or one that is too large
-                or too small.
+            ImageError: It is another kind of file, or not a single image, or one that is too
+                large or too small.
         """
         self._header: Header | DicomHeader
         if is_dicom(data):
@@ -96,33 +97,33 @@ class SourceImage:
         check_sides(*self.size)
 
     def patient_key(self, salt: bytes) -> bytes:
-        """Return whose image it is as 16 bytes, of which nobody can tell the name.
+        """Return the PatientID as 16 hashed bytes, from which it cannot be recovered.
 
-        Images of one patient have the same with the same salt. Nothing is returned where the
-        file does not say, as PNG and JPEG never do.
+        Images of one patient have equal keys with the same salt. The key is empty where the file
+        does not name a patient, as in every PNG and JPEG.
 
         Args:
-            salt: Secret random bytes; without them, no name can be tried out.
+            salt: Secret random bytes; without them, no identifier can be guessed.
         """
         return b"" if isinstance(self._header, Header) else self._header.patient_key(salt)
 
     def pixels(self, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
-        """Return what ``decode`` does as (height, width, 1 or 3) uint8."""
+        """Return the result of ``decode`` as (height, width, 1 or 3) uint8."""
         import numpy as np
 
-        rows = bytearray(self.decode(size, colour))  # an array over bytes could not be written to
+        rows = bytearray(self.decode(size, colour))  # an array over bytes would be read-only
         return np.frombuffer(rows, np.uint8).reshape(*size, 3 if colour else 1)
 
     def decode(self, size: tuple[int, int], colour: bool) -> bytes:
         """Decode and resize.
 
-        The whole image is squashed or stretched to ``size``: padding to keep its proportions
-        would hand the network the shape of the original file, and in collections of radiographs
-        that alone often tells the classes apart.
+        The whole image is resized to ``size`` without keeping the aspect ratio: padding would
+        reveal the shape of the original file to the network, and in data sets of radiographs that
+        alone often separates the classes.
 
         Grey PNG files of more than 8 bits keep the upper 8 of the smallest of 8, 10, 12, 14 and 16
-        bits that hold their greatest value, as PNG does not record the depth of the detector.
-        DICOM files are shown as they ask to be. Transparent parts lie on black.
+        bits that hold their maximum, as PNG does not record the bit depth of the detector. DICOM
+        files are displayed as they specify. Transparent regions become black.
 
         Args:
             size: Height and width to return.
@@ -132,10 +133,10 @@ class SourceImage:
             height x width x 1 or 3 bytes: rows from the top, pixels from the left.
 
         Raises:
-            PassingError: There is not enough memory.
+            TransientError: There is not enough memory.
             ImageError: The file is damaged.
         """
-        with _plainly():
+        with _readable_errors():
             if isinstance(self._header, Header):
                 return _decoded(self._header, size, colour)
             return _rendered(self._header, size, colour)
@@ -144,13 +145,13 @@ class SourceImage:
 def is_image(path: str | Path) -> bool:
     """Tell whether a file should be an image: by its name, else by its first bytes.
 
-    Only files without a suffix, or with a number for one, are looked into, for 132 bytes: they are
-    images if they are marked as DICOM. A DICOMDIR is none, but a list of images.
+    Only files without a suffix, or with a number as suffix, are opened: they are images if their
+    first 132 bytes mark them as DICOM. A DICOMDIR is a list of images, not an image.
     """
     name = PurePath(path)
     if name.suffix.lower() in IMAGE_SUFFIXES:
         return True
-    if not _NAMELESS.fullmatch(name.suffix) or name.name.upper() == "DICOMDIR":
+    if not _DICOM_SUFFIX.fullmatch(name.suffix) or name.name.upper() == "DICOMDIR":
         return False
     return has_magic(first_bytes(path, ENOUGH))
 
@@ -160,7 +161,7 @@ def read_image(source: Source, size: tuple[int, int], colour: bool) -> NDArray[n
 
     Args:
         source: A path, the content of a file, or an open binary file.
-        size: Height and width to return; the image is squashed to it.
+        size: Height and width to return; the aspect ratio is not kept.
         colour: Three channels if true, else one.
 
     Returns:
@@ -173,7 +174,7 @@ def read_image(source: Source, size: tuple[int, int], colour: bool) -> NDArray[n
 
 
 def full_size(source: Source) -> tuple[int, int]:
-    """Return height and width from the header, the image being turned as its EXIF data says.
+    """Return height and width from the header, after applying the EXIF orientation.
 
     Raises:
         ImageError: The file cannot be read as an image.
@@ -182,15 +183,14 @@ def full_size(source: Source) -> tuple[int, int]:
 
 
 def is_colour(source: Source) -> bool:
-    """Tell whether an image shows colour, whatever its channels.
+    """Tell whether an image shows colour, whatever its number of channels.
 
-    It is looked at in 64 x 64 pixels: what JPEG adds to a grey image does not count, nor does a
-    coloured speck.
+    It is checked at 64 x 64 pixels, so that JPEG artefacts and coloured specks do not count.
 
     Raises:
         ImageError: The file cannot be read as an image.
     """
-    return shows_colour(read_image(source, COLOUR_LOOK, colour=True))
+    return shows_colour(read_image(source, COLOUR_CHECK_SIZE, colour=True))
 
 
 def shows_colour(pixels: NDArray[np.uint8]) -> bool:
@@ -208,7 +208,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def png_uri(png: bytes) -> str:
-    """Return a PNG file as data inside a page."""
+    """Return a PNG file as a data URI."""
     import base64
 
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
@@ -219,31 +219,31 @@ def _content(source: Source) -> bytes:
 
 
 def _upright(header: Header) -> tuple[int, int]:
-    """Return height and width after turning, of a single image."""
+    """Return height and width of a single image after applying the EXIF orientation."""
     if header.frames > 1:
         raise ImageError(
             f"animated ({header.frames:,} frames); expected one image: save one frame as PNG"
         )
     height, width = header.height, header.width
-    return (width, height) if _lies_on_its_side(header) else (height, width)
+    return (width, height) if _is_transposed(header) else (height, width)
 
 
-def _lies_on_its_side(header: Header) -> bool:
+def _is_transposed(header: Header) -> bool:
     return header.orientation >= 5
 
 
 def _decoded(header: Header, size: tuple[int, int], colour: bool) -> bytes:
     """Decode PNG or JPEG."""
     height, width = size
-    stored = (height, width) if _lies_on_its_side(header) else (width, height)
+    stored = (height, width) if _is_transposed(header) else (width, height)
     mode = "RGB" if colour else "L"
     image = _open(header)
     drafted = image.draft(mode, (round(_DRAFT * stored[0]), round(_DRAFT * stored[1])))
-    # A scaled JPEG is filled up to whole pixels; the filling must not shift the rest.
+    # A scaled JPEG is padded to whole pixels; the padding must not shift the image.
     box = drafted[1] if drafted else None
-    small = _plain(image, mode).resize(stored, Image.Resampling.BILINEAR, box)
+    small = _converted(image, mode).resize(stored, Image.Resampling.BILINEAR, box)
     if header.orientation != 1:
-        small = small.transpose(_TURNS[header.orientation])
+        small = small.transpose(_TRANSPOSITIONS[header.orientation])
     return small.tobytes()
 
 
@@ -251,12 +251,12 @@ def _open(header: Header) -> ImageFile:
     stream = io.BytesIO(header.stream)
     image = (PngImageFile if header.kind == "PNG" else JpegImageFile)(stream)
     if image.size != (header.width, header.height):
-        raise ValueError("two readings of the header differ")
+        raise ValueError("Pillow reads other dimensions in the header")
     return image
 
 
 def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes:
-    """Decode DICOM, and go on as with a PNG file of the same image."""
+    """Decode DICOM, then resize as for a PNG file of the same image."""
     from lucency.imaging.dicom.render import rendered
 
     height, width = size
@@ -264,12 +264,12 @@ def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes
     return image.resize((width, height), Image.Resampling.BILINEAR).tobytes()
 
 
-def _plain(image: Image.Image, mode: str) -> Image.Image:
+def _converted(image: Image.Image, mode: str) -> Image.Image:
     """Decode to "L" or "RGB"."""
     if image.mode == "I;16":
         image = _eight_bits(image)
     elif image.has_transparency_data:
-        # Palette, grey and true colour keep transparency in different places; RGBA in one.
+        # Palette, grey and true colour store transparency differently; RGBA unifies them.
         layer, image = image.convert("RGBA"), Image.new("RGB", image.size)
         image.paste(layer, mask=layer)
     elif image.mode == "CMYK":
@@ -280,21 +280,21 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     highest = max(value for value in image.getextrema() if isinstance(value, (int, float)))
     bits = next(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
-    # Dividing by a power of two is exact, and what is left of it is cut off.
+    # Division by a power of two is exact, and the remainder is truncated.
     return image.point(lambda value: value * (1 / 2 ** (bits - 8)) + 0).convert("L")
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Turn whatever a decoder raises over a damaged file into a reason a person understands.
+def _readable_errors() -> Iterator[None]:
+    """Turn any exception of a decoder into an ImageError with a readable reason.
 
-    That is any exception at all: damaged files have made Pillow raise OSError, SyntaxError,
-    ValueError, struct.error, zlib.error, IndexError and more.
+    Damaged files have made Pillow raise OSError, SyntaxError, ValueError, struct.error, zlib.error,
+    IndexError and more.
     """
     try:
         yield
     except MemoryError as error:
-        raise PassingError("not enough memory to decode it") from error
+        raise TransientError("not enough memory to decode it") from error
     except ImageError:
         raise
     except Exception as error:

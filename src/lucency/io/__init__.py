@@ -1,9 +1,9 @@
-"""Files: written whole or not at all, read as if a stranger had made them.
+"""Files: written atomically, read as untrusted input.
 
-    writing    under a hidden name, to the disk, renamed
-    locks      one process at a time
-    reading    regular files of bounded size, JSON and tables
-    arrays     safetensors files, the header checked first
+    atomic         write under a temporary name, sync to disk, rename
+    locks          one process at a time
+    reading        regular files of bounded size, JSON and tables
+    safetensors    safetensors files with a validated header
 
 No other module opens a file of a run folder.
 """

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing: files and folders appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part.
+    """Write a file atomically: a reader finds the old content or the new one, never a part.
 
-    The data goes to a hidden name in the same folder, reaches the disk, and then takes the place
-    of ``path`` in one step. After a failure ``path`` is as it was and nothing else is left.
+    The data is written to a hidden file in the same folder, synced to disk and renamed to ``path``.
+    After a failure ``path`` is unchanged and no other file remains.
 
     Args:
         path: The file; its folder exists.
-        data: All of its content.
+        data: Its content.
 
     Raises:
         RunError: The disk is full, the folder is missing or may not be written.
@@ -36,38 +36,38 @@ def write_bytes(path: Path, data: bytes) -> None:
         _create(temporary, data)
         temporary.replace(path)
     except OSError as error:
-        raise RunError(_complaint(path, len(data), error)) from error
+        raise RunError(_message(path, len(data), error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of files that reach the disk before it gets its name; it is new.
+    """Write a new folder of files atomically: they are synced before it gets its name.
 
     Args:
-        target: The folder to appear; the one above it exists.
+        target: The folder to create; its parent exists.
         files: Content by name, in the order of writing.
 
     Raises:
-        RunError: The disk is full, or the folder above may not be written. Nothing is left.
+        RunError: The disk is full, or the parent is not writable. Nothing remains.
     """
-    draft = target.with_name(f".{target.name}.tmp")
+    partial = target.with_name(f".{target.name}.tmp")
     try:
-        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-        draft.mkdir()
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir()
         for name, data in files.items():
-            _create(draft / name, data)
-        _sync_folder(draft)
-        draft.rename(target)
+            _create(partial / name, data)
+        _sync_folder(partial)
+        partial.rename(target)
         _sync_folder(target.parent)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise RunError(_complaint(target, sum(map(len, files.values())), error)) from error
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(_message(target, sum(map(len, files.values())), error)) from error
 
 
 def _create(path: Path, data: bytes) -> None:
-    """Write a file and have it reach the disk."""
+    """Write a file and sync it to disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         rest = memoryview(data)
@@ -79,7 +79,7 @@ def _create(path: Path, data: bytes) -> None:
 
 
 def sync_files(folder: Path) -> None:
-    """Have all files of a folder reach the disk, which others than this module wrote."""
+    """Sync all files of a folder to disk, which other modules wrote."""
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
             _sync_folder(path)
@@ -93,8 +93,8 @@ def sync_files(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder reach the disk."""
-    if sys.platform == "win32":  # which cannot open folders, and has no need to
+    """Sync the file names in a folder to disk."""
+    if sys.platform == "win32":  # where folders can neither be opened nor need it
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -104,10 +104,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def rename_folder(folder: Path, target: Path) -> None:
-    """Give a folder its final name, and have that reach the disk.
+    """Rename a folder to its final name, and sync that to disk.
 
     Raises:
-        RunError: The name is taken, or the folder above may not be written.
+        RunError: The name is taken, or the parent is not writable.
     """
     try:
         folder.rename(target)
@@ -123,14 +123,14 @@ def rename_folder(folder: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 as ``write_bytes`` does, line ends as they are.
+    """Write a text file in UTF-8 like ``write_bytes``, with unchanged line ends.
 
-    File names that are not UTF-8 reach Python as surrogates; they are written as the bytes that
-    they were, and read back with ``errors="surrogateescape"``.
+    Python decodes file names that are not UTF-8 to surrogates; they are written as the original
+    bytes, to be read with ``errors="surrogateescape"``.
 
     Args:
         path: The file; its folder exists.
-        text: All of its content.
+        text: Its content.
 
     Raises:
         RunError: The disk is full, the folder is missing or may not be written.
@@ -139,7 +139,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a JSON document as ``write_text`` does, with every name as it is spelled.
+    """Write a JSON document like ``write_text``, without escaping non-ASCII characters.
 
     Args:
         path: The file; its folder exists.
@@ -154,47 +154,46 @@ def write_json(path: Path, document: Any) -> None:
 
 @contextlib.contextmanager
 def built_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a hidden folder that becomes ``target`` on success and vanishes on any failure.
+    """Yield a hidden folder that is renamed to ``target`` on success and removed on failure.
 
     Args:
-        target: The folder to appear; folders above it are made.
-        replace: Whether it takes the place of a folder that is there already.
+        target: The folder to create; its parents are created.
+        replace: Whether to replace an existing folder.
 
     Raises:
-        RunError: The folder cannot be made or renamed.
+        RunError: The folder cannot be created or renamed.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise RunError(
-            f"The folder cannot be made: {target} ({error.strerror}). "
-            "Give a folder that can be written."
+            f"The folder cannot be created: {target} ({error.strerror}). Give a writable folder."
         ) from error
-    old = draft.with_name(f"{draft.name}.old")
+    old = partial.with_name(f"{partial.name}.old")
     try:
-        yield draft
-        draft.chmod(0o755)
+        yield partial
+        partial.chmod(0o755)
         if replace and target.exists():
             target.rename(old)
-        draft.rename(target)
+        partial.rename(target)
         _sync_folder(target.parent)
     except OSError as error:
         if old.exists() and not target.exists():
             old.rename(target)
         raise RunError(f"The folder could not be written: {target} ({error.strerror}).") from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _complaint(path: Path, size: int, error: OSError) -> str:
+def _message(path: Path, size: int, error: OSError) -> str:
     if error.errno in _FULL:
         return (
-            f"The disk is full: {path} ({size} bytes) was not written and is as it was before. "
+            f"The disk is full: {path} ({size} bytes) was not written and is unchanged. "
             "Free some space and run again."
         )
     if error.errno == errno.ENOENT:
         return f"Cannot write {path}: its folder does not exist. Create {path.parent} first."
     reason = error.strerror or str(error)
-    return f"Cannot write {path}: {reason}. Check that the folder may be written."
+    return f"Cannot write {path}: {reason}. Check that the folder is writable."

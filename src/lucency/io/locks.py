@@ -1,4 +1,8 @@
-"""Folders that one process at a time works in."""
+"""Locks between processes, released by the operating system however a process ends.
+
+The library ``filelock`` would save 8 of these lines, but its lock on an open descriptor cannot be
+shared, which readers of the ledger need, and on Windows it prevents others from reading the holder.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from lucency.errors import RunError
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that no other process has, however this one ends; its file stays.
+    """Hold an exclusive lock; its file is kept.
 
     Args:
-        path: The lock file, made if missing; it says which process has the lock.
+        path: The lock file, created if missing; it contains the process number of the holder.
 
     Raises:
-        RunError: Another process has it; the message is its process number, where it is known.
-        OSError: The file cannot be made.
+        RunError: Another process holds it; the message is its process number, if known.
+        OSError: The file cannot be created.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -36,26 +40,26 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)  # which releases the lock
 
 
-def lock(descriptor: int, *, alone: bool = True, wait: bool = True) -> None:
-    """Lock an open file against other processes until it is closed.
+def lock(descriptor: int, *, exclusive: bool = True, wait: bool = True) -> None:
+    """Lock an open file until it is closed.
 
     Args:
         descriptor: Of the file.
-        alone: Whether others may not hold the lock either; on Windows they never may.
+        exclusive: Whether the lock is exclusive, else shared; on Windows it always is exclusive.
         wait: Whether to wait for it.
 
     Raises:
-        OSError: Another process has it, and ``wait`` is false.
+        OSError: Another process holds it, and ``wait`` is false.
     """
     if sys.platform == "win32":
         import msvcrt
 
-        # Far behind the end: Windows forbids others to read locked bytes.
+        # Far beyond the end, as other processes cannot read locked bytes on Windows.
         os.lseek(descriptor, 2**30, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:
         import fcntl
 
-        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)

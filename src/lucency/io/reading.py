@@ -1,4 +1,4 @@
-"""Files that are read as if a stranger had made them."""
+"""Read files as untrusted input: bounded in size, checked before use."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _MOST_CELLS = 10_000_000  # of a table, for the same reason
 
 
 def why(error: Exception) -> str:
-    """Return why a file could not be read, without its path, as it follows "cannot be read:"."""
+    """Return the reason of an error without the path, to follow "cannot be read:"."""
     return str((isinstance(error, OSError) and error.strerror) or error)
 
 
 def open_regular(path: Path, most: int, *, follow: bool = False) -> BinaryIO:
-    """Open a regular file for reading, without waiting for a pipe or touching a device.
+    """Open a regular file for reading; a pipe does not block, and no device is touched.
 
     Args:
-        path: The file; the folders that lead to it may be links.
-        most: Bytes that it may have.
-        follow: Whether it may be a symbolic link: of a file that the user named, not of one in a
-            run folder, which would lead out of it.
+        path: The file; its parent folders may be links.
+        most: Maximum size in bytes.
+        follow: Whether it may be a symbolic link: true for a file that the user named, false for
+            one in a run folder, which must not lead out of it.
 
     Raises:
-        OSError: It is missing, a link, no regular file, larger, or may not be read. Its text (or
+        OSError: It is missing, a link, not a regular file, too large or unreadable. Its text (or
             ``strerror``) is the reason without the path.
     """
     if not follow and path.is_symlink():
         raise OSError("it is a symbolic link; expected the file itself")
-    if not stat.S_ISREG(path.stat().st_mode):  # before opening, which may wind a tape
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening, which may affect a device
         raise OSError("it is not a regular file")
     names = ["O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY", *([] if follow else ["O_NOFOLLOW"])]
     descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in names))
     file = os.fdopen(descriptor, "rb")
-    status = os.fstat(descriptor)  # of what was opened, whatever took its place meanwhile
+    status = os.fstat(descriptor)  # of the opened file, even if the path was replaced meanwhile
     if not stat.S_ISREG(status.st_mode) or status.st_size > most:
         file.close()
         if stat.S_ISREG(status.st_mode):
@@ -50,10 +50,10 @@ def open_regular(path: Path, most: int, *, follow: bool = False) -> BinaryIO:
 
 
 def read_bytes(path: Path, most: int, *, follow: bool = False) -> bytes:
-    """Return all of a regular file, as ``open_regular`` opens it.
+    """Return the content of a regular file, opened with ``open_regular``.
 
     Raises:
-        OSError: As ``open_regular``, or it grew beyond ``most`` bytes while it was read.
+        OSError: As ``open_regular``, or it grew beyond ``most`` bytes while it was being read.
     """
     with open_regular(path, most, follow=follow) as file:
         data = file.read(most + 1)
@@ -65,7 +65,7 @@ def read_bytes(path: Path, most: int, *, follow: bool = False) -> bytes:
 def read_table(path: Path, *, follow: bool = False) -> str:
     """Return the text of a CSV file of up to 256 MiB and 10 million cells.
 
-    Bytes that are not UTF-8 become surrogates, as in ``write_text``; a byte order mark is dropped.
+    Bytes that are not UTF-8 become surrogates, as in ``write_text``; a byte order mark is removed.
 
     Raises:
         OSError: As ``read_bytes``.
@@ -78,25 +78,25 @@ def read_table(path: Path, *, follow: bool = False) -> str:
 
 
 def read_json(path: Path, most: int = LARGEST_JSON) -> Any:
-    """Return what a JSON file holds; everything in it has one meaning and is finite.
+    """Return the content of a JSON file; keys are unique and numbers are finite.
 
     Args:
         path: The file.
-        most: Bytes that it may have; the memory that it takes is bounded with it.
+        most: Maximum size in bytes, which also bounds the memory.
 
     Raises:
         OSError: As ``read_bytes``.
-        ValueError: It is no JSON, holds too much or too deeply nested, a key twice, or a number
-            that is not finite.
+        ValueError: It is not JSON, too large or too deeply nested, or has a duplicate key or a
+            number that is not finite.
     """
     return parse_json(read_bytes(path, most))
 
 
 def parse_json(data: bytes) -> Any:
-    """Return what JSON text in UTF-8 says, as ``read_json`` does.
+    """Parse JSON text in UTF-8 like ``read_json``.
 
     Raises:
-        ValueError: It is no JSON, or as for ``read_json``.
+        ValueError: As ``read_json``.
     """
     if sum(map(data.count, b"[{,")) > _MOST_ITEMS:
         raise ValueError(f"more than {_MOST_ITEMS:,} values")

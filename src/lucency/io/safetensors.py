@@ -1,4 +1,4 @@
-"""Named arrays: safetensors files, whose header is checked before anything is made of it."""
+"""Named arrays in safetensors files, whose header is validated before it is used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TYPES = {
 
 
 class ArrayPlace(NamedTuple):
-    """Where an array is in a safetensors file: NumPy's name of its type, shape, first byte."""
+    """The place of an array in a safetensors file: NumPy dtype, shape, offset of the first byte."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -40,21 +40,21 @@ class ArrayPlace(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
 def array_places(file: BinaryIO) -> dict[str, ArrayPlace]:
-    """Return what the header of a safetensors file says, where all of it is true.
+    """Return the validated header of a safetensors file.
 
     Args:
         file: The file, at its start; only its header is read.
 
     Returns:
-        By name, in the order of the file. Together they take every byte behind the header, once.
+        By name, in the order of the file. Together they cover every byte after the header once.
 
     Raises:
-        ValueError: It is no safetensors file, or its header says what is not so.
+        ValueError: It is not a safetensors file, or its header is not consistent.
     """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -81,7 +81,7 @@ def _offsets(name: str, entry: Any) -> tuple[int, int]:
 
 
 def _place(name: str, entry: Any, start: int, base: int) -> tuple[ArrayPlace, int]:
-    """Return the place of an array that must begin where the last one ended, and its own end."""
+    """Return the place of an array, which must start where the last one ended, and its end."""
     dtype, shape = entry.get("dtype"), entry.get("shape")
     if not isinstance(dtype, str) or dtype not in _TYPES:
         raise ValueError(f"{name[:80]!r} is of the unknown type {str(dtype)[:20]!r}")
@@ -97,7 +97,7 @@ def _place(name: str, entry: Any, start: int, base: int) -> tuple[ArrayPlace, in
 
 
 def arrays_of(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a safetensors file, by name; they share its memory, read-only.
+    """Return the arrays of a safetensors file by name, as read-only views of its memory.
 
     Raises:
         ValueError: As ``array_places``.

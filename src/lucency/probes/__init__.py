@@ -1,16 +1,16 @@
-"""What tells the classes or the parts apart without the content: shortcuts, shift, odd images.
+"""What separates the classes or splits besides the content: shortcuts, shift, outliers.
 
-    sample      some images of every patient, so that looking stays quick
-    headers     what the file says of itself
-    features    what the eye of a probe sees: tone, border, corners, a thumbnail
-    score       how well a small model tells labels apart by it, by patients
-    shortcuts   the classes
-    shift       train from test
-    odd         single images that are unlike the rest
-    findings    what it comes to, in sentences
-    probe       all of it together
+    sample      a sample of the images, whole patients at a time
+    headers     features of file headers
+    features    features of pixels: tone, border, marks, a thumbnail
+    score       AUROC of small models, cross-validated by patient
+    shortcuts   separate the classes
+    shift       separate test from train
+    outliers    single images that differ from the rest
+    findings    the results in sentences
+    probe       run all of them
 
-A network can only be trusted to read the content where these cannot do nearly as well.
+A network can only be trusted to use the content if these cannot do nearly as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each probe sees of an image: little, and not its content."""
+"""Features that the probes extract from pixels: simple ones, not the content."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def small(pixels: Pixels) -> Pixels:
     return np.stack([np.asarray(x) for x in shrunk])
 
 
-def tone(seen: Pixels) -> FloatArray:
+def tone(images: Pixels) -> FloatArray:
     """Return the brightness and contrast of images, (k, 9) as in ``TONE``."""
-    flat = seen.reshape(len(seen), -1).astype(np.float64)
+    flat = images.reshape(len(images), -1).astype(np.float64)
     levels = np.percentile(flat, _PERCENTILES, axis=1).T
     return np.column_stack([flat.mean(axis=1), flat.std(axis=1), levels])
 
 
-def border(seen: Pixels) -> FloatArray:
-    """Return the outer tenth alone at equal tone: eight places along each side, (k, 32)."""
-    x = _even(seen.astype(np.float64))
+def border(images: Pixels) -> FloatArray:
+    """Return the outer tenth, standardised: eight means along each side, (k, 32)."""
+    x = _standardised(images.astype(np.float64))
     sides = (x[:, :_BORDER], x[:, -_BORDER:], x[:, :, :_BORDER], x[:, :, -_BORDER:])
     along = (2, 2, 1, 1)
     strips = [side.mean(axis=3 - axis) for side, axis in zip(sides, along, strict=True)]
     return np.column_stack([strip.reshape(len(x), 8, -1).mean(axis=2) for strip in strips])
 
 
-def marks(seen: Pixels) -> FloatArray:
-    """Return what is written or pasted anywhere near the border, (k, 4) as in ``MARKS``."""
-    x = _even(seen.astype(np.float64))  # exposure is for the tone to find
+def marks(images: Pixels) -> FloatArray:
+    """Return features of text and markers near the border, (k, 4) as in ``MARKS``."""
+    x = _standardised(images.astype(np.float64))  # without exposure, which is part of the tone
     steps = abs(np.diff(x, axis=1))[:, :, :-1] + abs(np.diff(x, axis=2))[:, :-1]
     frame = np.ones((_SIDE, _SIDE), bool)
     frame[_SIDE // 4 : -_SIDE // 4, _SIDE // 4 : -_SIDE // 4] = False
@@ -66,42 +66,43 @@ def marks(seen: Pixels) -> FloatArray:
     ])  # fmt: skip
 
 
-def thumbnail(seen: Pixels) -> FloatArray:
-    """Return images at 8 x 8 and equal tone, (k, 64)."""
-    return _even(_pooled(seen, 8)).reshape(len(seen), -1)
+def thumbnail(images: Pixels) -> FloatArray:
+    """Return images at 8 x 8, standardised, (k, 64)."""
+    return _standardised(_pooled(images, 8)).reshape(len(images), -1)
 
 
-def without_centre(seen: Pixels) -> FloatArray:
-    """Return images at 16 x 16 and equal tone without the middle 60 % each way, (k, 156)."""
+def without_centre(images: Pixels) -> FloatArray:
+    """Return images at 16 x 16, standardised, without the middle 60 % of each side, (k, 156)."""
     outside = np.ones((16, 16), bool)
     outside[3:13, 3:13] = False
-    return _even(_pooled(seen, 16)[:, outside])
+    return _standardised(_pooled(images, 16)[:, outside])
 
 
-def _pooled(seen: Pixels, side: int) -> FloatArray:
+def _pooled(images: Pixels, side: int) -> FloatArray:
     step = _SIDE // side
-    return np.asarray(seen.reshape(len(seen), side, step, side, step).mean(axis=(2, 4)))
+    return np.asarray(images.reshape(len(images), side, step, side, step).mean(axis=(2, 4)))
 
 
-def _even(values: FloatArray) -> FloatArray:
+def _standardised(values: FloatArray) -> FloatArray:
+    """Return values with mean 0 and standard deviation 1 in each image."""
     axes = tuple(range(1, values.ndim))
     mean, deviation = values.mean(axis=axes, keepdims=True), values.std(axis=axes, keepdims=True)
     return np.asarray((values - mean) / (deviation + 1))
 
 
 def name_features(files: Sequence[str], classes: Sequence[str]) -> tuple[FloatArray, list[str]]:
-    """Return what file names hold beside the class folder: words, digits and length.
+    """Return features of file names: words, digits and length.
 
     Args:
-        files: n paths; only the last part counts.
-        classes: Class names, which are no words.
+        files: n paths; only the file name counts.
+        classes: Class names, which do not count as words.
 
     Returns:
         (n, words + 2), and the name of each column.
     """
     stems = [PurePosixPath(file).stem for file in files]
-    own = {word.lower() for name in classes for word in re.findall("[A-Za-z]+", name)}
-    words = [{word.lower() for word in re.findall("[A-Za-z]+", stem)} - own for stem in stems]
+    ignored = {word.lower() for name in classes for word in re.findall("[A-Za-z]+", name)}
+    words = [{word.lower() for word in re.findall("[A-Za-z]+", stem)} - ignored for stem in stems]
     counts = Counter(word for each in words for word in each)
     common = [word for word, n in counts.most_common(_TOKENS) if n < len(files)]
     columns = [[float(word in each) for each in words] for word in common]

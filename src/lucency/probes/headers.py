@@ -1,4 +1,4 @@
-"""What a file says of itself before any pixel is decoded: camera and encoder, not content."""
+"""Features of the file header, without decoding any pixel: camera and encoder, not content."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image
 from lucency.imaging.dicom import is_dicom
 from lucency.imaging.dicom.header import DicomHeader, read_dicom
 from lucency.imaging.headers import read_header
-from lucency.imaging.source import load_again
+from lucency.imaging.source import read_unchanged
 
-# The more special first: of those that tell equally well the first are named.
+# The more specific first: among equally strong features, the first are named.
 NAMES = (
     "format",
     "progressive",
@@ -34,12 +34,12 @@ NAMES = (
 
 
 def headers(files: Sequence[Path], sha256: Sequence[str], workers: int) -> NDArray[np.float64]:
-    """Read the headers of image files that were decoded before.
+    """Return features of the headers of image files that were decoded before.
 
     Args:
         files: n readable images.
         sha256: Of the bytes of each.
-        workers: Threads.
+        workers: Number of threads.
 
     Returns:
         (n, 12) float64, in the order of ``NAMES``; sizes as logarithms.
@@ -52,16 +52,16 @@ def headers(files: Sequence[Path], sha256: Sequence[str], workers: int) -> NDArr
 
 
 def _header(file: Path, sha256: str) -> list[float]:
-    data = load_again(file, sha256)
+    data = read_unchanged(file, sha256)
     return _dicom(read_dicom(data), len(data)) if is_dicom(data) else _encoded(data)
 
 
 def _encoded(data: bytes) -> list[float]:
     """Return the features of PNG or JPEG."""
-    kind = read_header(data)
-    area = kind.width * kind.height
-    # Opening reads no pixel, and the stream has no metadata that could be harmful.
-    with Image.open(io.BytesIO(kind.stream), formats=("PNG", "JPEG")) as image:
+    header = read_header(data)
+    area = header.width * header.height
+    # Opening reads no pixel, and the stream has no metadata that could do harm.
+    with Image.open(io.BytesIO(header.stream), formats=("PNG", "JPEG")) as image:
         tables = list((getattr(image, "quantization", None) or {0: [0]}).values())
         sampling = [layer[1] for layer in getattr(image, "layer", ())]
         return [
@@ -69,19 +69,19 @@ def _encoded(data: bytes) -> list[float]:
             float(bool(image.info.get("progressive") or image.info.get("interlace"))),
             float(len(image.getbands())),
             float(sampling[0]) if sampling else 0.0,
-            np.log1p(len(data) - len(kind.stream)),
+            np.log1p(len(data) - len(header.stream)),
             np.log1p(np.mean([np.mean(table) for table in tables])),
             np.log1p(np.mean([table[0] for table in tables])),
-            np.log(kind.width / kind.height),
-            np.log(kind.width),
-            np.log(kind.height),
+            np.log(header.width / header.height),
+            np.log(header.width),
+            np.log(header.height),
             np.log(len(data) / area),
             np.log(len(data)),
         ]
 
 
 def _dicom(header: DicomHeader, length: int) -> list[float]:
-    """Return the features of DICOM, whose pixels take what is not metadata."""
+    """Return the features of DICOM; everything but the pixels counts as metadata."""
     height, width = header.rows, header.columns
     return [
         2.0,

@@ -7,72 +7,73 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucency.dataset import Dataset
-from lucency.probes.findings import Finding, findings
-from lucency.probes.odd import Odd, odd
-from lucency.probes.sample import drawn
+from lucency.probes.findings import Finding, make_findings
+from lucency.probes.outliers import Outliers, find_outliers
+from lucency.probes.sample import draw_sample
 from lucency.probes.shift import Shift, shift
-from lucency.probes.shortcuts import KINDS, Shortcut, name_shortcut, shortcut
+from lucency.probes.shortcuts import SHORTCUT_PROBES, Shortcut, name_shortcut, shortcut
 from lucency.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
 class Probes:
-    """What the probes found.
+    """The results of the probes.
 
     Attributes:
-        shortcuts: How well the classes are told apart without the content, the file name last.
-        shift: How the test part differs; None without one.
-        odd: Images that are unlike the rest.
-        findings: What it comes to, alarms first.
+        shortcuts: How well each probe separates the classes without the content, file names last.
+        shift: How test differs from train; ``None`` without a test split.
+        outliers: Images that differ from the rest.
+        findings: The results in sentences, alarms first.
     """
 
     shortcuts: tuple[Shortcut, ...]
     shift: Shift | None
-    odd: Odd
+    outliers: Outliers
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return "probes", "shift", "odd" and "findings" of ``audit.json``."""
+        """Return "probes", "shift", "outliers" and "findings" of ``audit.json``."""
         return {
             "probes": [each.to_json() for each in self.shortcuts],
             "shift": self.shift and self.shift.to_json(),
-            "odd": self.odd.to_json(),
+            "outliers": self.outliers.to_json(),
             "findings": [each._asdict() for each in self.findings],
         }
 
 
 def probe(data: Dataset, *, seed: int = 0, workers: int = 0, progress: Progress = SILENT) -> Probes:
-    """Look for shortcuts, for shift between the parts, and for odd images.
+    """Search for shortcuts, for shift between train and test, and for outliers.
 
-    No label of the test part is used to choose anything: probes learn on train and validation, and
-    what they score on test is told beside.
+    Test labels are never used to choose anything: probes train on train and validation, and their
+    score on test is only reported.
 
     Args:
-        data: A decoded and divided data set.
+        data: A decoded and split data set.
         seed: Of samples, folds and bootstraps.
         workers: Threads that read files; 0 for one per processor.
-        progress: Hears how far it is.
+        progress: Called after every probe.
     """
-    import sklearn.ensemble  # noqa: F401 - limits hold only for libraries that are loaded
+    import sklearn.ensemble  # noqa: F401 - threadpool_limits affects imported libraries only
     from threadpoolctl import threadpool_limits
 
     threads = workers or os.cpu_count() or 1
-    # So little work is only slowed down by sharing it, above all beside other processes.
+    # Several threads would only slow down so little work, above all next to other processes.
     with (
         threadpool_limits(1),
-        progress.task("Probing for shortcuts", len(KINDS) + 4, "probes") as task,
+        progress.task("Probing for shortcuts", len(SHORTCUT_PROBES) + 4, "probes") as task,
     ):
-        learn = drawn([data.train, data.val], data.root, seed, threads)
-        test = drawn([data.test], data.root, seed, threads) if data.test else None
+        train = draw_sample([data.train, data.val], data.root, seed, threads)
+        test = draw_sample([data.test], data.root, seed, threads) if data.test else None
         task.advance()
-        found = []
-        for kind in KINDS:
-            found.append(shortcut(kind, learn, test, seed))
+        shortcuts = []
+        for each in SHORTCUT_PROBES:
+            shortcuts.append(shortcut(each, train, test, seed))
             task.advance()
-        name = name_shortcut(learn, test, data.classes, seed)
+        name = name_shortcut(train, test, data.classes, seed)
         task.advance()
-        moved = shift(data, learn, test, seed) if test else None
+        shifted = shift(data, train, test, seed) if test else None
         task.advance()
-        strange = odd(data, threads)
+        outliers = find_outliers(data, threads)
         task.advance()
-    return Probes((*found, name), moved, strange, findings(found, name, moved, strange))
+    findings = make_findings(shortcuts, name, shifted, outliers)
+    return Probes((*shortcuts, name), shifted, outliers, findings)

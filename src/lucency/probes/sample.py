@@ -1,4 +1,4 @@
-"""Some images of a split, whole patients at a time, so that looking stays quick."""
+"""A sample of the images, whole patients at a time, so that the probes stay fast."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from lucency.dataset import Split
 from lucency.probes import features
 from lucency.probes.headers import headers
 
-_MOST = 3000  # images of a part
-_READ = 512  # images at once
+_MOST = 3000  # images in a sample
+_READ = 512  # images read at a time
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Images as the probes see them.
+    """The data that the probes use of some images.
 
     Attributes:
         files: n paths.
         labels: (n,) class indices.
         groups: n patients.
-        header: (n, 12) as ``headers`` gives it.
-        seen: (n, 64, 64) uint8, grey.
+        header: (n, 12) as returned by ``headers``.
+        images: (n, 64, 64) uint8, grey.
     """
 
     files: tuple[str, ...]
     labels: NDArray[np.int64]
     groups: tuple[str, ...]
     header: FloatArray
-    seen: NDArray[np.uint8]
+    images: NDArray[np.uint8]
 
 
-def drawn(parts: Sequence[Split], root: Path, seed: int, workers: int) -> Sample:
-    """Draw up to 3,000 images, all of a patient or none, and read what the probes need.
+def draw_sample(splits: Sequence[Split], root: Path, seed: int, workers: int) -> Sample:
+    """Draw up to 3,000 images, all or none of each patient, and read the data that probes use.
 
-    The classes take turns, so that a rare one is not lost among many.
+    The classes alternate, so that a rare class is represented.
 
     Args:
-        parts: Splits to draw from.
+        splits: Splits to draw from.
         root: Folder that their files are relative to.
-        seed: Of the drawing.
-        workers: Threads that read files.
+        seed: Of the sample.
+        workers: Number of threads that read files.
     """
-    labels = np.concatenate([part.labels for part in parts])
-    groups = [group for part in parts for group in part.groups]
-    files = [file for part in parts for file in part.files]
-    rows = np.concatenate([part.rows for part in parts])
-    owner = np.unique(groups, return_inverse=True)[1]
-    order = _in_turn(labels, owner, seed)
-    sizes = np.bincount(owner)[order]
+    labels = np.concatenate([split.labels for split in splits])
+    groups = [group for split in splits for group in split.groups]
+    files = [file for split in splits for file in split.files]
+    rows = np.concatenate([split.rows for split in splits])
+    patients = np.unique(groups, return_inverse=True)[1]
+    order = _alternating(labels, patients, seed)
+    sizes = np.bincount(patients)[order]
     kept = order[: max(1, int(np.searchsorted(np.cumsum(sizes), _MOST, side="right")))]
-    chosen = np.flatnonzero(np.isin(owner, kept))
-    store = parts[0].store
-    seen = [
-        features.small(store.read(rows[chosen[start : start + _READ]]))
+    chosen = np.flatnonzero(np.isin(patients, kept))
+    cache = splits[0].cache
+    images = [
+        features.small(cache.read(rows[chosen[start : start + _READ]]))
         for start in range(0, len(chosen), _READ)
     ]
     names = tuple(files[i] for i in chosen)
@@ -69,15 +69,17 @@ def drawn(parts: Sequence[Split], root: Path, seed: int, workers: int) -> Sample
         labels=labels[chosen],
         groups=tuple(groups[i] for i in chosen),
         header=headers(
-            [root / name for name in names], [store.sha256[rows[i]] for i in chosen], workers
+            [root / name for name in names], [cache.sha256[rows[i]] for i in chosen], workers
         ),
-        seen=np.concatenate(seen),
+        images=np.concatenate(images),
     )
 
 
-def _in_turn(labels: NDArray[np.int64], owner: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return the patients shuffled, one of each class after the other while there are any."""
-    _, first = np.unique(owner, return_index=True)
+def _alternating(
+    labels: NDArray[np.int64], patients: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Return the patients shuffled, alternating between the classes."""
+    _, first = np.unique(patients, return_index=True)
     shuffled = np.random.default_rng(seed).permutation(len(first))
     label = labels[first][shuffled]
     turn = np.zeros(len(first), np.int64)

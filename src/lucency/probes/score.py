@@ -1,4 +1,4 @@
-"""How well a small model tells labels apart by a few features, on patients it has not seen."""
+"""AUROC of small models on a few features, cross-validated by patient."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ IntArray = NDArray[np.int64]
 _FOLDS = 5
 _REPLICATES = 1000
 _TAIL = 3.29  # standard deviations that chance exceeds once in 2,000 times
-_SHARED = 1.4
+_INFLATION = 1.4  # of the standard deviation, as the folds share training data
 
 
 def cross_validated(
     features: FloatArray, labels: IntArray, groups: Sequence[str], seed: int, *, trees: bool
 ) -> Estimate:
-    """Estimate the AUROC of a small model by five-fold cross-validation over patients.
+    """Estimate the AUROC of a small model by five-fold cross-validation by patient.
 
     Args:
         features: (n, d).
         labels: (n,) class indices.
-        groups: n patients, who stay in one fold.
+        groups: n patients, each of whom is in one fold.
         seed: Of the folds.
-        trees: Boosted trees, for few features of any scale; else logistic regression.
+        trees: Boosted trees, for few features of any scale; otherwise logistic regression.
 
     Returns:
         The AUROC of the out-of-fold scores, the mean over the classes where there are more than
@@ -40,49 +40,48 @@ def cross_validated(
     from sklearn.model_selection import StratifiedGroupKFold
 
     classes = int(labels.max()) + 1
-    owner = np.unique(np.asarray(groups), return_inverse=True)[1]
-    patients = [len(np.unique(owner[labels == k])) for k in range(classes)]
-    if classes < 2 or min(patients) < _FOLDS:
+    patients = np.unique(np.asarray(groups), return_inverse=True)[1]
+    counts = [len(np.unique(patients[labels == k])) for k in range(classes)]
+    if classes < 2 or min(counts) < _FOLDS:
         return Estimate(math.nan, math.nan, math.nan, "undefined")
     scores = np.full((len(labels), classes), 1 / classes)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    for learn, ask in folds.split(features, labels, owner):
-        if len(np.unique(labels[learn])) == classes:
-            scores[ask] = (
-                _model(trees).fit(features[learn], labels[learn]).predict_proba(features[ask])
-            )
-    return area(labels, scores, groups)
+    for train, test in folds.split(features, labels, patients):
+        if len(np.unique(labels[train])) == classes:
+            model = _model(trees).fit(features[train], labels[train])
+            scores[test] = model.predict_proba(features[test])
+    return auroc(labels, scores, groups)
 
 
-def transferred(
-    learn: tuple[FloatArray, IntArray],
-    ask: tuple[FloatArray, IntArray, Sequence[str]],
+def transfer(
+    train: tuple[FloatArray, IntArray],
+    test: tuple[FloatArray, IntArray, Sequence[str]],
     *,
     trees: bool,
 ) -> Estimate:
-    """Estimate the AUROC on one part of a small model that learnt on another."""
-    features, labels, groups = ask
-    model = _model(trees).fit(*learn)
+    """Train a small model on one sample and estimate its AUROC on another."""
+    features, labels, groups = test
+    model = _model(trees).fit(*train)
     if len(np.unique(labels)) < len(model.classes_):
         return Estimate(math.nan, math.nan, math.nan, "undefined")
-    return area(labels, model.predict_proba(features), groups)
+    return auroc(labels, model.predict_proba(features), groups)
 
 
-def area(labels: IntArray, scores: FloatArray, groups: Sequence[str]) -> Estimate:
-    """Estimate an AUROC with an interval that knows about patients; macro for several classes."""
+def auroc(labels: IntArray, scores: FloatArray, groups: Sequence[str]) -> Estimate:
+    """Estimate an AUROC with a patient-level interval; macro average for several classes."""
     if scores.shape[1] == 2:
         return metrics.delong(labels == 1, scores[:, 1], groups)
     ranks = [metrics.rank(labels == k, scores[:, k]) for k in range(scores.shape[1])]
-    spread = [
+    replicates = [
         np.mean([rank.cut(rows).auroc() for rank in ranks], axis=0)
         for rows in metrics.bootstrap_weights(groups, _REPLICATES)
     ]
-    low, high = (float(end) for end in metrics.percentiles(np.concatenate(spread)))
+    low, high = (float(end) for end in metrics.percentiles(np.concatenate(replicates)))
     return Estimate(metrics.macro_auroc(labels, scores), low, high, "patient bootstrap")
 
 
-def single(features: FloatArray, labels: IntArray) -> FloatArray:
-    """Return how well each feature alone ranks the classes, (d,), whichever way round."""
+def single_features(features: FloatArray, labels: IntArray) -> FloatArray:
+    """Return the AUROC of each feature alone, (d,), in whichever direction is better."""
     found = []
     for column in features.T:
         areas = [float(metrics.auroc(labels == k, column)) for k in range(int(labels.max()) + 1)]
@@ -91,25 +90,26 @@ def single(features: FloatArray, labels: IntArray) -> FloatArray:
 
 
 def beyond_chance(auc: float, labels: IntArray, groups: Sequence[str]) -> bool:
-    """Whether chance gives cross-validated scores such an AUROC less than once in 2,000 times.
+    """Tell whether chance yields such a cross-validated AUROC less than once in 2,000 times.
 
-    Chance alone has a standard deviation of sqrt((m + n + 1) / 12 m n) (Mann & Whitney 1947), here
-    of m and n patients, as images of one are alike, and of up to 1.4 times that, as the folds
-    share what they learn from (1.3 to 1.45 in shuffled radiographs). An interval around the AUROC
-    will not do: near 1 it hangs on one or two patients and may reach below 0.5.
+    By chance an AUROC has a standard deviation of sqrt((m + n + 1) / 12 m n) (Mann & Whitney 1947);
+    m and n count patients, as images of one patient are similar. Cross-validation inflates it up to
+    1.4 times, as the folds share training data (1.3 to 1.45 on shuffled radiographs). A confidence
+    interval of the AUROC is not suitable: near 1 it depends on one or two patients and may reach
+    below 0.5.
 
     Args:
-        auc: To judge, the mean over the classes where there are more than two; nan is not beyond.
+        auc: The AUROC, the mean over the classes where there are more than two; nan gives False.
         labels: (n,) class indices.
         groups: n patients.
     """
-    owner = np.unique(np.asarray(groups), return_inverse=True)[1]
+    patients = np.unique(np.asarray(groups), return_inverse=True)[1]
     present = np.unique(labels)
-    errors = []
+    deviations = []
     for k in present[: 1 if len(present) == 2 else None]:
-        m, n = (len(np.unique(owner[of])) for of in (labels == k, labels != k))
-        errors.append(math.sqrt((m + n + 1) / (12 * m * n)) if m and n else math.inf)
-    return bool(auc > 0.5 + _TAIL * _SHARED * np.mean(errors))
+        m, n = (len(np.unique(patients[of])) for of in (labels == k, labels != k))
+        deviations.append(math.sqrt((m + n + 1) / (12 * m * n)) if m and n else math.inf)
+    return bool(auc > 0.5 + _TAIL * _INFLATION * np.mean(deviations))
 
 
 def _model(trees: bool) -> Any:

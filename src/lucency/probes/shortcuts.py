@@ -1,4 +1,4 @@
-"""Ways to tell the classes apart without looking at the content."""
+"""Shortcuts: features other than the content that separate the classes."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from lucency.metrics import Estimate
 from lucency.probes import features
 from lucency.probes.headers import NAMES
 from lucency.probes.sample import Sample
-from lucency.probes.score import beyond_chance, cross_validated, single, transferred
+from lucency.probes.score import beyond_chance, cross_validated, single_features, transfer
 
 FloatArray = NDArray[np.float64]
 
-_LEAST = 0.6  # an AUROC below shows a trace, but nothing that a network would live on
-_STRONG = 0.7  # of probes that content may reach too
+_LEAST = 0.6  # AUROC below which a network would hardly rely on the feature
+_STRONG = 0.7  # for probes that the content may influence too
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A way of looking.
+class ShortcutProbe:
+    """A small model on one kind of features.
 
     Attributes:
         name: In tables.
-        trees: Whether its small model is boosted trees, else logistic regression.
-        least: AUROC from which on it is flagged, where chance is ruled out.
-        see: What it sees of a sample, (n, d), with names of the columns or none.
+        trees: Whether the model is boosted trees, otherwise logistic regression.
+        threshold: AUROC from which on it is flagged, if chance is ruled out.
+        extract: Returns its features of a sample, (n, d), and the names of the columns, if any.
     """
 
     name: str
     trees: bool
-    least: float
-    see: Callable[[Sample], tuple[FloatArray, Sequence[str]]]
+    threshold: float
+    extract: Callable[[Sample], tuple[FloatArray, Sequence[str]]]
 
 
-KINDS = (
-    Kind("file", True, _LEAST, lambda s: (s.header, NAMES)),
-    Kind("marks", True, _STRONG, lambda s: (features.marks(s.seen), features.MARKS)),
-    Kind("border", False, _STRONG, lambda s: (features.border(s.seen), ())),
-    Kind("tone", True, _STRONG, lambda s: (features.tone(s.seen), features.TONE)),
-    Kind("centre removed", False, _STRONG, lambda s: (features.without_centre(s.seen), ())),
-    Kind("thumbnail", False, _STRONG, lambda s: (features.thumbnail(s.seen), ())),
+SHORTCUT_PROBES = (
+    ShortcutProbe("file", True, _LEAST, lambda s: (s.header, NAMES)),
+    ShortcutProbe("marks", True, _STRONG, lambda s: (features.marks(s.images), features.MARKS)),
+    ShortcutProbe("border", False, _STRONG, lambda s: (features.border(s.images), ())),
+    ShortcutProbe("tone", True, _STRONG, lambda s: (features.tone(s.images), features.TONE)),
+    ShortcutProbe(
+        "centre removed", False, _STRONG, lambda s: (features.without_centre(s.images), ())
+    ),
+    ShortcutProbe("thumbnail", False, _STRONG, lambda s: (features.thumbnail(s.images), ())),
 )
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How far one way of looking gets.
+    """The result of one probe.
 
     Attributes:
-        probe: Name of the way.
+        probe: Name of the probe.
         auc: AUROC by cross-validation over the patients of train and validation.
-        test: AUROC on the test part of a model of train and validation, or None.
-        flagged: Whether it gets further than chance and its limit.
+        test: AUROC on test of a model trained on train and validation, or ``None``.
+        flagged: Whether it exceeds chance and its threshold.
         features: The strongest single features with their AUROC.
     """
 
@@ -77,56 +79,53 @@ class Shortcut:
         }
 
 
-def shortcut(kind: Kind, learn: Sample, test: Sample | None, seed: int) -> Shortcut:
-    """Look one way at a data set.
+def shortcut(probe: ShortcutProbe, train: Sample, test: Sample | None, seed: int) -> Shortcut:
+    """Run one probe on a data set.
 
     Args:
-        kind: The way.
-        learn: Images of train and validation.
-        test: Images of the test part, or None.
+        probe: The probe.
+        train: Images of train and validation.
+        test: Images of test, or ``None``.
         seed: Of the folds.
     """
-    seen, names = kind.see(learn)
-    return _measured(kind.name, kind, seen, names, (learn, test), seed)
+    x, names = probe.extract(train)
+    tested = (probe.extract(test)[0], test) if test else None
+    auc, transferred = _aurocs(x, train, tested, seed, trees=probe.trees)
+    flagged = auc.value >= probe.threshold and beyond_chance(auc.value, train.labels, train.groups)
+    return Shortcut(probe.name, auc, transferred, flagged, _strongest(x, names, train))
 
 
 def name_shortcut(
-    learn: Sample, test: Sample | None, classes: Sequence[str], seed: int
+    train: Sample, test: Sample | None, classes: Sequence[str], seed: int
 ) -> Shortcut:
-    """Look at the file names alone; the network never sees them, so it is told but not feared."""
-    kind = Kind("name", True, _LEAST, lambda _: (np.empty(0), ()))
-    files = (*learn.files, *(test.files if test else ()))
-    seen, names = features.name_features(files, classes)
-    count = len(learn.files)
-    found = _measured("name", kind, seen[:count], names, (learn, None), seed)
-    transfer = (
-        transferred(
-            (seen[:count], learn.labels), (seen[count:], test.labels, test.groups), trees=True
-        )
-        if test
-        else None
-    )
-    return Shortcut("name", found.auc, transfer, False, found.features)
+    """Probe the file names; it is never flagged, as the network does not receive them."""
+    files = (*train.files, *(test.files if test else ()))
+    x, names = features.name_features(files, classes)
+    x, tested = x[: len(train.files)], (x[len(train.files) :], test) if test else None
+    auc, transferred = _aurocs(x, train, tested, seed, trees=True)
+    return Shortcut("name", auc, transferred, False, _strongest(x, names, train))
 
 
-def _measured(
-    name: str,
-    kind: Kind,
-    seen: FloatArray,
-    names: Sequence[str],
-    parts: tuple[Sample, Sample | None],
+def _aurocs(
+    x: FloatArray,
+    train: Sample,
+    tested: tuple[FloatArray, Sample] | None,
     seed: int,
-) -> Shortcut:
-    learn, test = parts
-    auc = cross_validated(seen, learn.labels, learn.groups, seed, trees=kind.trees)
-    asked = None
-    if test is not None:
-        ask = (kind.see(test)[0], test.labels, test.groups)
-        asked = transferred((seen, learn.labels), ask, trees=kind.trees)
-    strongest: tuple[tuple[str, float], ...] = ()
-    if names:
-        areas = single(seen, learn.labels)
-        best = np.argsort(-areas, kind="stable")[:3]
-        strongest = tuple((names[i], float(areas[i])) for i in best if areas[i] >= 0.55)
-    flagged = auc.value >= kind.least and beyond_chance(auc.value, learn.labels, learn.groups)
-    return Shortcut(name, auc, asked, flagged, strongest)
+    *,
+    trees: bool,
+) -> tuple[Estimate, Estimate | None]:
+    """Return the AUROC by cross-validation, and on test where there is one."""
+    auc = cross_validated(x, train.labels, train.groups, seed, trees=trees)
+    if tested is None:
+        return auc, None
+    y, test = tested
+    return auc, transfer((x, train.labels), (y, test.labels, test.groups), trees=trees)
+
+
+def _strongest(x: FloatArray, names: Sequence[str], train: Sample) -> tuple[tuple[str, float], ...]:
+    """Return up to three features with an AUROC of at least 0.55, the strongest first."""
+    if not names:
+        return ()
+    aurocs = single_features(x, train.labels)
+    best = np.argsort(-aurocs, kind="stable")[:3]
+    return tuple((names[i], float(aurocs[i])) for i in best if aurocs[i] >= 0.55)

@@ -1,4 +1,4 @@
-"""The process that decodes: reads requests from standard input until it ends, and answers them."""
+"""The process that decodes: reads requests from standard input and writes responses."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import signal
 import sys
 from typing import BinaryIO
 
-from lucency.errors import ImageError, PassingError
+from lucency.errors import ImageError, TransientError
 from lucency.imaging.decoder.protocol import (
     GREETING,
-    Answer,
     Outcome,
     Request,
-    packed_answer,
+    Response,
+    pack_response,
     read_request,
     reason_payload,
 )
@@ -22,57 +22,57 @@ from lucency.imaging.dicom import Note
 from lucency.imaging.image import SourceImage
 from lucency.imaging.source import load
 
-# Address space. The dearest image allowed, a progressive CMYK JPEG of 50 megapixels, takes
-# 1.0 GiB (400 MB of coefficients, 200 MB of CMYK, 200 MB of RGB, the rest beside them), and its
-# file of up to 256 MiB lies in memory up to three times. DICOM of 50 megapixels and 16 bits takes
-# 0.9 GiB beside NumPy and pydicom.
+# Address space. The most expensive image allowed, a progressive CMYK JPEG of 50 megapixels, takes
+# 1.0 GiB (400 MB of coefficients, 200 MB of CMYK, 200 MB of RGB and some overhead), and its file of
+# up to 256 MiB is in memory up to three times. DICOM of 50 megapixels and 16 bits takes 0.9 GiB in
+# addition to NumPy and pydicom.
 _MEMORY = 2 * 2**30
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_MARGIN = 5.0  # seconds after the deadline of the parent, which is the one to end this process
+_MARGIN = 5.0  # seconds after the deadline of the parent, which should kill this process
 
 
 def main() -> None:
-    """Decode what is asked for, until the parent closes the pipe or is gone."""
+    """Decode what is requested, until the parent closes the pipe or ends."""
     deadline = float(sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide about
-    requests, answers = sys.stdin.buffer, _private_output()
-    _limit()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    requests, responses = sys.stdin.buffer, _private_output()
+    _set_limits()
     # NumPy, which DICOM needs, would start threads that the limits forbid.
     os.environ |= dict.fromkeys(_THREADS, "1")
     try:
-        answers.write(GREETING)
-        answers.flush()
+        responses.write(GREETING)
+        responses.flush()
         while True:
             request = read_request(lambda count: _exactly(requests, count))
             _alarm(deadline + _MARGIN)
-            answer = _answer(request)
-            _alarm(0)  # for the parent to read may take any time, as after Ctrl-Z
-            answers.write(packed_answer(answer))
-            answers.write(answer.payload)
-            answers.flush()
+            response = _respond(request)
+            _alarm(0)  # the parent may take any time to read, as after Ctrl-Z
+            responses.write(pack_response(response))
+            responses.write(response.payload)
+            responses.flush()
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # without a last flush into a pipe that nobody reads
+        os._exit(0)  # without a last flush into a closed pipe
 
 
 def _private_output() -> BinaryIO:
-    """Return standard output, which from now on nothing else can write to."""
-    answers = os.fdopen(os.dup(1), "wb", buffering=2**16)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
-    return answers
+    """Return standard output, and redirect everything else that is written to it."""
+    responses = os.fdopen(os.dup(1), "wb", buffering=2**16)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    return responses
 
 
-def _limit() -> None:
-    """Bound what a decoder can do, as far as the system knows such limits."""
+def _set_limits() -> None:
+    """Set resource limits, as far as the system has them."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    # No more memory, no core dumps (they hold images), no new file content, few open files, and
-    # no new processes (where not the superuser).
-    wanted = {"AS": _MEMORY, "CORE": 0, "FSIZE": 0, "NOFILE": 16, "NPROC": 0}
-    for name, most in wanted.items():
+    # Bounded memory, no core dumps (they contain images), no writing to files, few open files, and
+    # no new processes (unless superuser).
+    limits = {"AS": _MEMORY, "CORE": 0, "FSIZE": 0, "NOFILE": 16, "NPROC": 0}
+    for name, most in limits.items():
         if (number := getattr(resource, f"RLIMIT_{name}", None)) is None:
             continue
         _, hard = resource.getrlimit(number)
@@ -80,12 +80,12 @@ def _limit() -> None:
         try:
             resource.setrlimit(number, (least, least))
         except (ValueError, OSError):
-            if sys.platform != "darwin":  # which has RLIMIT_AS and refuses to set it
+            if sys.platform != "darwin":  # which defines RLIMIT_AS but does not allow it
                 raise
 
 
 def _alarm(seconds: float) -> None:
-    """Have the system end this process by then, should the parent be gone and not do it."""
+    """Have the system kill this process then, in case the parent no longer exists."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -97,22 +97,22 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
     return data
 
 
-def _answer(request: Request) -> Answer:
+def _respond(request: Request) -> Response:
     sha256, size, notes, patient = "", (0, 0), Note(0), b""
     try:
         source = request.source
-        data = source if isinstance(source, bytes) else load(source, request.found)
+        data = source if isinstance(source, bytes) else load(source, request.stamp)
         sha256 = hashlib.sha256(data).hexdigest()
         image = SourceImage(data)
         size, notes = image.size, image.notes
         patient = image.patient_key(request.salt) if request.salt else b""
         pixels = image.decode(request.size or size, request.colour)
     except ImageError as error:
-        outcome = Outcome.PASSING if isinstance(error, PassingError) else Outcome.REFUSED
-        return Answer(outcome, sha256, size, reason_payload(str(error)))
+        outcome = Outcome.TRANSIENT if isinstance(error, TransientError) else Outcome.REJECTED
+        return Response(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:
-        return Answer(Outcome.PASSING, sha256, size, b"not enough memory to read it")
-    return Answer(Outcome.PIXELS, sha256, size, pixels, notes, patient)
+        return Response(Outcome.TRANSIENT, sha256, size, b"not enough memory to read it")
+    return Response(Outcome.PIXELS, sha256, size, pixels, notes, patient)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One decoding process as its parent sees it: started, asked, and listened to when it dies."""
+"""One decoding process, as used by its parent: start it, send requests, report why it died."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from typing import cast
 from lucency.errors import RunError
 from lucency.imaging.decoder.protocol import (
     GREETING,
-    Answer,
     ProtocolError,
     Request,
-    packed_request,
-    read_answer,
+    Response,
+    pack_request,
+    read_response,
 )
 
-# Those behind Pillow are for DICOM, and loaded when there is some.
+# Those after Pillow are for DICOM, and only imported when needed.
 _LOADED = ("lucency", "PIL", "numpy", "pydicom", "pylibjpeg", "openjpeg", "jpeg_ls", "gdcm")
-_START = 60.0  # seconds within which a process has to be ready, on a machine that is very busy
-_PIPE = 2**20  # bytes that may wait in a pipe: rows of pixels, where the system has 64 KiB
-_PATIENCE = 5.0  # seconds that a process may take to end after it closed its pipe
+_START = 60.0  # seconds until a process must be ready, even on a very busy machine
+_PIPE = 2**20  # bytes of pixels that fit into a pipe, instead of the usual 64 KiB
+_EXIT = 5.0  # seconds that a process may take to exit after it closed its pipe
 
 
 def child_command(deadline: float) -> list[str]:
     """Return the command of a decoding process.
 
-    It looks for modules where this process found its own, and nowhere else: not in the working
-    folder, which may hold anything, and not where environment variables point. Without ``site``,
-    and with no collection of garbage until all is loaded, it starts in two thirds of the time.
+    It imports modules only from where this process imported them: not from the working folder,
+    which may contain anything, and not from where environment variables point. Without ``site``,
+    and without garbage collection until everything is imported, it starts in two thirds of the
+    time.
     """
-    found = map(importlib.util.find_spec, _LOADED)  # tells where, without loading any
+    found = map(importlib.util.find_spec, _LOADED)  # finds them without importing
     folders = {_folder_of(spec) for spec in found if spec}
     script = (
         f"import gc, sys; gc.disable(); sys.path += {sorted(folders)!r}; "
@@ -51,17 +52,17 @@ def child_command(deadline: float) -> list[str]:
 
 
 def _folder_of(spec: ModuleSpec) -> str:
-    """Return where a module is looked for to be found."""
+    """Return the search path on which a module is found."""
     inside = spec.submodule_search_locations  # of a package
     return str(Path((inside and inside[0]) or spec.origin or "").parent)
 
 
-class DecoderLostError(Exception):
-    """A process ended instead of answering; ``str(error)`` is the reason, for a person.
+class DecoderError(Exception):
+    """A process ended without a response; ``str(error)`` is a readable reason.
 
     Attributes:
-        killed: Whether somebody ended it from outside, as a system without free memory does, so
-            that its image may have nothing to do with it.
+        killed: Whether it was killed from outside, as by a system without free memory, so that its
+            image may not be the cause.
     """
 
     def __init__(self, reason: str, killed: bool = False) -> None:
@@ -70,25 +71,25 @@ class DecoderLostError(Exception):
 
 
 class Child:
-    """A decoding process. One thread may ask at a time; another may call ``check``.
+    """A decoding process. One thread at a time may call ``send``; another may call ``check``.
 
     Attributes:
-        answers: How many images it has answered.
-        alive: Whether it can be asked again.
-        late: Whether it was ended because an image took too long.
+        responses: Number of responses received.
+        alive: Whether it can take another request.
+        timed_out: Whether it was killed because an image took too long.
     """
 
     def __init__(self, command: Sequence[str], deadline: float) -> None:
         """Start the process, without waiting until it is ready.
 
         Args:
-            command: What to run; ``child_command`` makes it.
+            command: As returned by ``child_command``.
             deadline: Seconds that an image may take.
 
         Raises:
             RunError: It cannot be started.
         """
-        self.answers, self.alive, self.late = 0, True, False
+        self.responses, self.alive, self.timed_out = 0, True, False
         self._deadline, self._due = deadline, float("inf")
         self._lock = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -99,85 +100,84 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                # Ctrl-C goes to all of a group; the parent alone is to decide what it means.
+                # Ctrl-C is sent to the whole process group; only the parent should handle it.
                 process_group=0 if os.name == "posix" else None,
             )
         except OSError as error:
             self._errors.close()
-            raise RunError(_no_start(str(error))) from error
+            raise RunError(_start_error(str(error))) from error
         self._requests = cast(FileIO, self._process.stdin)  # as they are not buffered
-        self._answers = cast(FileIO, self._process.stdout)
-        _widen(self._answers)
+        self._responses = cast(FileIO, self._process.stdout)
+        _enlarge(self._responses)
 
     @property
-    def number(self) -> int:
-        """What the system calls the process."""
+    def pid(self) -> int:
+        """The number of the process."""
         return self._process.pid
 
-    def ask(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         """Have an image decoded.
 
         Raises:
-            DecoderLostError: The process died, took too long or answered nonsense; it is gone.
-            RunError: The process could not even start.
+            DecoderError: The process died, timed out or sent an invalid response; it has ended.
+            RunError: The process could not start.
         """
-        self.alive = False  # until it has answered
-        if not self.answers:
-            self._due_in(_START)
-            self._greeted()
-        self._due_in(self._deadline)
+        self.alive = False  # until it has responded
+        if not self.responses:
+            self._set_deadline(_START)
+            self._receive_greeting()
+        self._set_deadline(self._deadline)
         try:
-            self._write(packed_request(request))
-            answer = read_answer(self._read, request)
+            self._write(pack_request(request))
+            response = read_response(self._read, request)
         except ProtocolError as error:
             self.kill()
-            raise DecoderLostError(f"its decoder answered nonsense ({error})") from error
+            raise DecoderError(f"its decoder sent an invalid response ({error})") from error
         except (OSError, EOFError) as error:
-            raise self._last_words() from error
-        self._due_in(float("inf"))
-        self.answers += 1
-        self.alive = not self.late  # else it was ended in the very moment of its answer
-        return answer
+            raise self._exit_error() from error
+        self._set_deadline(float("inf"))
+        self.responses += 1
+        self.alive = not self.timed_out  # it may have been killed at the moment of its response
+        return response
 
     def check(self, now: float) -> None:
-        """End the process if it should have answered before ``now``."""
+        """Kill the process if its deadline was before ``now``."""
         with self._lock:
-            if now > self._due and not self.late:
-                self.late = True
+            if now > self._due and not self.timed_out:
+                self.timed_out = True
                 self._process.kill()
 
-    def grant(self, seconds: float) -> None:
-        """Give the process more time for its image."""
+    def extend(self, seconds: float) -> None:
+        """Extend the deadline of the current image."""
         with self._lock:
             self._due += seconds
 
     def kill(self) -> None:
-        """End the process at once; ``close`` is still to come."""
+        """Kill the process at once; ``close`` must still be called."""
         self._process.kill()
 
     def close(self) -> None:
-        """End the process, whatever it does, and leave neither it nor a pipe behind."""
+        """Kill the process, whatever it does, and close its pipes."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._requests, self._answers, self._errors):
+        for pipe in (self._requests, self._responses, self._errors):
             pipe.close()
 
-    def _due_in(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         with self._lock:
             self._due = time.monotonic() + seconds
 
-    def _greeted(self) -> None:
+    def _receive_greeting(self) -> None:
         try:
             if self._read(len(GREETING)) != GREETING:
-                raise RunError(_no_start("it does not answer as a decoder does"))
+                raise RunError(_start_error("it does not respond like a decoder"))
         except (OSError, EOFError) as error:
-            self._ended()
+            self._wait()
             self._errors.seek(0)
-            said = self._errors.read(100_000).decode(errors="replace").strip().splitlines()
-            why = (
-                f"not ready in {_START:.0f} s" if self.late else (said or ["it ended at once"])[-1]
-            )
-            raise RunError(_no_start(why)) from error
+            lines = self._errors.read(100_000).decode(errors="replace").strip().splitlines()
+            last = (lines or ["it ended at once"])[-1]
+            reason = f"not ready in {_START:.0f} s" if self.timed_out else last
+            raise RunError(_start_error(reason)) from error
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -188,44 +188,44 @@ class Child:
         data = bytearray(count)
         rest = memoryview(data)
         while rest:
-            got = self._answers.readinto(rest)
-            if not got:
+            count = self._responses.readinto(rest)
+            if not count:
                 raise EOFError
-            rest = rest[got:]
+            rest = rest[count:]
         return data
 
-    def _ended(self) -> int:
-        """Wait for the end of a process that has closed its pipe; return how it ended."""
+    def _wait(self) -> int:
+        """Wait for a process that has closed its pipe to exit; return its exit code."""
         try:
-            return self._process.wait(_PATIENCE)
+            return self._process.wait(_EXIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
 
-    def _last_words(self) -> DecoderLostError:
-        code = self._ended()
-        if self.late:
-            return DecoderLostError(f"took longer than {self._deadline:g} s to decode")
+    def _exit_error(self) -> DecoderError:
+        code = self._wait()
+        if self.timed_out:
+            return DecoderError(f"took longer than {self._deadline:g} s to decode")
         if code >= 0:
-            return DecoderLostError(f"its decoder ended (exit code {code})")
+            return DecoderError(f"its decoder ended (exit code {code})")
         killed = -code == getattr(signal, "SIGKILL", 0)
-        why = "; perhaps the machine ran out of memory" if killed else ""
-        return DecoderLostError(f"its decoder crashed (signal {-code}{why})", killed)
+        cause = "; perhaps the machine ran out of memory" if killed else ""
+        return DecoderError(f"its decoder crashed (signal {-code}{cause})", killed)
 
 
-def _widen(pipe: FileIO) -> None:
-    """Let a whole image wait in the pipe, so that the process can go on to the next."""
+def _enlarge(pipe: FileIO) -> None:
+    """Let a whole image fit into the pipe, so that the process can continue with the next."""
     try:
         import fcntl
 
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
     except (ImportError, AttributeError, OSError):
-        return  # a convenience that few systems have
+        return  # an optimisation that few systems support
 
 
-def _no_start(why: str) -> str:
+def _start_error(reason: str) -> str:
     return (
-        f"The process that decodes images cannot be started ({why}). Expected to start "
+        f"The process that decodes images cannot be started ({reason}). Expected to start "
         f"{sys.executable} with the installed lucency and Pillow. Free memory or processes, or "
         "install lucency again."
     )

@@ -1,10 +1,10 @@
-"""What is asked of a decoding process and what it answers, byte by byte.
+"""The protocol of a decoding process: requests and responses, byte by byte.
 
-    request   header (below), path or content of a file
-    answer    header (below), pixels or the reason why there are none
+    request    header (below), path or content of a file
+    response   header (below), pixels or the reason why there are none
 
-The reader of an answer trusts nothing in it: a decoder that was taken over may have written it. All
-lengths are known or bounded before anything is read, and nothing is unpickled.
+Responses are untrusted: a compromised decoder may have written them. All lengths are known or
+bounded before anything is read, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from lucency.imaging.image import MOST_PIXELS
 from lucency.imaging.source import Stamp
 
 GREETING = b"lucency decoder 2\n"
-# content?, stamped?, length, height, width, colour, stamp, salted?, salt
+# is content?, has stamp?, length, height, width, colour, stamp, has salt?, salt
 _REQUEST = struct.Struct(">??IHHB3q?16s")
-# outcome, hashed?, sha256, height, width, length, notes, patient known?, patient
-_ANSWER = struct.Struct(">B?32sIIIH?16s")
+# outcome, has sha256?, sha256, height, width, length, notes, has patient?, patient
+_RESPONSE = struct.Struct(">B?32sIIIH?16s")
 SALT_BYTES = 16
 _MOST_REASON = 1000  # bytes
 
@@ -31,15 +31,15 @@ Read = Callable[[int], bytes | bytearray]  # returns that many bytes or raises E
 
 
 class ProtocolError(Exception):
-    """What was read is no answer to what was asked."""
+    """The response does not fit the request."""
 
 
 class Outcome(enum.IntEnum):
-    """How it went: pixels, a fault of the image, or one that may be gone by the next run."""
+    """Pixels, an image that cannot be decoded, or a transient failure."""
 
     PIXELS = 0
-    REFUSED = 1
-    PASSING = 2
+    REJECTED = 1
+    TRANSIENT = 2
 
 
 class Request(NamedTuple):
@@ -49,27 +49,27 @@ class Request(NamedTuple):
         source: A path, or the content of a file as bytes.
         size: Height and width to return; ``None`` for the image's own.
         colour: Three channels if true, else one.
-        found: The stamp of the file when it was found; ``None`` where nobody has looked.
-        salt: 16 secret bytes to hash the patient with; empty where nobody wants to know.
+        stamp: Of the file when it was found; ``None`` if unknown.
+        salt: 16 secret bytes to hash the patient with; empty if the patient is not requested.
     """
 
     source: str | bytes
     size: tuple[int, int] | None
     colour: bool
-    found: Stamp | None = None
+    stamp: Stamp | None = None
     salt: bytes = b""
 
 
-class Answer(NamedTuple):
-    """What became of it.
+class Response(NamedTuple):
+    """The result of a request.
 
     Attributes:
         outcome: Whether there are pixels.
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
         size: Height and width of the image; zeros where unknown.
         payload: The pixels, height x width x 1 or 3 bytes, or the reason in UTF-8.
-        notes: What a DICOM file says that one should know.
-        patient: Whose image it is, 16 bytes hashed with the salt; empty where unknown.
+        notes: What users should know of a DICOM file.
+        patient: PatientID, 16 bytes hashed with the salt; empty where unknown.
     """
 
     outcome: Outcome
@@ -80,7 +80,7 @@ class Answer(NamedTuple):
     patient: bytes = b""
 
 
-def packed_request(request: Request) -> bytes:
+def pack_request(request: Request) -> bytes:
     """Return a request as bytes.
 
     Raises:
@@ -91,13 +91,13 @@ def packed_request(request: Request) -> bytes:
     height, width = request.size or (0, 0)
     if request.size and not (0 < height <= 0xFFFF and 0 < width <= 0xFFFF):
         raise ValueError(f"Expected sides from 1 to 65,535. Received: {height} x {width}.")
-    stamp, salt = request.found or (0, 0, 0), request.salt
-    head = (content, bool(request.found), len(body), height, width, request.colour, *stamp)
+    stamp, salt = request.stamp or (0, 0, 0), request.salt
+    head = (content, bool(request.stamp), len(body), height, width, request.colour, *stamp)
     return _REQUEST.pack(*head, bool(salt), salt) + body
 
 
 def read_request(read: Read) -> Request:
-    """Read a request; the one who asks is trusted."""
+    """Read a request; the parent process is trusted."""
     head = _REQUEST.unpack(read(_REQUEST.size))
     content, stamped, length, height, width, colour, *stamp, salted, salt = head
     body = bytes(read(length))
@@ -110,51 +110,52 @@ def read_request(read: Read) -> Request:
     )
 
 
-def packed_answer(answer: Answer) -> bytes:
-    """Return the header of an answer; its payload follows."""
-    hashed, digest = bool(answer.sha256), bytes.fromhex(answer.sha256)
-    known = (answer.notes, bool(answer.patient), answer.patient)
-    return _ANSWER.pack(answer.outcome, hashed, digest, *answer.size, len(answer.payload), *known)
+def pack_response(response: Response) -> bytes:
+    """Return the header of a response; its payload follows."""
+    hashed, digest = bool(response.sha256), bytes.fromhex(response.sha256)
+    length, patient = len(response.payload), response.patient
+    head = (response.outcome, hashed, digest, *response.size, length)
+    return _RESPONSE.pack(*head, response.notes, bool(patient), patient)
 
 
 def reason_payload(reason: str) -> bytes:
-    """Return a reason as one line that can be printed, and of bounded length."""
+    """Return a reason as one printable line of bounded length."""
     return _line(reason).encode()[:_MOST_REASON].decode(errors="ignore").encode()
 
 
-def read_answer(read: Read, request: Request) -> Answer:
-    """Read the answer to a request.
+def read_response(read: Read, request: Request) -> Response:
+    """Read the response to a request.
 
     Raises:
-        ProtocolError: It is none.
+        ProtocolError: It is not one.
         EOFError: It ends early.
     """
-    head = _ANSWER.unpack(read(_ANSWER.size))
+    head = _RESPONSE.unpack(read(_RESPONSE.size))
     kind, hashed, digest, height, width, length, notes, known, patient = head
     if kind not in Outcome.__members__.values():
         raise ProtocolError(f"outcome {kind}")
     if height * width > MOST_PIXELS or (height == 0) != (width == 0):
         raise ProtocolError(f"an image of {height} x {width}")
     if notes & ~EVERY_NOTE or (known and not request.salt):
-        raise ProtocolError("notes or a patient that nobody asked for")
+        raise ProtocolError("notes or a patient that were not requested")
     outcome, size = Outcome(kind), (height, width)
     if outcome == Outcome.PIXELS:
         rows, columns = request.size or size
         expected = rows * columns * (3 if request.colour else 1)
         if length != expected or not height or not hashed:
-            raise ProtocolError(f"{length} bytes of pixels where {expected} were due")
+            raise ProtocolError(f"{length} bytes of pixels where {expected} were expected")
     elif not 0 < length <= _MOST_REASON:
         raise ProtocolError(f"a reason of {length} bytes")
     payload = read(length)
-    sha256, whose = digest.hex() if hashed else "", patient if known else b""
-    return Answer(outcome, sha256, size, payload, Note(notes), whose)
+    sha256 = digest.hex() if hashed else ""
+    return Response(outcome, sha256, size, payload, Note(notes), patient if known else b"")
 
 
-def reason_of(answer: Answer) -> str:
-    """Return why there are no pixels, as one line that can be printed whatever was sent."""
-    return _line(answer.payload.decode("utf-8", "replace"))
+def reason_of(response: Response) -> str:
+    """Return why there are no pixels, as one printable line whatever was sent."""
+    return _line(response.payload.decode("utf-8", "replace"))
 
 
 def _line(text: str) -> str:
-    """Leave out line ends, control characters and whatever else a terminal may act upon."""
+    """Remove line ends, control characters and whatever else a terminal may interpret."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -1,4 +1,4 @@
-"""Undo the compression of a whole data set (PS3.5, annex A.5), no further than is sensible."""
+"""Inflate a deflated data set (PS3.5, annex A.5) within bounds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from lucency.errors import ImageError
 from lucency.imaging.dicom.elements import DAMAGED
 from lucency.imaging.headers import ENDS_EARLY
 
-# Rows of one value deflate 1,000 times, radiographs 2 to 3 times, drawings up to 60.
+# Compression ratios: 1,000 for rows of one value, 2 to 3 for radiographs, up to 60 for drawings.
 _MOST_TIMES = 250
 _ALLOWANCE = 2**16  # bytes, for small files
-_FIRST = 4 * 2**20  # bytes within which the image has to begin
+_FIRST = 4 * 2**20  # bytes within which the pixels must begin
 
 
 class Deflated:
-    """A compressed data set that unpacks as far as is asked for."""
+    """A compressed data set that is inflated as far as requested."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
         self._most = _MOST_TIMES * len(data) + _ALLOWANCE
 
     def beginning(self) -> memoryview:
-        """Return the first bytes, enough for all that comes before the pixels.
+        """Return the first bytes, enough for everything before the pixels.
 
         Raises:
             ImageError: It is damaged.
@@ -33,12 +33,12 @@ class Deflated:
         """Return the first ``length`` bytes, or all if there are fewer.
 
         Raises:
-            ImageError: It is damaged, or unpacks to more than its size warrants.
+            ImageError: It is damaged, or its compression ratio is implausible.
         """
         if length > self._most:
             raise ImageError(
-                f"unpacks to more than {_MOST_TIMES} times its size, as files that are to fill "
-                "memory; export its image as PNG if it is real"
+                f"unpacks to more than {_MOST_TIMES} times its size, as decompression bombs do; "
+                "export its image as PNG if it is genuine"
             )
         return self._unpacked(length)
 
@@ -46,5 +46,5 @@ class Deflated:
         try:
             return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(self._data, length))
         except zlib.error as error:
-            why = ENDS_EARLY if "incomplete" in str(error) else DAMAGED.format("not deflated")
-            raise ImageError(why) from error
+            reason = ENDS_EARLY if "incomplete" in str(error) else DAMAGED.format("not deflated")
+            raise ImageError(reason) from error

@@ -1,7 +1,7 @@
-"""Walk over the elements of a DICOM data set and keep the few that are wanted (PS3.5, section 7).
+"""Iterate over the elements of a DICOM data set and keep the wanted ones (PS3.5, section 7).
 
-Everything else is stepped over by its length and never looked at. Lengths are checked before
-anything is believed, and however elements are nested, only so many are walked over.
+Everything else is skipped by its length and never read. Lengths are validated first, and the number
+of elements is bounded however they are nested.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from lucency.imaging.headers import ENDS_EARLY
 UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_ENDS, _SEQUENCE_ENDS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-_MOST_ELEMENTS = 2**15  # of a file; the richest of real single images have a few thousand
-_DEEPEST = 16  # sequences in sequences; real ones reach 6
+_MOST_ELEMENTS = 2**15  # of a file; real single images have up to a few thousand
+_DEEPEST = 16  # nested sequences; real files reach 6
 DAMAGED = "the file is damaged ({}); get it again"
 
 
 class Element(NamedTuple):
-    """One element, not yet understood.
+    """One element, not yet parsed.
 
     Attributes:
-        vr: Two letters that tell the type; empty where the file leaves them out.
-        value: The bytes; of a sequence or of pixels in fragments, the items.
+        vr: Value representation, two letters; empty where the file omits it.
+        value: The bytes; of a sequence or of encapsulated pixels, the items.
         order: ``<`` for little endian, ``>`` for big endian.
-        explicit: Whether elements inside it tell their types.
-        encapsulated: Whether it is of undefined length, as pixels in fragments are.
-        place: Where the value begins.
+        explicit: Whether elements inside it have an explicit VR.
+        encapsulated: Whether it has undefined length, as encapsulated pixels do.
+        place: Offset of the value.
     """
 
     vr: bytes
@@ -43,7 +43,7 @@ class Element(NamedTuple):
 
 
 class Walk:
-    """A way over one file, which counts its steps."""
+    """An iteration over one file, which counts its elements."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -52,19 +52,19 @@ class Walk:
     def elements(
         self, start: int, explicit: bool, order: str, wanted: Collection[int], last: int
     ) -> tuple[dict[int, Element], int]:
-        """Return the wanted elements, the first of each tag, and where the walk ended.
+        """Return the wanted elements, the first of each tag, and the offset after the last.
 
-        Pixels may be cut short; all else has to be there.
+        Pixels may be truncated; everything else must be complete.
 
         Args:
-            start: Where the first element is.
-            explicit: Whether types are written.
+            start: Offset of the first element.
+            explicit: Whether elements have an explicit VR.
             order: ``<`` or ``>``.
             wanted: Tags.
-            last: The walk ends before tags above this, and after this tag.
+            last: The iteration stops before tags above this, and after this tag.
 
         Raises:
-            ImageError: The file ends early, is damaged or is a maze.
+            ImageError: The file ends early, is damaged or too deeply nested.
         """
         found: dict[int, Element] = {}
         place, data = start, self._data
@@ -86,7 +86,7 @@ class Walk:
         return found, place
 
     def _head(self, place: int, explicit: bool, order: str) -> tuple[bytes, int, int]:
-        """Return type, length and place of the value of an element."""
+        """Return VR, length and offset of the value of an element."""
         self._left -= 1
         if self._left < 0:
             raise ImageError(DAMAGED.format(f"more than {_MOST_ELEMENTS:,} elements"))
@@ -98,11 +98,11 @@ class Walk:
             if place + 12 > len(data):
                 raise ImageError(ENDS_EARLY)
             return vr, struct.unpack_from(order + "I", data, place + 8)[0], place + 12
-        # Without a type, be it by rule or, as in items and some faulty files, all the same.
+        # No VR, because the syntax is implicit, or in items and some faulty files.
         return b"", struct.unpack_from(order + "I", data, place + 4)[0], place + 8
 
     def _end(self, place: int, vr: bytes, explicit: bool, order: str, depth: int) -> int:
-        """Return where a value of undefined length ends: behind the mark that closes it."""
+        """Return where a value of undefined length ends: after its delimiter."""
         if depth > _DEEPEST:
             raise ImageError(DAMAGED.format(f"sequences nested more than {_DEEPEST} deep"))
         explicit = explicit and vr != b"UN"  # PS3.5, section 6.2.2, note 4
@@ -112,7 +112,7 @@ class Walk:
             if tag == _SEQUENCE_ENDS:
                 return inside
             if tag != _ITEM:
-                raise ImageError(DAMAGED.format("a sequence has something else than items"))
+                raise ImageError(DAMAGED.format("a sequence contains something other than items"))
             defined = length != UNDEFINED
             place = inside + length if defined else self._item(inside, explicit, order, depth)
         raise ImageError(ENDS_EARLY)
@@ -146,7 +146,7 @@ def first_item(sequence: Element, wanted: Collection[int]) -> tuple[dict[int, El
 
 
 def fragments(pixels: Element) -> list[memoryview]:
-    """Return the fragments of compressed pixels, the table of offsets left out (PS3.5, A.4).
+    """Return the fragments of compressed pixels without the offset table (PS3.5, A.4).
 
     Raises:
         ImageError: They are damaged.
@@ -157,7 +157,7 @@ def fragments(pixels: Element) -> list[memoryview]:
         if tag == _SEQUENCE_ENDS:
             break
         if tag != _ITEM or place + 8 + length > len(data):
-            raise ImageError(DAMAGED.format("its pixels are not in whole fragments"))
+            raise ImageError(DAMAGED.format("the fragments of its pixels are incomplete"))
         found.append(data[place + 8 : place + 8 + length])
         place += 8 + length
     return found[1:]

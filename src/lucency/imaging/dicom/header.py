@@ -1,6 +1,6 @@
-"""What a DICOM file says of its image, with everything checked before a pixel is decoded.
+"""The header of a DICOM image, validated before a pixel is decoded.
 
-Plain Python without pydicom, as its use in the main process must be safe whatever the file is.
+Plain Python without pydicom, as it must be safe in the main process for any file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 from lucency.errors import ImageError
 from lucency.imaging.dicom import tags, values
 from lucency.imaging.dicom.deflated import Deflated
+from lucency.imaging.dicom.detect import ENOUGH, has_magic
 from lucency.imaging.dicom.elements import DAMAGED, Element, Walk
-from lucency.imaging.dicom.kinds import check_kind
 from lucency.imaging.dicom.notes import Note
-from lucency.imaging.dicom.recognise import ENOUGH, has_magic
-from lucency.imaging.dicom.syntaxes import (
+from lucency.imaging.dicom.sop_classes import check_sop_class
+from lucency.imaging.dicom.transfer_syntaxes import (
     BIG_ENDIAN,
     EXPLICIT,
     IMPLICIT,
@@ -31,7 +31,7 @@ from lucency.imaging.headers import ENDS_EARLY, check_sides
 _GREY, _PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
 _TRUE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _LONGEST_PIXEL = 10  # times its width; beyond, the numbers are wrong
-_NOBODY = {"", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "NA", "N/A",
+_ANONYMOUS = {"", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "NA", "N/A",
            "UNKNOWN", "REMOVED", "PATIENT", "NULL"}  # fmt: skip
 PATIENT_BYTES = 16
 
@@ -40,19 +40,19 @@ class DicomHeader(NamedTuple):
     """A DICOM image that has not been decoded.
 
     Attributes:
-        syntax: How it is stored.
+        syntax: Transfer syntax.
         rows: Height in pixels, as stored.
         columns: Width in pixels, as stored.
         samples: 1 or 3.
         colours: PhotometricInterpretation.
-        planar: Whether the colours lie in planes.
-        allocated: Bits that a sample takes, 8, 16 or 32.
-        stored: Bits that count.
+        planar: Whether the colours are stored in planes.
+        allocated: BitsAllocated, 8, 16 or 32.
+        stored: BitsStored.
         signed: Whether samples may be negative.
-        ratio: Height of a pixel by its width.
-        notes: What one should know.
+        ratio: Height of a pixel divided by its width.
+        notes: What users should know.
         pixels: The element with the pixels.
-        elements: What tones and colours are made of.
+        elements: Elements that define grey levels and colours.
     """
 
     syntax: Syntax
@@ -69,19 +69,19 @@ class DicomHeader(NamedTuple):
     pixels: Element
     elements: Elements
 
-    def __repr__(self) -> str:  # what it holds of a patient is nobody's business
+    def __repr__(self) -> str:  # without any data of the patient
         return f"DicomHeader({self.rows} x {self.columns}, {self.colours})"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the image in square pixels, the finer side of a pixel kept."""
+        """Height and width of the image in square pixels, at the finer resolution."""
         tall = max(self.ratio, 1.0)
         wide = max(1 / self.ratio, 1.0)
         return round(self.rows * tall), round(self.columns * wide)
 
     @property
     def identity(self) -> bool:
-        """Whether stored values are grey levels as they are: 8 bits, with nothing said of them."""
+        """Whether stored values are grey levels as they are: 8 bits, without a modality LUT."""
         return self.stored <= 8 and tags.MODALITY_LUT not in self.elements
 
     @property
@@ -91,41 +91,42 @@ class DicomHeader(NamedTuple):
 
     @property
     def palette(self) -> bool:
-        """Whether stored values are places in a palette."""
+        """Whether stored values are indices into a palette."""
         return self.colours == _PALETTE
 
     def patient_key(self, salt: bytes) -> bytes:
-        """Return whose image it is as 16 bytes, which tell nothing without the salt.
+        """Return the PatientID as 16 bytes, hashed with the salt.
 
-        Nothing is returned where the file names nobody, or somebody whom anonymizers put there.
+        The key is empty where the file has no PatientID, or a placeholder of an anonymiser.
         """
         name = values.text(self.elements, tags.PATIENT_ID)
-        if name.upper().strip("<>[]() ") in _NOBODY:
+        if name.upper().strip("<>[]() ") in _ANONYMOUS:
             return b""
         return hmac.digest(salt, name.encode(), hashlib.sha256)[:PATIENT_BYTES]
 
 
 def read_dicom(data: bytes) -> DicomHeader:
-    """Read what a DICOM file says of its image; nothing is decoded.
+    """Read the header of a DICOM image; nothing is decoded.
 
     Args:
-        data: The content of a file, for which ``is_dicom`` holds.
+        data: The content of a file for which ``is_dicom`` is true.
 
     Raises:
-        ImageError: It is no single image that is read, or is damaged.
+        ImageError: It is not a single image of a supported kind, or is damaged.
     """
     whole = memoryview(data)
-    syntax, start, told = _meta(whole)
+    syntax, start, sop_class = _meta(whole)
     if not syntax.deflated:
-        return _header(_walked(whole, start, syntax), syntax, told)
-    unpacker = Deflated(whole[start:])
-    first = _header(_walked(unpacker.beginning(), 0, syntax), syntax, told, cut=True)
+        return _header(_elements(whole, start, syntax), syntax, sop_class)
+    deflated = Deflated(whole[start:])
+    beginning = _elements(deflated.beginning(), 0, syntax)
+    first = _header(beginning, syntax, sop_class, truncated=True)
     most = first.pixels.place + _native_bytes(first)
-    return _header(_walked(unpacker.up_to(most), 0, syntax), syntax, told)
+    return _header(_elements(deflated.up_to(most), 0, syntax), syntax, sop_class)
 
 
 def _meta(data: memoryview) -> tuple[Syntax, int, str]:
-    """Return the transfer syntax, where the data set begins, and the class of the object."""
+    """Return the transfer syntax, the offset of the data set, and the SOP class."""
     start = ENOUGH if has_magic(data[:ENOUGH].tobytes()) else 0
     wanted = (tags.MEDIA_STORAGE_SOP_CLASS, tags.TRANSFER_SYNTAX)
     meta: Elements = {}
@@ -138,7 +139,7 @@ def _meta(data: memoryview) -> tuple[Syntax, int, str]:
     if not uid:
         return _guessed(data[start : start + 6].tobytes()), start, kind
     syntax = find_syntax(uid)
-    if syntax in (IMPLICIT, EXPLICIT):  # files say one and hold the other
+    if syntax in (IMPLICIT, EXPLICIT):  # some files declare one and contain the other
         syntax = _guessed(data[start : start + 6].tobytes())
     return syntax, start, kind
 
@@ -149,13 +150,15 @@ def _guessed(beginning: bytes) -> Syntax:
     return BIG_ENDIAN if beginning[:1] == b"\0" else EXPLICIT
 
 
-def _walked(data: memoryview, start: int, syntax: Syntax) -> Elements:
+def _elements(data: memoryview, start: int, syntax: Syntax) -> Elements:
     walk = Walk(data)
     return walk.elements(start, syntax.explicit, syntax.order, tags.WANTED, tags.PIXEL_DATA)[0]
 
 
-def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> DicomHeader:
-    note = check_kind(values.text(found, tags.SOP_CLASS) or told)
+def _header(
+    found: Elements, syntax: Syntax, sop_class: str, truncated: bool = False
+) -> DicomHeader:
+    note = check_sop_class(values.text(found, tags.SOP_CLASS) or sop_class)
     pixels = found.get(tags.PIXEL_DATA)
     if any(tag in found for tag in tags.FLOAT_PIXELS):
         raise ImageError("a DICOM file of floating-point numbers; expected an image")
@@ -183,13 +186,17 @@ def _header(found: Elements, syntax: Syntax, told: str, cut: bool = False) -> Di
         elements=found,
     )
     _check(header, values.whole(found, tags.HIGH_BIT, stored - 1))
-    if not cut and syntax.coding is Coding.NATIVE and len(pixels.value) < _native_bytes(header):
+    if (
+        not truncated
+        and syntax.coding is Coding.NATIVE
+        and len(pixels.value) < _native_bytes(header)
+    ):
         raise ImageError(ENDS_EARLY)
     return header._replace(notes=note | _notes(header))
 
 
 def _check(header: DicomHeader, high: int) -> None:
-    """Refuse what no device writes, and what is too rare to be read rightly."""
+    """Reject what no device writes, and what is too rare to be read reliably."""
     samples = 3 if header.colours in _TRUE else 1
     if not (header.grey or header.palette or samples == 3):
         raise ImageError(
@@ -204,20 +211,20 @@ def _check(header: DicomHeader, high: int) -> None:
             f"{header.allocated}, the highest numbered {high}): export it as PNG"
         )
     if header.pixels.encapsulated == (header.syntax.coding is Coding.NATIVE):
-        raise ImageError(DAMAGED.format("its pixels are not stored as it says"))
+        raise ImageError(DAMAGED.format("its pixels do not match its transfer syntax"))
     check_sides(header.rows, header.columns)
 
 
 def _native_bytes(header: DicomHeader) -> int:
-    """Return how many bytes uncompressed pixels take."""
+    """Return the number of bytes of uncompressed pixels."""
     count = header.rows * header.columns * header.samples * header.allocated // 8
     return count * 2 // 3 if header.colours == "YBR_FULL_422" else count
 
 
 def _ratio(found: Elements) -> float:
-    """Return the height of a pixel by its width, from the first pair of numbers that makes sense.
+    """Return the height of a pixel divided by its width, from the first valid pair of numbers.
 
-    What no pixel can be is taken for square.
+    Implausible ratios count as 1.
     """
     for tag in tags.SPACINGS:
         pair = values.numbers(found, tag)

@@ -1,4 +1,4 @@
-"""What one should know of a DICOM image before trusting it, as flags that fit into two bytes."""
+"""Facts that users should know of a DICOM image, as flags that fit into two bytes."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Mapping
 
 
 class Note(enum.IntFlag):
-    """Facts that DICOM files tell of themselves."""
+    """Facts stated in the header of a DICOM file."""
 
     BURNED_IN = 1  # text, perhaps a name, is part of the pixels (BurnedInAnnotation)
-    FOR_PROCESSING = 2  # raw values of a detector, before the maker's processing
-    LATERAL = 4  # seen from the side (ViewPosition)
-    SECONDARY_CAPTURE = 8  # grey levels as some program chose them
-    SEVERAL_WINDOWS = 16  # the first of several windows or tables was taken
-    NO_WINDOW = 32  # none was given, so contrast was stretched
-    OVERLAY = 64  # drawings in overlay planes were left out
+    FOR_PROCESSING = 2  # raw detector values, before the vendor's processing
+    LATERAL = 4  # lateral view (ViewPosition)
+    SECONDARY_CAPTURE = 8  # grey levels chosen by some program
+    SEVERAL_WINDOWS = 16  # the first of several windows or LUTs was applied
+    NO_WINDOW = 32  # the contrast was stretched
+    OVERLAY = 64  # overlay planes were ignored
 
 
 EVERY_NOTE = sum(Note)
-_TOLD: Mapping[Note, str] = {
+_TEXTS: Mapping[Note, str] = {
     Note.LATERAL: "a lateral view",
-    Note.FOR_PROCESSING: "raw values of the detector, which are not for presentation",
-    Note.SECONDARY_CAPTURE: "a secondary capture: some program chose its grey levels",
+    Note.FOR_PROCESSING: "raw detector values, which are not for presentation",
+    Note.SECONDARY_CAPTURE: "a secondary capture: its grey levels were chosen by some program",
     Note.BURNED_IN: "text is burned into the pixels",
-    Note.OVERLAY: "an overlay was left out",
-    Note.SEVERAL_WINDOWS: "the first of several windows was taken",
-    Note.NO_WINDOW: "no window is given, so its contrast was stretched",
+    Note.OVERLAY: "an overlay was ignored",
+    Note.SEVERAL_WINDOWS: "the first of several windows was applied",
+    Note.NO_WINDOW: "it has no window, so its contrast was stretched",
 }
 
 
-def in_words(notes: Note) -> tuple[str, ...]:
-    """Return in words, for a person, what one file says of itself."""
-    return tuple(words for note, words in _TOLD.items() if note in notes)
+def describe_notes(notes: Note) -> tuple[str, ...]:
+    """Return the notes on one file as readable text."""
+    return tuple(text for note, text in _TEXTS.items() if note in notes)

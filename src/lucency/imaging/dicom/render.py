@@ -1,4 +1,4 @@
-"""The whole way from a DICOM header to an image of 8 bits, before it is resized."""
+"""Render a DICOM image: from its header to an 8-bit image, before resizing."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from PIL import Image
 
 from lucency.errors import ImageError
 from lucency.imaging.dicom import tags
+from lucency.imaging.dicom.grey_levels import grey_levels, table_array
 from lucency.imaging.dicom.header import DicomHeader
-from lucency.imaging.dicom.stored import stored_values
-from lucency.imaging.dicom.tones import greys, table_array
+from lucency.imaging.dicom.pixel_data import stored_values
 from lucency.imaging.dicom.values import Table
 
-_SLAB = 2**20  # pixels that are counted at a time, each of which takes 8 bytes then
+_CHUNK = 2**20  # pixels counted at a time, at 8 bytes each
 
 Stored = NDArray[np.integer[Any]]
 Pixels = NDArray[np.uint8]
 
 
 def rendered(header: DicomHeader) -> Image.Image:
-    """Decode an image, in mode "L" or "RGB", with as many pixels as are stored.
+    """Decode an image in mode "L" or "RGB", in its stored size.
 
     Raises:
-        PassingError: There is not enough memory.
+        TransientError: There is not enough memory.
         ImageError: It is damaged, or its decoder is not installed.
     """
     stored = stored_values(header)
@@ -41,10 +41,10 @@ def _grey(header: DicomHeader, stored: Stored) -> Pixels:
     places = np.ascontiguousarray(stored).view(unsigned)
     n = 2 ** (8 * unsigned.itemsize)
     flat, counts = places.ravel(), np.zeros(n, np.int64)
-    for start in range(0, flat.size, _SLAB):
-        counts += np.bincount(flat[start : start + _SLAB], minlength=n)
+    for start in range(0, flat.size, _CHUNK):
+        counts += np.bincount(flat[start : start + _CHUNK], minlength=n)
     domain = np.arange(n).astype(unsigned).view(stored.dtype)
-    return np.asarray(greys(header, counts, domain.astype(np.float64))[places])
+    return np.asarray(grey_levels(header, counts, domain.astype(np.float64))[places])
 
 
 def _true(header: DicomHeader, stored: Stored) -> Pixels:
@@ -66,6 +66,6 @@ def _palette(header: DicomHeader, stored: Stored) -> Pixels:
 
 def _eight_bits(table: Table) -> Pixels:
     entries = table_array(table)
-    # Writers often put 8 bits into tables that they say have 16.
+    # Many files declare 16 bits for tables with 8-bit entries.
     deep = table.highest > 255 and entries.max() > 255
     return (entries >> 8 if deep else entries).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The elements that an image depends on, by the names of the standard (PS3.6)."""
+"""Tags of the elements that an image depends on, by the names of the standard (PS3.6)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PALETTE_DATA = (0x00281201, 0x00281202, 0x00281203)
 OVERLAYS = tuple(0x60003000 + (n << 16) for n in range(0, 32, 2))
 FLOAT_PIXELS, PIXEL_DATA = (0x7FE00008, 0x7FE00009), 0x7FE00010
 
-# Numbers that are written as text, for files that do not tell types.
-WRITTEN = frozenset({
+# Numbers stored as text (DS, IS), for files with implicit VR.
+TEXT_NUMBERS = frozenset({
     *(NUMBER_OF_FRAMES, *SPACINGS),
     *(WINDOW_CENTER, WINDOW_WIDTH, RESCALE_INTERCEPT, RESCALE_SLOPE),
 })  # fmt: skip

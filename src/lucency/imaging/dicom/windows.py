@@ -1,4 +1,4 @@
-"""What of the values is to be seen: the first window or table of a file (PS3.3, C.11.2)."""
+"""The first window or VOI LUT of a file (PS3.3, section C.11.2)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lucency.imaging.dicom.values import Elements, Table, numbers, text
 
 
 class Window(NamedTuple):
-    """A window, or a table in its place.
+    """A window or a VOI LUT.
 
     Attributes:
         several: Whether it is the first of several.
-        table: Grey levels by value, where they are given as a table.
+        table: The VOI LUT, if there is one.
         centre: Of the window otherwise.
         width: Of the window.
         function: LINEAR, LINEAR_EXACT or SIGMOID.
@@ -28,7 +28,7 @@ class Window(NamedTuple):
 
 
 def window_of(elements: Elements, signed: bool) -> Window | None:
-    """Return the first window or table of a file; tables go before windows.
+    """Return the first window or VOI LUT of a file; LUTs take precedence over windows.
 
     Args:
         elements: Elements by tag.
@@ -44,7 +44,7 @@ def window_of(elements: Elements, signed: bool) -> Window | None:
     function = text(elements, tags.VOI_LUT_FUNCTION).upper() or "LINEAR"
     if not centres or not widths:
         return None
-    if widths[0] <= 0 or (function == "LINEAR" and widths[0] < 1):  # of no meaning, yet written
+    if widths[0] <= 0 or (function == "LINEAR" and widths[0] < 1):  # invalid, but it occurs
         return None
     return Window(min(len(centres), len(widths)) > 1, None, centres[0], widths[0], function)
 

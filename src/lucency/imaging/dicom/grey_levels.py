@@ -1,7 +1,7 @@
-"""From stored values to grey levels: what the device meant, then what a person would look at.
+"""Stored values to grey levels: modality transformation, then window or VOI LUT (PS3.3, C.11).
 
-Every stored value has one grey level, so a table over all of them is made in double precision and
-the pixels are only looked up: exact, fast, and without pixels in floating point.
+Every stored value has one grey level, so a lookup table over all of them is computed in double
+precision: exact, fast, and without pixels in floating point.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from lucency.imaging.dicom.values import Table, numbers, text
 from lucency.imaging.dicom.windows import Window, table_of, window_of
 
 Floats = NDArray[np.float64]
-_CUT = 0.005  # share of the pixels at either end that a stretched contrast gives up
+_CLIP = 0.005  # share of the pixels that a stretched contrast clips at either end
 
 
-def greys(header: DicomHeader, counts: NDArray[np.int64], domain: Floats) -> NDArray[np.uint8]:
-    """Return the grey level of every value that can be stored.
+def grey_levels(
+    header: DicomHeader, counts: NDArray[np.int64], domain: Floats
+) -> NDArray[np.uint8]:
+    """Return the grey level of every possible stored value.
 
     Args:
         header: Of a grey image.
@@ -27,40 +29,40 @@ def greys(header: DicomHeader, counts: NDArray[np.int64], domain: Floats) -> NDA
         domain: (n,) the values.
 
     Returns:
-        (n,) uint8; 0 is black, whichever way the file counts. Padding is black.
+        (n,) uint8; 0 is black, also in MONOCHROME1. Padding is black.
     """
     padding = _padding(header, domain)
     if not (counts[~padding]).any():
         padding[:] = False
-    meant = _modality(header, domain)
-    shown = _shown(header, meant, np.where(padding, 0, counts))
+    values = _modality(header, domain)
+    brightness = _windowed(header, values, np.where(padding, 0, counts))
     if inverted(header):
-        shown = 1 - shown  # once, from the range that is known, whatever the pixels are
-    shown[padding] = 0
-    return np.rint(255 * shown).astype(np.uint8)
+        brightness = 1 - brightness
+    brightness[padding] = 0
+    return np.rint(255 * brightness).astype(np.uint8)
 
 
 def inverted(header: DicomHeader) -> bool:
-    """Tell whether low values are bright: one of two ways to say so, or both, invert once."""
+    """Tell whether low values are bright, by one of two elements or both."""
     shape = text(header.elements, tags.PRESENTATION_LUT_SHAPE).upper()
     return header.colours == "MONOCHROME1" or shape == "INVERSE"
 
 
-def _shown(header: DicomHeader, meant: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Return how bright each value is, from 0 to 1, before any inversion."""
+def _windowed(header: DicomHeader, values: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Return the brightness of each value, from 0 to 1, before any inversion."""
     window = window_of(header.elements, header.signed)
     if window is None and header.identity:
-        low, high = sorted(_modality(header, _ends(header)))
+        low, high = sorted(_modality(header, _range(header)))
     elif window is None:
-        low, high = _stretched(meant, counts)
+        low, high = _percentiles(values, counts)
     elif window.table:
-        return np.asarray(_looked_up(window.table, meant) / window.table.highest)
+        return np.asarray(_looked_up(window.table, values) / window.table.highest)
     else:
-        return _windowed(meant, window)
-    return np.asarray(np.clip((meant - low) / max(high - low, 1e-12), 0, 1))
+        return _in_window(values, window)
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-12), 0, 1))
 
 
-def _windowed(x: Floats, window: Window) -> Floats:
+def _in_window(x: Floats, window: Window) -> Floats:
     centre, width = window.centre, window.width
     if window.function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700))))
@@ -70,25 +72,25 @@ def _windowed(x: Floats, window: Window) -> Floats:
     return np.clip((x - (centre - 0.5)) / max(width - 1, 1e-12) + 0.5, 0, 1)
 
 
-def _stretched(meant: Floats, counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the values between which 99 % of the pixels lie; all of them where that is one."""
-    order = np.argsort(meant, kind="stable")
-    up_to = np.cumsum(counts[order])
-    cuts = np.array([_CUT, 1 - _CUT]) * up_to[-1]
-    low, high = meant[order[np.searchsorted(up_to, cuts)]]
+def _percentiles(values: Floats, counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the 0.5th and 99.5th percentile; the minimum and maximum where they are equal."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(counts[order])
+    limits = np.array([_CLIP, 1 - _CLIP]) * cumulative[-1]
+    low, high = values[order[np.searchsorted(cumulative, limits)]]
     if low == high:
-        seen = meant[counts > 0]
-        low, high = seen.min(), seen.max()
+        present = values[counts > 0]
+        low, high = present.min(), present.max()
     return float(low), float(high)
 
 
 def _modality(header: DicomHeader, domain: Floats) -> Floats:
-    """Return what the device measured (PS3.3, section C.11.1)."""
+    """Return the values after the modality transformation (PS3.3, section C.11.1)."""
     found = header.elements
     if (sequence := found.get(tags.MODALITY_LUT)) and sequence.value:
         return _looked_up(table_of(sequence, header.signed)[0], domain)
     slope, intercept = (numbers(found, tag) for tag in (tags.RESCALE_SLOPE, tags.RESCALE_INTERCEPT))
-    # A slope of zero would leave nothing to see, and is only ever an empty field.
+    # A slope of zero would erase the image; it is always an unset field.
     return domain * ((slope or [1.0])[0] or 1.0) + (intercept or [0.0])[0]
 
 
@@ -105,7 +107,7 @@ def table_array(table: Table) -> NDArray[np.uint16]:
 
 
 def _padding(header: DicomHeader, domain: Floats) -> NDArray[np.bool_]:
-    """Tell which values stand for "no pixel here" (PS3.3, section C.7.5.1.1.2)."""
+    """Tell which values are padding (PS3.3, section C.7.5.1.1.2)."""
     found = numbers(header.elements, tags.PIXEL_PADDING, header.signed)
     if not found:
         return np.zeros(len(domain), bool)
@@ -114,7 +116,7 @@ def _padding(header: DicomHeader, domain: Floats) -> NDArray[np.bool_]:
     return (domain >= low) & (domain <= high)
 
 
-def _ends(header: DicomHeader) -> Floats:
-    """Return the lowest and the highest value that the stored bits can hold."""
+def _range(header: DicomHeader) -> Floats:
+    """Return the lowest and the highest value that the stored bits can represent."""
     low = -(2 ** (header.stored - 1)) if header.signed else 0
     return np.array([low, low + 2**header.stored - 1], np.float64)

@@ -14,10 +14,10 @@ from PIL import Image, ImageEnhance
 
 from lucency.config import Config
 from lucency.dataset import load_dataset
-from lucency.dataset.cache import Listed, PixelStore, decode
+from lucency.dataset.cache import SourceFile, PixelCache, decode
 from lucency.dataset.candidates import GRID, candidates, grids
 from lucency.dataset.entry import Entry
-from lucency.dataset.near_duplicates import Copy, _believed, find_copies
+from lucency.dataset.near_duplicates import NearDuplicate, _significant, find_near_duplicates
 from lucency.dataset.phantoms import draw_dataset
 from lucency.dataset.registration import SIDE, blur, similarity
 from lucency.imaging.decoder.pool import DecoderPool
@@ -59,17 +59,17 @@ CHANGES: dict[str, tuple[str, Change]] = {
 
 def stored(
     images: list[Image.Image], folder: Path, side: int = 64, *, colour: bool = False
-) -> PixelStore:
+) -> PixelCache:
     folder.mkdir()
     for i, image in enumerate(images):
         image.save(folder / f"{i}.png")
     files = [folder / f"{i}.png" for i in range(len(images))]
-    listed, cache = [Listed(file, file.name) for file in files], folder / "cache"
+    listed, cache = [SourceFile(file, file.name) for file in files], folder / "cache"
     with DecoderPool(1) as pool:
-        return decode(listed, size=(side, side), colour=colour, cache=cache, pool=pool)
+        return decode(listed, size=(side, side), colour=colour, folder=cache, pool=pool)
 
 
-def entries(store: PixelStore, splits: list[str] | None = None) -> list[Entry]:
+def entries(store: PixelCache, splits: list[str] | None = None) -> list[Entry]:
     known = splits or [""] * len(store)
     return [
         Entry(str(row), "a", split, str(row), sha256, row)
@@ -77,7 +77,7 @@ def entries(store: PixelStore, splits: list[str] | None = None) -> list[Entry]:
     ]
 
 
-def rows(copies: tuple[Copy, ...]) -> list[tuple[int, int]]:
+def rows(copies: tuple[NearDuplicate, ...]) -> list[tuple[int, int]]:
     return [(copy.first.row, copy.second.row) for copy in copies]
 
 
@@ -91,7 +91,7 @@ def test_changed_copies_are_found_and_named(tmp_path: Path, change: str, side: i
     kind, how = CHANGES[change]
     originals = [large(seed) for seed in range(12)]
     store = stored([*originals, *map(how, originals[:6])], tmp_path / "p", side)
-    copies = find_copies(store, entries(store))
+    copies = find_near_duplicates(store, entries(store))
     assert rows(copies) == [(row, 12 + row) for row in range(6)]
     assert {copy.kind for copy in copies} == {kind}
     assert all(0.96 <= copy.similarity <= 1 for copy in copies)
@@ -105,24 +105,24 @@ def test_different_images_of_one_body_part_are_no_copies(tmp_path: Path) -> None
         for seed in range(1, 80)
     ]
     store = stored(images, tmp_path / "p")
-    assert find_copies(store, entries(store)) == ()
+    assert find_near_duplicates(store, entries(store)) == ()
 
 
 def test_crops_are_believed_only_where_chance_makes_none() -> None:
     one = Entry("1", "a", sha256="1", row=1)
 
-    def pair(similarity: float, crooked: float) -> tuple[Copy, float]:
-        return Copy(one, one, "cropped", similarity), crooked
+    def pair(similarity: float, crooked: float) -> tuple[NearDuplicate, float]:
+        return NearDuplicate(one, one, "cropped", similarity), crooked
 
     crops = [pair(0.96 + k / 10_000, 0.0) for k in range(200)]
-    assert len(_believed(crops)) == 200
+    assert len(_significant(crops)) == 200
     # Fits where no crop can lie, more alike than the lower hundred: 1 and 3 are within 2 %.
-    assert len(_believed([*crops, pair(0.96995, 0.05)])) == 200
+    assert len(_significant([*crops, pair(0.96995, 0.05)])) == 200
     fits = [pair(0.96995, 0.05)] * 3
-    assert len(_believed([*crops, *fits])) == 200
-    assert len(_believed([*crops, *fits * 2])) == 100
-    assert _believed([pair(0.97, 0.0), pair(0.98, 0.05)]) == []
-    assert len(_believed([pair(0.985, -1.0), pair(0.975, -1.0), pair(0.99, 0.05)])) == 1
+    assert len(_significant([*crops, *fits])) == 200
+    assert len(_significant([*crops, *fits * 2])) == 100
+    assert _significant([pair(0.97, 0.0), pair(0.98, 0.05)]) == []
+    assert len(_significant([pair(0.985, -1.0), pair(0.975, -1.0), pair(0.99, 0.05)])) == 1
 
 
 def test_drawn_radiographs_of_different_patients_are_no_copies(tmp_path: Path) -> None:
@@ -140,25 +140,25 @@ def test_colour_and_coarse_images(tmp_path: Path) -> None:
     ]
     again = [image.resize((100, 100)) for image in bands[:2]]
     store = stored([*bands, *again], tmp_path / "colour", colour=True)
-    assert rows(find_copies(store, entries(store))) == [(0, 6), (1, 7)]
+    assert rows(find_near_duplicates(store, entries(store))) == [(0, 6), (1, 7)]
     coarse = stored([*bands, *again], tmp_path / "coarse", 16)
-    assert set(rows(find_copies(coarse, entries(coarse)))) >= {(0, 6), (1, 7)}
+    assert set(rows(find_near_duplicates(coarse, entries(coarse)))) >= {(0, 6), (1, 7)}
 
 
 def test_flat_and_few_images_have_no_copies(tmp_path: Path) -> None:
     flat = [Image.new("L", (80 + i, 80), 10 * i) for i in range(5)]
     store = stored(flat, tmp_path / "flat")
-    assert find_copies(store, entries(store)) == ()
-    assert find_copies(store, entries(store)[:1]) == ()
-    assert find_copies(store, []) == ()
+    assert find_near_duplicates(store, entries(store)) == ()
+    assert find_near_duplicates(store, entries(store)[:1]) == ()
+    assert find_near_duplicates(store, []) == ()
 
 
 def test_equal_bytes_are_compared_once_per_part(tmp_path: Path) -> None:
     images = [large(1), large(1), large(1).resize((90, 90)), large(2), large(1)]
     store = stored(images, tmp_path / "p")
     every = entries(store, ["train", "train", "test", "train", "val"])
-    assert rows(find_copies(store, every)) == [(0, 2), (2, 4)]
-    assert rows(find_copies(store, every[::-1])) == [(1, 2), (2, 4)]
+    assert rows(find_near_duplicates(store, every)) == [(0, 2), (2, 4)]
+    assert rows(find_near_duplicates(store, every[::-1])) == [(1, 2), (2, 4)]
 
 
 def test_partners_are_looked_for_in_every_part(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_partners_are_looked_for_in_every_part(tmp_path: Path) -> None:
     ]
     store = stored(images, tmp_path / "p")
     splits = ["train"] * 30 + ["test"] + ["train"] * 4
-    copies = find_copies(store, entries(store, splits))
+    copies = find_near_duplicates(store, entries(store, splits))
     assert {(row, 30) for row in range(30)} <= set(rows(copies))
     assert len(copies) <= 35 * 8 * 2
     joined: set[int] = {0}
@@ -245,7 +245,7 @@ def test_copies_of_radiographs_are_found_and_nothing_else(
         jpeg(cropped(image, 0.03, *random.random(2)).resize((120, 130)), 50) for image in originals
     ]
     store = stored([*originals, *changed], tmp_path / "p")
-    found = rows(find_copies(store, entries(store)))
+    found = rows(find_near_duplicates(store, entries(store)))
     n = len(originals)
     # 99.5 % of 519 such copies were found; of 64, three lost ones would be chance once in 2,000.
     assert len(found) >= n - 2

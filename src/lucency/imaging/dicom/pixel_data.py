@@ -1,4 +1,4 @@
-"""The pixels of a DICOM file as the numbers that were stored; the only use of pydicom."""
+"""Pixel data of a DICOM file to stored values; the only use of pydicom's decoders."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lucency.errors import ImageError, PassingError
+from lucency.errors import ImageError, TransientError
 from lucency.imaging.dicom.codestreams import codestream
 from lucency.imaging.dicom.header import DicomHeader
-from lucency.imaging.dicom.syntaxes import Coding, plugin
+from lucency.imaging.dicom.transfer_syntaxes import Coding, plugin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,10 @@ def stored_values(header: DicomHeader) -> NDArray[np.integer[Any]]:
     """Decode the pixels.
 
     Returns:
-        (rows, columns) or, in colours, (rows, columns, 3) integers; YBR has become RGB.
+        (rows, columns) or, in colour, (rows, columns, 3) integers; YBR is converted to RGB.
 
     Raises:
-        PassingError: There is not enough memory.
+        TransientError: There is not enough memory.
         ImageError: They are damaged, or their decoder is not installed.
     """
     coding = header.syntax.coding
@@ -44,7 +44,7 @@ def stored_values(header: DicomHeader) -> NDArray[np.integer[Any]]:
         decoder = get_decoder(header.syntax.uid)
         array, _ = decoder.as_array(source, decoding_plugin=name, **_options(header))
     if array.shape[:2] != (header.rows, header.columns):
-        raise ImageError("its pixels cannot be decoded: other sizes than announced")
+        raise ImageError("its pixels cannot be decoded: their size does not match the header")
     return array
 
 
@@ -65,13 +65,13 @@ def _options(header: DicomHeader) -> dict[str, Any]:
 
 
 def _encapsulated(data: bytes) -> bytes:
-    """Return compressed pixels as a single fragment, as pydicom wants them."""
+    """Return compressed pixels as a single fragment, as pydicom expects them."""
     return b"".join((_ITEM, bytes(4), _ITEM, struct.pack("<I", len(data)), data))
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Let no warning out, as it may quote the file; make one reason of whatever is raised."""
+    """Suppress warnings, as they may quote the file; turn any exception into an ImageError."""
     before = logging.root.manager.disable
     logging.disable()  # pydicom and the decoders log under several names
     try:
@@ -79,7 +79,7 @@ def _quietly() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except MemoryError as error:
-        raise PassingError("not enough memory to decode it") from error
+        raise TransientError("not enough memory to decode it") from error
     except ImageError:
         raise
     except Exception as error:

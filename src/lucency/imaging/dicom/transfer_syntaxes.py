@@ -1,4 +1,4 @@
-"""Ways of storing pixels (PS3.5, section 10 and annex A) and who decodes them."""
+"""Transfer syntaxes (PS3.5, section 10 and annex A) and the decoders of their pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lucency.errors import ImageError
 
 
 class Coding(Enum):
-    """What the pixels are coded as."""
+    """The encoding of the pixels."""
 
     NATIVE = "uncompressed"
     RLE = "run lengths"
@@ -24,9 +24,9 @@ class Syntax(NamedTuple):
     """A transfer syntax.
 
     Attributes:
-        uid: Its number.
+        uid: Transfer Syntax UID.
         coding: Of the pixels.
-        explicit: Whether elements tell their types.
+        explicit: Whether elements have an explicit VR.
         order: ``<`` for little endian, ``>`` for big endian.
         deflated: Whether the whole data set is compressed.
     """
@@ -42,7 +42,7 @@ _PREFIX = "1.2.840.10008.1.2"
 IMPLICIT = Syntax(_PREFIX, Coding.NATIVE, explicit=False)
 EXPLICIT = Syntax(_PREFIX + ".1", Coding.NATIVE)
 BIG_ENDIAN = Syntax(_PREFIX + ".2", Coding.NATIVE, order=">")
-_READ: Mapping[str, Syntax] = {
+_SUPPORTED: Mapping[str, Syntax] = {
     syntax.uid: syntax
     for syntax in (
         IMPLICIT,
@@ -56,7 +56,7 @@ _READ: Mapping[str, Syntax] = {
         *(Syntax(f"{_PREFIX}.4.{n}", Coding.JPEG_2000) for n in (90, 91, 201, 202, 203)),
     )
 }
-# What pydicom calls the decoder, so that what else is installed makes no difference.
+# pydicom's names of the decoders; fixed, so that other installed decoders make no difference.
 _PLUGINS = {
     Coding.NATIVE: "",
     Coding.RLE: "pydicom",
@@ -72,20 +72,20 @@ def find_syntax(uid: str) -> Syntax:
     """Return a transfer syntax.
 
     Raises:
-        ImageError: It is not read; the message names it.
+        ImageError: It is not supported; the message names it.
     """
-    if syntax := _READ.get(uid):
+    if syntax := _SUPPORTED.get(uid):
         return syntax
     from pydicom.config import IGNORE
     from pydicom.uid import UID
 
-    known = UID(uid, IGNORE).name  # which is the number itself where pydicom does not know it
+    known = UID(uid, IGNORE).name  # the UID itself where pydicom does not know it
     name = "an unknown transfer syntax" if known == uid else known
-    raise ImageError(f"a DICOM file stored as {name}, which is not read: export it as PNG")
+    raise ImageError(f"a DICOM file stored as {name}, which is not supported: export it as PNG")
 
 
 def plugin(coding: Coding, bits: int) -> str:
-    """Return what pydicom calls the decoder for this coding; empty for none.
+    """Return pydicom's name of the decoder for this encoding; empty for none.
 
     Args:
         coding: Of the pixels.
@@ -96,7 +96,7 @@ def plugin(coding: Coding, bits: int) -> str:
     """
     if coding is Coding.JPEG and bits > 8:
         raise ImageError(
-            f"a DICOM file in JPEG of {bits} bits, which is not read: export it as PNG"
+            f"a DICOM file in JPEG of {bits} bits, which is not supported: export it as PNG"
         )
     from importlib.util import find_spec
 
@@ -108,7 +108,7 @@ def plugin(coding: Coding, bits: int) -> str:
 
 
 def versions() -> list[str]:
-    """Return the versions of all that decodes DICOM pixels; ``-`` for what is not installed."""
+    """Return the versions of all decoders of DICOM pixels; ``-`` for those not installed."""
     from importlib import metadata
 
     found = []

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucency.dataset.cache import Listed, PixelStore, decode, default_cache
+from lucency.dataset.cache import SourceFile, PixelCache, decode, default_cache
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.imaging.image import encode_png, read_image
@@ -66,10 +66,10 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def decoded(files: list[Path], cache: Path, **options: Any) -> PixelStore:
+def decoded(files: list[Path], cache: Path, **options: Any) -> PixelCache:
     settings: dict[str, Any] = {"size": SIZE, "colour": False} | options
     with DecoderPool(settings.pop("workers", 2)) as pool:
-        return decode([Listed(f, f.name) for f in files], cache=cache, pool=pool, **settings)
+        return decode([SourceFile(f, f.name) for f in files], folder=cache, pool=pool, **settings)
 
 
 def entries(cache: Path) -> list[Path]:
@@ -328,12 +328,12 @@ def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from lucency.dataset.store import Listed, decode
-from lucency.decoding.pool import DecoderPool
+from lucency.dataset.cache import SourceFile, decode
+from lucency.imaging.decoder.pool import DecoderPool
 image, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 with DecoderPool(2) as pool:
-    store = decode([Listed(image, "x")] * copies, size=(300, 300), colour=False,
-                   cache=cache, pool=pool)
+    store = decode([SourceFile(image, "x")] * copies, size=(300, 300), colour=False,
+                   folder=cache, pool=pool)
 for row in range(0, copies, 50):
     store.read(range(row, row + 50))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

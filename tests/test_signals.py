@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lucency import signals
-from lucency.signals import Interrupted, check, heard, held
+from lucency.signals import Interrupted, check, handle_signals, deferred
 
 SCRIPT = "from lucency.cli import main; main()"
 SETTINGS = ("epochs=500", "size=16", "batch=8")
@@ -22,7 +22,7 @@ SETTINGS = ("epochs=500", "size=16", "batch=8")
 
 def signalled(number: int, steps: list[str], *, hold: bool) -> None:
     """Take two steps, and get a signal during the first."""
-    with heard(), held() if hold else contextlib.nullcontext():
+    with handle_signals(), deferred() if hold else contextlib.nullcontext():
         os.kill(os.getpid(), number)
         time.sleep(0.05)
         steps.append("first")
@@ -45,7 +45,7 @@ def test_a_signal_is_raised_at_once_or_at_the_next_place_to_stop(
 
 def test_nothing_is_changed_afterwards() -> None:
     before = [signal.getsignal(number) for number in signals._SIGNALS]
-    with heard():
+    with handle_signals():
         assert signal.getsignal(signal.SIGTERM) not in before
     assert [signal.getsignal(number) for number in signals._SIGNALS] == before
     assert signal.set_wakeup_fd(-1) == -1

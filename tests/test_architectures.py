@@ -1,4 +1,4 @@
-"""What a network may be is known without Keras, and is what Keras builds."""
+"""The number of weights is known without Keras, and is that of the network that Keras builds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from lucency import models
 from lucency.classifier import architectures
-from lucency.classifier.architectures import BACKBONES, checked_parameters, weight_count
+from lucency.classifier.architectures import BACKBONES, check_parameters, weight_count
 from lucency.models import backbones
 
 keras = models.keras
 
 
-def held(network: Any) -> int:
+def weights_of(network: Any) -> int:
     return sum(math.prod(variable.shape) for variable in network.weights)
 
 
@@ -23,7 +23,9 @@ def held(network: Any) -> int:
 @pytest.mark.parametrize("shape", [(32, 32, 1), (47, 61, 3), (255, 255, 3)])
 def test_the_article_is_counted(classes: int, shape: tuple[int, int, int]) -> None:
     network = models.article(classes, shape)
-    assert weight_count("article", classes, shape, {}) == held(network) == network.count_params()
+    assert (
+        weight_count("article", classes, shape, {}) == weights_of(network) == network.count_params()
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_the_article_is_counted(classes: int, shape: tuple[int, int, int]) -> No
 )
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (4, 3)])
 def test_the_default_is_counted(parameters: dict[str, Any], classes: int, channels: int) -> None:
-    checked_parameters("default", parameters)
+    check_parameters("default", parameters)
     shape = (64, 64, channels)
     network = models.build("default", classes, shape, parameters)
     assert weight_count("default", classes, shape, parameters) == network.count_params()
@@ -49,18 +51,18 @@ def test_the_default_is_counted(parameters: dict[str, Any], classes: int, channe
 def test_backbones_are_counted(backbone: str, classes: int) -> None:
     shape = (64, 64, 3)
     network = models.pretrained(classes, shape, backbone=backbone, weights="none")
-    assert weight_count("pretrained", classes, shape, {"backbone": backbone}) == held(network)
+    assert weight_count("pretrained", classes, shape, {"backbone": backbone}) == weights_of(network)
 
 
-def test_the_backbones_are_those_that_can_be_trained() -> None:
+def test_the_listed_backbones_are_those_that_can_be_trained() -> None:
     with pytest.raises(Exception, match="Known: ") as caught:
-        backbones.application("nothing like it")
+        backbones.application("unknown")
     known = str(caught.value).partition("Known: ")[2].rstrip(".").split(", ")
     assert sorted(known) == sorted(BACKBONES)
 
 
 def test_every_parameter_of_an_architecture_is_checked() -> None:
     for name, function in models.ARCHITECTURES.items():
-        taken = backbones.taken_by(function) - {"classes", "input_shape", "weights"}
-        assert taken == architectures._PARAMETERS[name]
-        assert taken <= architectures._CHECKS.keys()
+        parameters = backbones.parameters_of(function) - {"classes", "input_shape", "weights"}
+        assert parameters == architectures._PARAMETERS[name]
+        assert parameters <= architectures._CHECKS.keys()

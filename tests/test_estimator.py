@@ -42,12 +42,12 @@ def images(count: int) -> tuple[np.ndarray, np.ndarray]:
 # -- scikit-learn's own checks ---------------------------------------------------------------------
 
 
-def learnt_in_no_time(train: Split, val: Split, config: Config) -> Classifier:
-    """Stand for the training: linear discriminants of pixels, in a classifier like any other."""
+def fake_training(train: Split, val: Split, config: Config) -> Classifier:
+    """Replace the training by linear discriminants of pixels, in a real classifier."""
     x = train.pixels(range(len(train))).reshape(len(train), -1).astype(np.float64)
     means = np.stack([x[train.labels == k].mean(axis=0) for k in range(len(train.classes))])
-    spread = np.cov((x - means[train.labels]).T) + 1e-2 * np.eye(x.shape[1])
-    slope = np.linalg.solve(spread, means.T)
+    covariance = np.cov((x - means[train.labels]).T) + 1e-2 * np.eye(x.shape[1])
+    slope = np.linalg.solve(covariance, means.T)
     offset = -0.5 * np.einsum("kd,dk->k", means, slope)
     constants = [
         numpy_helper.from_array(slope.astype(np.float32), "slope"),
@@ -61,7 +61,7 @@ def learnt_in_no_time(train: Split, val: Split, config: Config) -> Classifier:
         helper.make_node("Add", ["sloped", "offset"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    shape, k = train.store.shape, len(train.classes)
+    shape, k = train.cache.shape, len(train.classes)
     graph = helper.make_graph(
         nodes,
         "discriminants",
@@ -81,9 +81,9 @@ def learnt_in_no_time(train: Split, val: Split, config: Config) -> Classifier:
 
 
 class OnRows(LucencyClassifier):
-    """Takes rows of numbers, as the checks give them, and shows each as an image of stripes.
+    """Converts rows of numbers to images of stripes.
 
-    scikit-learn checks no estimator that does not take rows.
+    scikit-learn's checks pass rows, and do not run for estimators that do not accept them.
     """
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> OnRows:
@@ -115,7 +115,7 @@ class OnRows(LucencyClassifier):
 def test_scikit_learns_own_checks(
     estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
+    monkeypatch.setattr("lucency.training.train.train", fake_training)
     check(estimator)
 
 
@@ -124,8 +124,8 @@ def test_scikit_learns_own_checks(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> LucencyClassifier:
-    """Return an estimator that learns in no time."""
-    monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
+    """Return an estimator that trains instantly."""
+    monkeypatch.setattr("lucency.training.train.train", fake_training)
     return LucencyClassifier(**FAST)
 
 
@@ -134,9 +134,9 @@ def test_cross_validation_with_patients(quick: LucencyClassifier) -> None:
     patients = np.repeat(np.arange(30), 2)
     scores = cross_val_score(quick, X, y, cv=GroupKFold(3), groups=patients)
     assert scores.min() > 0.8
-    said = cross_val_predict(quick, X, y, cv=3, method="predict_proba")
-    assert said.shape == (60, 2)
-    np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-6)
+    probabilities = cross_val_predict(quick, X, y, cv=3, method="predict_proba")
+    assert probabilities.shape == (60, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
 def test_a_search_over_settings(quick: LucencyClassifier) -> None:
@@ -159,7 +159,9 @@ def test_calibration_and_pipelines(quick: LucencyClassifier) -> None:
 # -- images and labels ---------------------------------------------------------------------------
 
 
-def test_files_and_arrays_are_seen_alike(quick: LucencyClassifier, tmp_path: Path) -> None:
+def test_files_and_arrays_give_the_same_predictions(
+    quick: LucencyClassifier, tmp_path: Path
+) -> None:
     folder = draw_folder(tmp_path / "radiographs", 12)
     files = sorted(folder.rglob("*.png"))
     y = [file.parent.name for file in files]
@@ -176,16 +178,16 @@ def test_files_and_arrays_are_seen_alike(quick: LucencyClassifier, tmp_path: Pat
         by_file.predict(files)
 
 
-def test_patients_are_not_divided(
+def test_images_of_a_patient_stay_together(
     quick: LucencyClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Split, Split]] = []
 
-    def watched(train: Split, val: Split, config: Config) -> Classifier:
+    def recorded(train: Split, val: Split, config: Config) -> Classifier:
         seen.append((train, val))
-        return learnt_in_no_time(train, val, config)
+        return fake_training(train, val, config)
 
-    monkeypatch.setattr("lucency.training.train.train", watched)
+    monkeypatch.setattr("lucency.training.train.train", recorded)
     X, y = images(60)
     patients = [f"patient {i // 3}" for i in range(60)]
     quick.fit(X, y, groups=patients)
@@ -196,7 +198,7 @@ def test_patients_are_not_divided(
     assert abs(len(val) - 9) <= 3
     assert {*val.labels} == {0, 1}
     assert len({*alone.groups}) == len(alone)
-    np.testing.assert_array_equal(train.store.read(train.rows), train.pixels(range(len(train))))
+    np.testing.assert_array_equal(train.cache.read(train.rows), train.pixels(range(len(train))))
 
 
 def test_labels_come_back_as_they_were_given(quick: LucencyClassifier) -> None:
@@ -209,7 +211,7 @@ def test_labels_come_back_as_they_were_given(quick: LucencyClassifier) -> None:
 
 
 @pytest.mark.parametrize(
-    ("X", "says"),
+    ("X", "message"),
     [
         (np.zeros((4, 9, 9)), "uint8"),
         (np.zeros((4, 9), np.uint8), "uint8"),
@@ -218,12 +220,12 @@ def test_labels_come_back_as_they_were_given(quick: LucencyClassifier) -> None:
         (np.zeros((5, 9, 9), np.uint8), "inconsistent"),
     ],
 )
-def test_what_is_no_image_is_refused(quick: LucencyClassifier, X: np.ndarray, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_images_are_rejected(quick: LucencyClassifier, X: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         quick.fit(X, [0, 0, 1, 1])
 
 
-def test_what_cannot_be_divided_is_refused(quick: LucencyClassifier) -> None:
+def test_classes_that_cannot_be_split_are_rejected(quick: LucencyClassifier) -> None:
     X, y = images(12)
     with pytest.raises(InputError, match=r"'light' has 6 sample\(s\), of too few groups"):
         quick.fit(X, y, groups=np.where(y == "light", "one patient", np.arange(12).astype(str)))
@@ -237,13 +239,13 @@ def test_what_cannot_be_divided_is_refused(quick: LucencyClassifier) -> None:
 
 
 @pytest.mark.slow
-def test_it_trains_survives_pickling_and_can_be_kept(tmp_path: Path) -> None:
+def test_it_can_be_trained_pickled_and_saved(tmp_path: Path) -> None:
     X, y = images(80)
     fitted = LucencyClassifier(**{**FAST, "epochs": 8}).fit(X, y)
-    said = fitted.predict_proba(X)
+    expected = fitted.predict_proba(X)
     assert fitted.score(X, y) > 0.8
     again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - as users of scikit-learn do
-    np.testing.assert_allclose(again.predict_proba(X[:7]), said[:7], atol=1e-6)
+    np.testing.assert_allclose(again.predict_proba(X[:7]), expected[:7], atol=1e-6)
     fitted.classifier_.save(tmp_path / "kept")
     kept = Classifier.load(tmp_path / "kept")
     assert kept.classes == ("dark", "light")

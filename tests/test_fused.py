@@ -1,4 +1,4 @@
-"""The network that is trained on computes what the plain one does, and has its variables."""
+"""The fused network computes the same as the plain one, and shares its variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lucency.training.fused_layers import fused
 ops = keras.ops
 
 pytestmark = pytest.mark.skipif(
-    not backend.waits_for_memory(), reason="layers are replaced on TensorFlow without a GPU alone"
+    not backend.waits_for_memory(), reason="only TensorFlow on a processor replaces layers"
 )
 
 SIDE = 64
@@ -48,7 +48,7 @@ def pixels(network: Any, channels: int) -> Any:
 
 
 def logits_and_gradients(model: Any, x: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
-    """Return the logits while training, and the gradient of the sum of their squares."""
+    """Return the logits in training mode, and the gradient of the sum of their squares."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -58,7 +58,7 @@ def logits_and_gradients(model: Any, x: Any, variables: list[Any]) -> tuple[Any,
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_answers_gradients_and_statistics_are_those_of_the_plain_network(name: str) -> None:
+def test_logits_gradients_and_statistics_are_those_of_the_plain_network(name: str) -> None:
     keras.utils.set_random_seed(0)
     network = without_dropout(NETWORKS[name]())
     grey = name != "article in colour"
@@ -77,11 +77,11 @@ def test_answers_gradients_and_statistics_are_those_of_the_plain_network(name: s
     network.set_weights(before)
     found, ours = logits_and_gradients(quick, x, variables)
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
-    # By length, as rounding lets a single ReLU be on here and off there; some are zero but for it.
+    # By norm, because rounding may flip a single ReLU; some gradients are zero but for rounding.
     largest = max(np.linalg.norm(each) for each in gradients)
     for one, other in zip(ours, gradients, strict=True):
-        apart = np.linalg.norm(one - other)
-        assert apart <= 5e-2 * np.linalg.norm(other) + 1e-4 * largest
+        difference = np.linalg.norm(one - other)
+        assert difference <= 5e-2 * np.linalg.norm(other) + 1e-4 * largest
     for one, other in zip(network.get_weights(), statistics, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
@@ -93,7 +93,7 @@ def test_layers_are_replaced() -> None:
     assert {"fused_stem_norm", "stem_relu"} <= names
 
 
-def test_normalisation_in_bfloat16_is_replaced_where_there_is_a_kernel() -> None:
+def test_normalisation_in_bfloat16_is_replaced_if_there_is_a_kernel() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = models.default(2, (SIDE, SIDE, 1), width=24, blocks=(1, 1))
@@ -115,13 +115,13 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     np.testing.assert_allclose(np.unique(kept), [0, 1 / 0.7], rtol=1e-4)
     again = np.asarray(quick(x, training=True))
     assert np.mean((kept == 0) == (again == 0)) == pytest.approx(0.3**2 + 0.7**2, abs=0.01)
-    # Neighbours share the 32 bits of one draw, and must not share their fate.
+    # Adjacent values share the 32 bits of one draw, and must be dropped independently.
     pairs = kept.reshape(-1, 2) == 0
     assert np.mean(pairs.all(axis=1)) == pytest.approx(0.09, abs=0.005)
     np.testing.assert_array_equal(quick(x, training=False), x)
 
 
-def test_each_member_speaks_and_their_mean_is_what_all_say_together() -> None:
+def test_the_mean_of_the_members_logits_is_that_of_the_ensemble() -> None:
     keras.utils.set_random_seed(0)
     network = models.default(3, (SIDE, SIDE, 1), width=16, blocks=(1, 1), members=3)
     x = pixels(network, 1)
@@ -131,7 +131,7 @@ def test_each_member_speaks_and_their_mean_is_what_all_say_together() -> None:
     assert np.ptp(np.asarray(each), axis=1).max() > 0.01  # they differ
 
 
-def test_a_member_learns_from_its_own_mistakes_alone() -> None:
+def test_a_member_learns_from_its_own_loss_alone() -> None:
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""Training images kept with a classifier: chosen, found again, refused when damaged."""
+"""Training images kept with a classifier: chosen, read back, rejected when damaged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lucency.verify.finding import Differs
 from PIL import Image
 
 from lucency.classifier import Classifier, Neighbours, neighbours_json, neighbours_of
 from lucency.errors import ClassifierError
 from lucency.verify.files import checksums
-from lucency.verify.finding import Differs
 from small_runs import SIDE, TWO, brightness_network, spec_of
 
 
@@ -44,8 +44,8 @@ def test_the_nearest_are_those_in_the_same_direction_from_the_mean() -> None:
 
 
 @pytest.mark.parametrize("embedding", [np.zeros(3), np.full(4, np.nan), np.zeros((1, 4))])
-def test_an_embedding_of_another_network_is_refused(embedding: Any) -> None:
-    with pytest.raises(ClassifierError, match="Expected 4 finite numbers"):
+def test_an_embedding_of_another_network_is_rejected(embedding: Any) -> None:
+    with pytest.raises(ClassifierError, match="Expected an embedding of 4 finite numbers"):
         some().nearest(embedding, 1)
 
 
@@ -66,7 +66,7 @@ def test_an_embedding_of_another_network_is_refused(embedding: Any) -> None:
         lambda a: a.update({name: values[:0] for name, values in a.items()}),
     ],
 )
-def test_damaged_ones_are_refused(change: Any) -> None:
+def test_damaged_arrays_are_rejected(change: Any) -> None:
     arrays = dict(some().arrays())
     change(arrays)
     with pytest.raises(ClassifierError, match="kept training images are damaged"):
@@ -81,7 +81,7 @@ def saved(folder: Path, kept: Neighbours | None) -> Path:
     return folder
 
 
-def test_they_come_back_from_a_folder_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_they_are_read_from_a_folder_on_first_use(tmp_path: Path) -> None:
     kept = some()
     folder = saved(tmp_path, kept)
     again = Classifier.load(folder)
@@ -97,7 +97,7 @@ def test_they_come_back_from_a_folder_when_they_are_asked_for(tmp_path: Path) ->
         checksums(folder)
 
 
-def test_a_folder_without_them_says_so(tmp_path: Path) -> None:
+def test_a_folder_without_them(tmp_path: Path) -> None:
     folder = saved(tmp_path, None)
     assert json.loads((folder / "classifier.json").read_text())["neighbours"] is None
     classifier = Classifier.load(folder)
@@ -120,7 +120,7 @@ def split_of(labels: list[int], shape: tuple[int, int, int]) -> Any:
 @pytest.mark.parametrize(
     ("count", "expected"), [(4, [2, 2]), (5, [2, 3]), (9, [2, 7]), (99, [2, 9])]
 )
-def test_rare_classes_are_kept_whole(count: int, expected: list[int]) -> None:
+def test_all_images_of_rare_classes_are_kept(count: int, expected: list[int]) -> None:
     split = split_of([0] * 2 + [1] * 9, (8, 8, 1))
     kept = neighbours_of(split, count, lambda pixels: np.ones((len(pixels), 3), np.float32))
     assert np.bincount(kept.labels, minlength=2).tolist() == expected
@@ -132,17 +132,17 @@ def test_rare_classes_are_kept_whole(count: int, expected: list[int]) -> None:
     [((64, 64, 1), (64, 64, 1)), ((97, 97, 3), (48, 48, 3)), ((255, 255, 3), (85, 85, 3)),
      ((2048, 16, 1), (93, 1, 1))],
 )  # fmt: skip
-def test_images_are_made_small_by_means(shape: Any, small: Any) -> None:
+def test_images_are_resized_by_averaging(shape: Any, small: Any) -> None:
     split = split_of([0, 1], shape)
     kept = neighbours_of(split, 2, lambda pixels: np.full((len(pixels), 3), 1e9, np.float32))
     assert kept.images.shape == (2, *small)
     step = -(-max(shape[:2]) // 96)
     first = split.pixels(np.array([0]))[0, :step, :step].astype(float).mean(axis=(0, 1))
     np.testing.assert_allclose(kept.images[0, 0, 0], first, atol=0.51)
-    assert np.isfinite(kept.embeddings).all()  # too large for 16 bits: cut, not infinite
+    assert np.isfinite(kept.embeddings).all()  # too large for 16 bits: clipped, not infinite
 
 
-def test_a_service_gives_them_as_json() -> None:
+def test_the_json_of_the_service() -> None:
     kept = some()
     found = neighbours_json(kept, kept.embeddings[2].astype(np.float32), 2)
     assert found is not None

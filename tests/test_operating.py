@@ -1,4 +1,4 @@
-"""Operating points: the grammar, a brute-force reference, the margins, and what cannot be had."""
+"""Operating points: the grammar, a brute-force reference, the margins, and unreachable rules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RULES = (
         ("cost:fn=0.5,fp=2.", Rule("cost", miss=0.5, alarm=2)),
     ],
 )
-def test_rules_are_read(text: str, rule: Rule) -> None:
+def test_rules_are_parsed(text: str, rule: Rule) -> None:
     assert parse(text) == rule
 
 
@@ -46,38 +46,41 @@ def test_rules_are_read(text: str, rule: Rule) -> None:
         "cost:FN=1" + "0" * 400 + ",FP=1",
     ],
 )
-def test_other_texts_are_one_line_with_the_grammar(text: str) -> None:
+def test_the_error_of_other_texts_is_one_line_with_the_grammar(text: str) -> None:
     with pytest.raises(ConfigError, match=r"one of balanced, .*Received") as caught:
         parse(text)
     assert "\n" not in str(caught.value)
 
 
 def rates(probabilities: FloatArray, positive: BoolArray, threshold: float) -> tuple[float, float]:
-    accepted = probabilities >= threshold
-    return float(accepted[positive].mean()), float((~accepted)[~positive].mean())
+    predicted = probabilities >= threshold
+    return float(predicted[positive].mean()), float((~predicted)[~positive].mean())
 
 
 def brute_force(rule: Rule, probabilities: FloatArray, positive: BoolArray) -> float | None:
-    """Return the best worth over every threshold that leaves images on both sides."""
-    worths = []
+    """Return the best score over every threshold with images on both sides."""
+    scores = []
     for threshold in np.unique(probabilities)[1:]:
-        found, spared = rates(probabilities, positive, threshold)
+        sensitivity, specificity = rates(probabilities, positive, threshold)
         if rule.kind == "bounds":
-            wanted = rule.sensitivity or 0, rule.specificity or 0
-            if found < wanted[0] or spared < wanted[1] or not found or not spared:
+            bounds = rule.sensitivity or 0, rule.specificity or 0
+            if sensitivity < bounds[0] or specificity < bounds[1]:
                 continue
-        worths.append(worth(rule, found, spared, positive.mean()))
-    return max(worths, default=None)
+            if not sensitivity or not specificity:
+                continue
+        scores.append(score(rule, sensitivity, specificity, positive.mean()))
+    return max(scores, default=None)
 
 
-def worth(rule: Rule, found: float, spared: float, share: float) -> float:
+def score(rule: Rule, sensitivity: float, specificity: float, share: float) -> float:
     if rule.kind == "cost":
-        return -share * rule.miss * (1 - found) - (1 - share) * rule.alarm * (1 - spared)
+        missed, alarmed = share * rule.miss, (1 - share) * rule.alarm
+        return -missed * (1 - sensitivity) - alarmed * (1 - specificity)
     if rule.sensitivity is not None and rule.specificity is None:
-        return spared
+        return specificity
     if rule.specificity is not None and rule.sensitivity is None:
-        return found
-    return found + spared
+        return sensitivity
+    return sensitivity + specificity
 
 
 def drawn(seed: int, n: int = 40, digits: int = 2) -> tuple[FloatArray, BoolArray]:
@@ -99,9 +102,9 @@ def test_no_threshold_is_better(text: str, seed: int) -> None:
         trivial = -5 if rule.kind != "cost" else -min(5 * positive.mean(), 1 - positive.mean())
         assert best is None or best < trivial
         return
-    found, spared = rates(probabilities, positive, point.threshold)
-    assert (point.sensitivity, point.specificity) == (found, spared)
-    assert worth(rule, found, spared, positive.mean()) == pytest.approx(best, abs=1e-12)
+    found = rates(probabilities, positive, point.threshold)
+    assert (point.sensitivity, point.specificity) == found
+    assert score(rule, *found, positive.mean()) == pytest.approx(best, abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -109,7 +112,7 @@ def test_no_threshold_is_better(text: str, seed: int) -> None:
     st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=30),
     st.sampled_from(RULES),
 )
-def test_any_probabilities_give_a_margin_or_a_refusal(
+def test_any_probabilities_give_a_margin_or_an_error(
     images: list[tuple[float, bool]], text: str
 ) -> None:
     probabilities = np.array([p for p, _ in images])
@@ -123,18 +126,18 @@ def test_any_probabilities_give_a_margin_or_a_refusal(
     assert (probabilities < threshold).any()
     below = probabilities[probabilities < threshold].max()
     above = probabilities[probabilities >= threshold].min()
-    # On an image only where two neighbouring floats leave nothing between them.
+    # Equal to a probability only if no float is between two adjacent ones.
     assert threshold < above or np.nextafter(below, 1) == above
 
 
-def test_the_threshold_lies_midway_in_log_odds() -> None:
+def test_the_threshold_is_midway_in_log_odds() -> None:
     point = choose(parse("youden"), [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1])
     assert point.threshold == pytest.approx(0.5)
     # odds of 1/4 and 1: midway is 1/2
     assert choose(parse("youden"), [0.2, 0.5], [0, 1]).threshold == pytest.approx(1 / 3)
 
 
-def test_gaps_without_end_are_bounded() -> None:
+def test_infinite_gaps_are_bounded() -> None:
     # 1e-12 counts as 0.001: odds of 1/999 and 9 meet at 0.0949 / 1.0949
     point = choose(parse("youden"), [1e-12, 0.9], [0, 1])
     assert point.threshold == pytest.approx(np.sqrt(9 / 999) / (1 + np.sqrt(9 / 999)))
@@ -157,22 +160,22 @@ def test_of_equal_specificity_the_higher_sensitivity() -> None:
     assert (point.sensitivity, point.specificity) == (1.0, 1.0)
 
 
-def test_a_share_of_exactly_the_bound_is_enough() -> None:
+def test_a_rate_of_exactly_the_bound_is_enough() -> None:
     probabilities = np.append(np.linspace(0.3, 0.9, 20), 0.31)
     positive = np.append(np.ones(20, bool), False)
     point = choose(parse("sensitivity>=0.95"), probabilities, positive)
     assert (point.sensitivity, point.specificity) == (0.95, 1.0)
 
 
-def test_costs_are_weighed_at_the_prevalence_of_use() -> None:
+def test_costs_are_weighted_by_the_given_prevalence() -> None:
     probabilities, positive = drawn(3, n=200, digits=4)
     rare = choose(parse("cost:FN=1,FP=1"), probabilities, positive, prevalence=0.2)
     usual = choose(parse("cost:FN=1,FP=1"), probabilities, positive)
     assert rare.threshold > usual.threshold
 
 
-def test_scores_may_be_stretched() -> None:
-    """A rising change of the probabilities does not change which images are accepted."""
+def test_only_the_order_of_probabilities_matters() -> None:
+    """An increasing transformation of the probabilities does not change the predictions."""
     probabilities, positive = drawn(5, n=60, digits=6)
     for text in RULES[:3]:
         first, second = (
@@ -182,14 +185,14 @@ def test_scores_may_be_stretched() -> None:
 
 
 @pytest.mark.parametrize("text", ["sensitivity>=0.95", "sensitivity>=0.9,specificity>=0.9"])
-def test_out_of_reach_names_the_nearest_point(text: str) -> None:
-    # The lowest is positive: to find it is to call everything positive.
+def test_the_error_of_an_unreachable_rule_has_the_nearest_point(text: str) -> None:
+    # The lowest probability is a positive: only predicting positive for all images finds it.
     probabilities, positive = [0.1, 0.2, 0.6, 0.8], [1, 0, 0, 1]
     with pytest.raises(ConfigError, match=r"sensitivity 0\.500 and specificity 1\.000"):
         choose(parse(text), probabilities, positive)
 
 
-def test_the_nearest_point_can_be_asked_for() -> None:
+def test_the_nearest_point_can_be_requested() -> None:
     probabilities, positive = drawn(1, n=90)
     with pytest.raises(ConfigError) as caught:
         choose(parse("sensitivity>=0.999,specificity>=0.999"), probabilities, positive)
@@ -200,8 +203,8 @@ def test_the_nearest_point_can_be_asked_for() -> None:
     assert again.specificity >= near[1]
 
 
-def test_a_classifier_without_worth_has_no_point() -> None:
-    with pytest.raises(ConfigError, match="No threshold tells any image"):
+def test_a_useless_classifier_has_no_operating_point() -> None:
+    with pytest.raises(ConfigError, match="No threshold separates any image"):
         choose(parse("sensitivity>=0.5"), [0.5, 0.5], [0, 1])
     with pytest.raises(ConfigError, match="better than guessing"):
         choose(parse("youden"), [0.9, 0.1], [0, 1])
@@ -211,7 +214,7 @@ def test_a_classifier_without_worth_has_no_point() -> None:
         choose(parse("youden"), [0.1, 0.2], [1, 1])
 
 
-def test_balanced_asks_nothing_of_validation() -> None:
+def test_balanced_does_not_need_both_classes() -> None:
     point = choose(parse("balanced"), [0.4, 0.6], [1, 1])
     assert isinstance(point, OperatingPoint)
     assert (point.threshold, point.sensitivity) == (0.5, 0.5)

@@ -1,4 +1,4 @@
-"""Reference images: chosen from validation, kept, refused when damaged."""
+"""Reference images: chosen from validation, kept, rejected when damaged."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lucency.classifier import Classifier, ReferenceImages
-from lucency.classifier.stored_files import REFERENCE_IMAGES, read_arrays
+from lucency.classifier.stored_files import read_arrays
 from lucency.errors import ClassifierError
+from lucency.run_folder.files import REFERENCE_IMAGES
 from small_runs import SIDE, brightness_network, spec_of
 
 
@@ -21,7 +22,7 @@ def some(count: int = 5) -> ReferenceImages:
     return ReferenceImages(pixels, classifier.predict_pixels(pixels).astype(np.float32))
 
 
-def test_they_tell_whether_answers_are_those_of_then() -> None:
+def test_they_detect_changed_predictions() -> None:
     reference_images = some()
     assert reference_images.largest_difference(lambda _: reference_images.probabilities) == 0
     assert (
@@ -42,19 +43,19 @@ def test_they_tell_whether_answers_are_those_of_then() -> None:
         lambda a: a.update(probabilities=a["probabilities"][:-1]),
     ],
 )
-def test_damaged_ones_are_refused(change: Any) -> None:
+def test_damaged_arrays_are_rejected(change: Any) -> None:
     arrays = dict(some().arrays())
     change(arrays)
     with pytest.raises(ClassifierError, match="reference images are damaged"):
         ReferenceImages.from_arrays(arrays, (SIDE, SIDE, 1), 2)
 
 
-def test_they_come_back_from_a_folder(tmp_path: Path) -> None:
+def test_they_are_read_from_a_folder(tmp_path: Path) -> None:
     classifier = Classifier(spec_of(), {}, brightness_network())
     classifier.reference_images = some()
     classifier.save(tmp_path)
     document = (tmp_path / "classifier.json").read_text()
     assert "reference_images.safetensors" in document
     (tmp_path / "reference_images.safetensors").write_bytes(b"other")
-    with pytest.raises(ClassifierError, match=r"golden\.safetensors is not the file"):
+    with pytest.raises(ClassifierError, match=r"reference_images\.safetensors is not the file"):
         read_arrays(tmp_path, json.loads(document)["reference_images"], REFERENCE_IMAGES)

@@ -2,8 +2,8 @@
 
     LucencyClassifier(effort="quick").fit(X, y, groups=patients).predict_proba(X_new)
 
-``X`` is an array of images or a sequence of files. Validation is cut from it, by patient where
-groups are given; a test part is what cross-validation keeps aside.
+``X`` is an array of images or a sequence of files. A validation split is taken from it, by patient
+if groups are given. The test split is left to cross-validation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lucency.imaging.image import SourceImage, encode_png
 
 __all__ = ["LucencyClassifier"]
 
-_LARGEST_SEED = 2**31 - 1
+_MAX_SEED = 2**31 - 1
 
 
 class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -39,18 +39,18 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         effort: ``quick``, ``standard`` or ``thorough``.
-        epochs: Passes over the training images; by effort if none.
-        size: Side of the square input in pixels; by effort if none.
-        batch: Images per step; by plan if none.
-        learning_rate: Highest learning rate; by plan if none.
-        random_state: Seed, generator, or ``None`` for another seed with every fit.
+        epochs: Passes over the training images; depends on the effort if ``None``.
+        size: Side of the square input in pixels; depends on the effort if ``None``.
+        batch: Images per step; decided by the plan if ``None``.
+        learning_rate: Highest learning rate; decided by the plan if ``None``.
+        random_state: Seed, generator, or ``None`` for another seed in every fit.
         settings: Other keys of ``lucency.Config`` with their values, such as ``recipe``,
             ``val_fraction``, ``positive`` or ``operating_point``.
 
     Attributes:
-        classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` keeps it.
-        classes_: (k,) labels as they were given, sorted.
-        n_features_in_: Numbers in an image; only where ``X`` was an array.
+        classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` saves it.
+        classes_: (k,) the distinct labels, sorted.
+        n_features_in_: Number of values in an image; only if ``X`` was an array.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.settings = settings
 
     def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
-        """Train on images, a part of which is validated on.
+        """Train on images; some of them are used for validation.
 
         Args:
             X: (n, height, width) or (n, height, width, 1 or 3) uint8, or n paths of image files.
-            y: (n,) labels of two or more classes, each with two images (patients) or more.
-            groups: (n,) whose image each is; all different if not given.
+            y: (n,) labels of two or more classes, each with two or more images (or patients).
+            groups: (n,) patient of each image; all different if ``None``.
 
         Raises:
-            InputError: X, y or groups cannot be used; it is a ``ValueError`` too.
-            ConfigError: A parameter is not valid.
+            InputError: X, y or groups are invalid; it is a ``ValueError`` too.
+            ConfigError: A parameter is invalid.
         """
         from lucency.training.train import train
 
@@ -92,8 +92,8 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pixels, sizes = _decoded(X, config.input_size)
         cache = InMemoryImages(pixels, sizes)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
-        parts = _divided(cache, labels, names, tuple(map(str, self.classes_)), config)
-        self.classifier_: Classifier = train(*parts, config)
+        splits = _split(cache, labels, names, tuple(map(str, self.classes_)), config)
+        self.classifier_: Classifier = train(*splits, config)
         if X.ndim > 1:
             self.n_features_in_ = int(np.prod(X.shape[1:]))
         return self
@@ -102,7 +102,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return calibrated probabilities, (n, k) in the order of ``classes_``.
 
         Raises:
-            InputError: An image cannot be used: there is no abstaining here.
+            InputError: An image is invalid; a scikit-learn estimator cannot abstain.
         """
         check_is_fitted(self)
         spec = self.classifier_.spec
@@ -110,12 +110,12 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classifier_.predict_pixels(pixels)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the labels decided for, (n,), by the operating point of ``settings``."""
+        """Return the predicted labels, (n,), at the operating point of ``settings``."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[self.classifier_.decide(probabilities)])
 
     def _config(self) -> Config:
-        given = {
+        values = {
             "effort": self.effort,
             "epochs": self.epochs,
             "size": self.size,
@@ -124,11 +124,11 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "seed": _seed(self.random_state),
             **(self.settings or {}),
         }
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
         return Config.load(None, (), **plain)
 
     def _labels(self, X: NDArray[Any], y: ArrayLike) -> NDArray[np.int64]:
-        """Return (n,) places in ``classes_``, which are set."""
+        """Set ``classes_`` and return (n,) indices into it."""
         if y is None:
             raise InputError("requires y to be passed, but the target y is None.")
         y = column_or_1d(y, warn=True)
@@ -140,10 +140,12 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels.astype(np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what only lives in this process: sessions and Keras models."""
+        """Exclude what cannot be pickled: sessions and Keras models."""
         state: dict[str, Any] = dict(super().__getstate__())
-        if held := state.get("classifier_"):
-            state["classifier_"] = Classifier(held.spec, held.weights, held.onnx, held.ood_detector)
+        if fitted := state.get("classifier_"):
+            state["classifier_"] = Classifier(
+                fitted.spec, fitted.weights, fitted.onnx, fitted.ood_detector
+            )
         return state
 
     def __sklearn_tags__(self) -> Any:
@@ -157,12 +159,12 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _seed(random_state: Any) -> int:
     if isinstance(random_state, (int, np.integer)):
         return int(random_state)
-    return int(check_random_state(random_state).randint(_LARGEST_SEED))
+    return int(check_random_state(random_state).randint(_MAX_SEED))
 
 
-def _images(given: Any) -> NDArray[Any]:
-    """Return images as (n, height, width[, channels]) uint8, or files as (n,) text."""
-    X = np.asarray(given)
+def _images(images: Any) -> NDArray[Any]:
+    """Return images as (n, height, width[, channels]) uint8, or files as (n,) strings."""
+    X = np.asarray(images)
     if X.ndim == 1 and X.dtype.kind in "UOT":
         X = np.array([str(each) for each in X], object)
     elif not (X.dtype == np.uint8 and (X.ndim == 3 or (X.ndim == 4 and X.shape[3] in (1, 3)))):
@@ -178,10 +180,10 @@ def _images(given: Any) -> NDArray[Any]:
 def _decoded(
     X: NDArray[Any], size: tuple[int, int], colour: bool | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images as every other command sees them, and the sizes that they had.
+    """Return images as all commands decode them, and their original sizes.
 
-    Three channels are kept as ``colour`` says; by ``None``, of an array that has them and of files
-    that show colour.
+    ``colour`` is whether to return three channels; ``None`` does so for arrays with three channels
+    and for files that contain colour.
     """
     if X.ndim == 1:
         with DecoderPool() as pool:
@@ -201,11 +203,11 @@ def _read(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pixels = np.empty((len(files), *shape), np.uint8)
     sizes = np.empty((len(files), 2), np.int64)
-    answers = pool.map(Request(file, shape[:2], shape[2] == 3) for file in files)
-    for i, (file, answer) in enumerate(zip(files, answers, strict=True)):
-        if answer.pixels is None:
-            raise InputError(f"{file} cannot be read: {answer.reason}")
-        pixels[i], sizes[i] = answer.pixels, answer.size
+    decoded = pool.map(Request(file, shape[:2], shape[2] == 3) for file in files)
+    for i, (file, each) in enumerate(zip(files, decoded, strict=True)):
+        if each.pixels is None:
+            raise InputError(f"{file} cannot be read: {each.reason}")
+        pixels[i], sizes[i] = each.pixels, each.size
     return pixels, sizes
 
 
@@ -214,34 +216,34 @@ def _names(X: NDArray[Any], groups: ArrayLike) -> list[str]:
     return [str(group) for group in np.asarray(groups)]
 
 
-def _divided(
+def _split(
     cache: InMemoryImages,
     labels: NDArray[np.int64],
     groups: Sequence[str],
     classes: tuple[str, ...],
     config: Config,
 ) -> tuple[Split, Split]:
-    """Cut validation by group, with its share of every class."""
+    """Split off validation by group, stratified by class."""
     entries = [
         Entry(str(i), str(label), group=group, row=i)
         for i, (label, group) in enumerate(zip(labels, groups, strict=True))
     ]
     chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
-    inside = np.array([entry.group in chosen for entry in entries])
+    in_val = np.array([entry.group in chosen for entry in entries])
     for k, name in enumerate(classes):
-        if len({*inside[labels == k]}) < 2:
+        if len({*in_val[labels == k]}) < 2:
             images = int((labels == k).sum())
             raise InputError(
                 f"The class {name!r} has {images} sample(s), of too few groups to be in training "
-                "and in validation. Expected two groups or more; without groups, two images."
+                "and in validation. Expected two or more groups, or two images without groups."
             )
     return (
-        _part("train", cache, labels, groups, classes, np.flatnonzero(~inside)),
-        _part("val", cache, labels, groups, classes, np.flatnonzero(inside)),
+        _split_of("train", cache, labels, groups, classes, np.flatnonzero(~in_val)),
+        _split_of("val", cache, labels, groups, classes, np.flatnonzero(in_val)),
     )
 
 
-def _part(
+def _split_of(
     name: str,
     cache: InMemoryImages,
     labels: NDArray[np.int64],

@@ -1,13 +1,13 @@
-"""Sets of classes that hold the true one with a stated chance, by split conformal prediction.
+"""Split conformal prediction: sets of classes that contain the true class at a given rate.
 
-The score of a class is 1 minus its probability (Sadinle, Lei & Wasserman 2019), and a set holds the
-classes whose score is at most a quantile of the true classes' scores on validation: all alike
-("marginal"), or for each class its own ("class-conditional", Vovk 2012).
+The score of a class is 1 minus its probability (Sadinle, Lei & Wasserman 2019). A set contains the
+classes whose score is at most a quantile of the true classes' scores on validation: one quantile
+for all classes ("marginal"), or one for each class ("class-conditional", Vovk 2012).
 
-A patient may have several images. Every patient then weighs the same, its images share that
-weight, and one patient more is taken to score infinitely (Dunn, Wasserman & Ramdas 2022; Lee,
-Barber & Willett 2023): what is promised holds for an image of a new patient. With one image
-each, that is the usual quantile at ceil((n + 1)(1 - alpha)) / n.
+A patient may have several images. Every patient has the same weight, shared by its images, and one
+additional patient has an infinite score (Dunn, Wasserman & Ramdas 2022; Lee, Barber & Willett
+2023): the guarantee holds for an image of a new patient. With one image per patient, this is the
+usual quantile at ceil((n + 1)(1 - alpha)) / n.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Kind = Literal["marginal", "class-conditional"]
 ALPHAS = (0.1, 0.05)
 _SCORE = "1 - probability"
 _NEGLIGIBLE = 1e-9
-_MOST_THRESHOLDS = 100
-_MOST_PATIENTS = 2**40
+_MAX_THRESHOLDS = 100
+_MAX_PATIENTS = 2**40
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Threshold:
     """One rule that turns probabilities into sets.
 
     Attributes:
-        alpha: The chance that a set may miss the true class, in (0, 1).
-        kind: Whether the promise is for all images or for those of each class.
-        scores: The largest 1 - probability with which each class is in the set, in [0, 1]; 1 where
-            there are too few patients for this alpha, and the class is in every set.
-        patients: How many of validation each of these comes from.
+        alpha: The miscoverage rate, in (0, 1).
+        kind: Whether coverage is guaranteed over all images or over those of each class.
+        scores: The largest 1 - probability at which each class is in the set, in [0, 1]; 1 if there
+            are too few patients for this alpha, and the class is in every set.
+        patients: Number of validation patients behind each score.
     """
 
     alpha: float
@@ -50,7 +50,7 @@ class Threshold:
 
     @property
     def unlimited(self) -> tuple[bool, ...]:
-        """Say for each class whether its patients are too few, and it is in every set."""
+        """For each class, whether it has too few patients and is therefore in every set."""
         return tuple(count < needed_patients(self.alpha) for count in self.patients)
 
     def sets(self, probabilities: FloatArray) -> BoolArray:
@@ -60,14 +60,14 @@ class Threshold:
             probabilities: (n, classes), rows sum to 1.
 
         Returns:
-            (n, classes); a set may hold no class, or all of them.
+            (n, classes); a set may be empty, or contain all classes.
         """
         return np.asarray(1 - probabilities <= np.array(self.scores))
 
 
 @dataclass(frozen=True)
 class Conformal:
-    """The thresholds for every alpha and kind, as ``classifier.json`` keeps them."""
+    """The thresholds for every alpha and kind, as stored in ``classifier.json``."""
 
     thresholds: tuple[Threshold, ...]
 
@@ -78,11 +78,11 @@ class Conformal:
 
         Args:
             probabilities: (n, classes), rows sum to 1.
-            alpha: The chance to miss the true class, one of those fitted.
-            kind: Whether that chance is over all images or over those of each class.
+            alpha: The miscoverage rate, one of those fitted.
+            kind: Whether coverage is guaranteed over all images or over those of each class.
 
         Returns:
-            (n, classes); a set may hold no class, or all of them.
+            (n, classes); a set may be empty, or contain all classes.
 
         Raises:
             ConfigError: There is no threshold for them.
@@ -93,7 +93,7 @@ class Conformal:
         """Return the rule for one alpha and kind.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: None was fitted for them.
         """
         for threshold in self.thresholds:
             if threshold.kind == kind and math.isclose(threshold.alpha, alpha):
@@ -105,11 +105,10 @@ class Conformal:
         )
 
     def deciding(self, alpha: float, kind: Kind) -> Threshold | None:
-        """Return the rule by which an image is ambiguous: its set is not one class.
+        """Return the rule that makes an image ambiguous: its set is not a single class.
 
-        ``None`` where a class has too few patients. It would be in every set, so that no set could
-        ever be another class alone, and nothing would be answered for want of validation images,
-        whatever an image shows.
+        ``None`` if a class has too few patients. It would be in every set, so that no set could be
+        another class alone, and the classifier would abstain whatever an image shows.
 
         Raises:
             ConfigError: There is no rule for this alpha and kind.
@@ -125,28 +124,28 @@ class Conformal:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], classes: int) -> Self:
-        """Check what ``to_json`` gave.
+        """Check the output of ``to_json``.
 
         Args:
             data: The object.
-            classes: How many classes the classifier has.
+            classes: Number of classes.
 
         Returns:
             The thresholds.
 
         Raises:
-            ClassifierError: It is not complete, or a value is out of range.
+            ClassifierError: It is incomplete, or a value is out of range.
         """
         try:
             if data["score"] != _SCORE:
                 raise ValueError(f"score {str(data['score'])[:40]!r}, expected {_SCORE!r}")
             rows = data["thresholds"]
-            if not isinstance(rows, list) or len(rows) > _MOST_THRESHOLDS:
-                raise ValueError(f"expected a list of at most {_MOST_THRESHOLDS} thresholds")
+            if not isinstance(rows, list) or len(rows) > _MAX_THRESHOLDS:
+                raise ValueError(f"expected a list of at most {_MAX_THRESHOLDS} thresholds")
             return cls(tuple(_threshold(row, classes) for row in rows))
         except (KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
-                "The prediction sets in classifier.json are not complete or have a wrong value "
+                "The prediction sets in classifier.json are incomplete or have a wrong value "
                 f"({type(error).__name__}: {error}). Restore the file from the training run, or "
                 "train again."
             ) from error
@@ -163,7 +162,7 @@ def _threshold(row: Mapping[str, Any], classes: int) -> Threshold:
         raise ValueError(f"{len(scores)} scores and {len(patients)} counts for {classes} classes")
     if not all(_numeric(score) and 0 <= score <= 1 for score in scores):
         raise ValueError(f"scores {str(scores)[:80]} are not all from 0 to 1")
-    if not all(type(count) is int and 0 <= count < _MOST_PATIENTS for count in patients):
+    if not all(type(count) is int and 0 <= count < _MAX_PATIENTS for count in patients):
         raise ValueError(f"counts of patients {str(patients)[:80]}")
     return Threshold(float(alpha), kind, tuple(map(float, scores)), tuple(patients))
 
@@ -173,12 +172,12 @@ def _numeric(value: Any) -> bool:
 
 
 def needed_patients(alpha: float) -> int:
-    """Return the fewest patients that can bound a set: ``ceil(1 / alpha) - 1``."""
+    """Return the smallest number of patients that bounds a set: ``ceil(1 / alpha) - 1``."""
     return math.ceil(1 / alpha - _NEGLIGIBLE) - 1
 
 
 def rank_of(patients: int, alpha: float) -> int:
-    """Return which of the rising scores is the quantile, from 1; above ``patients`` for none."""
+    """Return the rank of the quantile among the sorted scores, from 1; above ``patients``, none."""
     return math.ceil((patients + 1) * (1 - alpha) - _NEGLIGIBLE)
 
 
@@ -193,27 +192,27 @@ def fit(
     Args:
         probabilities: (n, classes), rows sum to 1; n >= 1.
         labels: (n,) true class indices.
-        groups: (n,) whose image it is, "" for one that stands alone; None when all do.
-        alphas: Chances to miss the true class, each in (0, 1).
+        groups: (n,) patient of each image, "" for an image without one; None if none has one.
+        alphas: Miscoverage rates, each in (0, 1).
 
     Returns:
-        The thresholds. With fewer than ``needed_patients(alpha)`` patients nothing can be
-        promised but the set of all classes, and that it is (``Threshold.unlimited``).
+        The thresholds. With fewer than ``needed_patients(alpha)`` patients only the set of all
+        classes has the guaranteed coverage (``Threshold.unlimited``).
 
     Raises:
         ConfigError: An alpha is not in (0, 1).
-        DataError: There is no image.
+        DataError: There are no images.
     """
     truth = np.asarray(labels, np.int64)
     if not len(truth):
-        raise DataError("Cannot fit prediction sets: the validation split holds no image.")
+        raise DataError("Cannot fit prediction sets: the validation split has no images.")
     for alpha in alphas:
         if not 0 < alpha < 1:
-            raise ConfigError(f"The chance to miss must lie between 0 and 1. Received: {alpha!r}")
-    cluster = _clusters(groups, len(truth))
+            raise ConfigError(f"alpha must be between 0 and 1. Received: {alpha!r}")
+    patient = _patients(groups, len(truth))
     scores = 1 - np.take_along_axis(np.asarray(probabilities), truth[:, None], axis=1)[:, 0]
     classes = range(probabilities.shape[1])
-    parts: dict[Kind, list[BoolArray]] = {
+    subsets: dict[Kind, list[BoolArray]] = {
         "marginal": [np.ones(len(truth), bool) for _ in classes],
         "class-conditional": [truth == k for k in classes],
     }
@@ -222,53 +221,53 @@ def fit(
             Threshold(
                 alpha,
                 kind,
-                tuple(_quantile(scores[part], cluster[part], alpha) for part in members),
-                tuple(len(np.unique(cluster[part])) for part in members),
+                tuple(_quantile(scores[rows], patient[rows], alpha) for rows in members),
+                tuple(len(np.unique(patient[rows])) for rows in members),
             )
             for alpha in alphas
-            for kind, members in parts.items()
+            for kind, members in subsets.items()
         )
     )
 
 
-def _clusters(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
-    """Number the patients; an image without one is its own."""
+def _patients(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
+    """Number the patients; an image without one is a patient of its own."""
     given = [""] * n if groups is None else [str(name) for name in groups]
     names = [(name, -1) if name else ("", i) for i, name in enumerate(given)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], np.int64)
 
 
-def _quantile(scores: FloatArray, cluster: IntArray, alpha: float) -> float:
-    """Return the smallest score that 1 - alpha of the patients' weight, and of one more, reach.
+def _quantile(scores: FloatArray, patients: IntArray, alpha: float) -> float:
+    """Return the 1 - alpha quantile of the scores, weighted by patient.
 
-    Each of K patients weighs 1 / (K + 1), shared by its images; the one more scores at the very
-    end, which is 1.
+    Each of K patients weighs 1 / (K + 1), shared by its images. The additional patient has the
+    largest possible score, 1.
     """
-    _, patient, images = np.unique(cluster, return_inverse=True, return_counts=True)
+    _, patient, images = np.unique(patients, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
-    reached = np.cumsum(1 / images[patient][order])
-    # The slack keeps 9 of 10 from missing 0.9 by the last bit.
-    place = np.searchsorted(reached, (1 - alpha) * (len(images) + 1) - _NEGLIGIBLE)
-    return float(scores[order[place]]) if place < len(scores) else 1.0
+    cumulative = np.cumsum(1 / images[patient][order])
+    # The tolerance keeps 9 of 10 from missing 0.9 by the last bit.
+    index = np.searchsorted(cumulative, (1 - alpha) * (len(images) + 1) - _NEGLIGIBLE)
+    return float(scores[order[index]]) if index < len(scores) else 1.0
 
 
 def expected_coverage(
     calibrated: int, tested: int | None, alpha: float, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return the range in which the measured coverage falls by chance.
+    """Return the range of coverage that is expected by chance.
 
-    The coverage that a threshold really has varies with the patients it was found on, as
-    Beta(k, K + 1 - k) for k = ceil((K + 1)(1 - alpha)) (Vovk 2012), and what is measured
-    varies with those it is measured on: together beta-binomial. That is exact for one image a
-    patient and scores without ties. With several images, every patient weighing the same,
-    coverage varies less, so that the range is wider than need be.
+    The true coverage of a threshold varies with the patients it was fitted on, as
+    Beta(k, K + 1 - k) for k = ceil((K + 1)(1 - alpha)) (Vovk 2012), and the measured coverage with
+    the patients it is measured on: together beta-binomial. This is exact for one image per patient
+    and scores without ties. With several images per patient coverage varies less, and the range is
+    conservative.
 
     Args:
-        calibrated: Patients behind the threshold.
-        tested: Patients that it is measured on; None for the coverage that it really has.
-        alpha: The chance to miss, in (0, 1).
-        level: Share of the time that coverage is in the range, in (0, 1).
+        calibrated: Number of patients that the threshold was fitted on.
+        tested: Number of patients that coverage is measured on; None for the true coverage.
+        alpha: The miscoverage rate, in (0, 1).
+        level: Probability that coverage is in the range, in (0, 1).
 
     Returns:
         The lower and the upper end; (1, 1) with fewer than ``needed_patients(alpha)``.

@@ -1,24 +1,21 @@
-"""A folder with ``classifier.json``, weights and an ONNX file, and what it says of images.
+"""The trained classifier: a folder with ``classifier.json``, weights and an ONNX file.
 
-    architectures    what a network may be, and how many weights it has
-    spec             what classifier.json says, every value checked
-    files            size caps and checksums of the files beside it
-    maps             which places speak for a class
-    answers          probabilities, decisions and when to abstain
-    golden           real images with the answers they had
-    neighbours       training images to compare a new one with
-    wire             an ONNX file cut up before it is parsed
-    sizes            memory and work that an ONNX file needs
-    graph            what an ONNX file may say
-    session          ONNX Runtime, with a limit to its memory
-    network          built anew from its description
-    folder           all of it written to a folder, and read
-    model            predict, save, load
+    architectures       the permitted networks, and their number of weights
+    spec                the values of classifier.json, each checked
+    stored_files        the other files of the folder, with sizes and checksums checked
+    activation_map      the evidence at each position of an image
+    prediction          the outputs of the network, decisions, and when to abstain
+    reference_images    real images with the predictions for them after training
+    neighbours          training images to compare a new image with
+    onnx                an untrusted ONNX file: validated, and run within a memory limit
+    network             a Keras network rebuilt from its description
+    storage             the files of a classifier, written and read
+    classifier          predict, save, load
 
-Loading and predicting need neither Keras nor its backend. A folder may come from a stranger: no
-file is ever unpickled or handed to a model loader, the network is rebuilt from our own JSON, the
-weights are plain arrays whose names, shapes and sizes are checked first, and an ONNX file is run
-only where every operation and every size in it is one that our networks have.
+Loading and predicting need neither Keras nor its backend. A folder may be untrusted: no file is
+unpickled or passed to a model loader, the network is rebuilt from our own JSON, the weights are
+plain arrays whose names, shapes and sizes are checked first, and an ONNX file is run only if our
+networks use all of its operations and it is within limits of size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which places of an image speak for a class: signed maps in logits, never rescaled."""
+"""Class activation maps: the evidence at each position of an image, in logits, never rescaled."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from numpy.typing import NDArray
 from lucency.classifier.spec import Spec
 from lucency.errors import ClassifierError
 
-DEFAULT_SCALE = 5.0  # logits; for classifiers that were made before scales were measured
+DEFAULT_SCALE = 5.0  # logits; for classifiers whose maps were not tested
 _DECIMALS = 4
 _GRADIENT = "gradient-weighted class activation map"
 CLASS_ACTIVATION = "class activation map"
-NOT_TESTED = "Whether its maps show what the classifier reacts to was not tested."
+NOT_TESTED = "It was not tested whether the maps show what the classifier reacts to."
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationMap:
-    """A map of one image.
+    """The activation map of one image.
 
     Attributes:
-        of: The class that positive values speak for; negative ones speak against it.
+        of: The class that positive values are evidence for, and negative values against.
         method: How it was computed.
-        scale: Value at which a colour is full, above 0; the same for all images of a classifier.
-        values: (h, w) float32 in logits. Where they are of the network itself, their mean is the
-            logit: bias included, before the temperature. So a place holds the logit that the
-            network would give if all of the image were to it like this place.
+        scale: Value at the end of the colour scale, above 0; the same for all images of a
+            classifier.
+        values: (h, w) float32 in logits. Their mean is the logit, including the bias and before
+            the temperature: each position has the logit that the network would return if the whole
+            image were like this position.
     """
 
     of: str
@@ -37,25 +38,25 @@ class ActivationMap:
     values: NDArray[np.float32]
 
     def to_json(self) -> dict[str, Any]:
-        """Return class, method, scale and the values as rows, to four decimals."""
+        """Return class, method, scale and the rows of values, rounded to four decimals."""
         rows = [[round(float(value), _DECIMALS) for value in row] for row in self.values]
         return {"class": self.of, "method": self.method, "scale": self.scale, "values": rows}
 
 
 def method_of(spec: Spec) -> str:
-    """Return how the maps of a network are computed, by name."""
+    """Return the name of the method that computes the maps of a network."""
     if spec.explanation:
         return str(spec.explanation["method"])
     return _GRADIENT if spec.architecture == "article" else CLASS_ACTIVATION
 
 
 def scale_of(spec: Spec) -> float:
-    """Return the value at which the colours of a classifier's maps are full."""
+    """Return the value at the end of the colour scale of a classifier's maps."""
     return float(spec.explanation["scale"]) if spec.explanation else DEFAULT_SCALE
 
 
 def trust_of(spec: Spec) -> tuple[bool | None, str]:
-    """Return whether the maps of a classifier say something, where tested, and a sentence on it."""
+    """Return whether the maps are informative, or None if not tested, and a sentence."""
     if not spec.explanation:
         return None, NOT_TESTED
     return bool(spec.explanation["informative"]), str(spec.explanation["sentence"])
@@ -64,20 +65,20 @@ def trust_of(spec: Spec) -> tuple[bool | None, str]:
 def signed(
     units: NDArray[np.float32], probabilities: NDArray[np.float64], spec: Spec
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Turn what the network gives at each place into one map for each image.
+    """Turn the network's logits at each position into one map for each image.
 
     Args:
-        units: (n, h, w, units): logits by place, one unit for two classes.
+        units: (n, h, w, units): logits at each position, one unit for two classes.
         probabilities: (n, classes).
         spec: Of the classifier.
 
     Returns:
-        (n, h, w) float32, and the class that each map speaks for, (n,). For two classes that is the
-        positive one, or the second where there is none. For more it is the most probable one, and
-        the map is its logit less the mean logit of the others.
+        (n, h, w) float32, and the class of each map, (n,). For two classes it is the positive one,
+        or the second if there is none. For more it is the most probable one, and the map is its
+        logit minus the mean logit of the others.
 
     Raises:
-        ClassifierError: The values are not finite, or of no shape that a map can have.
+        ClassifierError: The values are not finite, or their shape is invalid.
     """
     _check(units, spec)
     rows = np.arange(len(units))
@@ -91,11 +92,11 @@ def signed(
 
 
 def _check(units: NDArray[np.float32], spec: Spec) -> None:
-    wanted = 1 if len(spec.classes) == 2 else len(spec.classes)
+    expected = 1 if len(spec.classes) == 2 else len(spec.classes)
     sides = units.shape[1:3]
-    fits = all(1 <= side <= most for side, most in zip(sides, spec.size, strict=True))
-    if not fits or units.shape[3] != wanted or not np.isfinite(units).all():
+    fits = all(1 <= side <= limit for side, limit in zip(sides, spec.size, strict=True))
+    if not fits or units.shape[3] != expected or not np.isfinite(units).all():
         raise ClassifierError(
-            f"The activation map is none: expected finite numbers of shape (n, h, w, {wanted}), no "
-            f"larger than the image. Received: {units.shape}. Train again."
+            f"The activation map is invalid: expected finite numbers of shape (n, h, w, {expected})"
+            f", no larger than the image. Received: {units.shape}. Train again."
         )

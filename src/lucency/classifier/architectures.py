@@ -1,8 +1,8 @@
-"""What a description of a network may say, and how many numbers such a network has: no Keras here.
+"""The permitted descriptions of a network, and the number of its weights, without Keras.
 
-A few digits in a stranger's file can describe a network that no machine can hold. Its parameters
-are bounded, and its weights counted, before anything is built; the count must then be that of the
-weights file, which cannot lie about its own length.
+A few digits in an untrusted file can describe a network that no machine has memory for. Parameters
+are bounded, and weights counted, before anything is built; the count must then be that of the
+weights file, whose length cannot be forged.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from lucency.errors import nearest
 
-_WIDEST, _LONGEST, _MOST_STAGES, _MOST_MEMBERS = 512, 64, 8, 16
+_MAX_WIDTH, _MAX_BLOCKS, _MAX_STAGES, _MAX_MEMBERS = 512, 64, 8, 16
 _PARAMETERS = {
     "article": frozenset[str](),
     "default": frozenset({"width", "blocks", "dropout", "members"}),
     "pretrained": frozenset({"backbone", "dropout"}),
 }
 
-# Networks of keras.applications without their top: numbers in all, and features at the end.
+# Networks of keras.applications without their top layers: number of weights, and of features.
 BACKBONES: Mapping[str, tuple[int, int]] = {
     "ConvNeXtBase": (87_566_464, 1024),
     "ConvNeXtLarge": (196_230_336, 1536),
@@ -64,15 +64,15 @@ BACKBONES: Mapping[str, tuple[int, int]] = {
 }
 
 
-def checked_parameters(name: str, parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that ``lucency.models`` does not take, or that no network of ours has.
+def check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Reject parameters that ``lucency.models`` does not have, and values out of range.
 
     Args:
         name: The architecture.
-        parameters: By name; those that are left out have their defaults.
+        parameters: By name; the others have their defaults.
 
     Raises:
-        ValueError: The name, a parameter or its value is not one of ours.
+        ValueError: The name or a parameter is unknown, or a value is out of range.
     """
     if name not in _PARAMETERS:
         raise ValueError(
@@ -80,7 +80,7 @@ def checked_parameters(name: str, parameters: Mapping[str, Any]) -> None:
             f"Known: {', '.join(_PARAMETERS)}"
         )
     if "weights" in parameters:
-        raise ValueError("the architecture names weights of its own; ours are beside it")
+        raise ValueError("the architecture must not have weights; they are in a file of their own")
     if unknown := sorted(parameters.keys() - _PARAMETERS[name]):
         raise ValueError(f"the architecture {name!r} has no parameter {unknown[0][:40]!r}")
     for parameter, value in parameters.items():
@@ -88,15 +88,15 @@ def checked_parameters(name: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _check_width(value: Any) -> None:
-    if type(value) is not int or not 1 <= value <= _WIDEST:
-        raise ValueError(f"width must be from 1 to {_WIDEST}, received {str(value)[:40]}")
+    if type(value) is not int or not 1 <= value <= _MAX_WIDTH:
+        raise ValueError(f"width must be from 1 to {_MAX_WIDTH}, received {str(value)[:40]}")
 
 
 def _check_blocks(value: Any) -> None:
-    sound = isinstance(value, list | tuple) and 1 <= len(value) <= _MOST_STAGES
-    if not sound or any(type(count) is not int or not 1 <= count <= _LONGEST for count in value):
+    valid = isinstance(value, list | tuple) and 1 <= len(value) <= _MAX_STAGES
+    if not valid or any(type(count) is not int or not 1 <= count <= _MAX_BLOCKS for count in value):
         raise ValueError(
-            f"blocks must be 1 to {_MOST_STAGES} numbers from 1 to {_LONGEST}, "
+            f"blocks must be 1 to {_MAX_STAGES} numbers from 1 to {_MAX_BLOCKS}, "
             f"received {str(value)[:40]}"
         )
 
@@ -107,8 +107,8 @@ def _check_dropout(value: Any) -> None:
 
 
 def _check_members(value: Any) -> None:
-    if type(value) is not int or not 1 <= value <= _MOST_MEMBERS:
-        raise ValueError(f"members must be from 1 to {_MOST_MEMBERS}, received {str(value)[:40]}")
+    if type(value) is not int or not 1 <= value <= _MAX_MEMBERS:
+        raise ValueError(f"members must be from 1 to {_MAX_MEMBERS}, received {str(value)[:40]}")
 
 
 def _check_backbone(value: Any) -> None:
@@ -128,16 +128,16 @@ _CHECKS = {
 def weight_count(
     name: str, classes: int, shape: tuple[int, int, int], parameters: Mapping[str, Any]
 ) -> int:
-    """Return how many numbers the weights of a network are, as ``count_params`` would.
+    """Return the number of weights of a network, as ``count_params`` does.
 
     Args:
         name: An architecture whose parameters are checked.
-        classes: How many classes.
+        classes: Number of classes.
         shape: Height, width and channels of its input.
-        parameters: As for ``checked_parameters``.
+        parameters: As for ``check_parameters``.
 
     Returns:
-        All numbers, those of batch normalisation included.
+        The number of all weights, including those of batch normalisation.
     """
     units = 1 if classes == 2 else classes
     if name == "article":
@@ -152,7 +152,7 @@ def weight_count(
 
 
 def _article(shape: tuple[int, int, int]) -> int:
-    """Return the numbers of three convolutions and the wide dense layer."""
+    """Return the number of weights of three convolutions and the hidden dense layer."""
     height, width, channels = shape
     for _ in range(3):
         height, width = (max(0, (side - 2) // 2) for side in (height, width))
@@ -161,7 +161,7 @@ def _article(shape: tuple[int, int, int]) -> int:
 
 
 def _default(channels: int, width: int, blocks: Sequence[int]) -> tuple[int, int]:
-    """Return the numbers before the head, and the features that go into it."""
+    """Return the number of weights before the head, and the number of its input features."""
     total, before = _normalised(channels, width, 9), width
     for stage, count in enumerate(blocks):
         filters = width * (1, 2, 4, 5)[min(stage, 3)]
@@ -174,5 +174,5 @@ def _default(channels: int, width: int, blocks: Sequence[int]) -> tuple[int, int
 
 
 def _normalised(before: int, after: int, area: int) -> int:
-    """Return the numbers of a convolution without bias, and of the normalisation behind it."""
+    """Return the number of weights of a convolution without bias, and its normalisation."""
     return before * after * area + 4 * after

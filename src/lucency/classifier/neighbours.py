@@ -1,7 +1,7 @@
-"""Training images kept with a classifier, to show which of them a new image is most like.
+"""Training images kept with a classifier, to show which of them are most similar to a new image.
 
-They are kept only where they were asked for: small images of the training part travel with the
-run folder. What a network finds alike need not look alike; it is a way to see what it goes by.
+They are kept only on request, because the run folder then contains small images of the training
+split. Images that are similar to a network need not look similar; they show what it relies on.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier.spec import Spec
-from lucency.classifier.stored_files import NEIGHBOURS, read_arrays
+from lucency.classifier.stored_files import read_arrays
 from lucency.dataset import Split, evenly
 from lucency.errors import ClassifierError
 from lucency.imaging.image import encode_png, png_uri
+from lucency.run_folder.files import NEIGHBOURS
 
 MOST = 5000
-SIDE = 96  # pixels of a small image's longer side, at most
+SIDE = 96  # largest side of a small image in pixels
 _BATCH = 64
 _NAMES = {"embeddings", "images", "labels"}
 
 
 class Neighbour(NamedTuple):
-    """A training image that is like a new one.
+    """A training image that is similar to a new one.
 
     Attributes:
-        label: Its class, as the training data say.
-        distance: 0 the same, 1 nothing in common, 2 the opposite.
-        image: (height, width, channels) uint8, as the network sees it, at most 96 pixels wide.
+        label: Its class in the training data.
+        distance: Cosine distance: 0 the same, 1 unrelated, 2 the opposite.
+        image: (height, width, channels) uint8, as the network gets it, at most 96 pixels wide.
     """
 
     label: str
@@ -42,7 +43,7 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Training images with what the last layer sees of them.
+    """Training images with their embeddings.
 
     Attributes:
         embeddings: (n, d) float16, 1 to 5,000 of them.
@@ -57,14 +58,14 @@ class Neighbours:
     classes: tuple[str, ...]
 
     def nearest(self, embedding: NDArray[Any], k: int) -> list[Neighbour]:
-        """Return the ``k`` kept images nearest to a new one, the nearest first.
+        """Return the ``k`` images nearest to a new one, the nearest first.
 
-        By the cosine distance of the embeddings, both taken from the mean of the kept ones: as
-        embeddings hold no negative numbers, all would otherwise point the same way.
+        The distance is the cosine distance of the embeddings minus the mean of the kept ones:
+        embeddings have no negative values, so that all would point in similar directions otherwise.
 
         Args:
-            embedding: (d,) what the last layer sees of the new image.
-            k: How many; fewer where fewer are kept.
+            embedding: (d,) input of the last layer for the new image.
+            k: Number of images; fewer if fewer are kept.
 
         Raises:
             ClassifierError: The embedding is of another network.
@@ -72,14 +73,14 @@ class Neighbours:
         kept = self.embeddings.astype(np.float32)
         if embedding.shape != kept.shape[1:] or not np.isfinite(embedding).all():
             raise ClassifierError(
-                f"Expected {kept.shape[1]} finite numbers of the network's last layer. "
+                f"Expected an embedding of {kept.shape[1]} finite numbers. "
                 f"Received: {embedding.dtype} {embedding.shape}"
             )
         mean = kept.mean(axis=0)
-        apart = 1 - _unit(kept - mean) @ _unit(embedding[None].astype(np.float32) - mean)[0]
-        order = np.argsort(apart, kind="stable")[: max(0, k)]
+        distances = 1 - _unit(kept - mean) @ _unit(embedding[None].astype(np.float32) - mean)[0]
+        order = np.argsort(distances, kind="stable")[: max(0, k)]
         return [
-            Neighbour(self.classes[self.labels[i]], float(max(0.0, apart[i])), self.images[i])
+            Neighbour(self.classes[self.labels[i]], float(max(0.0, distances[i])), self.images[i])
             for i in order
         ]
 
@@ -89,12 +90,12 @@ class Neighbours:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], spec: Spec) -> Self:
-        """Check what ``arrays`` gave.
+        """Check the output of ``arrays``.
 
         Raises:
             ClassifierError: An array is missing, misshapen, not finite or out of range.
         """
-        if arrays.keys() != _NAMES or not _sound(**arrays, spec=spec):
+        if arrays.keys() != _NAMES or not _is_valid(**arrays, spec=spec):
             raise ClassifierError(
                 f"The kept training images are damaged: expected 1 to {MOST:,} with a class and "
                 "an embedding each. Restore their file from the training run."
@@ -104,16 +105,16 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class StoredNeighbours:
-    """The file of a run folder that holds them, and what ``classifier.json`` says of it."""
+    """The file of a run folder that holds them, and its entry in ``classifier.json``."""
 
     folder: Path
     entry: Any
 
     def read(self, spec: Spec) -> Neighbours:
-        """Return them.
+        """Read them.
 
         Raises:
-            ClassifierError: The file is missing, damaged or not the one that was written.
+            ClassifierError: The file is missing, damaged or has been changed.
         """
         return Neighbours.from_arrays(read_arrays(self.folder, self.entry, NEIGHBOURS), spec)
 
@@ -124,17 +125,17 @@ def neighbours_of(
     """Choose images of a split, evenly over its classes and then over its order.
 
     Args:
-        split: Where from: train.
-        count: How many, at least 1; fewer where a class has fewer.
-        embed: Pixels to what the last layer sees (n, d).
+        split: The training split.
+        count: Number of images, at least 1; fewer if a class has fewer.
+        embed: From pixels to embeddings (n, d).
     """
-    chosen = _spread(split, min(count, MOST))
-    parts = [split.pixels(chosen[k : k + _BATCH]) for k in range(0, len(chosen), _BATCH)]
+    chosen = _chosen(split, min(count, MOST))
+    batches = [split.pixels(chosen[k : k + _BATCH]) for k in range(0, len(chosen), _BATCH)]
     largest = float(np.finfo(np.float16).max)
-    seen = np.concatenate([embed(part) for part in parts]).clip(-largest, largest)
+    embeddings = np.concatenate([embed(batch) for batch in batches]).clip(-largest, largest)
     return Neighbours(
-        seen.astype(np.float16),
-        np.concatenate([_small(part) for part in parts]),
+        embeddings.astype(np.float16),
+        np.concatenate([_small(batch) for batch in batches]),
         np.ascontiguousarray(split.labels[chosen], np.int64),
         split.classes,
     )
@@ -143,12 +144,12 @@ def neighbours_of(
 def neighbours_json(
     kept: Neighbours | None, embedding: NDArray[Any] | None, k: int
 ) -> list[dict[str, Any]] | None:
-    """Return the nearest kept images as a service gives them; ``None`` where none are kept.
+    """Return the nearest images as JSON for the service; ``None`` if none are kept.
 
     Args:
         kept: ``Classifier.neighbours``.
-        embedding: (d,) of the new image, a row of ``Answers.embeddings``.
-        k: How many.
+        embedding: (d,) of the new image, a row of ``Outputs.embeddings``.
+        k: Number of images.
 
     Returns:
         Objects with "label", "distance" and "image", the last a PNG file as a data URI.
@@ -165,22 +166,22 @@ def neighbours_json(
     ]
 
 
-def _spread(split: Split, count: int) -> NDArray[np.int64]:
-    """Return the places of up to ``count`` images, as many of each class as there are."""
+def _chosen(split: Split, count: int) -> NDArray[np.int64]:
+    """Return the indices of up to ``count`` images, equally many of each class if possible."""
     chosen: list[int] = []
-    places = sorted((np.flatnonzero(split.labels == k) for k in range(len(split.classes))), key=len)
-    for left, of_class in zip(range(len(places), 0, -1), places, strict=True):
+    by_class = [np.flatnonzero(split.labels == k) for k in range(len(split.classes))]
+    for left, of_class in zip(range(len(by_class), 0, -1), sorted(by_class, key=len), strict=True):
         room = min((count - len(chosen)) // left, len(of_class))  # rare classes first
         chosen += of_class[evenly(len(of_class), room)].tolist()
     return np.array(sorted(chosen), np.int64)
 
 
 def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images of at most 96 pixels a side, each pixel the mean of a block."""
+    """Return images of at most 96 pixels per side, each pixel the mean of a block."""
     step = -(-max(pixels.shape[1:3]) // SIDE)
     height, width = (max(1, side // step) for side in pixels.shape[1:3])
-    cut = pixels[:, : height * step, : width * step].astype(np.float32)
-    blocks = cut.reshape(len(cut), height, min(step, cut.shape[1]), width, -1, cut.shape[3])
+    crop = pixels[:, : height * step, : width * step].astype(np.float32)
+    blocks = crop.reshape(len(crop), height, min(step, crop.shape[1]), width, -1, crop.shape[3])
     return np.asarray(blocks.mean(axis=(2, 4)).round(), np.uint8)
 
 
@@ -188,7 +189,7 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
-def _sound(
+def _is_valid(
     embeddings: NDArray[Any], images: NDArray[Any], labels: NDArray[Any], spec: Spec
 ) -> bool:
     count = len(labels) if labels.ndim == 1 else 0

@@ -1,4 +1,4 @@
-"""The network built anew from its description, with the weights put in."""
+"""A Keras network rebuilt from its description, with its weights."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lucency.errors import ClassifierError
 
 
 def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
-    """Build the network in float32 and put the weights in, by name.
+    """Build the network in float32 and assign the weights by name.
 
     Raises:
-        ClassifierError: The weights do not fit the architecture; nothing is built for another
-            number of them than the architecture has.
+        ClassifierError: The weights do not fit the architecture. If their number is wrong, nothing
+            is built.
     """
     held = sum(array.size for array in weights.values())
     if held != spec.weight_count:

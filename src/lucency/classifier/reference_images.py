@@ -1,4 +1,4 @@
-"""Reference images: real ones with the answers they had, to tell whether a copy still gives them."""
+"""Reference images: real images with their predictions, to verify copies of a classifier."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset import Split, over_classes
+from lucency.dataset import Split, class_balanced
 from lucency.errors import ClassifierError
 
-_MOST = 64
-_MOST_BYTES = 8 * 2**20  # of pixels
+_MAX_IMAGES = 64
+_MAX_BYTES = 8 * 2**20  # of pixels
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceImages:
-    """Validation images as the network gets them, and what it said.
+    """Validation images as the network gets them, and its predictions after training.
 
     Attributes:
         pixels: (n, height, width, channels) uint8, 1 to 64 of them, at most 8 MiB.
@@ -29,14 +29,14 @@ class ReferenceImages:
     probabilities: NDArray[np.float32]
 
     def largest_difference(
-        self, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
+        self, predict: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
     ) -> float:
-        """Return by how much answers to these images differ from those of then, at most.
+        """Return the largest difference of a probability from the stored predictions.
 
         Args:
-            say: Pixels to probabilities (n, classes).
+            predict: From pixels to probabilities (n, classes).
         """
-        return float(np.abs(say(self.pixels) - self.probabilities).max())
+        return float(np.abs(predict(self.pixels) - self.probabilities).max())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays by name, for safetensors."""
@@ -46,45 +46,45 @@ class ReferenceImages:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], shape: tuple[int, ...], classes: int
     ) -> Self:
-        """Check what ``arrays`` gave.
+        """Check the output of ``arrays``.
 
         Args:
             arrays: Arrays by name.
             shape: Height, width and channels of the network's input.
-            classes: How many it tells apart.
+            classes: Number of classes.
 
         Raises:
-            ClassifierError: An array is missing, misshapen or holds no probabilities.
+            ClassifierError: An array is missing, misshapen or has invalid probabilities.
         """
-        pixels, said = arrays.get("pixels"), arrays.get("probabilities")
+        pixels, probabilities = arrays.get("pixels"), arrays.get("probabilities")
         if (
             arrays.keys() != {"pixels", "probabilities"}
             or pixels is None
-            or said is None
+            or probabilities is None
             or pixels.dtype != np.uint8
-            or said.dtype != np.float32
+            or probabilities.dtype != np.float32
             or pixels.shape[1:] != shape
-            or said.shape != (len(pixels), classes)
-            or not 1 <= len(pixels) <= _MOST
-            or not ((said >= 0) & (said <= 1 + 1e-5)).all()
+            or probabilities.shape != (len(pixels), classes)
+            or not 1 <= len(pixels) <= _MAX_IMAGES
+            or not ((probabilities >= 0) & (probabilities <= 1 + 1e-5)).all()
         ):
             raise ClassifierError(
-                f"The reference images are damaged: expected 1 to {_MOST} of shape {shape} with "
-                f"{classes} probabilities each. Restore their file from the training run."
+                f"The reference images are damaged: expected 1 to {_MAX_IMAGES} of shape {shape} "
+                f"with {classes} probabilities each. Restore their file from the training run."
             )
-        return cls(pixels, said)
+        return cls(pixels, probabilities)
 
 
 def reference_images_of(
-    split: Split, say: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
+    split: Split, predict: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
 ) -> ReferenceImages:
     """Choose images of a split, evenly over its classes and then over its order.
 
     Args:
-        split: Where from; validation, as test images are for one look only.
-        say: Pixels to probabilities (n, classes).
+        split: Validation, because the test split is for a single evaluation.
+        predict: From pixels to probabilities (n, classes).
     """
-    each = max(1, _MOST_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))
-    chosen = over_classes(split.labels, len(split.classes), min(_MOST, each))
+    each = max(1, _MAX_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))
+    chosen = class_balanced(split.labels, len(split.classes), min(_MAX_IMAGES, each))
     pixels = np.ascontiguousarray(split.pixels(chosen))
-    return ReferenceImages(pixels, say(pixels).astype(np.float32))
+    return ReferenceImages(pixels, predict(pixels).astype(np.float32))

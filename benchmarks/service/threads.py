@@ -14,7 +14,7 @@ import onnxruntime
 from benchmarks.results import Figure, ratio
 from benchmarks.service.setup import Setup
 from lucency.classifier import Classifier
-from lucency.classifier.onnx.session import PROCESSORS, batch_of, part_of
+from lucency.classifier.onnx.session import PROCESSORS, batch_of, batch_per_processor
 from lucency.classifier.onnx.validate import INPUT
 from lucency.run_folder.files import ONNX
 
@@ -32,7 +32,7 @@ def _compared(run: Path, name: str, rounds: int) -> list[Figure]:
     shared, own = _session(run, 0), _session(run, 1)
     shape = (batch_of(spec), *spec.size, spec.channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    batch, part, one = pixels, pixels[: part_of(spec)], pixels[:1]
+    batch, part, one = pixels, pixels[: batch_per_processor(spec)], pixels[:1]
     modes: dict[str, Callable[[], float]] = {
         "a batch, shared": lambda: _rate(shared, batch, 1),
         "a share of it in each thread": lambda: _rate(own, part, PROCESSORS),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability.hostile.sample_run import REDRAW, Case, edit
+from lucency.run_folder.files import FORMAT
 
 _LAMBDA = {
     "class_name": "Lambda", "module": "keras.layers",
@@ -36,7 +37,7 @@ _TEXTS = {
     "nests objects deeply": b'{"a":' * 200_000,
     "holds two million lists": b"[" + b"[]," * 1_390_000 + b"[]]",
     "holds a huge number": b'{"format": ' + b"9" * 1_000_000 + b"}",
-    "holds an infinite number": b'{"format": 2e999999}',
+    "holds an infinite number": b'{"format": 1e999999}',
     "is a list": b"[1, 2, 3]",
     "is a pickle": b"\x80\x04cposix\nsystem\n(S'true'\ntR.",
     "is UTF-16": '{"format": 2}'.encode("utf-16"),
@@ -54,7 +55,8 @@ def _into(key: str, **keys: Any) -> Callable[[dict[str, Any]], object]:
 
 
 _EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "a future format": _set(format=2),
+    "an old format": _set(format=FORMAT - 1),
+    "a future format": _set(format=FORMAT + 1),
     "a format of 10^30": _set(format=10**30),
     "no format": lambda document: document.pop("format"),
     "a format that is true": _set(format=True),
@@ -81,7 +83,7 @@ _EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "that the weights are a number": _set(weights=1),
     "that the OOD detector is a list": _set(ood_detector=[1]),
     "versions that are a list": _set(versions=[1]),
-    "shares that are negative": _set(class_prior=[-1, 2]),
+    "a negative class prior": _set(class_prior=[-1, 2]),
 }  # fmt: skip
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "width 10^9": {"parameters": {"width": 10**9}},

@@ -29,7 +29,7 @@ def write_evaluation(
         RunError: The file cannot be written; an existing file is kept.
         DataError: Neither is given.
     """
-    write_json(path, {"format": FORMAT, **_document(validation, test)})
+    write_json(path, _document(validation, test))
 
 
 def _document(validation: Evaluation | None, test: Evaluation | None) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def _document(validation: Evaluation | None, test: Evaluation | None) -> dict[st
     if not given:
         raise DataError("Nothing to write: neither validation nor test was evaluated.")
     return {
+        "format": FORMAT,
         "classes": list(given[0].classes),
         "positive": given[0].positive,
         **{name: part and part.to_json() for name, part in parts.items()},

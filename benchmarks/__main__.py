@@ -80,10 +80,16 @@ _MODULES = {  # of the service, where several benchmarks share one
     **dict.fromkeys(("shutdown", "reloads", "decoder_kills"), "lifecycle"),
     **dict.fromkeys(("slow_clients", "malformed_requests", "canaries"), "hostile_clients"),
 }
+FIGURES = ("speed", "accuracy", "trust")
 NAMES = {name: group for group, benchmarks in GROUPS.items() for name in benchmarks}
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["equal_runs"]:  # it has its own arguments
+        from benchmarks.trust import equal_runs
+
+        equal_runs.main(sys.argv[2:])
+        return
     given = _arguments()
     if not given.names:
         print(_list())
@@ -120,9 +126,10 @@ def _list() -> str:
     for group, benchmarks in GROUPS.items():
         lines += [
             "",
-            f"{group}{'  (make bench)' if group in ('speed', 'accuracy', 'trust') else ''}",
+            f"{group}  (make {'bench' if group in FIGURES else f'bench-{group}'})",
         ]
         lines += [f"    {name:<20}{text}" for name, text in benchmarks.items()]
+    lines += ["", "equal_runs BEFORE [AFTER]: compare the runs of two checkouts to the last bit"]
     return "\n".join(lines[1:])
 
 

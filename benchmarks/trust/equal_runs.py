@@ -1,12 +1,12 @@
-"""Two versions of Lucency, trained alike: are weights, predictions, figures and ONNX equal?
+"""Compare two versions of Lucency: are weights, predictions, figures and ONNX files equal?
 
-    python -m benchmarks.equal_runs BEFORE [AFTER] [--backend tensorflow|jax] [--work FOLDER]
+    python -m benchmarks equal_runs BEFORE [AFTER] [--backend tensorflow|jax] [--work FOLDER]
 
-Each checkout trains `quick` with seed 0 on the drawn demo data and on 400 chest radiographs. Then the
-runs are compared: every array of every safetensors file to the last bit, every number of every JSON
-and CSV file in its order within a file or, where keys were renamed, as a sorted list; ONNX files by
-their arrays, their operations, and their outputs for real images. Names of keys, columns and files may
-differ, and so may sentences. Times and versions are left out.
+Each checkout trains ``quick`` with seed 0 on the drawn demo data and on 400 chest radiographs. Then
+the runs are compared: every array of every safetensors file to the last bit; all numbers of every
+JSON file, as a sorted list; every cell of every CSV file; the arrays, operations and outputs of
+every ONNX file. Names of keys, columns and files may differ, and so may sentences. Times and
+versions are not compared.
 """
 
 from __future__ import annotations
@@ -18,33 +18,42 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.command import ROOT
+from benchmarks.sample_images import CHEST_XRAY
+
 IMAGES = {"train": 150, "test": 50}  # of each class
 RENAMED = {
-    "reference_images.safetensors": "reference.safetensors",
-    "ood_detector.safetensors": "ood.safetensors",
+    "golden.safetensors": "reference_images.safetensors",
+    "gate.safetensors": "ood_detector.safetensors",
+    "looks.json": "test_evaluations.json",
 }
-RENAMED |= {"test_evaluations.json": "test_evaluations.json"}
-# What differs between any two runs: times, versions, and where the run lies.
+# What differs between any two runs: times, versions, and the place of the run.
 VOLATILE = {"seconds", "images_per_second", "environment", "versions", "when", "command", "run"}
 VOLATILE |= {"epochs", "training", "format", "sha256", "recorded", "number"}
 
 
-def main() -> None:
-    """Train what is missing, compare, print a line a file, and end with 1 where something differs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("before", type=Path, help="a checkout of the version before")
-    parser.add_argument("after", type=Path, nargs="?", default=ROOT, help="a checkout, or this one")
-    parser.add_argument("--backend", default="tensorflow")
-    parser.add_argument("--work", type=Path, default=Path("build/equal_runs"))
-    parser.add_argument("--only", choices=("before", "after"), help="train this one and stop")
-    given = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is missing, compare, print a line per file, and exit with 1 on a difference."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks equal_runs", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("before", type=Path, help="a checkout of the old version")
+    parser.add_argument(
+        "after", type=Path, nargs="?", default=ROOT, help="a checkout (default: this one)"
+    )
+    parser.add_argument("--backend", default="tensorflow", help="tensorflow or jax")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/equal_runs"), help="folder of the runs"
+    )
+    parser.add_argument("--only", choices=("before", "after"), help="train only this one")
+    given = parser.parse_args(arguments)
     work = given.work.resolve()
     images = chest(work / "chest")
     runs = {}
@@ -57,11 +66,10 @@ def main() -> None:
 
 
 def chest(folder: Path) -> Path:
-    """Copy the first images of each class, always the same ones."""
-    data = Path(os.environ.get("LUCENCY_DATA", ROOT.parent / "shared" / "data"))
+    """Copy the first images of each class into a folder; return the folder."""
     for split, count in IMAGES.items():
         for label in ("NORMAL", "PNEUMONIA"):
-            files = sorted((data / "chest_xray" / split / label).glob("*.jpeg"))[:count]
+            files = sorted((CHEST_XRAY / split / label).glob("*.jpeg"))[:count]
             target = folder / split / label
             target.mkdir(parents=True, exist_ok=True)
             for file in files:
@@ -70,7 +78,7 @@ def chest(folder: Path) -> Path:
 
 
 def trained(checkout: Path, folder: Path, images: Path, backend: str) -> dict[str, Path]:
-    """Train both data sets with a checkout, where that has not been done; return the run folders."""
+    """Train on both data sets with a checkout, unless that is done; return the run folders."""
     runs = {"demo": folder / "demo" / "run-1", "chest": folder / "chest"}
     folder.mkdir(parents=True, exist_ok=True)
     train = ["train", str(images), "--effort", "quick", "--seed", "0", "--run", str(runs["chest"])]
@@ -81,7 +89,7 @@ def trained(checkout: Path, folder: Path, images: Path, backend: str) -> dict[st
 
 
 def lucency(checkout: Path, folder: Path, backend: str, *command: str) -> None:
-    """Run a command of a checkout; its cache and ledger lie in the folder."""
+    """Run a command of a checkout, with cache and ledger in the folder."""
     start = "from lucency.cli import main; main()"
     environment = {
         **os.environ,
@@ -94,29 +102,29 @@ def lucency(checkout: Path, folder: Path, backend: str, *command: str) -> None:
 
 
 def compared(before: dict[str, Path], after: dict[str, Path]) -> Iterator[bool]:
-    """Compare the files of both runs, and print what was found."""
+    """Compare the files of both runs, print a line for each, and yield whether they are equal."""
     for name, old in before.items():
         for file in sorted(old.iterdir()):
-            other = after[name] / RENAMED.get(file.name, file.name)
+            other = after[name] / file.name
             if not other.exists():
-                other = after[name] / file.name
+                other = after[name] / RENAMED.get(file.name, file.name)
             if found := compare(file, other):
                 print(f"{name:6} {file.name:24} {found}")
                 yield not found.startswith("DIFFERS")
 
 
 def compare(before: Path, after: Path) -> str:
-    """Compare two files by what they are; nothing to say of pages, folders and drawings."""
-    kinds = {".safetensors": arrays, ".onnx": network, ".json": document, ".csv": table}
-    if before.suffix not in kinds or before.name in ("checklist.json",):
+    """Compare two files by type; empty for pages, folders and drawings, which are not compared."""
+    comparisons = {".safetensors": arrays, ".onnx": network, ".json": document, ".csv": table}
+    if before.suffix not in comparisons or before.name == "checklist.json":
         return ""
     if not after.exists():
         return f"DIFFERS: there is no {after.name}"
-    return kinds[before.suffix](before, after)
+    return comparisons[before.suffix](before, after)
 
 
 def arrays(before: Path, after: Path) -> str:
-    """Compare every array to the last bit, in the order of their names."""
+    """Compare every array to the last bit; names may differ."""
     from safetensors.numpy import load_file
 
     one, two = load_file(before), load_file(after)
@@ -136,12 +144,12 @@ def network(before: Path, after: Path) -> str:
     import onnxruntime
 
     one, two = onnx.load(before), onnx.load(after)
-    steps = [[node.op_type for node in model.graph.node] for model in (one, two)]
-    held = [
+    operations = [[node.op_type for node in model.graph.node] for model in (one, two)]
+    arrays_ = [
         [(tuple(i.dims), onnx.numpy_helper.to_array(i).tobytes()) for i in model.graph.initializer]
         for model in (one, two)
     ]
-    if steps[0] != steps[1] or held[0] != held[1]:
+    if operations[0] != operations[1] or arrays_[0] != arrays_[1]:
         return "DIFFERS in operations or arrays"
     outputs = []
     for file in (before, after):
@@ -150,25 +158,25 @@ def network(before: Path, after: Path) -> str:
         shape = [4 if not isinstance(side, int) else side for side in place.shape]
         pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         outputs.append(session.run(None, {place.name: pixels}))
-    same = all(a.tobytes() == b.tobytes() for a, b in zip(*outputs, strict=True))
+    equal = all(a.tobytes() == b.tobytes() for a, b in zip(*outputs, strict=True))
     return (
-        f"equal: {len(steps[0])} operations, {len(held[0])} arrays, outputs" if same else "DIFFERS"
+        f"equal: {len(operations[0])} operations, {len(arrays_[0])} arrays, outputs"
+        if equal
+        else "DIFFERS"
     )
 
 
 def document(before: Path, after: Path) -> str:
-    """Compare the numbers of two JSON files; keys may be others and stand in another order."""
+    """Compare the numbers of two JSON files; names and order of keys may differ."""
     one, two = (sorted(numbers(json.loads(file.read_text()))) for file in (before, after))
     if one == two:
         return f"equal: {len(one):,} numbers"
-    from collections import Counter
-
     gone, new = Counter(one) - Counter(two), Counter(two) - Counter(one)
     return f"DIFFERS: gone {dict(list(gone.items())[:5])}, new {dict(list(new.items())[:5])}"
 
 
 def numbers(value: Any) -> Iterator[float]:
-    """Yield every number in a document, but for what differs between any two runs."""
+    """Yield every number of a document, except those that differ between any two runs."""
     if isinstance(value, int | float):  # a bool too
         yield float(value)
     elif isinstance(value, list):
@@ -181,7 +189,7 @@ def numbers(value: Any) -> Iterator[float]:
 
 
 def table(before: Path, after: Path) -> str:
-    """Compare two CSV files row by row and cell by cell; columns may have other names."""
+    """Compare two CSV files cell by cell; names of columns may differ."""
     one, two = ([*csv.reader(file.open(newline=""))][1:] for file in (before, after))
     return f"equal: {len(one):,} rows" if one == two else "DIFFERS"
 

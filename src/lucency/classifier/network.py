@@ -18,10 +18,10 @@ def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
         ClassifierError: The weights do not fit the architecture. If their number is wrong, nothing
             is built.
     """
-    held = sum(array.size for array in weights.values())
-    if held != spec.weight_count:
+    count = sum(array.size for array in weights.values())
+    if count != spec.weight_count:
         raise ClassifierError(
-            f"The weights do not fit the architecture {spec.architecture!r}: {held:,} numbers, "
+            f"The weights do not fit the architecture {spec.architecture!r}: {count:,} numbers, "
             f"expected {spec.weight_count:,}. Restore both files from the training run."
         )
     from lucency.models import build, keras

@@ -17,7 +17,7 @@ _CHUNK = 2**20
 
 
 def entry_of(file: RunFile, data: bytes) -> dict[str, Any]:
-    """Return what ``classifier.json`` says of a file: its name and its sha256."""
+    """Return the entry of a file in ``classifier.json``: its name and its sha256."""
     return {"file": file.name, "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -25,7 +25,7 @@ def read_document(folder: Path) -> Mapping[str, Any]:
     """Return the object in ``classifier.json``.
 
     Raises:
-        ClassifierError: There is none, it is no regular file, too large or no JSON object.
+        ClassifierError: It is missing, not a regular file, too large, or not a JSON object.
     """
     path = folder / CLASSIFIER
     try:
@@ -43,13 +43,13 @@ def read_document(folder: Path) -> Mapping[str, Any]:
 
 
 def check_entry(folder: Path, entry: Any, file: RunFile) -> str:
-    """Compare a file's checksum with the one in ``classifier.json``, without holding the file.
+    """Compare a file's checksum with ``classifier.json`` without reading it into memory.
 
     Returns:
         The sha256 in hexadecimal.
 
     Raises:
-        ClassifierError: It is another, or the file is missing or none that we would write.
+        ClassifierError: It differs, or the file is missing, too large or not a regular file.
     """
     try:
         with open_regular(folder / file, file.largest) as opened:
@@ -80,35 +80,34 @@ def read_arrays(folder: Path, entry: Any, file: RunFile) -> dict[str, NDArray[An
 
 
 class StoredWeights:
-    """``weights.safetensors`` of a run: checked at once, read when somebody asks.
+    """``weights.safetensors`` of a run: checked immediately, read on first use.
 
-    Where an ONNX file predicts, the weights are only kept for whoever goes on in Keras.
+    If there is an ONNX file, it predicts, and only Keras needs the weights.
 
     Args:
         folder: The run folder.
-        entry: What ``classifier.json`` says of the file.
-        expected: How many numbers the network has that the weights are for.
+        entry: The entry of the file in ``classifier.json``.
+        expected: Number of weights of the network.
 
     Attributes:
         sha256: Of the file.
 
     Raises:
-        ClassifierError: The file is missing, damaged, not the one that was written, or holds
-            another number of them.
+        ClassifierError: The file is missing, damaged or changed, or has another number of weights.
     """
 
     def __init__(self, folder: Path, entry: Any, expected: int) -> None:
         self._folder, self._entry = folder, entry
         try:
             with open_regular(folder / WEIGHTS, WEIGHTS.largest) as file:
-                held = sum(place.size for place in array_places(file).values())
+                count = sum(each.size for each in array_places(file).values())
         except OSError as error:
             raise _unreadable(folder / WEIGHTS, error) from error
         except ValueError as error:
             raise _damaged(folder / WEIGHTS, error) from error
-        if held != expected:  # before it is all read for its checksum
+        if count != expected:  # before it is all read for its checksum
             raise ClassifierError(
-                f"{folder / WEIGHTS} holds {held:,} numbers, and the network in {CLASSIFIER} has "
+                f"{folder / WEIGHTS} has {count:,} numbers, and the network in {CLASSIFIER} has "
                 f"{expected:,}. Restore both from the training run."
             )
         self.sha256 = check_entry(folder, entry, WEIGHTS)
@@ -117,24 +116,24 @@ class StoredWeights:
         """Return the arrays by variable name.
 
         Raises:
-            ClassifierError: The file is no longer the one that was checked.
+            ClassifierError: The file has changed since it was checked.
         """
         return read_arrays(self._folder, self._entry, WEIGHTS)
 
 
 def _checksum(file: BinaryIO) -> str:
-    found, most = hashlib.sha256(), 2**31
-    while most > 0 and (data := file.read(_CHUNK)):
+    found, left = hashlib.sha256(), 2**31
+    while left > 0 and (data := file.read(_CHUNK)):
         found.update(data)
-        most -= len(data)  # a file that grows while it is read ends somewhere too
+        left -= len(data)  # bounded, even if the file grows while it is read
     return found.hexdigest()
 
 
 def _compare(path: Path, entry: Any, found: str) -> None:
     if not isinstance(entry, dict) or entry.get("file") != path.name:
         raise ClassifierError(
-            f"{CLASSIFIER} names another file than {path}; ours are always called so. Restore it from "
-            "the training run."
+            f"{CLASSIFIER} names another file than {path}, which always has this name. Restore it "
+            "from the training run."
         )
     if found != entry.get("sha256"):
         raise ClassifierError(

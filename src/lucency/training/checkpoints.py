@@ -225,7 +225,7 @@ def _content(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes
         "optimizer": snapshot.weights.optimizer,
         "best": snapshot.best,
     }
-    files = {f"{name}.safetensors": _packed(part) for name, part in arrays.items() if part}
+    files = {f"{name}.safetensors": _packed(values) for name, values in arrays.items() if values}
     state = {"train_state": snapshot.state.to_json(), "identity": identity}
     files[_STATE] = json.dumps(state, indent=1).encode()
     return files | {_MANIFEST: _manifest({name: _listed(data) for name, data in files.items()})}
@@ -280,12 +280,14 @@ def read_verified(path: Path, largest: int = 2**31) -> tuple[dict[str, Any], dic
 
 
 def _snapshot(state: TrainState, files: Mapping[str, bytes]) -> Snapshot:
-    parts: dict[str, Arrays | None] = dict.fromkeys(_ARRAYS)
+    arrays: dict[str, Arrays | None] = dict.fromkeys(_ARRAYS)
     for name in _ARRAYS:
         if data := files.get(f"{name}.safetensors"):
             loaded = arrays_of(data)
-            parts[name] = [loaded[key] for key in sorted(loaded)]
-    return Snapshot(state, Weights(parts["network"] or [], parts["optimizer"] or []), parts["best"])
+            arrays[name] = [loaded[key] for key in sorted(loaded)]
+    return Snapshot(
+        state, Weights(arrays["network"] or [], arrays["optimizer"] or []), arrays["best"]
+    )
 
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:

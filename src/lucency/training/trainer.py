@@ -290,10 +290,10 @@ def logits_of_split(model: Any, split: Split, batch: int) -> NDArray[np.float64]
     """Return the logits of a split's images, (n, 1) or (n, classes), in its order.
 
     Raises:
-        Interrupted: A signal that was held asks to stop.
+        Interrupted: A signal that was deferred asks to stop.
     """
-    parts = []
+    batches = []
     for pixels in pixel_batches(split, batch):
-        parts.append(np.asarray(model.predict_on_batch(pixels)))
+        batches.append(np.asarray(model.predict_on_batch(pixels)))
         signals.check()
-    return np.concatenate(parts)[: len(split)].astype(np.float64)
+    return np.concatenate(batches)[: len(split)].astype(np.float64)

@@ -102,8 +102,8 @@ def _check_tensor(tensor: Any, raw: int | None = None) -> None:
     if len(tensor.dims) > 8 or any(not 0 <= side < 2**40 for side in tensor.dims):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
     numbers = (tensor.float_data, tensor.int32_data, tensor.int64_data)
-    held = (len(tensor.raw_data) if raw is None else raw) / WIDTHS[tensor.data_type]
-    if held + sum(map(len, numbers)) != math.prod(tensor.dims):
+    count = (len(tensor.raw_data) if raw is None else raw) / WIDTHS[tensor.data_type]
+    if count + sum(map(len, numbers)) != math.prod(tensor.dims):
         raise ValueError(f"the data of the tensor {name!r} does not fit its shape")
 
 

@@ -1,4 +1,4 @@
-"""A service on a port of its own, and clients for it: plain sockets, as a client may be anybody."""
+"""A service on a port of its own, and clients for it: plain sockets, which can send anything."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from lucency.classifier import Classifier, Outputs
 from lucency.classifier.reference_images import ReferenceImages
 from lucency.serve import Settings
-from lucency.serve.http.server import Server, listening
+from lucency.serve.http.server import Server, bound_socket
 from lucency.serve.inference.service import Service
 from lucency.serve.inference.versions import Version
 from small_runs import SIDE, brightness_network, spec_of
 
-QUICK = Settings(port=0, workers=1, notice=0.05, drain=10)
+QUICK = Settings(port=0, workers=1, shutdown_notice=0.05, shutdown_timeout=10)
 
 
 class Reply(NamedTuple):
@@ -67,24 +67,24 @@ class Running(NamedTuple):
 
 @contextlib.contextmanager
 def running(service: Service) -> Iterator[Running]:
-    listener = listening(service.settings)
+    listener = bound_socket(service.settings)
     started = threading.Event()
-    server = Server(service, started.set)
-    thread = threading.Thread(target=server.run, args=([listener],))
+    server = Server(service, listener, started.set)
+    thread = threading.Thread(target=server.run)
     thread.start()
     try:
         assert started.wait(30)
         yield Running(service, server, listener.getsockname()[1])
     finally:
-        server.should_exit = True
+        server.stop()
         decoders = service._decoders.processes if service._decoders else []
         thread.join(30)
         listener.close()
     assert not thread.is_alive()
-    assert not [number for number in decoders if _lives(number)]
+    assert not [number for number in decoders if _is_alive(number)]
 
 
-def _lives(number: int) -> bool:
+def _is_alive(number: int) -> bool:
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -93,7 +93,7 @@ def _lives(number: int) -> bool:
 
 
 class Slow(Classifier):
-    """Answers after a while, and remembers how many images it was given."""
+    """Takes a while for each batch, and counts the images."""
 
     seconds = 0.0
     seen = 0
@@ -115,14 +115,14 @@ def slow_version(seconds: float) -> Version:
 
 
 def save_classifier(run: Path, *, seed: int = 0, broken: bool = False) -> Path:
-    """Write a run folder with reference images; those of a broken one had other answers."""
+    """Write a run folder with reference images; those of a broken one have other probabilities."""
     spec = spec_of()
     random = np.random.default_rng(seed)
     weights = {"w": random.normal(size=spec.weight_count).astype(np.float32)}
     classifier = Classifier(spec, weights, brightness_network())
     pixels = random.integers(0, 256, (4, SIDE, SIDE, 1), np.uint8)
-    said = classifier.predict_pixels(pixels).astype(np.float32)
-    classifier.reference_images = ReferenceImages(pixels, 1 - said if broken else said)
+    found = classifier.predict_pixels(pixels).astype(np.float32)
+    classifier.reference_images = ReferenceImages(pixels, 1 - found if broken else found)
     classifier.save(run)
     return run
 
@@ -144,7 +144,7 @@ def form(*files: bytes, name: str = "x.png") -> tuple[bytes, str]:
 
 @contextlib.contextmanager
 def slow(seconds: float, **settings: Any) -> Iterator[tuple[Running, Any]]:
-    """Serve a classifier that takes so long for a batch; yield it too."""
+    """Serve a classifier that takes so many seconds for a batch; yield both."""
     version = slow_version(seconds)
     with running(Service(Path("slow"), replace(QUICK, **settings), lambda _: version)) as found:
         yield found, version.classifier

@@ -143,8 +143,8 @@ def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> Non
         ("POST", "/v1/predict", b"x", {"content_type": "multipart/form-data"}, "bad_request"),
         ("POST", "/v1/predict", b"x", {"lucency_deadline": "nan"}, "bad_request"),
         ("POST", "/v1/predict", b"x", {"lucency_deadline": "11"}, "bad_request"),
-        ("GET", "/v1/predict", None, {}, "wrong_method"),
-        ("DELETE", "/", None, {}, "wrong_method"),
+        ("GET", "/v1/predict", None, {}, "method_not_allowed"),
+        ("DELETE", "/", None, {}, "method_not_allowed"),
         ("GET", "/nothing", None, {}, "not_found"),
         ("GET", "/page/../../etc/passwd", None, {}, "not_found"),
         ("GET", "/page/%2e%2e%2fabout.py", None, {}, "not_found"),
@@ -152,10 +152,10 @@ def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> Non
         ("GET", "/v2/models/spots/versions/7", None, {}, "not_found"),
         ("GET", "/", None, {"host": "evil.example"}, "unknown_host"),
         ("GET", "/", None, {"host": "localhost.evil.example:80"}, "unknown_host"),
-        ("POST", "/v1/predict", b"x", {"origin": "https://evil.example"}, "foreign_origin"),
-        ("POST", "/v1/predict", b"x", {"origin": "null"}, "foreign_origin"),
-        ("POST", "/v1/reload", b"", {"sec_fetch_site": "cross-site"}, "foreign_origin"),
-        ("POST", "/v1/reload", b"", {"sec_fetch_site": "same-site"}, "foreign_origin"),
+        ("POST", "/v1/predict", b"x", {"origin": "https://evil.example"}, "cross_origin"),
+        ("POST", "/v1/predict", b"x", {"origin": "null"}, "cross_origin"),
+        ("POST", "/v1/reload", b"", {"sec_fetch_site": "cross-site"}, "cross_origin"),
+        ("POST", "/v1/reload", b"", {"sec_fetch_site": "same-site"}, "cross_origin"),
     ],
 )
 def test_every_refusal_has_the_same_form(
@@ -207,9 +207,9 @@ def test_whoever_watches_it_is_told(served: Running) -> None:
     for name in (
         'lucency_requests_total{method="POST",route="/v1/predict",status="200"}',
         'lucency_predictions_total{outcome="decided"}',
-        'lucency_refused_total{code="not_an_image"}',
+        'lucency_errors_total{code="not_an_image"}',
         "lucency_queue_seconds_bucket", "lucency_decode_seconds_bucket",
-        "lucency_infer_seconds_bucket", "lucency_request_seconds_bucket",
+        "lucency_inference_seconds_bucket", "lucency_request_seconds_bucket",
         "lucency_requests_in_flight", "lucency_queue_images", "lucency_decoders_lost",
         "lucency_reloads_total", "lucency_classifier_info",
     ):  # fmt: skip

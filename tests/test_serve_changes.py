@@ -42,7 +42,7 @@ def test_a_sound_classifier_takes_over_and_a_bad_one_does_not(tmp_path: Path) ->
         before = served.ask("POST", "/v1/predict", IMAGES[0]).json["classifier"]
         assert before["name"] == "one"
         error = pointed_at(bad)
-        assert (error.status, error.json["code"]) == (422, "refused_classifier")
+        assert (error.status, error.json["code"]) == (422, "invalid_classifier")
         assert "reference images" in error.json["error"]
         (second / "model.onnx").write_bytes(b"damaged")
         assert "sha256 differs" in pointed_at(second).json["error"]
@@ -80,7 +80,7 @@ def test_what_was_accepted_is_answered_before_the_end() -> None:
             asked = [pool.submit(served.ask, "POST", "/v1/predict", IMAGES[0]) for _ in range(4)]
             while served.service.admission.images < 4:
                 time.sleep(0.01)
-            served.server.should_exit = True
+            served.server.stop()
             while not served.service.draining:
                 time.sleep(0.01)
             assert served.ask("GET", "/health/ready").status == 503
@@ -135,12 +135,12 @@ def test_the_command_serves_reloads_and_ends(tmp_path: Path) -> None:
             client.request("POST", "/v1/predict", IMAGES[0])
             assert client.getresponse().read()
         process.send_signal(signal.SIGHUP)
-        assert any("Loaded again" in process.stderr.readline() for _ in range(3))
+        assert any("Reloaded" in process.stderr.readline() for _ in range(3))
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert output == ""
-    assert errors.rstrip().endswith("Ended")
+    assert errors.rstrip().endswith("Shut down")
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def test_admission_refuses_what_would_be_late() -> None:
-    admission = Admission(most_images=10, most_bytes=100)
+    admission = Admission(max_images=10, max_bytes=100)
     admission.check(left=0.1, more=50)  # nothing is known yet, and nothing else there
-    with admission.inside(4):
-        admission.answered(4, time.monotonic() - 2)  # half a second each
-        assert admission.wait() == pytest.approx(2.5, rel=0.05)
+    with admission.hold_images(4):
+        admission.record(4, time.monotonic() - 2)  # half a second each
+        assert admission.expected_wait() == pytest.approx(2.5, rel=0.05)
         admission.check(left=3)
         with pytest.raises(RequestError, match=r"about 2\.5 s") as error:
             admission.check(left=1)
@@ -41,38 +41,38 @@ def test_admission_refuses_what_would_be_late() -> None:
 
 
 def test_admission_counts_bytes() -> None:
-    admission = Admission(most_images=10, most_bytes=100)
-    admission.take(200)  # alone, as nothing else is there
+    admission = Admission(max_images=10, max_bytes=100)
+    admission.add_bytes(200)  # alone, as nothing else is there
     with pytest.raises(RequestError, match="bytes"):
-        admission.take(1)
-    admission.give(200)
-    admission.take(60)
-    admission.take(40)
+        admission.add_bytes(1)
+    admission.remove_bytes(200)
+    admission.add_bytes(60)
+    admission.add_bytes(40)
 
 
 # Batches
 
 
 @dataclass(frozen=True)
-class Kind:
+class Key:
     name: str
-    most: int = 4
+    max_size: int = 4
 
 
-def batches(asked: list[tuple[Kind, int]], cancelled: int = -1) -> list[tuple[str, list[int]]]:
+def batches(asked: list[tuple[Key, int]], cancelled: int = -1) -> list[tuple[str, list[int]]]:
     """Return the batches in which items went through."""
     seen: list[tuple[str, list[int]]] = []
     open_gate = threading.Event()
 
-    def work(kind: Kind, items: Any) -> list[int]:
+    def work(key: Key, items: Any) -> list[int]:
         open_gate.wait(5)
-        seen.append((kind.name, [*items]))
+        seen.append((key.name, [*items]))
         return [-item for item in items]
 
     async def main() -> None:
         batcher: Batcher[int, int] = Batcher(work)
         batcher.start()
-        tasks = [asyncio.create_task(batcher.ask(kind, item)) for kind, item in asked]
+        tasks = [asyncio.create_task(batcher.submit(key, item)) for key, item in asked]
         await asyncio.sleep(0.05)
         if cancelled >= 0:
             tasks[cancelled].cancel()
@@ -87,18 +87,18 @@ def batches(asked: list[tuple[Kind, int]], cancelled: int = -1) -> list[tuple[st
 
 
 def test_items_go_together_up_to_the_most_and_never_of_two_kinds() -> None:
-    a, b = Kind("a"), Kind("b")
+    a, b = Key("a"), Key("b")
     given = [(a, i) for i in range(6)] + [(b, 6), (b, 7), (a, 8)]
     assert batches(given) == [("a", [0, 1, 2, 3]), ("a", [4, 5]), ("b", [6, 7]), ("a", [8])]
 
 
 def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
-    a = Kind("a", 1)
+    a = Key("a", 1)
     assert batches([(a, i) for i in range(4)], cancelled=2) == [("a", [i]) for i in (0, 1, 3)]
 
 
 def test_whoever_asked_hears_of_a_failure() -> None:
-    def work(kind: Kind, items: Any) -> list[int]:
+    def work(key: Key, items: Any) -> list[int]:
         raise ZeroDivisionError
 
     async def main() -> None:
@@ -106,7 +106,7 @@ def test_whoever_asked_hears_of_a_failure() -> None:
         batcher.start()
         for _ in range(2):  # it goes on
             with pytest.raises(ZeroDivisionError):
-                await batcher.ask(Kind("a"), 1)
+                await batcher.submit(Key("a"), 1)
         await batcher.close()
 
     asyncio.run(main())
@@ -128,7 +128,7 @@ def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
             while not classifier.busy:
                 time.sleep(0.01)
             replies = [*pool.map(ask, range(3)), first.result()]
-        assert {(reply.status, reply.json["code"]) for reply in replies} == {(504, "late")}
+        assert {(reply.status, reply.json["code"]) for reply in replies} == {(504, "deadline_exceeded")}
         while served.service.admission.images:
             time.sleep(0.01)
         while classifier.busy:
@@ -138,7 +138,7 @@ def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
 
 
 def test_what_cannot_be_answered_in_time_is_refused_at_once() -> None:
-    with slow(0.2, most_waiting=2) as (served, _):
+    with slow(0.2, max_images=2) as (served, _):
         with ThreadPoolExecutor(8) as pool:
             replies = [*pool.map(lambda _: served.ask("POST", "/v1/predict", IMAGES[0]), range(8))]
         statuses = [reply.status for reply in replies]
@@ -151,7 +151,7 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once() -> None:
 
 
 def test_a_large_body_is_refused_before_it_is_read() -> None:
-    with slow(0, most_bytes=1000) as (served, _):
+    with slow(0, max_body_bytes=1000) as (served, _):
         start = time.monotonic()
         with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
             client.sendall(ORDINARY + b"Content-Length: 99999999\r\n\r\n")

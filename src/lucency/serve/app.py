@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
@@ -16,26 +17,25 @@ from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
 
-def create_app(service: Service) -> Middleware:
-    """Return the application; its lifespan starts and stops the service."""
+def create_app(
+    service: Service,
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
+) -> Middleware:
+    """Return the application.
 
-    @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
-        await service.start()
-        try:
-            yield
-        finally:
-            await service.close()
-
+    Args:
+        service: What computes the predictions.
+        lifespan: What to run around all requests.
+    """
     routes = [
         *Rest(service).routes(),
         *OpenInference(service).routes(),
         *Web(service).routes(),
     ]
-    router = Router(routes, redirect_slashes=False, default=_nothing, lifespan=lifespan)
+    router = Router(routes, redirect_slashes=False, default=_not_found, lifespan=lifespan)
     # Of an endpoint with several routes the first counts: that without a version.
     return Middleware(router, service, {each.endpoint: each.path for each in reversed(routes)})
 
 
-async def _nothing(_: Scope, __: Receive, ___: Send) -> None:
+async def _not_found(_: Scope, __: Receive, ___: Send) -> None:
     raise RequestError("not_found", "There is nothing at this address.")

@@ -1,4 +1,4 @@
-"""What an answer carries besides the prediction, where asked for: map, image, neighbours."""
+"""What a response can hold besides the prediction: activation map, image, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from lucency.imaging.image import encode_png, png_uri
 
-LONGEST = 512  # pixels of the image that is sent back
-MOST_NEIGHBOURS = 16
+LONGEST = 512  # pixels on the longer side of the image that is sent back
+MAX_NEIGHBOURS = 16
 
 
-class Asked(NamedTuple):
-    """What a client wants to see of each image.
+class Extras(NamedTuple):
+    """What a client wants to have for each image.
 
     Attributes:
         map: The activation map.
-        image: The image as the decoder saw it, small.
-        neighbours: How many of the training images that are most like it.
+        image: The decoded image, reduced.
+        neighbours: How many of the nearest training images.
     """
 
     map: bool = False
@@ -28,7 +28,7 @@ class Asked(NamedTuple):
 
 
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width in which an image is sent back, its proportions kept."""
+    """Return the height and width in which an image is sent back, its aspect ratio kept."""
     scale = min(1.0, LONGEST / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 

@@ -1,69 +1,77 @@
-"""The files in a form (multipart/form-data, RFC 7578), whose body is in memory already.
+"""The files in a form (multipart/form-data, RFC 7578) whose body is in memory already.
 
-Names of fields and files are not looked at, so that they can be neither logged nor believed.
+Names of fields and files are not kept, so that they can be neither logged nor trusted.
 """
 
 from __future__ import annotations
 
-import re
+import logging
+import math
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
 
 from lucency.serve.inference.errors import RequestError
 
-_BOUNDARY = re.compile(r'(?i)^\s*multipart/form-data\s*;(?:.*;)?\s*boundary=("?)([^";\s]{1,70})\1')
-_FILE = re.compile(rb"(?i)(?:^|\r\n)content-disposition:[^\r\n]*;\s*filename\*?\s*=")
-_MOST_FIELDS = 16
-_LONGEST_HEAD = 8 * 2**10  # bytes of the headers of one part
+_FORM = "multipart/form-data"
+_MAX_FIELDS = 16
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it would log what clients send
 
 
 def is_form(content_type: str) -> bool:
-    """Tell whether a body of this type is a form with files."""
+    """Return whether a body of this type is a form with files."""
     return content_type.lstrip().lower().startswith("multipart/")
 
 
-def files_in(body: bytes, content_type: str, most: int) -> list[bytes]:
+def files_in(body: bytes, content_type: str, max_files: int) -> list[bytes]:
     """Return the contents of the files in a form, in their order.
 
     Args:
         body: The body of the request.
         content_type: The header of that name.
-        most: How many files may be in it.
+        max_files: How many files the form may hold.
 
     Raises:
-        Refused: It is no such form, or holds no file, or too many.
+        RequestError: The body is not such a form, or holds no file, or too many.
     """
-    found = _BOUNDARY.match(content_type[:1000])
-    if not found:
-        raise _malformed("multipart/form-data with a boundary of up to 70 characters was expected")
-    delimiter = b"\r\n--" + found[2].encode("latin-1", "replace")
-    # One more than can be accepted: the rest need not be cut up.
-    parts = (b"\r\n" + body).split(delimiter, most + _MOST_FIELDS + 2)[1:]
-    files: list[bytes] = []
-    fields = 0
-    for part in parts:
-        if part.startswith(b"--"):
-            return _counted(files, most)
-        head, content = _cut(part)
-        if _FILE.search(head):
-            files.append(content)
+    kind, options = parse_options_header(content_type[:1000])
+    boundary = options.get(b"boundary")
+    if kind != _FORM.encode() or not boundary:
+        raise _malformed(f"expected {_FORM} with a boundary")
+    form = _Form(max_files)
+    config = {"MAX_MEMORY_FILE_SIZE": math.inf}  # nothing is written to disk
+    try:
+        parser = FormParser(_FORM, form.add, form.add, form.end, boundary, config=config)
+        parser.write(body)
+    except FormParserError as error:
+        raise _malformed("its parts are not as RFC 7578 describes") from error
+    if not form.complete:
+        raise _malformed("its end is missing")
+    if not form.files:
+        raise RequestError("bad_request", f"The form holds no file; expected 1 to {max_files}.")
+    return form.files
+
+
+class _Form:
+    """Collects the files of a form as the parser finds them."""
+
+    def __init__(self, max_files: int) -> None:
+        self.files: list[bytes] = []
+        self.complete = False
+        self._fields, self._max_files = 0, max_files
+
+    def add(self, part: File | Field) -> None:
+        if isinstance(part, File):
+            part.file_object.seek(0)
+            self.files.append(part.file_object.read())
         else:
-            fields += 1
-        if len(files) > most or fields > _MOST_FIELDS:
-            raise RequestError("too_large", f"At most {most} files may be sent at once.")
-    raise _malformed("it has no end")
+            self._fields += 1
+        if len(self.files) > self._max_files or self._fields > _MAX_FIELDS:
+            limits = f"At most {self._max_files} files and {_MAX_FIELDS} other fields"
+            raise RequestError("content_too_large", f"{limits} may be sent at once.")
 
-
-def _cut(part: bytes) -> tuple[bytes, bytes]:
-    """Return headers and content of what follows a delimiter."""
-    end = part.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
-    if end < 0 or part[: part.find(b"\r\n")].strip(b" \t"):
-        raise _malformed("a part has no headers")
-    return part[:end], part[end + 4 :]
-
-
-def _counted(files: list[bytes], most: int) -> list[bytes]:
-    if not files:
-        raise RequestError("bad_request", f"The form holds no file; 1 to {most} were expected.")
-    return files
+    def end(self) -> None:
+        self.complete = True
 
 
 def _malformed(why: str) -> RequestError:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, as KServe, Triton and their clients speak it."""
+"""The Open Inference Protocol, version 2, which KServe, Triton and their clients use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from lucency.classifier import Prediction
 from lucency.serve.api import tensors
 from lucency.serve.api.rest import as_json
-from lucency.serve.http.bodies import answering
+from lucency.serve.http.bodies import request_body
 from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 from lucency.serve.inference.versions import Version
@@ -25,13 +25,13 @@ _VERSION = "/v2/models/{name}/versions/{version}"
 
 
 class OpenInference:
-    """The routes of the protocol. There is one model, and of it one version at a time."""
+    """The routes of the protocol. There is one model, with one version at a time."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def routes(self) -> list[Route]:
-        """Return them."""
+        """Return the routes."""
         found = [
             Route("/v2", self.server),
             Route("/v2/health/live", self.live),
@@ -46,7 +46,7 @@ class OpenInference:
         return found
 
     async def server(self, _: Request) -> Response:
-        """Say what the server is."""
+        """Describe the server."""
         return as_json(
             {
                 "name": "lucency",
@@ -56,16 +56,16 @@ class OpenInference:
         )
 
     async def live(self, _: Request) -> Response:
-        """Say that the process runs."""
+        """Report that the process runs."""
         return as_json({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        """Say whether requests are welcome."""
-        self._check_ready()
+        """Report whether requests are welcome."""
+        self._service.check_ready()
         return as_json({"ready": True})
 
     async def model(self, request: Request) -> Response:
-        """Say what goes in and what comes out."""
+        """Describe the inputs and outputs."""
         version = self._named(request)
         spec = version.classifier.spec
         count = len(spec.classes)
@@ -88,42 +88,40 @@ class OpenInference:
         )
 
     async def model_ready(self, request: Request) -> Response:
-        """Say whether the model answers."""
+        """Report whether the model is ready."""
         self._named(request)
-        self._check_ready()
+        self._service.check_ready()
         return as_json({"name": self._service.name, "ready": True})
 
     async def infer(self, request: Request) -> Response:
-        """Say what the images in the tensors show."""
+        """Classify the images in the tensors."""
         service = self._service
         self._named(request)
         length = request.headers.get(tensors.HEAD_LENGTH)
-        async with answering(service, request) as body:
-            asked = await asyncio.to_thread(tensors.read_request, body, length)
+        async with request_body(service, request) as body:
+            given = await asyncio.to_thread(tensors.read_request, body, length)
             with service.using() as version:
                 self._check_version(request, version)
-                predictions = await self._predictions(version, asked)
-                return self._answer(version, asked, predictions)
+                predictions = await self._predictions(version, given)
+                return self._response(version, given, predictions)
 
-    async def _predictions(self, version: Version, asked: tensors.Request) -> list[Prediction]:
-        service, most = self._service, self._service.settings.most_files
-        if len(asked.inputs) != 1 or asked.inputs[0].name not in ("pixels", "images"):
+    async def _predictions(self, version: Version, given: tensors.Request) -> list[Prediction]:
+        service, most = self._service, self._service.settings.max_files
+        if len(given.inputs) != 1 or given.inputs[0].name not in ("pixels", "images"):
             raise RequestError("bad_request", 'Expected one input: "pixels" or "images".')
-        (tensor,) = asked.inputs
+        (tensor,) = given.inputs
         if tensor.name == "images":
             files = tensors.files_of(tensor, most)
-            return await service.predictions(version, files)
+            return await service.predict_all(version, files)
         spec = version.classifier.spec
         try:
             pixels = tensors.pixels_of(tensor, (*spec.size, spec.channels), most)
         except (ValueError, TypeError) as error:
-            raise RequestError(
-                "bad_request", "The pixels are not in rows of equal length."
-            ) from error
-        return await service.pixels(version, pixels)
+            raise RequestError("bad_request", "The rows of pixels differ in length.") from error
+        return await service.predict_pixels(version, pixels)
 
-    def _answer(
-        self, version: Version, asked: tensors.Request, predictions: Sequence[Prediction]
+    def _response(
+        self, version: Version, given: tensors.Request, predictions: Sequence[Prediction]
     ) -> Response:
         found: dict[str, Any] = {
             "probabilities": np.array([each.probabilities for each in predictions], np.float32),
@@ -132,14 +130,14 @@ class OpenInference:
         }
         if version.classifier.ood_detector is not None:
             found["ood_score"] = np.array([each.ood_score for each in predictions], np.float32)
-        wanted = asked.outputs or dict.fromkeys(found, asked.binary)
+        wanted = given.outputs or dict.fromkeys(found, given.binary)
         if not wanted.keys() <= found.keys():
-            raise RequestError("bad_request", f"Known outputs are {', '.join(found)}.")
+            raise RequestError("bad_request", f"The outputs are {', '.join(found)}.")
         head: dict[str, Any] = {"model_name": self._service.name, "model_version": version.number}
-        head |= {} if asked.id is None else {"id": asked.id}
+        head |= {} if given.id is None else {"id": given.id}
         head["parameters"] = version.about
         listed = [(name, found[name], binary) for name, binary in wanted.items()]
-        body, headers = tensors.written(head, listed)
+        body, headers = tensors.response(head, listed)
         return Response(body, headers=headers)
 
     def _named(self, request: Request) -> Version:
@@ -150,11 +148,7 @@ class OpenInference:
 
     def _check_version(self, request: Request, version: Version) -> None:
         if request.path_params.get("version", version.number) != version.number:
-            raise RequestError("not_found", "That version does not answer (any more).")
-
-    def _check_ready(self) -> None:
-        if not self._service.ready:
-            raise RequestError("not_ready", "The service is starting or ending.")
+            raise RequestError("not_found", "There is no such version (any more).")
 
 
 def _listed(tensors_of: Sequence[tuple[str, str, list[int]]]) -> list[dict[str, Any]]:

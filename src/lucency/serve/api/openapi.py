@@ -1,20 +1,20 @@
-"""The interface described in OpenAPI; a test compares it with the routes."""
+"""The OpenAPI document of the service; a test compares it with the routes."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from typing import Any
 
-from lucency.serve.api.extras import MOST_NEIGHBOURS
+from lucency.serve.api.extras import MAX_NEIGHBOURS
 from lucency.serve.inference.errors import CODES
 
 _JSON = "application/json"
 _FILE = {"type": "string", "format": "binary"}
-_NUMBER, _TEXT, _TRUTH = {"type": "number"}, {"type": "string"}, {"type": "boolean"}
+_NUMBER, _STRING, _BOOLEAN = {"type": "number"}, {"type": "string"}, {"type": "boolean"}
 
 
 def openapi() -> dict[str, Any]:
-    """Return the document: every route, and what goes in and out."""
+    """Return the document: every route, its parameters, request body and responses."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -24,24 +24,24 @@ def openapi() -> dict[str, Any]:
         },
         "components": {"schemas": _schemas(), "securitySchemes": _security()},
         "security": [{"bearer": []}, {"basic": []}, {}],
-        "paths": _ours() | _watching() | _protocol() | _pages(),
+        "paths": _rest() | _monitoring() | _open_inference() | _web(),
     }
 
 
-def _ours() -> dict[str, Any]:
+def _rest() -> dict[str, Any]:
     flags = [
-        _query("map", "1 for the activation map", {"enum": ["0", "1"]}),
-        _query("image", "1 for the image as it was decoded", {"enum": ["0", "1"]}),
+        _query("map", "1 to add the activation map", {"enum": ["0", "1"]}),
+        _query("image", "1 to add the decoded image", {"enum": ["0", "1"]}),
         _query(
             "neighbours",
-            "how many of the most similar training images",
-            {"type": "integer", "minimum": 0, "maximum": MOST_NEIGHBOURS},
+            "how many of the nearest training images to add",
+            {"type": "integer", "minimum": 0, "maximum": MAX_NEIGHBOURS},
         ),
         {
             "name": "Lucency-Deadline",
             "in": "header",
             "required": False,
-            "description": "seconds within which the answer is wanted",
+            "description": "seconds within which the response is needed",
             "schema": _NUMBER,
         },
     ]
@@ -51,51 +51,53 @@ def _ours() -> dict[str, Any]:
     }
     body = {"application/octet-stream": {"schema": _FILE}, "multipart/form-data": {"schema": form}}
     return {
-        "/v1/predict": {"post": _does("Classify images", "Predictions", body, flags)},
-        "/v1/classifier": {"get": _does("What the classifier is", "Classifier")},
-        "/v1/reload": {"post": _does("Load the run folder again", "Reloaded")},
+        "/v1/predict": {"post": _json("Classify images", "Predictions", body, flags)},
+        "/v1/classifier": {"get": _json("Describe the classifier", "Classifier")},
+        "/v1/reload": {"post": _json("Load the run folder again", "Reloaded")},
     }
 
 
-def _watching() -> dict[str, Any]:
+def _monitoring() -> dict[str, Any]:
     return {
-        "/health/live": {"get": _does("Whether the process runs", "Live")},
-        "/health/ready": {"get": _does("Whether requests are welcome", "Ready")},
-        "/metrics": {"get": _gives("Measurements for Prometheus", "text/plain")},
-        "/openapi.json": {"get": _does("This document", "Any")},
+        "/health/live": {"get": _json("Report that the process runs", "Live")},
+        "/health/ready": {"get": _json("Report whether requests are welcome", "Ready")},
+        "/metrics": {"get": _route("Metrics for Prometheus", "text/plain")},
+        "/openapi.json": {"get": _json("This document", "Any")},
     }
 
 
-def _protocol() -> dict[str, Any]:
-    name = {"name": "name", "in": "path", "required": True, "schema": _TEXT}
+def _open_inference() -> dict[str, Any]:
+    name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
     version = name | {"name": "version"}
     found: dict[str, Any] = {
-        "/v2": {"get": _does("What the server is", "Any")},
-        "/v2/health/live": {"get": _does("Whether the process runs", "Live")},
-        "/v2/health/ready": {"get": _does("Whether requests are welcome", "Ready")},
+        "/v2": {"get": _json("Describe the server", "Any")},
+        "/v2/health/live": {"get": _json("Report that the process runs", "Live")},
+        "/v2/health/ready": {"get": _json("Report whether requests are welcome", "Ready")},
     }
     for base, path in (
         ("/v2/models/{name}", [name]),
         ("/v2/models/{name}/versions/{version}", [name, version]),
     ):
         body = {_JSON: {"schema": _ref("Any")}, "application/octet-stream": {"schema": _FILE}}
-        found[base] = {"get": _does("Inputs and outputs", "Any", None, path)}
-        found[f"{base}/ready"] = {"get": _does("Whether it answers", "Ready", None, path)}
-        found[f"{base}/infer"] = {"post": _does("Classify tensors", "Any", body, path)}
+        found[base] = {"get": _json("Describe the inputs and outputs", "Any", None, path)}
+        found[f"{base}/ready"] = {
+            "get": _json("Report whether the model is ready", "Ready", None, path)
+        }
+        found[f"{base}/infer"] = {"post": _json("Classify tensors", "Any", body, path)}
     return found
 
 
-def _pages() -> dict[str, Any]:
-    file = {"name": "file", "in": "path", "required": True, "schema": _TEXT}
+def _web() -> dict[str, Any]:
+    file = {"name": "file", "in": "path", "required": True, "schema": _STRING}
     return {
-        "/": {"get": _gives("The page", "text/html")},
-        "/page/{file}": {"get": _gives("A file of the page", "*/*", [file])},
-        "/report": {"get": _gives("The report of the run", "text/html")},
+        "/": {"get": _route("The page", "text/html")},
+        "/page/{file}": {"get": _route("A file of the page", "*/*", [file])},
+        "/report": {"get": _route("The run's report", "text/html")},
     }
 
 
 def _schemas() -> dict[str, Any]:
-    about = _object({"name": _TEXT, "sha256": _TEXT, "calibration": _TEXT})
+    about = _object({"name": _STRING, "sha256": _STRING, "calibration": _STRING})
     maybe = ["string", "null"]
     prediction = {
         "type": "object",
@@ -103,11 +105,11 @@ def _schemas() -> dict[str, Any]:
             "decision": {"type": maybe},
             "probabilities": {"type": ["object", "null"], "additionalProperties": _NUMBER},
             "reason": {"type": maybe},
-            "prediction_set": {"type": "array", "items": _TEXT},
+            "prediction_set": {"type": "array", "items": _STRING},
             "ood_score": {"type": ["number", "null"]},
-            "notes": {"type": "array", "items": _TEXT},
+            "notes": {"type": "array", "items": _STRING},
             "activation_map": {"type": ["object", "null"]},
-            "image": _TEXT,
+            "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},
             "neighbours": {"type": ["array", "null"], "items": {"type": "object"}},
         },
@@ -115,9 +117,9 @@ def _schemas() -> dict[str, Any]:
     either = {"oneOf": [prediction, _ref("Error")]}
     return {
         "Any": {"type": "object"},
-        "Live": _object({"live": _TRUTH}),
-        "Ready": _object({"ready": _TRUTH}),
-        "Error": _object({"error": _TEXT, "code": {"enum": [*CODES]}}),
+        "Live": _object({"live": _BOOLEAN}),
+        "Ready": _object({"ready": _BOOLEAN}),
+        "Error": _object({"error": _STRING, "code": {"enum": [*CODES]}}),
         "Classifier": about,
         "Reloaded": _object({"classifier": about}),
         "Predictions": _object(
@@ -130,23 +132,23 @@ def _security() -> dict[str, Any]:
     return {name: {"type": "http", "scheme": name} for name in ("bearer", "basic")}
 
 
-def _does(
+def _json(
     summary: str, schema: str, body: Any = None, parameters: list[Any] | None = None
 ) -> dict[str, Any]:
-    """Describe a route that answers in JSON."""
-    found = _gives(summary, _JSON, parameters)
+    """Describe a route whose response is JSON."""
+    found = _route(summary, _JSON, parameters)
     found["responses"]["200"]["content"][_JSON]["schema"] = _ref(schema)
     if body:
         found["requestBody"] = {"required": True, "content": body}
     return found
 
 
-def _gives(summary: str, kind: str, parameters: list[Any] | None = None) -> dict[str, Any]:
-    error = {"description": "refused", "content": {_JSON: {"schema": _ref("Error")}}}
+def _route(summary: str, kind: str, parameters: list[Any] | None = None) -> dict[str, Any]:
+    error = {"description": "error", "content": {_JSON: {"schema": _ref("Error")}}}
     return {
         "summary": summary,
         "parameters": parameters or [],
-        "responses": {"200": {"description": "done", "content": {kind: {}}}, "default": error},
+        "responses": {"200": {"description": "success", "content": {kind: {}}}, "default": error},
     }
 
 

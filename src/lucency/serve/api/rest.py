@@ -1,4 +1,4 @@
-"""POST /v1/predict and its like: images as they are in, JSON out."""
+"""Our own interface: image files in, JSON out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.imaging.image import MOST_PIXELS
-from lucency.serve.api.extras import MOST_NEIGHBOURS, Asked
+from lucency.serve.api.extras import MAX_NEIGHBOURS, Extras
 from lucency.serve.api.multipart import files_in, is_form
 from lucency.serve.api.openapi import openapi
-from lucency.serve.http.bodies import answering
+from lucency.serve.http.bodies import request_body
 from lucency.serve.inference.errors import RequestError
-from lucency.serve.inference.metrics import TYPE
+from lucency.serve.inference.metrics import MEDIA_TYPE
 from lucency.serve.inference.service import Service
 
 
@@ -28,7 +28,7 @@ class Rest:
         self._service = service
 
     def routes(self) -> list[Route]:
-        """Return them."""
+        """Return the routes."""
         return [
             Route("/v1/predict", self.predict, methods=["POST"]),
             Route("/v1/classifier", self.classifier),
@@ -40,51 +40,50 @@ class Rest:
         ]
 
     async def predict(self, request: Request) -> Response:
-        """Say what the images in the body show."""
-        asked, service = _asked(request.query_params), self._service
+        """Classify the images in the body."""
+        wanted, service = _extras(request.query_params), self._service
         content_type = request.headers.get("content-type", "")
-        async with answering(service, request) as body:
+        async with request_body(service, request) as body:
             form = is_form(content_type)
-            files = files_in(body, content_type, service.settings.most_files) if form else [body]
+            files = files_in(body, content_type, service.settings.max_files) if form else [body]
             if form:
                 service.admission.check(service.settings.deadline, len(files))
             with service.using() as version:
-                found = await service.files(version, files, asked)
+                found = await service.predict_each(version, files, wanted)
                 if not form and isinstance(found[0], RequestError):
                     raise found[0]
                 predictions = [self._document(each) for each in found]
                 return as_json({"classifier": version.about, "predictions": predictions})
 
     async def classifier(self, _: Request) -> Response:
-        """Say what the classifier is."""
+        """Describe the classifier."""
         version, given = self._service.version, self._service.settings
-        limits = {"bytes": given.most_bytes, "pixels": MOST_PIXELS, "files": given.most_files}
+        limits = {
+            "bytes": given.max_body_bytes, "pixels": MOST_PIXELS, "files": given.max_files
+        }  # fmt: skip
         spec = version.classifier.spec
         basics = {"classes": list(spec.classes), "positive": spec.positive}
         return as_json({**version.about, **basics, **version.document, "limits": limits})
 
     async def reload(self, request: Request) -> Response:
-        """Load the run folder again; nothing in the request says which."""
-        if not self._service.settings.token and not _near(request):
-            raise RequestError(
-                "not_local", "Only this computer may have the classifier loaded again."
-            )
+        """Load the run folder again; the request cannot name another."""
+        if not self._service.settings.token and not _is_local(request):
+            raise RequestError("not_local", "Only this computer may reload the classifier.")
         version = await self._service.reload()
         return as_json({"classifier": version.about})
 
     async def live(self, _: Request) -> Response:
-        """Say that the process runs."""
+        """Report that the process runs."""
         return as_json({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        """Say whether requests are welcome."""
-        if not self._service.ready:
-            raise RequestError("not_ready", "The service is starting or ending.")
+        """Report whether requests are welcome."""
+        self._service.check_ready()
         return as_json({"ready": True})
 
     async def metrics(self, _: Request) -> Response:
-        """Return the measurements."""
-        return Response(self._service.metrics.text(), media_type=TYPE)
+        """Return the metrics for Prometheus."""
+        return Response(self._service.metrics.text(), media_type=MEDIA_TYPE)
 
     async def openapi(self, _: Request) -> Response:
         """Describe the interface."""
@@ -92,34 +91,34 @@ class Rest:
 
     def _document(self, found: dict[str, Any] | RequestError) -> dict[str, Any]:
         if isinstance(found, RequestError):
-            self._service.metrics.error.labels(found.code).inc()
+            self._service.metrics.errors.labels(found.code).inc()
             return dict(found.to_json())
         return found
 
 
 def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer in JSON."""
+    """Return a JSON response."""
     body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(body.encode(), headers=headers, media_type="application/json")
 
 
-def _asked(query: QueryParams) -> Asked:
-    """Read what is wanted besides the prediction."""
+def _extras(query: QueryParams) -> Extras:
+    """Read from the query what is wanted besides the prediction."""
     if set(query) - {"map", "image", "neighbours"}:
-        raise RequestError("bad_request", "Known in the query are map, image and neighbours.")
+        raise RequestError("bad_request", "The query may hold map, image and neighbours.")
     flags = [query.get(name, "0") for name in ("map", "image")]
     count = query.get("neighbours", "0")
     if any(flag not in ("0", "1") for flag in flags):
         raise RequestError("bad_request", "map and image must be 0 or 1.")
     if not (count.isascii() and count.isdigit() and len(count) < 4):
         raise RequestError("bad_request", "neighbours must be a whole number.")
-    if int(count) > MOST_NEIGHBOURS:
-        raise RequestError("bad_request", f"At most {MOST_NEIGHBOURS} neighbours are given.")
-    return Asked(flags[0] == "1", flags[1] == "1", int(count))
+    if int(count) > MAX_NEIGHBOURS:
+        raise RequestError("bad_request", f"neighbours must be at most {MAX_NEIGHBOURS}.")
+    return Extras(flags[0] == "1", flags[1] == "1", int(count))
 
 
-def _near(request: Request) -> bool:
-    """Tell whether the client is on this computer."""
+def _is_local(request: Request) -> bool:
+    """Return whether the client is on this computer."""
     try:
         return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
-"""Arrays of the Open Inference Protocol: as JSON, or as bytes behind it.
+"""Tensors of the Open Inference Protocol: in JSON, or as bytes behind it.
 
-The second way is the protocol's extension "binary_tensor_data": the body is JSON of the length that
-a header gives, then the raw bytes of the tensors in their order.
+The bytes are the protocol's extension "binary_tensor_data": the body is JSON of the length that a
+header states, then the raw bytes of the tensors in their order.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from lucency.serve.inference.errors import RequestError
 
 HEAD_LENGTH = "inference-header-content-length"
-_MOST_JSON = 8 * 2**20  # bytes; numbers as text take many times their size once they are read
+_MAX_JSON = 8 * 2**20  # bytes; parsed numbers take many times the size of their text
 
 
 class Tensor(NamedTuple):
     """One tensor of a request.
 
     Attributes:
-        name: As it was sent.
-        datatype: As it was sent.
-        shape: Whole numbers from 0.
-        data: What JSON held, or the bytes behind it.
+        name: As sent.
+        datatype: As sent.
+        shape: Integers from 0.
+        data: Values from the JSON, or the bytes behind it.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Tensor(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What was asked.
+    """An inference request.
 
     Attributes:
-        id: To be given back; ``None`` where there was none.
+        id: Returned with the response; ``None`` if there was none.
         inputs: The tensors.
-        outputs: Names of the wanted ones with whether they are wanted as bytes; all if empty.
-        binary: Whether outputs that are not named are wanted as bytes.
+        outputs: Names of the requested outputs, and whether as bytes; all outputs if empty.
+        binary: Whether outputs that are not named are returned as bytes.
     """
 
     id: str | None
@@ -56,20 +56,20 @@ class Request(NamedTuple):
 
 
 def read_request(body: bytes, head_length: str | None) -> Request:
-    """Take a request apart.
+    """Parse a request.
 
     Raises:
-        Refused: It is none.
+        RequestError: The body is not an inference request.
     """
     length = len(body)
     if head_length is not None:
         if not (head_length.isascii() and head_length.isdigit() and len(head_length) < 12):
-            raise _bad("Inference-Header-Content-Length is no number")
+            raise _bad("Inference-Header-Content-Length is not a number")
         length = int(head_length)
-    if length > len(body) or length > _MOST_JSON:
-        raise _bad(f"its JSON may have up to {_MOST_JSON:,} bytes, all of them in the body")
+    if length > len(body) or length > _MAX_JSON:
+        raise _bad(f"its JSON may have up to {_MAX_JSON:,} bytes, all of them in the body")
     try:
-        document = json.loads(body[:length], parse_constant=_no_number)
+        document = json.loads(body[:length], parse_constant=_reject_constant)
         return _request(document, body[length:])
     except RequestError:
         raise
@@ -82,23 +82,23 @@ def _request(document: Any, raw: bytes) -> Request:
     for each in document["inputs"]:
         shape = each["shape"]
         if not all(type(side) is int and 0 <= side < 2**31 for side in shape) or len(shape) > 8:
-            raise _bad("a shape holds something else than whole numbers")
+            raise _bad("a shape may hold only integers from 0")
         size = each.get("parameters", {}).get("binary_data_size")
-        data = each.get("data") if size is None else raw[place : place + _whole(size)]
-        place += 0 if size is None else _whole(size)
+        data = each.get("data") if size is None else raw[place : place + _size(size)]
+        place += 0 if size is None else _size(size)
         inputs.append(Tensor(str(each["name"]), str(each["datatype"]), tuple(shape), data))
     if place != len(raw):
-        raise _bad("the bytes behind the JSON are not those that it announces")
+        raise _bad("the bytes behind the JSON are not as many as it states")
     parameters = document.get("parameters", {})
     binary = bool(parameters.get("binary_data_output", False))
-    wanted = {
+    outputs = {
         str(each["name"]): bool(each.get("parameters", {}).get("binary_data", binary))
         for each in document.get("outputs", [])
     }
     given = document.get("id")
     if given is not None and (not isinstance(given, str) or len(given) > 200):
-        raise _bad("the id must be text of up to 200 characters")
-    return Request(given, tuple(inputs), wanted, binary)
+        raise _bad("the id must be a string of up to 200 characters")
+    return Request(given, tuple(inputs), outputs, binary)
 
 
 def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray[np.uint8]:
@@ -107,10 +107,10 @@ def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray
     Args:
         tensor: Of datatype UINT8.
         shape: Height, width and channels.
-        most: Images.
+        most: The limit of images.
 
     Raises:
-        Refused: It has another type or shape, or values that are no whole numbers 0 to 255.
+        RequestError: It has another type or shape, or values that are not integers 0 to 255.
     """
     if tensor.datatype != "UINT8" or tensor.shape[1:] != shape:
         raise _bad(f"pixels must be UINT8 of shape [n, {', '.join(map(str, shape))}]")
@@ -121,43 +121,43 @@ def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray
     else:
         wide = np.asarray(tensor.data)  # ValueError where rows differ in length
         if wide.dtype.kind != "i" or wide.min(initial=0) < 0 or wide.max(initial=0) > 255:
-            raise _bad("pixels must be whole numbers from 0 to 255")
+            raise _bad("pixels must be integers from 0 to 255")
         found = wide.astype(np.uint8)
     if found.size != math.prod(tensor.shape):
-        raise _bad("there are not as many pixels as the shape says")
+        raise _bad("the number of pixels is not that of the shape")
     return found.reshape(tensor.shape)
 
 
 def files_of(tensor: Tensor, most: int) -> list[bytes]:
-    """Return the files in a tensor: in base64 where they are in JSON, else as they are.
+    """Return the files in a tensor, which are in base64 if they are in JSON.
 
     Raises:
-        Refused: They are not what the shape says.
+        RequestError: The tensor has another type or shape, or its files cannot be decoded.
     """
     if tensor.datatype != "BYTES" or len(tensor.shape) != 1:
         raise _bad("images must be BYTES of shape [n]")
     if not 1 <= tensor.shape[0] <= most:
         raise _bad(f"1 to {most} images may be sent at once")
     if isinstance(tensor.data, bytes):
-        files = _cut(tensor.data)
+        files = _split(tensor.data)
     else:
         try:
             files = [base64.b64decode(each, validate=True) for each in tensor.data]
         except (binascii.Error, TypeError, ValueError) as error:
             raise _bad("images in JSON must be in base64") from error
     if len(files) != tensor.shape[0]:
-        raise _bad("there are not as many images as the shape says")
+        raise _bad("the number of images is not that of the shape")
     return files
 
 
-def written(
+def response(
     document: dict[str, Any], outputs: Sequence[tuple[str, Any, bool]]
 ) -> tuple[bytes, dict[str, str]]:
-    """Return the body of an answer and the headers that belong to it.
+    """Return the body of a response and its headers.
 
     Args:
         document: All but the outputs.
-        outputs: Name, values (float32, or a list of text) and whether as bytes.
+        outputs: Name, values (float32, or a list of strings), and whether as bytes.
     """
     listed: list[dict[str, Any]] = []
     raw: list[bytes] = []
@@ -167,7 +167,7 @@ def written(
         found: dict[str, Any] = {"name": name, "shape": shape}
         found["datatype"] = "BYTES" if text else "FP32"
         if binary:
-            data = b"".join(map(_counted, values)) if text else values.astype("<f4").tobytes()
+            data = b"".join(map(_with_length, values)) if text else values.astype("<f4").tobytes()
             raw.append(data)
             listed.append(found | {"parameters": {"binary_data_size": len(data)}})
         else:
@@ -180,32 +180,32 @@ def written(
     return head + b"".join(raw), kind
 
 
-def _counted(text: str) -> bytes:
+def _with_length(text: str) -> bytes:
     data = text.encode()
     return struct.pack("<I", len(data)) + data
 
 
-def _cut(data: bytes) -> list[bytes]:
-    """Take strings apart, each with its length in front."""
+def _split(data: bytes) -> list[bytes]:
+    """Split concatenated byte strings, each with its length in front."""
     files, place = [], 0
     while place < len(data):
         if place + 4 > len(data):
-            raise _bad("an image ends early")
+            raise _bad("an image is truncated")
         (length,) = struct.unpack_from("<I", data, place)
         files.append(data[place + 4 : place + 4 + length])
         place += 4 + length
     if place != len(data):
-        raise _bad("an image ends early")
+        raise _bad("an image is truncated")
     return files
 
 
-def _whole(value: Any) -> int:
+def _size(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise _bad("binary_data_size is no whole number")
+        raise _bad("binary_data_size must be an integer from 0")
     return value
 
 
-def _no_number(text: str) -> float:
+def _reject_constant(text: str) -> float:
     raise ValueError(text)
 
 

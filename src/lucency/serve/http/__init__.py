@@ -1,8 +1,8 @@
-"""HTTP: the server process, its limits, and what stands around every request.
+"""HTTP: the server process, its limits, and the code around every request.
 
 settings      addresses and limits, checked before anything starts
 bodies        read a request body, never more than the limit
-middleware    hosts, origins, tokens, errors, measurements
-connection    one connection and its deadlines
-server        start, drain, reload
+middleware    hosts, origins, tokens, errors, metrics
+connection    one connection and its limits
+server        start, shut down, reload
 """

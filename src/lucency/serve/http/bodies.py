@@ -1,4 +1,4 @@
-"""Read what was sent: never more than the limit, and counted as long as it is held."""
+"""Read a request body: never more than the limit, and counted for as long as it is held."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SHORTEST = 0.01  # seconds
 
 
 def seconds_of(request: Request, most: float) -> float:
-    """Return in how many seconds the client wants its answer: its header, or else the setting.
+    """Return within how many seconds the client wants its response, at most ``most``.
 
     Raises:
-        Refused: The header is no number of seconds.
+        RequestError: The header is not a number of seconds.
     """
     text = request.headers.get(DEADLINE)
     if text is None:
@@ -37,15 +37,15 @@ def seconds_of(request: Request, most: float) -> float:
 
 
 @asynccontextmanager
-async def answering(service: Service, request: Request) -> AsyncIterator[bytes]:
-    """Read the body, and hold it as long as the block runs, which the deadline ends.
+async def request_body(service: Service, request: Request) -> AsyncIterator[bytes]:
+    """Read the body and hold it while the block runs, which the deadline ends.
 
     Raises:
-        Refused: The service is not ready, has too much to do, the body is too large or the
-            deadline has passed.
+        RequestError: The service is not ready or has too much to do, the body is too large or
+            arrives too slowly, or the deadline has passed.
     """
     if not service.working:
-        raise RequestError("not_ready", "The service is starting or ending.")
+        raise RequestError("not_ready", "The service is starting or shutting down.")
     seconds = seconds_of(request, service.settings.deadline)
     service.admission.check(seconds)
     held = _Held(service)
@@ -53,41 +53,54 @@ async def answering(service: Service, request: Request) -> AsyncIterator[bytes]:
         async with asyncio.timeout(seconds):
             yield await held.read(request)
     except TimeoutError as error:
-        raise RequestError("late", f"There was no answer within {seconds:g} s.") from error
+        raise RequestError(
+            "deadline_exceeded", f"There was no response within {seconds:g} s."
+        ) from error
     finally:
         held.release()
 
 
 class _Held:
-    """Bytes of a body that count as being in the service."""
+    """The bytes of one body, counted as being in the service."""
 
     def __init__(self, service: Service) -> None:
-        self._admission, self._most = service.admission, service.settings.most_bytes
+        self._admission, self._settings = service.admission, service.settings
         self._taken = 0
 
     async def read(self, request: Request) -> bytes:
         declared: int | None = request.scope.get(LENGTH)
         self._take(declared or 0)
+        given, start = (
+            self._settings,
+            request.state.connection.begun + self._settings.receive_timeout,
+        )
         parts: list[bytes] = []
         size = 0
         try:
-            async for part in request.stream():
-                size += len(part)
-                if size > self._most:
-                    raise RequestError(
-                        "too_large", f"The body is larger than {self._most:,} bytes."
-                    )
-                self._take(max(0, size - self._taken))
-                parts.append(part)
+            async with asyncio.timeout_at(start) as limit:
+                async for part in request.stream():
+                    size += len(part)
+                    if size > given.max_body_bytes:
+                        raise too_large(given.max_body_bytes)
+                    limit.reschedule(start + size / given.min_bytes_per_second)
+                    self._take(max(0, size - self._taken))
+                    parts.append(part)
+        except TimeoutError as error:
+            raise RequestError("request_timeout", "The request did not arrive in time.") from error
         except ClientDisconnect:
             raise asyncio.CancelledError from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take(self, count: int) -> None:
         if count:
-            self._admission.take(count)
+            self._admission.add_bytes(count)
             self._taken += count
 
     def release(self) -> None:
-        self._admission.give(self._taken)
+        self._admission.remove_bytes(self._taken)
         self._taken = 0
+
+
+def too_large(most: int) -> RequestError:
+    """Return the error for a body of more than ``most`` bytes."""
+    return RequestError("content_too_large", f"The body is larger than {most:,} bytes.")

@@ -1,257 +1,243 @@
-"""One connection: what arrives too slowly, is too long or is no HTTP is answered and ended here.
+"""One connection: limits on what arrives, and an error response for what is not HTTP.
 
-uvicorn waits for ever for the end of a request, and llhttp for the end of a header.
+uvicorn waits without limit for the end of a request and for a client to read its response, and its
+parser keeps a header of any length. ``Connection`` therefore stands between the socket and
+uvicorn's protocol. It is the protocol of the socket's transport and the transport of uvicorn's
+protocol, and uses nothing of either but what asyncio documents. The application reports when it
+takes a request and when it has sent the response.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from typing import Any
+import http
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
-import httptools
-from starlette.types import ASGIApp
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from lucency.serve.http.settings import Settings
 from lucency.serve.inference.errors import RequestError
+from lucency.serve.inference.service import Service
 
-_LONGEST_HEAD = 32 * 2**10
-_MOST_HEADERS = 100
-_LINGER = 2.0  # seconds in which an answered client may go on sending what nobody reads
+LOG = logging.getLogger("lucency.serve")
+STATE = "connection"  # key of the connection in the state of a request's ASGI scope
+LONGEST_HEAD = 32 * 2**10  # bytes of request line and headers
+_MOST_AHEAD = 2**20  # bytes that may arrive before the application asks for them
+_LINGER = 2.0  # seconds for which a client may go on sending after the last response
 _LINGER_BYTES = 2**20
-_PARTING = 1.0  # seconds that a connection without requests is kept when the service ends
-_UNREAD = 15.0  # seconds that an answer waits for a client that does not read it
+_UNREAD = 15.0  # seconds without progress after which a client that does not read is dropped
+_TICK = 0.5  # seconds between two checks
 
 
-class Connection(HttpToolsProtocol):
-    """uvicorn's protocol with limits; ``check`` is to be called every second or so."""
+class Connection(asyncio.Protocol, asyncio.Transport):
+    """The limits of one connection; uvicorn makes it where it would make its own protocol.
 
-    settings = Settings()
-    draining: Callable[[], bool] = staticmethod(lambda: False)
-    seen: Callable[[RequestError], None] = staticmethod(lambda _: None)
-    rejected: Callable[[str], RequestError | None] = staticmethod(lambda _: None)
+    Args:
+        service: Whose settings and metrics apply.
+        connections: All open connections, this one added while it is open.
+        config: Of uvicorn.
+        server_state: Of uvicorn.
+        app_state: Of the application's lifespan.
+
+    Attributes:
+        begun: Time of the event loop when the present request began to arrive.
+    """
 
     def __init__(
         self,
+        service: Service,
+        connections: set[Connection],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._head = self._received = self._unread = 0
-        self._started = self._last = time.monotonic()
-        self._blocked = self._answered = self._leaves = float("inf")
-        self._inside = self._headed = self._spoke = self._ended = False
-        self._asgi: asyncio.Task[None] | None = None
+        super().__init__()
+        self._service, self._connections = service, connections
+        self._loop = _loop or asyncio.get_running_loop()
+        self._uvicorn = HttpToolsProtocol(config, server_state, {**app_state, STATE: self}, _loop)
+        self.begun = self._progress = self._lingers_since = self._loop.time()
+        self._arrived = self._written = self._taken = 0  # bytes
+        self._first, self._lingers, self._parses, self._responds = True, False, False, False
+        self._task: asyncio.Task[Any] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, if there is room."""
-        super().connection_made(transport)
-        if len(self.connections) > self.settings.most_connections:
-            error = RequestError("too_many_connections", "All connections are taken.")
-            self.seen(error)
-            transport.write(_packed(error))
-            transport.close()  # at once, as there is no room to wait in
+    # What the application reports
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Mark a request as being answered by the current task while the block runs."""
+        self._task, self._arrived = asyncio.current_task(), 0
+        self._first = self._responds = False
+        try:
+            yield
+        finally:
+            self._task, self._arrived = None, 0
+            self.begun = self._loop.time()
+
+    def received(self) -> None:
+        """Note that the application has taken what arrived of the body."""
+        self._arrived = 0
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a request has begun to arrive that the application has not been given yet."""
+        return self._task is None and self._arrived > 0 and not self._lingers
+
+    # The protocol of the socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept the connection, if there are not too many."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+        self._uvicorn.connection_made(self)
+        self._timer = self._loop.call_later(_TICK, self._check)
+        if len(self._connections) > self._service.settings.max_connections:
+            self._reject(RequestError("too_many_connections", "All connections are taken."))
+            self._transport.close()  # at once: there is no room to linger in
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop working for a client that has gone."""
-        if self._asgi and self.cycle and not self.cycle.response_complete:
-            self._asgi.cancel()
-        super().connection_lost(exc)
+        self._timer.cancel()
+        self._connections.discard(self)
+        self._uvicorn.connection_lost(exc)
+        if self._task:
+            self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Hand bytes to the parser, unless there are too many of them."""
-        now = time.monotonic()
-        if self._ended:
-            self._unread += len(data)
+        """Pass bytes on to uvicorn, which calls the application once the head is complete."""
+        if self._task is None and not self._arrived and not self._lingers:
+            self.begun = self._loop.time()
+        self._arrived += len(data)
+        if self._lingers:
+            if self._arrived > _LINGER_BYTES:
+                self._transport.close()
             return
-        if not self._inside:
-            self._begin(now)
-        self._last = now
-        self._received += len(data)
-        if self._answered < float("inf"):
-            self._unread += len(data)
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._end(RequestError("bad_request", "Only HTTP is spoken here."))
-        except httptools.HttpParserError as error:
-            ours = error.__context__  # what a callback of ours raised
-            plain = RequestError("bad_request", "This is no HTTP.")
-            self._end(ours if isinstance(ours, RequestError) else plain)
-        else:
-            # What the parser keeps of an unfinished header is nowhere else to be seen.
-            self._head += 0 if self._headed else len(data)
-            if self._head > _LONGEST_HEAD:
-                self._end(_large())
+        self._parses = True
+        self._uvicorn.data_received(data)
+        self._parses = False
+        if self._arrived > LONGEST_HEAD:
+            self._loop.call_soon(self._check_size)  # after the application was called
 
-    def on_message_begin(self) -> None:
-        """Begin to count the next request."""
-        self._begin(time.monotonic())
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._count(len(name) + len(value))
-        if len(self.headers) >= _MOST_HEADERS:
-            raise _large()
-        if self._headed:
-            return  # a trailer
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Start to answer."""
-        self._headed, self._head = True, 0
-        if self.parser.get_method() == b"POST" and self._reject():
-            return
-        try:
-            super().on_headers_complete()
-        except (httptools.HttpParserError, UnicodeDecodeError) as error:
-            raise RequestError("bad_request", "The address is none.") from error
-        if self.draining():
-            self.cycle.keep_alive = False
-
-    def on_message_complete(self) -> None:
-        """Note that the request is here."""
-        super().on_message_complete()
-        self._inside = False
-        self._answered = float("inf")
-
-    def on_response_complete(self) -> None:
-        """Close the connection soon where the client still sends what nobody wants."""
-        if self._inside:
-            self._answered = time.monotonic()
-        super().on_response_complete()
+    def eof_received(self) -> bool | None:
+        """Close the connection: a client that sends no more gets no more."""
+        return None
 
     def pause_writing(self) -> None:
-        """Note that the client does not read its answer."""
-        self._blocked = time.monotonic()
-        super().pause_writing()
+        """Pass on that the write buffer is full."""
+        self._uvicorn.pause_writing()
 
     def resume_writing(self) -> None:
-        """Note that it does."""
-        self._blocked = float("inf")
-        super().resume_writing()
+        """Pass on that the write buffer has room."""
+        self._uvicorn.resume_writing()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, in our form."""
-        self._end(RequestError("bad_request", msg))
+    # The transport of uvicorn's protocol
 
-    def shutdown(self) -> None:
-        """Close the connection once its answer is out, or if nothing comes for a while.
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the socket's transport knows."""
+        return self._transport.get_extra_info(name, default)
 
-        A request may be on its way over a connection that has just been made or kept.
-        """
-        self._leaves = time.monotonic() + _PARTING
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.keep_alive = False
+    def is_closing(self) -> bool:
+        """Return whether nothing more can be written."""
+        return self._lingers or self._transport.is_closing()
 
-    def check(self, now: float) -> None:
-        """End the connection if its client is too slow."""
-        given = self.settings
-        if self.transport.is_closing():
-            if now - self._last > _UNREAD:
-                self.transport.abort()
-        elif now - self._blocked > _UNREAD:
-            self.transport.abort()
-        elif self._over(now):
-            self.transport.close()
-        elif self._inside and self._answered == float("inf"):
-            allowed = given.receive_deadline + self._received / given.slowest
-            if now - self._started > allowed:
-                self._end(RequestError("too_slow", "The request did not arrive in time."))
-        elif not self._spoke and now - self._started > given.receive_deadline:
-            self.transport.close()
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        self._transport.pause_reading()
 
-    def _over(self, now: float) -> bool:
-        """Tell whether nothing is to be waited for: at the end, or behind an early answer."""
-        parted = now > self._leaves and not self._inside and self._idle
-        return parted or now - self._answered > _LINGER or self._unread > _LINGER_BYTES
+    def resume_reading(self) -> None:
+        """Let the client go on."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
-    @property
-    def _idle(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is None or cycle.response_complete
-
-    def _reject(self) -> bool:
-        """Refuse a request before anything is made of it, if there is too much to do."""
-        before: RequestResponseCycle | None = self.cycle
-        if before is not None and not before.response_complete:
-            return False
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        if self.draining() or (error := self.rejected(path)) is None:
-            return False
-        self.cycle = _Rejected()  # type: ignore[assignment]
-        self._answered = time.monotonic()
-        self.transport.write(_packed(error, "keep-alive"))
-        return True
-
-    def _begin(self, now: float) -> None:
-        self._inside, self._headed, self._spoke = True, False, True
-        self._started, self._answered = now, float("inf")
-        self._head = self._received = self._unread = 0
-
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > _LONGEST_HEAD:
-            raise _large()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
-        task = self.loop.create_task(cycle.run_asgi(app))  # type: ignore[arg-type]
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
-        self._asgi = task
-
-    def _end(self, error: RequestError) -> None:
-        """Answer, unless an answer is on its way already, and close soon.
-
-        Closed at once, what the client is still sending would take the answer away from it.
-        """
-        if self.transport.is_closing() or self._ended:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a part of a response; uvicorn's own, to what is not HTTP, becomes ours."""
+        if self.is_closing():
             return
-        self.seen(error)
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(_packed(error))
-        if self._asgi and cycle and not cycle.response_complete:
-            cycle.disconnected = True  # so that nothing is sent behind what was just said
-            self._asgi.cancel()
-        self.pipeline.clear()
-        self._ended, self._answered, self._unread = True, time.monotonic(), 0
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        if self._parses:
+            # An address beyond 64 KiB is not HTTP to the parser.
+            bad = RequestError("bad_request", "This is not HTTP.")
+            self._reject(large_head() if self._arrived > LONGEST_HEAD else bad)
+            return
+        self._responds = True
+        self._written += len(data)
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection, after a response only once the client had time to read it."""
+        if self._task is None:
+            self._transport.close()
+        else:
+            self._linger()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    # Limits
+
+    def _check(self) -> None:
+        """End the connection if its client is too slow."""
+        self._timer = self._loop.call_later(_TICK, self._check)
+        now, left = self._loop.time(), self._transport.get_write_buffer_size()
+        if not left or self._written - left != self._taken:
+            self._taken, self._progress = self._written - left, now
+        if left:
+            self._lingers_since = now
+        silent = self._task is None and now - self.begun > self._service.settings.receive_timeout
+        if now - self._progress > _UNREAD:
+            self._transport.abort()
+        elif self._lingers and now - self._lingers_since > _LINGER:
+            self._transport.close()
+        elif silent and self._arrived:
+            self._reject(RequestError("request_timeout", "The request did not arrive in time."))
+        elif silent and self._first:
+            self._transport.close()
+
+    def _check_size(self) -> None:
+        """End the connection if it sends a head that does not end, or trailers that do not."""
+        if self._arrived > (LONGEST_HEAD if self._task is None else _MOST_AHEAD):
+            self._reject(large_head())
+
+    def _reject(self, error: RequestError) -> None:
+        """Answer with an error, unless a response is on its way already, and close soon."""
+        if self.is_closing():
+            return
+        self._service.metrics.errors.labels(error.code).inc()
+        if self._service.settings.log:
+            LOG.info("no request %d", error.status)
+        if self._task is None or not self._responds:
+            self._transport.write(_packed(error))
+        self._linger()
+        if self._task:
+            self._task.cancel()
+
+    def _linger(self) -> None:
+        """Write no more, and drop what still comes.
+
+        Closed at once, what the client is still sending would take the response away from it.
+        """
+        if self.is_closing():
+            return
+        self._lingers, self._lingers_since, self._arrived = True, self._loop.time(), 0
+        self._transport.write_eof()
+        self._transport.resume_reading()
 
 
-class _Rejected:
-    """Stands for a request that has its answer already; its body is not kept."""
-
-    response_complete = response_started = True
-    disconnected = keep_alive = False
-    message_event = asyncio.Event()
-
-
-def _packed(error: RequestError, connection: str = "close") -> bytes:
-    body = error.body
-    headers = error.headers | {"content-length": str(len(body)), "connection": connection}
-    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
-    return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])
+def large_head() -> RequestError:
+    """Return the error for a request line and headers that are too long."""
+    return RequestError(
+        "headers_too_large", f"Request line and headers exceed {LONGEST_HEAD:,} bytes."
+    )
 
 
-def _large() -> RequestError:
-    return RequestError("large_head", f"Request line and headers exceed {_LONGEST_HEAD:,} bytes.")
+def _packed(error: RequestError) -> bytes:
+    """Return an error as a whole response."""
+    status = http.HTTPStatus(error.status)
+    headers = error.headers | {"content-length": str(len(error.body)), "connection": "close"}
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + error.body

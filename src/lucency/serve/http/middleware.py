@@ -1,4 +1,4 @@
-"""Around every request: who may ask, one form of errors, headers, measurements and log lines."""
+"""Around every request: access control, one form of errors, headers, metrics and log lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import logging
 import time
 import traceback
 from collections.abc import Mapping
@@ -18,16 +17,19 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
-from lucency.serve.http.bodies import LENGTH
+from lucency.serve.http.bodies import LENGTH, too_large
+from lucency.serve.http.connection import LOG, LONGEST_HEAD, STATE, Connection, large_head
 from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
-LOG = logging.getLogger("lucency.serve")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-_READING = frozenset({"GET", "HEAD"})
-# For whoever watches the service and has no token.
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+# Addresses that monitoring reads without a token.
 _OPEN = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
-_ALWAYS = {
+_MOST_HEADERS = 100
+_MOST_SKIPPED = 2**20  # bytes of a body that are read only to keep the connection
+_SKIPPING = 2.0  # seconds
+_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"cross-origin-resource-policy": b"same-origin",
     b"referrer-policy": b"no-referrer",
@@ -41,8 +43,8 @@ class Middleware:
 
     Args:
         router: The routes.
-        service: What they ask.
-        templates: Path of a route by its endpoint, for measurements and log lines.
+        service: What computes the predictions.
+        templates: Path of a route by its endpoint, for metrics and log lines.
 
     Attributes:
         router: The routes.
@@ -59,90 +61,145 @@ class Middleware:
             if scope["type"] == "lifespan":
                 await self.router(scope, receive, send)
             return
-        start, sent = time.perf_counter(), _Sent(send)
+        # A copy, to which uvicorn does not add the trailers that come behind a body.
+        scope["headers"] = [*scope["headers"]]
         scope["app"] = self  # has the router raise what it would otherwise answer in its own form
-        self._service.metrics.now += 1
+        with scope["state"][STATE].request():
+            await self._answer(scope, _Exchange(scope, receive, send, self._service))
+
+    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+        start = time.perf_counter()
+        self._service.metrics.requests_in_flight += 1
         try:
             self._check(scope)
-            await self.router(scope, receive, sent)
+            exchange.accepted = True
+            await self.router(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            sent.status = sent.status or 499  # the client has gone
+            exchange.status = exchange.status or 499  # the client has gone
             raise
-        except Exception as error:  # whatever it is, there is an answer
-            await self._refuse(_as_refused(error), sent)
+        except Exception as error:  # whatever it is, there is a response
+            await self._send_error(_as_request_error(error), exchange)
         finally:
-            self._service.metrics.now -= 1
-            self._note(scope, sent.status, time.perf_counter() - start)
+            self._service.metrics.requests_in_flight -= 1
+            self._record(scope, exchange.status, time.perf_counter() - start)
 
-    async def _refuse(self, error: RequestError, sent: _Sent) -> None:
-        self._service.metrics.error.labels(error.code).inc()
-        if sent.status:  # too late for another answer
+    async def _send_error(self, error: RequestError, exchange: _Exchange) -> None:
+        self._service.metrics.errors.labels(error.code).inc()
+        if exchange.status:  # too late for another response
             raise error
         body = error.body
         headers = error.headers | {"content-length": str(len(body))}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await sent({"type": "http.response.start", "status": error.status, "headers": raw})
-        await sent({"type": "http.response.body", "body": body})
+        await exchange.send({"type": "http.response.start", "status": error.status, "headers": raw})
+        await exchange.send({"type": "http.response.body", "body": body})
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = self._templates.get(scope.get("endpoint"), "other")
         metrics = self._service.metrics
-        metrics.answer(route, method, status)
+        metrics.count_response(route, method, status)
         if method == "POST":
-            metrics.total.observe(seconds)
+            metrics.request.observe(seconds)
         if self._settings.log:
             LOG.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)
 
     def _check(self, scope: Scope) -> None:
-        """Refuse whom we do not serve, before anything of a body is read."""
+        """Reject a request by its head, before anything of its body is read."""
+        _check_size(scope)
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-        if not self._settings.knows(_name(host)):
+        if b"upgrade" in headers:
+            raise RequestError("bad_request", "Upgrading the connection is not supported.")
+        if not self._settings.has_name(_hostname(host)):
             raise RequestError("unknown_host", "The service does not go by the name in Host.")
-        if scope["method"] not in _READING:
+        if scope["method"] not in _SAFE_METHODS:
             _check_origin(headers, host)
         if self._settings.token and scope["path"] not in _OPEN:
             given = _given_token(headers.get(b"authorization", b""))
             if not hmac.compare_digest(_digest(given), self._token):
-                raise RequestError("no_token", "A token is needed: Authorization: Bearer TOKEN.")
+                raise RequestError(
+                    "unauthorized", "A token is needed: Authorization: Bearer TOKEN."
+                )
         if (length := headers.get(b"content-length")) is not None:
             scope[LENGTH] = self._length(length)
 
     def _length(self, text: bytes) -> int:
         if not text.isdigit() or len(text) > 18:
-            raise RequestError("bad_request", "Content-Length is no number.")
-        if int(text) > self._settings.most_bytes:
-            raise RequestError(
-                "too_large", f"The body is larger than {self._settings.most_bytes:,} bytes."
-            )
+            raise RequestError("bad_request", "Content-Length is not a number.")
+        if int(text) > self._settings.max_body_bytes:
+            raise too_large(self._settings.max_body_bytes)
         return int(text)
 
 
-class _Sent:
-    """Passes an answer on, with the headers that all answers have; remembers the status."""
+class _Exchange:
+    """A request and its response.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    Attributes:
+        status: Of the response; 0 while there is none.
+        accepted: Whether the head of the request was found good; if not, the connection ends.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
         self.status = 0
+        self.accepted = False
+        self._receive, self._send, self._service = receive, send, service
+        self._connection: Connection = scope["state"][STATE]
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        self._complete = length == b"0" and b"transfer-encoding" not in headers
+        self._short = (
+            length.isdigit() and int(length) <= _MOST_SKIPPED
+            and not {b"transfer-encoding", b"expect"} & headers.keys()
+        )  # fmt: skip
 
-    async def __call__(self, message: Message) -> None:
+    async def receive(self) -> Message:
+        """Return the next part of the request."""
+        message = await self._receive()
+        self._connection.received()
+        self._complete = message["type"] == "http.request" and not message.get("more_body", False)
+        self._short = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, with the headers that all responses have."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message["headers"]
             there = {name for name, _ in headers}
-            headers += [(name, value) for name, value in _ALWAYS.items() if name not in there]
+            headers += [(name, value) for name, value in _HEADERS.items() if name not in there]
+            keep = self.accepted and await self._skip_body()
+            if not keep or self._service.draining:
+                headers.append((b"connection", b"close"))
         await self._send(message)
+
+    async def _skip_body(self) -> bool:
+        """Drop a short body that was not read, so that the next request can follow it."""
+        if self._short and not self._complete:
+            try:
+                async with asyncio.timeout(_SKIPPING):
+                    while (await self.receive())["type"] == "http.request" and not self._complete:
+                        pass
+            except TimeoutError:
+                return False
+        return self._complete
+
+
+def _check_size(scope: Scope) -> None:
+    headers = scope["headers"]
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    if len(headers) > _MOST_HEADERS or size > LONGEST_HEAD:
+        raise large_head()
 
 
 def _check_origin(headers: Mapping[bytes, bytes], host: str) -> None:
-    """Refuse what a page of another origin has a browser send."""
+    """Reject what a page of another origin has a browser send."""
     origin = headers.get(b"origin")
     site = headers.get(b"sec-fetch-site", b"none")
     foreign = origin is not None and _origin_host(origin) != host
     if foreign or site not in (b"same-origin", b"none"):
-        raise RequestError("foreign_origin", "Pages of other origins may not use this service.")
+        raise RequestError("cross_origin", "Pages of other origins may not use this service.")
 
 
 def _origin_host(origin: bytes) -> str:
@@ -152,7 +209,7 @@ def _origin_host(origin: bytes) -> str:
         return ""
 
 
-def _name(host: str) -> str:
+def _hostname(host: str) -> str:
     """Return a Host header without its port and brackets."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
@@ -160,7 +217,7 @@ def _name(host: str) -> str:
 
 
 def _given_token(authorization: bytes) -> bytes:
-    """Return the token of a bearer, or the password that a browser asked for."""
+    """Return a bearer token, or the password that a browser asked for."""
     scheme, _, rest = authorization.partition(b" ")
     if scheme.lower() == b"bearer":
         return rest.strip()
@@ -176,13 +233,13 @@ def _digest(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()  # so that not even the length shows in the time
 
 
-def _as_refused(error: Exception) -> RequestError:
+def _as_request_error(error: Exception) -> RequestError:
     if isinstance(error, RequestError):
         return error
     if isinstance(error, HTTPException):
-        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "bad_request")
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
         return RequestError(code, f"{error.detail}.")
     # Where, not what: a message may hold something that was sent.
     place = traceback.extract_tb(error.__traceback__)[-1]
     LOG.error("%s in %s, line %s", type(error).__name__, place.name, place.lineno)
-    return RequestError("internal", "A fault in the service; its log says where.")
+    return RequestError("internal_error", "An error in the service; its log names the place.")

@@ -1,165 +1,162 @@
-"""Start, answer, drain and reload: uvicorn with our connections and our way to end."""
+"""Start, shut down without dropping requests, and reload: uvicorn with our connections."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from lucency.errors import ConfigError, RunError
 from lucency.serve.app import create_app
-from lucency.serve.http.connection import Connection
-from lucency.serve.http.middleware import LOG
+from lucency.serve.http.connection import LOG, Connection
 from lucency.serve.http.settings import Settings
 from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
-_CLOSING = 0.05  # seconds
+_POLL = 0.05  # seconds
+_PARTING = 1.0  # seconds for which an idle connection may still bring a request during shutdown
 _SPARE_FILES = 100  # descriptors that are not connections
 
 
-class Server(uvicorn.Server):
-    """A server of one service, which ends without dropping what it has accepted.
+class Server:
+    """A server of one service, which shuts down without dropping what it has accepted.
 
     Args:
-        service: What answers.
-        ready: Is called when it listens.
+        service: What computes the predictions.
+        listener: A bound socket.
+        ready: Called when the service accepts requests.
     """
 
-    def __init__(self, service: Service, ready: Callable[[], None] = lambda: None) -> None:
-        self.service, self._ready = service, ready
+    def __init__(
+        self, service: Service, listener: socket.socket, ready: Callable[[], None] = lambda: None
+    ) -> None:
+        self.service, self._listener, self._ready = service, listener, ready
+        self._connections: set[Connection] = set()
         settings = service.settings
-        config = uvicorn.Config(
-            create_app(service),
-            http=type("_Connection", (Connection,), {
-                "settings": settings, "draining": staticmethod(lambda: service.draining),
-                "seen": staticmethod(self._refused),
-                "turned_away": staticmethod(service.rejected),
-            }),
+        connection = functools.partial(Connection, service, self._connections)
+        self._uvicorn = uvicorn.Server(uvicorn.Config(
+            create_app(service, self._lifespan),
+            http=cast(type[asyncio.Protocol], connection),
             ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
             server_header=False, proxy_headers=False,
-            timeout_keep_alive=round(settings.idle),
-            timeout_graceful_shutdown=round(settings.drain),
-            backlog=min(2048, settings.most_connections),
-        )  # fmt: skip
-        super().__init__(config)
+            timeout_keep_alive=round(settings.keep_alive),
+            timeout_graceful_shutdown=round(settings.shutdown_timeout),
+            backlog=min(2048, settings.max_connections),
+        ))  # fmt: skip
+        self._shutdown: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
 
+    def run(self) -> None:
+        """Serve until ``stop`` is called or a signal arrives."""
+        self._uvicorn.run([self._listener])
+        LOG.info("Shut down")
+
+    def stop(self) -> None:
+        """Begin to shut down; may be called from any thread, more than once."""
+        self._loop.call_soon_threadsafe(self._stop)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Any) -> AsyncIterator[None]:
+        """Run the service, and listen for signals."""
+        self._loop = asyncio.get_running_loop()
+        with self._signals():
+            await self.service.start()
+            try:
+                self._listener.listen(self._uvicorn.config.backlog)
+                self._ready()
+                yield
+            finally:
+                await self.service.close()
+
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Have SIGTERM and Ctrl-C drain, and SIGHUP reload, as long as the block runs."""
+    def _signals(self) -> Iterator[None]:
+        """Have SIGTERM and Ctrl-C shut down, and SIGHUP reload, while the block runs.
+
+        Set inside the lifespan, they replace uvicorn's own handlers, which would end the process
+        by the signal instead of with exit code 0.
+        """
+        handlers: dict[int, Callable[[], None]] = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self._interrupt,
+        }
+        if hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = self._reload
         with contextlib.ExitStack() as stack:
             if threading.current_thread() is threading.main_thread():
-                for number, handler in self._handlers().items():
-                    before = signal.signal(number, handler)
-                    stack.callback(signal.signal, number, before)
+
+                def handle(number: int, _: Any) -> None:
+                    self._loop.call_soon_threadsafe(handlers[number])
+
+                for number in handlers:
+                    stack.callback(signal.signal, number, signal.signal(number, handle))
             yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the service and listen."""
-        await super().startup(sockets)
-        self._ready()
+    def _interrupt(self) -> None:
+        if self._shutdown:  # a second signal
+            self._uvicorn.should_exit = self._uvicorn.force_exit = True
+        self._stop()
 
-    async def on_tick(self, counter: int) -> bool:
-        """Look at the connections twice a second."""
-        if counter % 5 == 0:
-            self._look()
-        return await super().on_tick(counter)
+    def _stop(self) -> None:
+        self._shutdown = self._shutdown or asyncio.create_task(self._shut_down())
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End: tell clients, take whoever has come, answer them all, stop."""
+    async def _shut_down(self) -> None:
+        """Tell clients, accept whoever has connected until then, and have uvicorn end the rest."""
         self.service.draining = True
-        LOG.info("Ending: %d requests to be answered", len(self.server_state.tasks))
-        await asyncio.sleep(self.service.settings.notice)
-        await self._last_ones(sockets or [])
-        watch = asyncio.create_task(self._looking())
-        await super().shutdown([])
-        watch.cancel()
-        LOG.info("Ended")
-
-    async def _last_ones(self, sockets: list[socket.socket]) -> None:
-        """Stop to listen, and take the connections that were made before."""
-        kept = [each.dup() for each in sockets]
-        for server in self.servers:
-            server.close()
-        await asyncio.sleep(_CLOSING)  # until when the event loop has let go of them
-        for each in sockets:
-            each.close()
-        # Now nobody listens any more but us: who comes between the last of these and the end of
-        # the block, some microseconds, is told by the system that there is no service.
-        loop = asyncio.get_running_loop()
-        for each in kept:
-            each.setblocking(False)
-            come = []
-            with each, contextlib.suppress(BlockingIOError):
-                while True:
-                    come.append(each.accept()[0])
-            for client in come:
-                await loop.connect_accepted_socket(self._connection, client)
-
-    def _connection(self) -> asyncio.Protocol:
-        made: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = made(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        LOG.info(
+            "Shutting down: %d requests to be answered", self.service.metrics.requests_in_flight
         )
-        return protocol
+        await asyncio.sleep(self.service.settings.shutdown_notice)
+        await self._accept_last()
+        end = self._loop.time() + _PARTING
+        while self._connections and (
+            self._loop.time() < end or any(each.receiving for each in self._connections)
+        ):
+            await asyncio.sleep(_POLL)
+        self._uvicorn.should_exit = True
 
-    async def _looking(self) -> None:
-        while True:
-            self._look()
-            await asyncio.sleep(0.5)
-
-    def _refused(self, error: RequestError) -> None:
-        """Note what was refused before it was a request."""
-        self.service.metrics.error.labels(error.code).inc()
-        if self.service.settings.log:
-            LOG.info("no request %d", error.status)
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        for each in [*self.server_state.connections]:
-            if isinstance(each, Connection):
-                each.check(now)
-
-    def _handlers(self) -> dict[int, Callable[[int, Any], None]]:
-        def end(_: int, __: Any) -> None:
-            if self.should_exit:
-                self.force_exit = True
-            self.should_exit = True
-
-        def reload(_: int, __: Any) -> None:
-            loop.call_soon_threadsafe(self._reload)
-
-        loop = asyncio.get_running_loop()
-        handlers: dict[int, Callable[[int, Any], None]] = {signal.SIGINT: end, signal.SIGTERM: end}
-        if hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = reload
-        return handlers
+    async def _accept_last(self) -> None:
+        """Stop listening, and accept the connections that were made before."""
+        kept = self._listener.dup()
+        for server in self._uvicorn.servers:
+            server.close()
+        await asyncio.sleep(_POLL)  # until the event loop has released them
+        self._listener.close()
+        # Now only `kept` still listens. A client that connects between the last `accept` and the
+        # end of the block, some microseconds, is told by the system that there is no service.
+        kept.setblocking(False)
+        clients = []
+        with kept, contextlib.suppress(BlockingIOError):
+            while True:
+                clients.append(kept.accept()[0])
+        config, state = self._uvicorn.config, self._uvicorn.server_state
+        make = functools.partial(Connection, self.service, self._connections, config, state, {})
+        for client in clients:
+            await self._loop.connect_accepted_socket(make, client)
 
     def _reload(self) -> None:
-        self._reloading = asyncio.create_task(reload_and_say(self.service))
+        self._reloading = asyncio.create_task(reload_and_log(self.service))
 
 
-async def reload_and_say(service: Service) -> None:
-    """Load the run folder again, and log what came of it."""
+async def reload_and_log(service: Service) -> None:
+    """Load the run folder again, and log the result."""
     try:
         version = await service.reload()
     except RequestError as error:
-        LOG.warning("%s The old one goes on.", error.message)
+        LOG.warning("%s The previous classifier stays.", error.message)
     else:
-        LOG.info("Loaded again: %s", version.about["sha256"][:12])
+        LOG.info("Reloaded: %s", version.about["sha256"][:12])
 
 
 def serve(run: Path, settings: Settings, ready: Callable[[str], None]) -> None:
@@ -168,7 +165,7 @@ def serve(run: Path, settings: Settings, ready: Callable[[str], None]) -> None:
     Args:
         run: The run folder.
         settings: Checked ones.
-        ready: Hears the address when the service answers.
+        ready: Called with the address when the service accepts requests.
 
     Raises:
         ClassifierError: The folder holds no classifier that can be served.
@@ -177,23 +174,23 @@ def serve(run: Path, settings: Settings, ready: Callable[[str], None]) -> None:
     """
     from threadpoolctl import threadpool_limits
 
-    _log()
-    listener = listening(settings)
+    _log_to_stderr()
+    listener = bound_socket(settings)
     with listener, threadpool_limits(1, "blas"):  # its threads would take turns with the network's
-        service = Service(run, _with_room(settings))
+        service = Service(run, _fit_to_file_limit(settings))
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         try:
-            Server(service, lambda: ready(address)).run([listener])
-        except SystemExit:  # how uvicorn says that the service could not start
+            Server(service, listener, lambda: ready(address)).run()
+        except SystemExit:  # raised by uvicorn if the service could not start
             raise service.failure or RunError("The service could not start.") from None
 
 
-def listening(settings: Settings) -> socket.socket:
-    """Return a socket that is bound, so that a taken address is known before all else.
+def bound_socket(settings: Settings) -> socket.socket:
+    """Return a bound socket, so that a taken address is reported before anything is loaded.
 
     Raises:
-        ConfigError: It is taken, or not of this computer.
+        ConfigError: The address is taken, or not of this computer.
     """
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
@@ -210,23 +207,23 @@ def listening(settings: Settings) -> socket.socket:
     return listener
 
 
-def _with_room(settings: Settings) -> Settings:
-    """Have the system allow as many open files as connections need, or take fewer of these."""
+def _fit_to_file_limit(settings: Settings) -> Settings:
+    """Raise the limit of open files to what the connections need, or allow fewer connections."""
     try:
         import resource
     except ImportError:  # Windows, which has no such limit
         return settings
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.most_connections + _SPARE_FILES
+    wanted = settings.max_connections + _SPARE_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return dataclasses.replace(settings, most_connections=max(1, wanted - _SPARE_FILES))
+    return dataclasses.replace(settings, max_connections=max(1, wanted - _SPARE_FILES))
 
 
-def _log() -> None:
-    """Have our own log lines, and no others, on standard error."""
+def _log_to_stderr() -> None:
+    """Write our own log lines, and no others, to standard error."""
     if not LOG.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

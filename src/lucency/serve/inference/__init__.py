@@ -1,10 +1,10 @@
 """The service without HTTP: bytes or pixels in, predictions out.
 
-admission    which requests may enter, and which are told to come later
-decoding     bytes to pixels, within a deadline
+admission    admission control: which requests are accepted, and which are to try again later
+decoding     bytes to pixels, within a timeout
 batching     images that wait together go through the network together
-versions     the loaded classifier, tried before it is put to work
+versions     the loaded classifier, checked before it is used
 metrics      counts and times for Prometheus
-errors       what is answered instead of a prediction
+errors       what is sent instead of a prediction
 service      all of these as one
 """

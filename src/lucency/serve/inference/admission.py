@@ -1,4 +1,4 @@
-"""Who may come in: images and bytes that are in the service at a time, and how long they take."""
+"""Admission control: how many images and bytes are in the service, and how long they take."""
 
 from __future__ import annotations
 
@@ -12,74 +12,79 @@ _WEIGHT = 0.1  # of the newest batch in the mean time per image
 
 
 class Admission:
-    """Counts what is in the service; used by its event loop alone.
+    """Counts what is in the service; only its event loop uses it.
 
-    A request is refused at once where it would have to wait longer than its deadline allows:
-    what is accepted is answered, and what cannot be costs next to nothing.
+    A request is rejected at once if it would have to wait longer than its deadline allows. What
+    is accepted is completed, and what cannot be completed costs next to nothing.
+
+    Args:
+        max_images: In the service at a time.
+        max_bytes: Of bodies in the service at a time.
 
     Attributes:
         images: In the service now.
         bytes: Of bodies in the service now.
-        seconds: Mean time between two images' answers while there was work; 0 while unknown.
+        seconds: Mean time between the results of two images under load; 0 while unknown.
     """
 
-    def __init__(self, most_images: int, most_bytes: int) -> None:
+    def __init__(self, max_images: int, max_bytes: int) -> None:
         self.images = self.bytes = 0
         self.seconds = 0.0
-        self._most_images, self._most_bytes = most_images, most_bytes
+        self._max_images, self._max_bytes = max_images, max_bytes
         self._last = 0.0
 
-    def wait(self, more: int = 1) -> float:
-        """Predict in how many seconds ``more`` images would be answered."""
+    def expected_wait(self, more: int = 1) -> float:
+        """Return in how many seconds ``more`` images are expected to be done."""
         return (self.images + more) * self.seconds
 
     def check(self, left: float, more: int = 1) -> None:
-        """Refuse images that would be late.
+        """Reject images that would miss their deadline.
 
         Args:
-            left: Seconds until they have to be answered.
-            more: How many they are; more than there is room for come in where nothing else is.
+            left: Seconds until the deadline.
+            more: How many images. More than the limit are accepted if the service is empty.
 
         Raises:
-            Refused: They would; it says when to try again.
+            RequestError: They would; it says when to try again.
         """
-        wait = self.wait(more)
-        if self.images and self.images + more > self._most_images:
+        wait = self.expected_wait(more)
+        if self.images and self.images + more > self._max_images:
             raise RequestError("busy", "Too many images are waiting; try again later.", wait)
         if wait > left and self.images:
             raise RequestError(
-                "busy", f"The answer would take about {wait:.1f} s; try again later.", wait - left
+                "busy", f"The response would take about {wait:.1f} s; try again later.", wait - left
             )
 
     @contextmanager
-    def inside(self, images: int) -> Iterator[None]:
-        """Count images as long as the block runs."""
-        self.images += images
+    def hold_images(self, count: int) -> Iterator[None]:
+        """Count images as being in the service while the block runs."""
+        self.images += count
         try:
             yield
         finally:
-            self.images -= images
+            self.images -= count
 
-    def take(self, count: int) -> None:
-        """Count bytes of a body; ``give`` them back.
+    def add_bytes(self, count: int) -> None:
+        """Count bytes of a body, until ``remove_bytes``.
 
         Raises:
-            Refused: There are too many already.
+            RequestError: There are too many already.
         """
-        if self.bytes and self.bytes + count > self._most_bytes:
-            raise RequestError("busy", "Too many bytes are waiting; try again later.", self.wait())
+        if self.bytes and self.bytes + count > self._max_bytes:
+            wait = self.expected_wait()
+            raise RequestError("busy", "Too many bytes are waiting; try again later.", wait)
         self.bytes += count
 
-    def give(self, count: int) -> None:
-        """Count bytes no longer."""
+    def remove_bytes(self, count: int) -> None:
+        """Stop counting bytes."""
         self.bytes -= count
 
-    def answered(self, count: int, since: float) -> None:
-        """Learn from a batch how long an image takes.
+    def record(self, count: int, since: float) -> None:
+        """Update the mean time per image from a finished batch.
 
         Args:
             count: Images in it.
-            since: ``time.monotonic()`` when the first of them came in.
+            since: ``time.monotonic()`` when the first of them was queued.
         """
         now = time.monotonic()
         took = (now - max(since, self._last)) / count

@@ -1,4 +1,4 @@
-"""Images that wait at the same time go through the network together."""
+"""Dynamic batching: images that wait at the same time go through the network together."""
 
 from __future__ import annotations
 
@@ -11,59 +11,60 @@ from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class Kind(Protocol):
-    """What items of one batch have in common; compared by ``==``."""
+class BatchKey(Protocol):
+    """What the items of one batch have in common; compared by ``==``."""
 
     @property
-    def most(self) -> int:
-        """How many may go together."""
+    def max_size(self) -> int:
+        """How many items may go together."""
 
 
-class Seen(Protocol):
-    """Hears of every batch."""
+class BatchCallback(Protocol):
+    """Called after every batch."""
 
     def __call__(self, waits: Sequence[float], seconds: float, since: float) -> None:
-        """Note a batch.
+        """Record a batch.
 
         Args:
             waits: Seconds that each of its items waited.
             seconds: How long the batch took.
-            since: ``time.monotonic()`` when the first of them came in.
+            since: ``time.monotonic()`` when the first of them was queued.
         """
 
 
-class _Waiting(NamedTuple):
-    kind: Any
+class _Pending(NamedTuple):
+    key: Any
     item: Any
-    answer: asyncio.Future[Any]
+    result: asyncio.Future[Any]
     since: float
 
 
-class Batcher(Generic[Item, Answer]):
+class Batcher(Generic[Item, Result]):
     """A queue in front of a function that takes several items at once, run in a few threads.
 
-    An item that finds a thread free is worked on at once; what comes while all are busy goes
-    together. An item whose asker has gone, because of its deadline or otherwise, is never computed.
-    All items of a batch are of one kind, so that no batch mixes two versions of a classifier.
+    An item that finds a thread free is processed at once; items that arrive while all are busy go
+    together. An item that nobody waits for any more, because of its deadline or otherwise, is
+    never computed. All items of a batch have the same key, so that no batch mixes two versions of
+    a classifier.
 
     Args:
-        work: Takes a kind and its items; returns an answer for each. Threads call it at once.
-        threads: How many batches are worked on at a time.
-        seen: Hears of every batch.
+        function: Takes a key and its items; returns a result for each. Threads call it at once.
+        threads: How many batches are processed at a time.
+        on_batch: Called after every batch.
     """
 
     def __init__(
         self,
-        work: Callable[[Any, Sequence[Item]], Sequence[Answer]],
+        function: Callable[[Any, Sequence[Item]], Sequence[Result]],
         threads: int = 1,
-        seen: Seen | None = None,
+        on_batch: BatchCallback | None = None,
     ) -> None:
-        self._work, self._threads, self._seen = work, threads, seen
-        self._queue: deque[_Waiting] = deque()
-        self._some = asyncio.Event()
+        self._function, self._threads, self._on_batch = function, threads, on_batch
+        self._queue: deque[_Pending] = deque()
+        self._not_empty = asyncio.Event()
         self._pool = ThreadPoolExecutor(threads, "network")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -72,57 +73,59 @@ class Batcher(Generic[Item, Answer]):
         return len(self._queue)
 
     def start(self) -> None:
-        """Begin to work; needs a running event loop."""
-        self._tasks = [asyncio.create_task(self._working()) for _ in range(self._threads)]
+        """Start processing; needs a running event loop."""
+        self._tasks = [asyncio.create_task(self._process()) for _ in range(self._threads)]
 
     async def close(self) -> None:
-        """Stop; items that wait are not answered."""
+        """Stop; items that still wait get no result."""
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def ask(self, kind: Kind, item: Item) -> Answer:
-        """Return the answer for an item, when its batch has been through."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(kind, item, future, time.monotonic()))
-        self._some.set()
+    async def submit(self, key: BatchKey, item: Item) -> Result:
+        """Return the result for an item, once its batch is done."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Pending(key, item, future, time.monotonic()))
+        self._not_empty.set()
         return await future
 
-    async def _working(self) -> None:
+    async def _process(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._some.wait()
-            batch = self._take()
+            await self._not_empty.wait()
+            batch = self._next_batch()
             if not batch:
                 continue
             start = time.monotonic()
             items = [each.item for each in batch]
             try:
-                answers = await loop.run_in_executor(self._pool, self._work, batch[0].kind, items)
-            except Exception as error:  # whoever asked hears of it
+                results = await loop.run_in_executor(
+                    self._pool, self._function, batch[0].key, items
+                )
+            except Exception as error:  # whoever waits for the results gets it
                 for each in batch:
-                    if not each.answer.done():
-                        each.answer.set_exception(error)
+                    if not each.result.done():
+                        each.result.set_exception(error)
                 continue
-            for each, answer in zip(batch, answers, strict=True):
-                if not each.answer.done():
-                    each.answer.set_result(answer)
+            for each, result in zip(batch, results, strict=True):
+                if not each.result.done():
+                    each.result.set_result(result)
             waits = [start - each.since for each in batch]
-            if self._seen:
-                self._seen(waits, time.monotonic() - start, batch[0].since)
+            if self._on_batch:
+                self._on_batch(waits, time.monotonic() - start, batch[0].since)
 
-    def _take(self) -> list[_Waiting]:
-        """Take the first items that are still wanted, of one kind."""
-        batch: list[_Waiting] = []
+    def _next_batch(self) -> list[_Pending]:
+        """Take the first items of one key that are still needed."""
+        batch: list[_Pending] = []
         while self._queue:
             first = self._queue[0]
-            if batch and (first.kind != batch[0].kind or len(batch) >= first.kind.most):
+            if batch and (first.key != batch[0].key or len(batch) >= first.key.max_size):
                 break
             self._queue.popleft()
-            if not first.answer.done():
+            if not first.result.done():
                 batch.append(first)
         if not self._queue:
-            self._some.clear()
+            self._not_empty.clear()
         return batch

@@ -12,30 +12,30 @@ from lucency.serve.inference.errors import RequestError
 
 
 class Decoders:
-    """Decoding processes, asked from an event loop.
+    """Decoding processes, used from an event loop.
 
     Args:
         workers: Most processes; 0 for one per processor.
-        deadline: Seconds that an image may take.
-        seen: Hears how many seconds each image took, waiting for a process included.
+        timeout: Seconds that decoding an image may take.
+        on_decoded: Called with the seconds that each image took, waiting for a process included.
     """
 
-    def __init__(self, workers: int, deadline: float, seen: Callable[[float], None]) -> None:
-        self._pool = DecoderPool(workers, deadline=deadline)
-        self._seen = seen
+    def __init__(self, workers: int, timeout: float, on_decoded: Callable[[float], None]) -> None:
+        self._pool = DecoderPool(workers, deadline=timeout)
+        self._on_decoded = on_decoded
 
     @property
     def lost(self) -> int:
-        """Processes that had to be replaced."""
+        """How many processes had to be replaced."""
         return self._pool.lost
 
     @property
     def processes(self) -> list[int]:
-        """Their numbers."""
+        """The process IDs."""
         return self._pool.processes
 
     def start(self) -> None:
-        """Start all processes, to be ready when the first images come.
+        """Start all processes, so that they are ready for the first images.
 
         Raises:
             RunError: They cannot be started.
@@ -47,7 +47,7 @@ class Decoders:
         self._pool.close()
 
     async def decode(self, data: bytes, size: tuple[int, int], colour: bool) -> Decoded:
-        """Return an image's pixels. Whoever stops waiting takes it out of the queue.
+        """Return an image's pixels. Cancelling the call removes the image from the queue.
 
         Args:
             data: Content of a file.
@@ -55,7 +55,7 @@ class Decoders:
             colour: Three channels if true, else one.
 
         Raises:
-            Refused: It is no image, or its process was lost through no fault of it.
+            RequestError: It is not an image, or its process was lost for another reason.
         """
         start = time.monotonic()
         try:
@@ -63,8 +63,8 @@ class Decoders:
             decoded = await asyncio.wrap_future(future)
         except RunError as error:
             raise RequestError("decoder_lost", str(error)) from error
-        self._seen(time.monotonic() - start)
+        self._on_decoded(time.monotonic() - start)
         if decoded.pixels is None:
-            code = "decoder_lost" if decoded.passing and not decoded.fatal else "not_an_image"
-            raise RequestError(code, f"No image could be read: {decoded.reason}.")
+            code = "decoder_lost" if decoded.transient and not decoded.fatal else "not_an_image"
+            raise RequestError(code, f"The image could not be read: {decoded.reason}.")
         return decoded

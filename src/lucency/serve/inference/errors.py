@@ -1,4 +1,4 @@
-"""What is answered instead of a prediction, in one form: ``{"error": ..., "code": ...}``."""
+"""What is sent instead of a prediction, in one form: ``{"error": ..., "code": ...}``."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import json
 import math
 from collections.abc import Mapping
 
-# Codes and what they mean; the documentation lists the same.
+# Codes with their status and meaning; the documentation lists the same.
 CODES: Mapping[str, tuple[int, str]] = {
-    "bad_request": (400, "what was sent cannot be understood"),
-    "no_token": (401, "the token is missing or wrong"),
-    "foreign_origin": (403, "a page of another origin asked"),
-    "not_local": (403, "only this computer may ask for it, as there is no token"),
+    "bad_request": (400, "the request cannot be understood"),
+    "unauthorized": (401, "the token is missing or wrong"),
+    "cross_origin": (403, "a page of another origin sent the request"),
+    "not_local": (403, "without a token, only this computer may do this"),
     "not_found": (404, "there is nothing at this address"),
-    "wrong_method": (405, "the address takes another method"),
-    "too_slow": (408, "the request did not arrive in time"),
-    "reload_running": (409, "the classifier is being loaded already"),
-    "too_large": (413, "the body is larger than is accepted"),
-    "unknown_host": (421, "the service does not go by that name"),
+    "method_not_allowed": (405, "the address takes another method"),
+    "request_timeout": (408, "the request did not arrive in time"),
+    "reload_running": (409, "the classifier is being reloaded already"),
+    "content_too_large": (413, "the body is larger than the limit"),
+    "unknown_host": (421, "the service does not have this host name"),
     "not_an_image": (422, "the file cannot be read as an image"),
-    "refused_classifier": (422, "the new classifier is refused; the old one goes on"),
-    "busy": (429, "more is waiting than can be answered in time"),
-    "large_head": (431, "the request line and headers are longer than is accepted"),
-    "internal": (500, "a fault in the service; it is in its log"),
-    "not_ready": (503, "the service is starting or ending"),
-    "decoder_lost": (503, "the process that decodes was lost; once more may help"),
-    "too_many_connections": (503, "all connections are taken"),
-    "late": (504, "the deadline passed before the answer was there"),
+    "invalid_classifier": (422, "the new classifier cannot be used; the previous one stays"),
+    "busy": (429, "more images are waiting than can be processed in time"),
+    "headers_too_large": (431, "request line and headers are longer than the limit"),
+    "internal_error": (500, "an error in the service; its log names the place"),
+    "not_ready": (503, "the service is starting or shutting down"),
+    "decoder_lost": (503, "the decoding process was lost; trying again may help"),
+    "too_many_connections": (503, "the limit of connections is reached"),
+    "deadline_exceeded": (504, "the deadline passed before the response was ready"),
 }
-_WAIT = frozenset({"busy", "not_ready", "decoder_lost", "too_many_connections"})
+_TEMPORARY = frozenset({"busy", "not_ready", "decoder_lost", "too_many_connections"})
 
 
 class RequestError(Exception):
@@ -53,16 +53,16 @@ class RequestError(Exception):
 
     @property
     def body(self) -> bytes:
-        """The same as the body of an answer."""
+        """The body of the response."""
         return json.dumps(self.to_json(), ensure_ascii=False).encode()
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that belong to it."""
+        """The headers that belong to the body."""
         found = {"content-type": "application/json", "cache-control": "no-store"}
-        if self.code in _WAIT:
+        if self.code in _TEMPORARY:
             found["retry-after"] = str(max(1, math.ceil(self.wait)))
-        if self.code == "no_token":
-            # Browsers ask for it: any name, and the token as the password.
+        if self.code == "unauthorized":
+            # Browsers ask for it: any user name, and the token as the password.
             found["www-authenticate"] = 'Basic realm="Lucency", charset="UTF-8"'
         return found

@@ -1,4 +1,4 @@
-"""What Prometheus reads: counts and times; no names, and nothing of what was sent."""
+"""Metrics for Prometheus: counts and times; no names, and nothing of what was sent."""
 
 from __future__ import annotations
 
@@ -16,65 +16,65 @@ from prometheus_client import (
 from lucency.classifier import Prediction
 from lucency.serve.inference.admission import Admission
 
-TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_TIMES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """Counters of one service, in a registry of their own.
+    """The metrics of one service, in a registry of their own.
 
     Attributes:
-        now: Requests that are being answered.
+        requests_in_flight: Requests without a response yet.
     """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
-        def times(name: str, what: str) -> Histogram:
-            return Histogram(f"lucency_{name}_seconds", what, registry=registry, buckets=_TIMES)
+        def seconds(name: str, what: str) -> Histogram:
+            return Histogram(f"lucency_{name}_seconds", what, registry=registry, buckets=_BUCKETS)
 
-        self.decode = times("decode", "From bytes to pixels, waiting for a process included")
-        self.queue = times("queue", "Decoded images waiting for the network")
-        self.infer = times("infer", "A batch in the network and the check")
-        self.total = times("request", "Prediction requests, from their headers to their answer")
+        self.decode = seconds("decode", "Decoding an image, waiting for a process included")
+        self.queue = seconds("queue", "Wait of a decoded image for the network")
+        self.inference = seconds("inference", "A batch in the network and its decisions")
+        self.request = seconds("request", "Prediction requests, from their headers to the response")
         self.batch = Histogram(
             "lucency_batch_images", "Images that went through the network at once",
             registry=registry, buckets=(1, 2, 4, 8, 16, 32),
         )  # fmt: skip
-        self.requests = Counter(
-            "lucency_requests", "Answers by route, method and status",
+        self.responses = Counter(
+            "lucency_requests", "Responses by route, method and status",
             ["route", "method", "status"], registry=registry,
         )  # fmt: skip
-        self.error = Counter(
-            "lucency_refused", "Requests and images without prediction, by code",
+        self.errors = Counter(
+            "lucency_errors", "Requests and images without a prediction, by code",
             ["code"], registry=registry,
         )  # fmt: skip
         self.predictions = Counter(
-            "lucency_predictions", "Predictions by outcome: decided, or why it abstained",
+            "lucency_predictions", "Predictions by outcome: decided, or the reason for abstaining",
             ["outcome"], registry=registry,
         )  # fmt: skip
         self.reloads = Counter(
-            "lucency_reloads", "Times the classifier was loaded again", ["outcome"],
+            "lucency_reloads", "Reloads of the classifier by outcome", ["outcome"],
             registry=registry,
         )  # fmt: skip
-        self.now = 0
-        in_flight = Gauge("lucency_requests_in_flight", "Requests now", registry=registry)
-        in_flight.set_function(lambda: self.now)
+        self.requests_in_flight = 0
+        in_flight = Gauge("lucency_requests_in_flight", "Requests in progress", registry=registry)
+        in_flight.set_function(lambda: self.requests_in_flight)
         self._info = Gauge(
-            "lucency_classifier_info", "1 for the classifier that answers",
+            "lucency_classifier_info", "1 for the classifier in use",
             ["name", "sha256", "calibration"], registry=registry,
         )  # fmt: skip
-        self._answers: dict[tuple[str, str, int], Counter] = {}
+        self._responses: dict[tuple[str, str, int], Counter] = {}
         self._outcomes = {
             name: self.predictions.labels(name)
             for name in ("decided", "out_of_distribution", "ambiguous")
         }
 
-    def watch(
+    def add_gauges(
         self, admission: Admission, lost: Callable[[], int], waiting: Callable[[], int]
     ) -> None:
-        """Have what changes all the time looked at when somebody asks for it."""
+        """Add gauges whose values are read when the metrics are requested."""
         for name, what, value in (
             ("images_in_flight", "Images in the service", lambda: admission.images),
             ("bytes_in_flight", "Bytes of bodies in the service", lambda: admission.bytes),
@@ -83,19 +83,19 @@ class Metrics:
         ):
             Gauge(f"lucency_{name}", what, registry=self.registry).set_function(value)
 
-    def serves(self, about: Mapping[str, str]) -> None:
-        """Note which classifier answers."""
+    def set_classifier(self, about: Mapping[str, str]) -> None:
+        """Record which classifier is in use."""
         self._info.clear()
         self._info.labels(**about).set(1)
 
-    def answer(self, route: str, method: str, status: int) -> None:
-        """Count an answer."""
+    def count_response(self, route: str, method: str, status: int) -> None:
+        """Count a response."""
         key = (route, method, status)
-        if (counter := self._answers.get(key)) is None:
-            counter = self._answers[key] = self.requests.labels(route, method, str(status))
+        if (counter := self._responses.get(key)) is None:
+            counter = self._responses[key] = self.responses.labels(route, method, str(status))
         counter.inc()
 
-    def answered(self, prediction: Prediction) -> None:
+    def count_prediction(self, prediction: Prediction) -> None:
         """Count a prediction by its outcome."""
         reason = prediction.reason
         name = "out_of_distribution" if reason.startswith("out of") else "ambiguous"

@@ -1,4 +1,4 @@
-"""The service without HTTP: bytes or pixels in, predictions out; the classifier can be changed."""
+"""The service without HTTP: bytes or pixels in, predictions out; the classifier can be replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lucency.classifier import Prediction, neighbours_json
 from lucency.classifier.onnx.session import PROCESSORS
 from lucency.errors import LucencyError
 from lucency.serve.api import extras
-from lucency.serve.api.extras import Asked
+from lucency.serve.api.extras import Extras
 from lucency.serve.http.settings import Settings
 from lucency.serve.inference.admission import Admission
 from lucency.serve.inference.batching import Batcher
@@ -25,41 +25,39 @@ from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.metrics import Metrics
 from lucency.serve.inference.versions import Version, load_version
 
-_ROUTES = {"predict": "/v1/predict", "infer": "/v2/models/{name}/infer"}
-
 
 @dataclass(frozen=True)
-class _Kind:
-    """What images of one batch share: the version that answers, and whether maps are wanted."""
+class _Key:
+    """What the images of one batch share: the classifier, and whether maps are needed."""
 
     version: Version
     maps: bool
 
     @property
-    def most(self) -> int:
-        return self.version.batch
+    def max_size(self) -> int:
+        return self.version.max_batch
 
 
 class Output(NamedTuple):
-    """What the classifier says of one image, and what its last layer sees, where known."""
+    """The prediction for one image, and its embedding where known, (d,) float32."""
 
     prediction: Prediction
     embedding: NDArray[np.float32] | None
 
 
 class Service:
-    """A classifier at work.
+    """Predictions of one classifier, for many clients at once.
 
     Args:
-        run: Its run folder; loaded again from the same path, which may be a link.
+        run: Its run folder; reloaded from the same path, which may be a link.
         settings: Limits.
         load: Loads a version.
 
     Attributes:
-        version: What answers new requests.
-        draining: Whether the service is about to end.
-        retired: Versions that still answer requests which came before the present one.
-        failure: Why it could not start; ``None`` where it could.
+        version: What new requests use.
+        draining: Whether the service is shutting down.
+        retired: Previous versions that requests still use.
+        failure: Why it could not start; ``None`` if it could.
     """
 
     def __init__(
@@ -73,7 +71,7 @@ class Service:
         self.draining = False
         self.failure: LucencyError | None = None
         self.metrics = Metrics()
-        self.admission = Admission(settings.most_waiting, settings.most_bytes_waiting)
+        self.admission = Admission(settings.max_images, settings.max_bytes)
         self.retired: list[Version] = []
         self._load = load
         self._loading = False
@@ -82,37 +80,46 @@ class Service:
 
     @property
     def working(self) -> bool:
-        """Whether requests are answered."""
+        """Whether requests are processed."""
         return self._batcher is not None
 
     @property
     def ready(self) -> bool:
-        """Whether new requests are welcome; those that come all the same are answered."""
+        """Whether new requests are welcome; those that come all the same are processed."""
         return self.working and not self.draining
 
     @property
     def name(self) -> str:
-        """What the Open Inference Protocol calls the model; stays when it is loaded again."""
+        """The model's name in the Open Inference Protocol; stays the same after a reload."""
         return self.run.absolute().name
 
+    def check_ready(self) -> None:
+        """Check that new requests are welcome.
+
+        Raises:
+            RequestError: The service is starting or shutting down.
+        """
+        if not self.ready:
+            raise RequestError("not_ready", "The service is starting or shutting down.")
+
     async def start(self) -> None:
-        """Start to work.
+        """Start processing.
 
         Raises:
             RunError: The processes that decode cannot be started.
         """
         given = self.settings
-        decoders = Decoders(given.workers, given.decode_deadline, self.metrics.decode.observe)
+        decoders = Decoders(given.workers, given.decode_timeout, self.metrics.decode.observe)
         try:
             await asyncio.to_thread(decoders.start)
         except LucencyError as error:
             self.failure = error
             decoders.close()
             raise
-        batcher: Batcher[NDArray[np.uint8], Output] = Batcher(_say, PROCESSORS, self._seen)
+        batcher: Batcher[NDArray[np.uint8], Output] = Batcher(_infer, PROCESSORS, self._on_batch)
         batcher.start()
-        self.metrics.watch(self.admission, lambda: decoders.lost, lambda: len(batcher))
-        self.metrics.serves(self.version.about)
+        self.metrics.add_gauges(self.admission, lambda: decoders.lost, lambda: len(batcher))
+        self.metrics.set_classifier(self.version.about)
         self._decoders, self._batcher = decoders, batcher
 
     async def close(self) -> None:
@@ -123,157 +130,142 @@ class Service:
             await batcher.close()
             await asyncio.to_thread(decoders.close)
 
-    def rejected(self, path: str) -> RequestError | None:
-        """Return why a request for predictions would be refused at once; ``None`` if not.
-
-        Under overload most requests end here, before anything else is done for them.
-
-        Args:
-            path: What it asks for.
-        """
-        route = _ROUTES.get(path.rpartition("/")[2])
-        if route is None or not self.ready:
-            return None
-        try:
-            self.admission.check(self.settings.deadline)
-        except RequestError as error:
-            self.metrics.error.labels(error.code).inc()
-            self.metrics.answer(route, "POST", error.status)
-            return error
-        return None
-
     @contextmanager
     def using(self) -> Iterator[Version]:
-        """Hold on to the present version while the block runs."""
+        """Keep the present version while the block runs."""
         version = self.version
         version.users += 1
         try:
             yield version
         finally:
             version.users -= 1
-            self._retire()
+            self._release_unused()
 
-    async def files(
-        self, version: Version, files: Sequence[bytes], asked: Asked
+    async def predict_each(
+        self, version: Version, files: Sequence[bytes], wanted: Extras
     ) -> list[dict[str, Any] | RequestError]:
-        """Return what is said of each file, or why nothing is, in the same order.
+        """Return for each file its prediction as JSON values, or why there is none.
 
         Args:
-            version: Which classifier answers, all of them.
+            version: The classifier for all of them.
             files: Contents of image files.
-            asked: What is wanted besides the prediction.
+            wanted: What to add to each prediction.
         """
-        with self.admission.inside(len(files)):
+        with self.admission.hold_images(len(files)):
             if len(files) == 1:
-                return [await self._file(version, files[0], asked)]
-            return [*await asyncio.gather(*(self._file(version, file, asked) for file in files))]
+                return [await self._predict_one(version, files[0], wanted)]
+            each = (self._predict_one(version, file, wanted) for file in files)
+            return [*await asyncio.gather(*each)]
 
-    async def pixels(self, version: Version, pixels: NDArray[np.uint8]) -> list[Prediction]:
-        """Return what is said of images at the input's size, (n, h, w, c) uint8."""
-        batcher, kind = self._at_work()[1], _Kind(version, False)
-        with self.admission.inside(len(pixels)):
-            said = await asyncio.gather(*(batcher.ask(kind, each) for each in pixels))
-        for each in said:
-            self.metrics.answered(each.prediction)
-        return [each.prediction for each in said]
+    async def predict_pixels(self, version: Version, pixels: NDArray[np.uint8]) -> list[Prediction]:
+        """Return the prediction for each image of the network's size, (n, h, w, c) uint8."""
+        batcher, key = self._workers()[1], _Key(version, maps=False)
+        with self.admission.hold_images(len(pixels)):
+            outputs = await asyncio.gather(*(batcher.submit(key, each) for each in pixels))
+        return self._counted(outputs)
 
-    async def predictions(self, version: Version, files: Sequence[bytes]) -> list[Prediction]:
-        """Return what is said of each of several files, in the same order.
+    async def predict_all(self, version: Version, files: Sequence[bytes]) -> list[Prediction]:
+        """Return the prediction for each of several files.
 
         Raises:
-            Refused: One of them is no image, or its process was lost.
+            RequestError: One of them is not an image, or its process was lost.
         """
-        with self.admission.inside(len(files)):
+        with self.admission.hold_images(len(files)):
             found = await asyncio.gather(*(self._output(version, file, False) for file in files))
-        for said, _ in found:
-            self.metrics.answered(said.prediction)
-        return [said.prediction for said, _ in found]
+        return self._counted([output for output, _ in found])
 
     def decoder_processes(self) -> list[int]:
-        """Return the numbers of the processes that decode."""
-        return self._at_work()[0].processes
+        """Return the IDs of the processes that decode."""
+        return self._workers()[0].processes
 
     async def reload(self) -> Version:
-        """Load the run folder again and, if it is sound, have it answer from now on.
+        """Load the run folder again and, if it is valid, use it for new requests.
 
         Raises:
-            Refused: It is being loaded already, or is not sound; the old one goes on.
+            RequestError: It is being reloaded already, or is not valid; the previous one stays.
         """
         if self._loading:
-            raise RequestError("reload_running", "The classifier is being loaded already.")
+            raise RequestError("reload_running", "The classifier is being reloaded already.")
         self._loading = True
         try:
             version = await asyncio.to_thread(self._load, self.run)
         except LucencyError as error:
-            self.metrics.reloads.labels("refused").inc()
-            raise RequestError("refused_classifier", " ".join(str(error).split())) from error
+            self.metrics.reloads.labels("failed").inc()
+            raise RequestError("invalid_classifier", " ".join(str(error).split())) from error
         finally:
             self._loading = False
         self.metrics.reloads.labels("loaded").inc()
         self.retired.append(self.version)
         self.version = version
-        self.metrics.serves(version.about)
-        self._retire()
+        self.metrics.set_classifier(version.about)
+        self._release_unused()
         return version
 
-    def _retire(self) -> None:
+    def _release_unused(self) -> None:
         if self.retired:
             self.retired = [each for each in self.retired if each.users]
 
-    def _at_work(self) -> tuple[Decoders, Batcher[NDArray[np.uint8], Output]]:
+    def _workers(self) -> tuple[Decoders, Batcher[NDArray[np.uint8], Output]]:
         if self._decoders is None or self._batcher is None:
             raise RequestError("not_ready", "The service is not ready.")
         return self._decoders, self._batcher
 
-    async def _file(
-        self, version: Version, data: bytes, asked: Asked
+    async def _predict_one(
+        self, version: Version, data: bytes, wanted: Extras
     ) -> dict[str, Any] | RequestError:
         try:
-            said, size = await self._output(version, data, asked.map)
-            return await self._document(version, data, asked, said, size)
+            output, size = await self._output(version, data, wanted.map)
+            return await self._document(version, data, wanted, output, size)
         except RequestError as error:
             return error
 
     async def _output(
         self, version: Version, data: bytes, maps: bool
     ) -> tuple[Output, tuple[int, int]]:
-        decoders, batcher = self._at_work()
+        decoders, batcher = self._workers()
         spec = version.classifier.spec
         decoded = await decoders.decode(data, spec.size, spec.channels == 3)
-        said = await batcher.ask(_Kind(version, maps), decoded.or_error())
-        return said._replace(prediction=said.prediction.noted(decoded.notes)), decoded.size
+        output = await batcher.submit(_Key(version, maps), decoded.or_error())
+        prediction = output.prediction.with_notes(decoded.notes)
+        return output._replace(prediction=prediction), decoded.size
 
     async def _document(
-        self, version: Version, data: bytes, asked: Asked, said: Output, size: tuple[int, int]
+        self, version: Version, data: bytes, wanted: Extras, output: Output, size: tuple[int, int]
     ) -> dict[str, Any]:
         classifier = version.classifier
-        found = said.prediction.to_json(classifier.classes)
-        self.metrics.answered(said.prediction)
-        if asked.map:
+        found = output.prediction.to_json(classifier.classes)
+        self.metrics.count_prediction(output.prediction)
+        if wanted.map:
             found.setdefault("activation_map", None)
-        if asked.neighbours:
+        if wanted.neighbours:
             found["neighbours"] = await asyncio.to_thread(
-                neighbours_json, classifier.neighbours, said.embedding, asked.neighbours
+                neighbours_json, classifier.neighbours, output.embedding, wanted.neighbours
             )
-        if asked.image:
+        if wanted.image:
             colour, shown = classifier.spec.channels == 3, extras.shown_size(size)
-            decoded = await self._at_work()[0].decode(data, shown, colour)
+            decoded = await self._workers()[0].decode(data, shown, colour)
             found["image"] = await asyncio.to_thread(extras.shown_image, decoded.or_error())
             found["size"] = [*size]
         return found
 
-    def _seen(self, waits: Sequence[float], seconds: float, since: float) -> None:
+    def _counted(self, outputs: Sequence[Output]) -> list[Prediction]:
+        for each in outputs:
+            self.metrics.count_prediction(each.prediction)
+        return [each.prediction for each in outputs]
+
+    def _on_batch(self, waits: Sequence[float], seconds: float, since: float) -> None:
         for wait in waits:
             self.metrics.queue.observe(wait)
-        self.metrics.infer.observe(seconds)
+        self.metrics.inference.observe(seconds)
         self.metrics.batch.observe(len(waits))
-        self.admission.answered(len(waits), since)
+        self.admission.record(len(waits), since)
 
 
-def _say(kind: _Kind, pixels: Sequence[NDArray[np.uint8]]) -> list[Output]:
-    """Have a version's network answer a batch, as ``Classifier.predict`` does."""
-    classifier = kind.version.classifier
-    said = classifier.infer(np.stack(pixels), maps=kind.maps)
-    predictions = classifier.judge(said, [""] * len(pixels))
-    seen = [None] * len(pixels) if said.embeddings is None else [*said.embeddings]
-    return [Output(*each) for each in zip(predictions, seen, strict=True)]
+def _infer(key: _Key, pixels: Sequence[NDArray[np.uint8]]) -> list[Output]:
+    """Run a batch through the network of a version, as ``Classifier.predict`` does."""
+    classifier = key.version.classifier
+    outputs = classifier.infer(np.stack(pixels), maps=key.maps)
+    predictions = classifier.predictions(outputs, [""] * len(pixels))
+    embeddings = outputs.embeddings
+    rows = [None] * len(pixels) if embeddings is None else [*embeddings]
+    return [Output(*each) for each in zip(predictions, rows, strict=True)]

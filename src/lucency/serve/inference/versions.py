@@ -1,4 +1,4 @@
-"""The loaded classifier: tried before it is put to work, retired when its last answer is out."""
+"""The loaded classifier: checked before it is used, released after its last response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lucency.classifier import Classifier, Spec
-from lucency.classifier.onnx.session import part_of
+from lucency.classifier.onnx.session import batch_per_processor
 from lucency.errors import ClassifierError
 from lucency.serve.web import about
 
@@ -24,10 +24,10 @@ class Version:
 
     Attributes:
         folder: Its run folder, links resolved.
-        classifier: What answers.
-        about: ``{"name", "sha256", "calibration"}``, which every answer carries.
-        document: What the page says of it.
-        users: Requests that it is answering.
+        classifier: What predicts.
+        about: ``{"name", "sha256", "calibration"}``, which every response holds.
+        document: What the page says about it.
+        users: Requests that use it now.
     """
 
     folder: Path
@@ -38,61 +38,61 @@ class Version:
 
     @property
     def number(self) -> str:
-        """What the Open Inference Protocol calls its version."""
+        """Its version in the Open Inference Protocol."""
         return f"{self.about['sha256'][:12]}-{self.about['calibration'][:4]}"
 
     @property
-    def batch(self) -> int:
-        """How many images go through the network at once."""
-        return part_of(self.classifier.spec)
+    def max_batch(self) -> int:
+        """How many images may go through the network at once."""
+        return batch_per_processor(self.classifier.spec)
 
 
 def load_version(run: Path) -> Version:
-    """Load a run folder, and compare its answers to the reference images with those of then.
+    """Load a run folder, and check the classifier on its reference images.
 
     Raises:
         ClassifierError: The folder holds no classifier, a file is damaged or foreign, there is no
-            ONNX file, or reference images get other answers than then.
+            ONNX file, or the reference images get other probabilities than after training.
         RunError: Another file of the run folder is damaged.
     """
     folder = run.resolve()
     classifier = Classifier.load(folder)
     if classifier.onnx is None:
-        raise ClassifierError(f"{folder} has no model.onnx, which a service needs. Train again.")
-    try_out(classifier)
+        raise ClassifierError(f"{folder} has no model.onnx, which serving needs. Train again.")
+    warm_up(classifier)
     named = {
         "name": folder.name,
         "sha256": classifier.fingerprint,
-        "calibration": _calibration(classifier.spec),
+        "calibration": _calibration_hash(classifier.spec),
     }
     return Version(folder, classifier, named, about(folder, classifier))
 
 
-def try_out(classifier: Classifier) -> None:
-    """Have a classifier answer, so that the first client need not wait, and check what it says.
+def warm_up(classifier: Classifier) -> None:
+    """Run the network, so that the first client need not wait, and check the reference images.
 
     Raises:
-        ClassifierError: Reference images get other answers than then.
+        ClassifierError: The reference images get other probabilities than after training.
     """
     spec = classifier.spec
-    for count in {1, part_of(spec)}:
+    for count in {1, batch_per_processor(spec)}:
         classifier.infer(np.zeros((count, *spec.size, spec.channels), np.uint8))
     if classifier.reference_images is not None:
-        apart = classifier.reference_images.largest_difference(classifier.predict_pixels)
-        if not apart <= TOLERANCE:
+        difference = classifier.reference_images.largest_difference(classifier.predict_pixels)
+        if not difference <= TOLERANCE:
             raise ClassifierError(
-                f"The classifier gives {len(classifier.reference_images.pixels)} reference images other "
-                f"probabilities than when it was trained, by up to {apart:.2g} (at most "
+                f"The probabilities of the {len(classifier.reference_images.pixels)} reference "
+                f"images differ from those after training by up to {difference:.2g} (at most "
                 f"{TOLERANCE:g} allowed). Restore the run folder, or train again."
             )
 
 
-def _calibration(spec: Spec) -> str:
-    """Return a short name of everything that turns logits into answers."""
+def _calibration_hash(spec: Spec) -> str:
+    """Return a short identifier of everything that turns logits into predictions."""
     parts = [
         spec.temperature,
         spec.threshold,
-        list(spec.prior),
+        list(spec.class_prior),
         spec.conformal and dict(spec.conformal),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,6 +12,7 @@ from lucency.errors import RunError
 from lucency.evaluation import read_evaluation
 from lucency.imaging.image import MOST_PIXELS
 from lucency.imaging.source import MOST_BYTES
+from lucency.run_folder.files import EVALUATION, REPORT
 from lucency.serve.web.meaning import meaning, prevalence
 
 _METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
@@ -46,10 +47,10 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "conformal": bool(classifier.conformal and classifier.conformal.deciding(*ABSTAIN)),
         "ood_detector": classifier.ood_detector is not None,
         "explanation": None if explanation is None else dict(explanation),
-        "report": (run / "report.html").is_file(),
+        "report": (run / REPORT).is_file(),
         "neighbours": classifier.keeps_neighbours,
         "limits": {"bytes": MOST_BYTES, "pixels": MOST_PIXELS, "files": _FILES},
-        "figures": _figures(run / "evaluation.json"),
+        "figures": _figures(run / EVALUATION),
         "meaning": meaning(classifier),
         "prevalence": prevalence(classifier),
         "version": importlib.metadata.version("lucency"),

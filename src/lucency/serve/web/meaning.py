@@ -10,7 +10,7 @@ def prevalence(classifier: Classifier) -> float | None:
     if classifier.positive is None:
         return None
     place = classifier.classes.index(classifier.positive)
-    shares = classifier.spec.prior or (1 / len(classifier.classes),) * len(classifier.classes)
+    shares = classifier.spec.class_prior or (1 / len(classifier.classes),) * len(classifier.classes)
     return float(shares[place])
 
 

@@ -1,4 +1,4 @@
-// The classifier that lies beside the page: about.json, answers.json, model.onnx,
+// The classifier that lies beside the page: about.json, settings.json, model.onnx,
 // check.safetensors and, where it has one, ood_detector.safetensors.
 
 import { readArrays } from "./arrays.js";
@@ -19,7 +19,7 @@ export class Classifier {
     const buffer = async (name) => (await load(home, name)).arrayBuffer();
     const [about, terms, onnx, check] = await Promise.all([
       json("about.json"),
-      json("answers.json"),
+      json("settings.json"),
       buffer("model.onnx"),
       buffer("check.safetensors"),
     ]);

@@ -123,7 +123,7 @@ function readPng(data) {
     const end = place + 12 + length;
     if (end > data.length) throw new ImageError(ENDS_EARLY);
     // A second IHDR would let an image of any size past the check of the first.
-    if ((number === 0) !== (name === "IHDR")) throw faulty("its header is not in its place");
+    if ((number === 0) !== (name === "IHDR")) throw faulty("its header is misplaced");
     const content = data.subarray(place + 8, end - 4);
     if (PNG_PIXELS.has(name)) {
       if (crc32(data.subarray(place + 4, end - 4)) !== view.getUint32(end - 4)) {
@@ -183,7 +183,7 @@ function readJpeg(data) {
       if (header.height) throw faulty("it has two headers");
       readFrame(header, marker, view, place + 4);
     } else if (scans ? !isBetweenScans(marker) : marker === 0xda && !header.height) {
-      throw faulty("its parts are not in order");
+      throw faulty("its segments are out of order");
     } else if (marker === 0xda) {
       part.end = endOfScan(data, end, ++scans);
     } else if (marker === 0xe1 && !header.orientation && text(content, 0, 6) === "Exif\0\0") {
@@ -222,7 +222,7 @@ function readFrame(header, marker, view, start) {
   }
   if (!header.height) {
     throw new ImageError(
-      "a JPEG of a rare kind (its header leaves the height open); save it as PNG",
+      "a JPEG of a rare kind (its header does not state the height); save it as PNG",
     );
   }
 }
@@ -231,8 +231,8 @@ function readFrame(header, marker, view, start) {
 function endOfScan(data, start, scans) {
   if (scans > MOST_SCANS) {
     throw new ImageError(
-      `a JPEG of more than ${MOST_SCANS} scans, as files that are to keep decoders busy; ` +
-        "save it as PNG if it is real",
+      `a JPEG of more than ${MOST_SCANS} scans, as in denial-of-service attacks; ` +
+        "save it as PNG if it is genuine",
     );
   }
   for (let i = data.indexOf(0xff, start); i >= 0; i = data.indexOf(0xff, i + 1)) {

@@ -18,7 +18,7 @@ export function judged({ classes, positive, threshold }, scores, probabilities, 
   let reason = null;
   if (oodScore !== null && !(oodScore <= 1)) {
     reason =
-      `out of distribution: unlike the training images (${general(oodScore)}; limit 1)`;
+      `out of distribution: OOD score ${general(oodScore)}, limit 1`;
   } else if (scores && !(names.length === 1 && names[0] === decided)) {
     reason = `ambiguous: ${names.length ? names.join(" or ") : "no class fits well"}`;
     if (names.length === 1) {

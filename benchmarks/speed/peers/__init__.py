@@ -1,5 +1,7 @@
 """The trainings that Lucency is compared with.
 
-keras     the article's code, and the current way in Keras
-pytorch   the article's network and ResNet-18 in PyTorch
+Both need the files of class folders.
+
+    keras     the article's code, and the current way in Keras
+    pytorch   the article's network and ResNet-18 in PyTorch
 """

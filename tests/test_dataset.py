@@ -1,4 +1,4 @@
-"""From a folder of real image files to a divided data set and its audit."""
+"""From a folder of image files to a split data set and its audit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw(file: Path, seed: int, *, colour: bool = False) -> None:
 
 
 def make(root: Path, prefix: str = "", n: int = 12, start: int = 0) -> Path:
-    """Draw n images of n patients in each of two classes, all different."""
+    """Draw images of n patients in each of two classes, all different."""
     for place, label in enumerate(("cat", "dog")):
         for i in range(start, start + n):
             draw(root / prefix / label / f"patient{label}_{i}.png", 100_000 * place + i)
@@ -54,7 +54,7 @@ def load(cache: Path) -> Load:
     return load_with
 
 
-def test_pixels_labels_and_files_belong_together(folder: Path, load: Load) -> None:
+def test_pixels_labels_and_files_correspond(folder: Path, load: Load) -> None:
     data = load(folder, group_regex=r"patient(\w+)\.")
     assert data.classes == ("cat", "dog")
     assert data.test is not None
@@ -176,7 +176,7 @@ def test_split_file_gives_the_same_data_set(folder: Path, load: Load, tmp_path: 
         load(folder, split_file=str(tmp_path / "split.csv"))
 
 
-def test_split_file_that_divides_a_patient_is_told(tmp_path: Path, load: Load) -> None:
+def test_a_split_file_that_splits_a_patient_causes_a_warning(tmp_path: Path, load: Load) -> None:
     for i in range(16):
         draw(tmp_path / f"data/{'ab'[i // 8]}/patient{i // 2}_{i}.png", i)
     write_split(load(tmp_path / "data"), tmp_path / "split.csv")
@@ -209,7 +209,7 @@ def test_labels_make_a_three_class_task_of_two_folders(tmp_path: Path, load: Loa
     assert all(file.startswith("test/") for file in data.test.files)
 
 
-def test_train_and_validation_alone_leave_no_test(tmp_path: Path, load: Load) -> None:
+def test_train_and_validation_alone_have_no_test(tmp_path: Path, load: Load) -> None:
     make(make(tmp_path / "data", "train", 30), "val", 10, start=500)
     data = load(tmp_path / "data")
     assert data.test is None
@@ -218,7 +218,7 @@ def test_train_and_validation_alone_leave_no_test(tmp_path: Path, load: Load) ->
     assert any("no test split" in line for line in data.audit.warnings)
 
 
-def test_a_test_part_with_one_class_is_told_of(folder: Path, load: Load) -> None:
+def test_a_test_split_with_one_class_causes_a_warning(folder: Path, load: Load) -> None:
     shutil.rmtree(folder / "test/cat")
     data = load(folder)
     assert data.test is not None
@@ -226,7 +226,7 @@ def test_a_test_part_with_one_class_is_told_of(folder: Path, load: Load) -> None
     assert any("no image of cat" in line for line in data.audit.warnings)
 
 
-def test_one_class_can_be_measured_on_but_not_trained_on(folder: Path, tmp_path: Path) -> None:
+def test_one_class_can_be_evaluated_on_but_not_trained_on(folder: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     shutil.copytree(folder / "test/dog", alone / "dog")
     config = Config(cache=str(tmp_path / "cache"))

@@ -74,7 +74,7 @@ def test_expression(regex: str) -> None:
     ("regex", "error", "says"),
     [
         ("(", ConfigError, "not a valid regular expression"),
-        (r"\d+", ConfigError, "needs a group in round brackets"),
+        (r"\d+", ConfigError, "needs a group in parentheses"),
         (r"(anna)", DataError, r"50.0% of the paths.*for example, b/ben-1.png"),
         (r"(x*)", DataError, r"0.0% of the paths"),
     ],

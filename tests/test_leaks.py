@@ -1,4 +1,4 @@
-"""The leak check: what of the test part is elsewhere, and what becomes of it."""
+"""The leak check: what of test is in train or validation, and what is done about it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ def entry(file: str, label: str, split: str = "", group: str = "", sha256: str =
     return Entry(file, label, split, group or file, sha256 or f"hash of {file}")
 
 
-def near(first: Entry, second: Entry, kind: str = "mirrored", similarity: float = 0.98) -> NearDuplicate:
+def near(
+    first: Entry, second: Entry, kind: str = "mirrored", similarity: float = 0.98
+) -> NearDuplicate:
     return NearDuplicate(first, second, kind, similarity)
 
 
-# the check by itself
+# the check alone
 
 
-def test_copies_of_test_images_leave_and_test_stays() -> None:
+def test_copies_of_test_images_are_excluded_and_test_is_kept() -> None:
     entries = [
         entry("test/a/1", "a", "test", sha256="same"),
         entry("train/a/2", "a", "train", sha256="same"),
@@ -54,7 +56,7 @@ def test_copies_of_test_images_leave_and_test_stays() -> None:
     assert check_leaks(cleaned.entries).leaks.status == "passed"
 
 
-def test_near_copies_leak_and_bring_their_equals_along() -> None:
+def test_near_duplicates_leak_with_their_identical_copies() -> None:
     entries = [
         entry("test/a/1", "a", "test", "p", "x"),
         entry("test/a/2", "a", "test", "p", "w"),
@@ -64,7 +66,7 @@ def test_near_copies_leak_and_bring_their_equals_along() -> None:
     ]
     copies = [near(entries[0], entries[2]), near(entries[1], entries[2], "resized", 0.999)]
     cleaned = check_leaks(entries, copies)
-    assert [(each.file, why) for each, why in cleaned.excluded] == [
+    assert [(each.file, reason) for each, reason in cleaned.excluded] == [
         ("train/a/3", "resized copy of test/a/2"),
         ("train/a/4", "resized copy of test/a/2"),
     ]
@@ -72,10 +74,10 @@ def test_near_copies_leak_and_bring_their_equals_along() -> None:
         "first": "test/a/2", "second": "train/a/4", "kind": "resized", "similarity": 0.999,
         "splits": ["test", "train"], "labels": ["a", "a"],
     }  # fmt: skip
-    assert "changed copies of test images: 2 images" in cleaned.warnings[0]
+    assert "modified copies of test images: 2 images" in cleaned.warnings[0]
 
 
-def test_ignored_leaks_stay_and_void_the_test() -> None:
+def test_ignored_leaks_stay_and_invalidate_test() -> None:
     entries = [
         entry("test/a/1", "a", "test", "p", "x"),
         entry("train/a/2", "a", "train", "q", "x"),
@@ -89,7 +91,7 @@ def test_ignored_leaks_stay_and_void_the_test() -> None:
     assert "train/a/2 is identical to test/a/1" in cleaned.warnings[0]
 
 
-def test_contradictory_copies_all_leave() -> None:
+def test_all_contradictory_copies_are_excluded() -> None:
     entries = [
         entry("a/1", "a", sha256="same"),
         entry("a/2", "a", sha256="same"),
@@ -106,14 +108,14 @@ def test_contradictory_copies_all_leave() -> None:
     assert cleaned.leaks.status == "passed"
 
 
-def test_contradictions_inside_test_are_only_told() -> None:
+def test_contradictions_in_test_only_cause_a_warning() -> None:
     entries = [entry(f"test/{c}/1", c, "test", sha256="same") for c in "ab"]
     cleaned = check_leaks(entries)
     assert [each.file for each in cleaned.entries] == [each.file for each in entries]
     assert "Contradictory labels in the test split: 2 images" in cleaned.warnings[0]
 
 
-def test_images_that_show_the_same_share_a_group() -> None:
+def test_duplicates_share_a_group() -> None:
     entries = [
         entry("a/1", "a", group="p", sha256="x"),
         entry("a/2", "a", group="q", sha256="x"),
@@ -133,7 +135,7 @@ def test_images_that_show_the_same_share_a_group() -> None:
     }
 
 
-def test_copies_of_validation_leave_train() -> None:
+def test_copies_of_validation_are_excluded_from_train() -> None:
     entries = [
         entry("val/a/1", "a", "val", sha256="x"),
         entry("train/a/2", "a", "train", sha256="x"),
@@ -149,32 +151,32 @@ def test_copies_of_validation_leave_train() -> None:
     assert (cleaned.leaks.status, cleaned.leaks.found) == ("no test split", False)
 
 
-@pytest.mark.parametrize(("shared", "leave"), [(20, 20), (21, 0)])
-def test_patients_of_test_leave_train_unless_there_are_too_many(shared: int, leave: int) -> None:
+@pytest.mark.parametrize(("shared", "excluded"), [(20, 20), (21, 0)])
+def test_patients_of_test_are_excluded_unless_too_many(shared: int, excluded: int) -> None:
     train = [entry(f"train/{i}", "a", "train", f"a-{i}") for i in range(100)]
     test = [entry(f"test/{i}.", "a", "test", f"a-{i}") for i in range(shared)]
     cleaned = check_leaks(train + test)
-    assert [(each.file, why) for each, why in cleaned.excluded] == [
-        (f"train/{i}", "patient also in test") for i in range(leave)
+    assert [(each.file, reason) for each, reason in cleaned.excluded] == [
+        (f"train/{i}", "patient also in test") for i in range(excluded)
     ]
     warning = f"shares {shared} patients with train or validation (a-0, a-1, a-10 and"
     assert warning in cleaned.warnings[0]
-    assert ("nothing was set aside" in cleaned.warnings[0]) == (not leave)
-    assert cleaned.leaks.status == ("dropped" if leave else "failed")
+    assert ("nothing was excluded" in cleaned.warnings[0]) == (not excluded)
+    assert cleaned.leaks.status == ("dropped" if excluded else "failed")
     stopped = check_leaks(train + test, on_leak="stop").leaks
     assert stopped.status == "failed"
     assert f"{shared} images of {shared} patients who are in test" in stopped.message
-    assert ("the rule that identifies patients is wrong" in stopped.message) == (not leave)
+    assert ("the rule that identifies patients is wrong" in stopped.message) == (not excluded)
 
 
-def test_a_name_alone_is_no_leak() -> None:
+def test_a_shared_file_name_is_no_leak() -> None:
     cleaned = check_leaks([entry(f"{p}/a/001.png", "a", p) for p in ("train", "test")])
     assert cleaned.leaks.status == "passed"
     assert not cleaned.excluded
-    assert "1 file name of the test part also occur elsewhere (001.png)" in cleaned.notes[0]
+    assert "1 file name of the test split also occur elsewhere (001.png)" in cleaned.notes[0]
 
 
-def test_near_pairs_are_told_once_per_part() -> None:
+def test_near_pairs_are_listed_once_per_split() -> None:
     entries = [
         entry(f"{split}/{k}", "ab"[k % 2], split, sha256=f"{k // 2}{split == 'val'}")
         for split in ("train", "val")
@@ -192,11 +194,11 @@ def test_near_pairs_are_told_once_per_part() -> None:
     ]
 
 
-# the check on folders of files
+# the check on folders
 
 
 def scene(seed: int) -> Image.Image:
-    """Draw soft clouds of many sizes: like a photograph, and never twice the same."""
+    """Draw soft clouds of many sizes, different for every seed."""
     random = np.random.default_rng(seed)
     cloud = np.zeros((96, 96))
     for cells in (4, 8, 16, 32):
@@ -212,7 +214,7 @@ def save(image: Image.Image, file: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with two classes, 20 images each to train and 5 to test, all different."""
+    """Return a folder with two classes of 20 training and 5 test images, all different."""
     root = tmp_path / "data"
     for k, label in enumerate(("cat", "dog")):
         for i in range(25):
@@ -233,9 +235,9 @@ def load(tmp_path: Path) -> Load:
 
 
 def leak(folder: Path) -> str:
-    """Put a changed copy of a test image into train; return the reason that is to be given."""
-    changed = scene(120).resize((61, 70)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    save(changed, folder / "train/dog/patientdog_77.jpeg")
+    """Put a modified copy of a test image into train; return the expected reason."""
+    modified = scene(120).resize((61, 70)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    save(modified, folder / "train/dog/patientdog_77.jpeg")
     return "mirrored copy of test/dog/patientdog_20.png"
 
 
@@ -245,7 +247,7 @@ def test_a_clean_folder_passes(folder: Path, load: Load) -> None:
     assert audit["near_duplicates"] == []
 
 
-def test_a_leak_stops_and_carries_the_data_set_without_it(folder: Path, load: Load) -> None:
+def test_a_leak_error_carries_the_data_set_without_it(folder: Path, load: Load) -> None:
     reason = leak(folder)
     with pytest.raises(LeakError) as caught:
         load(folder)
@@ -276,7 +278,7 @@ def test_a_leak_can_be_dropped_or_ignored(folder: Path, load: Load) -> None:
     assert any("figures of the test split are invalid" in line for line in audit["warnings"])
 
 
-def test_a_test_part_copied_whole_is_told_as_a_leak(tmp_path: Path, load: Load) -> None:
+def test_a_test_split_copied_as_a_whole_is_a_leak(tmp_path: Path, load: Load) -> None:
     for split in ("train", "test"):
         for i in range(8):
             save(scene(i), tmp_path / f"both/{split}/{'ab'[i % 2]}/{split}{i}.png")
@@ -287,7 +289,7 @@ def test_a_test_part_copied_whole_is_told_as_a_leak(tmp_path: Path, load: Load) 
         load(tmp_path / "both", "drop")
 
 
-def test_near_copies_are_never_cut_apart(tmp_path: Path, load: Load) -> None:
+def test_near_duplicates_are_in_one_split(tmp_path: Path, load: Load) -> None:
     for i in range(40):
         file = tmp_path / f"data/{'ab'[i % 2]}/{i}.png"
         save(scene(i // 2), file) if i % 4 == 0 else save(scene(100 + i), file)
@@ -301,12 +303,12 @@ def test_near_copies_are_never_cut_apart(tmp_path: Path, load: Load) -> None:
         assert home[f"a/{i}.png"] == home[f"a/{i}-again.png"]
     assert len(data.audit.near_duplicates) == 11
     assert {pair.kind for pair in data.audit.near_duplicates} == {"resized"}
-    assert any("in two classes: 1 pair (a/other.png and b/1.png)" in each
+    assert any("have different classes: 1 pair (a/other.png and b/1.png)" in each
                for each in data.audit.warnings)  # fmt: skip
     assert data.audit.leaks.status == "passed"
 
 
-def test_a_split_file_goes_through_the_gate(folder: Path, load: Load, tmp_path: Path) -> None:
+def test_a_split_file_is_checked_for_leaks(folder: Path, load: Load, tmp_path: Path) -> None:
     save(scene(3).resize((64, 64)), folder / "train/cat/patientcat_3b.png")
     first = load(folder)
     file = tmp_path / "split.csv"
@@ -325,26 +327,30 @@ def test_a_split_file_goes_through_the_gate(folder: Path, load: Load, tmp_path: 
     assert "train/cat/patientcat_3.png" in [each.file for each in dropped.audit.excluded]
 
 
-def test_images_to_test_on_tell_of_near_copies(folder: Path, tmp_path: Path) -> None:
+def test_images_to_evaluate_on_are_checked_for_near_duplicates(
+    folder: Path, tmp_path: Path
+) -> None:
     save(scene(20).resize((50, 50)), folder / "test/cat/again.png")
-    heard = []
+    notes = []
 
-    class Listener(Progress):
+    class Recorder(Progress):
         def note(self, line: str) -> None:
-            heard.append(line)
+            notes.append(line)
 
     config = Config(cache=str(tmp_path / "cache"), workers=1)
     split = load_labelled(
-        folder, ("cat", "dog"), config, size=(SIDE, SIDE), colour=False, progress=Listener()
+        folder, ("cat", "dog"), config, size=(SIDE, SIDE), colour=False, progress=Recorder()
     )
     assert len(split) == 11
-    assert heard == [
-        "Nearly the same image: 1 pair (test/cat/again.png and test/cat/patientcat_20.png)."
+    assert notes == [
+        "Near-duplicate images: 1 pair (test/cat/again.png and test/cat/patientcat_20.png)."
     ]
 
 
 @pytest.mark.real
-def test_the_radiographs_pass_and_their_twins_are_listed(radiographs: Path, load: Load) -> None:
+def test_the_radiographs_pass_and_their_duplicates_are_listed(
+    radiographs: Path, load: Load
+) -> None:
     data = load(radiographs / "chest_xray")
     audit = data.audit
     assert audit.leaks.to_json() == {"status": "passed", "pairs": [], "patients": {}}

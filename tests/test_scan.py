@@ -1,4 +1,4 @@
-"""What is found in a folder: parts, classes, faults and labels files. No file here is an image."""
+"""The scan of a folder: splits, classes, faults and labels files. No file here is an image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def splits(found: Scan) -> dict[str, str]:
         ("tRaIn", "dev", "Test"),
     ],
 )
-def test_parts_in_any_spelling(tmp_path: Path, train: str, val: str, test: str) -> None:
+def test_split_folders_in_any_spelling(tmp_path: Path, train: str, val: str, test: str) -> None:
     touch(tmp_path, *both(train), *both(val), *both(test))
     found = scan(tmp_path)
     assert found.classes == CLASSES
@@ -52,7 +52,7 @@ def test_parts_in_any_spelling(tmp_path: Path, train: str, val: str, test: str) 
     }
 
 
-def test_class_folders_alone_have_no_part(tmp_path: Path) -> None:
+def test_class_folders_alone_give_no_split(tmp_path: Path) -> None:
     found = scan(touch(tmp_path, "a/1.png", "b/1.JPEG"))
     assert [(e.file, e.label, e.split) for e in found.entries] == [
         ("a/1.png", "a", ""),
@@ -60,7 +60,7 @@ def test_class_folders_alone_have_no_part(tmp_path: Path) -> None:
     ]
 
 
-def test_class_is_the_first_level_however_deep_the_file(tmp_path: Path) -> None:
+def test_the_class_is_the_first_level_at_any_depth(tmp_path: Path) -> None:
     found = scan(touch(tmp_path, "train/a/p1/s2/x.png", "train/b/y.png"))
     assert [(e.file, e.label) for e in found.entries] == [
         ("train/a/p1/s2/x.png", "a"),
@@ -69,7 +69,7 @@ def test_class_is_the_first_level_however_deep_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrapping", ["", "chest_xray", "chest_xray/chest_xray", "a/b/c"])
-def test_goes_down_the_way_a_zip_unpacks(tmp_path: Path, wrapping: str) -> None:
+def test_nested_folders_of_an_unpacked_zip_are_descended(tmp_path: Path, wrapping: str) -> None:
     touch(tmp_path / wrapping, *both("train"), *both("test"), "train/.DS_Store")
     touch(tmp_path, "__MACOSX/chest_xray/._train", ".hidden/x.png")
     found = scan(tmp_path)
@@ -77,7 +77,7 @@ def test_goes_down_the_way_a_zip_unpacks(tmp_path: Path, wrapping: str) -> None:
     assert len(found.entries) == 4
 
 
-def test_a_second_copy_beside_the_parts_is_ignored(tmp_path: Path) -> None:
+def test_a_copy_next_to_the_split_folders_is_ignored(tmp_path: Path) -> None:
     touch(tmp_path, *both("train"), *both("test"), *both("chest_xray/train"))
     found = scan(tmp_path)
     assert found.root == tmp_path
@@ -99,7 +99,7 @@ def test_order_is_natural(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(), max_size=8))
-def test_natural_order_tells_all_names_apart(names: list[str]) -> None:
+def test_natural_order_distinguishes_all_names(names: list[str]) -> None:
     assert len({natural(name) for name in names}) == len(set(names))
     assert sorted(names, key=natural) == sorted(names[::2] + names[1::2], key=natural)
 
@@ -116,7 +116,7 @@ def test_files_that_are_no_images_are_ignored_with_a_reason(tmp_path: Path) -> N
     assert reasons["loose.png"] == "not in a class folder"
 
 
-def test_links_are_set_aside_and_never_followed(tmp_path: Path) -> None:
+def test_links_are_excluded_and_never_followed(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "a/link.png").symlink_to(tmp_path / "a/1.png")
     (tmp_path / "a/self.png").symlink_to(tmp_path / "a/self.png")
@@ -130,60 +130,62 @@ def test_links_are_set_aside_and_never_followed(tmp_path: Path) -> None:
     assert [each.file for each in found.ignored] == ["a/notes"]
 
 
-def test_pipes_are_set_aside(tmp_path: Path) -> None:
+def test_pipes_are_excluded(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(tmp_path / "b/pipe.png")
     assert [tuple(e) for e in scan(tmp_path).excluded] == [("b/pipe.png", "not a regular file")]
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "printed"),
     [(b"caf\xe9.png", "caf\\xe9.png"), (b"a\rb\x1b.png", "a\\x0db\\x1b.png")],
 )
-def test_names_that_cannot_be_shown_are_set_aside(tmp_path: Path, name: bytes, shown: str) -> None:
+def test_names_that_cannot_be_printed_are_excluded(
+    tmp_path: Path, name: bytes, printed: str
+) -> None:
     touch(tmp_path, "a/1.png", "b/ü 漢.png")
     try:
         os.close(os.open(os.fsencode(tmp_path / "a") + b"/" + name, os.O_CREAT | os.O_WRONLY))
     except OSError:
-        pytest.skip("this file system refuses such names")
+        pytest.skip("this file system rejects such names")
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/ü 漢.png"]
     assert [tuple(e) for e in found.excluded] == [
-        (f"a/{shown}", "file name has control characters or is not valid UTF-8")
+        (f"a/{printed}", "file name has control characters or is not valid UTF-8")
     ]
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "message"),
     [
         ([], "the folder is empty"),
-        (["readme.txt"], "holds no class folders"),
+        (["readme.txt"], "contains no class folders"),
         (["1.png", "2.png"], "images but no class folders.*--labels"),
-        (["train/1.png", "test/a/1.png"], "train: holds images but no class folders"),
+        (["train/1.png", "test/a/1.png"], "train: contains images but no class folders"),
         (["a/1.png"], "only one class was found, 'a'"),
         (["train/a/1.png"], "only one class was found, 'a'"),
         (["a/1.png", "b/1.png", "c/notes.txt"], "no usable image in the class folder c"),
-        ([*both("test")], "holds test but no train folder"),
-        ([*both("train"), *both("Training")], "'Training' and 'train' both mean the train part"),
+        ([*both("test")], "has test but no train folder"),
+        ([*both("train"), *both("Training")], "'Training' and 'train' both mean the train split"),
         (
             [*both("train"), "test/NORMAL/1.png", "test/Pneumonia/1.png"],
-            "same classes .only in train: PNEUMONIA; only in test: Pneumonia",
+            "different classes .only in train: PNEUMONIA; only in test: Pneumonia",
         ),
         (
             [*both("train"), *both("test"), "val/COVID/1.png"],
-            "validation has a class that train has not: COVID",
+            "validation has a class that train does not have: COVID",
         ),
     ],
 )
-def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], says: str) -> None:
+def test_folders_that_are_not_a_data_set(tmp_path: Path, files: list[str], message: str) -> None:
     touch(tmp_path, *files)
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         scan(tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
 
-def test_paths_that_are_no_folder(tmp_path: Path) -> None:
+def test_paths_that_are_not_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such folder"):
         scan(tmp_path / "missing")
     touch(tmp_path, "x.png")
@@ -213,13 +215,13 @@ def test_a_folder_without_permission_is_named(
     touch(tmp_path, "a/1.png", "b/locked/1.png")
     listing = os.scandir
 
-    # The tests may run as root, whom no permission stops.
-    def refuse(folder: Path) -> object:
+    # The tests may run as root, to whom permissions do not apply.
+    def denied(folder: Path) -> object:
         if Path(folder).name == "locked":
             raise PermissionError(13, "Permission denied")
         return listing(folder)
 
-    monkeypatch.setattr(walk.os, "scandir", refuse)
+    monkeypatch.setattr(walk.os, "scandir", denied)
     with pytest.raises(
         DataError, match=r"b/locked: this folder cannot be read \(Permission denied"
     ):
@@ -235,7 +237,7 @@ def labelled(root: Path, text: str, encoding: str = "utf-8") -> Scan:
     return scan(root, labels=file)
 
 
-def test_labels_give_the_classes_and_the_folders_the_parts(tmp_path: Path) -> None:
+def test_labels_give_the_classes_and_folders_the_splits(tmp_path: Path) -> None:
     touch(tmp_path, *both("train"), *both("test"), "train/PNEUMONIA/extra.png")
     found = labelled(
         tmp_path,
@@ -261,7 +263,7 @@ def test_labels_from_any_spreadsheet(tmp_path: Path, mark: str, encoding: str) -
     touch(tmp_path, "x/1.png", "y/2.png")
     rows = [("File", "LABEL", "split"), ("x\\1.png", "a", "Training"), ("2.png", "b", "test")]
     rows += [("1.png", "a", "train"), ("", "", "")]
-    with pytest.raises(DataError, match="same classes"):
+    with pytest.raises(DataError, match="different classes"):
         labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows), encoding)
     rows[2] = ("2.png", "b", "train")
     found = labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows), encoding)
@@ -271,7 +273,7 @@ def test_labels_from_any_spreadsheet(tmp_path: Path, mark: str, encoding: str) -
     ]
 
 
-def test_labels_relative_to_the_given_folder_of_a_wrapped_data_set(tmp_path: Path) -> None:
+def test_labels_relative_to_the_given_folder_of_a_nested_data_set(tmp_path: Path) -> None:
     touch(tmp_path, *both("wrap/train"))
     found = labelled(
         tmp_path,
@@ -284,12 +286,12 @@ def test_labels_relative_to_the_given_folder_of_a_wrapped_data_set(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "column 'file' is missing.*an empty file"),
         ("file,lable\nx/1.png,a\n", "column 'label' is missing.*Did you mean 'lable'"),
         ("file,label\nx/1.png,a\nx/9.png,b\nx/8.png,b\n", "2 listed files are not .*x/9.png, x/8"),
-        ("file,label\nx/1.png,a\nx/1.png,b\n", "line 3: x/1.png was listed before"),
+        ("file,label\nx/1.png,a\nx/1.png,b\n", "line 3: x/1.png was already listed"),
         ("file,label\nx/1.png,\n", "line 2: the file or the label is empty"),
         ("file,label\nsame.png,a\n", "same.png is the name of 2 files"),
         ("file,label,split\nx/1.png,a,tran\n", "Received: 'tran'. Did you mean 'train'"),
@@ -297,9 +299,9 @@ def test_labels_relative_to_the_given_folder_of_a_wrapped_data_set(tmp_path: Pat
         ("file,label\nx/1.png,a\ny/2.png,a\n", "only one class"),
     ],
 )
-def test_labels_that_do_not_fit(tmp_path: Path, text: str, says: str) -> None:
+def test_labels_that_do_not_match(tmp_path: Path, text: str, message: str) -> None:
     touch(tmp_path, "x/1.png", "y/2.png", "x/same.png", "y/same.png")
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         labelled(tmp_path, text)
     assert "\n" not in str(caught.value)
 

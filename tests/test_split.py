@@ -1,4 +1,4 @@
-"""Dividing by patient, and the split file."""
+"""Splitting by patient, and the split file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucency.dataset.entry import Entry
-from lucency.dataset.split import Assignment, assign_splits, check_splits, shared_groups, split_warnings
+from lucency.dataset.split import (
+    Assignment,
+    assign_splits,
+    check_splits,
+    shared_groups,
+    split_warnings,
+)
 from lucency.dataset.split_file import EXCLUDED, apply_split, write_entries
 from lucency.errors import ConfigError, DataError
 
@@ -29,7 +35,7 @@ def series(label: str, n: int, split: str = "", images: int = 1, first: int = 0)
     ]
 
 
-def divided(
+def assigned_splits(
     entries: list[Entry], seed: int = 0, val: float = 0.15, test: float = 0.15
 ) -> Assignment:
     classes = sorted({entry.label for entry in entries})
@@ -44,8 +50,8 @@ def splits(assigned: Assignment) -> dict[str, str]:
     return {entry.file: entry.split for entry in assigned.entries}
 
 
-def test_single_images_are_cut_exactly() -> None:
-    assigned = divided(series("a", 200) + series("b", 1000))
+def test_single_images_are_split_exactly() -> None:
+    assigned = assigned_splits(series("a", 200) + series("b", 1000))
     assert counts(assigned) == {
         ("train", "a"): 140,
         ("val", "a"): 30,
@@ -64,7 +70,7 @@ people = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(people, st.integers(0, 1000), st.randoms(use_true_random=False))
-def test_groups_stay_whole_in_any_order(
+def test_groups_are_never_split_in_any_order(
     owners: list[tuple[str, int]], seed: int, shuffler: random.Random
 ) -> None:
     owners += [("a", 1)] * 3 + [("b", 1)] * 3
@@ -73,16 +79,16 @@ def test_groups_stay_whole_in_any_order(
         for who, (labels, n) in enumerate(owners)
         for k in range(n)
     ]
-    assigned = divided(entries, seed)
+    assigned = assigned_splits(entries, seed)
     assert shared_groups(assigned.entries) == []
     check_splits(assigned.entries, ["a", "b"])
     assert [each.file for each in assigned.entries] == [each.file for each in entries]
     shuffled = entries.copy()
     shuffler.shuffle(shuffled)
-    assert splits(divided(shuffled, seed)) == splits(assigned)
+    assert splits(assigned_splits(shuffled, seed)) == splits(assigned)
 
 
-def test_shares_are_kept_where_patients_have_many_images() -> None:
+def test_fractions_hold_where_patients_have_many_images() -> None:
     draw = np.random.default_rng(3)
     entries = [
         entry(f"{label}{who}-{k}", label, group=f"{label}{who}")
@@ -92,28 +98,28 @@ def test_shares_are_kept_where_patients_have_many_images() -> None:
     ]
     total = Counter(each.label for each in entries)
     for seed in range(5):
-        got = counts(divided(entries, seed))
+        got = counts(assigned_splits(entries, seed))
         for label in "ab":
             for split, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
                 assert got[split, label] / total[label] == pytest.approx(share, abs=0.01)
 
 
-def test_seed_decides() -> None:
+def test_the_seed_determines_the_split() -> None:
     entries = series("a", 100) + series("b", 100)
-    assert splits(divided(entries, 1)) == splits(divided(entries, 1))
-    assert splits(divided(entries, 1)) != splits(divided(entries, 2))
+    assert splits(assigned_splits(entries, 1)) == splits(assigned_splits(entries, 1))
+    assert splits(assigned_splits(entries, 1)) != splits(assigned_splits(entries, 2))
 
 
-def test_one_more_image_moves_few_others() -> None:
-    before = splits(divided(series("a", 300) + series("b", 300)))
-    after = splits(divided(series("a", 301) + series("b", 300)))
+def test_one_more_image_reassigns_few_others() -> None:
+    before = splits(assigned_splits(series("a", 300) + series("b", 300)))
+    after = splits(assigned_splits(series("a", 301) + series("b", 300)))
     assert sum(after[file] != split for file, split in before.items()) <= 3
 
 
-def test_test_is_kept_and_a_missing_validation_cut_from_train() -> None:
+def test_test_is_kept_and_missing_validation_is_split_off_from_train() -> None:
     train = series("a", 400, "train", 4) + series("b", 400, "train")
     test = series("a", 50, "test", first=1000) + series("b", 50, "test", first=1000)
-    assigned = divided(train + test)
+    assigned = assigned_splits(train + test)
     got = counts(assigned)
     assert (got["test", "a"], got["test", "b"]) == (50, 50)
     assert (got["val", "a"], got["val", "b"]) == (60, 60)
@@ -126,55 +132,55 @@ def test_kaggles_16_validation_images_are_too_few() -> None:
     train = series("N", 1341, "train") + series("P", 3875, "train")
     val = series("N", 8, "val", first=9000) + series("P", 8, "val", first=9000)
     test = series("N", 234, "test", first=5000) + series("P", 390, "test", first=5000)
-    assigned = divided(train + val + test)
+    assigned = assigned_splits(train + val + test)
     assert counts(assigned)["val", "N"] == round(0.15 * 1349)
     # Exact interval of 4 of 8, by hand from the beta distribution: 0.157 to 0.843.
     assert "16 images, 8 of class 'N'" in assigned.notes[1]
     assert "from 16% to 84%" in assigned.notes[1]
 
 
-def test_a_validation_part_that_will_do_is_kept() -> None:
+def test_a_sufficient_validation_split_is_kept() -> None:
     entries = series("a", 300, "train") + series("b", 300, "train")
     entries += series("a", 50, "val", first=300) + series("b", 60, "val", first=300)
-    assigned = divided(entries)
+    assigned = assigned_splits(entries)
     assert splits(assigned) == {e.file: e.split for e in entries}
     assert "kept as given: 110" in assigned.notes[0]
 
 
-def test_a_small_validation_part_is_kept_where_a_new_one_would_be_no_larger() -> None:
+def test_a_small_validation_split_is_kept_where_a_new_one_is_no_larger() -> None:
     entries = series("a", 40, "train") + series("b", 40, "train")
     entries += series("a", 10, "val", first=40) + series("b", 10, "val", first=40)
-    assigned = divided(entries)
+    assigned = assigned_splits(entries)
     assert splits(assigned) == {e.file: e.split for e in entries}
     warned = split_warnings(assigned.entries, ["a", "b"])
     assert "validation split has only 10 images of class 'a'" in warned[0]
     assert "no test split" in warned[1]
 
 
-def test_patients_in_train_and_validation_are_divided_again() -> None:
+def test_patients_in_train_and_validation_are_split_again() -> None:
     entries = series("a", 300, "train", 2) + series("b", 300, "train", 2)
     entries += series("a", 61, "val", 2, first=299) + series("b", 60, "val", 2, first=300)
     assert shared_groups(entries) == ["a-149"]
-    assigned = divided(entries)
+    assigned = assigned_splits(entries)
     assert shared_groups(assigned.entries) == []
     assert "share 1 patient (a-149)" in assigned.warnings[0]
     assert "share 1 patient (a-149)" in assigned.notes[0]
 
 
 def test_validation_is_at_most_about_2000_images_unless_a_class_is_rare() -> None:
-    common = divided(series("a", 8_000) + series("b", 8_000))
+    common = assigned_splits(series("a", 8_000) + series("b", 8_000))
     assert (counts(common)["val", "a"], counts(common)["val", "b"]) == (1000, 1000)
-    rare = divided(series("a", 29_000) + series("b", 1_000))
+    rare = assigned_splits(series("a", 29_000) + series("b", 1_000))
     assert (counts(rare)["val", "a"], counts(rare)["val", "b"]) == (2900, 100)
 
 
-def test_every_class_reaches_every_part_at_the_smallest_possible_size() -> None:
-    assigned = divided(series("a", 3) + series("b", 100))
+def test_every_class_is_in_every_split_at_the_minimum_size() -> None:
+    assigned = assigned_splits(series("a", 3) + series("b", 100))
     assert [counts(assigned)[split, "a"] for split in ("train", "val", "test")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("entries", "says"),
+    ("entries", "message"),
     [
         (series("a", 1) + series("b", 9), "'a' has 1 usable image of 1 patient"),
         (series("a", 8, images=4) + series("b", 9), "'a' has 8 usable images of 2 patients"),
@@ -185,17 +191,17 @@ def test_every_class_reaches_every_part_at_the_smallest_possible_size() -> None:
         (series("a", 9, "test") + series("b", 9, "train"), "'a' has 0 usable images"),
     ],
 )
-def test_classes_that_are_too_small(entries: list[Entry], says: str) -> None:
-    with pytest.raises(DataError, match=says):
-        divided(entries)
+def test_classes_that_are_too_small(entries: list[Entry], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        assigned_splits(entries)
 
 
-def test_parts_without_a_class_and_fractions_without_train() -> None:
+def test_splits_without_a_class_and_fractions_without_train() -> None:
     entries = series("a", 5, "train") + series("a", 5, "val") + series("b", 5, "train")
     with pytest.raises(DataError, match="'b' has no image in the val split"):
         check_splits(entries, ["a", "b"])
     with pytest.raises(ConfigError, match=r"Received: 0.5 \+ 0.5"):
-        divided(series("a", 9) + series("b", 9), val=0.5, test=0.5)
+        assigned_splits(series("a", 9) + series("b", 9), val=0.5, test=0.5)
 
 
 # The split file
@@ -224,7 +230,7 @@ def test_split_file_is_sorted_and_readable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda now: now[1:], "1 images are not in the folder or cannot be read: a/0"),
         (lambda now: [*now, entry("a/9", "a")], "1 images of the folder are not in the split"),
@@ -232,25 +238,25 @@ def test_split_file_is_sorted_and_readable(tmp_path: Path) -> None:
         (lambda now: [now[0]._replace(label="b"), *now[1:]], "have another class.*: a/0"),
     ],
 )
-def test_split_file_of_another_folder(tmp_path: Path, change: object, says: str) -> None:
+def test_a_split_file_of_another_folder(tmp_path: Path, change: object, message: str) -> None:
     now = [entry(f"a/{i}", "a", "train") for i in range(3)]
     write_entries(now, tmp_path / "split.csv")
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         apply_split(tmp_path / "split.csv", change(now))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("file,class\n", "column 'group' is missing"),
-        ("file,class,group,split,sha256\na,b,c,trian,d\n", "Received the split 'trian'"),
-        ("file,class,group,split,sha256\na,b,c\n", "line of 'a' is not complete"),
+        ("file,class,group,split,sha256\na,b,c,trian,d\n", "the split of 'a' is 'trian'"),
+        ("file,class,group,split,sha256\na,b,c\n", "line 2 does not fit the header"),
         ("file,class,group,split,sha256\n" + "a,b,c,val,d\n" * 2, "listed more than once: a"),
     ],
 )
-def test_split_files_that_are_none(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_split_files(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         apply_split(tmp_path / "split.csv", [])
     with pytest.raises(DataError, match="cannot be read"):
         apply_split(tmp_path / "missing.csv", [])

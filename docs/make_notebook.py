@@ -1,7 +1,8 @@
 """Run notebooks/step_by_step.ipynb on drawn radiographs and keep what the cells show.
 
-Its outputs are committed, so that it can be read without running it. They are of drawn radiographs only:
-images of patients do not belong into the repository.
+The outputs are committed, so that the notebook can be read without running it. They are of drawn
+radiographs only:
+images of patients do not belong in the repository.
 """
 
 from __future__ import annotations

@@ -234,17 +234,6 @@ def test_contributing_names_files_that_exist() -> None:
         assert (ROOT / path).exists() or (ROOT / "src/lucency" / path).exists(), path
 
 
-@pytest.mark.parametrize(
-    "package",
-    sorted((ROOT / "src/lucency").glob("*/__init__.py")),
-    ids=lambda path: path.parent.name,
-)
-def test_a_package_names_its_modules(package: Path) -> None:
-    words = package.read_text().split('"""')[1]
-    named = re.findall(r"^    (\w+) +\S", words, re.MULTILINE)
-    assert {path.stem for path in package.parent.glob("*.py")} - {"__init__"} <= set(named)
-
-
 def test_the_place_for_results_is_there_and_nothing_is_of_one_machine() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "| task | recipe |" in readme.partition("<!-- results -->")[2].partition("<!-- /res")[0]

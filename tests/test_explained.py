@@ -13,13 +13,13 @@ from lucency.errors import ConfigError
 from lucency.report import glossary
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ROOT / "src" / "lucency" / "explained"
+SHIPPED = ROOT / "src" / "lucency" / "report" / "glossary"
 
 
-def make_explained() -> ModuleType:
-    """Load the program that writes docs/explained."""
-    path = ROOT / "docs/make_explained.py"
-    spec = importlib.util.spec_from_file_location("make_explained", path)
+def make_glossary() -> ModuleType:
+    """Load the program that writes docs/glossary."""
+    path = ROOT / "docs/make_glossary.py"
+    spec = importlib.util.spec_from_file_location("make_glossary", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -80,9 +80,9 @@ def test_a_name_nearly_right_is_offered() -> None:
 
 
 def test_the_docs_are_the_same_pages() -> None:
-    folder = ROOT / "docs/explained"
+    folder = ROOT / "docs/glossary"
     found = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
-    assert found == make_explained().pages(), "run: python docs/make_explained.py"
+    assert found == make_glossary().pages(), "run: python docs/make_glossary.py"
 
 
 def test_the_baseline_page_says_what_62_percent_is() -> None:

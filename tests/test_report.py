@@ -18,7 +18,6 @@ from sklearn.dummy import DummyClassifier
 
 from lucency.errors import RunError
 from lucency.report import render, wording, write_report
-from lucency.run_folder.files import FORMAT
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("NORMAL", "BACTERIA", "VIRUS")
@@ -379,7 +378,8 @@ def page(run: Path) -> Page:
 
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "a", "nav", "p", "ol", "ul", "li", "main",
-    "header", "section", "aside", "h1", "h2", "h3", "h4", "span", "b", "bdi", "strong", "small", "dl",
+    "header", "section", "aside", "h1", "h2", "h3", "h4", "span", "b", "bdi", "strong", "small",
+    "dl",
     "dt", "dd", "div", "figure", "figcaption", "img", "table", "caption", "thead", "tbody",
     "tfoot", "tr", "th", "td", "pre", "code", "svg", "desc", "path", "rect", "circle", "text", "g",
     "details", "summary", "em",
@@ -389,18 +389,17 @@ ATTRIBUTES = {
     "tabindex", "role", "scope", "src", "alt", "xmlns", "viewbox", "width", "height",
     "font-family", "d", "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray",
     "stroke-linejoin", "x", "y", "cx", "cy", "r", "transform", "text-anchor", "font-size",
-    "font-weight", "paint-order", "aria-hidden",
+    "font-weight", "paint-order", "aria-hidden", "open",
 }  # fmt: skip
 
 
 FIRST_SCREEN = ["performance", "trust"]
 LEFT = [
     *("mistakes", "decisions", "calibration", "use", "selective", "subgroups", "figures"),
-    "limits",
 ]
 RIGHT = [
     *("maps", "robustness", "shortcuts", "data", "training", "evaluations", "reproduce"),
-    *("checklists", "glossary"),
+    *("checklists", "limits", "glossary"),
 ]
 
 

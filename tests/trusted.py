@@ -96,7 +96,7 @@ def selective(n: int, classes: list[str]) -> dict[str, Any]:
         },
         "conformal": sets,
         "abstention": {
-            "n": n, "answered": n - out - ambiguous, "out_of_distribution": out,
+            "n": n, "predicted": n - out - ambiguous, "out_of_distribution": out,
             "ambiguous": ambiguous, "metrics": {
                 "accuracy": figure(0.97), "sensitivity": figure(0.96), "specificity": figure(0.98),
             },
@@ -152,7 +152,7 @@ def robustness(n: int) -> dict[str, Any]:
     rows = [("none", "as they are")]
     rows += [(change, one) for change, strengths in STRENGTHS.items() for one in strengths]
     return {
-        "format": 1, "split": "test", "n": n, "rows": [
+        "format": 2, "split": "test", "n": n, "rows": [
             {"corruption": change, "severity": strength, "auroc": 0.985 - i / 100,
              "accuracy": 0.93 - i / 60, "sensitivity": 0.92, "specificity": 0.94 - i / 40,
              "mean_abs_difference": i * i / 250, "max_abs_difference": min(1.0, i / 10),
@@ -167,7 +167,7 @@ def explanation(name: str, *, informative: bool = False) -> dict[str, Any]:
     alike = {"rank": figure(0.1), "ssim": figure(0.05)}
     word = "Informative" if informative else "Uninformative"
     return {
-        "format": 1, "method": f"method of {name}", "scale": 7.25, "informative": informative,
+        "format": 2, "method": f"method of {name}", "scale": 7.25, "informative": informative,
         "sentence": f"{word}: on 64 images of {name}.", "split": "val", "n": 64, "groups": 60,
         "height": 4, "width": 5,
         "deletion": {
@@ -177,7 +177,7 @@ def explanation(name: str, *, informative: bool = False) -> dict[str, Any]:
                  "gain": figure(gain)}
                 for kind, gain in (("the map", 0.081), ("random map", 0.0), ("blob", 0.07))
             ],
-            "beyond_random": figure(0.08), "beyond_centre": figure(0.01),
+            "gain_over_random": figure(0.08), "gain_over_centre": figure(0.01),
         },
         "randomisation": {
             "rows": [{"layers": 1, **alike}, {"layers": 33, **alike}],
@@ -190,7 +190,7 @@ def explanation(name: str, *, informative: bool = False) -> dict[str, Any]:
 
 def evaluation_record(n: int, names: list[str]) -> dict[str, Any]:
     return {
-        "format": 1, "test_set": "5e" * 32, "n": n, "evaluations": [
+        "format": 2, "test_set": "5e" * 32, "n": n, "evaluations": [
             {"when": f"2026-03-0{1 + i}T10:00:00Z", "what": ("train", "evaluate")[i % 2],
              "classifier": f"{i // 2}" * 64, "run": name}
             for i, name in enumerate(names)
@@ -201,7 +201,7 @@ def evaluation_record(n: int, names: list[str]) -> dict[str, Any]:
 def checklist(facts: list[str]) -> dict[str, Any]:
     statuses = ("filled", "needs the author", "not done")
     return {
-        "items": [
+        "format": 2, "items": [
             {"list": name, "section": "Methods", "item": str(i + 1), "topic": f"topic {i}",
              "status": statuses[i % 3], "fact": fact if i % 3 == 0 else ""}
             for name in ("TRIPOD+AI", "CLAIM 2024")

@@ -7,11 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from lucency.evaluation.ledger import expected_chance_gain
 from lucency.report.files import Json, Run, number
-from lucency.report.wording import UNDEFINED, figure_text, isolated, plural, rounded, seconds_text
+from lucency.report.wording import UNDEFINED, figure_text, plural, rounded, seconds_text
 
 _NORMAL = 1.96  # standard errors on each side of a 95 % interval
 _WORST = 6  # corruptions shown before the whole table is opened

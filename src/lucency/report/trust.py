@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from lucency.plots import percent
-from lucency.report.data import class_names, colour_of, leak_verdict
+from lucency.report.data import colour_of, leak_verdict
 from lucency.report.files import Json, Run, number
 from lucency.report.record import test_evaluations
 from lucency.report.uncertainty import calibration_summary
@@ -93,8 +92,10 @@ def _probes(run: Run) -> Check:
         )
     best = max(flagged, key=lambda each: number((each.get("auc") or {}).get("value")) or 0.0)
     value = number((best.get("auc") or {}).get("value")) or 0.0
-    return Check(title, "shortcuts", level, f"{len(flagged)} of {count} flagged, without seeing the "
-                 f"content: {best['probe']} reaches an AUROC of {value:.3f}.")  # fmt: skip
+    text = (
+        f"{len(flagged)} of {count} flagged: without the content, {best['probe']} reaches an AUROC "
+    )
+    return Check(title, "shortcuts", level, f"{text}of {value:.3f}.")
 
 
 def _calibration(run: Run) -> Check:

@@ -1,4 +1,4 @@
-"""The tables as pandas reads them, and the examples of docs/how-to/scikit-learn.md."""
+"""The tables read by pandas, and the examples of docs/how-to/scikit-learn.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lucency.pipeline.train import _History
 from lucency.progress import SILENT
 from small_runs import write_images, write_run
 from test_docs import ROOT, blocks
-from test_estimator import learnt_in_no_time
+from test_estimator import fake_training
 
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
 
@@ -38,13 +38,17 @@ class Row:
     epoch: int
     learning_rate: float
     val_auroc: float
+    loss: float = 0.5
+    accuracy: float = 0.5
+    val_loss: float = 0.5
+    val_accuracy: float = 0.5
     seconds: float = 1.0
     images_per_second: float = 1.0
 
 
 @pytest.fixture(scope="module")
 def read() -> Any:
-    """Return the function that the page tells to read with."""
+    """Return the function that the page reads with."""
     names: dict[str, Any] = {}
     (block,) = [each for each in blocks(PAGE, "python") if "def read" in each]
     exec(block.partition("predictions =")[0], names)  # noqa: S102
@@ -114,11 +118,11 @@ def test_the_examples_of_the_page_do_what_they_say(
     run.mkdir(parents=True)
     write_run(run, tmp_path / "data", write_images(tmp_path / "data"))
     history = _History(run / "history.csv", SILENT)
-    history(Both(1, 0.5, 0.75))  # type: ignore[arg-type]
-    look = LedgerEntry("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
-    write_json(run / "test_evaluations.json", LedgerEntries("f", (look,)).to_json())
+    history(Row(1, 1e-3, 0.9, loss=0.5, val_loss=0.75))  # type: ignore[arg-type]
+    entry = LedgerEntry("2026-11-26T12:50:09Z", "f", 12, "train", "c", "mine", "0.1.0")
+    write_json(run / "test_evaluations.json", LedgerEntries("f", (entry,)).to_json())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lucency.training.train.train", learnt_in_no_time)
+    monkeypatch.setattr("lucency.training.train.train", fake_training)
     names: dict[str, Any] = {"__name__": "example"}
     for block in blocks(PAGE, "python"):
         small = block.replace('effort="quick"', 'effort="quick", size=16')
@@ -127,12 +131,3 @@ def test_the_examples_of_the_page_do_what_they_say(
     assert names["search"].best_score_ > 0.8
     assert len(names["scores"]) == 2
     assert str(names["evaluations"]["when"][0]) == "2026-11-26 12:50:09+00:00"
-
-
-@dataclasses.dataclass(frozen=True)
-class Both:
-    epoch: int
-    loss: float
-    val_loss: float
-    seconds: float = 1.0
-    images_per_second: float = 1.0

@@ -1,4 +1,4 @@
-"""Telling trackers: what they hear, that a run goes on in them, and that training never pays."""
+"""Trackers: what they log, that resumed runs continue there, and that training is not affected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lucency.progress import Task
 from lucency.signals import Interrupted
 from lucency.tracking import Start, tracked
 from lucency.tracking.curves import counts, roc_image
-from lucency.tracking.facts import of_epoch, of_evaluation
+from lucency.tracking.tracker import of_epoch, of_evaluation
 from lucency.tracking.worker import Worker
 from small_runs import TWO, write_images, write_run
 from test_docs import ROOT, blocks
@@ -34,7 +34,7 @@ from test_docs import ROOT, blocks
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """As much of an epoch as trackers look at."""
+    """The fields of an epoch that trackers log."""
 
     epoch: int
     loss: float
@@ -59,7 +59,7 @@ def start_of(folder: Path, *, resumed: bool = False) -> Start:
     )  # fmt: skip
 
 
-def test_parameters_are_flat_and_name_no_place_of_this_machine(tmp_path: Path) -> None:
+def test_parameters_are_flat_and_contain_no_paths(tmp_path: Path) -> None:
     given = start_of(tmp_path).parameters()
     assert given["config.labels"] == "patients.csv"
     assert given["plan.augmentation.rotation"] == 10.0
@@ -69,7 +69,7 @@ def test_parameters_are_flat_and_name_no_place_of_this_machine(tmp_path: Path) -
     assert not {"config.cache", "config.workers", "config.track"} & set(given)
 
 
-def test_figures_that_are_no_numbers_are_left_out() -> None:
+def test_metrics_that_are_not_finite_are_omitted() -> None:
     assert of_epoch(Row(1, 0.5, 0.25, float("nan"))) == {"loss": 0.5, "val_loss": 0.25}
     estimate = {"value": 0.9, "low": 0.8, "high": None, "method": "m"}
     found = of_evaluation({"validation": {"metrics": {"auroc": estimate}}, "test": None})
@@ -93,7 +93,7 @@ def test_a_missing_package_is_one_line_with_what_to_install(
 
 
 class Listener:
-    """Keeps what it is told; fails or hangs where it is made to."""
+    """Keeps its calls; fails or hangs on request."""
 
     def __init__(self, fails_at: int = 0, hangs: threading.Event | None = None) -> None:
         self.heard: list[Any] = []
@@ -123,24 +123,24 @@ def test_a_worker_tells_in_order(tmp_path: Path) -> None:
     worker = Worker("Listener", listener, heard)
     worker.start(start_of(tmp_path))
     for row in range(50):
-        worker.ask("epoch", row + 1)
+        worker.call("epoch", row + 1)
     worker.close()
     assert listener.heard == ["chest radiographs (2019)", *range(1, 51)]
     assert heard.notes == ["look here"]
     assert heard.warnings == []
 
 
-def test_a_tracker_that_fails_is_a_warning_and_hears_no_more(tmp_path: Path) -> None:
+def test_a_tracker_that_fails_is_a_warning_and_not_called_again(tmp_path: Path) -> None:
     heard, listener = Heard(), Listener(fails_at=2)
     worker = Worker("Listener", listener, heard)
     worker.start(start_of(tmp_path))
     for row in (1, 2, 3):
-        worker.ask("epoch", row)
+        worker.call("epoch", row)
     worker.close()
     assert listener.heard == ["chest radiographs (2019)", 1]
     (warning,) = heard.warnings
     assert warning == (
-        "Listener hears no more of this run: the store is gone. The run itself is not affected."
+        "Tracking with Listener stopped: the store is gone. The run itself is not affected."
     )
 
 
@@ -148,7 +148,7 @@ def test_a_tracker_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     heard, go = Heard(), threading.Event()
     worker = Worker("Listener", Listener(hangs=go), heard)
     worker.start(start_of(tmp_path))
-    worker.close(patience=0.2)
+    worker.close(seconds=0.2)
     go.set()
     assert "more than 0.2 seconds" in heard.warnings[0]
 
@@ -226,7 +226,7 @@ def test_tensorboard_itself_reads_the_file(event_files: Any, tmp_path: Path) -> 
     low = measured["sensitivity"]["low"]
     assert tags["test/sensitivity_low"].tensor.float_val[0] == pytest.approx(low)
     assert b"| batch | 32 | a \\| b |" in tags["plan/text_summary"].tensor.string_val[0]
-    assert b"| sensitivity |" in tags["figures/test/text_summary"].tensor.string_val[0]
+    assert b"| sensitivity |" in tags["metrics/test/text_summary"].tensor.string_val[0]
     content = tags[metadata.SESSION_START_INFO_TAG].metadata.plugin_data.content
     session = metadata.parse_session_start_info_plugin_data(content)
     assert session.hparams["plan.batch"].number_value == 32
@@ -276,7 +276,7 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Return a client of an empty store in the working folder."""
     from mlflow import MlflowClient
 
-    from lucency.tracking.experiment import own_store
+    from lucency.tracking.mlflow_run import own_store
 
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
@@ -296,7 +296,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     import pandas as pd
     from mlflow import pyfunc
 
-    from lucency.tracking.experiment import Experiment
+    from lucency.tracking.mlflow_run import MlflowRun
 
     entries = write_images(tmp_path / "data")
     run = write_run(tmp_path / "run", tmp_path / "data", entries)
@@ -308,7 +308,7 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
     (run / "plan.json").write_text(json.dumps(plan | {"best_epoch": 2}))
     for name in ("report.html", "model_card.md"):
         (run / name).write_text("of this run")
-    writer = Experiment()
+    writer = MlflowRun()
     writer.begin(start_of(tmp_path))
     for row in (Row(1, 0.5, 0.75), Row(2, 0.25, 0.5)):
         writer.epoch(row)
@@ -352,15 +352,15 @@ def test_mlflow_holds_the_run_and_answers_with_its_classifier(store: Any, tmp_pa
 def test_a_run_in_mlflow_is_gone_on_with(store: Any, tmp_path: Path) -> None:
     import mlflow
 
-    from lucency.tracking.experiment import Experiment
+    from lucency.tracking.mlflow_run import MlflowRun
 
-    first = Experiment()
+    first = MlflowRun()
     first.begin(start_of(tmp_path))
     first.epoch(Row(1, 0.5, 0.75))
     first.stop(True)
     before = only_run(store)
     assert before.info.status == "KILLED"
-    second = Experiment()
+    second = MlflowRun()
     second.begin(start_of(tmp_path, resumed=True))
     assert only_run(store).info.status == "RUNNING"
     for row in (Row(1, 0.5, 0.75), Row(2, 0.25, 0.5)):
@@ -372,7 +372,7 @@ def test_a_run_in_mlflow_is_gone_on_with(store: Any, tmp_path: Path) -> None:
     seen = store.get_metric_history(held.info.run_id, "val_loss")
     assert [(metric.step, metric.value) for metric in seen] == [(1, 0.75), (2, 0.5)]
     store.delete_run(held.info.run_id)
-    Experiment().begin(start_of(tmp_path, resumed=True))
+    MlflowRun().begin(start_of(tmp_path, resumed=True))
     assert only_run(store).info.run_id != held.info.run_id
     assert mlflow.active_run() is None  # a run of the program's own is not touched
 
@@ -402,14 +402,14 @@ def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
         effort="quick", size=16, epochs=3, precision="float32", cache=str(tmp_path / "cache")
     )
     plain = run_training(folder, config, run=str(tmp_path / "a" / "run"))
-    told = dataclasses.replace(config, track="tensorboard")
+    tracked_config = dataclasses.replace(config, track="tensorboard")
     where = str(tmp_path / "b" / "run")
     with pytest.raises(Interrupted):
-        run_training(folder, told, run=where, progress=Stopping("Epoch 3/3"))
+        run_training(folder, tracked_config, run=where, progress=Stopping("Epoch 3/3"))
     events = tmp_path / "b" / "tensorboard" / "run"
     assert [step for step, _ in values(events)["loss/validation"]] == [1, 2]
-    done = run_training(folder, told, run=where, progress=(heard := Heard()))
-    assert "Going on from the checkpoint at epoch 3, step 1." in heard.notes
+    done = run_training(folder, tracked_config, run=where, progress=(heard := Heard()))
+    assert "Resuming from the checkpoint at epoch 3, step 1." in heard.notes
     for name in ("weights.safetensors", "predictions.csv", "history.csv", "evaluation.json"):
         assert (done.folder / name).read_bytes() == (plain.folder / name).read_bytes(), name
     seen: Mapping[str, Any] = values(events)
@@ -420,11 +420,11 @@ def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
 
 
 def test_the_page_says_what_is_sent() -> None:
-    from lucency.tracking.experiment import FILES
+    from lucency.tracking.mlflow_run import FILES
 
     page = (ROOT / "docs/how-to/track.md").read_text()
     (row,) = [line for line in page.splitlines() if line.endswith("| Artifacts of the run |")]
-    assert re.findall(r"`([^`]+)`", row) == [*FILES]
+    assert re.findall(r"`([^`]+)`", row) == [*map(str, FILES)]
     names: dict[str, Any] = {}
     for block in blocks(ROOT / "docs/how-to/track.md", "python"):
         exec(compile(block, "docs/how-to/track.md", "exec"), names)  # noqa: S102

@@ -1,4 +1,4 @@
-"""A run checked against itself: sound runs pass, and every tampering is found by its check."""
+"""Verification of runs: valid runs pass, and every change is found by its check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lucency.dataset import Entry
-from lucency.evaluation import again, read_predictions
+from lucency.evaluation import read_predictions, recompute_evaluation
 from lucency.verify import Verification, verify
 from lucency.verify.values import _walk
 from small_runs import write_images, write_run
@@ -25,7 +25,7 @@ def render(run: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with ``data`` and the ``run`` that was made from it."""
     base = tmp_path_factory.mktemp("verify")
     entries = write_images(base / "data")
@@ -35,8 +35,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(sound: Path, tmp_path: Path) -> Path:
-    shutil.copytree(sound, tmp_path / "copy")
+def copy(valid: Path, tmp_path: Path) -> Path:
+    shutil.copytree(valid, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -48,8 +48,8 @@ def failures(base: Path) -> dict[str, str]:
     return {x.name: x.detail for x in checked(base).checks if not x.passed}
 
 
-def test_a_sound_run_passes_every_check(sound: Path) -> None:
-    found = checked(sound)
+def test_a_valid_run_passes_every_check(valid: Path) -> None:
+    found = checked(valid)
     assert [x.name for x in found.checks if not x.passed] == []
     assert found.passed
     names = ["checksums", "split", "fingerprint", "decisions", "figures", "report"]
@@ -58,8 +58,8 @@ def test_a_sound_run_passes_every_check(sound: Path) -> None:
     assert (document["format"], document["passed"], len(document["checks"])) == (1, True, 8)
 
 
-def test_without_images_or_report_there_are_fewer_checks(sound: Path) -> None:
-    assert [x.name for x in verify(sound / "run").checks][-1] == "figures"
+def test_without_images_or_report_there_are_fewer_checks(valid: Path) -> None:
+    assert [x.name for x in verify(valid / "run").checks][-1] == "figures"
 
 
 def replace_text(path: Path, old: str, new: str) -> None:
@@ -113,11 +113,19 @@ def other_probability(rows: list[list[str]]) -> None:
     [
         (flip_a_bit, "checksums", "sha256 differs"),
         (lambda b: (b / "run/model.onnx").unlink(), "checksums", "cannot be read"),
-        (lambda b: (b / "run/ood_detector.safetensors").touch(), "checksums", "does not name it"),
+        (
+            lambda b: (b / "run/ood_detector.safetensors").touch(),
+            "checksums",
+            "not listed in classifier.json",
+        ),
         (embellish, "figures", "the worst: test.metrics.accuracy.value, differs by 0.01"),
         (leave_out, "figures", "specificity (in one of the two only)"),
         (lambda b: (b / "run/evaluation.json").write_text("{"), "figures", "Cannot read"),
-        (lambda b: (b / "run/evaluation.json").write_text("[1]"), "figures", "not an evaluation"),
+        (
+            lambda b: (b / "run/evaluation.json").write_text("[1]"),
+            "figures",
+            "expected a JSON object",
+        ),
         (lambda b: edit_rows(b, better_answer), "decisions", "1 decisions of test"),
         (lambda b: edit_rows(b, other_probability), "probabilities", "differs by 2e-06"),
         (lambda b: edit_rows(b, lambda rows: rows.pop()), "split", "1 images of test"),
@@ -143,7 +151,7 @@ def other_probability(rows: list[list[str]]) -> None:
         (lambda b: (b / "run/predictions.csv").unlink(), "split", "There is no"),
         (lambda b: (b / "run/split.csv").write_bytes(b"\x00\xff"), "split", "cannot be read"),
         (
-            lambda b: (b / "run/classifier.json").write_text('{"format":1}'),
+            lambda b: (b / "run/classifier.json").write_text('{"format":2}'),
             "decisions",
             "not compl",
         ),
@@ -170,17 +178,17 @@ def test_only_the_check_concerned_fails(copy: Path) -> None:
     assert failures(copy).keys() == {"figures"}
 
 
-def test_names_that_lead_out_of_the_data_folder_are_not_followed(copy: Path) -> None:
+def test_paths_outside_the_data_folder_are_not_read(copy: Path) -> None:
     for name in ("split.csv", "predictions.csv"):
         replace_text(copy / "run" / name, "test/NORMAL/0.png", "../../outside.png")
-    said = failures(copy)
-    assert "no path below a data folder" in said["images"]
-    assert "no path below a data folder" in said["probabilities"]
+    failed = failures(copy)
+    assert "no paths below the data folder" in failed["images"]
+    assert "no paths below the data folder" in failed["probabilities"]
 
 
-def test_a_part_more_in_the_split_is_missed(copy: Path) -> None:
+def test_a_missing_split_is_found(copy: Path) -> None:
     edit_rows(copy, lambda rows: rows.__setitem__(slice(13, None), []))
-    assert "predictions.csv has no row of test" in failures(copy)["split"]
+    assert "predictions.csv has no rows of test" in failures(copy)["split"]
 
 
 def test_the_walk_finds_every_kind_of_difference() -> None:
@@ -195,10 +203,10 @@ def test_the_walk_finds_every_kind_of_difference() -> None:
     assert set(apart.values()) == {float("inf")}
 
 
-def test_figures_are_computed_without_looking_at_them(copy: Path) -> None:
-    before = again(copy / "run")
+def test_figures_are_computed_without_reading_them(copy: Path) -> None:
+    before = recompute_evaluation(copy / "run")
     embellish(copy)
-    assert again(copy / "run") == before
+    assert recompute_evaluation(copy / "run") == before
     assert len(read_predictions(copy / "run" / "predictions.csv")) == 2
 
 

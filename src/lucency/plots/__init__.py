@@ -1,8 +1,8 @@
 """Draw plots as SVG: they take the colours of the page, scale, and have text alternatives.
 
 Colours are the CSS properties ``--ink``, ``--muted``, ``--grid``, ``--paper``, ``--heat``,
-``--bad`` and ``--series-1`` to ``--series-8``, each with a fallback outside a page. The same input gives the
-same bytes. All text from the data is escaped.
+``--bad`` and ``--series-1`` to ``--series-8``, each with a fallback outside a page. The same input
+gives the same bytes. All text from the data is escaped.
 
     axes       axes, ticks, legends, escaped text
     curves     training history, ROC, precision-recall and reliability

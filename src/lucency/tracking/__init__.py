@@ -1,15 +1,15 @@
-"""Tell TensorBoard and MLflow of a training run, without ever being in its way.
+"""Log a training run to TensorBoard and MLflow, without affecting it.
 
-    facts          what a tracker is told, as plain names and numbers
-    worker         a thread beside the training; what goes wrong in it is a warning
-    tensorboard    event files beside the run folder
-    curves         precision-recall and ROC as TensorBoard takes them
-    experiment     a run in an MLflow store: parameters, metrics, files
-    package        the classifier as an MLflow model
-    served         what MLflow runs to answer; copied into that model
+    tracker          interface of a tracker, and the values that it logs
+    worker           a thread that calls one tracker; its errors are warnings
+    tensorboard      event files beside the run folder
+    curves           precision-recall and ROC curves for TensorBoard
+    mlflow_run       a run in an MLflow store: parameters, metrics, files
+    mlflow_model     the classifier as an MLflow model
+    pyfunc_model     the script that MLflow predicts with; copied into that model
 
-Nothing here draws random numbers or touches the network, so the result is the same bits with a
-tracker and without. A run that is gone on with goes on in the tracker too.
+Nothing here draws random numbers or changes the network, so a run is bit for bit the same with and
+without a tracker. A resumed run continues in the tracker.
 """
 
 from __future__ import annotations
@@ -22,85 +22,85 @@ from typing import Any
 
 from lucency.errors import ConfigError, nearest
 from lucency.progress import SILENT, Progress
-from lucency.tracking.experiment import Experiment
-from lucency.tracking.facts import Start, Tracker
+from lucency.tracking.mlflow_run import MlflowRun
 from lucency.tracking.tensorboard import EventFiles
-from lucency.tracking.worker import HASTE, PATIENCE, Worker
+from lucency.tracking.tracker import Start, Tracker
+from lucency.tracking.worker import CLOSE_SECONDS, INTERRUPTED_SECONDS, Worker
 
 __all__ = ["Start", "Tracker", "Tracks", "tracked"]
 
-_KINDS: dict[str, type[Tracker]] = {"tensorboard": EventFiles, "mlflow": Experiment}
+_TRACKERS: dict[str, type[Tracker]] = {"tensorboard": EventFiles, "mlflow": MlflowRun}
 _TITLES = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}
 
 
-class Tracks:
-    """The trackers of one training run, each in a thread of its own.
+class Trackers:
+    """The trackers of one training run, each in its own thread.
 
     Args:
-        names: Which: ``tensorboard``, ``mlflow``, both or none.
-        progress: Hears what they have to say.
+        names: ``tensorboard``, ``mlflow``, both or none.
+        progress: Shows their messages and warnings.
     """
 
     def __init__(self, names: tuple[str, ...] = (), progress: Progress = SILENT) -> None:
         self._progress = progress
-        self._workers = [Worker(_TITLES[name], _KINDS[name](), progress) for name in names]
+        self._workers = [Worker(_TITLES[name], _TRACKERS[name](), progress) for name in names]
         self._target: Path | None = None
 
     def begin(self, start: Start) -> None:
-        """Tell of the plan, before anything is trained."""
+        """Log the plan, before training."""
         self._target = start.target
         for worker in self._workers:
             worker.start(start)
 
     def epoch(self, row: Any) -> None:
-        """Tell of an epoch (``lucency.training.state.Epoch``), also of one that was told of before."""
+        """Log an epoch (``lucency.training.state.Epoch``), unless it was logged before."""
         for worker in self._workers:
-            worker.ask("epoch", row)
+            worker.call("epoch", row)
 
     def finish(self) -> None:
-        """Tell of the complete run folder, and wait until all has been taken in."""
+        """Log the complete run folder, and wait until everything is logged."""
         for worker in self._workers:
-            worker.ask("finish", self._target)
-        self._close(PATIENCE)
+            worker.call("finish", self._target)
+        self._close(CLOSE_SECONDS)
 
     def stop(self, *, interrupted: bool) -> None:
-        """Tell that the run did not get to its end."""
+        """Log that the run stopped early."""
         for worker in self._workers:
-            worker.ask("stop", interrupted)
-        self._close(HASTE if interrupted else PATIENCE)
+            worker.call("stop", interrupted)
+        self._close(INTERRUPTED_SECONDS if interrupted else CLOSE_SECONDS)
 
-    def _close(self, patience: float) -> None:
+    def _close(self, seconds: float) -> None:
         for worker in self._workers:
-            worker.close(patience)
+            worker.close(seconds)
 
 
 @contextlib.contextmanager
-def tracked(asked: str, progress: Progress = SILENT) -> Iterator[Tracks]:
-    """Yield the trackers of a training run, which hear how it ends when the block does.
+def tracked(wanted: str, progress: Progress = SILENT) -> Iterator[Trackers]:
+    """Yield the trackers of a training run, and log its end when the block ends.
 
     Args:
-        asked: ``tensorboard``, ``mlflow``, both with a comma, or nothing.
-        progress: Hears what they have to say.
+        wanted: ``tensorboard``, ``mlflow``, both with a comma, or "".
+        progress: Shows their messages and warnings.
 
     Raises:
         ConfigError: There is no such tracker, or its package is not installed.
     """
-    tracks = Tracks(_named(asked), progress)
+    trackers = Trackers(_names(wanted), progress)
     try:
-        yield tracks
+        yield trackers
     except BaseException as error:
-        tracks.stop(interrupted=not isinstance(error, Exception))
+        trackers.stop(interrupted=not isinstance(error, Exception))
         raise
-    tracks.finish()
+    trackers.finish()
 
 
-def _named(asked: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+def _names(wanted: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
     for name in names:
-        if name not in _KINDS:
+        if name not in _TRACKERS:
             raise ConfigError(
-                f"track must be {' or '.join(_KINDS)}, or both with a comma. Received: {name!r}."
-                f"{nearest(name, _KINDS)}"
+                f"track must be {' or '.join(_TRACKERS)}, or both with a comma. Received: {name!r}."
+                f"{nearest(name, _TRACKERS)}"
             )
         if importlib.util.find_spec(name) is None:
             raise ConfigError(f'{_TITLES[name]} is not installed: pip install "lucency[{name}]"')

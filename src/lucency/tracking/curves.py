@@ -1,4 +1,4 @@
-"""The curves of an evaluation as TensorBoard takes them: counts by threshold, and images."""
+"""Curves for TensorBoard: counts by threshold, and images of ROC curves."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from PIL import Image, ImageDraw
 
 THRESHOLDS = 101
 _SIDE, _EDGE = 360, 24  # pixels of an image, and of the margin around its axes
-IMAGE = {"height": _SIDE, "width": _SIDE, "colorspace": 3}  # as TensorBoard asks
+IMAGE = {"height": _SIDE, "width": _SIDE, "colorspace": 3}  # of TensorBoard's summary
 _INK, _BAND, _GREY = (31, 119, 180), (205, 226, 242), (150, 150, 150)
 
 
 def counts(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return what TensorBoard draws a precision-recall curve from.
+    """Return the data of a precision-recall curve in TensorBoard.
 
     Args:
-        truth: (n,) whether an image shows the class.
+        truth: (n,) whether each image is of the class.
         scores: (n,) probability of the class.
 
     Returns:
         (6, 101) float32: true and false positives, true and false negatives, precision and recall
-        at 101 thresholds from 0 to 1; where nothing is decided for, precision is 0.
+        at 101 thresholds from 0 to 1; without positive decisions, the precision is 0.
     """
     decided = scores[None, :] >= np.linspace(0, 1, THRESHOLDS)[:, None]
     true, false = (decided & truth).sum(axis=1), (decided & ~truth).sum(axis=1)
-    missed, right = truth.sum() - true, (~truth).sum() - false
+    missed, negatives = truth.sum() - true, (~truth).sum() - false
     precision, recall = true / np.maximum(true + false, 1), true / max(1, truth.sum())
-    return np.stack([true, false, right, missed, precision, recall]).astype(np.float32)
+    return np.stack([true, false, negatives, missed, precision, recall]).astype(np.float32)
 
 
 def roc_image(roc: Mapping[str, Sequence[float]]) -> bytes:

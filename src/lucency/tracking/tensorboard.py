@@ -1,10 +1,10 @@
-"""Event files for TensorBoard, written by its own protocol buffers and without TensorFlow.
+"""Event files for TensorBoard, written with its protocol buffers and without TensorFlow.
 
     runs/tensorboard/NAME/events.out.tfevents.TIME.lucency
 
-They lie beside the run folder: it has another name while it is made, is complete when it has its
-own, and TensorBoard shows all runs of ``--logdir runs/tensorboard`` in one place. A record holds
-all figures of one epoch, so it is there whole or not at all.
+They are beside the run folder, which has another name until it is complete, so TensorBoard shows
+all runs with ``--logdir runs/tensorboard``. One record holds all metrics of an epoch, so an epoch
+is logged completely or not at all.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from lucency.evaluation import Predictions, read_predictions
-from lucency.io import read_bytes, read_json
+from lucency.io import read_bytes
+from lucency.run_folder.files import EVALUATION, PLAN, PREDICTIONS
 from lucency.tracking.curves import IMAGE, THRESHOLDS, counts, roc_image
-from lucency.tracking.facts import Start, of_epoch, of_evaluation
+from lucency.tracking.tracker import Start, of_epoch, of_evaluation
 
 FOLDER = "tensorboard"
 _PATTERN = "events.out.tfevents.*"
-_LARGEST = 2**26  # bytes of an event file of ours; an epoch takes some 500
+_LARGEST = 2**26  # bytes of an event file; an epoch takes about 500
 _GROUPS = {
     "loss": "loss/train", "val_loss": "loss/validation",
     "accuracy": "accuracy/train", "val_accuracy": "accuracy/validation",
@@ -31,16 +32,16 @@ _GROUPS = {
 
 
 class EventFiles:
-    """Writes a run's event file."""
+    """Writes the event file of a run."""
 
     def begin(self, start: Start) -> str:
-        """Open the file; write the plan as text and as hyperparameters where they are not yet."""
+        """Open the file; write the plan as text and as hyperparameters, unless resumed."""
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.folder = start.target.parent / FOLDER / start.target.name
         self.folder.mkdir(parents=True, exist_ok=True)
         before = sorted(self.folder.glob(_PATTERN))
-        if not start.resumed:  # of an attempt of which nothing was kept
+        if not start.resumed:  # from an attempt that kept no checkpoint
             for old in before:
                 old.unlink()
         self._last = max((_last_step(path) for path in before), default=0) if start.resumed else 0
@@ -52,7 +53,7 @@ class EventFiles:
         return f"To watch it: tensorboard --logdir {self.folder.parent}"
 
     def epoch(self, row: Any) -> None:
-        """Write the figures of an epoch."""
+        """Write the metrics of an epoch."""
         if row.epoch <= self._last:
             return
         self._scalars(
@@ -61,21 +62,21 @@ class EventFiles:
         )
 
     def finish(self, folder: Path) -> str:
-        """Write the final figures, as scalars and as a table, and close the file."""
-        document = read_json(folder / "evaluation.json")
-        best = int(read_json(folder / "plan.json")["best_epoch"])
+        """Write the final metrics as scalars and as a table, and close the file."""
+        document = EVALUATION.read(folder)
+        best = int(PLAN.read(folder)["best_epoch"])
         self._scalars(of_evaluation(document), best)
-        for part in ("validation", "test"):
-            if document[part]:
-                self._text(f"figures/{part}", _table(document[part]["metrics"]))
-                self._curves(part, document[part]["curves"], best)
-        for found in read_predictions(folder / "predictions.csv"):
+        for split in ("validation", "test"):
+            if document[split]:
+                self._text(f"metrics/{split}", _table(document[split]["metrics"]))
+                self._curves(split, document[split]["curves"], best)
+        for found in read_predictions(folder / PREDICTIONS):
             self._precision_recall(found, document["positive"], best)
         self._end(success=True)
         return ""
 
     def stop(self, interrupted: bool) -> None:
-        """Close the file; where the run can be gone on with, it is not over."""
+        """Close the file; an interrupted run can be resumed, so it does not end there."""
         self._end(success=None if interrupted else False)
 
     def _end(self, *, success: bool | None) -> None:
@@ -92,7 +93,7 @@ class EventFiles:
         from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
         rows = [(c["name"], c["value"], c["reason"]) for c in start.plan["choices"]]
-        self._text("plan", _markdown(("what", "value", "reason"), rows))
+        self._text("plan", _markdown(("setting", "value", "reason"), rows))
         info = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
         info.group_name = start.target.name
         for name, value in start.parameters().items():
@@ -121,12 +122,12 @@ class EventFiles:
         value = Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=about)
         self._write(summary=Summary(value=[value]))
 
-    def _curves(self, part: str, curves: Mapping[str, Any], step: int) -> None:
+    def _curves(self, split: str, curves: Mapping[str, Any], step: int) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         for name, curve in curves.items():
             image = Summary.Image(encoded_image_string=roc_image(curve["roc"]), **IMAGE)
-            value = Summary.Value(tag=f"roc/{part}/{name}", image=image)
+            value = Summary.Value(tag=f"roc/{split}/{name}", image=image)
             self._write(summary=Summary(value=[value]), step=step)
 
     def _precision_recall(self, found: Predictions, positive: str | None, step: int) -> None:
@@ -158,7 +159,7 @@ class EventFiles:
 
 
 def _last_step(path: Path) -> int:
-    """Return the last epoch that a file holds; one that a crash cut short counts up to there."""
+    """Return the last complete epoch of a file."""
     from tensorboard.compat.proto.event_pb2 import Event
 
     return max((Event.FromString(data).step for data in _records_of(path)), default=0)
@@ -180,7 +181,7 @@ def _table(metrics: Mapping[str, Any]) -> str:
     for name, each in metrics.items():
         ends = ("" if each[key] is None else f"{each[key]:.4f}" for key in ("value", "low", "high"))
         rows.append((name, *ends, each["method"]))
-    return _markdown(("figure", "value", "95 % from", "to", "method"), rows)
+    return _markdown(("metric", "value", "95 % from", "to", "method"), rows)
 
 
 def _markdown(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -1,4 +1,4 @@
-"""A thread beside the training that tells one tracker; what goes wrong in it is a warning."""
+"""A thread that calls one tracker beside the training; its errors are warnings."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ import time
 from typing import Any
 
 from lucency.progress import Progress
-from lucency.tracking.facts import Start, Tracker
+from lucency.tracking.tracker import Start, Tracker
 
-# Seconds to wait at the end for a tracker that is far away. The run folder is complete by then.
-PATIENCE = 300.0
-HASTE = 10.0  # the same where the program was asked to stop, and may soon be ended
-_LOOK = 0.1  # seconds between two looks, in which Ctrl-C is heard
-_SILENT = 5.0  # seconds after which somebody might wonder
+# Seconds to wait for a remote tracker at the end. The run folder is complete by then.
+CLOSE_SECONDS = 300.0
+INTERRUPTED_SECONDS = 10.0  # after a request to stop, as the program may soon be killed
+_POLL = 0.1  # seconds between polls, so that Ctrl-C works
+_SILENT = 5.0  # seconds until a message says what is being waited for
 
 
 class Worker:
-    """Tells one tracker, in order, while training goes on.
+    """Calls one tracker, in order, during training.
 
     The first error ends the tracking, never the training.
 
     Args:
         title: Name of the tracker for people.
-        tracker: Whom to tell.
-        progress: Hears where to look, and what went wrong.
+        tracker: The tracker.
+        progress: Shows its messages and warnings.
     """
 
     def __init__(self, title: str, tracker: Tracker, progress: Progress) -> None:
         self._title, self._tracker, self._progress = title, tracker, progress
-        self._asked: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
-        # Not waited for when the program ends: whatever hangs there has had its time.
-        self._thread = threading.Thread(target=self._work, name=f"tell {title}", daemon=True)
+        self._calls: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        # A daemon: the program does not wait for a tracker that hangs.
+        self._thread = threading.Thread(target=self._work, name=f"track {title}", daemon=True)
 
     def start(self, start: Start) -> None:
-        """Begin to work, with what is known before the first step."""
-        self.ask("begin", start)
+        """Start the thread, and log what is known before the first step."""
+        self.call("begin", start)
         self._thread.start()
 
-    def ask(self, what: str, told: Any) -> None:
-        """Have a method of the tracker called; returns at once."""
-        self._asked.put((what, told))
+    def call(self, method: str, argument: Any) -> None:
+        """Queue a call of a method of the tracker; returns at once."""
+        self._calls.put((method, argument))
 
-    def close(self, patience: float = PATIENCE) -> None:
-        """Wait until everything was told, or for so many seconds."""
-        if self._thread.ident is None:  # the run ended before it began to train
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Wait until everything is logged, at most so many seconds."""
+        if self._thread.ident is None:  # the run ended before training began
             return
-        self._asked.put(None)
+        self._calls.put(None)
         begun = time.monotonic()
-        told = False
-        while self._thread.is_alive() and (took := time.monotonic() - begun) < patience:
-            self._thread.join(_LOOK)
-            if took > _SILENT and not told:
-                told = True
+        noted = False
+        while self._thread.is_alive() and (took := time.monotonic() - begun) < seconds:
+            self._thread.join(_POLL)
+            if took > _SILENT and not noted:
+                noted = True
                 self._progress.note(f"Waiting for {self._title}; the run itself is safe.")
         if self._thread.is_alive():
-            self._warn(f"it took more than {patience:g} seconds")
+            self._warn(f"it took more than {seconds:g} seconds")
 
     def _work(self) -> None:
-        while (asked := self._asked.get()) is not None:
-            what, told = asked
+        while (call := self._calls.get()) is not None:
+            method, argument = call
             try:
-                line = getattr(self._tracker, what)(told)
+                line = getattr(self._tracker, method)(argument)
             except Exception as error:
                 self._warn(" ".join(str(error).split()) or type(error).__name__)
                 return
@@ -71,5 +71,5 @@ class Worker:
 
     def _warn(self, why: str) -> None:
         self._progress.warn(
-            f"{self._title} hears no more of this run: {why}. The run itself is not affected."
+            f"Tracking with {self._title} stopped: {why}. The run itself is not affected."
         )

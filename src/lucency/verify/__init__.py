@@ -1,24 +1,24 @@
-"""A run checked against itself: do its files belong together, and do the figures follow from them?
+"""Verify a run folder: its files match each other, and its figures follow from them.
 
-    finding    what a check finds
-    files      checks of the files against each other
-    values     every figure computed again
-    pixels     the images and their probabilities again
+    mismatch    the error of a failed check
+    files       checks of the files against each other
+    values      check of every figure by computing it again
+    pixels      checks of the images and of the probabilities
 
 The checks are
 
-    checksums       the classifier's files are those that classifier.json names
-    split           predictions.csv and split.csv name the same images, classes and patients
-    fingerprint     split.csv is the one that the classifier was trained with
-    decisions       they follow from the probabilities and the operating point
-    figures         evaluation.json follows from predictions.csv
-    maps            what classifier.json says of its maps follows from explanation.json
-    report          report.html is what the files give
-    images        the images have the content that split.csv names
-    probabilities   the classifier gives them again from the pixels
+    checksums        the files of the classifier have the checksums of classifier.json
+    split            predictions.csv and split.csv list the same images, classes and patients
+    fingerprint      split.csv is the one that the classifier was trained with
+    decisions        decisions follow from the probabilities and the operating point
+    figures          evaluation.json follows from predictions.csv
+    maps             the summary of the maps in classifier.json follows from explanation.json
+    report           report.html is drawn from the files
+    images           the images have the content of split.csv
+    probabilities    the classifier reproduces the probabilities from the pixels
 
-The last two need the images. Whoever changes one file is found out; whoever makes all of them
-anew, from other images, is not.
+The last two need the images. A change of a single file is detected; a run that was made entirely
+from other images is not.
 """
 
 from __future__ import annotations
@@ -30,27 +30,26 @@ from typing import Any
 
 from lucency.errors import LucencyError
 from lucency.progress import SILENT, Progress
+from lucency.run_folder.files import EXPLANATION, FORMAT
 from lucency.verify import files
-from lucency.verify.files import EXPLANATION
-from lucency.verify.finding import Differs
+from lucency.verify.mismatch import Mismatch
 from lucency.verify.pixels import images, probabilities
 from lucency.verify.values import figures
 
 __all__ = ["Check", "Verification", "verify"]
 
-FORMAT = 1
-# What a file of another shape than ours makes the code that reads it raise.
+# Errors from reading a file with unexpected content.
 _UNFIT = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OSError)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes:
-        name: What.
-        passed: Whether it is as it should be.
-        detail: What was found, with the worst difference where it is not.
+        name: Of the check.
+        passed: Whether it passed.
+        detail: The result, with the largest difference where it failed.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that was checked of a run, in order."""
+    """The checks of a run, in order."""
 
     checks: tuple[Check, ...]
 
@@ -82,18 +81,17 @@ def verify(
     *,
     render: Callable[[Path], str] | None = None,
 ) -> Verification:
-    """Check a run folder against itself, and against the images where they are at hand.
+    """Check a run folder, and with a data folder also its images and probabilities.
 
     Args:
         run: The run folder.
-        folder: The data folder that the run was made from. Its test images (validation, where
-            there is no test part) are read and decoded anew; no cache is believed.
-        progress: Hears how far it is.
-        render: Draws the report of a run folder; without it the report is not checked.
+        folder: The data folder of the run. Its test images (validation images without a test
+            split) are read and decoded again, without a cache.
+        progress: Reports the progress.
+        render: Draws the report of a run folder; without it, the report is not checked.
 
     Returns:
-        Every check. A file that is missing or damaged is a check that failed; nothing is raised
-        for it.
+        Every check. A missing or damaged file is a failed check; no error is raised.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("checksums", lambda: files.checksums(run)),
@@ -102,7 +100,7 @@ def verify(
         ("decisions", lambda: files.decisions(run)),
         ("figures", lambda: figures(run)),
     ]
-    if (run / EXPLANATION).exists():  # older runs have none
+    if (run / EXPLANATION).exists():  # optional
         checks.append(("maps", lambda: files.maps(run)))
     if render is not None:
         checks.append(("report", lambda: files.report(run, render)))
@@ -115,8 +113,8 @@ def verify(
 def _checked(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, True, check())
-    except (Differs, LucencyError) as found:
-        return Check(name, False, str(found))
+    except (Mismatch, LucencyError) as error:
+        return Check(name, False, str(error))
     except _UNFIT as error:
-        reason = f"a file is damaged or of another shape ({type(error).__name__}: {error})"
-        return Check(name, False, f"It could not be checked: {reason}.")
+        reason = f"a file is damaged or has unexpected content ({type(error).__name__}: {error})"
+        return Check(name, False, f"Cannot check: {reason}.")

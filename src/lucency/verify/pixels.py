@@ -1,4 +1,4 @@
-"""The images of a run read again, and its probabilities computed again from their pixels."""
+"""Checks of the images of a run, and of its probabilities from their pixels."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier, Outputs
-from lucency.classifier.stored_files import ONNX
-from lucency.dataset import Entry
+from lucency.dataset import Entry, read_split
 from lucency.errors import ImageError
 from lucency.evaluation import Predictions, read_predictions
-from lucency.evaluation.ledger import read_split
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
 from lucency.imaging.source import load
 from lucency.progress import Progress
-from lucency.verify.finding import Differs
+from lucency.run_folder.files import ONNX, PREDICTIONS, SPLIT
+from lucency.verify.mismatch import Mismatch
 
-LARGEST = 1e-6  # difference of a float32 probability, on a processor that adds up in other order
+LARGEST = 1e-6  # of a float32 probability: processors add in different orders
 _BATCH = 32
 
 
 def _tested(run: Path) -> tuple[Predictions, dict[str, Entry]]:
-    """Return the part that counts, and what split.csv says of its images."""
-    parts = {part.split: part for part in read_predictions(run / "predictions.csv")}
-    part = parts["test"] if "test" in parts else parts["val"]
-    listed = {entry.file: entry for entry in read_split(run / "split.csv")}
-    unknown = [file for file in part.files if file not in listed]
-    # A name that leads out of the data folder would have other files read and hashed.
-    outside = [file for file in part.files if not inside(file)]
-    for what, files in (("not in split.csv", unknown), ("no path below a data folder", outside)):
+    """Return the predictions that count, and the entries of split.csv by file."""
+    splits = {each.split: each for each in read_predictions(run / PREDICTIONS)}
+    predictions = splits["test"] if "test" in splits else splits["val"]
+    listed = {entry.file: entry for entry in read_split(run / SPLIT)}
+    unknown = [file for file in predictions.files if file not in listed]
+    # A path that leaves the data folder would read and hash other files.
+    outside = [file for file in predictions.files if not inside(file)]
+    for what, files in (("not in split.csv", unknown), ("no paths below the data folder", outside)):
         if files:
-            raise Differs(f"{len(files):,} images of predictions.csv are {what}: {files[0]!r}.")
-    return part, listed
+            raise Mismatch(f"{len(files):,} images of predictions.csv are {what}: {files[0]!r}.")
+    return predictions, listed
 
 
 def inside(file: str) -> bool:
-    """Tell whether a name from a run folder leads to a file below the data folder."""
+    """Return whether a path from a run folder stays below the data folder."""
     path = PurePosixPath(file.replace("\\", "/"))
     return bool(file) and not path.is_absolute() and ".." not in path.parts and "\0" not in file
 
@@ -49,13 +48,13 @@ def images(run: Path, folder: Path, progress: Progress) -> str:
     """Compare the sha256 of the images with split.csv.
 
     Raises:
-        Differs: Images are missing or have another content.
+        Mismatch: Images are missing or have changed.
         LucencyError: A file is missing or damaged.
     """
-    part, listed = _tested(run)
+    predictions, listed = _tested(run)
     missing, changed = [], []
-    with progress.task("Comparing images", len(part.files), "files") as task:
-        for file in part.files:
+    with progress.task("Comparing images", len(predictions.files), "files") as task:
+        for file in predictions.files:
             try:
                 data = load(folder / file)
                 if hashlib.sha256(data).hexdigest() != listed[file].sha256:
@@ -65,52 +64,53 @@ def images(run: Path, folder: Path, progress: Progress) -> str:
             task.advance()
     for what, files in (("are missing or cannot be read", missing), ("have changed", changed)):
         if files:
-            raise Differs(
-                f"{len(files):,} of {len(part.files):,} images of {part.split} {what}: "
-                f"{files[0]}. Give the data folder that the run was made from: {folder}?"
+            raise Mismatch(
+                f"{len(files):,} of {len(predictions.files):,} images of "
+                f"{predictions.split} {what}: {files[0]}. "
+                f"Give the data folder that the run was trained on: {folder}?"
             )
-    return f"{len(part.files):,} images of {part.split} have the content that split.csv names"
+    return f"{len(predictions.files):,} images of {predictions.split} have the content of split.csv"
 
 
 def probabilities(run: Path, folder: Path, progress: Progress) -> str:
-    """Classify the images again with the ONNX file and compare with predictions.csv.
+    """Predict the images again with the ONNX file and compare with predictions.csv.
 
     Raises:
-        Differs: A probability or distance is further off than ``LARGEST``.
+        Mismatch: A probability or OOD score differs by more than ``LARGEST``.
         LucencyError: A file is missing or damaged.
     """
-    part, _ = _tested(run)
+    predictions, _ = _tested(run)
     classifier = Classifier.load(run)
     if classifier.onnx is None:
-        raise Differs(f"There is no {ONNX} to predict with.")
-    answers = _predicted(classifier, folder, part.files, progress)
-    compared = [("the probability", part.probabilities, answers.probabilities)]
-    if part.ood_scores is not None and answers.ood_scores is not None:
-        # Relative: distances have no upper end, and 1 is where images become foreign.
-        scale = np.maximum(1.0, np.abs(part.ood_scores))
+        raise Mismatch(f"There is no {ONNX} to predict with.")
+    outputs = _predicted(classifier, folder, predictions.files, progress)
+    compared = [("the probability", predictions.probabilities, outputs.probabilities)]
+    if predictions.ood_scores is not None and outputs.ood_scores is not None:
+        # Relative, because OOD scores have no upper limit; above 1 is out of distribution.
+        scale = np.maximum(1.0, np.abs(predictions.ood_scores))
         compared.append(
             (
-                "the distance",
-                (part.ood_scores / scale)[:, None],
-                (answers.ood_scores / scale)[:, None],
+                "the OOD score",
+                (predictions.ood_scores / scale)[:, None],
+                (outputs.ood_scores / scale)[:, None],
             )
         )
-    elif (part.ood_scores is None) != (answers.ood_scores is None):
-        raise Differs(
-            "predictions.csv has distances and the classifier no OOD detector, or the reverse."
+    elif (predictions.ood_scores is None) != (outputs.ood_scores is None):
+        raise Mismatch(
+            "predictions.csv has OOD scores and the classifier no OOD detector, or the reverse."
         )
-    apart = {what: np.abs(a - b).max(axis=1) for what, a, b in compared}
-    for what, difference in apart.items():
+    differences = {what: np.abs(a - b).max(axis=1) for what, a, b in compared}
+    for what, difference in differences.items():
         worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
         if not difference[worst] <= LARGEST:
-            raise Differs(
+            raise Mismatch(
                 f"{int((~(difference <= LARGEST)).sum()):,} of {len(difference):,} images: "
-                f"{what} is another; the worst, {part.files[worst]}, differs by "
+                f"{what} differs; the worst, {predictions.files[worst]}, differs by "
                 f"{difference[worst]:.3g}."
             )
-    largest = max(float(difference.max()) for difference in apart.values())
+    largest = max(float(difference.max()) for difference in differences.values())
     return (
-        f"{len(part.files):,} images of {part.split} predicted again from their pixels; the "
+        f"{len(predictions.files):,} images of {predictions.split} predicted again; the "
         f"largest difference is {largest:.1e}"
     )
 
@@ -118,19 +118,19 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
 def _predicted(
     classifier: Classifier, folder: Path, files: Sequence[str], progress: Progress
 ) -> Outputs:
-    """Decode and classify images a few at a time."""
-    said = []
+    """Decode and predict images in batches."""
+    batches = []
     size, colour = classifier.spec.size, classifier.spec.channels == 3
     paths = [folder / file for file in files]
     with DecoderPool() as pool, progress.task("Predicting again", len(files), "images") as task:
         decoded = pool.map(Request(str(path), size, colour) for path in paths)
         read = (_pixels(path, each) for path, each in zip(paths, decoded, strict=True))
         while pixels := [*islice(read, _BATCH)]:
-            said.append(classifier.infer(np.stack(pixels)))
+            batches.append(classifier.infer(np.stack(pixels)))
             task.advance(len(pixels))
-    ood_scores = [answers.ood_scores for answers in said if answers.ood_scores is not None]
+    ood_scores = [each.ood_scores for each in batches if each.ood_scores is not None]
     return Outputs(
-        np.concatenate([answers.probabilities for answers in said]),
+        np.concatenate([each.probabilities for each in batches]),
         np.concatenate(ood_scores) if ood_scores else None,
     )
 
@@ -139,4 +139,4 @@ def _pixels(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
     try:
         return decoded.or_error()
     except ImageError as error:
-        raise Differs(f"{path} cannot be read: {error}.") from error
+        raise Mismatch(f"{path} cannot be read: {error}.") from error

@@ -1,4 +1,4 @@
-"""Every value of evaluation.json computed again from predictions.csv."""
+"""Check of every value of evaluation.json by computing it again from predictions.csv."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lucency.evaluation import again, read_evaluation
-from lucency.verify.finding import Differs
+from lucency.evaluation import read_evaluation, recompute_evaluation
+from lucency.run_folder.files import EVALUATION
+from lucency.verify.mismatch import Mismatch
 
-LARGEST = 1e-9  # difference of a figure that is computed again from the same numbers
+LARGEST = 1e-9  # difference of a figure computed again from the same numbers
 
 
 def figures(run: Path) -> str:
-    """Compare evaluation.json, value by value, with what the other files of the run give.
+    """Compare evaluation.json, value by value, with the figures computed from the other files.
 
     Raises:
-        Differs: A value is further off than ``LARGEST``, or in one of the two only.
+        Mismatch: A value differs by more than ``LARGEST``, or is in one of the two only.
         LucencyError: A file is missing or damaged.
     """
-    stated, computed = read_evaluation(run / "evaluation.json"), again(run)
-    # As it would be read from a file: tuples are lists, and so on.
+    stated, computed = read_evaluation(run / EVALUATION), recompute_evaluation(run)
+    # As read from a file, where tuples are lists.
     pairs = list(_walk("", stated, json.loads(json.dumps(computed))))
     worst = max(pairs, key=lambda pair: pair[1])
     beyond = sum(difference > LARGEST for _, difference in pairs)
     if beyond:
-        size = "another value" if math.isinf(worst[1]) else f"differs by {worst[1]:.3g}"
-        raise Differs(
+        size = "different values" if math.isinf(worst[1]) else f"differs by {worst[1]:.3g}"
+        raise Mismatch(
             f"{beyond:,} of {len(pairs):,} values of evaluation.json do not follow from "
             f"predictions.csv; the worst: {worst[0]}, {size}."
         )
@@ -36,7 +37,7 @@ def figures(run: Path) -> str:
 
 
 def _walk(name: str, stated: Any, computed: Any) -> Iterator[tuple[str, float]]:
-    """Yield the path of each value in two JSON documents, and how far apart the two are."""
+    """Yield the path of each value in two JSON documents, and the difference."""
     if isinstance(stated, dict) and isinstance(computed, dict):
         for key in sorted(stated.keys() | computed.keys()):
             here = f"{name}.{key}" if name else key
@@ -50,12 +51,12 @@ def _walk(name: str, stated: Any, computed: Any) -> Iterator[tuple[str, float]]:
         for i, pair in enumerate(zip(stated, computed, strict=False)):
             yield from _walk(f"{name}[{i}]", *pair)
     else:
-        yield name, _distance(stated, computed)
+        yield name, _difference(stated, computed)
 
 
-def _distance(stated: Any, computed: Any) -> float:
+def _difference(stated: Any, computed: Any) -> float:
     numbers = [x for x in (stated, computed) if isinstance(x, int | float)]
     if len(numbers) == 2 and not any(isinstance(x, bool) for x in numbers):
-        apart = abs(float(stated) - float(computed))
-        return apart if math.isfinite(apart) else math.inf
+        difference = abs(float(stated) - float(computed))
+        return difference if math.isfinite(difference) else math.inf
     return 0.0 if type(stated) is type(computed) and stated == computed else math.inf

@@ -1,7 +1,7 @@
-"""The classifier of a run as an MLflow model that ``mlflow models serve`` answers with.
+"""The classifier of a run as an MLflow model, for ``mlflow models serve``.
 
-MLflow is given the path of a script ("models from code") and a folder: loading the model unpickles
-nothing. The folder holds the classifier without the images that a run keeps.
+The model consists of a script ("models from code") and a folder, so loading it unpickles nothing.
+The folder holds the classifier without the images that a run keeps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lucency.imaging.image import encode_png
 
 NAME = "classifier"
 INPUT = "image"
-_SCRIPT = Path(__file__).with_name("served.py")
+_SCRIPT = Path(__file__).with_name("pyfunc_model.py")
 _MAIN_PACKAGES = ("mlflow", "lucency")
 
 
@@ -29,32 +29,32 @@ def publish(folder: Path, run: str, client: Any) -> tuple[str, str]:
 
     Args:
         folder: A complete run folder.
-        run: MLflow's name of the run.
-        client: Of the store that MLflow also uses by itself.
+        run: Id of the MLflow run.
+        client: Of the current store of MLflow.
 
     Returns:
-        What MLflow calls the model, and sha256 of the weights.
+        Id of the MLflow model, and sha256 of the weights.
     """
     from mlflow import pyfunc
     from mlflow.models import Model
 
     found = Classifier.load(folder)
-    # Nothing else that a run keeps, which may be images of patients.
+    # Without the images that a run may keep: they may show patients.
     classifier = Classifier(found.spec, found.weights, found.onnx, found.ood_detector)
     classifier.parity = found.parity
     experiment = client.get_run(run).info.experiment_id
     model = client.create_logged_model(experiment, name=NAME, source_run_id=run).model_id
     with tempfile.TemporaryDirectory() as own:
-        alone = Path(own) / NAME
-        classifier.save(alone)
-        script = Path(shutil.copy(_SCRIPT, own))  # MLflow writes down where it was
+        copy = Path(own) / NAME
+        classifier.save(copy)
+        script = Path(shutil.copy(_SCRIPT, own))  # MLflow stores its path
         Model.log(
             artifact_path=None,
             model_id=model,
             flavor=pyfunc,
             run_id=run,
             python_model=str(script),
-            artifacts={NAME: str(alone)},
+            artifacts={NAME: str(copy)},
             signature=_signature(),
             input_example=_example(classifier),
             pip_requirements=[f"{each}=={metadata.version(each)}" for each in _MAIN_PACKAGES],
@@ -64,7 +64,7 @@ def publish(folder: Path, run: str, client: Any) -> tuple[str, str]:
 
 
 def _signature() -> Any:
-    """Return what goes in and comes out: the keys of ``lucency predict --json``."""
+    """Return inputs and outputs; the outputs are the keys of ``lucency predict --json``."""
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Array, ColSpec, Map, Schema
 
@@ -80,7 +80,7 @@ def _signature() -> Any:
 
 
 def _example(classifier: Classifier) -> Any:
-    """Return a drawn image, from dark to bright; none of a patient."""
+    """Return a synthetic image, a gradient from dark to bright."""
     import pandas as pd
 
     height, width = classifier.spec.size

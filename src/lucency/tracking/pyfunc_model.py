@@ -1,6 +1,6 @@
-"""What MLflow runs to answer with a classifier: this file itself is part of the model.
+"""The script that MLflow predicts with: this file is part of the model.
 
-MLflow executes it from a copy, so it says everything by full names.
+MLflow runs a copy of it, so all imports are absolute.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MOST = 1_000  # images of one request
 _COLUMNS = ("decision", "probabilities", "reason", "prediction_set", "ood_score", "notes")
 
 
-class Served(PythonModel):  # type: ignore[misc]
-    """Answers images, each the base64 text of a PNG, JPEG or DICOM file."""
+class ImageClassifier(PythonModel):  # type: ignore[misc]
+    """Predicts images, each a PNG, JPEG or DICOM file as base64 text."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the classifier from its folder; its files are checked, and nothing is unpickled."""
+        """Load the classifier from its folder; files are checked, nothing is unpickled."""
         self._classifier = Classifier.load(context.artifacts["classifier"])
 
     def predict(
@@ -35,11 +35,11 @@ class Served(PythonModel):  # type: ignore[misc]
         model_input: pd.DataFrame,
         params: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return one row per image: what ``lucency predict --json`` says, without the file.
+        """Return one row per image: the output of ``lucency predict --json`` without the file.
 
         Args:
             context: Not used.
-            model_input: Frame whose only column holds base64 text; MLflow makes it of a list.
+            model_input: A frame with one column of base64 text; MLflow converts lists.
             params: Not used.
 
         Raises:
@@ -55,17 +55,17 @@ class Served(PythonModel):  # type: ignore[misc]
             files = [Path(own) / str(i) for i in range(len(texts))]
             for file, text in zip(files, texts, strict=True):
                 file.write_bytes(_content(text))
-            answers = self._classifier.predict(files)
-        rows = [answer.to_json(self._classifier.classes) for answer in answers]
+            predictions = self._classifier.predict(files)
+        rows = [each.to_json(self._classifier.classes) for each in predictions]
         return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
 
 
 def _content(text: Any) -> bytes:
-    """Return the file; what is no base64 becomes an empty one, which is refused with a reason."""
+    """Return the file; invalid base64 becomes an empty file, which is rejected with a reason."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError, AttributeError):
         return b""
 
 
-set_model(Served())
+set_model(ImageClassifier())

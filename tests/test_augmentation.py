@@ -26,7 +26,7 @@ def apply(policy: Augmentation, pixels: NDArray[np.uint8], seed: int = 0) -> NDA
     return np.asarray(Augment(policy)([pixels, *drawn.arrays]))
 
 
-def test_no_variation_changes_nothing(pixels: NDArray[np.uint8]) -> None:
+def test_an_empty_policy_changes_nothing(pixels: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(apply(Augmentation(), pixels), pixels, atol=1e-3)
 
 
@@ -40,7 +40,7 @@ def test_flips_are_exact_mirrors(pixels: NDArray[np.uint8]) -> None:
     assert 0 < mirrored < len(pixels)
 
 
-def test_vertical_flip_turns_upside_down(pixels: NDArray[np.uint8]) -> None:
+def test_vertical_flip(pixels: NDArray[np.uint8]) -> None:
     results = apply(Augmentation(flip_vertical=True), pixels)
     upside = [np.allclose(a, b[::-1], atol=1e-2) for a, b in zip(results, pixels, strict=True)]
     assert any(upside)
@@ -67,14 +67,14 @@ def test_detail_by_hand(pixels: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(found, np.clip(expected, 0, 255), atol=0.05)
 
 
-def test_detail_is_added_on_average_and_flat_images_stay() -> None:
+def test_detail_is_added_on_average_and_flat_images_do_not_change() -> None:
     drawn = draw(Augmentation(sharpness=1.5), 0, 0, range(4000), SIZE).tone[:, 3]
     assert drawn.mean() == pytest.approx(0.5, abs=0.05)
     flat = np.full((6, *SIZE, 1), 77, np.uint8)
     np.testing.assert_allclose(apply(Augmentation(sharpness=1.5), flat), 77, atol=1e-3)
 
 
-def test_the_same_numbers_whoever_else_is_in_the_batch() -> None:
+def test_numbers_do_not_depend_on_the_rest_of_the_batch() -> None:
     together = draw(WIDE, 5, 2, [3, 9, 4], SIZE)
     alone = draw(WIDE, 5, 2, [9], SIZE)
     for name in ("affine", "tone", "rectangles"):
@@ -93,7 +93,7 @@ def test_streams_do_not_overlap() -> None:
     assert not np.isin(first, second).any()
 
 
-def test_ranges_are_kept_and_used() -> None:
+def test_values_cover_their_ranges() -> None:
     drawn = draw(WIDE, 0, 0, range(2000), SIZE)
     exponents = np.log(drawn.tone[:, 0])
     assert np.abs(exponents).max() <= 0.5

@@ -16,10 +16,10 @@ POLICY = Augmentation(flip_horizontal=True, rotation=5)
 def split_of(n: int) -> Split:
     """Return a split whose image i holds the value i everywhere."""
     values = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
-    store: Any = SimpleNamespace(shape=(4, 4, 1), read=lambda rows: values[rows])
+    cache: Any = SimpleNamespace(shape=(4, 4, 1), read=lambda rows: values[rows])
     return Split(
         name="train", classes=("a", "b"), files=tuple(map(str, range(n))), groups=("",) * n,
-        labels=np.arange(n) % 2, store=store, rows=np.arange(n),
+        labels=np.arange(n) % 2, cache=cache, rows=np.arange(n),
     )  # fmt: skip
 
 
@@ -57,6 +57,6 @@ def test_an_error_while_reading_reaches_the_caller() -> None:
     def fail(rows: Any) -> Any:
         raise OSError("gone")
 
-    split.store.read = fail  # type: ignore[method-assign]
+    split.cache.read = fail  # type: ignore[method-assign]
     with pytest.raises(OSError, match="gone"):
         list(training_batches(split, 4, POLICY, 0, 0))

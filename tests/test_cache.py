@@ -1,4 +1,4 @@
-"""The cache of decoded images: decoded once, read by position, rebuilt when in doubt."""
+"""The pixel cache: images are decoded once, read by row, and decoded again when in doubt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucency.dataset.cache import SourceFile, PixelCache, decode, default_cache
+from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.imaging.image import encode_png, read_image
@@ -29,24 +29,24 @@ SIZE = (12, 16)
 
 
 class Steps(Task):
-    def __init__(self, heard: Callable[[int], None]) -> None:
-        self.heard = heard
+    def __init__(self, on_advance: Callable[[int], None]) -> None:
+        self.on_advance = on_advance
 
     def advance(self, steps: int = 1, **facts: float) -> None:  # noqa: ARG002
-        self.heard(steps)
+        self.on_advance(steps)
 
 
 class Listener(Progress):
-    """Counts the steps and keeps the warnings."""
+    """Counts the steps and records the warnings."""
 
     def __init__(self) -> None:
         self.steps = 0
         self.warnings: list[str] = []
 
     def task(self, name: str, total: int, unit: str = "") -> Task:  # noqa: ARG002
-        return Steps(self.heard)
+        return Steps(self.on_advance)
 
-    def heard(self, steps: int) -> None:
+    def on_advance(self, steps: int) -> None:
         self.steps += steps
 
     def warn(self, line: str) -> None:
@@ -55,7 +55,7 @@ class Listener(Progress):
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Return ten images of different sizes, the fourth of which is none."""
+    """Return ten images of different sizes, the fourth of which is not an image."""
     folder = tmp_path / "data"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -78,21 +78,21 @@ def entries(cache: Path) -> list[Path]:
 
 def test_rows_are_the_images(files: list[Path], tmp_path: Path) -> None:
     listener = Listener()
-    with decoded(files, tmp_path / "cache", progress=listener) as store:
-        assert (store.n, len(store), store.shape, store.decoded) == (10, 10, (12, 16, 1), 10)
+    with decoded(files, tmp_path / "cache", progress=listener) as entry:
+        assert (entry.n, len(entry), entry.shape, entry.decoded) == (10, 10, (12, 16, 1), 10)
         assert listener.steps == 10
         rows = np.array([9, 0, 5, 5])
         expected = [read_image(files[row], SIZE, colour=False) for row in rows]
-        assert np.array_equal(store.read(rows), np.stack(expected))
-        assert store.sha256[3] == hashlib.sha256(b"no image").hexdigest()
-        assert store.sha256[9] == hashlib.sha256(files[9].read_bytes()).hexdigest()
-        assert store.sizes.tolist() == [[0, 0] if i == 3 else [20 + i, 30] for i in range(10)]
-        assert list(store.reasons) == [3]
-        assert "not an image" in store.reasons[3]
-        assert not store.read([3]).any()
+        assert np.array_equal(entry.read(rows), np.stack(expected))
+        assert entry.sha256[3] == hashlib.sha256(b"no image").hexdigest()
+        assert entry.sha256[9] == hashlib.sha256(files[9].read_bytes()).hexdigest()
+        assert entry.sizes.tolist() == [[0, 0] if i == 3 else [20 + i, 30] for i in range(10)]
+        assert list(entry.reasons) == [3]
+        assert "not an image" in entry.reasons[3]
+        assert not entry.read([3]).any()
 
 
-def test_nothing_asked_is_nothing_read(files: list[Path], tmp_path: Path) -> None:
+def test_reading_no_rows_returns_none(files: list[Path], tmp_path: Path) -> None:
     assert decoded(files, tmp_path / "cache").read([]).shape == (0, 12, 16, 1)
 
 
@@ -115,7 +115,7 @@ def test_a_second_call_decodes_nothing(files: list[Path], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("change", ["content", "time", "name", "order", "size", "colour", "gone"])
-def test_any_change_decodes_anew(files: list[Path], tmp_path: Path, change: str) -> None:
+def test_any_change_decodes_again(files: list[Path], tmp_path: Path, change: str) -> None:
     decoded(files, tmp_path / "cache")
     options: dict[str, Any] = {}
     if change == "content":
@@ -132,14 +132,14 @@ def test_any_change_decodes_anew(files: list[Path], tmp_path: Path, change: str)
         options["colour"] = True
     elif change == "gone":
         files[0].unlink()
-    store = decoded(files, tmp_path / "cache", **options)
-    assert store.decoded == 10
-    assert (0 in store.reasons) == (change == "gone")
+    entry = decoded(files, tmp_path / "cache", **options)
+    assert entry.decoded == 10
+    assert (0 in entry.reasons) == (change == "gone")
     if change == "content":
-        assert store.read([0]).min() == 200
+        assert entry.read([0]).min() == 200
 
 
-def test_permissions_that_were_put_right_are_noticed(files: list[Path], tmp_path: Path) -> None:
+def test_corrected_permissions_are_noticed(files: list[Path], tmp_path: Path) -> None:
     files[0].chmod(0)
     decoded(files, tmp_path / "cache")
     files[0].chmod(0o600)
@@ -148,7 +148,7 @@ def test_permissions_that_were_put_right_are_noticed(files: list[Path], tmp_path
 
 
 @pytest.mark.parametrize("damage", ["short", "long", "json", "keys", "no pixels", "no index"])
-def test_a_damaged_entry_is_made_anew(files: list[Path], tmp_path: Path, damage: str) -> None:
+def test_a_damaged_entry_is_decoded_again(files: list[Path], tmp_path: Path, damage: str) -> None:
     cache = tmp_path / "cache"
     expected = decoded(files, cache).read(range(10))
     (entry,) = entries(cache)
@@ -162,47 +162,47 @@ def test_a_damaged_entry_is_made_anew(files: list[Path], tmp_path: Path, damage:
     else:
         (pixels if damage == "no pixels" else index).unlink()
     listener = Listener()
-    store = decoded(files, cache, progress=listener)
-    assert store.decoded == 10
-    assert np.array_equal(store.read(range(10)), expected)
+    again = decoded(files, cache, progress=listener)
+    assert again.decoded == 10
+    assert np.array_equal(again.read(range(10)), expected)
     assert len(listener.warnings) == 1
     assert str(entry) in listener.warnings[0]
     assert entries(cache) == [entry]
 
 
-def test_rows_that_do_not_exist_are_refused(files: list[Path], tmp_path: Path) -> None:
-    store = decoded(files, tmp_path / "cache")
+def test_rows_that_do_not_exist_are_rejected(files: list[Path], tmp_path: Path) -> None:
+    entry = decoded(files, tmp_path / "cache")
     for row in (-1, 10):
         with pytest.raises(IndexError, match=f"Received: {row}"):
-            store.read([row])
+            entry.read([row])
 
 
-def test_a_file_cut_short_while_in_use_is_noticed(files: list[Path], tmp_path: Path) -> None:
-    store = decoded(files, tmp_path / "cache")
+def test_a_file_truncated_while_in_use_is_noticed(files: list[Path], tmp_path: Path) -> None:
+    entry = decoded(files, tmp_path / "cache")
     os.truncate(entries(tmp_path / "cache")[0] / "pixels.bin", 100)
-    with pytest.raises(RunError, match="cut short"):
-        store.read([5])
+    with pytest.raises(RunError, match="truncated"):
+        entry.read([5])
 
 
-def test_a_closed_store_reads_no_other_file(files: list[Path], tmp_path: Path) -> None:
-    with decoded(files, tmp_path / "cache") as store:
+def test_a_closed_cache_reads_no_other_file(files: list[Path], tmp_path: Path) -> None:
+    with decoded(files, tmp_path / "cache") as entry:
         pass
-    store.close()  # again: no harm
+    entry.close()  # a second time is harmless
     with pytest.raises(RunError, match="closed"):
-        store.read([0])
+        entry.read([0])
 
 
-def test_threads_read_at_once(files: list[Path], tmp_path: Path) -> None:
-    store = decoded(files, tmp_path / "cache")
-    expected = store.read(range(10))
+def test_threads_read_in_parallel(files: list[Path], tmp_path: Path) -> None:
+    entry = decoded(files, tmp_path / "cache")
+    expected = entry.read(range(10))
     orders = [np.random.default_rng(i).permutation(10) for i in range(200)]
     with ThreadPoolExecutor(8) as pool:
-        for order, pixels in zip(orders, pool.map(store.read, orders), strict=True):
+        for order, pixels in zip(orders, pool.map(entry.read, orders), strict=True):
             assert np.array_equal(pixels, expected[order])
 
 
-def test_two_may_build_one_entry_at_once(files: list[Path], tmp_path: Path) -> None:
-    """Both have decoded everything before the first gives its entry the name."""
+def test_two_processes_may_build_the_same_entry(files: list[Path], tmp_path: Path) -> None:
+    """Both have decoded everything before the first renames its entry."""
     cache = tmp_path / "cache"
     barrier = threading.Barrier(2)
 
@@ -230,7 +230,7 @@ def at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with at_most(200_000), pytest.raises(RunError) as caught:
         decoded(files, cache, size=(200, 200))
@@ -241,23 +241,25 @@ def test_a_full_disk_is_said_and_leaves_nothing(files: list[Path], tmp_path: Pat
     assert decoded(files, cache, size=(200, 200)).decoded == 10
 
 
-def test_a_cache_that_cannot_be_made_is_said(files: list[Path], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_created_is_reported(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="--cache DIR"):
         decoded(files, tmp_path / "file" / "cache")
 
 
 def test_an_interrupted_call_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
-    class Impatient(Listener):
-        def heard(self, steps: int) -> None:  # noqa: ARG002
+    class Interrupter(Listener):
+        def on_advance(self, steps: int) -> None:  # noqa: ARG002
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decoded(files, tmp_path / "cache", progress=Impatient())
+        decoded(files, tmp_path / "cache", progress=Interrupter())
     assert entries(tmp_path / "cache") == []
 
 
-def test_old_entries_go_and_open_ones_stay_readable(files: list[Path], tmp_path: Path) -> None:
+def test_old_entries_are_removed_and_open_ones_stay_readable(
+    files: list[Path], tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
     first = decoded(files, cache)
     expected = first.read(range(10))
@@ -265,8 +267,8 @@ def test_old_entries_go_and_open_ones_stay_readable(files: list[Path], tmp_path:
     os.utime(oldest / "index.json", (0, 0))
     (cache / "letter.txt").write_text("not ours")
     abandoned, recent = cache / ".decoding-old", cache / ".decoding-new"
-    for draft in (abandoned, recent):
-        draft.mkdir()
+    for partial in (abandoned, recent):
+        partial.mkdir()
     os.utime(abandoned, (0, 0))
     for side in range(10, 17):
         decoded(files, cache, size=(side, side))
@@ -279,7 +281,7 @@ def test_old_entries_go_and_open_ones_stay_readable(files: list[Path], tmp_path:
     assert np.array_equal(first.read(range(10)), expected)
 
 
-def test_use_keeps_an_entry_alive(files: list[Path], tmp_path: Path) -> None:
+def test_a_used_entry_is_kept(files: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     decoded(files, cache)
     (entry,) = entries(cache)
@@ -288,14 +290,14 @@ def test_use_keeps_an_entry_alive(files: list[Path], tmp_path: Path) -> None:
     assert (entry / "index.json").stat().st_mtime > 1e9
 
 
-def test_only_the_owner_may_look(files: list[Path], tmp_path: Path) -> None:
+def test_only_the_owner_has_access(files: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "a" / "cache"
     decoded(files, cache)
     for folder in (cache, *entries(cache)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_the_index_says_what_the_rows_are(files: list[Path], tmp_path: Path) -> None:
+def test_the_index_describes_the_rows(files: list[Path], tmp_path: Path) -> None:
     decoded(files, tmp_path / "cache")
     (entry,) = entries(tmp_path / "cache")
     index = json.loads((entry / "index.json").read_text())
@@ -332,10 +334,10 @@ from lucency.dataset.cache import SourceFile, decode
 from lucency.imaging.decoder.pool import DecoderPool
 image, copies, cache = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 with DecoderPool(2) as pool:
-    store = decode([SourceFile(image, "x")] * copies, size=(300, 300), colour=False,
+    entry = decode([SourceFile(image, "x")] * copies, size=(300, 300), colour=False,
                    folder=cache, pool=pool)
 for row in range(0, copies, 50):
-    store.read(range(row, row + 50))
+    entry.read(range(row, row + 50))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -27,7 +27,7 @@ def test_types_are_converted_from_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"),
+    ("setting", "message"),
     [
         ("epocs=3", "Did you mean 'epochs'?"),
         ("epochs=many", "must be a whole number. Received: 'many'"),
@@ -40,19 +40,19 @@ def test_types_are_converted_from_text() -> None:
         ("val_fraction=nan", "between 0.01 and 0.9"),
     ],
 )
-def test_wrong_settings_say_what_and_how(setting: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says.replace("?", r"\?")) as caught:
+def test_invalid_settings_are_explained(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")) as caught:
         Config.load(None, [setting])
     assert "\n" not in str(caught.value)
 
 
-def test_a_choice_that_may_also_be_left_to_the_plan_is_set_by_name() -> None:
+def test_a_setting_that_the_plan_can_choose_is_set_by_name() -> None:
     assert Config.load(None, ["precision=float32"]).precision == "float32"
     with pytest.raises(ConfigError, match="mixed_bfloat16"):
         Config.load(None, ["precision=bfloat16"])
 
 
-def test_wrong_files_say_so(tmp_path: Path) -> None:
+def test_invalid_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Config.load(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
@@ -71,7 +71,7 @@ def test_every_field_is_described() -> None:
         assert f"        {field.name}: " in described
 
 
-def test_a_choice_that_may_be_left_open_is_taken_as_text() -> None:
+def test_an_optional_choice_is_set_from_text() -> None:
     assert Config.load(None, ["precision=float32"]).precision == "float32"
     with pytest.raises(ConfigError, match="Did you mean 'float32'"):
         Config.load(None, ["precision=float3"])

@@ -1,4 +1,4 @@
-"""Decoding in processes that may crash: the answers are right, and nothing else is harmed."""
+"""Decoding in sandboxed processes: results are right, and a crash does no other harm."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.bad_decoder import FAILURES
-from benchmarks.bad_decoder import command as bad_command
-from benchmarks.parts import saved
+from benchmarks.file_structure import saved
+from benchmarks.reliability.faulty_decoder import FAILURES
+from benchmarks.reliability.faulty_decoder import command as bad_command
 
 from conftest import draw_folder
-from lucency.dataset.cache import Listed, decode
-from lucency.errors import DataError, ImageError, PassingError, RunError
+from lucency.dataset.cache import SourceFile, decode
+from lucency.errors import DataError, ImageError, RunError, TransientError
 from lucency.imaging import source
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request, read_again
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request, decode_again
 from lucency.imaging.decoder.process import child_command
 from lucency.imaging.decoder.protocol import (
-    Answer,
     Outcome,
     ProtocolError,
-    packed_answer,
-    read_answer,
+    Response,
+    pack_response,
+    read_response,
     reason_of,
     reason_payload,
 )
@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def asked(path: Path, **facts: object) -> Request:
+def request_for(path: Path, **facts: object) -> Request:
     return Request(str(path), SIZE, colour=False)._replace(**facts)  # type: ignore[arg-type]
 
 
@@ -59,19 +59,19 @@ def children(parent: int | str = "self") -> set[int]:
 
 
 def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the links are of no interest
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number matters
 
 
 @contextmanager
 def nothing_left() -> Iterator[None]:
-    """Find no process, pipe or thread afterwards that was not there before."""
+    """Check that no new process, pipe or thread remains after the block."""
     before = children(), len(descriptors()), threading.active_count()
     yield
     assert (children(), len(descriptors()), threading.active_count()) == before
 
 
 def gone(pids: set[int], seconds: float = 10) -> bool:
-    """Wait until processes have ended, be it as zombies of somebody else."""
+    """Wait until processes have ended, or are zombies of another process."""
     end = time.monotonic() + seconds
 
     def runs(pid: int) -> bool:
@@ -87,7 +87,7 @@ def gone(pids: set[int], seconds: float = 10) -> bool:
     return True
 
 
-# --- answers
+# --- results
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -100,11 +100,11 @@ def test_pixels_are_those_of_the_same_process(
         for source in (str(file), file.read_bytes()):
             decoded = pool.submit(Request(source, size, colour)).result()
             assert np.array_equal(decoded.or_error(), expected)
-            assert (decoded.size, decoded.reason, decoded.passing) == ((20, 30), "", False)
+            assert (decoded.size, decoded.reason, decoded.transient) == ((20, 30), "", False)
 
 
-def test_answers_come_in_order_and_are_never_far_ahead(tmp_path: Path) -> None:
-    """Pixels that wait to be written would fill the memory."""
+def test_results_come_in_order_with_a_bounded_number_ahead(tmp_path: Path) -> None:
+    """Otherwise waiting pixels would fill the memory."""
     images = [np.full((8, 8, 1), value, np.uint8) for value in range(100)]
     begun = 0
 
@@ -120,16 +120,16 @@ def test_answers_come_in_order_and_are_never_far_ahead(tmp_path: Path) -> None:
             assert decoded.or_error()[0, 0, 0] == done
 
 
-def test_reasons_tell_the_image_from_the_moment(file: Path, tmp_path: Path) -> None:
+def test_transient_reasons_are_distinguished(file: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(file.read_bytes()[:-20])
     with DecoderPool(2) as pool:
-        bad, missing = pool.map([asked(damaged), asked(tmp_path / "missing.png")])
-    assert not bad.passing
-    assert missing.passing
+        bad, missing = pool.map([request_for(damaged), request_for(tmp_path / "missing.png")])
+    assert not bad.transient
+    assert missing.transient
     with pytest.raises(ImageError, match="ends early"):
         bad.or_error()
-    with pytest.raises(PassingError, match="No such file"):
+    with pytest.raises(TransientError, match="No such file"):
         missing.or_error()
 
 
@@ -145,29 +145,29 @@ def test_fifty_megapixels_fit_into_the_memory_of_a_decoder() -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failing_decoder_costs_the_one_image(file: Path, tmp_path: Path, failure: str) -> None:
+def test_a_failing_decoder_costs_one_image(file: Path, tmp_path: Path, failure: str) -> None:
     bad = tmp_path / f"{failure}.png"
     bad.write_bytes(file.read_bytes())
     with (
         nothing_left(),
         DecoderPool(2, deadline=0.5, command=bad_command(0.5)) as pool,
     ):
-        answers = [*pool.map(map(asked, [file, bad, file, file, bad, file]))]
+        answers = [*pool.map(map(request_for, [file, bad, file, file, bad, file]))]
     assert [bool(each.reason) for each in answers] == [False, True, False, False, True, False]
     for each in (answers[1], answers[4]):
         assert FAILURES[failure] in each.reason
-        assert each.passing
+        assert each.transient
         assert each.fatal == (failure != "memory")
         assert each.pixels is None
-    # Memory is asked for in vain, and the process goes on.
+    # The process survives a failed allocation.
     assert (pool.lost == 0) == (failure == "memory")
 
 
-def killed_at_work(pool: DecoderPool, file: Path, number: int) -> Decoded:
-    """Give the only process an image, have a signal end it, and return what is said of it."""
+def kill_while_decoding(pool: DecoderPool, file: Path, number: int) -> Decoded:
+    """Send the only process an image, kill it with a signal, and return the result."""
     (pid,) = children()
     os.kill(pid, signal.SIGSTOP)
-    waiting = pool.submit(asked(file))
+    waiting = pool.submit(request_for(file))
     time.sleep(0.1)
     os.kill(pid, number)
     os.kill(pid, signal.SIGCONT)
@@ -178,56 +178,58 @@ def killed_at_work(pool: DecoderPool, file: Path, number: int) -> Decoded:
 def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
     with nothing_left(), DecoderPool(1) as pool:
         pool.start(1)
-        time.sleep(1)  # until it is ready, without having been asked
+        time.sleep(1)  # until it is ready, before the first request
         for number in (signal.SIGSEGV, signal.SIGKILL):
             (pid,) = children()
-            first = killed_at_work(pool, file, number)
-            # The first had decoded nothing yet: it must be the image. After that it may be an
-            # earlier one, and a fresh process gives its own opinion.
+            first = kill_while_decoding(pool, file, number)
+            # The first process had decoded nothing else, so the image must be the cause. Later an
+            # earlier image may be the cause, so a new process decodes it again.
             if number == signal.SIGSEGV:
                 assert first.reason == "its decoder crashed (signal 11)"
                 assert first.fatal
             else:
                 assert first.reason == ""
-            assert pool.submit(asked(file)).result(10).reason == ""
+            assert pool.submit(request_for(file)).result(10).reason == ""
             assert gone({pid})
     assert pool.lost == 2
 
 
 @LINUX
-def test_an_image_is_not_blamed_for_a_decoder_that_was_killed(file: Path) -> None:
+def test_a_killed_decoder_is_not_attributed_to_its_image(file: Path) -> None:
     with nothing_left(), DecoderPool(1) as pool:
         pool.start(1)
-        time.sleep(1)  # until it is ready, without having been asked
-        answer = killed_at_work(pool, file, signal.SIGKILL)
+        time.sleep(1)  # until it is ready, before the first request
+        answer = kill_while_decoding(pool, file, signal.SIGKILL)
     assert answer.reason.startswith("its decoder crashed (signal 9; perhaps the machine ran out")
-    assert answer.passing
+    assert answer.transient
     assert not answer.fatal
 
 
 @LINUX
-def test_a_decoder_that_hangs_is_ended_at_the_deadline(file: Path) -> None:
+def test_a_decoder_that_hangs_is_killed_at_the_deadline(file: Path) -> None:
     with nothing_left(), DecoderPool(1, deadline=0.4) as pool:
-        assert pool.submit(asked(file)).result(10).reason == ""
+        assert pool.submit(request_for(file)).result(10).reason == ""
         (pid,) = children()
         os.kill(pid, signal.SIGSTOP)
         start = time.monotonic()
-        assert pool.submit(asked(file)).result(10).reason == "took longer than 0.4 s to decode"
+        assert (
+            pool.submit(request_for(file)).result(10).reason == "took longer than 0.4 s to decode"
+        )
         assert 0.3 < time.monotonic() - start < 5
-        assert pool.submit(asked(file)).result(10).reason == ""
+        assert pool.submit(request_for(file)).result(10).reason == ""
         assert gone({pid})
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="no limits on memory there")
-def test_an_image_that_needs_too_much_memory_is_named(file: Path) -> None:
+def test_an_image_that_needs_too_much_memory_is_reported(file: Path) -> None:
     bomb = saved(np.zeros((7000, 7000), np.uint8))
     script = 'ulimit -v 220000; exec "$@"'
     command = ["sh", "-c", script, "sh", *child_command(30)]
     with DecoderPool(1, command=command) as pool:
         first = pool.submit(Request(bomb, SIZE, colour=True)).result()
         assert first.reason == "not enough memory to decode it"
-        assert first.passing
-        assert pool.submit(asked(file)).result().reason == ""
+        assert first.transient
+        assert pool.submit(request_for(file)).result().reason == ""
     assert pool.lost == 0
 
 
@@ -236,20 +238,20 @@ def test_an_image_that_needs_too_much_memory_is_named(file: Path) -> None:
     [
         (["/no/such/program"], "No such file"),
         ([sys.executable, "-c", "import no_such_module"], "No module named 'no_such_module'"),
-        ([sys.executable, "-c", "print('hello, how are you?')"], "does not answer as a decoder"),
+        ([sys.executable, "-c", "print('hello, how are you?')"], "does not respond like a decoder"),
         ([sys.executable, "-c", ""], "ended at once"),
     ],
 )
-def test_a_decoder_that_cannot_start_is_no_fault_of_the_image(
+def test_a_decoder_that_cannot_start_is_a_run_error(
     file: Path, command: list[str], expected: str
 ) -> None:
     with nothing_left(), DecoderPool(2, command=command) as pool:
         with pytest.raises(RunError, match="cannot be started") as caught:
-            next(pool.map([asked(file)] * 20))
+            next(pool.map([request_for(file)] * 20))
         assert expected in str(caught.value)
 
 
-# --- what a decoder that was taken over may say
+# --- responses of a compromised decoder
 
 
 def reader(data: bytes) -> Callable[[int], bytes]:
@@ -257,7 +259,7 @@ def reader(data: bytes) -> Callable[[int], bytes]:
 
     def read(count: int) -> bytes:
         nonlocal rest
-        assert count <= 3 * 50_000_000  # never asks for more than an image can have
+        assert count <= 3 * 50_000_000  # never reads more than an image can have
         found, rest = rest[:count], rest[count:]
         if len(found) < count:
             raise EOFError
@@ -266,13 +268,13 @@ def reader(data: bytes) -> Callable[[int], bytes]:
     return read
 
 
-def test_answers_are_read_as_they_were_written() -> None:
+def test_responses_round_trip() -> None:
     request = Request("x", (2, 3), colour=True)
     for answer in (
-        Answer(Outcome.PIXELS, "ab" * 32, (50, 60), bytes(range(18))),
-        Answer(Outcome.REFUSED, "", (0, 0), b"damaged"),
+        Response(Outcome.PIXELS, "ab" * 32, (50, 60), bytes(range(18))),
+        Response(Outcome.REJECTED, "", (0, 0), b"damaged"),
     ):
-        assert read_answer(reader(packed_answer(answer) + answer.payload), request) == answer
+        assert read_response(reader(pack_response(answer) + answer.payload), request) == answer
 
 
 @pytest.mark.parametrize(
@@ -286,18 +288,18 @@ def test_answers_are_read_as_they_were_written() -> None:
         {"sha256": ""},
         {"payload": bytes(17)},
         {"payload": bytes(19)},
-        {"outcome": Outcome.REFUSED, "payload": b""},
-        {"outcome": Outcome.REFUSED, "payload": b"x" * 1001},
+        {"outcome": Outcome.REJECTED, "payload": b""},
+        {"outcome": Outcome.REJECTED, "payload": b"x" * 1001},
     ],
 )
-def test_nonsense_is_refused(facts: dict[str, object]) -> None:
-    good = Answer(Outcome.PIXELS, "ab" * 32, (50, 60), bytes(18))
+def test_invalid_responses_are_rejected(facts: dict[str, object]) -> None:
+    good = Response(Outcome.PIXELS, "ab" * 32, (50, 60), bytes(18))
     bad = good._replace(**facts)  # type: ignore[arg-type]
     with pytest.raises(ProtocolError):
-        read_answer(reader(packed_answer(bad) + bad.payload), Request("x", (2, 3), colour=True))
+        read_response(reader(pack_response(bad) + bad.payload), Request("x", (2, 3), colour=True))
 
 
-def test_any_bytes_are_an_answer_or_refused() -> None:
+def test_random_bytes_are_rejected() -> None:
     draw = random.Random(1)  # noqa: S311 - not for secrets
     for _ in range(3000):
         kind = draw.choice((b"\0", b"\1", b"\2", draw.randbytes(1)))
@@ -307,28 +309,28 @@ def test_any_bytes_are_an_answer_or_refused() -> None:
             + struct.pack(">III", *(draw.choice((0, 1, 18, 10**5, 2**32 - 1)) for _ in range(3)))
         )
         with pytest.raises((ProtocolError, EOFError)):
-            read_answer(reader(head), Request("x", (2, 3), colour=True))
+            read_response(reader(head), Request("x", (2, 3), colour=True))
 
 
 def test_a_reason_is_one_line_whatever_is_sent() -> None:
     for said in (b"a\nb\x1b[31m\r", b"\xff\xfe\0", "a\u2028\u202e\x85b".encode()):
-        line = reason_of(Answer(Outcome.REFUSED, "", (0, 0), said))
+        line = reason_of(Response(Outcome.REJECTED, "", (0, 0), said))
         assert line.isprintable()
     assert reason_payload("ä\n" * 2000).decode().count("ä") > 300
     assert len(reason_payload("ä" * 2000)) <= 1000
 
 
-# --- nothing is left behind
+# --- no process or file remains
 
 
 @LINUX
 @pytest.mark.parametrize("how", ["finished", "closed", "error", "interrupt", "unused"])
-def test_no_process_or_pipe_is_left(file: Path, how: str) -> None:
+def test_no_process_or_pipe_remains(file: Path, how: str) -> None:
     wanted = {"error": ZeroDivisionError, "interrupt": KeyboardInterrupt}.get(how)
     with nothing_left():
         try:
             with DecoderPool(2) as pool:
-                answers = pool.map([asked(file)] * 30)
+                answers = pool.map([request_for(file)] * 30)
                 if how != "unused":
                     next(answers)
                 if how == "finished":
@@ -340,8 +342,8 @@ def test_no_process_or_pipe_is_left(file: Path, how: str) -> None:
 
 
 @LINUX
-def test_closing_waits_for_no_image() -> None:
-    """An image that takes for ever does not keep an interrupted program from ending."""
+def test_closing_does_not_wait_for_an_image() -> None:
+    """An image that never finishes does not keep an interrupted program from ending."""
     with nothing_left():
         pool = DecoderPool(1, command=bad_command(30))
         waiting = pool.submit(Request("/no/hang.png", SIZE, colour=False))
@@ -354,8 +356,8 @@ def test_closing_waits_for_no_image() -> None:
 
 PARENT = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
-from lucency.decoding.pool import DecoderPool, Request
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background process
+from lucency.imaging.decoder.pool import DecoderPool, Request
 pool = DecoderPool(2)
 pool.start(2)
 print(pool.submit(Request(sys.argv[1], (8, 8), False)).result().reason, flush=True)
@@ -383,7 +385,7 @@ def test_decoders_end_with_their_parent(file: Path, number: signal.Signals) -> N
 
 STOPPED = """
 import sys
-from lucency.decoding.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Request
 with DecoderPool(1, deadline=0.8) as pool:
     for decoded in pool.map(Request(sys.argv[1], (2000, 2000), False) for _ in range(100)):
         print(decoded.reason, flush=True)
@@ -391,8 +393,8 @@ with DecoderPool(1, deadline=0.8) as pool:
 
 
 @LINUX
-def test_a_program_that_was_stopped_goes_on(file: Path) -> None:
-    """The time during which it stood still is not the image's fault."""
+def test_a_stopped_program_continues(file: Path) -> None:
+    """The time during which it was stopped does not count for the image."""
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(file)], stdout=subprocess.PIPE
     ) as parent:
@@ -413,12 +415,12 @@ def test_a_decoder_may_wait_long_for_its_first_image(
     with DecoderPool(1, deadline=1.0) as pool:
         pool.start(1)
         time.sleep(2.5)
-        assert pool.submit(asked(file)).result().reason == ""
+        assert pool.submit(request_for(file)).result().reason == ""
     assert pool.lost == 0
 
 
 @LINUX
-def test_ctrl_c_ends_a_command_without_ado(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_command_cleanly(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "data", 40)
     slow = saved(np.zeros((6000, 6000), np.uint8))  # half a second
     for i in range(30):
@@ -448,8 +450,8 @@ def test_ctrl_c_ends_a_command_without_ado(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("cache/*")]
 
 
-def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) -> None:
-    """What lies beside the images is never run."""
+def test_modules_in_the_working_folder_are_not_imported(file: Path, tmp_path: Path) -> None:
+    """Files next to the images are never executed."""
     for name in ("PIL.py", "lucency.py", "hashlib.py", "sitecustomize.py", "usercustomize.py"):
         (tmp_path / name).write_text("raise SystemExit('run by mistake')")
     script = PARENT.replace("time.sleep(60)", "pool.close()")
@@ -465,8 +467,8 @@ def test_the_working_folder_is_no_place_for_modules(file: Path, tmp_path: Path) 
     assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
 
 
-def test_a_decoder_loads_what_it_needs_and_no_more() -> None:
-    """It is waited for by whoever classifies one image."""
+def test_a_decoder_imports_only_what_it_needs() -> None:
+    """Its start delays the classification of a single image."""
     script = "from lucency.imaging.decoder import child; import sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -497,19 +499,19 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
 
     monkeypatch.setattr(source, "_read_up_to", changing)
     while changes:
-        with pytest.raises(PassingError, match="changed while it was being read"):
+        with pytest.raises(TransientError, match="changed while it was being read"):
             load(file)
 
 
-def test_a_file_that_grows_for_ever_is_not_read_for_ever(
+def test_a_file_that_grows_forever_is_not_read_forever(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "read", lambda _, most: b"x" * min(most, 10))
-    with pytest.raises(PassingError, match="changed while"):
+    with pytest.raises(TransientError, match="changed while"):
         load(file)
 
 
-def test_refusing_a_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
+def test_rejecting_a_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = descriptors() if Path("/proc/self/fd").exists() else set()
     for _ in range(5):
         with pytest.raises(ImageError, match="not a regular file"):
@@ -518,41 +520,41 @@ def test_refusing_a_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["vanished", "changed", "crash"])
-def test_reasons_that_pass_are_not_kept(file: Path, tmp_path: Path, reason: str) -> None:
-    """They used to be given again and again by the cache, until the file was touched."""
+def test_transient_reasons_are_not_cached(file: Path, tmp_path: Path, reason: str) -> None:
+    """Otherwise the cache would repeat them until the file is modified."""
     data, cache = file.read_bytes(), tmp_path / "cache"
     bad = tmp_path / "segfault.png"
     bad.write_bytes(data)
-    listed = [Listed(path, path.name, stamp_of(path.stat())) for path in (file, bad)]
+    listed = [SourceFile(path, path.name, stamp_of(path.stat())) for path in (file, bad)]
     if reason == "vanished":
         bad.unlink()
     elif reason == "changed":
         os.utime(bad, ns=(1, 1))
     command = bad_command(30) if reason == "crash" else None
     with DecoderPool(1, command=command) as pool:
-        store = decode(listed, size=SIZE, colour=False, cache=cache, pool=pool)
-    assert reason in store.reasons[1]
-    assert np.array_equal(store.read([0])[0], read_image(file, SIZE, colour=False))
-    assert not store.read([1]).any()
+        cached = decode(listed, size=SIZE, colour=False, folder=cache, pool=pool)
+    assert reason in cached.reasons[1]
+    assert np.array_equal(cached.read([0])[0], read_image(file, SIZE, colour=False))
+    assert not cached.read([1]).any()
     assert [*cache.iterdir()] == []
     if reason == "crash":
         with DecoderPool(1) as pool:
-            again = decode(listed, size=SIZE, colour=False, cache=cache, pool=pool)
+            again = decode(listed, size=SIZE, colour=False, folder=cache, pool=pool)
         assert again.reasons == {}
         assert len([*cache.iterdir()]) == 1
 
 
-def test_files_read_again_are_what_they_were(file: Path, tmp_path: Path) -> None:
+def test_decode_again_rejects_changed_files(file: Path, tmp_path: Path) -> None:
     sha256 = "0" * 64
     with DecoderPool(1) as pool:
-        decoded: Decoded = pool.submit(asked(file)).result()
-        assert next(read_again(pool, [(file, decoded.sha256)], None, True)).shape == (20, 30, 3)
+        decoded: Decoded = pool.submit(request_for(file)).result()
+        assert next(decode_again(pool, [(file, decoded.sha256)], None, True)).shape == (20, 30, 3)
         with pytest.raises(DataError, match="changed since") as caught:
-            next(read_again(pool, [(file, sha256)], SIZE, colour=False))
+            next(decode_again(pool, [(file, sha256)], SIZE, colour=False))
         assert str(file) in str(caught.value)
         file.write_bytes(b"no image")
         with pytest.raises(DataError, match="changed since"):
-            next(read_again(pool, [(file, decoded.sha256)], SIZE, colour=False))
+            next(decode_again(pool, [(file, decoded.sha256)], SIZE, colour=False))
         file.unlink()
         with pytest.raises(DataError, match="No such file"):
-            next(read_again(pool, [(file, decoded.sha256)], SIZE, colour=False))
+            next(decode_again(pool, [(file, decoded.sha256)], SIZE, colour=False))

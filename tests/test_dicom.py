@@ -1,4 +1,4 @@
-"""DICOM files come out as a radiologist would first see them, and as PNG files of that would."""
+"""DICOM files are rendered as a viewer would first show them, and as PNG files of that image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pydicom.data import get_testdata_file
 from conftest import DATA
 from lucency.errors import ImageError
 from lucency.imaging.decoder.pool import DecoderPool, Request
-from lucency.imaging.dicom import Note, in_words, is_dicom
+from lucency.imaging.dicom import Note, describe_notes, is_dicom
 from lucency.imaging.image import SourceImage, encode_png, is_colour, read_image
 
 WHEEL = Path(pydicom.__file__).parent / "data"
@@ -50,14 +50,14 @@ def files() -> list[Path]:
     return [each for each in (*found, *sorted(SHARED.glob("*.dcm"))) if each.is_file()]
 
 
-def greys(data: bytes) -> NDArray[np.uint8]:
+def grey_levels(data: bytes) -> NDArray[np.uint8]:
     image = SourceImage(data)
     return image.pixels(image.size, colour=False)[..., 0]
 
 
 def reason(data: bytes) -> str:
     with pytest.raises(ImageError) as error:
-        greys(data)
+        grey_levels(data)
     return str(error.value)
 
 
@@ -69,7 +69,7 @@ def shared(name: str) -> bytes:
 
 
 def as_capture(path: str | Path) -> bytes:
-    """Return a file as if its image had been captured, where its own kind is refused."""
+    """Return a file as a secondary capture, where its own SOP class is not supported."""
     file = pydicom.dcmread(path)
     file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = CAPTURE
     return written(file)
@@ -80,18 +80,18 @@ def as_capture(path: str | Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def answers() -> Iterator[dict[Path, object]]:
-    """Decode all files as strangers' files are decoded: in processes with limits."""
+    """Decode all files as untrusted files are decoded: in sandboxed processes."""
     with DecoderPool(2) as pool:
         found = files()
         yield dict(zip(found, pool.map(Request(str(f), None, True) for f in found), strict=True))
         assert pool.lost == 0
 
 
-def test_every_file_is_read_or_refused_with_a_reason(answers: dict[Path, object]) -> None:
+def test_every_file_is_read_or_rejected_with_a_reason(answers: dict[Path, object]) -> None:
     assert len(answers) > 170
     read = 0
     for file, answer in answers.items():
-        assert not answer.passing, (file, answer.reason)
+        assert not answer.transient, (file, answer.reason)
         read += answer.pixels is not None
         assert (answer.pixels is None) == bool(answer.reason), file
         assert answer.reason.isprintable()
@@ -112,13 +112,13 @@ def test_every_file_is_read_or_refused_with_a_reason(answers: dict[Path, object]
         ("MR_truncated.dcm", "ends early"),
         ("rtplan_truncated.dcm", "ends early"),
         ("JPGExtended.dcm", "JPEG of 12 bits"),
-        ("empty_charset_LEI.dcm", "does not say what it is"),
+        ("empty_charset_LEI.dcm", "has no SOP class"),
         ("JPEG2000-embedded-sequence-delimiter.dcm", "damaged"),
         ("SC_rgb_small_odd.dcm", "at least 8"),
         ("priv_SQ.dcm", "without pixels"),
     ],
 )
-def test_names_what_it_refuses(name: str, words: str) -> None:
+def test_the_reason_of_a_rejection(name: str, words: str) -> None:
     assert words in reason((WHEEL / "test_files" / name).read_bytes())
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
         for file in files():
             data = file.read_bytes()
             try:
-                greys(data)
+                grey_levels(data)
             except ImageError:
                 continue
     out, err = capfd.readouterr()
@@ -141,7 +141,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
 def test_seven_encodings_of_one_image_are_one_array() -> None:
     endings = ("", "_implicit", "_expb", "_bigendian", "_RLE", "_jp2klossless", "_jpeg_ls_lossless")
     names = [*(f"MR_small{end}.dcm" for end in endings), "MR_small_padded.dcm"]
-    first, *others = [greys((WHEEL / "test_files" / name).read_bytes()) for name in names]
+    first, *others = [grey_levels((WHEEL / "test_files" / name).read_bytes()) for name in names]
     assert np.ptp(first) > 200
     for other in others:
         np.testing.assert_array_equal(other, first)
@@ -157,16 +157,16 @@ def test_written_encodings_agree(syntax: str, colour: bool) -> None:
     np.testing.assert_array_equal(read.reshape(shape), pixels)
 
 
-def test_without_its_preamble_it_is_the_same() -> None:
+def test_a_file_without_preamble_is_read() -> None:
     whole = dicom(RAMP, syntax=EXPLICIT, BitsStored=12)
     assert is_dicom(whole[132:])
-    np.testing.assert_array_equal(greys(whole[132:]), greys(whole))
+    np.testing.assert_array_equal(grey_levels(whole[132:]), grey_levels(whole))
     bare = whole[whole.index(b"\x08\0\x16\0") :]
     assert is_dicom(bare)
-    np.testing.assert_array_equal(greys(bare), greys(whole))
+    np.testing.assert_array_equal(grey_levels(bare), grey_levels(whole))
 
 
-def test_colours_of_jpeg_come_out_right() -> None:
+def test_colours_of_jpeg_are_right() -> None:
     pixels = np.zeros((32, 32, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
     data = dicom(pixels, syntax=JPEG, kind=PHOTO, PhotometricInterpretation="YBR_FULL_422")
     assert read_image(data, (8, 8), True)[4, 4] == pytest.approx([200, 100, 50], abs=3)
@@ -202,9 +202,9 @@ def test_jpeg_lossless_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_linear_window_by_hand() -> None:
     """PS3.3, C.11.2.1.2.1: with c = 2048 and w = 4096, 0 is black and 4095 white."""
-    shown = greys(dicom(RAMP, BitsStored=12, WindowCenter=2048, WindowWidth=4096))
+    shown = grey_levels(dicom(RAMP, BitsStored=12, WindowCenter=2048, WindowWidth=4096))
     np.testing.assert_array_equal(shown, np.rint(RAMP / 4095 * 255))
-    shown = greys(dicom(RAMP, BitsStored=12, WindowCenter=1000, WindowWidth=101)).ravel()
+    shown = grey_levels(dicom(RAMP, BitsStored=12, WindowCenter=1000, WindowWidth=101)).ravel()
     assert shown[949] == 0
     assert shown[1000] == round(255 * ((1000 - 999.5) / 100 + 0.5))
     assert shown[1050] == 255
@@ -212,55 +212,55 @@ def test_a_linear_window_by_hand() -> None:
 
 def test_exact_and_sigmoid_windows_by_hand() -> None:
     window = {"BitsStored": 12, "WindowCenter": 1000, "WindowWidth": 100}
-    exact = greys(dicom(RAMP, **window, VOILUTFunction="LINEAR_EXACT")).ravel()
+    exact = grey_levels(dicom(RAMP, **window, VOILUTFunction="LINEAR_EXACT")).ravel()
     assert [exact[950], exact[1000], exact[1050]] == [0, 128, 255]
-    bent = greys(dicom(RAMP, **window, VOILUTFunction="SIGMOID")).ravel()
+    bent = grey_levels(dicom(RAMP, **window, VOILUTFunction="SIGMOID")).ravel()
     assert bent[1025] == round(255 / (1 + np.exp(-1)))
     assert (np.diff(bent.astype(int)) >= 0).all()
 
 
 def test_a_window_of_one_value_is_a_step() -> None:
-    shown = greys(dicom(RAMP, BitsStored=12, WindowCenter=1000, WindowWidth=1)).ravel()
+    shown = grey_levels(dicom(RAMP, BitsStored=12, WindowCenter=1000, WindowWidth=1)).ravel()
     assert [shown[998], shown[999], shown[1000], shown[4000]] == [0, 0, 255, 255]
 
 
 def test_rescaling_comes_before_the_window() -> None:
     slope = {"RescaleSlope": 0.5, "RescaleIntercept": -1000}
-    moved = greys(dicom(RAMP, BitsStored=12, WindowCenter=0, WindowWidth=401, **slope))
-    plain = greys(dicom(RAMP, BitsStored=12, WindowCenter=2000, WindowWidth=801))
+    moved = grey_levels(dicom(RAMP, BitsStored=12, WindowCenter=0, WindowWidth=401, **slope))
+    plain = grey_levels(dicom(RAMP, BitsStored=12, WindowCenter=2000, WindowWidth=801))
     assert abs(moved.astype(int) - plain).max() <= 1
 
 
 def test_signed_values() -> None:
     values = (RAMP.astype(np.int16) - 2048).astype(np.int16)
     window = {"WindowCenter": 0, "WindowWidth": 4096}
-    shown = greys(dicom(values, BitsStored=12, **window))
+    shown = grey_levels(dicom(values, BitsStored=12, **window))
     np.testing.assert_array_equal(shown, np.rint(RAMP / 4095 * 255))
 
 
-def test_bits_that_are_not_used_do_not_count() -> None:
+def test_unused_bits_are_ignored() -> None:
     window = {"BitsStored": 12, "WindowCenter": 2048, "WindowWidth": 4096}
     np.testing.assert_array_equal(
-        greys(dicom(RAMP | 0xF000, **window)), greys(dicom(RAMP, **window))
+        grey_levels(dicom(RAMP | 0xF000, **window)), grey_levels(dicom(RAMP, **window))
     )
 
 
-def test_tables_go_before_windows() -> None:
+def test_luts_take_precedence_over_windows() -> None:
     entries = np.linspace(0, 1023, 2048).astype(np.uint16)
     data = dicom(
         RAMP, BitsStored=12, VOILUTSequence=table(1000, entries, 10), WindowCenter=9, WindowWidth=9
     )
-    shown = greys(data).ravel()
+    shown = grey_levels(data).ravel()
     assert (shown[:1000] == 0).all()
     assert (shown[3048:] == 255).all()
     assert shown[2024] == round(255 * int(entries[1024]) / 1023)
 
 
-def test_a_modality_table_replaces_rescaling() -> None:
+def test_a_modality_lut_replaces_rescaling() -> None:
     squares = (np.arange(4096, dtype=np.float64) ** 2 / 4095).astype(np.uint16)
     lut = table(0, squares, 12)
     window = {"BitsStored": 12, "WindowCenter": 2048, "WindowWidth": 4096}
-    shown = greys(dicom(RAMP, ModalityLUTSequence=lut, **window)).ravel()
+    shown = grey_levels(dicom(RAMP, ModalityLUTSequence=lut, **window)).ravel()
     np.testing.assert_array_equal(shown, np.rint(squares / 4095 * 255))
 
 
@@ -269,20 +269,20 @@ def test_without_a_window_contrast_is_stretched() -> None:
     values[:50] = 2000
     values[0, :40] = 60_000  # a marker, 0.4 % of the pixels
     values[99, :40] = 0
-    shown = greys(dicom(values))
+    shown = grey_levels(dicom(values))
     assert (shown[70, 5], shown[20, 5]) == (0, 255)
     assert SourceImage(dicom(values)).notes == Note.NO_WINDOW
 
 
-def test_eight_bits_without_a_window_stay_as_they_are() -> None:
+def test_eight_bits_without_a_window_are_not_changed() -> None:
     pixels = np.random.default_rng(1).integers(30, 90, (20, 20), np.uint8)
     data = dicom(pixels, kind=CAPTURE)
-    np.testing.assert_array_equal(greys(data), pixels)
+    np.testing.assert_array_equal(grey_levels(data), pixels)
     assert SourceImage(data).notes == Note.SECONDARY_CAPTURE
 
 
 def test_a_flat_image_is_read() -> None:
-    assert np.ptp(greys(dicom(np.full((20, 20), 777, np.uint16)))) == 0
+    assert np.ptp(grey_levels(dicom(np.full((20, 20), 777, np.uint16)))) == 0
 
 
 # --- polarity
@@ -292,7 +292,7 @@ TWIN = {"BitsStored": 12, "WindowCenter": 1500, "WindowWidth": 2000}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "given",
     [
         {"PhotometricInterpretation": "MONOCHROME1"},
         {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
@@ -300,30 +300,32 @@ TWIN = {"BitsStored": 12, "WindowCenter": 1500, "WindowWidth": 2000}
     ],
 )
 @pytest.mark.parametrize("high", [4095, 3000])
-def test_twins_of_both_polarities_are_equal(said: dict[str, str], high: int) -> None:
-    """Invert the pixels and say so, once or twice: the same, whatever their greatest value is."""
+def test_both_polarities_give_the_same_image(given: dict[str, str], high: int) -> None:
+    """Inverted pixels declared as inverted, by one element or two, give the same image."""
     values = np.minimum(RAMP, high)
-    plain = greys(dicom(values, **TWIN))
+    plain = grey_levels(dicom(values, **TWIN))
     mirrored = TWIN | {"WindowCenter": 4095 - 1500 + 1}
-    twin = greys(dicom(4095 - values, **mirrored, **said))
+    twin = grey_levels(dicom(4095 - values, **mirrored, **given))
     np.testing.assert_array_equal(twin, plain)
 
 
-def test_stretched_twins_are_equal() -> None:
+def test_both_polarities_are_stretched_equally() -> None:
     values = np.random.default_rng(2).integers(500, 3000, (64, 64)).astype(np.uint16)
-    plain = greys(dicom(values, BitsStored=12)).astype(int)
+    plain = grey_levels(dicom(values, BitsStored=12)).astype(int)
     inverse = dicom(4095 - values, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
-    assert abs(greys(inverse) - plain).max() <= 1
+    assert abs(grey_levels(inverse) - plain).max() <= 1
 
 
 @pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
-def test_padding_is_black_and_does_not_count(polarity: str) -> None:
+def test_padding_is_black_and_ignored(polarity: str) -> None:
     values = np.random.default_rng(3).integers(1000, 2000, (64, 64)).astype(np.uint16)
-    said = {"BitsStored": 12, "PhotometricInterpretation": polarity}
-    alone = greys(dicom(values, **said))
+    given = {"BitsStored": 12, "PhotometricInterpretation": polarity}
+    alone = grey_levels(dicom(values, **given))
     values[:, :20] = 4095
     values[:, 20:24] = 4090
-    padded = greys(dicom(values, PixelPaddingValue=4095, PixelPaddingRangeLimit=4090, **said))
+    padded = grey_levels(
+        dicom(values, PixelPaddingValue=4095, PixelPaddingRangeLimit=4090, **given)
+    )
     assert (padded[:, :24] == 0).all()
     assert abs(padded[:, 24:].astype(int) - alone[:, 24:]).max() <= 3
 
@@ -332,7 +334,7 @@ def test_padding_is_black_and_does_not_count(polarity: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "size"),
+    ("given", "size"),
     [
         ({}, (64, 64)),
         ({"PixelSpacing": [0.4, 0.2]}, (128, 64)),
@@ -341,14 +343,14 @@ def test_padding_is_black_and_does_not_count(polarity: str) -> None:
         ({"PixelAspectRatio": [2, 1]}, (128, 64)),
         ({"PixelSpacing": [0.2, 0.2], "PixelAspectRatio": [2, 1]}, (64, 64)),
         ({"PixelSpacing": [0, 0]}, (64, 64)),
-        ({"PixelAspectRatio": [1000, 1]}, (64, 64)),  # no such pixel
+        ({"PixelAspectRatio": [1000, 1]}, (64, 64)),  # implausible
     ],
 )
-def test_the_size_is_in_square_pixels(said: dict[str, list[float]], size: tuple[int, int]) -> None:
-    assert SourceImage(dicom(RAMP, BitsStored=12, **said)).size == size
+def test_the_size_is_in_square_pixels(given: dict[str, list[float]], size: tuple[int, int]) -> None:
+    assert SourceImage(dicom(RAMP, BitsStored=12, **given)).size == size
 
 
-def test_proportions_are_physical() -> None:
+def test_the_aspect_ratio_is_physical() -> None:
     """A circle on a detector with pixels of 0.4 x 0.2 mm has half as many rows as columns."""
     y, x = np.mgrid[:50, :100]
     disc = (((y - 24.5) * 2) ** 2 + (x - 49.5) ** 2 < 40**2).astype(np.uint8) * 255
@@ -357,7 +359,7 @@ def test_proportions_are_physical() -> None:
     assert shown.any(axis=0).sum() == pytest.approx(shown.any(axis=1).sum(), abs=2)
 
 
-def test_a_png_of_it_is_the_same_to_a_network() -> None:
+def test_a_png_of_the_image_gives_the_same_pixels() -> None:
     for data in (
         dicom(RAMP, BitsStored=12, WindowCenter=2000, WindowWidth=3000),
         (WHEEL / "test_files" / "MR_small.dcm").read_bytes(),
@@ -378,7 +380,7 @@ def test_colour_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "note"),
+    ("given", "note"),
     [
         ({"BurnedInAnnotation": "YES"}, Note.BURNED_IN),
         ({"BurnedInAnnotation": "NO"}, Note(0)),
@@ -391,30 +393,30 @@ def test_colour_is_recognised() -> None:
         ({"WindowWidth": 0}, Note.NO_WINDOW),
     ],
 )
-def test_notes(said: dict[str, object], note: Note) -> None:
+def test_notes(given: dict[str, object], note: Note) -> None:
     window = {"WindowCenter": 2048, "WindowWidth": 4096}
-    assert SourceImage(dicom(RAMP, **{"BitsStored": 12, **window, **said})).notes == note
+    assert SourceImage(dicom(RAMP, **{"BitsStored": 12, **window, **given})).notes == note
 
 
-def test_every_note_has_words_of_its_own() -> None:
-    assert in_words(Note(0)) == ()
-    words = [in_words(note) for note in Note]
+def test_every_note_has_its_own_text() -> None:
+    assert describe_notes(Note(0)) == ()
+    words = [describe_notes(note) for note in Note]
     assert all(len(each) == 1 and each[0] for each in words)
     assert len(set(words)) == len(Note)
-    assert in_words(Note.BURNED_IN | Note.LATERAL) == (
+    assert describe_notes(Note.BURNED_IN | Note.LATERAL) == (
         "a lateral view",
         "text is burned into the pixels",
     )
 
 
-def test_overlays_are_noted_and_left_out() -> None:
+def test_overlays_are_noted_and_ignored() -> None:
     overlay = (WHEEL / "test_files" / "examples_overlay.dcm").read_bytes()
     assert SourceImage(overlay).notes == Note.OVERLAY | Note.SEVERAL_WINDOWS
 
 
-def test_the_same_patient_has_the_same_key_and_no_name() -> None:
-    def key(salt: bytes, **said: object) -> bytes:
-        return SourceImage(dicom(RAMP, BitsStored=12, **said)).patient_key(salt)
+def test_the_same_patient_has_the_same_key_without_the_name() -> None:
+    def key(salt: bytes, **given: object) -> bytes:
+        return SourceImage(dicom(RAMP, BitsStored=12, **given)).patient_key(salt)
 
     anna = key(b"salt", PatientID="ANNA-7")
     assert len(anna) == 16
@@ -430,7 +432,7 @@ def test_the_same_patient_has_the_same_key_and_no_name() -> None:
 
 
 def test_agrees_with_highdicom() -> None:
-    """All real files with a window that both read, padding apart, to one grey level."""
+    """All real files with a window that both read, except padding, within one grey level."""
     highdicom = pytest.importorskip("highdicom", reason="an independent reader")
     compared = 0
     for file in files():
@@ -438,7 +440,7 @@ def test_agrees_with_highdicom() -> None:
         if not (is_dicom(data) and b"MONOCHROME" in data):
             continue
         try:
-            ours = greys(data)
+            ours = grey_levels(data)
         except ImageError:
             continue
         with warnings.catch_warnings():
@@ -446,14 +448,14 @@ def test_agrees_with_highdicom() -> None:
             opened = pydicom.dcmread(io.BytesIO(data))
             if "WindowCenter" not in opened and "VOILUTSequence" not in opened:
                 continue
-            if opened.file_meta.TransferSyntaxUID == BIG:  # highdicom does not
+            if opened.file_meta.TransferSyntaxUID == BIG:  # not read by highdicom
                 continue
             image = highdicom.Image.from_dataset(opened)
             theirs = 255 * image.get_frame(
                 1, apply_real_world_transform=False, apply_voi_transform=True
             )
             stored = opened.pixel_array
-        if ours.shape != theirs.shape:  # pixels that are not square
+        if ours.shape != theirs.shape:  # non-square pixels
             ours = np.asarray(Image.fromarray(_stored_size(data)))
         seen = stored != opened.get("PixelPaddingValue", np.nan)
         assert abs(theirs - ours)[seen].max(initial=0) <= 1, file
@@ -484,7 +486,7 @@ def test_real_radiographs(name: str, size: tuple[int, int]) -> None:
     image = SourceImage(shared(name))
     assert image.size == size
     shown = image.pixels(size, colour=False)
-    assert np.ptp(shown) > 150  # their windows are wider than what they hold
+    assert np.ptp(shown) > 150  # their windows are wider than their range of values
 
 
 @pytest.mark.real
@@ -492,10 +494,10 @@ def test_real_jpeg_lossless_is_an_ultrasound() -> None:
     pytest.importorskip("gdcm", reason="needs the extra gdcm")
     name = "JPGLosslessP14SV1_1s_1f_8b.dcm"
     assert "Ultrasound" in reason(shared(name))
-    assert np.ptp(greys(as_capture(SHARED / name))) == 255
+    assert np.ptp(grey_levels(as_capture(SHARED / name))) == 255
 
 
-def test_kinds_are_named() -> None:
+def test_sop_classes_are_named() -> None:
     assert "Ultrasound Image Storage" in reason(dicom(RAMP, kind=ULTRASOUND))
     assert "unknown kind" in reason(dicom(RAMP, kind="1.2.3.4.5"))
-    assert greys(dicom(RAMP, kind=DX)).shape == (64, 64)
+    assert grey_levels(dicom(RAMP, kind=DX)).shape == (64, 64)

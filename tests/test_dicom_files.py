@@ -1,4 +1,4 @@
-"""DICOM files of strangers: bombs are refused at once, spoiled ones cost one image, and nothing
+"""Untrusted DICOM files: bombs are rejected at once, corrupted ones cost one image, and nothing
 that names a patient comes out anywhere."""
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from numpy.typing import NDArray
 from conftest import draw_image
 from lucency.dataset import load_dataset
 from lucency.dataset.groups import find_groups
-from lucency.dataset.walk import walk_below
+from lucency.dataset.walk import walk_folder
 from lucency.errors import ImageError, LeakError
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.decoder.protocol import (
-    Answer,
     Outcome,
     ProtocolError,
-    packed_answer,
-    packed_request,
-    read_answer,
+    Response,
+    pack_request,
+    pack_response,
     read_request,
+    read_response,
 )
 from lucency.imaging.dicom import Note
 from lucency.imaging.dicom.header import read_dicom
@@ -59,18 +59,18 @@ def radiograph(seed: int, bright: bool = False) -> NDArray[np.uint16]:
     return np.asarray(drawn).astype(np.uint16) * 12
 
 
-# --- bombs and spoiled files
+# --- bombs and corrupted files
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_at_once(name: str) -> None:
+def test_bombs_are_rejected_at_once(name: str) -> None:
     data = BOMBS[name]
     tracemalloc.start()
     start = time.process_time()
     try:
         with pytest.raises(ImageError) as error:
             ImageFile(data).decode((64, 64), colour=False)
-        assert time.process_time() - start < 1  # and tracing makes it several times slower
+        assert time.process_time() - start < 1  # tracing makes it several times slower
         assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
     finally:
         tracemalloc.stop()
@@ -82,12 +82,12 @@ def test_bombs_cost_a_decoder_neither_memory_nor_time() -> None:
     with DecoderPool(1, deadline=10) as pool:
         answers = [*pool.map(Request(data, (64, 64), False) for data in BOMBS.values())]
         assert pool.lost == 0
-    assert all(each.pixels is None and not each.passing for each in answers)
+    assert all(each.pixels is None and not each.transient for each in answers)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-def test_a_decoder_of_dicom_stays_one_thread() -> None:
-    """Its limits forbid more, where it does not run as the superuser."""
+def test_a_decoder_of_dicom_has_one_thread() -> None:
+    """Its limits forbid more threads, unless it runs as superuser."""
     with DecoderPool(1) as pool:
         for syntax in (EXPLICIT, RLE, JPEG_LS, JPEG_2000):
             data = dicom(radiograph(1), BitsStored=16, syntax=syntax)
@@ -96,56 +96,58 @@ def test_a_decoder_of_dicom_stays_one_thread() -> None:
         assert len(list(Path(f"/proc/{child}/task").iterdir())) == 1
 
 
-def test_every_cut_and_many_spoiled_files_have_an_answer() -> None:
+def test_truncated_and_corrupted_files_have_a_result() -> None:
     draw = random.Random(0)  # noqa: S311 - no secret
     sound = [dicom(radiograph(1), BitsStored=12, syntax=each) for each in (EXPLICIT, JPEG_2000)]
-    spoiled = [sound[0][: 2 * n] for n in range(0, 450, 3)]
+    corrupted = [sound[0][: 2 * n] for n in range(0, 450, 3)]
     for _ in range(400):
         data = bytearray(draw.choice(sound))
         for _ in range(draw.randint(1, 4)):
             data[draw.randrange(132, min(len(data), 900))] = draw.randrange(256)
-        spoiled.append(bytes(data))
+        corrupted.append(bytes(data))
     with DecoderPool(2) as pool:
-        answers = [*pool.map(Request(data, (16, 16), False) for data in spoiled)]
+        answers = [*pool.map(Request(data, (16, 16), False) for data in corrupted)]
         assert pool.lost == 0
     for each in answers:
         assert (each.pixels is None) == bool(each.reason)
         assert each.reason.isprintable()
 
 
-def test_a_header_does_not_show_what_it_holds() -> None:
+def test_a_header_does_not_print_its_content() -> None:
     header = read_dicom(dicom(radiograph(1), BitsStored=12, PatientID="ANNA"))
     assert "ANNA" not in repr(header)
     assert "ANNA" not in str(header)
 
 
-def test_elements_nobody_needs_are_never_read() -> None:
-    """A name that is no text at all, in an element of a type that does not exist."""
+def test_unneeded_elements_are_never_read() -> None:
+    """A name that is not text, in an element with an unknown VR."""
     whole = dicom(radiograph(1), BitsStored=12)
     place = whole.index(b"\x28\0\x02\0US")
     odd = element(0x00100010, b"PN", b"\xff\xfe\0\x1b[31m\0") + element(0x00100011, b"ZZ", b"??")
-    spoiled = whole[:place] + odd + whole[place:]
-    assert ImageFile(spoiled).decode((40, 40), False) == ImageFile(whole).decode((40, 40), False)
+    corrupted = whole[:place] + odd + whole[place:]
+    assert ImageFile(corrupted).decode((40, 40), False) == ImageFile(whole).decode((40, 40), False)
 
 
 # --- between the processes
 
 
-def test_notes_and_patients_go_there_and_back() -> None:
+def test_notes_and_patients_round_trip() -> None:
     request = Request("a", (1, 1), False, salt=SALT)
-    assert read_request(_reader(packed_request(request))) == request
-    answer = Answer(Outcome.PIXELS, "ab" * 32, (9, 9), b"x", Note.LATERAL, bytes(range(16)))
-    assert read_answer(_reader(packed_answer(answer) + b"x"), request) == answer
+    assert read_request(_reader(pack_request(request))) == request
+    answer = Response(Outcome.PIXELS, "ab" * 32, (9, 9), b"x", Note.LATERAL, bytes(range(16)))
+    assert read_response(_reader(pack_response(answer) + b"x"), request) == answer
 
 
 @pytest.mark.parametrize(
     ("notes", "patient", "salt"),
     [(Note(2**15), b"", SALT), (Note(0), b"\1" * 16, b"")],
 )
-def test_the_reader_of_answers_is_distrustful(notes: Note, patient: bytes, salt: bytes) -> None:
-    answer = Answer(Outcome.PIXELS, "ab" * 32, (9, 9), b"x", notes, patient)
+def test_unrequested_notes_and_patients_are_rejected(
+    notes: Note, patient: bytes, salt: bytes
+) -> None:
+    answer = Response(Outcome.PIXELS, "ab" * 32, (9, 9), b"x", notes, patient)
     with pytest.raises(ProtocolError):
-        read_answer(_reader(packed_answer(answer) + b"x"), Request("a", (1, 1), False, salt=salt))
+        read_response(_reader(pack_response(answer) + b"x"), Request("a", (1, 1), False, salt=salt))
 
 
 def _reader(data: bytes):  # type: ignore[no-untyped-def]
@@ -159,7 +161,7 @@ def _reader(data: bytes):  # type: ignore[no-untyped-def]
     return read
 
 
-def test_a_decoder_without_dicom_loads_neither_numpy_nor_pydicom() -> None:
+def test_a_decoder_without_dicom_imports_neither_numpy_nor_pydicom() -> None:
     code = "import sys, lucency.imaging.decoder.child; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
@@ -179,7 +181,7 @@ def test_files_of_archives_are_found_by_their_content(tmp_path: Path) -> None:
         (tmp_path / "a" / name).write_bytes(data if name != "README" else b"hello")
     (tmp_path / "a" / "notes.1").write_bytes(b"hello" * 100)
     (tmp_path / "a" / "link").symlink_to("IM000001")
-    walk = walk_below(tmp_path)
+    walk = walk_folder(tmp_path)
     names = ["1.2.840.113619.2", "IM000001", "x.dcm", "y.DICOM", "z.ima"]
     assert sorted(walk.files) == [f"a/{name}" for name in names]
     ignored = {each.file: each.reason for each in walk.ignored}
@@ -189,7 +191,7 @@ def test_files_of_archives_are_found_by_their_content(tmp_path: Path) -> None:
     assert not is_image(tmp_path / "a" / "link")
 
 
-def test_a_pipe_without_a_suffix_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_without_a_suffix_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "IM000001")
     assert not is_image(tmp_path / "IM000001")
 
@@ -197,7 +199,7 @@ def test_a_pipe_without_a_suffix_is_not_waited_for(tmp_path: Path) -> None:
 # --- patients
 
 
-def test_patients_of_dicom_files_are_called_by_their_first_file() -> None:
+def test_dicom_patients_are_named_after_their_first_file() -> None:
     files = [f"x/{n}" for n in range(8)]
     keys = ["a", "b", "a", "c", "b", "d", "c", "a"]
     groups = find_groups(files, patients=keys)
@@ -207,14 +209,14 @@ def test_patients_of_dicom_files_are_called_by_their_first_file() -> None:
     assert find_groups(files, patients=other_salt) == groups
 
 
-def test_what_the_user_says_goes_before_dicom() -> None:
+def test_options_take_precedence_over_dicom() -> None:
     files = ["p1_a", "p1_b", "p2_a", "p2_b", "p3_a", "p3_b"]
     keys = ["a", "b", "a", "b", "c", "d"]
     assert find_groups(files, patients=keys, regex="(p[0-9])").source == "regex"
     assert find_groups(files, patients=keys, given=["z"] * 6).source == "csv"
 
 
-def test_dicom_goes_before_names_and_names_before_a_few_dicom_files() -> None:
+def test_precedence_of_dicom_files_and_file_names() -> None:
     named = [f"patient{n // 2}_{n}.png" for n in range(20)]
     full = [str(n % 10) for n in range(20)]
     assert find_groups(named, patients=full).source == "dicom"
@@ -226,7 +228,7 @@ def test_dicom_goes_before_names_and_names_before_a_few_dicom_files() -> None:
     assert "No patient is known for 10 of 20" in groups.warnings[0]
 
 
-def test_one_patient_for_all_is_nobody() -> None:
+def test_one_patient_id_for_all_is_ignored() -> None:
     files = [f"{n}.dcm" for n in range(20)]
     groups = find_groups(files, patients=["same"] * 12 + [str(n) for n in range(8)])
     assert groups.source == "none"
@@ -256,7 +258,7 @@ def canaries(patient: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return two classes of 30 radiographs, two of each patient, and files that are refused."""
+    """Return two classes of 30 radiographs, two of each patient, and files that are rejected."""
     folder = tmp_path_factory.mktemp("dicom") / "radiographs"
     for k, name in enumerate(("dark", "light")):
         (folder / name).mkdir(parents=True)
@@ -282,17 +284,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_data_set_knows_patients_and_remarks(folder: Path) -> None:
+def test_the_data_set_has_patients_and_notes(folder: Path) -> None:
     from lucency.config import Config
 
     data = load_dataset(folder, Config(max_unreadable=0.1))
     audit = data.audit
     assert audit.group_source == "dicom"
     assert sum(audit.groups.values()) == 30
-    parts: dict[str, set[str]] = {}
+    splits: dict[str, set[str]] = {}
     for entry in data.entries:
-        parts.setdefault(entry.group, set()).add(entry.part)
-    assert all(len(each) == 1 for each in parts.values())
+        splits.setdefault(entry.group, set()).add(entry.split)
+    assert all(len(each) == 1 for each in splits.values())
     warnings = " ".join(audit.warnings)
     assert "6 DICOM images (dark/IM000000, dark/IM000010" in warnings
     assert "4 DICOM images (dark/IM000000, dark/IM000015" in warnings
@@ -304,7 +306,7 @@ def test_the_data_set_knows_patients_and_remarks(folder: Path) -> None:
     assert again.entries == data.entries
 
 
-def test_the_gate_finds_patients_in_two_parts(tmp_path: Path) -> None:
+def test_the_leak_check_finds_patients_in_two_splits(tmp_path: Path) -> None:
     for part, count in (("train", 40), ("test", 24)):
         for k, name in enumerate(("dark", "light")):
             (tmp_path / part / name).mkdir(parents=True)
@@ -334,7 +336,7 @@ def _holds_canary(data: bytes) -> list[str]:
     return [each for each in CANARIES if each.encode() in data]
 
 
-def test_no_tag_of_a_patient_comes_out_anywhere(folder: Path, tmp_path: Path) -> None:
+def test_no_data_of_a_patient_is_written_anywhere(folder: Path, tmp_path: Path) -> None:
     assert len(_holds_canary((folder / "dark" / "IM000000").read_bytes())) == 30
     cache = tmp_path / "cache"
     refused = _lucency("check", folder, "--cache", cache)
@@ -352,7 +354,7 @@ def test_no_tag_of_a_patient_comes_out_anywhere(folder: Path, tmp_path: Path) ->
     )
 
 
-def test_secondary_captures_are_told(tmp_path: Path) -> None:
+def test_secondary_captures_cause_a_warning(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for n in range(30):

@@ -1,4 +1,4 @@
-"""Whose image it is: named patterns, expressions and columns."""
+"""Patients of images: named patterns, regular expressions and columns."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_named_patterns(source: str, keys: dict[str, str]) -> None:
     assert not groups.warnings
 
 
-def test_without_a_pattern_every_image_stands_alone_and_a_warning_says_so() -> None:
+def test_without_a_pattern_every_image_stands_alone_with_a_warning() -> None:
     groups = find_groups(["a/x1.png", "b/x1.png"])
     assert groups.source == "none"
     assert groups.keys == ("a/x1.png", "b/x1.png")
     assert groups.warnings[0].startswith("Patients unknown: ")
 
 
-@pytest.mark.parametrize(("strangers", "source"), [(5, "nih"), (6, "none")])
-def test_a_pattern_needs_95_percent(strangers: int, source: str) -> None:
-    files = [f"a/{i:08d}_000.png" for i in range(100 - strangers)]
-    files += [f"a/other{i}.png" for i in range(strangers)]
+@pytest.mark.parametrize(("others", "source"), [(5, "nih"), (6, "none")])
+def test_a_pattern_needs_95_percent(others: int, source: str) -> None:
+    files = [f"a/{i:08d}_000.png" for i in range(100 - others)]
+    files += [f"a/other{i}.png" for i in range(others)]
     groups = find_groups(files)
     assert groups.source == source
     assert groups.keys[-1] == files[-1]
@@ -71,7 +71,7 @@ def test_expression(regex: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("regex", "error", "says"),
+    ("regex", "error", "message"),
     [
         ("(", ConfigError, "not a valid regular expression"),
         (r"\d+", ConfigError, "needs a group in parentheses"),
@@ -79,12 +79,12 @@ def test_expression(regex: str) -> None:
         (r"(x*)", DataError, r"0.0% of the paths"),
     ],
 )
-def test_expressions_that_do_not_fit(regex: str, error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_invalid_expressions(regex: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         find_groups(["a/anna-1.png", "b/ben-1.png"], regex=regex)
 
 
-def test_column_goes_before_patterns_and_gaps_stand_alone() -> None:
+def test_the_column_takes_precedence_and_gaps_stand_alone() -> None:
     files = ["a/00000001_000.png", "a/00000001_001.png", "b/00000002_000.png"]
     groups = find_groups(files, given=["p", "", "q"])
     assert (groups.source, groups.keys) == ("csv", ("p", files[1], "q"))
@@ -109,7 +109,7 @@ def test_official_radiographs_share_no_patient() -> None:
     if not data.is_dir():
         pytest.skip("the chest radiographs are not here; LUCENCY_DATA names their folder")
     assert shared_patients(data) == ("kermany", 0)
-    # The number alone runs per disease, so it would make different people one.
+    # The number restarts with every disease, so alone it would merge different people.
     source, shared = shared_patients(data, r"(person\d+|(?:NORMAL2-)?IM-\d+)")
     assert source == "regex"
     assert shared > 50

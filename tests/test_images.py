@@ -1,4 +1,4 @@
-"""Reading images: every kind of file that people have, and every way in which one is broken."""
+"""Reading images: every supported kind of file, and every way in which one can be corrupted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lucency.imaging.image import (
 
 Pixels = NDArray[np.uint8]
 
-WIDE = np.add.outer(8 * np.arange(20), 3 * np.arange(30)).astype(np.uint8)  # no two corners alike
+WIDE = np.add.outer(8 * np.arange(20), 3 * np.arange(30)).astype(np.uint8)  # all corners differ
 SCENE = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)).resize(
         (1050, 1400), Image.Resampling.BICUBIC
@@ -40,9 +40,9 @@ TURNED = {
     3: WIDE[::-1, ::-1],
     4: WIDE[::-1],
     5: WIDE.T,
-    6: WIDE[::-1].T,  # a quarter turn clockwise
+    6: WIDE[::-1].T,  # rotated by 90 degrees clockwise
     7: WIDE[::-1, ::-1].T,
-    8: WIDE.T[::-1],  # a quarter turn anticlockwise
+    8: WIDE.T[::-1],  # rotated by 90 degrees counterclockwise
 }
 
 
@@ -85,7 +85,7 @@ def the_value(data: bytes, *, colour: bool) -> list[int]:
 # --- sizes and directions
 
 
-def test_keeps_every_pixel_at_its_own_size() -> None:
+def test_every_pixel_is_kept_at_the_original_size() -> None:
     assert np.array_equal(read_image(saved(WIDE), (20, 30), colour=False)[:, :, 0], WIDE)
 
 
@@ -106,7 +106,7 @@ def test_shrinking_averages_instead_of_skipping() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turns_the_image_upright(kind: str, orientation: int) -> None:
+def test_the_orientation_is_applied(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(WIDE, kind, exif=exif)
@@ -119,7 +119,7 @@ def test_turns_the_image_upright(kind: str, orientation: int) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (112, 112), (255, 255), (50, 400), (1400, 1050)])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_scaled_decoding_looks_like_full_decoding(size: tuple[int, int], orientation: int) -> None:
+def test_scaled_decoding_is_close_to_full_decoding(size: tuple[int, int], orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(SCENE, "JPEG", quality=90, exif=exif)
@@ -134,7 +134,7 @@ def test_scaled_decoding_looks_like_full_decoding(size: tuple[int, int], orienta
 
 @pytest.mark.real
 @pytest.mark.parametrize("side", [112, 224])
-def test_real_radiographs_look_like_full_decoding(side: int, radiographs: Path) -> None:
+def test_scaled_radiographs_are_close_to_full_decoding(side: int, radiographs: Path) -> None:
     files = sorted((radiographs / "chest_xray_native").rglob("*.jpeg"))[::10]
     assert files
     for file in files:
@@ -164,7 +164,7 @@ def test_real_radiographs_look_like_full_decoding(side: int, radiographs: Path) 
         (saved(flat("L", 77), transparency=77), 0, [0, 0, 0]),
         (saved(flat("L", 77), transparency=78), 77, [77, 77, 77]),
         (saved(flat("P", 1), transparency=1), 0, [0, 0, 0]),
-        # cyan 55, magenta 155, yellow 205: what is left is 200, 100, 50
+        # cyan 55, magenta 155, yellow 205: the remainder is 200, 100, 50
         (saved(flat("CMYK", (55, 155, 205, 0)), "JPEG", quality=100), 124, [200, 100, 50]),
     ],
 )
@@ -173,7 +173,7 @@ def test_reads_every_kind_of_pixel(data: bytes, grey: int, colour: list[int]) ->
     assert the_value(data, colour=True) == pytest.approx(colour, abs=1)
 
 
-def test_grey_from_colour_jpeg_is_its_luma() -> None:
+def test_grey_of_a_colour_jpeg_is_its_luma() -> None:
     data = saved(flat("RGB", (200, 100, 50)), "JPEG", quality=100, subsampling=0)
     assert the_value(data, colour=False) == pytest.approx([124], abs=1)
     assert the_value(data, colour=True) == pytest.approx([200, 100, 50], abs=3)
@@ -221,17 +221,17 @@ def test_sixteen_bits_keep_the_upper_eight_that_are_used(
         ),
     ],
 )
-def test_says_why_a_file_is_no_image(data: bytes, expected: str) -> None:
+def test_the_reason_why_a_file_is_no_image(data: bytes, expected: str) -> None:
     assert expected in reason(data)
 
 
 @pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (2**31 - 1, 8), (8, 6_250_001)])
-def test_refuses_absurd_sizes_by_the_header(width: int, height: int) -> None:
+def test_implausible_sizes_are_rejected_by_the_header(width: int, height: int) -> None:
     start = b"\x89PNG\r\n\x1a\n" + png_header(width, height)
     assert "too many" in reason(start + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
 
 
-def test_a_second_header_cannot_smuggle_in_a_larger_size() -> None:
+def test_a_second_header_cannot_bypass_the_size_check() -> None:
     small = saved(WIDE)
     assert "damaged" in reason(small[:33] + png_header(30_000, 30_000) + small[33:])
     jpeg = saved(WIDE, "JPEG")
@@ -251,7 +251,7 @@ def test_a_second_header_cannot_smuggle_in_a_larger_size() -> None:
     ],
     ids=["png", "jpeg", "progressive", "large"],
 )
-def test_every_cut_is_noticed(data: bytes) -> None:
+def test_every_truncation_is_noticed(data: bytes) -> None:
     for end in range(8, len(data) - 1, len(data) // 100 + 1):
         assert "ends early" in reason(data[:end])
 
@@ -264,7 +264,7 @@ def test_a_changed_byte_of_a_png_is_noticed() -> None:
         assert reason(bytes(changed))
 
 
-def test_nothing_but_image_errors_and_no_warnings() -> None:
+def test_only_image_errors_and_no_warnings() -> None:
     """Two thousand mutations; warnings are errors here."""
     seeds = [
         saved(flat("RGB", (9, 99, 199)).quantize(8), transparency=bytes(range(8))),
@@ -306,14 +306,14 @@ def test_metadata_never_matters() -> None:
     assert np.array_equal(read_image(loaded, (20, 30), False), read_image(jpeg, (20, 30), False))
 
 
-def test_truncated_images_stay_refused() -> None:
+def test_truncated_images_are_rejected() -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
 # --- files
 
 
-def test_paths_bytes_and_open_files_give_the_same(tmp_path: Path) -> None:
+def test_paths_bytes_and_open_files_are_equivalent(tmp_path: Path) -> None:
     data = saved(WIDE)
     path = tmp_path / "Ä image 肺.png"
     path.write_bytes(data)
@@ -322,19 +322,19 @@ def test_paths_bytes_and_open_files_give_the_same(tmp_path: Path) -> None:
         assert np.array_equal(read_image(source, (12, 12), colour=False), expected)
 
 
-def test_a_png_by_any_other_name_is_read(tmp_path: Path) -> None:
+def test_a_png_with_another_suffix_is_read(tmp_path: Path) -> None:
     path = tmp_path / "image.jpeg"
     path.write_bytes(saved(WIDE))
     assert full_size(path) == (20, 30)
 
 
-def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_other_than_regular_files_are_rejected_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", Path("/dev/zero")):
         assert "not a regular file" in reason(path)
 
 
-def test_missing_looping_and_forbidden_files_are_refused(tmp_path: Path) -> None:
+def test_missing_looping_and_forbidden_files_are_rejected(tmp_path: Path) -> None:
     assert "No such file" in reason(tmp_path / "missing.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
     assert "symbolic links" in reason(tmp_path / "loop.png")
@@ -344,7 +344,7 @@ def test_missing_looping_and_forbidden_files_are_refused(tmp_path: Path) -> None
         assert "Permission denied" in reason(tmp_path / "secret.png")
 
 
-def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
+def test_huge_files_are_rejected_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.truncate(10 * 2**40)  # sparse
@@ -355,7 +355,7 @@ def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
 # --- the rest
 
 
-def test_colour_is_what_can_be_seen() -> None:
+def test_visible_colour_counts() -> None:
     rng = np.random.default_rng(1)
     grey = Image.fromarray(rng.integers(0, 256, (300, 200), np.uint8))
     assert not is_colour(saved(grey, "JPEG"))
@@ -374,7 +374,7 @@ def test_encoding_keeps_every_pixel(shape: tuple[int, ...]) -> None:
     assert np.array_equal(decoded.reshape(shape), pixels)
 
 
-def test_pixels_can_be_asked_for_again() -> None:
+def test_pixels_can_be_decoded_twice() -> None:
     image = SourceImage(saved(SCENE, "JPEG"))
     small, large = (image.pixels((side, side), False) for side in (20, 300))
     assert np.array_equal(image.pixels((20, 20), False), small)

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""Files are written atomically."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_text_round_trip_keeps_line_ends_and_undecodable_names(tmp_path: Path) -
     assert path.read_bytes().decode(errors="surrogateescape") == text
 
 
-def test_replaces_an_older_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_an_older_file_is_replaced_and_no_other_file_remains(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
     write_bytes(path, b"new")
@@ -47,7 +47,7 @@ def test_mode_follows_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("module", "name"), [(os, "fsync"), (Path, "replace")])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_leaves_the_old_file_and_says_so(
+def test_a_full_disk_leaves_the_old_file_and_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int
 ) -> None:
     path = tmp_path / "a.txt"
@@ -88,7 +88,7 @@ def test_a_folder_in_the_way_is_reported(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_is_written_atomically(tmp_path: Path) -> None:
     target = tmp_path / "above" / "made"
     with built_folder(target) as draft:
         (draft / "a").write_text("1")

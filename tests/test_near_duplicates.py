@@ -1,4 +1,4 @@
-"""Images that show the same although their bytes differ: found, and nothing else."""
+"""Near duplicates: all are found, and nothing else is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 
 from lucency.config import Config
 from lucency.dataset import load_dataset
-from lucency.dataset.cache import SourceFile, PixelCache, decode
+from lucency.dataset.cache import PixelCache, SourceFile, decode
 from lucency.dataset.candidates import GRID, candidates, grids
 from lucency.dataset.entry import Entry
 from lucency.dataset.near_duplicates import NearDuplicate, _significant, find_near_duplicates
@@ -87,7 +87,7 @@ def large(seed: int) -> Image.Image:
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("side", [64, 112])
-def test_changed_copies_are_found_and_named(tmp_path: Path, change: str, side: int) -> None:
+def test_modified_copies_are_found_with_their_kind(tmp_path: Path, change: str, side: int) -> None:
     kind, how = CHANGES[change]
     originals = [large(seed) for seed in range(12)]
     store = stored([*originals, *map(how, originals[:6])], tmp_path / "p", side)
@@ -97,8 +97,8 @@ def test_changed_copies_are_found_and_named(tmp_path: Path, change: str, side: i
     assert all(0.96 <= copy.similarity <= 1 for copy in copies)
 
 
-def test_different_images_of_one_body_part_are_no_copies(tmp_path: Path) -> None:
-    # All share nine tenths of their light; what is left differs.
+def test_different_images_of_one_body_part_are_no_duplicates(tmp_path: Path) -> None:
+    # All share nine tenths of their brightness; the rest differs.
     common = np.asarray(large(0), np.float32)
     images = [
         Image.fromarray((0.7 * common + 0.3 * np.asarray(large(seed))).astype(np.uint8))
@@ -108,7 +108,7 @@ def test_different_images_of_one_body_part_are_no_copies(tmp_path: Path) -> None
     assert find_near_duplicates(store, entries(store)) == ()
 
 
-def test_crops_are_believed_only_where_chance_makes_none() -> None:
+def test_crops_are_accepted_only_where_chance_cannot_explain_them() -> None:
     one = Entry("1", "a", sha256="1", row=1)
 
     def pair(similarity: float, crooked: float) -> tuple[NearDuplicate, float]:
@@ -116,7 +116,7 @@ def test_crops_are_believed_only_where_chance_makes_none() -> None:
 
     crops = [pair(0.96 + k / 10_000, 0.0) for k in range(200)]
     assert len(_significant(crops)) == 200
-    # Fits where no crop can lie, more alike than the lower hundred: 1 and 3 are within 2 %.
+    # Matches that cannot be crops, more similar than the lower hundred: 1 and 3 are within 2 %.
     assert len(_significant([*crops, pair(0.96995, 0.05)])) == 200
     fits = [pair(0.96995, 0.05)] * 3
     assert len(_significant([*crops, *fits])) == 200
@@ -125,7 +125,7 @@ def test_crops_are_believed_only_where_chance_makes_none() -> None:
     assert len(_significant([pair(0.985, -1.0), pair(0.975, -1.0), pair(0.99, 0.05)])) == 1
 
 
-def test_drawn_radiographs_of_different_patients_are_no_copies(tmp_path: Path) -> None:
+def test_phantoms_of_different_patients_are_no_duplicates(tmp_path: Path) -> None:
     draw_dataset(tmp_path / "radiographs", images=90)
     config = Config(cache=str(tmp_path / "cache"), on_leak="drop", workers=1)
     audit = load_dataset(tmp_path / "radiographs", config, size=(64, 64)).audit
@@ -145,7 +145,7 @@ def test_colour_and_coarse_images(tmp_path: Path) -> None:
     assert set(rows(find_near_duplicates(coarse, entries(coarse)))) >= {(0, 6), (1, 7)}
 
 
-def test_flat_and_few_images_have_no_copies(tmp_path: Path) -> None:
+def test_flat_and_few_images_have_no_duplicates(tmp_path: Path) -> None:
     flat = [Image.new("L", (80 + i, 80), 10 * i) for i in range(5)]
     store = stored(flat, tmp_path / "flat")
     assert find_near_duplicates(store, entries(store)) == ()
@@ -153,7 +153,7 @@ def test_flat_and_few_images_have_no_copies(tmp_path: Path) -> None:
     assert find_near_duplicates(store, []) == ()
 
 
-def test_equal_bytes_are_compared_once_per_part(tmp_path: Path) -> None:
+def test_equal_bytes_are_compared_once_per_split(tmp_path: Path) -> None:
     images = [large(1), large(1), large(1).resize((90, 90)), large(2), large(1)]
     store = stored(images, tmp_path / "p")
     every = entries(store, ["train", "train", "test", "train", "val"])
@@ -161,8 +161,8 @@ def test_equal_bytes_are_compared_once_per_part(tmp_path: Path) -> None:
     assert rows(find_near_duplicates(store, every[::-1])) == [(1, 2), (2, 4)]
 
 
-def test_partners_are_looked_for_in_every_part(tmp_path: Path) -> None:
-    # Thirty copies in train must not use up the places of the one in test.
+def test_partners_are_searched_in_every_split(tmp_path: Path) -> None:
+    # Thirty copies in train must not displace the one in test.
     images = [large(1).resize((64 + i, 64)) for i in range(31)] + [
         large(seed) for seed in range(5, 9)
     ]
@@ -190,7 +190,7 @@ def test_similarity_of_a_known_shift() -> None:
     assert abs(flat[0]) < 0.01
 
 
-def test_blur_is_scipys() -> None:
+def test_blur_is_that_of_scipy() -> None:
     from scipy.ndimage import gaussian_filter
 
     image = np.random.default_rng(0).normal(size=(SIDE, SIDE))
@@ -199,7 +199,7 @@ def test_blur_is_scipys() -> None:
     np.testing.assert_allclose(matrix @ image @ matrix.T, wanted, atol=1e-5)
 
 
-def test_candidates_are_those_of_a_plain_search() -> None:
+def test_candidates_are_those_of_an_exhaustive_search() -> None:
     random = np.random.default_rng(5)
     n = 700  # more than one block of rows
     small: NDArray[np.float32] = random.normal(size=(n, GRID, GRID)).astype(np.float32)
@@ -223,7 +223,7 @@ def test_candidates_are_those_of_a_plain_search() -> None:
     assert not any(len(each.first) for each in same)
 
 
-def test_grids_see_no_brightness_and_no_contrast(tmp_path: Path) -> None:
+def test_grids_are_invariant_to_brightness_and_contrast(tmp_path: Path) -> None:
     dim = [ImageEnhance.Brightness(large(seed)).enhance(0.5) for seed in range(3)]
     store = stored([*map(large, range(3)), *dim, Image.new("L", (64, 64), 9)], tmp_path / "p")
     whole, inside = grids(store, range(7))
@@ -234,7 +234,7 @@ def test_grids_see_no_brightness_and_no_contrast(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_copies_of_radiographs_are_found_and_nothing_else(
+def test_duplicates_of_radiographs_are_found_and_nothing_else(
     radiographs: Path, tmp_path: Path
 ) -> None:
     files = sorted((radiographs / "chest_xray" / "test").glob("*/*.jpeg"))

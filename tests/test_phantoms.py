@@ -1,4 +1,4 @@
-"""The drawn data set: the same for the same seed, learnable, and not by a shortcut."""
+"""The synthetic data set: deterministic, learnable, and not by a shortcut."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_the_same_seed_gives_the_same_bytes(small: Path, folder: Path, tmp_path:
     draw_dataset(tmp_path / "again", seed=1, images=40)
     assert digests(tmp_path / "again") == digests(small)
     shared = set(digests(small).values()) & set(digests(folder).values())
-    assert len(shared) == 2  # the debris of other programs
+    assert len(shared) == 2  # files left behind by other programs
 
 
-def test_parts_and_classes(folder: Path) -> None:
+def test_splits_and_classes(folder: Path) -> None:
     counts = Counter(path.relative_to(folder).splits[:2] for path in images(folder))
     test = round(0.2 * IMAGES / 2)
     assert {label: counts["test", label] for label in CLASSES} == dict.fromkeys(CLASSES, test)
@@ -71,7 +71,7 @@ def test_parts_and_classes(folder: Path) -> None:
     assert sum(counts.values()) == IMAGES + 2
 
 
-def test_patients_stay_in_one_part_and_class(folder: Path) -> None:
+def test_patients_stay_in_one_split_and_class(folder: Path) -> None:
     places = defaultdict(set)
     for path in images(folder):
         places[path.name.split("_")[0]].add(path.parent)
@@ -79,7 +79,7 @@ def test_patients_stay_in_one_part_and_class(folder: Path) -> None:
     assert max(Counter(path.name.split("_")[0] for path in images(folder)).values()) >= 3
 
 
-def test_faults_are_those_promised(folder: Path) -> None:
+def test_faults_are_as_documented(folder: Path) -> None:
     assert len(images(folder)) - len(readable(folder)) == 1 <= 0.01 * IMAGES
     same = defaultdict(list)
     for path in images(folder):
@@ -108,14 +108,14 @@ def test_radiographs_vary_in_size_and_format_and_are_grey(folder: Path) -> None:
 
 
 def auroc(labels: list[bool], score: np.ndarray) -> float:
-    """Return how well a score tells the classes apart, whichever way round."""
+    """Return the AUROC of a score, in whichever direction is better."""
     area = roc_auc_score(labels, score)
     return float(max(area, 1 - area))
 
 
 @pytest.fixture(scope="module")
 def facts(folder: Path) -> tuple[list[bool], dict[str, np.ndarray]]:
-    """Return labels, and what a network should not be able to live on."""
+    """Return labels, and features that a network must not be able to rely on."""
     files = readable(folder)
     pixels = np.stack([read_image(path, (64, 64), colour=False) for path in files]).astype(float)
     sizes = np.array([full_size(path) for path in files])
@@ -134,7 +134,7 @@ def facts(folder: Path) -> tuple[list[bool], dict[str, np.ndarray]]:
 @pytest.mark.parametrize(
     "fact", ["mean", "contrast", "border", "height", "aspect", "bytes", "format", "number"]
 )
-def test_no_shortcut_tells_the_classes(
+def test_no_shortcut_separates_the_classes(
     facts: tuple[list[bool], dict[str, np.ndarray]], fact: str
 ) -> None:
     """With some 20 patients of a class, chance alone passes 0.75 in about one of 200 draws."""
@@ -142,8 +142,8 @@ def test_no_shortcut_tells_the_classes(
     assert auroc(labels, values[fact]) < 0.75
 
 
-def test_the_lungs_tell_the_classes(folder: Path) -> None:
-    """A small learner that sees the lungs and how far they are uneven does well on new patients."""
+def test_the_lungs_separate_the_classes(folder: Path) -> None:
+    """A small model on the lungs and their unevenness works on new patients."""
     files = readable(folder)
     labels = [path.parent.name == CLASSES[1] for path in files]
     patients = [path.name.split("_")[0] for path in files]
@@ -158,7 +158,7 @@ def test_the_lungs_tell_the_classes(folder: Path) -> None:
     assert roc_auc_score(labels, judged[:, 1]) > 0.75
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="not empty"):
         draw_dataset(tmp_path, images=40)

@@ -1,4 +1,4 @@
-"""Probes: planted shortcuts, shifts and odd images are found and named, and nothing else is."""
+"""Probes: planted shortcuts, shifts and outliers are found, and nothing else is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.trust.probes import OUTLIERS, PLANTS, Plant, false_alarms, plain, shuffled, write_classes
+from benchmarks.trust.probes import (
+    OUTLIERS,
+    PLANTS,
+    Plant,
+    false_alarms,
+    plain,
+    shuffled,
+    write_classes,
+)
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -27,13 +35,13 @@ from lucency.dataset import Dataset
 from lucency.metrics import UNDEFINED
 from lucency.probes import probe
 from lucency.probes.features import name_features
-from lucency.probes.findings import Finding, findings
+from lucency.probes.findings import Finding, make_findings
 from lucency.probes.headers import NAMES, headers
 from lucency.probes.outliers import Outliers, find_outliers
-from lucency.probes.sample import Sample, drawn
-from lucency.probes.score import beyond_chance, cross_validated, single, transferred
+from lucency.probes.sample import Sample, draw_sample
+from lucency.probes.score import beyond_chance, cross_validated, single_features, transfer
 from lucency.probes.shift import _probes
-from lucency.probes.shortcuts import KINDS, Shortcut, shortcut
+from lucency.probes.shortcuts import SHORTCUT_PROBES, Shortcut, shortcut
 
 IMAGES, SIDE = 200, 72
 PATIENTS = [f"p{i // 2}" for i in range(IMAGES)]
@@ -42,13 +50,13 @@ PROBES = ["file", "marks", "border", "tone", "centre removed", "thumbnail", "nam
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """So little work is only slowed down by sharing it."""
+    """Several threads would only slow down so little work."""
     with threadpool_limits(1):
         yield
 
 
 def drawing(seed: int, side: int = SIDE) -> Image.Image:
-    """Draw a soft light body on cloudy ground, of some exposure, contrast and grain."""
+    """Draw a soft bright body on a cloudy background, with random exposure, contrast and noise."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
     across, down = random.uniform(0.42, 0.58, 2)
@@ -71,38 +79,38 @@ def read_headers(files: Sequence[Path]) -> NDArray[np.float64]:
     return headers(files, [hashlib.sha256(file.read_bytes()).hexdigest() for file in files], 2)
 
 
-def evaluated(sample: Sample, ways: Sequence[str]) -> tuple[list[Shortcut], tuple[Finding, ...]]:
-    """Look some ways at a sample, as ``probe`` does all of them."""
-    found = [shortcut(kind, sample, None, 0) for kind in KINDS if kind.name in ways]
+def evaluated(sample: Sample, names: Sequence[str]) -> tuple[list[Shortcut], tuple[Finding, ...]]:
+    """Run some of the probes on a sample, as ``probe`` runs all of them."""
+    found = [shortcut(kind, sample, None, 0) for kind in SHORTCUT_PROBES if kind.name in names]
     name = Shortcut("name", UNDEFINED, None, False, ())
-    return found, findings(found, name, None, Outliers(0, ()))
+    return found, make_findings(found, name, None, Outliers(0, ()))
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """Return drawings of two classes by the toss of a coin."""
+    """Return drawings with random labels of two classes."""
     folder = tmp_path_factory.mktemp("clean") / "data"
     data = loaded(write_classes(folder, DRAWINGS, PATIENTS, 0))
-    return drawn([data.train, data.val], data.root, 0, 1)
+    return draw_sample([data.train, data.val], data.root, 0, 1)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_planted_shortcuts_are_flagged_by_the_right_probe(plant: Plant, tmp_path: Path) -> None:
     data = loaded(write_classes(tmp_path / "data", DRAWINGS, PATIENTS, 1, plant.save))
     in_file = plant.probes == ("file",)
-    ways = (*plant.probes, "border", "thumbnail") if in_file else plant.probes
-    found, said = evaluated(drawn([data.train, data.val], data.root, 0, 1), ways)
+    names = (*plant.probes, "border", "thumbnail") if in_file else plant.probes
+    found, findings = evaluated(draw_sample([data.train, data.val], data.root, 0, 1), names)
     flagged = {each.probe for each in found if each.flagged}
     assert flagged & set(plant.probes)
-    assert flagged == {each.probe for each in said}
-    assert any(plant.feature in each.text for each in said if each.probe in plant.probes)
+    assert flagged == {each.probe for each in findings}
+    assert any(plant.feature in each.text for each in findings if each.probe in plant.probes)
     if in_file:
         assert flagged == {"file"}  # the images are the same
-        assert said[0].level == "alarm"
+        assert findings[0].level == "alarm"
 
 
 def test_nothing_is_flagged_in_ten_clean_shuffles(clean: Sample) -> None:
-    # Chance is to flag once in 2,000 looks: 60 looks of other seeds fail 3 % of the time, and less
+    # By chance one probe in 2,000 is flagged: 60 probes of other seeds fail 3 % of the time, less
     # as the AUROC must be 0.6 or 0.7 as well (python -m benchmarks probes counts).
     assert false_alarms(clean, range(10)) == []
 
@@ -134,9 +142,9 @@ def test_cross_validation_is_that_of_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("trees", [False, True])
-def test_knowing_a_patient_again_is_worth_nothing(trees: bool) -> None:
-    # Features are the patient's own and labels a coin's: folds that cut through patients would
-    # score near 1. The standard deviation of an AUROC of 40 patients by chance is 0.1 to 0.13.
+def test_recognising_patients_gives_no_advantage(trees: bool) -> None:
+    # Features identify patients and labels are random: folds that split patients would score
+    # near 1. The standard deviation of an AUROC of 40 patients by chance is 0.1 to 0.13.
     random = np.random.default_rng(1)
     cluster = np.repeat(np.arange(40), 8)
     labels = (random.permutation(40) % 2)[cluster]
@@ -145,26 +153,26 @@ def test_knowing_a_patient_again_is_worth_nothing(trees: bool) -> None:
     assert found.value < 0.85
 
 
-def test_a_model_that_learnt_on_one_part_is_asked_on_another() -> None:
+def test_a_model_of_one_sample_is_evaluated_on_another() -> None:
     random = np.random.default_rng(2)
     labels = np.arange(200) % 2
     learn, ask = (random.normal(size=(200, 1)) + labels[:, None] for _ in range(2))
     groups = [str(i) for i in range(200)]
-    found = transferred((learn, labels), (ask, labels, groups), trees=False)
+    found = transfer((learn, labels), (ask, labels, groups), trees=False)
     assert found.value == pytest.approx(roc_auc_score(labels, ask[:, 0]))  # one rising feature
-    # The other way round on the other part: what was learnt is wrong there, and is not turned.
-    wrong = transferred((learn, labels), (-ask, labels, groups), trees=False)
+    # The relation is reversed on test: the AUROC is below 0.5 and is not flipped.
+    wrong = transfer((learn, labels), (-ask, labels, groups), trees=False)
     assert wrong.value == pytest.approx(1 - found.value)
 
 
-def test_single_features_count_whichever_way_round() -> None:
+def test_single_features_count_in_either_direction() -> None:
     random = np.random.default_rng(3)
     labels = np.arange(90) % 3
     features = random.normal(size=(90, 2)) + labels[:, None] * [1.0, -1.0]
-    found = single(features, labels)
+    found = single_features(features, labels)
     for column, auc in zip(features.T, found, strict=True):
         areas = [roc_auc_score(labels == k, column) for k in range(3)]
-        assert auc == pytest.approx(max(max(area, 1 - area) for area in areas))
+        assert auc == pytest.approx(max(max(auroc, 1 - auroc) for auroc in areas))
 
 
 def test_too_few_patients_of_a_class_are_undefined(clean: Sample) -> None:
@@ -174,9 +182,9 @@ def test_too_few_patients_of_a_class_are_undefined(clean: Sample) -> None:
         labels=clean.labels[some],
         groups=tuple(str(i) for i in some),
         header=clean.header[some],
-        seen=clean.seen[some],
+        images=clean.images[some],
     )
-    found = shortcut(KINDS[0], few, None, 0)
+    found = shortcut(SHORTCUT_PROBES[0], few, None, 0)
     assert (found.flagged, found.auc.method) == (False, "undefined")
     assert found.to_json()["auc"]["value"] is None
 
@@ -187,19 +195,19 @@ def test_a_single_class_is_undefined(clean: Sample) -> None:
     assert found.method == "undefined"
 
 
-def test_what_chance_reaches_is_counted_in_patients() -> None:
+def test_chance_is_computed_from_the_number_of_patients() -> None:
     labels = np.repeat([0, 1], 50)
     groups = [str(i) for i in range(100)]
     limit = 0.5 + 3.29 * 1.4 * np.sqrt((50 + 50 + 1) / (12 * 50 * 50))
     assert limit == pytest.approx(0.7673, abs=1e-4)
-    for more in (1, 5):  # several images of each patient tell no more
+    for more in (1, 5):  # more images of each patient add no information
         given = (np.repeat(labels, more), [group for group in groups for _ in range(more)])
         assert beyond_chance(limit + 1e-6, *given)
         assert not beyond_chance(limit - 1e-6, *given)
         assert not beyond_chance(float("nan"), *given)
 
 
-def test_three_classes_are_as_chancy_as_their_mean() -> None:
+def test_chance_of_three_classes_is_that_of_their_mean() -> None:
     labels = np.repeat([0, 1, 2], [20, 30, 50])
     sizes = [(20, 80), (30, 70), (50, 50)]
     error = np.mean([np.sqrt((m + n + 1) / (12 * m * n)) for m, n in sizes])
@@ -209,17 +217,17 @@ def test_three_classes_are_as_chancy_as_their_mean() -> None:
     assert not beyond_chance(limit - 1e-6, labels, groups)
 
 
-def test_a_rare_class_is_not_lost_in_the_sample(
+def test_a_rare_class_is_represented_in_the_sample(
     moved: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = np.zeros_like(moved.train.labels)
     labels[:6] = 1
     monkeypatch.setattr("lucency.probes.sample._MOST", 20)
-    found = drawn([dataclasses.replace(moved.train, labels=labels)], moved.root, 0, 1)
+    found = draw_sample([dataclasses.replace(moved.train, labels=labels)], moved.root, 0, 1)
     assert np.bincount(found.labels).tolist() == [14, 6]
 
 
-def test_headers_are_what_the_files_were_written_with(tmp_path: Path) -> None:
+def test_headers_match_the_parameters_of_the_writer(tmp_path: Path) -> None:
     image = DRAWINGS[0].resize((40, 20))
     image.save(tmp_path / "a.jpg", quality=70, comment=b"x" * 50, progressive=True)
     image.convert("RGB").save(tmp_path / "b.jpg", quality=95, subsampling="4:2:0")
@@ -253,13 +261,14 @@ def test_names_are_read_without_the_class_folder_and_its_words() -> None:
     )
     first = dict(zip(names, values[0], strict=True))
     assert first == {
-        "the word 'radiograph'": 1, "the word 'scan'": 0, "number of digits": 2, "length of the name": 10,
+        "the word 'radiograph'": 1, "the word 'scan'": 0,
+        "number of digits": 2, "length of the name": 10,
     }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Return three classes with a brighter test part of another mix, and words in file names."""
+    """Return three classes with a brighter test split of other prevalences, and words in names."""
     folder = tmp_path_factory.mktemp("moved")
     counts = {"train": (60, 60, 40), "test": (20, 50, 20)}
     seed = 0
@@ -275,13 +284,13 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return loaded(folder)
 
 
-def test_shift_is_measured_and_said(moved: Dataset) -> None:
+def test_shift_is_measured_and_reported(moved: Dataset) -> None:
     found = probe(moved, workers=1)
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert set(written) == {"probes", "shift", "outliers", "findings"}
     assert [each["probe"] for each in written["probes"]] == PROBES
     assert all(each["test"]["value"] is not None for each in written["probes"])
-    # By formula all three classes are alike and the test part alone is moved.
+    # All three classes have the same distribution and only the test split is shifted.
     assert [each["probe"] for each in written["probes"] if each["flagged"]] == []
     shift = written["shift"]
     tone = shift["tone"]["difference"]
@@ -308,9 +317,9 @@ def test_shift_is_measured_and_said(moved: Dataset) -> None:
     assert "never sees" in note["text"]
 
 
-def test_a_test_part_like_the_others_is_not_said_to_differ(clean: Sample) -> None:
-    # A third of the patients is called test, three times; of seven looks each, chance is to flag
-    # one in 2,000.
+def test_no_shift_is_reported_for_random_splits(clean: Sample) -> None:
+    # A third of the patients is test, three times; of seven probes each, one in 2,000 is flagged
+    # by chance.
     patients, cluster = np.unique(clean.groups, return_inverse=True)
     for seed in range(3):
         coin = (np.random.default_rng(seed).permutation(len(patients)) % 3 == 0)[cluster]
@@ -321,7 +330,7 @@ def test_a_test_part_like_the_others_is_not_said_to_differ(clean: Sample) -> Non
                 labels=clean.labels[of],
                 groups=tuple(np.array(clean.groups)[of].tolist()),
                 header=clean.header[of],
-                seen=clean.seen[of],
+                images=clean.images[of],
             )
             for of in (~coin, coin)
         ]
@@ -329,28 +338,29 @@ def test_a_test_part_like_the_others_is_not_said_to_differ(clean: Sample) -> Non
         assert [name for name, _, flagged in found if flagged] == []
 
 
-def test_labels_of_the_test_part_choose_nothing(moved: Dataset) -> None:
+def test_labels_of_test_choose_nothing(moved: Dataset) -> None:
     assert moved.test is not None
     other = dataclasses.replace(moved.test, labels=moved.test.labels[::-1].copy())
-    learn = drawn([moved.train, moved.val], moved.root, 0, 1)
-    kind = next(kind for kind in KINDS if kind.name == "border")
+    learn = draw_sample([moved.train, moved.val], moved.root, 0, 1)
+    kind = next(kind for kind in SHORTCUT_PROBES if kind.name == "border")
     one, two = (
-        shortcut(kind, learn, drawn([part], moved.root, 0, 1), 0) for part in (moved.test, other)
+        shortcut(kind, learn, draw_sample([part], moved.root, 0, 1), 0)
+        for part in (moved.test, other)
     )
     assert (one.auc, one.flagged, one.features) == (two.auc, two.flagged, two.features)
     assert one.test != two.test
 
 
-def test_a_sample_holds_whole_patients(moved: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_contains_whole_patients(moved: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = tuple(f"g{i // 4}" for i in range(len(moved.train)))
     part = dataclasses.replace(moved.train, groups=groups)
     monkeypatch.setattr("lucency.probes.sample._MOST", 50)
-    found = drawn([part], moved.root, 0, 1)
+    found = draw_sample([part], moved.root, 0, 1)
     assert 40 <= len(found.files) <= 50
     for group in set(found.groups):
         assert found.groups.count(group) == groups.count(group)
-    assert found.files == drawn([part], moved.root, 0, 1).files
-    assert found.files != drawn([part], moved.root, 1, 1).files
+    assert found.files == draw_sample([part], moved.root, 0, 1).files
+    assert found.files != draw_sample([part], moved.root, 1, 1).files
 
 
 SURE = {
@@ -363,7 +373,7 @@ SURE = {
 }
 
 
-def test_odd_images_are_listed_and_no_others(tmp_path: Path) -> None:
+def test_outliers_are_listed_and_no_others(tmp_path: Path) -> None:
     images = [*DRAWINGS]
     for i, name in enumerate(SURE):
         images[i] = Image.fromarray(OUTLIERS[name](np.asarray(DRAWINGS[i])))
@@ -379,7 +389,7 @@ def test_odd_images_are_listed_and_no_others(tmp_path: Path) -> None:
     assert found.n == len(words)
 
 
-def test_at_most_fifty_odd_images_are_listed_but_all_are_counted(tmp_path: Path) -> None:
+def test_at_most_fifty_outliers_are_listed_but_all_are_counted(tmp_path: Path) -> None:
     images = [x.resize((20, 20)) if i < 60 else x for i, x in enumerate(DRAWINGS)]
     folder = write_classes(tmp_path / "data", images, [str(i) for i in range(IMAGES)], 0, plain)
     found = find_outliers(loaded(folder), 1)
@@ -399,7 +409,7 @@ def test_the_encoder_of_the_native_radiographs_is_found(radiographs: Path) -> No
     assert found.outliers.n <= 1  # 0.5 % of 200
 
 
-def test_a_comment_hides_no_header(tmp_path: Path) -> None:
+def test_a_comment_does_not_hide_the_header(tmp_path: Path) -> None:
     """Metadata never reaches another parser, damaged or not."""
     plainly, file = io.BytesIO(), tmp_path / "x.jpg"
     DRAWINGS[0].save(plainly, "JPEG")

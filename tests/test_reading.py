@@ -1,4 +1,4 @@
-"""Files are read as if a stranger had made them."""
+"""Files are read as untrusted input."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from lucency.io import arrays_of, parse_json, read_bytes, read_json, write_json
 
 
-def test_a_file_is_read_as_a_stranger_may_have_made_it(tmp_path: Path) -> None:
+def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:
     plain, link, pipe = tmp_path / "plain", tmp_path / "link", tmp_path / "pipe"
     plain.write_bytes(b"content")
     link.symlink_to(plain)
     os.mkfifo(pipe)
     assert read_bytes(plain, 7) == b"content"
-    for path, says in ((link, "symbolic link"), (pipe, "regular"), (tmp_path, "regular")):
-        with pytest.raises(OSError, match=says) as caught:
+    for path, message in ((link, "symbolic link"), (pipe, "regular"), (tmp_path, "regular")):
+        with pytest.raises(OSError, match=message) as caught:
             read_bytes(path, 7)
         assert str(path) not in str(caught.value)
     with pytest.raises(OSError, match="7 bytes; at most 6"):
@@ -41,7 +41,7 @@ def test_a_file_that_the_user_named_and_a_folder_may_be_links(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[" * 10**5, "nested too deeply"),
         ("NaN", "not finite"),
@@ -52,12 +52,12 @@ def test_a_file_that_the_user_named_and_a_folder_may_be_links(tmp_path: Path) ->
         ("{", "property name"),
     ],
 )
-def test_json_with_two_meanings_or_without_end_is_refused(text: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_ambiguous_and_unbounded_json_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_json(text.encode())
 
 
-def test_json_round_trips_with_names_that_are_no_utf_8(tmp_path: Path) -> None:
+def test_json_round_trips_with_names_that_are_not_utf_8(tmp_path: Path) -> None:
     document = {"name\udcff": [1, 2.5, None, True, "ä"]}
     write_json(tmp_path / "a.json", document)
     assert read_json(tmp_path / "a.json") == document
@@ -73,7 +73,9 @@ def test_json_round_trips_with_names_that_are_no_utf_8(tmp_path: Path) -> None:
         max_size=5,
     )
 )
-def test_arrays_are_read_as_safetensors_reads_them(kinds: dict[str, tuple[str, list[int]]]) -> None:
+def test_arrays_are_read_like_the_safetensors_library(
+    kinds: dict[str, tuple[str, list[int]]],
+) -> None:
     rng = np.random.default_rng(0)
     arrays = {name: rng.integers(0, 2, shape).astype(kind) for name, (kind, shape) in kinds.items()}
     data = safetensors.numpy.save(arrays)
@@ -85,7 +87,7 @@ def test_arrays_are_read_as_safetensors_reads_them(kinds: dict[str, tuple[str, l
 
 
 @given(st.data())
-def test_a_damaged_header_is_refused_or_says_the_same(data: st.DataObject) -> None:
+def test_a_damaged_header_is_rejected_or_has_no_effect(data: st.DataObject) -> None:
     sound = safetensors.numpy.save(
         {"a": np.arange(4, dtype=np.float32), "b": np.ones((2, 1), "i8")}
     )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, in processes of their own."""
+"""Ctrl-C and SIGTERM, in separate processes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from lucency import signals
-from lucency.signals import Interrupted, check, handle_signals, deferred
+from lucency.signals import Interrupted, check, deferred, handle_signals
 
 SCRIPT = "from lucency.cli import main; main()"
 SETTINGS = ("epochs=500", "size=16", "batch=8")
 
 
 def signalled(number: int, steps: list[str], *, hold: bool) -> None:
-    """Take two steps, and get a signal during the first."""
+    """Run two steps and send a signal during the first."""
     with handle_signals(), deferred() if hold else contextlib.nullcontext():
         os.kill(os.getpid(), number)
         time.sleep(0.05)
@@ -31,19 +31,17 @@ def signalled(number: int, steps: list[str], *, hold: bool) -> None:
 
 
 @pytest.mark.parametrize(("hold", "done"), [(False, []), (True, ["first"])])
-def test_a_signal_is_raised_at_once_or_at_the_next_place_to_stop(
-    hold: bool, done: list[str]
-) -> None:
+def test_a_signal_is_raised_at_once_or_at_the_next_check(hold: bool, done: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         steps: list[str] = []
         with pytest.raises(Interrupted) as caught:
             signalled(number, steps, hold=hold)
         assert steps == done
         assert caught.value.number == number
-        check()  # said once, and forgotten
+        check()  # raised once only
 
 
-def test_nothing_is_changed_afterwards() -> None:
+def test_the_previous_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in signals._SIGNALS]
     with handle_signals():
         assert signal.getsignal(signal.SIGTERM) not in before
@@ -60,14 +58,14 @@ import ctypes, time
 from lucency.interruption import heard, held
 with heard(), held():
     print("ready", flush=True)
-    # Compiled code that never looks at signals, without the lock of the interpreter.
+    # Compiled code that ignores signals and releases the GIL.
     libc, until = ctypes.CDLL(None), time.monotonic() + 60
     while libc.poll(None, 0, 60_000) and time.monotonic() < until:
         pass
 """
 
 
-def test_the_second_signal_ends_a_program_that_is_stuck_in_compiled_code() -> None:
+def test_the_second_signal_ends_a_program_stuck_in_compiled_code() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -89,7 +87,7 @@ def test_the_second_signal_ends_a_program_that_is_stuck_in_compiled_code() -> No
 
 @pytest.fixture
 def training(tiny_folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a training that would take minutes, and wait until it trains."""
+    """Start a training of several minutes, and wait for its first steps."""
     given = [word for setting in SETTINGS for word in ("--set", setting)]
     command = ["train", str(tiny_folder), "--effort", "quick", "--run", "x", *given]
     with (tmp_path / "log.txt").open("wb") as log:
@@ -123,7 +121,7 @@ def test_training_is_saved_and_exits_with_75(
 
 
 @pytest.mark.slow
-def test_a_second_signal_leaves_at_once(training: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_a_second_signal_exits_at_once(training: subprocess.Popen[bytes], tmp_path: Path) -> None:
     training.send_signal(signal.SIGTERM)
     training.send_signal(signal.SIGINT)
     start = time.perf_counter()

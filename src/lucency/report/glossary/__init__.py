@@ -1,6 +1,7 @@
-"""Short pages that explain the figures of a report, in plain words.
+"""The glossary: one short page per concept of a report.
 
-The pages are the Markdown files beside this one: `# Title` in the first line, then the text.
+The pages are the Markdown files beside this one: `# Term: what it is` in the first line, then the
+text.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from lucency.errors import ConfigError, nearest
 
-# In the order in which a beginner would read them.
+# In the reading order for a beginner.
 _NAMES = (
     "baseline",
     "confusion-matrix",
@@ -49,7 +50,7 @@ _NAMES = (
 
 
 class Page(NamedTuple):
-    """One explanation: its title as plain text, and what follows it as HTML safe to insert."""
+    """One page: its title as plain text, and the rest as HTML that is safe to insert."""
 
     title: str
     html: str

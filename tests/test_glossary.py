@@ -1,4 +1,4 @@
-"""Explanations: rendered safely, short, and the same in the program and in the docs."""
+"""Glossary: rendered safely, short, and equal in the program and in the docs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_names_are_the_files_beside_the_module() -> None:
 
 
 @pytest.mark.parametrize("name", glossary.names())
-def test_a_page_is_short_and_says_where_it_misleads(name: str) -> None:
+def test_a_page_is_short_and_states_where_it_misleads(name: str) -> None:
     first, _, text = glossary.source(name).partition("\n")
     assert first.startswith("# ")
     assert 80 <= len(text.split()) <= 215
@@ -52,7 +52,7 @@ def test_a_page_renders_to_balanced_plain_html(name: str) -> None:
     assert page.title
     assert "#" not in page.title
     assert "<" not in page.title
-    assert "**" not in page.html, "emphasis that Markdown did not take"
+    assert "**" not in page.html, "emphasis that Markdown did not parse"
 
 
 def test_html_and_scripts_in_a_page_are_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,23 +69,23 @@ def test_html_and_scripts_in_a_page_are_shown_as_text(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", ["aurok", "../errors", "", "baseline.md"])
 def test_an_unknown_page_is_one_line(name: str) -> None:
-    with pytest.raises(ConfigError, match="There is no explanation") as raised:
+    with pytest.raises(ConfigError, match="The glossary has no page") as raised:
         glossary.page(name)
     assert "\n" not in str(raised.value)
 
 
-def test_a_name_nearly_right_is_offered() -> None:
+def test_the_nearest_name_is_suggested() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'calibration'"):
         glossary.page("calibraton")
 
 
-def test_the_docs_are_the_same_pages() -> None:
+def test_the_docs_hold_the_same_pages() -> None:
     folder = ROOT / "docs/glossary"
     found = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
     assert found == make_glossary().pages(), "run: python docs/make_glossary.py"
 
 
-def test_the_baseline_page_says_what_62_percent_is() -> None:
+def test_the_baseline_page_explains_62_percent() -> None:
     text = glossary.source("baseline")
     assert "390 / 624 = 62.5 %" in text
     assert round(390 / 624, 3) == 0.625

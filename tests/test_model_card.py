@@ -99,7 +99,7 @@ def documents(name: str = "PNEUMONIA") -> dict[str, dict[str, Any]]:
 def write(folder: Path, files: dict[str, dict[str, Any]]) -> Path:
     """Write the files of a run into a folder and return it."""
     for name, document in files.items():
-        text = json.dumps({"format": 1} | document)
+        text = json.dumps({"format": 2} | document)
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
     return folder
 
@@ -227,7 +227,7 @@ def test_the_checklist_file_holds_every_item(tmp_path: Path) -> None:
     write_card(write(tmp_path, documents(HOSTILE)))
     document = json.loads((tmp_path / "checklist.json").read_text(encoding="utf-8"))
     items = checklist(read_documents(tmp_path))
-    assert document == {"format": 1, "items": [item._asdict() for item in items]}
+    assert document == {"format": 2, "items": [item._asdict() for item in items]}
     assert {"list", "item", "topic", "status", "fact"} <= document["items"][0].keys()
 
 
@@ -249,7 +249,7 @@ def test_estimates_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("{", "Cannot read"), ('{"format": 2}', "format 1"), ("[]", "format 1")]
+    ("text", "says"), [("{", "Cannot read"), ('{"format": 1}', "reads format 2"), ("[]", "expected a JSON object")]
 )
 def test_a_damaged_file_is_one_line(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "plan.json").write_text(text)

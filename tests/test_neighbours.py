@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lucency.verify.finding import Differs
 from PIL import Image
 
 from lucency.classifier import Classifier, Neighbours, neighbours_json, neighbours_of
 from lucency.errors import ClassifierError
 from lucency.verify.files import checksums
+from lucency.verify.mismatch import Mismatch
 from small_runs import SIDE, TWO, brightness_network, spec_of
 
 
@@ -105,7 +105,7 @@ def test_a_folder_without_them(tmp_path: Path) -> None:
     assert classifier.neighbours is None
     assert neighbours_json(classifier.neighbours, np.zeros(4), 3) is None
     (folder / "neighbours.safetensors").write_bytes(b"foreign")
-    with pytest.raises(Differs, match="does not name it"):
+    with pytest.raises(Mismatch, match="does not name it"):
         checksums(folder)
 
 

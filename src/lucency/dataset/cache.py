@@ -201,7 +201,7 @@ def decode(
         task = progress.task("Reading images", len(files), "files")
         with _partial(folder) as partial, contextlib.closing(pool.map(requests)) as rows, task:
             if _write(partial, files, rows, shape, task):
-                # Its folder will be removed, but its file stays open.
+                # Its folder will be removed, but its file remains open.
                 return PixelCache(partial, decoded=len(files))
             _publish(partial, entry)
         _prune(folder)

@@ -129,8 +129,8 @@ def load_dataset(
     readable, unreadable = _readable(found, cache, config.max_unreadable)
     entries, groups = _identify_patients(readable, cache, config)
     near = find_near_duplicates(cache, used_entries(entries), progress=progress)
-    parts = partition(entries, found.classes, near, config)
-    used = used_entries(parts.entries)
+    partitioned = partition(entries, found.classes, near, config)
+    used = used_entries(partitioned.entries)
     splits = {split: _split(split, found.classes, used, cache) for split in SPLITS}
     data = Dataset(
         root=found.root,
@@ -138,12 +138,12 @@ def load_dataset(
         train=splits["train"],
         val=splits["val"],
         test=splits["test"] if len(splits["test"]) else None,
-        audit=make_audit(found, unreadable, groups, parts, cache),
-        entries=parts.entries,
+        audit=make_audit(found, unreadable, groups, partitioned, cache),
+        entries=partitioned.entries,
         fingerprint=_fingerprint(used),
     )
-    if config.on_leak == "stop" and parts.leaks.found:
-        raise LeakError(f"{found.root}: {parts.leaks.message}", data)
+    if config.on_leak == "stop" and partitioned.leaks.found:
+        raise LeakError(f"{found.root}: {partitioned.leaks.message}", data)
     return data
 
 

@@ -196,7 +196,7 @@ def _differing(root: Path, train: set[str], test: set[str]) -> str:
     ]
     return (
         f"{root}: the train and test folders have different classes ({'; '.join(sides)}). "
-        "Give both the same class folders, spelled alike."
+        "Give both the same class folders, with the same spelling."
     )
 
 
@@ -218,7 +218,7 @@ def _checked_classes(
     if by_split["train"] and (extra := by_split["val"] - by_split["train"]):
         raise DataError(
             f"{where}: validation has a class that train does not have: {listed(sorted(extra))}. "
-            "Give all splits the same classes, spelled alike."
+            "Give all splits the same classes, with the same spelling."
         )
     loose = [entry.file for entry in entries if not entry.split]
     if loose and len(loose) < len(entries):

@@ -55,7 +55,7 @@ def test_a_valid_run_passes_every_check(valid: Path) -> None:
     names = ["checksums", "split", "fingerprint", "decisions", "figures", "report"]
     assert [x.name for x in found.checks] == [*names, "images", "probabilities"]
     document = json.loads(json.dumps(found.to_json()))
-    assert (document["format"], document["passed"], len(document["checks"])) == (1, True, 8)
+    assert (document["format"], document["passed"], len(document["checks"])) == (2, True, 8)
 
 
 def test_without_images_or_report_there_are_fewer_checks(valid: Path) -> None:
@@ -153,7 +153,7 @@ def other_probability(rows: list[list[str]]) -> None:
         (
             lambda b: (b / "run/classifier.json").write_text('{"format":2}'),
             "decisions",
-            "not compl",
+            "is incomplete",
         ),
         (lambda b: (b / "run/classifier.json").write_text("[]"), "checksums", "not a classifier"),
     ],

@@ -108,13 +108,13 @@ def _train(
     from lucency.tracking import tracked
 
     shown = progress(quiet)
-    with tracked(config.track, shown) as tracks, open_run(folder, config, run, resume) as writer:
+    with tracked(config.track, shown) as trackers, open_run(folder, config, run, resume) as writer:
         # Imported only now, so that a second process on the same run fails at once.
         from lucency.cli.console.results import show_run
         from lucency.pipeline.train import fill
 
         command = shlex.join(["lucency", *sys.argv[1:]])
-        done = fill(writer, folder, config, command=command, progress=shown, tracks=tracks)
+        done = fill(writer, folder, config, command=command, progress=shown, trackers=trackers)
     if not as_json:
         show_run(done)
         return

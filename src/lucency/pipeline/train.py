@@ -34,10 +34,10 @@ from lucency.explain import faithfulness
 from lucency.export import Parity, to_onnx
 from lucency.pipeline.check import audit_data, default_check_folder, write_check_folder
 from lucency.pipeline.evaluate import content_of, record_test_evaluation
-from lucency.pipeline.images import write_gallery
+from lucency.pipeline.images import write_report_images
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
-from lucency.report.model_card import write_card
+from lucency.report.model_card import write_model_card
 from lucency.run_folder.files import (
     AUDIT,
     EVALUATION,
@@ -52,7 +52,7 @@ from lucency.run_folder.files import (
     TEST_EVALUATIONS,
 )
 from lucency.run_folder.writer import RunWriter, open_run
-from lucency.tracking import Start, Tracks, tracked
+from lucency.tracking import Start, Trackers, tracked
 from lucency.training.plan import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ def run_training(
         Interrupted: A signal asked to stop; the training so far is kept.
     """
     with (
-        tracked(config.track, progress) as tracks,
+        tracked(config.track, progress) as trackers,
         open_run(folder, config, run, resume) as writer,
     ):
-        return fill(writer, folder, config, command=command, progress=progress, tracks=tracks)
+        return fill(writer, folder, config, command=command, progress=progress, trackers=trackers)
 
 
 def fill(
@@ -129,7 +129,7 @@ def fill(
     *,
     command: str,
     progress: Progress,
-    tracks: Tracks | None = None,
+    trackers: Trackers | None = None,
 ) -> Run:
     """Do the whole job in an open run folder, as ``run_training``."""
     target, partial, clock = writer.target, writer.partial, Clock()
@@ -146,9 +146,9 @@ def fill(
     write_split(data, partial / SPLIT)
     _announce(data, audit, plan, progress)
     clock.lap("checking")
-    tracks = tracks or Tracks()
-    tracks.begin(Start.of(writer, data, config, plan))
-    trained = _trained(writer, data, plan, config, tracks, progress)
+    trackers = trackers or Trackers()
+    trackers.begin(Start.of(writer, data, config, plan))
+    trained = _trained(writer, data, plan, config, trackers, progress)
     clock.lap("training")
     classifier, parity = to_onnx(trained, data.test or data.val, progress)
     classifier.reference_images = reference_images_of(data.val, classifier.predict_pixels)
@@ -175,12 +175,12 @@ def fill(
         progress=progress,
     )
     ROBUSTNESS.write(partial, robustness)
-    write_gallery(partial, data, audit, plan, predictions[-1], classifier)
+    write_report_images(partial, data, audit, plan, predictions[-1], classifier)
     clock.lap("robustness")
     facts = {"run": target.name, "command": command, "seconds": clock.seconds}
     facts |= _plan_json(plan, config, data, classifier, resumed=writer.resumed)
     PLAN.write(partial, facts)
-    write_card(partial)
+    write_model_card(partial)
     write_report(partial)
     return Run(target, target / REPORT, data, plan, parity, *results, clock.seconds)
 
@@ -190,7 +190,7 @@ def _trained(
     data: Dataset,
     plan: Plan,
     config: Config,
-    tracks: Tracks,
+    trackers: Trackers,
     progress: Progress,
 ) -> Classifier:
     from lucency.training import train
@@ -199,7 +199,7 @@ def _trained(
 
     def on_epoch(row: Epoch) -> None:
         history(row)
-        tracks.epoch(row)
+        trackers.epoch(row)
 
     classifier = train.train(
         data.train, data.val, config,

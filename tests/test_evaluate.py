@@ -385,20 +385,28 @@ def test_refuses_what_cannot_be_measured(
 
 
 def test_a_classifier_is_asked_once_and_heard() -> None:
-    class Heard(Progress):
+    class Listener(Progress):
         notes: list[str] = []  # noqa: RUF012
 
         def note(self, line: str) -> None:
             self.notes.append(line)
 
-    classifier, progress = fake(), Heard()
+    classifier, progress = fake(), Listener()
     found = evaluate(classifier, classifier, progress)
     assert progress.notes == ["asked"]
-    said = predict(classifier, classifier, SILENT)
-    assert said.decisions.tolist() == (said.probabilities[:, 1] >= 0.3).astype(int).tolist()
+    predictions = predict(classifier, classifier, SILENT)
+    assert (
+        predictions.decisions.tolist()
+        == (predictions.probabilities[:, 1] >= 0.3).astype(int).tolist()
+    )
     assert (found.n, found.groups, found.positive) == (60, 30, "PNEUMONIA")
     plain = evaluate_arrays(
-        said.labels, said.probabilities, said.groups, classes=TWO, positive=TWO[1], threshold=0.3
+        predictions.labels,
+        predictions.probabilities,
+        predictions.groups,
+        classes=TWO,
+        positive=TWO[1],
+        threshold=0.3,
     )
     assert found.metrics == plain.metrics
     assert found.operating_point == {"rule": "at 0.3", "threshold": 0.3, "validation": None}
@@ -425,7 +433,7 @@ def test_evaluation_round_trip(tmp_path: Path, single: Evaluation) -> None:
 def test_a_damaged_evaluation_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "evaluation.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(RunError, match="again|training run") as caught:
+    with pytest.raises(RunError, match=r"again|training run") as caught:
         read_evaluation(path)
     assert str(path) in str(caught.value)
     with pytest.raises(RunError, match="There is no"):
@@ -468,9 +476,9 @@ def test_predictions_are_plain_columns(tmp_path: Path) -> None:
 def test_figures_can_be_recomputed_from_the_predictions(tmp_path: Path) -> None:
     classifier = fake()
     write_predictions(tmp_path / "p.csv", [predict(classifier, classifier)])
-    (said,) = read_predictions(tmp_path / "p.csv")
-    assert said.ood_scores is not None
-    assert evaluate_predictions(classifier, said) == evaluate(classifier, classifier)
+    (predictions,) = read_predictions(tmp_path / "p.csv")
+    assert predictions.ood_scores is not None
+    assert evaluate_predictions(classifier, predictions) == evaluate(classifier, classifier)
 
 
 @pytest.mark.parametrize(

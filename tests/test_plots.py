@@ -202,8 +202,8 @@ def test_histogram_bars_add_up_and_rare_scores_are_still_seen() -> None:
     assert "n = 10000, 100.0% at or above 0.5" in drawing
     shares = np.random.default_rng(0).random(500)
     drawing = plots.score_histograms({"a": shares}, title="t", x_label="p")
-    told = [s for (s,) in numbers(drawing, r": ([\d.]+)%</title>")]
-    assert sum(told) == pytest.approx(100, abs=1e-6)
+    shares = [s for (s,) in numbers(drawing, r": ([\d.]+)%</title>")]
+    assert sum(shares) == pytest.approx(100, abs=1e-6)
 
 
 def test_best_epoch_is_marked_at_its_place() -> None:

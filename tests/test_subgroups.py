@@ -193,7 +193,7 @@ def test_copies_of_each_image_widen_nothing_and_narrow_nothing() -> None:
     right = np.arange(40) % 5 != 0
     once = binomtest(int(right.sum()), 40).proportion_ci()
     low, high = accuracy_interval(np.repeat(right, 5), np.repeat(np.arange(40), 5))
-    # Not equal: 200 images of 40 patients are judged as about 40 images, 39 from n / (n - 1)
+    # Not equal: 200 images of 40 patients count as about 40 images, 39 from n / (n - 1)
     # and fewer for the t quantile of 39 degrees of freedom.
     assert low == pytest.approx(once.low, abs=0.01)
     assert high == pytest.approx(once.high, abs=0.01)

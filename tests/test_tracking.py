@@ -96,11 +96,11 @@ class Listener:
     """Keeps its calls; fails or hangs on request."""
 
     def __init__(self, fails_at: int = 0, hangs: threading.Event | None = None) -> None:
-        self.heard: list[Any] = []
+        self.calls: list[Any] = []
         self._fails_at, self._hangs = fails_at, hangs
 
     def begin(self, start: Start) -> str:
-        self.heard.append(start.data)
+        self.calls.append(start.data)
         if self._hangs:
             self._hangs.wait()
         return "look here"
@@ -108,55 +108,55 @@ class Listener:
     def epoch(self, row: Any) -> None:
         if row == self._fails_at:
             raise OSError("the store\nis gone")
-        self.heard.append(row)
+        self.calls.append(row)
 
     def finish(self, folder: Path) -> str:
-        self.heard.append(folder)
+        self.calls.append(folder)
         return ""
 
     def stop(self, interrupted: bool) -> None:
-        self.heard.append(interrupted)
+        self.calls.append(interrupted)
 
 
-def test_a_worker_tells_in_order(tmp_path: Path) -> None:
-    heard, listener = Heard(), Listener()
-    worker = Worker("Listener", listener, heard)
+def test_a_worker_calls_in_order(tmp_path: Path) -> None:
+    progress, listener = Heard(), Listener()
+    worker = Worker("Listener", listener, progress)
     worker.start(start_of(tmp_path))
     for row in range(50):
         worker.call("epoch", row + 1)
     worker.close()
-    assert listener.heard == ["chest radiographs (2019)", *range(1, 51)]
-    assert heard.notes == ["look here"]
-    assert heard.warnings == []
+    assert listener.calls == ["chest radiographs (2019)", *range(1, 51)]
+    assert progress.notes == ["look here"]
+    assert progress.warnings == []
 
 
 def test_a_tracker_that_fails_is_a_warning_and_not_called_again(tmp_path: Path) -> None:
-    heard, listener = Heard(), Listener(fails_at=2)
-    worker = Worker("Listener", listener, heard)
+    progress, listener = Heard(), Listener(fails_at=2)
+    worker = Worker("Listener", listener, progress)
     worker.start(start_of(tmp_path))
     for row in (1, 2, 3):
         worker.call("epoch", row)
     worker.close()
-    assert listener.heard == ["chest radiographs (2019)", 1]
-    (warning,) = heard.warnings
+    assert listener.calls == ["chest radiographs (2019)", 1]
+    (warning,) = progress.warnings
     assert warning == (
         "Tracking with Listener stopped: the store is gone. The run itself is not affected."
     )
 
 
 def test_a_tracker_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
-    heard, go = Heard(), threading.Event()
-    worker = Worker("Listener", Listener(hangs=go), heard)
+    progress, go = Heard(), threading.Event()
+    worker = Worker("Listener", Listener(hangs=go), progress)
     worker.start(start_of(tmp_path))
     worker.close(seconds=0.2)
     go.set()
-    assert "more than 0.2 seconds" in heard.warnings[0]
+    assert "more than 0.2 seconds" in progress.warnings[0]
 
 
-def test_a_run_that_never_began_ends_nothing(tmp_path: Path) -> None:
+def test_a_run_that_never_began_makes_no_call(tmp_path: Path) -> None:
     listener = Listener()
     Worker("Listener", listener, Heard()).close()
-    assert listener.heard == []
+    assert listener.calls == []
 
 
 # -- TensorBoard -----------------------------------------------------------------------------------
@@ -408,8 +408,8 @@ def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
         run_training(folder, tracked_config, run=where, progress=Stopping("Epoch 3/3"))
     events = tmp_path / "b" / "tensorboard" / "run"
     assert [step for step, _ in values(events)["loss/validation"]] == [1, 2]
-    done = run_training(folder, tracked_config, run=where, progress=(heard := Heard()))
-    assert "Resuming from the checkpoint at epoch 3, step 1." in heard.notes
+    done = run_training(folder, tracked_config, run=where, progress=(listener := Heard()))
+    assert "Resuming from the checkpoint at epoch 3, step 1." in listener.notes
     for name in ("weights.safetensors", "predictions.csv", "history.csv", "evaluation.json"):
         assert (done.folder / name).read_bytes() == (plain.folder / name).read_bytes(), name
     seen: Mapping[str, Any] = values(events)

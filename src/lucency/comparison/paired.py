@@ -207,7 +207,7 @@ def replicated(
     return {
         name: (
             figures(labels, outputs, positive, once),
-            {key: np.concatenate([part[key] for part in drawn[name]]) for key in drawn[name][0]},
+            {key: np.concatenate([batch[key] for batch in drawn[name]]) for key in drawn[name][0]},
         )
         for name, outputs in runs.items()
     }

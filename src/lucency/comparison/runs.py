@@ -131,13 +131,13 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
     document = read_document(folder)
     spec = Spec.from_json(document)
-    parts = {part.split: part for part in read_predictions(folder / PREDICTIONS)}
-    if split not in parts:
+    splits = {each.split: each for each in read_predictions(folder / PREDICTIONS)}
+    if split not in splits:
         raise DataError(
             f"{folder} has no {split} images in predictions.csv. Compare runs with a test split: "
             "choices were based on validation images."
         )
-    found = parts[split]
+    found = splits[split]
     if found.classes != spec.classes:
         raise RunError(
             f"{folder}: predictions.csv and classifier.json have different classes. They come "

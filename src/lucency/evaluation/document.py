@@ -33,15 +33,15 @@ def write_evaluation(
 
 
 def _document(validation: Evaluation | None, test: Evaluation | None) -> dict[str, Any]:
-    parts = {"validation": validation, "test": test}
-    given = [part for part in parts.values() if part is not None]
+    splits = {"validation": validation, "test": test}
+    given = [each for each in splits.values() if each is not None]
     if not given:
         raise DataError("Nothing to write: neither validation nor test was evaluated.")
     return {
         "format": FORMAT,
         "classes": list(given[0].classes),
         "positive": given[0].positive,
-        **{name: part and part.to_json() for name, part in parts.items()},
+        **{name: each and each.to_json() for name, each in splits.items()},
     }
 
 
@@ -77,22 +77,22 @@ def recompute_evaluation(run: Path) -> dict[str, Any]:
         ClassifierError: The classifier is damaged.
     """
     classifier = Classifier.load(run)
-    parts = {part.split: part for part in read_predictions(run / PREDICTIONS)}
+    splits = {each.split: each for each in read_predictions(run / PREDICTIONS)}
     prevalence = _stated_prevalence(run)
-    _evaluate = {
+    evaluations = {
         name: evaluate_predictions(
-            classifier, part, prevalence=prevalence, attributes=read_attributes(run, part)
+            classifier, each, prevalence=prevalence, attributes=read_attributes(run, each)
         )
-        for name, part in parts.items()
+        for name, each in splits.items()
     }
-    return _document(_evaluate.get("val"), _evaluate.get("test"))
+    return _document(evaluations.get("val"), evaluations.get("test"))
 
 
-def read_attributes(run: Path, part: Predictions) -> dict[str, list[str]] | None:
+def read_attributes(run: Path, predictions: Predictions) -> dict[str, list[str]] | None:
     """Read the attributes of ``subgroups.csv`` in a run folder; None without the file."""
     if not SUBGROUPS.is_in(run):
         return None
-    return read_subgroups(run / SUBGROUPS, part.files, follow=False)
+    return read_subgroups(run / SUBGROUPS, predictions.files, follow=False)
 
 
 def _stated_prevalence(run: Path) -> float | None:

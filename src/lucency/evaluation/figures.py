@@ -148,7 +148,7 @@ def curves_and_replicates(sample: Sample, seed: int) -> tuple[Figures, Figures]:
     value = {name: x[0] for name, x in _curves(sample, np.ones((1, len(sample.labels)))).items()}
     weights = metrics.bootstrap_weights(sample.cluster, REPLICATES, seed)
     drawn = [_curves(sample, rows) for rows in weights]
-    return value, {name: np.concatenate([part[name] for part in drawn]) for name in value}
+    return value, {name: np.concatenate([batch[name] for batch in drawn]) for name in value}
 
 
 def _curves(sample: Sample, weights: FloatArray) -> Figures:

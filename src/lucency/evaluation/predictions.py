@@ -138,20 +138,36 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
         ConfigError: The splits do not have the same classes.
         RunError: The file cannot be written; an existing file is kept.
     """
-    parts = list(splits)
-    if len({part.classes for part in parts}) != 1:
-        received = [part.classes for part in parts]
+    given = list(splits)
+    if len({predictions.classes for predictions in given}) != 1:
+        received = [predictions.classes for predictions in given]
         raise ConfigError(f"Expected splits that share their classes. Received: {received}.")
-    named = (_PREFIX + name for name in parts[0].classes)
+    named = (_PREFIX + name for name in given[0].classes)
     # With \n as its end of line, the writer would leave a lone \r in a file name unquoted.
-    PREDICTIONS.write(path, (row for part in parts for row in _rows(part)), *named, end="\r\n")
+    PREDICTIONS.write(
+        path, (row for predictions in given for row in _rows(predictions)), *named, end="\r\n"
+    )
 
 
-def _rows(part: Predictions) -> Iterator[list[object]]:
-    named = (np.array(part.classes, object)[x] for x in (part.labels, part.decisions))
-    scores = [""] * len(part.files) if part.ood_scores is None else part.ood_scores.tolist()
-    rows = zip(part.files, part.groups, *named, scores, part.probabilities.tolist(), strict=True)
-    yield from ([part.split, *row, *probabilities] for *row, probabilities in rows)
+def _rows(predictions: Predictions) -> Iterator[list[object]]:
+    named = (
+        np.array(predictions.classes, object)[x]
+        for x in (predictions.labels, predictions.decisions)
+    )
+    scores = (
+        [""] * len(predictions.files)
+        if predictions.ood_scores is None
+        else predictions.ood_scores.tolist()
+    )
+    rows = zip(
+        predictions.files,
+        predictions.groups,
+        *named,
+        scores,
+        predictions.probabilities.tolist(),
+        strict=True,
+    )
+    yield from ([predictions.split, *row, *probabilities] for *row, probabilities in rows)
 
 
 def read_predictions(path: Path) -> tuple[Predictions, ...]:
@@ -178,7 +194,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         raise RunError(f"There is no {path}. Give the folder of a training run.") from error
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise RunError(
-            f"Cannot read {path}: {why(error)}. Evaluate the classifier again to make it anew."
+            f"Cannot read {path}: {why(error)}. Restore it from the training run, or train again."
         ) from error
 
 

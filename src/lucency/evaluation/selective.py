@@ -83,7 +83,7 @@ def _coverage_of(
     covered = np.take_along_axis(sets, labels[:, None], axis=1)[:, 0]
     sizes = sets.sum(axis=1)
     members = [labels == k for k in range(probabilities.shape[1])]
-    tested = [len(np.unique(cluster[part])) for part in members]
+    tested = [len(np.unique(cluster[mask])) for mask in members]
     if threshold.kind == "marginal":
         calibrated = threshold.patients[0]
         expected = expected_coverage(calibrated, len(np.unique(cluster)), threshold.alpha)
@@ -99,10 +99,10 @@ def _coverage_of(
         "empty": float((sizes == 0).mean()),
         "per_class": [
             {
-                "coverage": _coverage(covered[part], cluster[part]),
+                "coverage": _coverage(covered[mask], cluster[mask]),
                 "expected": _range(_expected_of_class(threshold, k, tested[k])),
             }
-            for k, part in enumerate(members)
+            for k, mask in enumerate(members)
         ],
         "unlimited": [k for k, all_in in enumerate(threshold.unlimited) if all_in],
     }
@@ -143,15 +143,15 @@ def _expected_overall(
     generator = np.random.default_rng(0)
     weight = 1 / np.bincount(cluster)[cluster]
     total = np.zeros(_DRAWS)
-    for k, part in enumerate(members):
+    for k, mask in enumerate(members):
         patients = threshold.patients[k]
         order = rank_of(patients, threshold.alpha)
-        tested = len(np.unique(cluster[part]))
+        tested = len(np.unique(cluster[mask]))
         covered = np.ones(_DRAWS)
         if tested and order <= patients:
             true = generator.beta(order, patients + 1 - order, _DRAWS)
             covered = generator.binomial(tested, true) / tested
-        total += covered * weight[part].sum()
+        total += covered * weight[mask].sum()
     low, high = np.quantile(total / weight.sum(), [0.025, 0.975])
     return float(low), float(high)
 

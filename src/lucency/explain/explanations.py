@@ -75,9 +75,9 @@ def explain_files(
     side = _LARGEST if len(files) <= _MANY else _LARGEST // 2
     waiting = iter(files)
     with DecoderPool() as pool, progress.task("Explaining", len(files), "files") as task:
-        while part := [*islice(waiting, _BATCH)]:
-            yield from _explained(classifier, pool, part, method, side)
-            task.advance(len(part))
+        while batch := [*islice(waiting, _BATCH)]:
+            yield from _explained(classifier, pool, batch, method, side)
+            task.advance(len(batch))
 
 
 def _explained(

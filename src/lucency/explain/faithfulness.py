@@ -55,7 +55,7 @@ def faithfulness(
         trained: The same with its Keras network, whose weights are shuffled and then restored.
         val: Validation images; test images must not be used here.
         seed: Of random maps, pairs and shuffling.
-        progress: Hears how far it is.
+        progress: Reports the progress.
 
     Returns:
         Figures with intervals over patients. Maps are informative if hiding what they mark changes

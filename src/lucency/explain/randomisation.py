@@ -81,11 +81,13 @@ def _shuffled(
 def _maps(trained: Classifier, sample: Sample) -> NDArray[np.float32]:
     """Return the current maps of the network, for the same classes as before."""
     padded = np.resize(np.arange(len(sample)), -(-len(sample) // _BATCH) * _BATCH)
-    parts = [
-        trained.calibrated_model.predict_on_batch(sample.pixels[part])
-        for part in padded.reshape(-1, _BATCH)
+    batches = [
+        trained.calibrated_model.predict_on_batch(sample.pixels[batch])
+        for batch in padded.reshape(-1, _BATCH)
     ]
-    units = np.concatenate([np.asarray(part["activation_map"]) for part in parts])[: len(sample)]
+    units = np.concatenate([np.asarray(batch["activation_map"]) for batch in batches])[
+        : len(sample)
+    ]
     # With more than two classes, the map stays that of the class decided before.
     before = np.eye(len(trained.classes))[sample.decided]
     return signed(units, before, trained.spec)[0]

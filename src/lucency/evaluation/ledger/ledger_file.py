@@ -145,7 +145,7 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
-        lock(descriptor, alone=bool(flags & os.O_RDWR))
+        lock(descriptor, exclusive=bool(flags & os.O_RDWR))
         yield descriptor
     finally:
         os.close(descriptor)  # which also releases the lock

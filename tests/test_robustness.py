@@ -180,7 +180,7 @@ def test_standard_corruptions_are_rows_of_all(spots: Dataset, part: Split) -> No
 
 def test_robustness_compares_with_the_uncorrupted(spots: Dataset, part: Split) -> None:
     found = evaluate_robustness(LIGHT, part, root=spots.root)
-    assert (found["format"], found["split"], found["n"]) == (1, "test", len(part))
+    assert (found["format"], found["split"], found["n"]) == (2, "test", len(part))
     rows = {(row["corruption"], row["severity"]): row for row in found["rows"]}
     pixels = part.pixels(np.arange(len(part)))
     p = LIGHT.predict_pixels(np.ascontiguousarray(pixels[:64]))[:, 1]

@@ -1,4 +1,4 @@
-"""Run folders made by hand, without training: images, answers and a network of one weight."""
+"""Run folders made without training: images, predictions and a network of one weight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from PIL import Image
 from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
 from lucency.dataset.split_file import write_entries
-from lucency.evaluation import Predictions, evaluate_predictions, write_evaluation, write_predictions
+from lucency.evaluation import (
+    Predictions,
+    evaluate_predictions,
+    write_evaluation,
+    write_predictions,
+)
 from lucency.imaging.image import read_image
 
 TWO = ("NORMAL", "PNEUMONIA")
@@ -72,10 +77,10 @@ def write_plan(run: Path, seed: int = 0, recipe: str = "default", **config: Any)
     (run / "plan.json").write_text(json.dumps(plan))
 
 
-def write_answers(
+def write_predicted_run(
     run: Path, found: Predictions, contents: list[str] | None = None, **plan: Any
 ) -> Path:
-    """Write a run folder that says ``found`` of images with these sha256."""
+    """Write a run folder with these predictions, of images with these sha256."""
     spec = spec_of(found.classes)
     seed = zlib.crc32(run.name.encode())
     weights = {"w": np.random.default_rng(seed).integers(0, 256, spec.weight_count, np.uint8)}
@@ -91,12 +96,12 @@ def write_answers(
     return run
 
 
-def write_images(folder: Path, per_part: int = 12) -> list[Entry]:
+def write_images(folder: Path, per_split: int = 12) -> list[Entry]:
     """Draw plain grey images, one or two of a patient, the second class brighter on average."""
     rng = np.random.default_rng(0)
     entries = []
     for split in ("train", "val", "test"):
-        for i in range(per_part):
+        for i in range(per_split):
             k = i % 2
             file = f"{split}/{TWO[k]}/{i}.png"
             grey = np.clip(
@@ -110,7 +115,7 @@ def write_images(folder: Path, per_part: int = 12) -> list[Entry]:
 
 
 def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
-    """Let ``brightness_network`` answer images, and write all that belongs to it but a report."""
+    """Predict images with ``brightness_network`` and write a run folder, without a report."""
     lines = sorted((x.file, x.sha256, x.label, x.split) for x in entries)
     fingerprint = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     spec = spec_of(fingerprint=fingerprint)
@@ -120,15 +125,17 @@ def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
     write_plan(run)
     write_entries(entries, run / "split.csv")
     splits = [
-        _answered(classifier, name, data, [entry for entry in entries if entry.split == name])
+        _predict(classifier, name, data, [entry for entry in entries if entry.split == name])
         for name in ("val", "test")
     ]
     write_predictions(run / "predictions.csv", splits)
-    write_evaluation(run / "evaluation.json", *(evaluate_predictions(classifier, x) for x in splits))
+    write_evaluation(
+        run / "evaluation.json", *(evaluate_predictions(classifier, x) for x in splits)
+    )
     return run
 
 
-def _answered(classifier: Classifier, split: str, data: Path, entries: list[Entry]) -> Predictions:
+def _predict(classifier: Classifier, split: str, data: Path, entries: list[Entry]) -> Predictions:
     pixels = [read_image(data / entry.file, (SIDE, SIDE), False) for entry in entries]
     given = classifier.predict_pixels(np.stack(pixels))
     return Predictions(

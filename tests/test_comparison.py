@@ -30,7 +30,7 @@ from lucency.errors import ConfigError, DataError, RunError
 from lucency.evaluation import Predictions
 from lucency.evaluation.ledger import test_set_id
 from lucency.metrics import BoolArray, FloatArray, IntArray
-from small_runs import TWO, write_answers, write_plan
+from small_runs import TWO, write_predicted_run, write_plan
 
 
 def two_rankings(
@@ -312,8 +312,8 @@ def scene() -> tuple[BoolArray, FloatArray, FloatArray, IntArray]:
 def test_two_runs_and_the_conclusions(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     runs = [
-        write_answers(tmp_path / "old", predictions(first, positive, cluster), recipe="article"),
-        write_answers(tmp_path / "new", predictions(second + 3 * positive, positive, cluster)),
+        write_predicted_run(tmp_path / "old", predictions(first, positive, cluster), recipe="article"),
+        write_predicted_run(tmp_path / "new", predictions(second + 3 * positive, positive, cluster)),
     ]
     found = compare(runs)
     (pair,) = found.pairs
@@ -339,8 +339,8 @@ def test_two_runs_and_the_conclusions(tmp_path: Path, scene: Any) -> None:
 def test_the_json_is_strict_and_a_single_run_has_no_sd(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     runs = [
-        write_answers(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
-        write_answers(tmp_path / "b", predictions(second, positive, cluster)),
+        write_predicted_run(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
+        write_predicted_run(tmp_path / "b", predictions(second, positive, cluster)),
     ]
     document = json.loads(json.dumps(compare(runs).to_json(), allow_nan=False))
     assert document["format"] == 2
@@ -354,8 +354,8 @@ def test_no_difference_names_the_detectable_one(tmp_path: Path, scene: Any) -> N
     positive, first, _, cluster = scene
     nearly = first + 0.01 * np.random.default_rng(0).normal(size=first.shape)
     runs = [
-        write_answers(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
-        write_answers(tmp_path / "b", predictions(nearly, positive, cluster)),
+        write_predicted_run(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
+        write_predicted_run(tmp_path / "b", predictions(nearly, positive, cluster)),
     ]
     found = compare(runs)
     assert found.conclusions[0].startswith("No difference between a and b is shown: AUROC")
@@ -369,7 +369,7 @@ def test_another_operating_point_is_no_better_classifier(tmp_path: Path, scene: 
     even = predictions(first, positive, cluster)
     strict = replace(even, decisions=(even.probabilities[:, 1] >= 0.98).astype(np.int64))
     runs = [
-        write_answers(tmp_path / name, found, recipe=name)
+        write_predicted_run(tmp_path / name, found, recipe=name)
         for name, found in (("even", even), ("strict", strict))
     ]
     found = compare(runs)
@@ -384,7 +384,7 @@ def test_seeds_of_one_recipe_are_one_system(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     rng = np.random.default_rng(1)
     runs = [
-        write_answers(
+        write_predicted_run(
             tmp_path / f"{name}-s{seed}",
             predictions(base + 0.2 * rng.normal(size=base.shape), positive, cluster),
             seed=seed,
@@ -416,7 +416,7 @@ def test_several_runs_are_corrected_by_holm(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     scores = [first, second, second + 0.5 * positive]
     runs = [
-        write_answers(tmp_path / f"r{i}", predictions(x, positive, cluster), recipe=f"r{i}")
+        write_predicted_run(tmp_path / f"r{i}", predictions(x, positive, cluster), recipe=f"r{i}")
         for i, x in enumerate(scores)
     ]
     pairs = compare(runs).pairs
@@ -431,9 +431,9 @@ def test_images_are_matched_by_content_not_by_name_or_order(tmp_path: Path, scen
     mixed = np.random.default_rng(2).permutation(len(positive))
     here = predictions(first, positive, cluster)
     there = predictions(second[:, mixed], positive[mixed], cluster[mixed])
-    plain = write_answers(tmp_path / "b0", predictions(second, positive, cluster), contents)
-    first_run = write_answers(tmp_path / "a", here, contents, recipe="article")
-    moved = write_answers(tmp_path / "b", there, [contents[i] for i in mixed])
+    plain = write_predicted_run(tmp_path / "b0", predictions(second, positive, cluster), contents)
+    first_run = write_predicted_run(tmp_path / "a", here, contents, recipe="article")
+    moved = write_predicted_run(tmp_path / "b", there, [contents[i] for i in mixed])
     a, b = compare([first_run, moved]), compare([first_run, plain])
     assert a.pairs[0].differences["auroc"] == b.pairs[0].differences["auroc"]
     assert a.pairs[0].decisions == b.pairs[0].decisions
@@ -443,13 +443,13 @@ def test_images_are_matched_by_content_not_by_name_or_order(tmp_path: Path, scen
 
 def test_other_test_sets_are_refused_in_one_line(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
-    a = write_answers(tmp_path / "a", predictions(first, positive, cluster), recipe="article")
+    a = write_predicted_run(tmp_path / "a", predictions(first, positive, cluster), recipe="article")
 
     def refused(name: str, positive: BoolArray, cluster: IntArray, cut: int = 0) -> str:
         n = len(positive) - cut
         other = predictions(second[:, :n], positive[:n], cluster[:n])
         with pytest.raises(DataError) as caught:
-            compare([a, write_answers(tmp_path / name, other)])
+            compare([a, write_predicted_run(tmp_path / name, other)])
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -469,7 +469,7 @@ def test_other_test_sets_are_refused_in_one_line(tmp_path: Path, scene: Any) -> 
 def test_validation_is_compared_only_when_asked_for(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     runs = [
-        write_answers(tmp_path / name, predictions(x, positive, cluster, "val"), recipe=name)
+        write_predicted_run(tmp_path / name, predictions(x, positive, cluster, "val"), recipe=name)
         for name, x in (("a", first), ("b", second))
     ]
     with pytest.raises(DataError, match="no test images"):
@@ -480,7 +480,7 @@ def test_validation_is_compared_only_when_asked_for(tmp_path: Path, scene: Any) 
 def test_damaged_runs_are_one_line(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     found = [predictions(x, positive, cluster) for x in (first, second)]
-    a, b = (write_answers(tmp_path / name, x) for name, x in zip("ab", found, strict=True))
+    a, b = (write_predicted_run(tmp_path / name, x) for name, x in zip("ab", found, strict=True))
     (b / "plan.json").write_text("[]")
     with pytest.raises(RunError, match=r"plan\.json cannot be read as a plan"):
         compare([a, b])
@@ -505,7 +505,7 @@ def test_three_classes_use_the_mean_over_them(tmp_path: Path) -> None:
         found = Predictions(
             "test", classes, files, ("",) * 150, labels, given.argmax(axis=1), given
         )
-        runs.append(write_answers(tmp_path / name, found, recipe=name))
+        runs.append(write_predicted_run(tmp_path / name, found, recipe=name))
     found_all = compare(runs)
     (pair,) = found_all.pairs
     assert pair.differences["auroc"].value == pytest.approx(areas[1] - areas[0])

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lucency.cli.console import Bars
 from lucency.evaluation import read_predictions
-from small_runs import write_answers, write_images, write_run
+from small_runs import write_predicted_run, write_images, write_run
 
 SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; main()"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -127,7 +127,7 @@ def test_standard_output_holds_only_the_json_document(run: Path) -> None:
     both = [run.parent / name for name in ("one", "two")]
     for other in both:
         other.mkdir()
-        write_answers(other, found, contents)
+        write_predicted_run(other, found, contents)
     for arguments in (
         ("predict", run, data, run.parent / "broken.png"),
         ("evaluate", run, data),

@@ -409,9 +409,13 @@ def test_empty_lists_are_no_mistake(plain: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("test_evaluations.json", "["), ("robustness.json", '{"rows": [{}]}'), ("checklist.json", "[]"),
-     ("audit.json", '{"leaks": []}')],
-)  # fmt: skip
+    [
+        ("test_evaluations.json", "["),
+        ("robustness.json", '{"format": 2, "rows": [{}]}'),
+        ("checklist.json", "[]"),
+        ("audit.json", '{"format": 2, "leaks": []}'),
+    ],
+)
 def test_damaged_additions_are_a_run_error(run: Path, file: str, text: str) -> None:
     (run / file).write_text(text)
     with pytest.raises(RunError):

@@ -50,6 +50,7 @@ class Config:
         subgroups: CSV file with the column file and columns of attributes to report figures by.
         corruptions: Corruptions of test images that robustness is evaluated under: ``standard``
             (12) or ``all`` (32); by default ``all`` with the effort ``thorough``.
+        reforms: Whether to fill REFORMS too, a checklist for machine learning in any science.
         neighbours: Number of training images to store in the run folder, as small images, for
             comparison with new ones; 0 stores none, as they become part of the folder.
         cache: Folder for decoded images; empty for the user's cache folder.
@@ -87,6 +88,7 @@ class Config:
     prevalence: float | None = None
     subgroups: str = ""
     corruptions: Corruptions | None = None
+    reforms: bool = False
     neighbours: int = 0
     cache: str = ""
     workers: int = 0

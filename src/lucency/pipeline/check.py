@@ -12,7 +12,7 @@ from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, write_split
 from lucency.errors import LeakError, RunError
 from lucency.io import built_folder, write_json
-from lucency.pipeline.images import write_check_gallery
+from lucency.pipeline.images import write_check_images
 from lucency.probes import probe
 from lucency.progress import SILENT, Progress
 from lucency.report import write_check
@@ -97,6 +97,6 @@ def write_check_folder(data: Dataset, audit: Mapping[str, Any], out: Path) -> Ch
     with built_folder(out, replace=True) as partial:
         write_json(partial / "audit.json", audit)
         write_split(data, partial / "split.csv")
-        write_check_gallery(partial, data, audit)
+        write_check_images(partial, data, audit)
         write_check(partial)
     return Check(out, out / CHECK_PAGE, data, audit)

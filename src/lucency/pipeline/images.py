@@ -1,4 +1,4 @@
-"""The images that a report shows: examples, leaks, outliers, the input and the worst mistakes."""
+"""The images of a report: samples, leaks, outliers, network input, mistakes, activation maps."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from lucency.io import write_bytes
 from lucency.run_folder.files import IMAGES
 from lucency.training.plan import Plan
 
-_SAMPLES = 4  # examples per class
-_SEEN = 8  # images on the sheet of what the network sees
+_SAMPLES = 4  # per class
+_INPUTS = 8  # of the network, in training and in validation
 _MISTAKES = 10
 _PAIRS = 8  # leaking pairs
 _OUTLIERS = 12
 _MAPS = 8  # images shown with their maps
-_SIDE = 224  # pixels of an example's or a mistake's side
+_SIDE = 224  # pixels of the side of a sample or a mistake
 
 Shown = tuple[dict[str, Any], NDArray[np.uint8] | bytes]
 Read = Callable[[str], NDArray[np.uint8]]
 
 
-def write_gallery(
+def write_report_images(
     run: Path,
     data: Dataset,
     audit: Mapping[str, Any],
     plan: Plan,
-    judged: Predictions,
+    predictions: Predictions,
     classifier: Classifier,
 ) -> None:
     """Write ``images/`` with ``index.json`` into a run folder.
@@ -47,24 +47,24 @@ def write_gallery(
         run: The run folder.
         data: The data set.
         audit: The content of ``audit.json``, whose leaks and outliers are shown.
-        plan: What the training images are varied by.
-        judged: The predictions whose worst mistakes are shown.
-        classifier: Whose activation maps of validation images are shown.
+        plan: The plan, with the augmentation of the training images.
+        predictions: The predictions whose worst mistakes are shown.
+        classifier: The classifier, for activation maps of validation images.
 
     Raises:
-        DataError: A file has vanished or changed since it was decoded.
+        DataError: A file is missing or was changed after it was decoded.
     """
     with _reading(data) as read:
-        found, mistakes = [*_found(data, audit, read)], [*_mistakes(data, judged, read)]
+        found, mistakes = [*_found(data, audit, read)], [*_mistakes(data, predictions, read)]
         maps = [*_maps(data, classifier, read)]
-    _write(run / "images", [*found, *_seen(data, plan), *mistakes, *maps])
+    _write(run / "images", [*found, *_inputs(data, plan), *mistakes, *maps])
 
 
-def write_check_gallery(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
+def write_check_images(folder: Path, data: Dataset, audit: Mapping[str, Any]) -> None:
     """Write ``images/`` with ``index.json`` into the folder of a check, without a network.
 
     Raises:
-        DataError: A file has vanished or changed since it was decoded.
+        DataError: A file is missing or was changed after it was decoded.
     """
     with _reading(data) as read:
         _write(folder / "images", _found(data, audit, read))
@@ -81,7 +81,7 @@ def _write(folder: Path, entries: Iterable[Shown]) -> None:
 
 
 def _found(data: Dataset, audit: Mapping[str, Any], read: Read) -> Iterator[Shown]:
-    """Show examples, and what the audit found."""
+    """Yield samples and the findings of the audit."""
     yield from _samples(data, read)
     entries = {entry.file: entry for entry in data.entries}
     for kind, pairs in (("leak", audit["leaks"]["pairs"]), ("duplicate", audit["near_duplicates"])):
@@ -99,41 +99,41 @@ def _of_file(kind: str, entry: Entry) -> dict[str, Any]:
 def _samples(data: Dataset, read: Read) -> Iterator[Shown]:
     split = data.train
     for label, name in enumerate(split.classes):
-        for i in _spread(np.flatnonzero(split.labels == label), _SAMPLES):
+        for i in _evenly_spaced(np.flatnonzero(split.labels == label), _SAMPLES):
             yield _entry("sample", split, i, name), read(split.files[i])
 
 
-def _seen(data: Dataset, plan: Plan) -> Iterator[Shown]:
-    """Show what goes into the network: varied in training, as it is in validation."""
-    chosen = _spread(np.arange(len(data.train)), _SEEN)
+def _inputs(data: Dataset, plan: Plan) -> Iterator[Shown]:
+    """Yield input of the network: augmented in training, not augmented in validation."""
+    chosen = _evenly_spaced(np.arange(len(data.train)), _INPUTS)
     drawn = draw(plan.augmentation, plan.seed, 0, chosen, plan.size)
     arrays = [data.train.pixels(chosen), *drawn.arrays]
-    from lucency.augmentation import layer as augment
+    from lucency.augmentation import layer
 
-    varied = augment.keras.ops.convert_to_numpy(augment.Augment(plan.augmentation)(arrays))
-    varied = varied.round().astype(np.uint8)
-    for i, pixels in zip(chosen, varied, strict=True):
+    augmented = layer.keras.ops.convert_to_numpy(layer.Augment(plan.augmentation)(arrays))
+    augmented = augmented.round().astype(np.uint8)
+    for i, pixels in zip(chosen, augmented, strict=True):
         yield _entry("seen_in_training", data.train, i), pixels
-    chosen = _spread(np.arange(len(data.val)), _SEEN)
+    chosen = _evenly_spaced(np.arange(len(data.val)), _INPUTS)
     for i, pixels in zip(chosen, data.val.pixels(chosen), strict=True):
         yield _entry("seen_in_validation", data.val, i), pixels
 
 
-def _mistakes(data: Dataset, judged: Predictions, read: Read) -> Iterator[Shown]:
-    split = data.test if judged.split == "test" and data.test else data.val
+def _mistakes(data: Dataset, predictions: Predictions, read: Read) -> Iterator[Shown]:
+    split = data.test if predictions.split == "test" and data.test else data.val
     rows = np.arange(len(split))
-    of_truth = judged.probabilities[rows, judged.labels]
-    wrong = np.flatnonzero(judged.decisions != judged.labels)
-    for i in wrong[np.argsort(of_truth[wrong], kind="stable")][:_MISTAKES]:
+    of_label = predictions.probabilities[rows, predictions.labels]
+    wrong = np.flatnonzero(predictions.decisions != predictions.labels)
+    for i in wrong[np.argsort(of_label[wrong], kind="stable")][:_MISTAKES]:
         yield _entry("mistake", split, i), read(split.files[i])
 
 
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
-    """Show validation images as they are and with their activation maps."""
+    """Yield validation images, without and with their activation maps."""
     places = class_balanced(data.val.labels, len(data.val.classes), _MAPS)
-    said = classifier.infer(data.val.pixels(places), maps=True)
+    outputs = classifier.infer(data.val.pixels(places), maps=True)
     for k, i in enumerate(places):
-        if (found := classifier.activation_map(said, k)) is None:
+        if (found := classifier.activation_map(outputs, k)) is None:
             return
         image = read(data.val.files[i])
         yield _entry("explained", data.val, i), image
@@ -147,7 +147,7 @@ def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[st
 
 @contextmanager
 def _reading(data: Dataset) -> Iterator[Read]:
-    """Yield what reads an image of the data set larger than the network sees it, for people."""
+    """Yield a function that reads an image larger than the input of the network, for people."""
     contents = {entry.file: entry.sha256 for entry in data.entries}
     colour = data.train.cache.shape[2] == 3
     with DecoderPool(1) as pool:
@@ -159,6 +159,6 @@ def _reading(data: Dataset) -> Iterator[Read]:
         yield read
 
 
-def _spread(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return up to ``count`` items, evenly spread over all."""
+def _evenly_spaced(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return up to ``count`` items, evenly spaced."""
     return np.asarray(items[evenly(len(items), count)])

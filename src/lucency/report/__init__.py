@@ -1,20 +1,20 @@
-"""The pages of Lucency, each drawn from the files in one folder and from nothing else.
+"""The report of a run and the page of a data check, each drawn from the files of one folder.
 
-    files           read a run folder, recompute nothing
-    words           figures as a person reads them
-    album           images as data inside the page
-    drawings        the drawings of curves and figures
-    tables          tables and sentences
-    data            counts, and what was left out
-    integrity       the leak check and near duplicates
-    shortcuts       probes, shift and odd images
-    utility         threshold, prevalence, benefit, subgroups
-    selective       abstention and prediction sets
-    maps            activation maps, and whether they mean something
-    record          robustness, looks and checklists
-    reproduce       the plan and its facts
-    explanations    links to short pages, and these pages
-    content         all of it, for the templates
+    files          read a run folder, recompute nothing
+    wording        figures and names as text
+    images         images as data inside the page
+    trust          the first screen: task, checks, warnings
+    performance    headline figures, all figures, mistakes
+    drawings       drawings of curves and figures
+    utility        operating point, predictive values, net benefit, subgroups
+    uncertainty    calibration, abstention, prediction sets
+    maps           activation maps and the tests of them
+    shortcuts      probes, shift, outliers
+    data           counts, exclusions, leaks, near duplicates
+    record         robustness, training, test-set evaluations, checklists, plan
+    content        everything, for the templates
+    glossary       one short page per concept
+    model_card     the model card and the reporting checklists
 
 The templates and the style sheet lie in ``pages/``.
 """
@@ -38,7 +38,7 @@ from lucency.run_folder.files import CHECK_PAGE, REPORT
 __all__ = ["render", "write_check", "write_report"]
 
 _PAGES = Path(__file__).parent / "pages"
-# What reading a file of another shape than ours raises.
+# Raised by files of another structure than ours.
 _UNFIT = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError),
     *(csv.Error, UndefinedError),
@@ -48,8 +48,8 @@ _UNFIT = (
 def render(run: Path) -> str:
     """Return the report of a run as one page of HTML.
 
-    The page stands alone: no script, no network, images inside. The same files give the same
-    bytes. Parts whose files are missing are replaced by a sentence that says so.
+    The page is self-contained: no script, no network, images inside. The same files give the same
+    bytes. A missing file is replaced by a sentence that names it.
 
     Args:
         run: the folder; ``plan.json`` and ``evaluation.json`` must be there.
@@ -67,7 +67,7 @@ def write_report(run: Path) -> Path:
         run: the folder; ``plan.json`` and ``evaluation.json`` must be there.
 
     Returns:
-        The path of the page; an older one is replaced when the new one is complete.
+        The path of the page, which is replaced atomically.
 
     Raises:
         RunError: the folder is no finished run, its files are damaged, or it cannot be written.
@@ -78,15 +78,15 @@ def write_report(run: Path) -> Path:
 
 
 def write_check(folder_out: Path) -> Path:
-    """Draw ``check.html``, what is known of the data alone, from ``audit.json`` beside it.
+    """Write ``check.html``, the page of a data check, from ``audit.json`` in the same folder.
 
-    Images in ``images/`` of the kinds sample, leak, duplicate and odd are shown where they are.
+    Shows the images in ``images/`` of the kinds sample, leak, duplicate and outlier.
 
     Args:
         folder_out: holds ``audit.json``; the page is written into it.
 
     Returns:
-        The path of the page; an older one is replaced when the new one is complete.
+        The path of the page, which is replaced atomically.
 
     Raises:
         RunError: ``audit.json`` is missing or damaged, or the page cannot be written.
@@ -102,5 +102,5 @@ def _drawn(folder: Path, template: str, read: Callable[[], dict[str, Any]]) -> s
     except _UNFIT as error:
         raise RunError(
             f"The files in {folder} do not fit together ({type(error).__name__}: {error}). A page "
-            "needs the files of one run, unchanged; run `lucency evaluate` or train again."
+            "needs the unchanged files of one run; run `lucency evaluate` or train again."
         ) from error

@@ -1,4 +1,4 @@
-"""What a run is and what it was made from: each fact in one sentence, None where not known."""
+"""Facts about a run and its data: one sentence each, None if unknown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lucency.report.model_card.documents import (
     plain,
 )
 
-_PARTS = {"train": "training", "val": "validation", "test": "test"}
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _TRAINING = ("epochs", "batch", "optimiser", "label smoothing", "precision")
 
 
@@ -23,7 +23,7 @@ def _joined(pieces: list[str | None], between: str = "; ") -> str | None:
 
 
 def choice(documents: Documents, *names: str) -> str | None:
-    """Return what the plan decided under these names, with the reasons."""
+    """Return these choices of the plan, with their reasons."""
     made = {at(each, "name"): each for each in list_of(documents.plan, "choices")}
     found = [made[name] for name in names if name in made]
     return _joined(
@@ -36,7 +36,7 @@ def choice(documents: Documents, *names: str) -> str | None:
 
 
 def identity(documents: Documents) -> str | None:
-    """Return the name of the run and what made it."""
+    """Return the name of the run, its recipe and the software."""
     plan = documents.plan
     made = _joined([f"{key} {plain(at(plan, key))}" for key in ("recipe", "effort", "seed")
                     if at(plan, key) is not None], ", ")  # fmt: skip
@@ -51,9 +51,9 @@ def software(documents: Documents) -> str | None:
 
 
 def command(documents: Documents) -> str | None:
-    """Return where the command is that made the run; it may name folders of the author's own."""
+    """Return where the command of the run is; the command itself may name private folders."""
     known = at(documents.plan, "command")
-    return "one command makes the whole run again; it is in plan.json" if known else None
+    return "one command reproduces the run; it is in plan.json" if known else None
 
 
 def network(documents: Documents) -> str | None:
@@ -70,7 +70,7 @@ def network(documents: Documents) -> str | None:
 
 
 def input_(documents: Documents) -> str | None:
-    """Return what the classifier sees."""
+    """Return the input of the classifier."""
     size = [count(at(documents.classifier, "input", key)) for key in ("height", "width")]
     channels = at(documents.classifier, "input", "channels")
     if None in size or channels not in (1, 3):
@@ -78,12 +78,12 @@ def input_(documents: Documents) -> str | None:
     colour = "grey" if channels == 1 else "colour"
     return (
         f"the pixels of one image, {colour}, {size[0]} x {size[1]} (height x width), "
-        "and nothing else that is known of the person"
+        "and no other information about the person"
     )
 
 
 def preparation(documents: Documents) -> str | None:
-    """Return how files become what the classifier sees."""
+    """Return how files become the input of the classifier."""
     seen = input_(documents)
     return seen and _joined([seen, choice(documents, "input")])
 
@@ -94,12 +94,12 @@ def outcome(documents: Documents) -> str | None:
     if not classes:
         return None
     positive = at(documents.classifier, "positive") or at(documents.evaluation, "positive")
-    looked_for = f"; looked for: {plain(positive)}" if positive else ""
-    return f"{len(classes)} classes: {', '.join(map(plain, classes))}{looked_for}"
+    suffix = f"; positive: {plain(positive)}" if positive else ""
+    return f"{len(classes)} classes: {', '.join(map(plain, classes))}{suffix}"
 
 
 def source(documents: Documents) -> str | None:
-    """Return which data it was made from, as far as files can tell."""
+    """Return the data folder, its size and its fingerprint."""
     folder, found = at(documents.plan, "data", "folder"), count(at(documents.audit, "found"))
     print_ = at(documents.plan, "data", "fingerprint") or at(
         documents.classifier, "data", "fingerprint"
@@ -113,46 +113,46 @@ def source(documents: Documents) -> str | None:
     )
 
 
-def left_out(documents: Documents) -> str | None:
-    """Return how many images were not used."""
+def excluded(documents: Documents) -> str | None:
+    """Return how many images were excluded."""
     found, used = count(at(documents.audit, "found")), count(at(documents.audit, "used"))
     if found is None or used is None:
         return None
     out = len(list_of(documents.audit, "excluded"))
     reasons = "; each with its reason in audit.json" if out else ""
-    return f"{found} images found, {used} used, {out:,} set aside{reasons}"
+    return f"{found} images found, {used} used, {out:,} excluded{reasons}"
 
 
 def splits(documents: Documents) -> str | None:
-    """Return images and patients of each part, by class."""
-    return _joined([_part(documents, part) for part in _PARTS])
+    """Return images and patients of each split, by class."""
+    return _joined([_split(documents, split) for split in _SPLITS])
 
 
-def _part(documents: Documents, part: str) -> str | None:
-    counts = [(name, count(n)) for name, n in items_of(documents.audit, "counts", part)]
+def _split(documents: Documents, split: str) -> str | None:
+    counts = [(name, count(n)) for name, n in items_of(documents.audit, "counts", split)]
     if not counts or any(n is None for _, n in counts):
         return None
     known = at(documents.audit, "groups", "source") not in (None, "none")
-    patients = count(at(documents.audit, "groups", "counts", part)) if known else None
+    patients = count(at(documents.audit, "groups", "counts", split)) if known else None
     classes = ", ".join(f"{n} {plain(name)}" for name, n in counts)
-    return f"{_PARTS[part]}: {classes}" + (f" ({patients} patients)" if patients else "")
+    return f"{_SPLITS[split]}: {classes}" + (f" ({patients} patients)" if patients else "")
 
 
-def training_part(documents: Documents) -> str | None:
-    """Return images and patients of the parts that training used."""
-    return _joined([_part(documents, part) for part in ("train", "val")])
+def training_splits(documents: Documents) -> str | None:
+    """Return images and patients of the training and validation splits."""
+    return _joined([_split(documents, split) for split in ("train", "val")])
 
 
-def test_part(documents: Documents) -> str | None:
-    """Return images and patients of the test part."""
-    return _part(documents, "test")
+def test_split(documents: Documents) -> str | None:
+    """Return images and patients of the test split."""
+    return _split(documents, "test")
 
 
 def class_shares(documents: Documents) -> str | None:
-    """Return how the mix of classes differs between the parts."""
+    """Return the share of each class in each split."""
     shares = []
-    for part, word in _PARTS.items():
-        counts = [(name, number(n)) for name, n in items_of(documents.audit, "counts", part)]
+    for split, word in _SPLITS.items():
+        counts = [(name, number(n)) for name, n in items_of(documents.audit, "counts", split)]
         total = sum(n or 0.0 for _, n in counts)
         if total:
             each = ", ".join(
@@ -163,33 +163,33 @@ def class_shares(documents: Documents) -> str | None:
 
 
 def patients(documents: Documents) -> str | None:
-    """Return how patients are told apart."""
+    """Return how patients are identified."""
     by = at(documents.audit, "groups", "source")
     if by is None:
         return None
     if by == "none":
-        return "patients are unknown: each image counts as a patient of its own"
-    return f"patients are told apart by: {plain(by)}"
+        return "patients are unknown: each image counts as one patient"
+    return f"patients are identified by: {plain(by)}"
 
 
-def division(documents: Documents) -> str | None:
-    """Return how images came into the parts."""
+def partition(documents: Documents) -> str | None:
+    """Return how the images were split."""
     notes = [plain(note) for note in list_of(documents.audit, "notes")[:3]]
     known = patients(documents)
     return known and _joined([known, leaks(documents), *notes])
 
 
 def leaks(documents: Documents) -> str | None:
-    """Return the verdict on copies and patients shared between the parts."""
+    """Return the result of the leak check."""
     status = at(documents.audit, "leaks", "status")
     if status is None:
         return None
     pairs = len(list_of(documents.audit, "leaks", "pairs"))
-    return f"leak check {plain(status)}: {pairs:,} pairs of copies between the parts"
+    return f"leak check {plain(status)}: {pairs:,} pairs of copies between the splits"
 
 
 def findings(documents: Documents) -> str | None:
-    """Return what small models found that see no content; None where they were not asked."""
+    """Return the findings of the probes for shortcuts and shift; None if there were none."""
     if not isinstance(at(documents.audit, "findings"), list):
         return None
     found = [plain(at(each, "text")) for each in list_of(documents.audit, "findings")]
@@ -198,10 +198,10 @@ def findings(documents: Documents) -> str | None:
 
 
 def weighting(documents: Documents) -> str | None:
-    """Return how unequal class sizes were dealt with."""
+    """Return how class imbalance was handled."""
     chosen = choice(documents, "class weights")
     if chosen is None and at(documents.plan, "config", "class_weighting") is False:
-        return "classes are not weighted, as class_weighting=false asks for"
+        return "classes are not weighted (class_weighting=false)"
     return chosen
 
 
@@ -210,14 +210,14 @@ def training(documents: Documents) -> str | None:
     return choice(documents, *_TRAINING, "augmentation")
 
 
-def kept(documents: Documents) -> str | None:
+def selection(documents: Documents) -> str | None:
     """Return which weights were kept."""
     epoch = count(at(documents.plan, "best_epoch"))
-    return _joined([choice(documents, "weights kept"), epoch and f"epoch {epoch}"])
+    return _joined([choice(documents, "weights kept", "best epoch"), epoch and f"epoch {epoch}"])
 
 
 def output(documents: Documents) -> str | None:
-    """Return what the classifier says and how it becomes a decision."""
+    """Return the output of the classifier and how it becomes a decision."""
     rule = at(documents.classifier, "operating_point", "rule")
     threshold = number(at(documents.classifier, "operating_point", "threshold"))
     if rule is None:
@@ -235,7 +235,7 @@ def output(documents: Documents) -> str | None:
 
 
 def weights(documents: Documents) -> str | None:
-    """Return where the whole classifier is, and its checksums."""
+    """Return the files of the classifier and their checksums."""
     files = [
         f"{plain(at(documents.classifier, kind, 'file'))} (sha256 "
         f"{plain(at(documents.classifier, kind, 'sha256'))})"
@@ -246,7 +246,7 @@ def weights(documents: Documents) -> str | None:
 
 
 def parity(documents: Documents) -> str | None:
-    """Return how predictions were computed, and the check of the exported classifier."""
+    """Return how closely the exported classifier reproduces the trained one."""
     n = count(at(documents.classifier, "onnx", "parity", "n"))
     most = number(at(documents.classifier, "onnx", "parity", "max_abs_difference"))
     if n is None or most is None:
@@ -254,23 +254,23 @@ def parity(documents: Documents) -> str | None:
     return f"Keras and ONNX Runtime agree on {n} images within {most:.1g} in probability"
 
 
-def abstaining(documents: Documents) -> str | None:
-    """Return what happens with images unlike those it was trained on."""
+def abstention(documents: Documents) -> str | None:
+    """Return what happens with out-of-distribution images."""
     if not at(documents.classifier, "ood_detector"):
         return None
     limit = number(at(documents.classifier, "ood_detector", "threshold"))
-    where = "" if limit is None else f" above a distance of {limit:.4g}"
-    return f"images unlike the training images are marked as such{where}"
+    where = "" if limit is None else f" above an OOD score of {limit:.4g}"
+    return f"out-of-distribution images get no decision{where}"
 
 
-def unjudged(documents: Documents) -> str | None:
-    """Return that no person's judgement enters what the classifier sees."""
+def no_judgement(documents: Documents) -> str | None:
+    """Return that the input needs no human judgement."""
     return input_(documents) and "none needs judgement: pixels are used as the file gives them"
 
 
 def warnings(documents: Documents) -> str | None:
-    """Return the warnings of the checks of the data."""
+    """Return the warnings of the data checks."""
     if not isinstance(at(documents.audit, "warnings"), list):
         return None
     found = [plain(line) for line in list_of(documents.audit, "warnings")]
-    return " ".join(found) or "the checks of the data gave no warning"
+    return " ".join(found) or "the data checks gave no warning"

@@ -1,4 +1,4 @@
-"""What was measured: each fact in one sentence, None where it was not."""
+"""Measurements on test and validation images: one sentence each, None if not measured."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from lucency.report.model_card.documents import (
     plain,
 )
 
-_WORDS = {"test": "test", "validation": "validation"}
 _SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
 _HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
 
 
-def figure(part: Any, name: str) -> str | None:
-    """Return one figure of a part with its interval."""
-    return estimate(at(part, "metrics", name), share=name in _SHARES)
+def figure(split: Any, name: str) -> str | None:
+    """Return one figure of a split with its interval."""
+    return estimate(at(split, "metrics", name), share=name in _SHARES)
 
 
-def performance(documents: Documents, part: str) -> str | None:
+def performance(documents: Documents, split: str) -> str | None:
     """Return the headline figures of "test" or "validation" with their intervals."""
-    inside = at(documents.evaluation, part)
+    inside = at(documents.evaluation, split)
     known = [f"{_named(name)} {found}" for name in _HEADLINE if (found := figure(inside, name))]
     n, patients = count(at(inside, "n")), count(at(inside, "groups"))
     if not known or n is None:
         return None
     people = f" of {patients} patients" if patients else ""
-    return f"{_WORDS[part]} ({n} images{people}): " + ", ".join(known)
+    return f"{split} ({n} images{people}): " + ", ".join(known)
 
 
 def _named(name: str) -> str:
@@ -49,20 +48,20 @@ def _named(name: str) -> str:
 
 
 def tested(documents: Documents) -> str | None:
-    """Return the headline figures of the test part."""
+    """Return the headline figures of the test split."""
     return performance(documents, "test")
 
 
-def all_parts(documents: Documents) -> str | None:
+def all_splits(documents: Documents) -> str | None:
     """Return the headline figures of test and validation."""
-    known = [performance(documents, part) for part in ("test", "validation")]
+    known = [performance(documents, split) for split in ("test", "validation")]
     return "; ".join(each for each in known if each) or None
 
 
 def measures(documents: Documents) -> str | None:
-    """Return which figures are reported and how their intervals are found."""
-    part = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
-    figures = items_of(part, "metrics")
+    """Return the reported metrics and the methods of their intervals."""
+    split = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
+    figures = items_of(split, "metrics")
     if not figures:
         return None
     methods = dict.fromkeys(plain(at(value, "method")) for _, value in figures)
@@ -71,27 +70,27 @@ def measures(documents: Documents) -> str | None:
 
 
 def baseline(documents: Documents) -> str | None:
-    """Return what always giving the same answer would score."""
-    part = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
-    name, score = at(part, "baseline", "class"), number(at(part, "baseline", "accuracy"))
+    """Return what always predicting the most frequent class scores."""
+    split = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
+    name, score = at(split, "baseline", "class"), number(at(split, "baseline", "accuracy"))
     if name is None or score is None:
         return None
-    return f"always answering {plain(name)} would be right in {100 * score:.1f} %"
+    return f"always predicting {plain(name)} scores {100 * score:.1f} % accuracy"
 
 
 def calibration(documents: Documents) -> str | None:
-    """Return how well probabilities mean what they say on the test part."""
-    part = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
-    found = figure(part, "ece")
-    low, high = (number(at(part, "calibration", "chance", end)) for end in ("low", "high"))
+    """Return the calibration error beside what chance gives."""
+    split = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
+    found = figure(split, "ece")
+    low, high = (number(at(split, "calibration", "chance", end)) for end in ("low", "high"))
     if found is None:
         return None
     chance = "" if low is None or high is None else f"; by chance alone {low:.3f} to {high:.3f}"
     return f"calibration error {found}{chance}"
 
 
-def failures(documents: Documents) -> str | None:
-    """Return how many images of each class were decided wrongly on the test part."""
+def mistakes(documents: Documents) -> str | None:
+    """Return how many test images of each class were misclassified."""
     rows = list_of(documents.evaluation, "test", "confusion")
     classes = list_of(documents.evaluation, "classes")
     if not rows or len(rows) != len(classes):
@@ -103,11 +102,11 @@ def failures(documents: Documents) -> str | None:
             return None
         total = sum(x or 0.0 for x in counts)
         wrong.append(f"{total - (counts[k] or 0.0):,.0f} of {total:,.0f} {plain(name)}")
-    return f"decided wrongly in the test part: {', '.join(wrong)}"
+    return f"misclassified in the test split: {', '.join(wrong)}"
 
 
 def subgroups(documents: Documents) -> str | None:
-    """Return the figures of each subgroup of the test part."""
+    """Return the figures of each subgroup of the test split."""
     found = list_of(documents.evaluation, "test", "subgroups")
     return "; ".join(line for each in found[:12] if (line := _subgroup(each))) or None
 
@@ -121,14 +120,14 @@ def _subgroup(each: Mapping[str, Any]) -> str | None:
 
 
 def clusters(documents: Documents) -> str | None:
-    """Return the figures by hospital, machine or place, where a table of such was given."""
+    """Return the figures by hospital, machine or other attribute of a given table."""
     found = list_of(documents.evaluation, "test", "subgroups")
     given = [each for each in found if at(each, "attribute") != "file name"]
     return "; ".join(line for each in given[:12] if (line := _subgroup(each))) or None
 
 
 def robustness(documents: Documents) -> str | None:
-    """Return which small changes of images change most decisions."""
+    """Return the corruptions that flip most predictions."""
     rows = [
         (flipped, plain(f"{at(row, 'corruption')} {at(row, 'severity') or ''}"))
         for row in list_of(documents.robustness, "rows")
@@ -140,28 +139,26 @@ def robustness(documents: Documents) -> str | None:
         return None
     worst = sorted(rows, reverse=True)[:3]
     named = ", ".join(f"{name} ({100 * flipped:.1f} %)" for flipped, name in worst)
-    return f"{len(rows)} changes of {n} images; most decisions were changed by {named}"
+    return f"{len(rows)} corruptions of {n} images; most predictions were flipped by {named}"
 
 
 def maps(documents: Documents) -> str | None:
-    """Return what tests of the activation maps came to."""
+    """Return the result of the tests of the activation maps."""
     sentence = at(documents.classifier, "explanation", "sentence")
     return plain(sentence) if isinstance(sentence, str) else None
 
 
 def test_evaluations(documents: Documents) -> str | None:
-    """Return how often the test set was looked at."""
+    """Return how often the test set was evaluated."""
     found = list_of(documents.test_evaluations, "evaluations")
     if not found:
         return None
     classifiers = len({plain(at(each, "classifier")) for each in found})
-    return (
-        f"looks at this test set on record: {len(found):,}; different classifiers: {classifiers:,}"
-    )
+    return f"evaluations of this test set on record: {len(found):,}; classifiers: {classifiers:,}"
 
 
 def decision_curve(documents: Documents) -> str | None:
-    """Return whether the use was weighed at several thresholds."""
+    """Return whether net benefit was computed."""
     prevalence = number(at(documents.evaluation, "test", "decision_curve", "prevalence"))
     if prevalence is None:
         return None

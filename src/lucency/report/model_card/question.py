@@ -1,4 +1,4 @@
-"""One question of a checklist, and facts made of several."""
+"""One question of a checklist, and facts combined from several."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal, NamedTuple
 
 from lucency.report.model_card.documents import Documents
 
-# measured  a run can measure it: filled, or else not done
-# known     files can tell it: filled, or else the author must
-# begun     files tell a part of it, the author the rest
-# author    no file can tell it
-Kind = Literal["measured", "known", "begun", "author"]
+# measured  the run can measure it: "filled", else "not done"
+# known     the files of the run contain it: "filled", else "needs the author"
+# partial   the files contain a part of it: "needs the author"
+# author    no file contains it: "needs the author"
+Kind = Literal["measured", "known", "partial", "author"]
 Fact = Callable[[Documents], str | None]
 
 
 class Question(NamedTuple):
-    """What a checklist asks, who can answer it, and the fact that does."""
+    """An item of a checklist, its topic, who can answer it, and the fact that answers it."""
 
     item: str
     topic: str
@@ -24,20 +24,20 @@ class Question(NamedTuple):
     fact: Fact | None = None
 
 
-def any_of(*splits: Fact) -> Fact:
-    """Return a fact made of those parts that are known; None if none is."""
+def any_of(*facts: Fact) -> Fact:
+    """Return a fact that joins those that are known; None if none is."""
 
     def joined(documents: Documents) -> str | None:
-        return "; ".join(fact for part in splits if (fact := part(documents))) or None
+        return "; ".join(fact for each in facts if (fact := each(documents))) or None
 
     return joined
 
 
-def all_of(*splits: Fact) -> Fact:
-    """Return a fact made of several; None unless all of them are known."""
+def all_of(*facts: Fact) -> Fact:
+    """Return a fact that joins several; None unless all of them are known."""
 
     def joined(documents: Documents) -> str | None:
-        known = [part(documents) for part in splits]
+        known = [each(documents) for each in facts]
         return "; ".join(fact for fact in known if fact) if all(known) else None
 
     return joined

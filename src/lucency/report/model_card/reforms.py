@@ -1,6 +1,6 @@
 """REFORMS: Kapoor, Cantrell, Peng et al., Science Advances 10:eadk3452 (2024), numbered as there.
 
-The topics are in our own words and shorter than the originals: read those before you submit.
+The topics are shortened in our own words. Read the originals before you submit.
 """
 
 from __future__ import annotations
@@ -12,56 +12,56 @@ Q = Question
 
 REFORMS: dict[str, tuple[Question, ...]] = {
     "Study goals": (
-        Q("1a", "People or things the claim is about"),
-        Q("1b", "Why these"),
-        Q("1c", "Why machine learning"),
+        Q("1a", "Population or distribution of the claim"),
+        Q("1b", "Motivation for this population"),
+        Q("1c", "Motivation for machine learning"),
     ),
     "Computational reproducibility": (
-        Q("2a", "Data set, with a link to this version", "begun", facts.source),
-        Q("2b", "Code, with a link to this version", "begun", facts.software),
-        Q("2c", "Computers and programs used", "known", facts.software),
-        Q("2d", "Instructions for repeating it"),
-        Q("2e", "A script that repeats it", "known", facts.command),
+        Q("2a", "Data set, with a link to this version", "partial", facts.source),
+        Q("2b", "Code, with a link to this version", "partial", facts.software),
+        Q("2c", "Computing infrastructure", "known", facts.software),
+        Q("2d", "Instructions to reproduce the results"),
+        Q("2e", "Script to reproduce the results", "known", facts.command),
     ),
     "Data quality": (
-        Q("3a", "Where data and labels come from, and when", "begun", facts.source),
-        Q("3b", "What the data were drawn from, and how"),
-        Q("3c", "Why these data suit the question"),
-        Q("3d", "The outcome and how it is distributed", "begun",
+        Q("3a", "Sources of data and labels, with dates", "partial", facts.source),
+        Q("3b", "Sampling frame"),
+        Q("3c", "Justification of the data set"),
+        Q("3d", "Outcome and its distribution", "partial",
           all_of(facts.outcome, facts.class_shares)),
-        Q("3e", "Number of samples, and of people", "known", facts.splits),
-        Q("3f", "Share of missing data by class", "begun", facts.left_out),
-        Q("3g", "Whether they represent what the claim is about"),
+        Q("3e", "Sample size, and number of participants", "known", facts.splits),
+        Q("3f", "Missing data by class", "partial", facts.excluded),
+        Q("3g", "Representativeness of the data"),
     ),
     "Data preprocessing": (
-        Q("4a", "What was left out, and why", "known", facts.left_out),
-        Q("4b", "What was done about damaged samples", "known", facts.left_out),
-        Q("4c", "All steps from the files to what the model sees", "known", facts.preparation),
+        Q("4a", "Excluded data, with reasons", "known", facts.excluded),
+        Q("4b", "Handling of corrupted samples", "known", facts.excluded),
+        Q("4c", "Transformations from the files to the input", "known", facts.preparation),
     ),
     "Modeling": (
-        Q("5a", "Every model trained: input, kind, loss", "begun",
+        Q("5a", "Models trained: input, type, loss", "partial",
           all_of(facts.network, facts.input_, facts.training)),
-        Q("5b", "Why this kind of model", "begun", facts.network),
-        Q("5c", "How it was evaluated: the parts", "known", all_of(facts.splits, facts.division)),
-        Q("5d", "How the model reported was selected", "known", facts.kept),
-        Q("5e", "How settings were tuned", "begun", facts.training),
-        Q("5f", "Whether it is compared with fair baselines", "begun", figures.baseline),
+        Q("5b", "Choice of the model type", "partial", facts.network),
+        Q("5c", "Evaluation method: the splits", "known", all_of(facts.splits, facts.partition)),
+        Q("5d", "Selection of the reported model", "known", facts.selection),
+        Q("5e", "Hyperparameter tuning", "partial", facts.training),
+        Q("5f", "Comparison with baselines", "partial", figures.baseline),
     ),
     "Data leakage": (
-        Q("6a", "That preparing and training used nothing of the test part", "begun",
-          facts.division),
-        Q("6b", "Copies and dependent samples between the parts", "measured",
+        Q("6a", "Separation of preparation and training from the test set", "partial",
+          facts.partition),
+        Q("6b", "Duplicates and dependencies between the splits", "measured",
           all_of(facts.patients, facts.leaks)),
-        Q("6c", "That every input is legitimate", "measured", facts.findings),
+        Q("6c", "Legitimacy of the inputs", "measured", facts.findings),
     ),
     "Metrics and uncertainty": (
-        Q("7a", "Measures, and why they suit", "measured", figures.measures),
-        Q("7b", "Uncertainty, and how it was computed", "measured",
+        Q("7a", "Metrics and their choice", "measured", figures.measures),
+        Q("7b", "Uncertainty of the metrics and its computation", "measured",
           all_of(figures.tested, figures.measures)),
         Q("7c", "Statistical tests and their assumptions"),
     ),
     "Generalizability and limitations": (
-        Q("8a", "Evidence that it holds elsewhere", "measured"),
-        Q("8b", "Where it is not expected to hold"),
+        Q("8a", "Evidence of external validity", "measured"),
+        Q("8b", "Contexts in which the findings may not hold"),
     ),
 }  # fmt: skip

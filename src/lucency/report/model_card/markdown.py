@@ -1,4 +1,4 @@
-"""``model_card.md`` after Mitchell et al. (2019), and ``checklist.json``."""
+"""Write ``model_card.md`` (Mitchell et al. 2019) and ``checklist.json``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from pathlib import Path
 
 from lucency.io import write_text
 from lucency.report.model_card import facts, figures
-from lucency.report.model_card.documents import Documents, escape, read_documents
-from lucency.report.model_card.items import Item, checklist
+from lucency.report.model_card.checklists import Item, checklist
+from lucency.report.model_card.documents import Documents, at, escape, read_documents
 from lucency.run_folder.files import CHECKLIST, MODEL_CARD
 
 _AUTHOR = "*needs the author*"
 _NOT_DONE = "*not done*"
 
-# A line is its label, the fact, and what stands there where it is not known.
+# A label, the fact, and the text in its place if it is unknown.
 _Line = tuple[str, str | None, str]
 
 
-def write_card(run: Path) -> None:
+def write_model_card(run: Path) -> None:
     """Write ``model_card.md`` and ``checklist.json`` into a run folder, from its other files.
+
+    REFORMS is one of the checklists where ``plan.json`` has the setting ``reforms``.
 
     Args:
         run: The folder.
@@ -29,7 +31,7 @@ def write_card(run: Path) -> None:
         RunError: It is no run folder, a file is damaged, or it cannot be written to.
     """
     documents = read_documents(run)
-    items = checklist(documents)
+    items = checklist(documents, reforms=at(documents.plan, "config", "reforms") is True)
     write_text(run / MODEL_CARD, model_card(documents, items))
     CHECKLIST.write(run, {"items": [item._asdict() for item in items]})
 
@@ -42,22 +44,22 @@ def model_card(documents: Documents, items: Sequence[Item]) -> str:
         items: Its checklists.
 
     Returns:
-        Text in which everything that comes from the data is escaped.
+        Text in which all text from the data is escaped.
     """
-    splits = [_HEAD]
+    sections = [_HEAD]
     for title, lines in _sections(documents):
-        splits.append(f"## {title}\n\n" + "".join(map(_written, lines)))
+        sections.append(f"## {title}\n\n" + "".join(map(_written, lines)))
     names = dict.fromkeys(item.list for item in items)
     tables = (_table(name, [item for item in items if item.list == name]) for name in names)
-    return "\n".join([*splits, *tables])
+    return "\n".join([*sections, *tables])
 
 
 _HEAD = f"""\
 # Model card
 
-After Mitchell and others, *Model Cards for Model Reporting* (2019). Everything below was read from
-the files of the run; what no file can tell is marked {_AUTHOR}, and what could have been measured
-but was not is marked {_NOT_DONE}.
+After Mitchell and others, *Model Cards for Model Reporting* (2019). Everything below comes from the
+files of the run. What no file contains is marked {_AUTHOR}; what could have been measured but was
+not is marked {_NOT_DONE}.
 
 This classifier is for research. It is not a medical device.
 """
@@ -74,7 +76,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
     yield (
         "Model details",
         [
-            ("Made by", None, _AUTHOR),
+            ("Developer", None, _AUTHOR),
             ("Run", facts.identity(d), _AUTHOR),
             ("Network", facts.network(d), _AUTHOR),
             ("Input", facts.input_(d), _AUTHOR),
@@ -87,17 +89,17 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
     yield (
         "Intended use",
         [
-            ("Tells apart", facts.outcome(d), _AUTHOR),
-            ("Meant for, and used by whom", None, _AUTHOR),
-            ("Not meant for", None, _AUTHOR),
+            ("Classes", facts.outcome(d), _AUTHOR),
+            ("Intended uses and users", None, _AUTHOR),
+            ("Uses out of scope", None, _AUTHOR),
         ],
     )
     yield (
         "Factors",
         [
-            ("Groups of people and conditions that matter", None, _AUTHOR),
+            ("Relevant groups and conditions", None, _AUTHOR),
             ("Figures by group", figures.subgroups(d), _NOT_DONE),
-            ("Small changes of the images", figures.robustness(d), _NOT_DONE),
+            ("Robustness to corruptions", figures.robustness(d), _NOT_DONE),
             ("Activation maps", figures.maps(d), _NOT_DONE),
         ],
     )
@@ -105,35 +107,35 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         "Metrics",
         [
             ("Figures and intervals", figures.measures(d), _NOT_DONE),
-            ("Compare with", figures.baseline(d), _NOT_DONE),
+            ("Baseline", figures.baseline(d), _NOT_DONE),
         ],
     )
     yield (
         "Evaluation data",
         [
-            ("Images", facts.test_part(d), _NOT_DONE),
-            ("Apart from training", facts.division(d), _AUTHOR),
-            ("Looked at", figures.test_evaluations(d), "*not on record*"),
-            ("Where they come from", None, _AUTHOR),
+            ("Images", facts.test_split(d), _NOT_DONE),
+            ("Separation from training", facts.partition(d), _AUTHOR),
+            ("Evaluations", figures.test_evaluations(d), "*not on record*"),
+            ("Origin", None, _AUTHOR),
         ],
     )
     yield (
         "Training data",
         [
             ("Data", facts.source(d), _AUTHOR),
-            ("Images", facts.training_part(d), _AUTHOR),
-            ("Left out", facts.left_out(d), _AUTHOR),
-            ("Class sizes", facts.weighting(d), _AUTHOR),
-            ("Who labelled them, and how", None, _AUTHOR),
+            ("Images", facts.training_splits(d), _AUTHOR),
+            ("Excluded", facts.excluded(d), _AUTHOR),
+            ("Class weights", facts.weighting(d), _AUTHOR),
+            ("Labels: by whom, and how", None, _AUTHOR),
         ],
     )
     yield (
         "Quantitative analyses",
         [
             ("Test", figures.tested(d), _NOT_DONE),
-            ("Validation (helped to choose)", figures.performance(d, "validation"), _NOT_DONE),
+            ("Validation (used for selection)", figures.performance(d, "validation"), _NOT_DONE),
             ("Calibration", figures.calibration(d), _NOT_DONE),
-            ("Mistakes", figures.failures(d), _NOT_DONE),
+            ("Mistakes", figures.mistakes(d), _NOT_DONE),
             ("Decision curve", figures.decision_curve(d), _NOT_DONE),
         ],
     )
@@ -141,14 +143,14 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         "Ethical considerations",
         [
             ("Approval and consent", None, _AUTHOR),
-            ("Harm that wrong answers can do", None, _AUTHOR),
+            ("Possible harm of wrong predictions", None, _AUTHOR),
         ],
     )
     yield (
         "Caveats and recommendations",
         [
             ("Shortcuts and shift", facts.findings(d), _NOT_DONE),
-            ("Images unlike these", facts.abstaining(d), _NOT_DONE),
+            ("Out-of-distribution images", facts.abstention(d), _NOT_DONE),
             ("Warnings of the run", facts.warnings(d), _NOT_DONE),
             ("Recommendations", None, _AUTHOR),
         ],
@@ -163,6 +165,6 @@ def _table(name: str, items: Sequence[Item]) -> str:
         for item in items
     )
     return (
-        f"## {name}\n\n{len(items)} questions, topics in our own words: {summary}.\n\n"
+        f"## {name}\n\n{len(items)} items, topics in our own words: {summary}.\n\n"
         f"| item | topic | status | fact |\n|---|---|---|---|\n{rows}"
     )

@@ -1,4 +1,4 @@
-"""Reporting checklists: each item filled from a run's files, or openly left to somebody."""
+"""Reporting checklists: each item filled from the files of a run, or left to the author."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lucency.report.model_card.tripod import TRIPOD
 
 Status = Literal["filled", "needs the author", "not done"]
 
-_LISTS = {"TRIPOD+AI": TRIPOD, "CLAIM 2024": CLAIM, "REFORMS": REFORMS}
+_LISTS = {"TRIPOD+AI": TRIPOD, "CLAIM 2024": CLAIM}
 
 
 class Item(NamedTuple):
     """One item of a checklist; the fact is plain text, "" where there is none.
 
-    An item that needs the author may have a fact to begin with.
+    An item that needs the author may have a fact to start from.
     """
 
     list: str
@@ -29,25 +29,27 @@ class Item(NamedTuple):
     fact: str
 
 
-def checklist(documents: Documents) -> list[Item]:
-    """Return all items of TRIPOD+AI, CLAIM and REFORMS, in their order.
+def checklist(documents: Documents, reforms: bool = False) -> list[Item]:
+    """Return all items of TRIPOD+AI and CLAIM, in their order.
 
     Args:
-        documents: The files of a run; with a file missing its items are not filled.
+        documents: The files of a run; items that need a missing file are not filled.
+        reforms: Whether to add REFORMS, the checklist for machine learning in any science.
 
     Returns:
-        Items, "filled" only where a file of the run states the fact, "not done" where the run
+        Items, "filled" only where a file of the run contains the fact, "not done" where the run
         could have measured it and did not.
     """
+    lists = _LISTS | ({"REFORMS": REFORMS} if reforms else {})
     return [
-        _answered(name, section, question, documents)
-        for name, sections in _LISTS.items()
+        _item(name, section, question, documents)
+        for name, sections in lists.items()
         for section, questions in sections.items()
         for question in questions
     ]
 
 
-def _answered(name: str, section: str, question: Question, documents: Documents) -> Item:
+def _item(name: str, section: str, question: Question, documents: Documents) -> Item:
     fact = question.fact(documents) if question.fact else None
     status: Status = "needs the author"
     if fact and question.kind in ("measured", "known"):

@@ -124,10 +124,7 @@ def _arguments() -> argparse.Namespace:
 def _list() -> str:
     lines = []
     for group, benchmarks in GROUPS.items():
-        lines += [
-            "",
-            f"{group}  (make {'bench' if group in FIGURES else f'bench-{group}'})",
-        ]
+        lines += ["", f"{group}  (make {'bench' if group in FIGURES else f'bench-{group}'})"]
         lines += [f"    {name:<20}{text}" for name, text in benchmarks.items()]
     lines += ["", "equal_runs BEFORE [AFTER]: compare the runs of two checkouts to the last bit"]
     return "\n".join(lines[1:])

@@ -34,6 +34,15 @@ class Finished:
     peak: float
 
 
+def resident(process: int | str = "self") -> float:
+    """Return the resident memory of a process in MiB; 0 without /proc."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def run_json(module: str, *arguments: object) -> Any:
     """Run a module in its own process; return the last line of its output, parsed as JSON."""
     command = (sys.executable, "-m", module, *map(str, arguments))

@@ -21,9 +21,7 @@ FEWEST = stats.binom.ppf(RARE, RUNS, 0.93)
 
 
 @pytest.mark.parametrize(
-    "setting",
-    [Setting(2, 0.85, True, 200), Setting(3, 0.9, True, 200)],
-    ids=str,
+    "setting", [Setting(2, 0.85, True, 200), Setting(3, 0.9, True, 200)], ids=str
 )
 def test_intervals_contain_the_true_value(setting: Setting) -> None:
     found = covered(setting, RUNS, many=100_000)

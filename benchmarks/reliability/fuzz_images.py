@@ -7,12 +7,12 @@ in the folder and named. It costs one image, and should be reported to the decod
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.command import resident
 from benchmarks.reliability.image_mutations import mutated, seeds
 from benchmarks.trial import Trial
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
@@ -37,7 +37,7 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
             if outcome in ("crashed", "took too long"):
                 _keep(folder, mutated(valid, number), number, outcome)
             if (number + 1) % (count // _STEPS) == 0:
-                memory.append(_resident())
+                memory.append(resident())
                 _report(number + 1, count, outcomes, time.perf_counter() - start)
         lost = pool.lost
     seconds = time.perf_counter() - start
@@ -100,15 +100,6 @@ def _keep(folder: Path, data: bytes, number: int, outcome: str) -> None:
 def _report(done: int, count: int, outcomes: Counter[str], seconds: float) -> None:
     figures = ", ".join(f"{n:,} {outcome}" for outcome, n in sorted(outcomes.items()))
     print(f"    {done:,} of {count:,} in {seconds:.0f} s: {figures}", flush=True)
-
-
-def _resident() -> float:
-    """Return the resident memory of this process in MiB; 0 without /proc."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _flat(memory: list[float], count: int) -> Trial:

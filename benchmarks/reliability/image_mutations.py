@@ -9,15 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from benchmarks.file_structure import (
-    PNG,
-    chunks_of,
-    interlaced,
-    jpeg,
-    png,
-    saved,
-    segments_of,
-)
+from benchmarks.file_structure import PNG, chunks_of, interlaced, jpeg, png, saved, segments_of
 from benchmarks.reliability.corrupt_files import drawn
 from benchmarks.reliability.dicom_mutations import (
     dicom_head,

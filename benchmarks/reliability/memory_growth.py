@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.command import ROOT
+from benchmarks.command import ROOT, resident
 from benchmarks.reliability.kills import draw
 from benchmarks.trial import Trial
 
 MOST = 5.0  # percent of growth
 _WARM_UP = 0.2  # share of the work in which memory may still grow: buffers, threads, caches
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
@@ -28,51 +27,47 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     ]
 
 
-def _trial(what: str, n: int, resident: list[int]) -> Trial:
+def _trial(what: str, n: int, memory: list[float]) -> Trial:
     """Compare the largest memory of the last fifth with that of the first fifth."""
-    share = max(1, round(_WARM_UP * len(resident)))
-    first, last = max(resident[: share + 1]), max(resident[-share:])
+    share = max(1, round(_WARM_UP * len(memory)))
+    first, last = max(memory[: share + 1]), max(memory[-share:])
     growth = 100 * (last / first - 1)
     failures = [] if growth < MOST else [f"{growth:.1f} % of growth"]
-    notes = f"{first / 2**20:,.0f} MiB in the first fifth, {last / 2**20:,.0f} MiB in the last"
+    notes = f"{first:,.0f} MiB in the first fifth, {last:,.0f} MiB in the last"
     return Trial(
         f"{what}: memory grows by less than {MOST:g} %", n, failures, f"{notes} ({growth:+.1f} %)"
     )
 
 
-def _measured(folder: Path, what: str, run: str, n: int) -> list[int]:
-    """Do the work in a separate process; return its resident bytes over time."""
+def _measured(folder: Path, what: str, run: str, n: int) -> list[float]:
+    """Do the work in a separate process; return its resident memory in MiB over time."""
     done = subprocess.run(
         [sys.executable, "-m", __name__, what, str(folder), run, str(n)],
         cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env=os.environ | {"LUCENCY_LEDGER": str(folder / "test_evaluations.jsonl")},
     )  # fmt: skip
-    found: list[int] = json.loads(done.stdout.splitlines()[-1])
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
-
-
-def _train(folder: Path, run: str, n: int) -> list[int]:
+def _train(folder: Path, run: str, n: int) -> list[float]:
     from lucency.config import Config
     from lucency.pipeline import train
 
     config = Config(effort="quick", size=32, epochs=n, cache=str(folder / "cache"))
-    memory: list[int] = []
+    memory: list[float] = []
     taken: Callable[..., None] = train._History.__call__
 
     def measured(self: train._History, epoch: object) -> None:
         taken(self, epoch)
-        memory.append(_resident())
+        memory.append(resident())
 
     train._History.__call__ = measured  # type: ignore[method-assign, assignment]
     train.run_training(folder / "radiographs", config, run=run)
     return memory
 
 
-def _predict(folder: Path, run: str, n: int) -> list[int]:
+def _predict(folder: Path, run: str, n: int) -> list[float]:
     from lucency.classifier import Classifier
 
     classifier = Classifier.load(run)
@@ -80,7 +75,7 @@ def _predict(folder: Path, run: str, n: int) -> list[int]:
     memory = []
     for _ in range(n // len(files)):
         classifier.predict(files)
-        memory.append(_resident())
+        memory.append(resident())
     return memory
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import uvloop
@@ -39,6 +41,20 @@ def form(key: Any, files: Sequence[bytes]) -> Request:
     part = b'--limit\r\ncontent-disposition: form-data; name="f"; filename="f"\r\n\r\n%b\r\n'
     body = b"".join([part % file for file in files] + [b"--limit--\r\n"])
     return post(key, body, "/v1/predict", "content-type: multipart/form-data; boundary=limit")
+
+
+def send(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """Send one request; return the status and the body of the response."""
+    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as client:
+        client.request(method, path, body, headers or {})
+        response = client.getresponse()
+        return response.status, response.read()
 
 
 class Load:

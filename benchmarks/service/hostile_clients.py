@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import random
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 
 from benchmarks.results import Figure
 from benchmarks.sample_images import CHEST_XRAY, images
-from benchmarks.service.client import HOST, Load, Request, form, post, run_async
+from benchmarks.service.client import HOST, Load, Request, form, post, run_async, send
 from benchmarks.service.server import Server, write_tiny
 from benchmarks.service.setup import Setup
 
@@ -89,7 +88,7 @@ def malformed_requests(setup: Setup) -> list[Figure]:
     ]
     with Server(run) as service:
         heads = run_async(_send_mutations(service.port, seeds, count))
-        alive = _get(service.port, "/health/ready")[0]
+        alive = send(service.port, "GET", "/health/ready")[0]
         errors = service.errors()
     replied = sum(map(bool, heads))
     statuses = [int(head[9:12]) for head in heads if head.startswith(b"HTTP/1.1 ")]
@@ -153,8 +152,10 @@ def canaries(setup: Setup) -> list[Figure]:
     kept = setup.folder / "temporary"
     kept.mkdir()
     with Server(run, "--access-log", temporary=kept) as service:
-        replies = [reply for k, word in enumerate(words) for reply in _send(service.port, word, k)]
-        metrics = _get(service.port, "/metrics")[1]
+        replies = [
+            reply for k, word in enumerate(words) for reply in _send_word(service.port, word, k)
+        ]
+        metrics = send(service.port, "GET", "/metrics")[1]
         errors = service.errors()
         left = [path.read_bytes() for path in kept.rglob("*") if path.is_file()]
     found = {
@@ -168,7 +169,7 @@ def canaries(setup: Setup) -> list[Figure]:
     return [lines, *(Figure(f"words in {k}", "", [v], requests, most=0) for k, v in found.items())]
 
 
-def _send(port: int, word: str, k: int) -> list[bytes]:
+def _send_word(port: int, word: str, k: int) -> list[bytes]:
     big = word.encode() * 150_000  # larger than a spooled upload in memory
     head = f'--b\r\ncontent-disposition: form-data; name="{word}"; filename="{word}.dcm"\r\n\r\n'
     body = head.encode() + (big if k % 10 == 0 else word.encode()) + b"\r\n--b--\r\n"
@@ -183,19 +184,4 @@ def _send(port: int, word: str, k: int) -> list[bytes]:
         ("GET", "/health/live", None, {"host": word}),
         (word, "/", None, {}),
     ]
-    return [_response(port, *each) for each in requests]
-
-
-def _response(
-    port: int, method: str, path: str, body: bytes | None, headers: dict[str, str]
-) -> bytes:
-    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as client:
-        client.request(method, path, body, headers)
-        return client.getresponse().read()
-
-
-def _get(port: int, path: str) -> tuple[int, bytes]:
-    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as client:
-        client.request("GET", path)
-        response = client.getresponse()
-        return response.status, response.read()
+    return [send(port, *each)[1] for each in requests]

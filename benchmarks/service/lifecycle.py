@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import itertools
 import json
 import os
@@ -11,7 +10,6 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import numpy as np
 
 from benchmarks.results import Figure
 from benchmarks.sample_images import CHEST_XRAY, images
-from benchmarks.service.client import HOST, Load, Response, post, run_async
+from benchmarks.service.client import Load, Response, post, run_async, send
 from benchmarks.service.known_predictions import expected, tensor_request
 from benchmarks.service.performance import forever
 from benchmarks.service.server import Server, write_tiny
@@ -117,7 +115,7 @@ class _Reloader:
             new.symlink_to(self._bad if broken else self._runs[k % 2])
             new.replace(self._link)
             start = time.monotonic()
-            status = _post(self._service.port, "/v1/reload")
+            status, _ = send(self._service.port, "POST", "/v1/reload", b"")
             self.seconds.append(time.monotonic() - start)
             self.loaded += status == 200 and not broken
             self.rejected += status == 422 and broken
@@ -185,11 +183,3 @@ async def _kill(service: Server, load: Load, requests: list[Any], times: int) ->
         await asyncio.sleep(0.1)
     sending.cancel()
     return took
-
-
-def _post(port: int, path: str) -> int:
-    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as client:
-        client.request("POST", path, b"")
-        response = client.getresponse()
-        response.read()
-        return response.status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,11 +14,9 @@ from typing import IO, Self
 
 import numpy as np
 
-from benchmarks.command import ROOT
+from benchmarks.command import ROOT, resident
 from benchmarks.reliability.hostile.sample_run import SIDE, network
 from lucency.classifier import Classifier, ReferenceImages, Spec
-
-_PAGE = resource.getpagesize()
 
 
 class Server:
@@ -54,8 +51,7 @@ class Server:
     @property
     def rss(self) -> float:
         """Its resident memory in MiB, without its children."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * _PAGE / 2**20
+        return resident(self.pid)
 
     @property
     def files(self) -> int:

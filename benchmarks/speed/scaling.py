@@ -43,10 +43,7 @@ def _more(runs: list[Finished], times: Sequence[int], n: int) -> list[Figure]:
         name = f"per added image, {counts[k - 1]:,} to {counts[k]:,}"
         figures.append(Figure(f"{name}: time", "ms", seconds, added))
     growth = [100 * (runs[-1].peak / runs[0].peak - 1)]
-    return [
-        *figures,
-        Figure(f"memory, {times[-1]} times the images", "% more", growth, counts[-1]),
-    ]
+    return [*figures, Figure(f"memory, {times[-1]} times the images", "% more", growth, counts[-1])]
 
 
 def _larger(runs: list[Finished], sides: Sequence[int], n: int) -> list[Figure]:

@@ -11,7 +11,6 @@ of 512 rows, scaled to all rows. All times are of one processor core.
 
 from __future__ import annotations
 
-import io
 import itertools
 import sys
 import time
@@ -24,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.command import run
+from benchmarks.file_structure import saved
 from benchmarks.results import Figure
 from benchmarks.sample_images import CHEST_XRAY
 from lucency.dataset.cache import PixelCache, SourceFile, decode
@@ -100,13 +100,8 @@ def _found(copies: Sequence[NearDuplicate], originals: list[Entry], planted: lis
 
 def _plant(source: Path, target: Path, alter: Alteration, draw: Draw) -> Path:
     image, quality = alter(Image.open(source).convert("L"), draw)
-    data = io.BytesIO()
-    if quality:
-        image.save(data, "JPEG", quality=quality)
-    else:
-        image.save(data, "PNG")
     file = target.with_suffix(".jpeg" if quality else ".png")
-    file.write_bytes(data.getvalue())
+    file.write_bytes(saved(image, "JPEG", quality=quality) if quality else saved(image))
     return file
 
 
@@ -145,10 +140,7 @@ def _several(image: Image.Image, draw: Draw) -> tuple[Image.Image, int]:
 
 ALTERATIONS: dict[str, Alteration] = {
     "saved as PNG": lambda image, _: (image, 0),
-    "saved as JPEG of quality 30 to 95": lambda image, draw: (
-        image,
-        int(draw.integers(30, 96)),
-    ),
+    "saved as JPEG of quality 30 to 95": lambda image, draw: (image, int(draw.integers(30, 96))),
     "resized by 0.25 to 2": lambda image, draw: (
         _resized(image, 2 ** draw.uniform(-2, 1)),
         _any_format(draw),

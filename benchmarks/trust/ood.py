@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from benchmarks.file_structure import saved
 from benchmarks.results import Figure, Skipped
 from benchmarks.sample_images import CHEST_XRAY
 from benchmarks.trust.foreign_images import foreign_images
@@ -49,7 +48,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
         raise Skipped(f"{run} was trained on other images or another split.")
     train, val = (split.pixels(np.arange(len(split))) for split in (data.train, data.val))
     foreign = {
-        name: np.stack([read_image(_png(image), size, colour) for image in images])
+        name: np.stack([read_image(saved(image), size, colour) for image in images])
         for name, images in foreign_images(10 if quick else 100).items()
     }
     altered = {name: np.ascontiguousarray(alter(val)) for name, alter in ALTERED.items()}
@@ -114,9 +113,3 @@ def _embedding(network: Any) -> Callable[[Pixels], Features]:
         return np.concatenate(parts)
 
     return embed
-
-
-def _png(image: Image.Image) -> bytes:
-    content = BytesIO()
-    image.save(content, "PNG")
-    return content.getvalue()

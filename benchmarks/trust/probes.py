@@ -9,7 +9,6 @@ real folders are probed as they are.
 from __future__ import annotations
 
 import dataclasses
-import io
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from benchmarks.file_structure import saved
 from benchmarks.results import Figure, Skipped
 from benchmarks.sample_images import CHEST_XRAY, DATA
 from lucency import Config, load_dataset
@@ -54,9 +54,7 @@ class Plant(NamedTuple):
 
 
 def jpeg(image: Image.Image, quality: int = QUALITY, **more: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, **more)
-    return file.getvalue()
+    return saved(image, "JPEG", quality=quality, **more)
 
 
 def plain(image: Image.Image, _: Generator) -> bytes:
@@ -103,12 +101,6 @@ def _resized(image: Image.Image, across: float, down: float) -> bytes:
     return jpeg(image.resize((round(across * width), round(down * height))))
 
 
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
 PLANTS = (
     Plant("marker in a corner", ("marks", "border"), "", lambda x, _: _marker(x, (0.03, 0.03))),
     Plant("marker anywhere near the border", ("marks",), "",
@@ -120,7 +112,7 @@ PLANTS = (
           lambda x, _: jpeg(x, comment=b"Made by another camera")),
     Plant("size", ("file",), "width", lambda x, _: _resized(x, 1.1, 1.1)),
     Plant("aspect ratio", ("file",), "aspect ratio", lambda x, _: _resized(x, 1.05, 0.95)),
-    Plant("PNG beside JPEG", ("file",), "format", lambda x, _: _png(x)),
+    Plant("PNG beside JPEG", ("file",), "format", lambda x, _: saved(x)),
     Plant("brightness", ("tone",), "grey", lambda x, _: _toned(x, 1.0, 25)),
     Plant("contrast", ("tone",), "grey", lambda x, _: _toned(x, 1.4, 0)),
 )  # fmt: skip

@@ -81,7 +81,7 @@ def _of_run(side: int, trained: Path, files: dict[str, list[Path]], chromium: st
     with _served(site) as address, _opened(chromium) as page:
         start = time.perf_counter()
         page.goto(address)
-        page.wait_for_selector("#give:not([hidden])")
+        page.wait_for_selector("#input:not([hidden])")
         ready = time.perf_counter() - start
         figures.append(Figure(f"{side} px: until the page is ready", "s", [ready], 1, most=10))
         for name, found in files.items():

@@ -86,10 +86,7 @@ def warm_up() -> None:
 
 
 def guarded(
-    command: list[str],
-    call: Callable[[], object] | None,
-    allowed: list[Path],
-    canaries: list[Path],
+    command: list[str], call: Callable[[], object] | None, allowed: list[Path], canaries: list[Path]
 ) -> Outcome:
     """Run a command of Lucency in a guarded fork.
 

@@ -214,7 +214,7 @@ def test_misspelled_commands_options_and_values(tmp_path: Path) -> None:
 
 def test_options_that_do_not_fit_the_data(tmp_path: Path) -> None:
     draw_folder(tmp_path / "three", 20, ("a", "b", "c"))
-    assert "needs two classes" in error_of(tmp_path, "train", "three", "--prevalence", "0.1")
+    assert "needs a positive class" in error_of(tmp_path, "train", "three", "--prevalence", "0.1")
     assert "needs two classes" in error_of(
         tmp_path, "train", "three", "--operating-point", "youden"
     )

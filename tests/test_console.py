@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lucency.cli.console import Bars
 from lucency.evaluation import read_predictions
-from small_runs import write_predicted_run, write_images, write_run
+from small_runs import write_images, write_predicted_run, write_run
 
 SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; main()"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

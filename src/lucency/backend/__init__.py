@@ -1,4 +1,4 @@
-"""The only package that names TensorFlow or JAX; everything else uses ``keras`` and NumPy.
+"""The only package that names TensorFlow or JAX.
 
 choice       which of them runs, and the differences between them
 onnx_file    export a Keras model as ONNX

@@ -1,4 +1,4 @@
-"""From the network's logits to decisions: everything here is chosen on validation.
+"""From the network's logits to decisions.
 
 temperature        temperature scaling and calibration errors
 operating_point    a threshold chosen by a rule

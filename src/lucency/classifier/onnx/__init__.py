@@ -1,4 +1,4 @@
-"""An untrusted ONNX file: validated, and run within a memory limit.
+"""An untrusted ONNX file: validated, and run within limits.
 
 protobuf    remove the weights and bound the rest before anything is parsed
 cost        the memory and the multiplications that the network needs

@@ -147,8 +147,9 @@ def test_every_key_is_documented_with_its_default_and_range(field: Any) -> None:
     table = config_table()
     assert field.name in table, f"{field.name} is not in docs/reference/configuration.md"
     default, allowed, meaning = table[field.name]
-    empty = {None: "by plan", "": "empty"}
-    assert default == empty.get(field.default, f"`{field.default}`")
+    in_toml = {None: "by plan", "": "empty", "False": "`false`"}
+    given = field.default if field.default is None else str(field.default)
+    assert default == in_toml.get(given, f"`{given}`")
     assert len(meaning) > 20
     if field.name in _RANGES:
         low, high = (float(end.replace(",", "")) for end in allowed.split(" to "))

@@ -1,4 +1,4 @@
-"""A server for the page's tests: delivers its files and lets a function answer about images."""
+"""A server for the page's tests: serves its files, and has a function predict images."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from urllib.parse import urlsplit
 from lucency.serve.web import POLICY, static_files
 
 Reply = tuple[int, Mapping[str, str], Any]
-Answer = Callable[[bytes], Reply]
+Predict = Callable[[bytes], Reply]
 
 
-def said(prediction: Mapping[str, Any]) -> Reply:
-    """Return the reply with one prediction, as the service gives it."""
+def predicted(prediction: Mapping[str, Any]) -> Reply:
+    """Return the response with one prediction, as the service sends it."""
     return 200, {}, {"classifier": {}, "predictions": [prediction]}
 
 
-def refused(text: str, status: int = 422, **headers: str) -> Reply:
-    return status, headers, {"error": text, "code": "refused"}
+def failed(text: str, status: int = 422, **headers: str) -> Reply:
+    """Return an error response."""
+    return status, headers, {"error": text, "code": "failed"}
 
 
 @dataclass
 class Service:
-    """What the server says, and what it was asked.
+    """What the server responds, and which requests it got.
 
     Attributes:
         about: The document of ``/v1/classifier``.
-        answer: A body to a reply.
-        token: What it wants to be shown; nothing where empty.
+        predict: The body of a request to a response.
+        token: What clients have to present; empty for none.
         paths: The path of every request.
     """
 
     about: Mapping[str, Any]
-    answer: Answer
+    predict: Predict
     token: str = ""
     report: str = "<p>report</p>"
     paths: list[str] = field(default_factory=list)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for the service that the server holds."""
+    """Responds for the service of the server."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -58,22 +59,22 @@ class Handler(BaseHTTPRequestHandler):
         name = "index.html" if path == "/" else path.removeprefix("/page/")
         if name in files:
             self._send(200, *files[name])
-        elif not self._welcome():
-            self._json(*refused("Give a token.", 401))
+        elif not self._authorized():
+            self._json(*failed("Give a token.", 401))
         elif path == "/v1/classifier":
             self._json(200, {}, service.about)
         elif path == "/report":
             self._send(200, service.report.encode(), "text/html")
         else:
-            self._json(*refused("Not here.", 404))
+            self._json(*failed("Not here.", 404))
 
     def do_POST(self) -> None:
         self.server.service.paths.append(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        welcome = self._welcome()
-        self._json(*(self.server.service.answer(body) if welcome else refused("No token.", 401)))
+        authorized = self._authorized()
+        self._json(*(self.server.service.predict(body) if authorized else failed("No token.", 401)))
 
-    def _welcome(self) -> bool:
+    def _authorized(self) -> bool:
         token = self.server.service.token
         return not token or self.headers.get("Authorization") == f"Bearer {token}"
 
@@ -95,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Holds what it is to say; a browser that goes away is no error."""
+    """Holds the service; a browser that disconnects is not an error."""
 
     daemon_threads = True
 

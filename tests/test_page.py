@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person uses it: shown, asked, refused, attacked."""
+"""The page in a real browser, as a person uses it, with errors and with hostile input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lucency.evaluation import with_prior
 from lucency.explain.drawing import colours, enlarged
 from lucency.serve.inference.service import Service as RealService
 from lucency.serve.web import about
-from page_server import Reply, Service, refused, running, said
+from page_server import Reply, Service, failed, predicted, running
 from serving import QUICK
 from serving import running as serving
 from small_runs import TWO, write_images, write_run
@@ -46,21 +46,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(run: Path) -> dict[str, Any]:
-    """Return what the page is told of a small run whose maps have been tested."""
-    document = about(run, Classifier.load(run))
+def document(run: Path) -> dict[str, Any]:
+    """Return the document for the page of a small run whose maps were tested."""
+    found = about(run, Classifier.load(run))
     explanation = {"method": "m", "scale": 8.0, "informative": True, "sentence": "Believe it half."}
-    return document | {"explanation": explanation, "conformal": True, "ood_detector": True}
+    return found | {"explanation": explanation, "conformal": True, "ood_detector": True}
 
 
 @functools.cache
-def near() -> list[dict[str, Any]]:
+def nearest() -> list[dict[str, Any]]:
     kept = some()
     return neighbours_json(kept, kept.embeddings[0], 3) or []
 
 
-def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -> dict[str, Any]:
-    """Return a prediction as the service gives it, the share that of the last class."""
+def prediction(
+    share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any
+) -> dict[str, Any]:
+    """Return a prediction as the service sends it, with the probability of the last class."""
     rest = (1 - share) / (len(classes) - 1)
     probabilities = dict.fromkeys(classes, rest) | {classes[-1]: share}
     return {
@@ -71,28 +73,28 @@ def answer(share: float = 0.8, classes: tuple[str, ...] = TWO, **changes: Any) -
         "ood_score": 0.4,
         "notes": [],
         "activation_map": {"class": classes[-1], "method": "m", "scale": 8.0, "values": MAP},
-        "image": near()[0]["image"],
+        "image": nearest()[0]["image"],
         "size": [1200, 1600],
-        "neighbours": near(),
+        "neighbours": nearest(),
         **changes,
     }
 
 
-FAR = "out of distribution: unlike the training images (2.5; limit 1)"
+FAR = "out of distribution: OOD score 2.5, limit 1"
 
 
 def by_body(body: bytes) -> Reply:
-    """Answer a file by what stands in it."""
+    """Predict a file by its content."""
     word, _, rest = body.decode("latin-1").partition(" ")
     if word == "far":
-        return said(answer(0.97, decision=None, reason=FAR, ood_score=2.5))
+        return predicted(prediction(0.97, decision=None, reason=FAR, ood_score=2.5))
     if word == "bad":
-        return refused("The file ends early: get it again.")
-    return said(answer(float(rest or 0.8)))
+        return failed("The file ends early: get it again.")
+    return predicted(prediction(float(rest or 0.8)))
 
 
-class Watched:
-    """A page that keeps what must not happen: errors, violations, requests to elsewhere."""
+class Monitor:
+    """Records what must not happen on a page: errors, violations, requests to other hosts."""
 
     def __init__(self, page: Any, url: str) -> None:
         self.page, self.url = page, url
@@ -100,11 +102,11 @@ class Watched:
         self.requests: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
-        page.on("console", self._heard)
+        page.on("console", self._on_console)
         page.on("request", lambda request: self.requests.append(request.url))
 
-    def _heard(self, message: Any) -> None:
-        # A refused file is told by its status, which the browser writes down as well.
+    def _on_console(self, message: Any) -> None:
+        # The browser also logs the error status of a file that cannot be read.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             self.faults.append(message.text)
 
@@ -117,44 +119,44 @@ class Watched:
 
 @dataclasses.dataclass
 class Opener:
-    """Opens pages of services, and checks at the end that none did what it must not."""
+    """Opens pages of services, and checks them all at the end."""
 
     browser: Any
-    open: list[tuple[Watched, Any]] = dataclasses.field(default_factory=list)
+    open: list[tuple[Monitor, Any]] = dataclasses.field(default_factory=list)
 
     def __call__(self, url: str, *, ready: bool = True, **options: Any) -> Any:
         options = {"viewport": {"width": 1100, "height": 800}, "accept_downloads": True} | options
         context = self.browser.new_context(**options)
         context.set_default_timeout(8000)
-        watched = Watched(context.new_page(), url)
-        self.open.append((watched, context))
-        watched.page.goto(url)
+        monitor = Monitor(context.new_page(), url)
+        self.open.append((monitor, context))
+        monitor.page.goto(url)
         if ready:
-            watched.page.locator("#give").wait_for()
-        return watched.page
+            monitor.page.locator("#input").wait_for()
+        return monitor.page
 
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Opener]:
     opener = Opener(browser)
     yield opener
-    for watched, context in opener.open:
+    for monitor, context in opener.open:
         context.close()
-        watched.check()
+        monitor.check()
 
 
 Serve = Callable[..., str]
 
 
 @pytest.fixture
-def serve(told: dict[str, Any]) -> Iterator[Serve]:
+def serve(document: dict[str, Any]) -> Iterator[Serve]:
     """Return a function that starts a service and returns its address."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
 
         def start(given: Any = by_body, token: str = "", **changes: Any) -> str:
-            service = Service(told | changes, given, token)
+            service = Service(document | changes, given, token)
             start.service = service  # type: ignore[attr-defined]
             return stack.enter_context(running(service))
 
@@ -171,7 +173,7 @@ def files(*bodies: str, names: list[str] | None = None) -> list[dict[str, Any]]:
 
 def give(page: Any, *bodies: str, names: list[str] | None = None) -> None:
     page.set_input_files("#files", files(*bodies, names=names))
-    page.locator("#work").wait_for(state="hidden")
+    page.locator("#progress-panel").wait_for(state="hidden")
 
 
 def text(page: Any, selector: str) -> str:
@@ -181,26 +183,26 @@ def text(page: Any, selector: str) -> str:
 # One image
 
 
-def test_one_image_is_answered_with_what_the_answer_means(opened: Opener, serve: Serve) -> None:
+def test_one_image_gets_a_prediction_and_its_meaning(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     assert text(page, "h1") == "NORMAL or PNEUMONIA"
     give(page, "p 0.835")
     assert text(page, ".decision") == "PNEUMONIA"
-    said = text(page, ".said")
-    assert "83.5 % probability of PNEUMONIA" in said
-    assert "about 84 show PNEUMONIA, where 50 % of all images do" in said
-    assert "Decided for from 50 % on" in said
-    assert "0.40, within the limit of 1" in said
-    assert page.evaluate("document.activeElement.id") == "one-title"
-    assert "PNEUMONIA. Probability of PNEUMONIA 83.5" in text(page, "#said")
+    shown = text(page, ".prediction")
+    assert "83.5 % probability of PNEUMONIA" in shown
+    assert "about 84 show PNEUMONIA, if 50 % of all images do" in shown
+    assert "Decision threshold (the mark): 50 %" in shown
+    assert "0.40, within the limit of 1" in shown
+    assert page.evaluate("document.activeElement.id") == "result-title"
+    assert "PNEUMONIA. Probability of PNEUMONIA 83.5" in text(page, "#announcer")
     assert "1,600 × 1,200 pixels" in text(page, "figcaption >> nth=0")
-    near = page.locator(".near figure")
-    assert near.count() == 3
-    assert near.first.inner_text().splitlines() == ["NORMAL", "distance 0.00"]
-    assert page.locator("#many").is_hidden()
+    nearest = page.locator(".neighbours figure")
+    assert nearest.count() == 3
+    assert nearest.first.inner_text().splitlines() == ["NORMAL", "distance 0.00"]
+    assert page.locator("#results").is_hidden()
 
 
-def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve: Serve) -> None:
+def test_the_map_is_signed_on_the_scale_of_the_classifier(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     give(page, "p 0.8")
     drawn = page.evaluate(
@@ -214,9 +216,9 @@ def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve:
     found = np.array(drawn).reshape(32, 32, 4)
     expected = colours(enlarged(np.array(MAP), (256, 256)), 8.0)[::8, ::8]
     np.testing.assert_allclose(found[..., 3] / 255, expected[..., 3], atol=0.003)
-    told = found[..., 3] > 60  # of faint colours a canvas keeps few digits
-    np.testing.assert_allclose(found[told][:, :3], expected[told][:, :3], atol=3)
-    assert "against PNEUMONIA\n−8.0" in text(page, ".ends")
+    visible = found[..., 3] > 60  # a canvas keeps few digits of faint colours
+    np.testing.assert_allclose(found[visible][:, :3], expected[visible][:, :3], atol=3)
+    assert "against PNEUMONIA\n−8.0" in text(page, ".legend-labels")
     spoken = page.locator(".map").get_attribute("aria-label")
     assert spoken == (
         "Evidence is strongest for PNEUMONIA at the bottom right (+2.0), "
@@ -231,23 +233,23 @@ def test_the_map_is_signed_at_the_scale_of_the_classifier(opened: Opener, serve:
 
 
 def test_an_uninformative_map_is_labelled_and_off(opened: Opener, serve: Serve) -> None:
-    told = {
+    explanation = {
         "method": "m",
         "scale": 8.0,
         "informative": False,
         "sentence": "Uninformative: no better than chance.",
     }
-    page = opened(serve(explanation=told))
+    page = opened(serve(explanation=explanation))
     give(page, "p 0.8")
     assert page.locator(".map").is_hidden()
-    assert text(page, ".map-controls .verdict") == "Uninformative: no better than chance."
+    assert text(page, ".map-controls .message") == "Uninformative: no better than chance."
     page = opened(serve(explanation=None))
     give(page, "p 0.8")
     assert "was not tested" in text(page, ".map-controls")
 
 
 @pytest.mark.parametrize("prior", [0.5, 0.743])
-def test_another_prevalence_moves_the_probability_by_bayes(
+def test_another_prevalence_adjusts_the_probability(
     opened: Opener, serve: Serve, prior: float
 ) -> None:
     page = opened(serve(prevalence=prior))
@@ -256,46 +258,49 @@ def test_another_prevalence_moves_the_probability_by_bayes(
         page.locator("#prevalence-field").fill(str(wanted))
         new = wanted / 100
         expected = with_prior([[1 - 0.8347, 0.8347]], (1 - prior, prior), (1 - new, new))[0, 1]
-        shown = text(page, ".bayes strong")
+        shown = text(page, ".adjusted strong")
         exact = f"{100 * expected:.1f} %" if expected < 0.999 else ">99.9 %"
         assert shown == exact
-    assert "Decided for from 50 % on" in text(page, ".said")  # the decision stays
+    assert "Decision threshold (the mark): 50 %" in text(page, ".prediction")  # the decision stays
     assert text(page, ".figure strong") == "83.5 %"
     page.locator("#prevalence-slider").press("Home")
     assert page.locator("#prevalence-field").input_value() == "0.1"
-    page.get_by_role("button", name="Back to").click()
-    assert text(page, ".bayes strong") == "83.5 %"
+    page.get_by_role("button", name="Reset to").click()
+    assert text(page, ".adjusted strong") == "83.5 %"
 
 
-def test_an_abstention_is_no_decision_and_looks_like_none(opened: Opener, serve: Serve) -> None:
+def test_an_abstention_shows_no_decision(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     give(page, "far")
-    assert text(page, ".decision") == "No answer"
-    assert "unlike the training images (2.5; limit 1)" in text(page, ".verdict")
-    assert "No answer" in text(page, "#said") or "no answer" in text(page, "#said")
+    assert text(page, ".decision") == "No decision"
+    assert "OOD score 2.5, limit 1" in text(page, ".message")
+    assert "no decision" in text(page, "#announcer")
     assert page.locator(".map").is_hidden()
-    assert page.locator(".bars").is_hidden()  # what it computed all the same is not shown unasked
-    assert "%" not in text(page, ".said")
+    assert page.locator(".bars").is_hidden()  # the probabilities are folded
+    assert "%" not in text(page, ".prediction")
     give(page, "p 0.9", "far")
     row = page.locator("tr.abstained").first
     assert row.locator("td.n").all_inner_texts() == ["–", "–"]
-    assert "No answer" in row.locator("td.decided").inner_text()
+    assert "No decision" in row.locator("td.outcome").inner_text()
 
 
 @pytest.mark.parametrize("changes", [{}, {"decision": None, "reason": FAR}])
-def test_what_a_file_says_of_itself_is_shown(
+def test_notes_on_a_dicom_file_are_shown(
     opened: Opener, serve: Serve, changes: dict[str, Any]
 ) -> None:
     notes = ["a lateral view", "<b>text</b> is burned in"]
-    page = opened(serve(lambda _: said(answer(0.8, notes=notes, **changes))))
+    page = opened(serve(lambda _: predicted(prediction(0.8, notes=notes, **changes))))
     give(page, "p 0.8")
-    assert text(page, ".noted") == f"The file says: {'; '.join(notes)}."
+    assert text(page, ".file-notes") == f"DICOM file: {'; '.join(notes)}."
 
 
 def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve: Serve) -> None:
     five = ("ant", "bee", "cat", "dog", "elk")
     url = serve(
-        lambda _: said(answer(0.6, five)), classes=list(five), positive=None, prevalence=None
+        lambda _: predicted(prediction(0.6, five)),
+        classes=list(five),
+        positive=None,
+        prevalence=None,
     )
     page = opened(url)
     assert text(page, "h1") == "ant, bee, cat, dog or 1 more"
@@ -306,7 +311,7 @@ def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve:
     assert len(rows) == 5
     assert page.locator("fieldset").count() == 0
     give(page, "x", "x")
-    assert page.locator("table.many thead button").all_inner_texts() == [
+    assert page.locator("table.results thead button").all_inner_texts() == [
         "File", "Decision", "Probability", "Reason",
     ]  # fmt: skip
 
@@ -320,23 +325,25 @@ def service(run: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{started.port}/"
 
 
-def test_the_page_says_what_the_classifier_says(opened: Opener, service: str, run: Path) -> None:
+def test_the_page_shows_the_predictions_of_the_classifier(
+    opened: Opener, service: str, run: Path
+) -> None:
     page = opened(service)
     images = sorted((run.parent / "test").rglob("*.png"))
     page.set_input_files("#files", [*images, run / "classifier.json"])
-    page.locator("#work").wait_for(state="hidden")
+    page.locator("#progress-panel").wait_for(state="hidden")
     assert page.locator("tr.failed th").all_inner_texts() == ["classifier.json"]
     for each in Classifier.load(run).predict(images):
         row = page.locator("tbody tr", has=page.get_by_text(Path(each.file).name, exact=True))
-        assert row.locator("td.decided").inner_text() == each.decision
+        assert row.locator("td.outcome").inner_text() == each.decision
         shares = [f"{100 * p:.1f}\u202f%" for p in each.probabilities]
         assert row.locator("td.n").all_inner_texts() == shares
-    page.locator("tr.answered button").first.click()
+    page.locator("tr.decided button").first.click()
     page.locator(".layers img").wait_for()
     assert "8 × 8 pixels" in text(page, "figcaption >> nth=0")
 
 
-def test_a_service_behind_a_token_takes_that_of_the_browser(opened: Opener, run: Path) -> None:
+def test_a_service_accepts_the_token_that_the_browser_stores(opened: Opener, run: Path) -> None:
     token = "".join(["sixteen"] * 3)
     with serving(RealService(run, dataclasses.replace(QUICK, token=token))) as started:
         known = {"http_credentials": {"username": "any", "password": token}}
@@ -348,17 +355,15 @@ def test_a_service_behind_a_token_takes_that_of_the_browser(opened: Opener, run:
 # Many images
 
 
-def test_many_images_become_a_table_to_sort_and_to_walk_through(
-    opened: Opener, serve: Serve
-) -> None:
+def test_several_images_are_in_a_table_that_can_be_sorted(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     shares = [0.2, 0.9, 0.6, 0.4, 0.7]
     bodies = [*(f"p {share}" for share in shares), "far", "bad"]
     give(page, *bodies)
-    assert page.evaluate("document.activeElement.id") == "many-title"
+    assert page.evaluate("document.activeElement.id") == "results-title"
     summary = page.locator("#summary span").all_inner_texts()
-    assert summary == ["NORMAL 2", "PNEUMONIA 3", "no answer 1", "not read 1"]
-    assert "Done. NORMAL 2, PNEUMONIA 3, no answer 1, not read 1." in text(page, "#said")
+    assert summary == ["NORMAL 2", "PNEUMONIA 3", "no decision 1", "not read 1"]
+    assert "Done. NORMAL 2, PNEUMONIA 3, no decision 1, not read 1." in text(page, "#announcer")
     page.locator("thead").get_by_role("button", name="PNEUMONIA").click()
     names = page.locator("tbody th").all_inner_texts()
     assert names[:5] == ["1.png", "4.png", "2.png", "3.png", "0.png"]
@@ -368,11 +373,11 @@ def test_many_images_become_a_table_to_sort_and_to_walk_through(
     assert page.locator("tbody th").all_inner_texts()[:5] == names[:5][::-1]
     assert "The file ends early" in page.locator("tr.failed td.reason").inner_text()
     page.locator("tbody button", has_text="2.png").press("Enter")
-    assert text(page, "#one-title") == "2.png"
+    assert text(page, "#result-title") == "2.png"
     page.get_by_role("button", name="Next").click()
-    assert text(page, "#one-title") == "4.png"
+    assert text(page, "#result-title") == "4.png"
     page.keyboard.press("ArrowLeft")
-    assert text(page, "#one-title") == "2.png"
+    assert text(page, "#result-title") == "2.png"
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.textContent") == "2.png"
     page.keyboard.press("ArrowDown")
@@ -382,16 +387,16 @@ def test_many_images_become_a_table_to_sort_and_to_walk_through(
 def test_a_click_on_a_row_opens_it(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     give(page, "p 0.8", "p 0.3")
-    page.locator("tbody tr").nth(1).locator("td.decided").click()
+    page.locator("tbody tr").nth(1).locator("td.outcome").click()
     assert text(page, ".decision") == "NORMAL"
 
 
-def test_a_busy_service_is_waited_for_as_long_as_it_says(opened: Opener, serve: Serve) -> None:
+def test_the_page_waits_for_a_busy_service(opened: Opener, serve: Serve) -> None:
     asked: list[float] = []
 
     def busy_at_first(body: bytes) -> Reply:
         asked.append(time.monotonic())
-        return refused("Busy.", 429, Retry_After="1") if len(asked) == 1 else by_body(body)
+        return failed("Busy.", 429, Retry_After="1") if len(asked) == 1 else by_body(body)
 
     page = opened(serve(busy_at_first))
     page.set_input_files("#files", files("p 0.8"))
@@ -400,7 +405,7 @@ def test_a_busy_service_is_waited_for_as_long_as_it_says(opened: Opener, serve: 
     assert asked[1] - asked[0] >= 1
 
 
-def test_a_failure_leaves_the_others_and_can_be_tried_again(opened: Opener, serve: Serve) -> None:
+def test_a_failed_image_can_be_tried_again(opened: Opener, serve: Serve) -> None:
     failing = threading.Event()
     failing.set()
 
@@ -411,16 +416,16 @@ def test_a_failure_leaves_the_others_and_can_be_tried_again(opened: Opener, serv
 
     page = opened(serve(sometimes))
     give(page, "p 0.3", "p 0.31", "p 0.32")
-    assert page.locator("tr.answered").count() == 2
+    assert page.locator("tr.decided").count() == 2
     page.locator("tr.failed button").click()
-    assert "The server answered 500" in text(page, ".verdict")
+    assert "The server responded with 500" in text(page, ".message")
     failing.clear()
     page.get_by_role("button", name="Try again").click()
     page.locator(".figure").wait_for()
     assert text(page, ".figure strong") == "31.0 %"
 
 
-def test_it_can_be_stopped_and_gone_on_with(opened: Opener, serve: Serve) -> None:
+def test_predictions_can_be_cancelled_and_resumed(opened: Opener, serve: Serve) -> None:
     free = threading.Event()
     most, now, lock = [0], [0], threading.Lock()
 
@@ -435,31 +440,31 @@ def test_it_can_be_stopped_and_gone_on_with(opened: Opener, serve: Serve) -> Non
 
     page = opened(serve(slow))
     page.set_input_files("#files", files(*["p 0.8"] * 12))
-    page.locator("tr.asking").nth(2).wait_for()
+    page.locator("tr.running").nth(2).wait_for()
     assert text(page, "#progress-text") == "0 of 12 images"
     page.get_by_role("button", name="Cancel").click()
-    page.locator("tr.stopped").nth(11).wait_for()
+    page.locator("tr.cancelled").nth(11).wait_for()
     assert most[0] <= 3
     free.set()
-    page.get_by_role("button", name="Go on with the cancelled").click()
-    page.locator("tr.answered").nth(11).wait_for()
-    page.locator("#go-on").wait_for(state="hidden")
+    page.get_by_role("button", name="Resume").click()
+    page.locator("tr.decided").nth(11).wait_for()
+    page.locator("#resume").wait_for(state="hidden")
     page.get_by_role("button", name="Clear").click()
     assert page.locator("tbody tr").count() == 0
-    assert page.locator("#many").is_hidden()
-    assert page.evaluate("document.activeElement.id") == "choose"
+    assert page.locator("#results").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "choose-files"
 
 
-def test_too_large_a_file_is_not_even_sent(opened: Opener, serve: Serve) -> None:
+def test_a_file_that_is_too_large_is_not_sent(opened: Opener, serve: Serve) -> None:
     page = opened(serve(limits={"bytes": 2**20, "pixels": 1, "files": 3}))
     give(page, "p " + "0" * 2**20)
-    assert "It has 1 MB; at most 1 MB are taken." in text(page, ".verdict")
+    assert "The file has 1 MB; the limit is 1 MB." in text(page, ".message")
     assert not [path for path in serve.service.paths if "predict" in path]  # type: ignore[attr-defined]
     give(page, *["p 0.7"] * 4)
-    assert page.locator("tr.answered").count() == 4  # each in a request of its own
+    assert page.locator("tr.decided").count() == 4  # each in a request of its own
 
 
-def test_more_images_than_a_page_bears_are_left_out(opened: Opener, serve: Serve) -> None:
+def test_images_beyond_the_limit_are_excluded(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     page.evaluate(
         """() => { const t = new DataTransfer();
@@ -467,13 +472,13 @@ def test_more_images_than_a_page_bears_are_left_out(opened: Opener, serve: Serve
         const field = document.getElementById("files");
         field.files = t.files;
         field.dispatchEvent(new Event("change"));
-        document.getElementById("stop").click(); }"""
+        document.getElementById("cancel").click(); }"""
     )
-    assert "Only the first 2,000 images taken" in text(page, "#left-out")
+    assert "Only the first 2,000 images were added" in text(page, "#excluded")
     page.get_by_text("cancelled 2000").wait_for()
 
 
-# Ways in
+# Input
 
 
 def test_images_can_be_dropped_and_pasted(opened: Opener, serve: Serve) -> None:
@@ -483,9 +488,9 @@ def test_images_can_be_dropped_and_pasted(opened: Opener, serve: Serve) -> None:
         return t; }"""
     transfer = page.evaluate_handle(make, ["b10.png", "b9.png"])
     page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
-    assert "over" in page.locator("body").get_attribute("class")
+    assert "dragging" in page.locator("body").get_attribute("class")
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
-    page.locator("tr.answered").nth(1).wait_for()
+    page.locator("tr.decided").nth(1).wait_for()
     assert page.locator("tbody th").all_inner_texts() == ["b9.png", "b10.png"]
     pasted = page.evaluate_handle(make, ["image.png"])
     page.evaluate(
@@ -493,20 +498,18 @@ def test_images_can_be_dropped_and_pasted(opened: Opener, serve: Serve) -> None:
         new ClipboardEvent("paste", { clipboardData: t, bubbles: true }))""",
         pasted,
     )
-    page.locator("tr.answered").nth(2).wait_for()
+    page.locator("tr.decided").nth(2).wait_for()
 
 
-def test_a_folder_is_walked_through_and_its_debris_left(
-    opened: Opener, serve: Serve, tmp_path: Path
-) -> None:
+def test_a_folder_is_searched_for_images(opened: Opener, serve: Serve, tmp_path: Path) -> None:
     for name in ("a/1.png", "a/b/2.JPG", "a/IM0001", "a/notes.txt", "a/.hidden.png", "a/DICOMDIR"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("p 0.8")
     page = opened(serve())
     page.set_input_files("#folder", tmp_path / "a")
-    page.locator("tr.answered").nth(2).wait_for()
+    page.locator("tr.decided").nth(2).wait_for()
     assert page.locator("tbody th").all_inner_texts() == ["a/1.png", "a/b/2.JPG", "a/IM0001"]
-    assert "3 files of the folder left out" in text(page, "#left-out")
+    assert "Excluded 3 files of the folder" in text(page, "#excluded")
 
 
 def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
@@ -528,7 +531,7 @@ def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
         page.wait_for_timeout(50)
     assert choosers[0].is_multiple()
     choosers[0].set_files(files("p 0.8", "p 0.2"))
-    page.locator("tr.answered").nth(1).wait_for()
+    page.locator("tr.decided").nth(1).wait_for()
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     reached = []
     for _ in range(12):
@@ -538,7 +541,7 @@ def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
         if reached[-1] == "0.png":
             break
     page.keyboard.press("Enter")
-    assert text(page, "#one-title") == "0.png"
+    assert text(page, "#result-title") == "0.png"
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "map-on":
@@ -547,17 +550,19 @@ def test_the_keyboard_is_enough(opened: Opener, serve: Serve) -> None:
     assert page.locator(".map").is_hidden()
 
 
-# Token, report and what cannot be reached
+# Token, report, unreachable services
 
 
-def test_a_token_is_asked_for_and_sent(opened: Opener, serve: Serve, tmp_path: Path) -> None:
+def test_the_page_asks_for_a_token_and_sends_it(
+    opened: Opener, serve: Serve, tmp_path: Path
+) -> None:
     page = opened(serve(by_body, "sesame", report=True), ready=False)
-    page.get_by_label("This server asks for a token").fill("wrong")
+    page.get_by_label("This server requires a token").fill("wrong")
     page.keyboard.press("Enter")
-    page.get_by_text("Not taken.").wait_for()
-    page.get_by_label("This server asks for a token").fill("sesame")
+    page.get_by_text("Wrong token.").wait_for()
+    page.get_by_label("This server requires a token").fill("sesame")
     page.keyboard.press("Enter")
-    page.locator("#give").wait_for()
+    page.locator("#input").wait_for()
     give(page, "p 0.8")
     assert text(page, ".decision") == "PNEUMONIA"
     with page.expect_download() as saved:
@@ -577,18 +582,18 @@ def test_without_a_token_the_report_is_a_link(opened: Opener, serve: Serve) -> N
     assert page.locator("#report").is_hidden()
 
 
-def test_a_service_that_is_gone_is_said(opened: Opener, serve: Serve) -> None:
+def test_an_unreachable_service_is_reported(opened: Opener, serve: Serve) -> None:
     page = opened(serve())
     page.context.set_offline(True)
     give(page, "p 0.8")
-    assert "The server cannot be reached, or broke off." in text(page, ".verdict")
+    assert "The server cannot be reached, or closed the connection." in text(page, ".message")
     page.context.set_offline(False)
     page.route("**/v1/classifier", lambda route: route.fulfill(status=503, json={"error": "Soon."}))
     page.reload()
     page.get_by_text("No connection. Soon.").wait_for()
     page.unroute("**/v1/classifier")
     page.get_by_role("button", name="Try again").click()
-    page.locator("#give").wait_for()
+    page.locator("#input").wait_for()
 
 
 # Hostile names
@@ -621,7 +626,7 @@ def foreign(page: Any) -> list[str]:
     )
 
 
-def test_hostile_names_and_words_are_only_text(opened: Opener, serve: Serve) -> None:
+def test_hostile_names_and_messages_are_only_text(opened: Opener, serve: Serve) -> None:
     names = payloads()
     assert len(set(names)) == 200
     words = iter(names * 2)
@@ -631,8 +636,8 @@ def test_hostile_names_and_words_are_only_text(opened: Opener, serve: Serve) -> 
         with lock:
             word = next(words)
         if body == b"far":
-            return said(answer(0.9, decision=None, reason=word))
-        return refused(word) if body == b"bad" else by_body(body)
+            return predicted(prediction(0.9, decision=None, reason=word))
+        return failed(word) if body == b"bad" else by_body(body)
 
     page = opened(serve(hostile))
     page.evaluate("void (window.hit = () => { window.struck = true; })")
@@ -658,7 +663,7 @@ def test_hostile_class_names_are_only_text(opened: Opener, serve: Serve, part: i
     kinds = labels if part else labels[:2]
     near = [{"label": labels[3], "distance": 0.1, "image": "javascript:hit()"}]
     url = serve(
-        lambda _: said(answer(0.8, kinds, neighbours=near)),
+        lambda _: predicted(prediction(0.8, kinds, neighbours=near)),
         classes=list(kinds),
         positive=None if part else kinds[1],
         prevalence=None if part else 0.5,
@@ -672,17 +677,17 @@ def test_hostile_class_names_are_only_text(opened: Opener, serve: Serve, part: i
     page = opened(url)
     page.evaluate("void (window.hit = () => { window.struck = true; })")
     give(page, "x")
-    assert page.locator(".near img").count() == 0  # what is no image is not asked for
+    assert page.locator(".neighbours img").count() == 0  # what is not an image is not requested
     assert foreign(page) == []
     give(page, "x", "x")
     assert foreign(page) == []
     assert page.evaluate("window.struck") is None
 
 
-# Files to take away
+# Downloads
 
 
-def test_the_csv_is_that_of_the_command_and_computes_nothing(
+def test_the_csv_is_that_of_the_command_and_holds_no_formulas(
     opened: Opener, serve: Serve, tmp_path: Path
 ) -> None:
     page = opened(serve())
@@ -718,7 +723,7 @@ def test_the_csv_is_that_of_the_command_and_computes_nothing(
     assert found["far.png"]["reason"] == FAR
 
 
-# For everybody
+# Accessibility
 
 CONTRAST = """() => {
   const parse = (c) => { const m = c.match(/[\\d.]+/g).map(Number);
@@ -731,7 +736,7 @@ CONTRAST = """() => {
   const low = [];
   for (const e of document.querySelectorAll("body *")) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.disabled || e.closest(".unseen")) continue;
+    if (!own || !e.checkVisibility() || e.disabled || e.closest(".visually-hidden")) continue;
     const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) low.push([e.textContent.slice(0, 40), ratio.toFixed(2)]);
@@ -740,7 +745,7 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out(opened: Opener, serve: Serve, scheme: str) -> None:
+def test_all_text_has_contrast(opened: Opener, serve: Serve, scheme: str) -> None:
     page = opened(serve(report=True), color_scheme=scheme)
     assert page.evaluate(CONTRAST) == []
     give(page, "p 0.8")
@@ -753,7 +758,7 @@ def test_all_text_stands_out(opened: Opener, serve: Serve, scheme: str) -> None:
         page.keyboard.press("Escape")
 
 
-def test_the_colours_follow_the_system_or_the_person(opened: Opener, serve: Serve) -> None:
+def test_the_theme_follows_the_system_or_the_person(opened: Opener, serve: Serve) -> None:
     page = opened(serve(), color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
@@ -761,7 +766,7 @@ def test_the_colours_follow_the_system_or_the_person(opened: Opener, serve: Serv
     assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
     page.locator("#theme").click()
     page.locator("#theme").click()
-    assert text(page, "#theme") == "Colours: dark"
+    assert text(page, "#theme") == "Theme: dark"
     assert page.evaluate(ground) == dark
 
 
@@ -774,7 +779,7 @@ def test_nothing_is_wider_than_the_screen(opened: Opener, serve: Serve, width: i
     assert page.evaluate(wide) == width
     give(page, "far", "bad")
     assert page.evaluate(wide) == width
-    notice = page.locator(".bar")
+    notice = page.locator(".disclaimer")
     for place in ("0", "document.body.scrollHeight"):
         page.evaluate(f"window.scrollTo(0, {place})")
         box = notice.bounding_box()
@@ -782,10 +787,10 @@ def test_nothing_is_wider_than_the_screen(opened: Opener, serve: Serve, width: i
     assert "Research use only; not a medical device." in notice.inner_text()
 
 
-def test_everything_has_a_name_and_a_place(opened: Opener, serve: Serve) -> None:
+def test_all_controls_have_names_and_landmarks(opened: Opener, serve: Serve) -> None:
     page = opened(serve(report=True))
     give(page, "p 0.8", "far", "bad")
-    page.locator("tr.answered button").click()
+    page.locator("tr.decided button").click()
     landmarks = page.locator("body").aria_snapshot()
     for role in ("banner", "main", "contentinfo", 'navigation "This classifier"'):
         assert f"- {role}" in landmarks, role
@@ -812,11 +817,11 @@ def test_everything_has_a_name_and_a_place(opened: Opener, serve: Serve) -> None
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
-def test_paper_gets_the_answer_and_the_notice(opened: Opener, serve: Serve) -> None:
+def test_a_printed_page_has_the_decision_and_the_disclaimer(opened: Opener, serve: Serve) -> None:
     page = opened(serve(), color_scheme="dark")
     give(page, "p 0.8")
     page.emulate_media(media="print")
-    assert page.locator("#give").is_hidden()
+    assert page.locator("#input").is_hidden()
     assert page.locator(".decision").is_visible()
-    assert page.locator(".bar").is_visible()
+    assert page.locator(".disclaimer").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -1,4 +1,4 @@
-"""Images decoded in the browser have the same pixels as everywhere else, to the bit."""
+"""Images decoded in the browser have the same pixels as in Python, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from web_browser import browser, modules, packed, unpacked, without_dicom
 from web_images import drawn, file_of, jpegs, png, pngs
 
 # For each file: the pixels at each size, or the reason.
-DECODE = """async (asked) => {
+DECODE = """async (requests) => {
   const { readHeader } = await import("/local/header.js");
   const { readImage } = await import("/local/image.js");
   const { ImageError } = await import("/local/errors.js");
@@ -29,19 +29,19 @@ DECODE = """async (asked) => {
     }
     return btoa(found);
   };
-  const answers = [];
-  for (const { file, sizes } of asked) {
+  const results = [];
+  for (const { file, sizes } of requests) {
     const data = Uint8Array.from(atob(file), (sign) => sign.charCodeAt(0));
     try {
       const image = await readImage(readHeader(data), data);
       const pixels = sizes.map(([size, colour]) => text(image.pixels(size, colour)));
-      answers.push({ size: image.size, pixels });
+      results.push({ size: image.size, pixels });
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
-      answers.push({ reason: error.message });
+      results.push({ reason: error.message });
     }
   }
-  return answers;
+  return results;
 }"""
 SIZES = [
     (size, colour) for size in ((64, 64), (16, 16), (3, 40), (90, 7)) for colour in (False, True)
@@ -68,14 +68,14 @@ def by_pillow(data: bytes, sizes: list[Any] = SIZES) -> list[bytes] | str:
 
 def assert_same(page: Any, named: list[tuple[str, bytes]], sizes: list[Any] = SIZES) -> None:
     found = decoded(page, [data for _, data in named], sizes)
-    for (name, data), answer in zip(named, found, strict=True):
+    for (name, data), result in zip(named, found, strict=True):
         expected = by_pillow(data, sizes)
         if isinstance(expected, str):
-            assert answer == {"reason": without_dicom(expected)}, name
+            assert result == {"reason": without_dicom(expected)}, name
             continue
-        assert answer["size"] == list(SourceImage(data).size), name
-        for asked, ours, theirs in zip(sizes, answer["pixels"], expected, strict=True):
-            assert unpacked(ours) == theirs, (name, asked)
+        assert result["size"] == list(SourceImage(data).size), name
+        for size, ours, theirs in zip(sizes, result["pixels"], expected, strict=True):
+            assert unpacked(ours) == theirs, (name, size)
 
 
 def test_jpeg_of_all_kinds(page: Any) -> None:
@@ -96,7 +96,7 @@ def test_resizing_in_all_proportions(page: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_images_are_turned_as_their_exif_data_says(page: Any, kind: str) -> None:
+def test_the_exif_orientation_is_applied(page: Any, kind: str) -> None:
     image = drawn(np.random.default_rng(3), 90, 60, "RGB")
     named = []
     for orientation in range(10):
@@ -106,7 +106,7 @@ def test_images_are_turned_as_their_exif_data_says(page: Any, kind: str) -> None
     assert_same(page, named, [((60, 90), True), ((20, 31), False)])
 
 
-def test_what_is_no_image_is_refused_with_the_same_words(page: Any) -> None:
+def test_other_files_are_rejected_with_the_same_words(page: Any) -> None:
     image = drawn(np.random.default_rng(4), 40, 30, "RGB")
     whole = [
         file_of(image, "JPEG"),
@@ -138,13 +138,13 @@ def _checksum_mended(data: bytes) -> bytes:
     return data[:29] + zlib.crc32(data[12:29]).to_bytes(4, "big") + data[33:]
 
 
-def test_dicom_is_refused_with_the_way_out(page: Any) -> None:
-    (answer,) = decoded(page, [b"\0" * 128 + b"DICM" + b"\0" * 100])
-    assert "lucency serve" in answer["reason"]
+def test_dicom_is_rejected_with_advice(page: Any) -> None:
+    (result,) = decoded(page, [b"\0" * 128 + b"DICM" + b"\0" * 100])
+    assert "lucency serve" in result["reason"]
 
 
-def test_a_damaged_file_costs_its_own_answer_alone(page: Any) -> None:
-    """Whatever is in a file, it is an image or a reason: ``decoded`` fails over anything else."""
+def test_a_damaged_file_affects_no_other(page: Any) -> None:
+    """Every file gives an image or a reason: ``decoded`` raises for anything else."""
     rng = np.random.default_rng(5)
     image = drawn(rng, 90, 60, "RGB")
     files = []
@@ -159,17 +159,17 @@ def test_a_damaged_file_costs_its_own_answer_alone(page: Any) -> None:
             for place in rng.integers(2, len(data), rng.integers(1, 4)):
                 data[place] = rng.integers(256)
             files.append(bytes(data))
-    answers = decoded(page, files, [((16, 16), False)])
-    refused = sum("reason" in answer for answer in answers)
-    assert len(files) / 4 < refused < len(files)
+    results = decoded(page, files, [((16, 16), False)])
+    rejected = sum("reason" in each for each in results)
+    assert len(files) / 4 < rejected < len(files)
 
 
-def test_a_file_of_missing_scans_is_refused(page: Any) -> None:
-    """Pillow smooths over what is missing; the page says that something is."""
+def test_a_file_with_missing_scans_is_rejected(page: Any) -> None:
+    """Pillow hides that something is missing; the page reports it."""
     whole = file_of(drawn(np.random.default_rng(6), 90, 60, "L"), "JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
-    (answer,) = decoded(page, [whole[:last] + b"\xff\xd9"])
-    assert "a part of its scans is missing" in answer["reason"]
+    (result,) = decoded(page, [whole[:last] + b"\xff\xd9"])
+    assert "some of its scans are missing" in result["reason"]
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""The folder of a page that computes in the browser: what is in it, and what it says."""
+"""The folder of a page that predicts in the browser: its files and its predictions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def vendored() -> None:
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Put something in the place of ONNX Runtime, where no browser runs it."""
+    """Replace ONNX Runtime for tests without a browser."""
     (tmp_path / "vendor").mkdir()
     for name in web.VENDORED:
         (tmp_path / "vendor" / name).write_text("/*! ONNX Runtime Web v9.9.9 */")
@@ -95,7 +95,7 @@ def test_only_an_earlier_export_is_replaced(tmp_path: Path) -> None:
     web.write_web(run, made, out, force=True)
     assert not (out / "old").exists()
     (out / "certificate.json").unlink()
-    with pytest.raises(RunError, match="no earlier export"):
+    with pytest.raises(RunError, match="not an earlier export"):
         web.write_web(run, made, out, force=True)
 
 
@@ -104,20 +104,20 @@ def test_the_certificate_names_every_file(tmp_path: Path) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     certificate = json.loads((out / "certificate.json").read_text())
-    said = {row["file"]: row["sha256"] for row in certificate["files"]}
+    listed = {row["file"]: row["sha256"] for row in certificate["files"]}
     files = [path for path in out.rglob("*") if path.is_file()]
     there = {
         path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
     }
     assert there.pop("certificate.json")
-    assert said == there
+    assert listed == there
     assert certificate["versions"]["onnxruntime-web"] == "9.9.9"
-    assert said["model.onnx"] == hashlib.sha256((run / "model.onnx").read_bytes()).hexdigest()
+    assert listed["model.onnx"] == hashlib.sha256((run / "model.onnx").read_bytes()).hexdigest()
 
 
 @pytest.mark.usefixtures("runtime")
-def test_no_image_of_anybody_goes_along(tmp_path: Path) -> None:
+def test_no_image_of_the_run_is_exported(tmp_path: Path) -> None:
     made = classifier(("dark", "light"), 1)
     pixels = np.random.default_rng(9).integers(0, 256, (3, *SIZE, 1), np.uint8)
     made.reference_images = ReferenceImages(pixels, made.predict_pixels(pixels).astype(np.float32))
@@ -138,7 +138,7 @@ def test_no_image_of_anybody_goes_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("runtime")
-def test_nothing_in_it_names_another_place(tmp_path: Path) -> None:
+def test_no_file_names_another_host(tmp_path: Path) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     for path in sorted(out.rglob("*")):
@@ -159,7 +159,7 @@ def test_synthetic_images_are_reproducible_and_near_a_decision() -> None:
 
 @pytest.mark.usefixtures("vendored")
 @pytest.mark.parametrize(("classes", "channels"), [(("dark", "light"), 1), (THREE, 3)])
-def test_the_page_says_what_predict_says(
+def test_the_page_predicts_what_predict_predicts(
     tmp_path: Path, chromium: Any, classes: tuple[str, ...], channels: int
 ) -> None:
     run = write(tmp_path / "run", classes, channels)
@@ -167,7 +167,9 @@ def test_the_page_says_what_predict_says(
     files = [*images(), b"no image"]
     for i, data in enumerate(files):
         (tmp_path / f"{i}").write_bytes(data)
-    told = Classifier.load(run).predict([tmp_path / f"{i}" for i in range(len(files))], maps=True)
+    predictions = Classifier.load(run).predict(
+        [tmp_path / f"{i}" for i in range(len(files))], maps=True
+    )
     with served(out) as address:
         page = chromium.new_page()
         page.goto(f"{address}/")
@@ -176,8 +178,8 @@ def test_the_page_says_what_predict_says(
         page.close()
     assert check["images"] == 8
     assert check["difference"] < 1e-5
-    assert found.pop()["error"] == without_dicom(told.pop().reason)
-    for ours, theirs in zip(found, told, strict=True):
+    assert found.pop()["error"] == without_dicom(predictions.pop().reason)
+    for ours, theirs in zip(found, predictions, strict=True):
         expected = theirs.to_json(classes)
         map_here, map_there = ours.pop("activation_map"), expected.pop("activation_map")
         np.testing.assert_allclose(map_here.pop("values"), map_there.pop("values"), atol=2e-4)
@@ -191,37 +193,37 @@ def test_the_page_says_what_predict_says(
 
 
 @pytest.mark.usefixtures("vendored")
-def test_the_page_asks_nobody_and_once_loaded_needs_no_network(
+def test_the_page_sends_nothing_and_once_loaded_needs_no_network(
     tmp_path: Path, chromium: Any
 ) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
-    asked, complaints = [], []
+    requests, messages = [], []
     with served(out) as address:
         context = chromium.new_context()
-        context.on("request", lambda request: asked.append(request.url))
+        context.on("request", lambda request: requests.append(request.url))
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.goto(f"{address}/")
-        page.wait_for_selector("#give:not([hidden])")
+        page.wait_for_selector("#input:not([hidden])")
         context.set_offline(True)
         names = [f"{i}.png" for i in range(3)]
         for name, data in zip(names, images(), strict=False):
             (tmp_path / name).write_bytes(data)
         page.set_input_files("#files", [str(tmp_path / name) for name in names])
-        page.wait_for_function("document.querySelectorAll('#many td').length > 0")
-        page.wait_for_selector("#work", state="hidden")
+        page.wait_for_function("document.querySelectorAll('#results td').length > 0")
+        page.wait_for_selector("#progress-panel", state="hidden")
         assert "Images stay on this computer" in page.inner_text("#privacy")
         assert page.evaluate("self.crossOriginIsolated") is False
         context.close()
     own = (f"{address}/", "data:", "blob:")
-    assert [url for url in asked if not url.startswith(own)] == []
-    assert complaints == []
+    assert [url for url in requests if not url.startswith(own)] == []
+    assert messages == []
 
 
 @pytest.mark.usefixtures("vendored")
-def test_a_browser_that_computes_otherwise_is_told_so(tmp_path: Path, chromium: Any) -> None:
+def test_a_browser_with_other_probabilities_is_rejected(tmp_path: Path, chromium: Any) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     arrays = load_file(out / "check.safetensors")
@@ -230,18 +232,18 @@ def test_a_browser_that_computes_otherwise_is_told_so(tmp_path: Path, chromium: 
     with served(out) as address:
         page = chromium.new_page()
         page.goto(f"{address}/")
-        page.wait_for_selector("text=computes other answers than the classifier")
+        page.wait_for_selector("text=computes other probabilities than the classifier")
         page.close()
 
 
 @pytest.mark.usefixtures("vendored")
-def test_an_image_that_is_stopped_leaves_the_next_alone(tmp_path: Path, chromium: Any) -> None:
+def test_a_cancelled_image_does_not_affect_the_next(tmp_path: Path, chromium: Any) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     with served(out) as address:
         page = chromium.new_page()
         page.goto(f"{address}/")
-        stopped, after = page.evaluate(
+        cancelled, after = page.evaluate(
             """async (text) => {
               const engine = await (await import("/page/engine.js")).connect();
               const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
@@ -255,14 +257,14 @@ def test_an_image_that_is_stopped_leaves_the_next_alone(tmp_path: Path, chromium
             packed(images()[0]),
         )
         page.close()
-    assert (stopped, after) == ("AbortError", True)
+    assert (cancelled, after) == ("AbortError", True)
 
 
 @pytest.mark.usefixtures("runtime")
-def test_opened_as_a_file_it_says_that_it_needs_a_server(tmp_path: Path, chromium: Any) -> None:
+def test_a_page_opened_as_a_file_asks_for_a_server(tmp_path: Path, chromium: Any) -> None:
     run = write(tmp_path / "run")
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     page = chromium.new_page()
     page.goto(f"{out.as_uri()}/index.html")
-    assert "python3 -m http.server" in page.inner_text("#start")
+    assert "python3 -m http.server" in page.inner_text("#status")
     page.close()

@@ -18,7 +18,7 @@ import pytest
 
 import lucency
 
-STATIC = Path(lucency.__file__).parent / "page" / "static"
+STATIC = Path(lucency.__file__).parent / "serve" / "web" / "static"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -43,10 +43,10 @@ _POLICY = (
     "style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'"
 )
-_HEAD, _START = '<meta charset="utf-8">', '<div id="start" role="status">'
+_HEAD, _STATUS = '<meta charset="utf-8">', '<div id="status" role="status">'
 # The page replaces this text when its scripts run, which browsers do not permit in a local file.
 _UNSERVED = (
-    '<p class="verdict">Loading. If nothing happens, this page was opened as a file, or the '
+    '<p class="message">Loading. If nothing happens, this page was opened as a file, or the '
     "browser is too old. It needs a web server, like every page that computes. In its folder run "
     "<code>python3 -m http.server --bind 127.0.0.1</code> and open "
     "<code>http://127.0.0.1:8000</code>.</p>"
@@ -119,11 +119,11 @@ def _page() -> dict[str, bytes]:
 
 def _unserved(index: str) -> str:
     """Return the page with its content security policy and a text for when nothing happens."""
-    for tag in (_HEAD, _START):
+    for tag in (_HEAD, _STATUS):
         if index.count(tag) != 1:
             raise ValueError(f"index.html must have exactly one {tag}")
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    return index.replace(_HEAD, f"{_HEAD}\n{policy}").replace(_START, _START + _UNSERVED)
+    return index.replace(_HEAD, f"{_HEAD}\n{policy}").replace(_STATUS, _STATUS + _UNSERVED)
 
 
 def _data(run: Path, classifier: Classifier, synthetic: SyntheticImages) -> dict[str, bytes]:
@@ -131,7 +131,7 @@ def _data(run: Path, classifier: Classifier, synthetic: SyntheticImages) -> dict
     about = web.about(run, classifier) | {"report": False, "neighbours": False}
     files = {
         "about.json": _json(about),
-        "settings.json": _json(_terms(classifier)),
+        "settings.json": _json(_settings(classifier)),
         "model.onnx": classifier.onnx or b"",
         "check.safetensors": save(synthetic.arrays()),
     }
@@ -140,7 +140,7 @@ def _data(run: Path, classifier: Classifier, synthetic: SyntheticImages) -> dict
     return files
 
 
-def _terms(classifier: Classifier) -> dict[str, Any]:
+def _settings(classifier: Classifier) -> dict[str, Any]:
     """Return the settings of the engine that the description of the classifier does not have."""
     rule = classifier.conformal.deciding(*ABSTAIN) if classifier.conformal else None
     return {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -31,6 +32,9 @@ _LINGER = 2.0  # seconds for which a client may go on sending after the last res
 _LINGER_BYTES = 2**20
 _UNREAD = 15.0  # seconds without progress after which a client that does not read is dropped
 _TICK = 0.5  # seconds between two checks
+# Bytes of a response that the system holds. With the megabytes that Linux allows, a client that
+# reads 64 kB a second would seem to stand still for longer than ``_UNREAD``.
+_SEND_BUFFER = 256 * 2**10
 
 
 class Connection(asyncio.Protocol, asyncio.Transport):
@@ -92,6 +96,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept the connection, if there are not too many."""
         self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._connections.add(self)
         self._uvicorn.connection_made(self)
         self._timer = self._loop.call_later(_TICK, self._check)

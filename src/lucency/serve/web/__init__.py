@@ -1,12 +1,11 @@
-"""The page on which a person gives images to a classifier and reads what it says of them.
+"""The page on which a person gives images to a classifier and reads its predictions.
 
-    about       what the page says of the classifier: classes, figures, limits
-    meaning     what a probability means, in a sentence
+    about       describe the classifier to the page: classes, metrics, limits
+    meaning     the meaning of a probability, in a sentence
 
-Its files lie in ``static/`` and are the same whoever answers: ``page.js`` asks an *engine*, which
-is ``server.js`` where a service answers over HTTP, and ``local.js`` with the modules in ``local/``
-where the page computes by itself. Whoever delivers the page puts one of them beside it as
-``engine.js``.
+Its files lie in ``static/``. ``page.js`` calls an *engine*, which is ``server.js`` if a service
+predicts over HTTP, and ``local.js`` with the modules in ``local/`` if the page predicts in the
+browser. Whatever serves the page offers one of them as ``engine.js``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from lucency.serve.web.about import about
 __all__ = ["POLICY", "STATIC", "TYPES", "about", "static_files"]
 
 STATIC = Path(__file__).parent / "static"
-# What the page may do, to be sent as Content-Security-Policy: only files of its own place.
+# The Content-Security-Policy of the page: only files of its own origin.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -32,10 +31,10 @@ TYPES = {
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """Return the files of the page by name, each with its media type, for a service.
+    """Return the files of the page by name, each with its media type.
 
-    ``index.html`` belongs at the root; it asks for all others under ``page/``, where ``server.js``
-    is to be called ``engine.js``.
+    ``index.html`` belongs at the root; it loads all others from ``page/``, where the engine has to
+    be named ``engine.js``.
     """
     paths = sorted(STATIC.iterdir())
     paths = [path for path in paths if path.suffix in TYPES and path.name != "local.js"]

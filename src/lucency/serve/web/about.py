@@ -1,4 +1,4 @@
-"""What the page says of the classifier before it is given an image."""
+"""The description of the classifier that the page shows before it gets an image."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _FILES = 64  # in one request; the page sends each by itself
 
 
 def about(run: Path, classifier: Classifier) -> dict[str, Any]:
-    """Return the document that the page reads first.
+    """Return the document that describes a classifier to the page.
 
     Args:
         run: The run folder; ``evaluation.json`` and ``report.html`` may be missing.
         classifier: The one loaded from it.
 
     Returns:
-        JSON values only. "limits" are those of this version; a service may state smaller ones.
+        JSON values only. "limits" are those of this version; a service may replace them with
+        smaller ones.
 
     Raises:
         RunError: ``evaluation.json`` is there and damaged.
@@ -50,35 +51,37 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "report": (run / REPORT).is_file(),
         "neighbours": classifier.keeps_neighbours,
         "limits": {"bytes": MOST_BYTES, "pixels": MOST_PIXELS, "files": _FILES},
-        "figures": _figures(run / EVALUATION),
+        "evaluation": _evaluation(run / EVALUATION),
         "meaning": meaning(classifier),
         "prevalence": prevalence(classifier),
         "version": importlib.metadata.version("lucency"),
     }
 
 
-def _figures(path: Path) -> dict[str, Any] | None:
-    """Return the figures to quote: of the test part, else of validation; or none."""
+def _evaluation(path: Path) -> dict[str, Any] | None:
+    """Return the metrics to show, of the test split or else of validation; ``None`` if missing."""
     if not path.exists():
         return None
     document = read_evaluation(path)
     name = "test" if document["test"] else "validation"
-    part = document[name]
+    measured = document[name]
     try:
         return {
             "split": name,
-            "n": int(part["n"]),
-            "groups": part["groups"],
+            "n": int(measured["n"]),
+            "groups": measured["groups"],
             "metrics": {
-                key: _ends(part["metrics"][key]) for key in _METRICS if key in part["metrics"]
+                key: _estimate(measured["metrics"][key])
+                for key in _METRICS
+                if key in measured["metrics"]
             },
         }
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{path} holds no figures ({type(error).__name__}: {error}). Evaluate the classifier "
-            "again to make it anew."
+            f"{path} lacks metrics ({type(error).__name__}: {error}). Evaluate the classifier "
+            "again to replace it."
         ) from error
 
 
-def _ends(estimate: Mapping[str, Any]) -> dict[str, Any]:
+def _estimate(estimate: Mapping[str, Any]) -> dict[str, Any]:
     return {key: estimate[key] for key in ("value", "low", "high")}

@@ -1,4 +1,4 @@
-"""What a probability means, in words that hold wherever they are read."""
+"""The meaning of a probability, in words that hold wherever they are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lucency.classifier import Classifier
 
 
 def prevalence(classifier: Classifier) -> float | None:
-    """Return the share of the positive class that the probabilities assume; of two classes."""
+    """Return the prevalence that the probabilities assume; ``None`` without a positive class."""
     if classifier.positive is None:
         return None
     place = classifier.classes.index(classifier.positive)
@@ -15,17 +15,16 @@ def prevalence(classifier: Classifier) -> float | None:
 
 
 def meaning(classifier: Classifier) -> str:
-    """Return what a probability of 80 % means, and where it does."""
-    share = prevalence(classifier)
-    if classifier.positive is None or share is None:
+    """Return what a probability of 80 % means, and under which conditions."""
+    assumed = prevalence(classifier)
+    if classifier.positive is None or assumed is None:
         return (
-            "Of 100 images given 80 % for a class, about 80 are of it, where the classes are as "
-            "frequent as the probabilities assume, and as far as the probabilities hold on "
-            "images like yours."
+            "Of 100 images with a probability of 80 % for a class, about 80 belong to it, if the "
+            "classes are as frequent as the probabilities assume and the calibration holds for "
+            "your images."
         )
-    where = f"where {100 * share:.3g} % of all images do"
     return (
-        f"Of 100 images given 80 %, about 80 show {classifier.positive}, {where}, and as far as "
-        "the probabilities hold on images like yours: the report says how well they did on those "
-        "it was tested with."
+        f"Of 100 images with a probability of 80 %, about 80 show {classifier.positive}, if "
+        f"{100 * assumed:.3g} % of all images do and the calibration holds for your images. The "
+        "report states how well calibrated the probabilities were in the evaluation."
     )

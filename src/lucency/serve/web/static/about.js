@@ -1,21 +1,22 @@
-// What the classifier is and how good it was when it was tested.
+// What the classifier is, and how well it performed when it was evaluated.
 
-import { make, name } from "./dom.js";
-import { plural, share } from "./words.js";
+import { isolated, make } from "./dom.js";
+import { plural, share } from "./text.js";
 
-const TITLES = {
+const METRICS = {
   auroc: ["AUROC", "The chance that, of one image with and one without, the right one gets the higher score. 0.5 is guessing, 1 is perfect."],
-  sensitivity: ["Sensitivity", "Of the images of the class looked for, the share that is found."],
-  specificity: ["Specificity", "Of all other images, the share that is rightly left alone."],
-  accuracy: ["Accuracy", "The share of all images that is decided rightly; it flatters where one class is frequent."],
-  balanced_accuracy: ["Balanced accuracy", "The mean over the classes of the share decided rightly; every class counts the same."],
+  sensitivity: ["Sensitivity", "The share of the positive images that is found."],
+  specificity: ["Specificity", "The share of the negative images that is recognised as negative."],
+  accuracy: ["Accuracy", "The share of all images with the right decision. It flatters if one class is frequent."],
+  balanced_accuracy: ["Balanced accuracy", "The share of right decisions in each class, averaged over the classes."],
 };
+const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy"]);
 
-/** Return the title of the page: the classes, as long as they are few. */
+/** Return the title of the page: the classes, if they are few. */
 export function title(about) {
   const shown = about.classes.slice(0, 4).flatMap((label, i, all) => {
     const between = i === 0 ? "" : i === all.length - 1 && about.classes.length <= 4 ? " or " : ", ";
-    return [between, name(label)];
+    return [between, isolated(label)];
   });
   const more = about.classes.length - 4;
   return more > 0 ? [shown, ` or ${more} more`] : shown;
@@ -24,79 +25,78 @@ export function title(about) {
 /** Return the line of facts below the title. */
 export function facts(about) {
   const shown = [["classifier", about.name]];
-  const { figures } = about;
-  if (figures) shown.push([figures.split === "test" ? "tested on" : "validated on", plural(figures.n, "image")]);
-  const auroc = figures?.metrics.auroc;
-  if (auroc?.value != null) shown.push(["AUROC", figureText("auroc", auroc, figures.n)]);
-  return shown.map(([what, value]) => make("span", {}, `${what} `, make("b", {}, name(value))));
+  const { evaluation } = about;
+  if (evaluation) shown.push([evaluation.split === "test" ? "tested on" : "validated on", plural(evaluation.n, "image")]);
+  const auroc = evaluation?.metrics.auroc;
+  if (auroc?.value != null) shown.push(["AUROC", withInterval("auroc", auroc, evaluation.n)]);
+  return shown.map(([what, value]) => make("span", {}, `${what} `, make("b", {}, isolated(value))));
 }
 
-/** Return what is known of the classifier. */
+/** Return the section about the classifier. */
 export function aboutPart(about) {
-  const { figures } = about;
+  const { evaluation } = about;
   return [
-    make("h2", { id: "about-title" }, "How good it is"),
-    figures ? headlines(about) : make("p", { class: "missing" }, "This classifier comes without figures of how good it is."),
-    figures && make("p", {}, scope(figures)),
+    make("h2", { id: "about-title" }, "Performance"),
+    evaluation ? headlines(about) : make("p", { class: "notice" }, "No evaluation of this classifier is available."),
+    evaluation && make("p", {}, scope(evaluation)),
     make("p", {}, about.meaning),
-    make("p", {}, decided(about)),
-    make("p", {}, abstains(about)),
-    make("p", { class: "says" }, "The 95\u202f% interval is the range that chance in the choice of these images leaves open. On images of other people, places and machines it may do worse than any of it."),
-    make("p", { class: "says names" }, `Lucency ${about.version}; weights `, make("code", {}, about.sha256)),
+    make("p", {}, decisionRule(about)),
+    make("p", {}, abstentionRule(about)),
+    make("p", { class: "hint" }, "The 95\u202f% interval covers the chance in which images were evaluated. On images of other people, hospitals or devices the classifier may perform worse than that."),
+    make("p", { class: "hint identity" }, `Lucency ${about.version}; weights `, make("code", {}, about.sha256)),
   ];
 }
 
 function headlines(about) {
-  const { figures } = about;
+  const { evaluation } = about;
   const keys = about.positive === null ? ["auroc", "balanced_accuracy", "accuracy"] : ["auroc", "sensitivity", "specificity", "accuracy"];
-  const known = keys.filter((key) => figures.metrics[key]?.value != null);
+  const known = keys.filter((key) => evaluation.metrics[key]?.value != null);
   return make("dl", { class: "headlines" }, known.map((key) => {
-    const [heading, says] = TITLES[key];
-    const entry = figures.metrics[key];
+    const [heading, explanation] = METRICS[key];
+    const entry = evaluation.metrics[key];
+    const interval = intervalText(key, entry, evaluation.n);
     return make(
       "div",
       {},
       make("dt", {}, heading),
-      make("dd", { class: "value" }, valueText(key, entry.value, figures.n)),
-      make("dd", {}, intervalText(key, entry, figures.n) ? `95\u202f% interval ${intervalText(key, entry, figures.n)}` : "no interval"),
-      make("dd", { class: "explain" }, says),
+      make("dd", { class: "value" }, valueText(key, entry.value, evaluation.n)),
+      make("dd", {}, interval ? `95\u202f% interval ${interval}` : "no interval"),
+      make("dd", { class: "explanation" }, explanation),
     );
   }));
 }
 
-function scope(figures) {
-  const patients = figures.groups && figures.groups !== figures.n ? ` of ${plural(figures.groups, "patient")}` : "";
-  const images = `${plural(figures.n, "image")}${patients}`;
-  if (figures.split === "test") return `Measured on ${images} of the test part, which took no part in training or choosing.`;
-  return `Measured on ${images} of the validation part, because there is no test part. These images also helped to choose, so new images will probably do worse.`;
+function scope(evaluation) {
+  const patients = evaluation.groups && evaluation.groups !== evaluation.n ? ` of ${plural(evaluation.groups, "patient")}` : "";
+  const images = `${plural(evaluation.n, "image")}${patients}`;
+  if (evaluation.split === "test") return `Measured on ${images} of the test split, which was not used for training or model selection.`;
+  return `Measured on ${images} of the validation split, because there is no test split. These images were also used for model selection, so expect worse results on new ones.`;
 }
 
-function decided(about) {
-  if (about.positive === null) return "It decides for the most probable class.";
-  return ["It decides for ", name(about.positive), ` from a probability of ${share(about.threshold)} on: ${about.rule}.`];
+function decisionRule(about) {
+  if (about.positive === null) return "The classifier decides for the most probable class.";
+  return ["The classifier decides for ", isolated(about.positive), ` at a probability of ${share(about.threshold)} or more: ${about.rule}.`];
 }
 
-function abstains(about) {
+function abstentionRule(about) {
   const reasons = [];
-  if (about.ood_detector) reasons.push("is unlike the images that it was trained on");
-  if (about.conformal) reasons.push("leaves more than one class open");
-  const known = `It knows no class but ${about.classes.length === 2 ? "these two" : "these"}.`;
-  return reasons.length ? `It gives no answer where an image ${reasons.join(" or ")}. ${known}` : `It always answers, also where an image is of another kind. ${known}`;
+  if (about.ood_detector) reasons.push("if an image is out of distribution, that is, unlike the training images");
+  if (about.conformal) reasons.push("if more than one class remains possible");
+  const classes = `It knows only ${about.classes.length === 2 ? "these two classes" : "these classes"}.`;
+  return reasons.length ? `It abstains ${reasons.join(", or ")}. ${classes}` : `It never abstains, not even on images of another kind. ${classes}`;
 }
 
-const SHARES = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy"]);
-
-/** Return a figure with no more digits than its images support, and no false perfection. */
-function valueText(key, value, n, end = false) {
-  const shared = SHARES.has(key);
-  const decimals = (n >= 100 ? 3 : 2) - (shared ? 2 : 0);
-  const scale = shared ? 100 : 1;
-  const unit = shared && !end ? "\u202f%" : "";
-  const written = (value * scale).toFixed(decimals);
+/** Return a metric with no more digits than its images support, and without false perfection. */
+function valueText(key, value, n, inInterval = false) {
+  const inPercent = IN_PERCENT.has(key);
+  const decimals = (n >= 100 ? 3 : 2) - (inPercent ? 2 : 0);
+  const scale = inPercent ? 100 : 1;
+  const unit = inPercent && !inInterval ? "\u202f%" : "";
+  const rounded = (value * scale).toFixed(decimals);
   const step = 10 ** -decimals;
-  if (!end && value > 0 && value < 1 && Number(written) === 0) return `<${step.toFixed(decimals)}${unit}`;
-  if (!end && value > 0 && value < 1 && Number(written) === scale) return `>${(scale - step).toFixed(decimals)}${unit}`;
-  return `${written}${unit}`;
+  if (!inInterval && value > 0 && value < 1 && Number(rounded) === 0) return `<${step.toFixed(decimals)}${unit}`;
+  if (!inInterval && value > 0 && value < 1 && Number(rounded) === scale) return `>${(scale - step).toFixed(decimals)}${unit}`;
+  return `${rounded}${unit}`;
 }
 
 function intervalText(key, entry, n) {
@@ -104,7 +104,7 @@ function intervalText(key, entry, n) {
   return `${valueText(key, entry.low, n, true)}–${valueText(key, entry.high, n, true)}`;
 }
 
-function figureText(key, entry, n) {
+function withInterval(key, entry, n) {
   const interval = intervalText(key, entry, n);
   return valueText(key, entry.value, n) + (interval ? ` (${interval})` : "");
 }

@@ -1,200 +1,200 @@
-// One image: the decision or why there is none, what the probability means, and what it rests on.
+// One image: the decision or the reason for none, what the probability means, and the evidence.
 
-import { button, make, name } from "./dom.js";
-import { informative, legend, overlay, spoken, trust } from "./map.js";
+import { button, isolated, make } from "./dom.js";
+import { describe, informative, legend, overlay, trust } from "./map.js";
 import { prevalencePart } from "./prevalence.js";
-import { abstention, highest, kindOf, ofHundred, percent, share } from "./words.js";
+import { abstention, mostProbable, ofHundred, outcomeOf, percent, share } from "./text.js";
 
-const TALLEST = 32; // rem that an image takes
+const MAX_HEIGHT = 32; // rem of an image
 
-/** Return everything that is known of an item; again(item) asks about it once more. */
-export function detail(item, about, again) {
-  const parts = { answered, abstained, failed };
-  const said = (parts[kindOf(item)] ?? pending)(item, about, again);
-  return make("div", { class: "detail" }, make("div", { class: "said" }, said), imaged(item, about), neighbours(item));
+/** Return everything about an item; retry(item) queues it again. */
+export function detail(item, about, retry) {
+  const parts = { decided, abstained, failed };
+  const prediction = (parts[outcomeOf(item)] ?? pending)(item, about, retry);
+  return make("div", { class: "detail" }, make("div", { class: "prediction" }, prediction), imagePanel(item, about), neighbours(item));
 }
 
-/** Return the decision as one line for a screen reader. */
-export function spokenAnswer(item, about) {
+/** Return the result as one line for a screen reader. */
+export function spokenResult(item, about) {
   const { prediction } = item;
-  if (kindOf(item) === "failed") return `${item.name}: not read. ${item.error}`;
-  if (kindOf(item) === "abstained") return `${item.name}: no answer. ${prediction.reason}`;
+  if (outcomeOf(item) === "failed") return `${item.name}: not read. ${item.error}`;
+  if (outcomeOf(item) === "abstained") return `${item.name}: no decision. ${prediction.reason}`;
   const shown = about.positive ?? prediction.decision;
   return `${item.name}: ${prediction.decision}. Probability of ${shown} ${percent(prediction.probabilities[shown])}.`;
 }
 
-function answered(item, about) {
+function decided(item, about) {
   const { prediction } = item;
   const binary = about.positive !== null;
   return [
     make("p", { class: "kicker" }, "Decision"),
-    make("h3", { class: "decision" }, name(prediction.decision)),
-    binary ? scale(prediction, about) : bars(prediction),
-    make("p", {}, meaningOf(prediction, about)),
-    setOf(prediction, about),
+    make("h3", { class: "decision" }, isolated(prediction.decision)),
+    binary ? positiveBar(prediction, about) : classBars(prediction),
+    make("p", {}, meaning(prediction, about)),
+    predictionSet(prediction, about),
     oodScore(prediction, about),
-    noted(prediction),
+    fileNotes(prediction),
     binary && about.prevalence !== null && prevalencePart(prediction.probabilities[about.positive], about),
   ];
 }
 
 function abstained(item, about) {
   const { prediction } = item;
-  const { told, meaning } = abstention(prediction.reason);
+  const { sentence, meaning } = abstention(prediction.reason);
   return [
     make("p", { class: "kicker" }, "Decision"),
     make(
       "div",
-      { class: "verdict warn" },
-      make("h3", { class: "decision" }, "No answer"),
-      make("p", {}, told),
-      make("p", {}, `${meaning} This image is for a person to look at.`),
+      { class: "message warn" },
+      make("h3", { class: "decision" }, "No decision"),
+      make("p", {}, sentence),
+      make("p", {}, `${meaning} A person should look at this image.`),
     ),
     oodScore(prediction, about),
-    noted(prediction),
+    fileNotes(prediction),
     prediction.probabilities &&
       make(
         "details",
         {},
-        make("summary", {}, "What it computed all the same"),
-        make("p", { class: "says" }, "These numbers are not an answer, and are left out of the table."),
-        bars(prediction),
+        make("summary", {}, "Probabilities all the same"),
+        make("p", { class: "hint" }, "These numbers are not a decision, and the table does not show them."),
+        classBars(prediction),
       ),
   ];
 }
 
-/** Return what a DICOM file says of itself that its reader should know. */
-function noted(prediction) {
-  return prediction.notes?.length > 0 && make("p", { class: "noted" }, make("b", {}, "The file says: "), `${prediction.notes.join("; ")}.`);
+/** Return what a DICOM file states about itself that its reader should know. */
+function fileNotes(prediction) {
+  return prediction.notes?.length > 0 && make("p", { class: "file-notes" }, make("b", {}, "DICOM file: "), `${prediction.notes.join("; ")}.`);
 }
 
-function failed(item, about, again) {
+function failed(item, about, retry) {
   return [
     make("p", { class: "kicker" }, "Decision"),
     make(
       "div",
-      { class: "verdict bad", role: "group" },
+      { class: "message bad", role: "group" },
       make("h3", { class: "decision" }, "Not read"),
       make("p", {}, item.error),
     ),
-    make("p", { class: "buttons" }, button("Try again", () => again(item))),
+    make("p", { class: "buttons" }, button("Try again", () => retry(item))),
   ];
 }
 
 function pending(item) {
-  return make("p", { class: "missing" }, item.state === "stopped" ? "Cancelled before it was answered." : "Not answered yet.");
+  return make("p", { class: "notice" }, item.state === "cancelled" ? "Cancelled." : "Waiting for the prediction…");
 }
 
-/** Return the probability of the class looked for, on a line with the threshold. */
-function scale(prediction, about) {
+/** Return the probability of the positive class, on a bar with the threshold. */
+function positiveBar(prediction, about) {
   const p = prediction.probabilities[about.positive];
-  const bar = make("div", { class: "part" });
+  const bar = make("div", { class: "bar-fill" });
   bar.style.width = `${100 * p}%`;
-  const tick = make("div", { class: "tick" });
+  const tick = make("div", { class: "bar-mark" });
   tick.style.left = `${100 * about.threshold}%`;
   return [
-    make("p", { class: "figure" }, make("strong", {}, percent(p)), " probability of ", name(about.positive)),
-    make("div", { class: "whole", "aria-hidden": "true" }, bar, tick),
-    make("p", { class: "says" }, "Decided for from ", share(about.threshold), ` on (the mark): ${about.rule}.`),
+    make("p", { class: "figure" }, make("strong", {}, percent(p)), " probability of ", isolated(about.positive)),
+    make("div", { class: "bar", "aria-hidden": "true" }, bar, tick),
+    make("p", { class: "hint" }, `Decision threshold (the mark): ${share(about.threshold)}; ${about.rule}.`),
   ];
 }
 
 /** Return the probability of every class, the highest first. */
-function bars(prediction) {
+function classBars(prediction) {
   const rows = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1]);
   return make(
     "table",
     { class: "bars" },
-    make("caption", { class: "unseen" }, "Probability of each class"),
+    make("caption", { class: "visually-hidden" }, "Probability of each class"),
     make("tbody", {}, rows.map(([label, p]) => {
-      const bar = make("div", { class: "part" });
+      const bar = make("div", { class: "bar-fill" });
       bar.style.width = `${100 * p}%`;
       return make(
         "tr",
-        { class: label === prediction.decision ? "decided" : null },
-        make("th", { scope: "row" }, name(label)),
+        { class: label === prediction.decision ? "predicted" : null },
+        make("th", { scope: "row" }, isolated(label)),
         make("td", { class: "n" }, percent(p)),
-        make("td", { "aria-hidden": "true" }, make("div", { class: "whole" }, bar)),
+        make("td", { "aria-hidden": "true" }, make("div", { class: "bar" }, bar)),
       );
     })),
   );
 }
 
-function meaningOf(prediction, about) {
+function meaning(prediction, about) {
   if (about.positive === null) {
-    const [label, p] = highest(prediction.probabilities);
-    return ["It means: of 100 images given ", percent(p), " for ", name(label), `, ${ofHundred(p, "is", "are")} of it, where the classes are as frequent as the classifier assumes.`];
+    const [label, p] = mostProbable(prediction.probabilities);
+    return ["This means: of 100 images with ", percent(p), " for ", isolated(label), `, ${ofHundred(p, "belongs", "belong")} to it, if the classes are as frequent as the classifier assumes.`];
   }
   const p = prediction.probabilities[about.positive];
-  const where = about.prevalence === null ? "." : `, where ${share(about.prevalence)} of all images do, as the classifier assumes.`;
-  return ["It means: of 100 images given ", percent(p), `, ${ofHundred(p, "shows", "show")} `, name(about.positive), where];
+  const condition = about.prevalence === null ? "." : `, if ${share(about.prevalence)} of all images do, as the classifier assumes.`;
+  return ["This means: of 100 images with ", percent(p), `, ${ofHundred(p, "shows", "show")} `, isolated(about.positive), condition];
 }
 
-function setOf(prediction, about) {
+function predictionSet(prediction, about) {
   if (!about.conformal) return null;
   const names = prediction.prediction_set ?? [];
-  const shown = names.flatMap((label, i) => [i ? ", " : "", name(label)]);
-  return make("p", { class: "says" }, "Classes that validation does not rule out: ", shown.length ? shown : "none", ".");
+  const shown = names.flatMap((label, i) => [i ? ", " : "", isolated(label)]);
+  return make("p", { class: "hint" }, "Prediction set, the classes that validation does not rule out: ", shown.length ? shown : "none", ".");
 }
 
 function oodScore(prediction, about) {
   if (prediction.ood_score === null || prediction.ood_score === undefined) {
-    return about.ood_detector ? null : make("p", { class: "says" }, "This classifier cannot tell whether an image is unlike those it was trained on.");
+    return about.ood_detector ? null : make("p", { class: "hint" }, "This classifier has no out-of-distribution detector.");
   }
-  const d = prediction.ood_score;
-  const far = !(d <= 1);
-  const bar = make("div", { class: "part" });
-  bar.style.width = `${Math.min(100, 50 * d)}%`;
-  const tick = make("div", { class: "tick" });
+  const score = prediction.ood_score;
+  const outside = !(score <= 1);
+  const bar = make("div", { class: "bar-fill" });
+  bar.style.width = `${Math.min(100, 50 * score)}%`;
+  const tick = make("div", { class: "bar-mark" });
   tick.style.left = "50%";
   return make(
     "div",
-    { class: far ? "ood-score far" : "ood-score" },
-    make("p", { class: "says" }, "Distance from the training images: ", make("b", {}, d.toFixed(2)), far ? ", beyond the limit of 1." : ", within the limit of 1."),
-    make("div", { class: "whole thin", "aria-hidden": "true" }, bar, tick),
+    { class: outside ? "ood-score exceeded" : "ood-score" },
+    make("p", { class: "hint" }, "Out-of-distribution score: ", make("b", {}, score.toFixed(2)), outside ? ", above the limit of 1." : ", within the limit of 1."),
+    make("div", { class: "bar thin", "aria-hidden": "true" }, bar, tick),
   );
 }
 
-/** Return the image with its map, and the training images nearest to it. */
-function imaged(item, about) {
+/** Return the image with its activation map. */
+function imagePanel(item, about) {
   const map = item.prediction?.activation_map ?? null;
   const layers = make("div", { class: "layers" });
   const frame = make("div", { class: "frame" }, layers);
   if (item.image) layers.append(image(item, layers));
-  else frame.replaceChildren(make("p", { class: "blank" }, "no image"));
+  else frame.replaceChildren(make("p", { class: "no-image" }, "no image"));
   const size = item.prediction?.size;
   const parts = [frame];
-  if (map && item.image) parts.push(mapControls(map, layers, about, kindOf(item) === "answered"));
+  if (map && item.image) parts.push(mapControls(map, layers, about, outcomeOf(item) === "decided"));
   return make(
     "figure",
-    { class: "imaged" },
+    { class: "image-panel" },
     parts,
-    make("figcaption", { class: "says" }, size ? `${size[1].toLocaleString("en")} × ${size[0].toLocaleString("en")} pixels` : null),
+    make("figcaption", { class: "hint" }, size ? `${size[1].toLocaleString("en")} × ${size[0].toLocaleString("en")} pixels` : null),
   );
 }
 
-/** Return the image; what lies over it gets the same shape when that is known. */
+/** Return the image; its overlays get the same aspect ratio once it is known. */
 function image(item, layers) {
   const made = make("img", { alt: `The image ${item.name}` });
   made.addEventListener("load", () => {
-    const shape = made.naturalWidth / made.naturalHeight;
-    layers.style.aspectRatio = String(shape);
-    layers.style.width = `min(100%, ${TALLEST * shape}rem)`;
+    const ratio = made.naturalWidth / made.naturalHeight;
+    layers.style.aspectRatio = String(ratio);
+    layers.style.width = `min(100%, ${MAX_HEIGHT * ratio}rem)`;
   });
   made.src = item.image;
   return made;
 }
 
-function mapControls(map, layers, about, counts) {
-  const means = informative(about);
+function mapControls(map, layers, about, decided) {
+  const trusted = informative(about);
   const canvas = overlay(map);
-  const box = make("input", { type: "checkbox", id: "map-on", checked: counts && means !== false });
+  const box = make("input", { type: "checkbox", id: "map-on", checked: decided && trusted !== false });
   const slider = make("input", { type: "range", id: "map-opacity", min: 0, max: 100, value: 70 });
   const colours = legend(map);
-  const words = make("p", { class: "says" }, spoken(map));
+  const description = make("p", { class: "hint" }, describe(map));
   const show = () => {
-    canvas.hidden = colours.hidden = words.hidden = !box.checked;
-    // The legend fades as the map does, so that its colours stay those of the image.
+    canvas.hidden = colours.hidden = description.hidden = !box.checked;
+    // The legend fades with the map, so that their colours stay the same.
     for (const each of [canvas, colours.querySelector("canvas")]) each.style.opacity = slider.valueAsNumber / 100;
     slider.disabled = !box.checked;
     slider.setAttribute("aria-valuetext", `${slider.value} percent`);
@@ -208,35 +208,35 @@ function mapControls(map, layers, about, counts) {
     { class: "map-controls" },
     make(
       "p",
-      { class: "dial" },
+      { class: "control" },
       box,
       make("label", { for: "map-on" }, "Activation map"),
       slider,
-      make("label", { for: "map-opacity", class: "unseen" }, "How strongly the map covers the image"),
+      make("label", { for: "map-opacity", class: "visually-hidden" }, "Opacity of the activation map"),
     ),
     colours,
-    means === false && make("p", { class: "verdict warn" }, make("strong", {}, "Uninformative:"), " ", trust(about).replace(/^uninformative[:.]?\s*/i, "")),
-    words,
-    means !== false && make("p", { class: "says" }, trust(about)),
+    trusted === false && make("p", { class: "message warn" }, make("strong", {}, "Uninformative:"), " ", trust(about).replace(/^uninformative[:.]?\s*/i, "")),
+    description,
+    trusted !== false && make("p", { class: "hint" }, trust(about)),
   );
 }
 
 function neighbours(item) {
-  const near = item.prediction?.neighbours;
-  if (!near?.length) return null;
+  const nearest = item.prediction?.neighbours;
+  if (!nearest?.length) return null;
   return make(
     "section",
-    { class: "near", "aria-label": "Nearest training images" },
+    { class: "neighbours", "aria-label": "Nearest training images" },
     make("h3", {}, "Nearest training images"),
-    make("div", { class: "thumbs" }, near.map((each) =>
+    make("div", { class: "thumbnails" }, nearest.map((each) =>
       make(
         "figure",
         {},
         isImage(each.image) && make("img", { src: each.image, alt: `Training image of ${each.label}` }),
-        make("figcaption", {}, name(each.label), make("br"), `distance ${each.distance.toFixed(2)}`),
+        make("figcaption", {}, isolated(each.label), make("br"), `distance ${each.distance.toFixed(2)}`),
       ),
     )),
-    make("p", { class: "says" }, "Of the few that the run keeps, the most alike to the network: 0 the same, 1 nothing in common. They need not look alike to you."),
+    make("p", { class: "hint" }, "Of the few training images that the run stores, those most similar to this image for the network. Distance 0 means identical, 1 unrelated. They need not look similar to you."),
   );
 }
 

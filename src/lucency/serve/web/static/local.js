@@ -1,48 +1,48 @@
 // The engine that computes in the browser: images never leave the computer.
 
-import { Remote } from "./local/remote.js";
+import { WorkerClient } from "./local/worker_client.js";
 
 const HOME = new URL("..", import.meta.url).href;
-const DECODING = 60; // seconds; 50 megapixels of progressive CMYK JPEG take 8
-const ANSWERING = 120; // seconds; the first answer waits for the classifier to be loaded
+const DECODE_TIMEOUT = 60; // seconds; 50 megapixels of progressive CMYK JPEG take 8
+const PREDICT_TIMEOUT = 120; // seconds; the first prediction waits until the classifier is loaded
 
 /**
- * Loads the classifier and has it answer the images whose answers are known.
+ * Load the classifier, and check it on images whose probabilities are known.
  *
- * @returns {Promise<{about: object, kinds: string, privacy: string, check: object,
+ * @returns {Promise<{about: object, endings: string, privacy: string, check: object,
  *   predict: function(File, {signal?: AbortSignal}=): Promise<object>}>} `predict` returns the
  *   document of `lucency predict --json` with map, image and size, and rejects with a message for
- *   people. `check` is {"images", "difference"}: of how many images the probabilities were
+ *   people. `check` is {"images", "difference"}: on how many images the probabilities were
  *   compared, and the largest difference.
- * @throws {Error} A file is missing, or this browser computes other answers.
+ * @throws {Error} A file is missing, or this browser computes other probabilities.
  */
 export async function connect() {
-  const decoder = new Remote(new URL("./local/decoder.js", import.meta.url), DECODING);
-  const answerer = new Remote(new URL("./local/answerer.js", import.meta.url), ANSWERING);
-  const loaded = Promise.all([answerer.ask({ home: HOME }), decoder.ask({})]);
+  const decoder = new WorkerClient(new URL("./local/decoder.js", import.meta.url), DECODE_TIMEOUT);
+  const predictor = new WorkerClient(new URL("./local/worker.js", import.meta.url), PREDICT_TIMEOUT);
+  const loaded = Promise.all([predictor.call({ home: HOME }), decoder.call({})]);
   const [{ about, check }] = await loaded.catch((error) => {
-    answerer.end();
-    decoder.end();
+    predictor.terminate();
+    decoder.terminate();
     throw error;
   });
   const colour = about.channels === 3;
   const predict = async (file, { signal } = {}) => {
     const request = { file, size: about.size, colour };
-    const { pixels, size, image } = await decoder.ask(request, signal);
+    const { pixels, size, image } = await decoder.call(request, signal);
     signal?.throwIfAborted();
-    const prediction = await answerer.ask({ home: HOME, pixels });
+    const prediction = await predictor.call({ home: HOME, pixels });
     return { ...prediction, image, size };
   };
   const privacy =
-    "Images stay on this computer: this page computes by itself and sends nothing. " +
-    sentence(check);
-  return { about, check, kinds: ".png,.jpg,.jpeg", privacy, predict };
+    "Images stay on this computer: the page computes in the browser and sends nothing. " +
+    checkSentence(check);
+  return { about, check, endings: ".png,.jpg,.jpeg", privacy, predict };
 }
 
-function sentence({ images, difference }) {
-  const most = difference < 1e-6 ? "less than 0.000001" : `at most ${difference.toFixed(6)}`;
+function checkSentence({ images, difference }) {
+  const bound = difference < 1e-6 ? "less than 0.000001" : `at most ${difference.toFixed(6)}`;
   return (
-    `Just checked: on ${images} drawn images this browser's probabilities differ from the ` +
-    `classifier's by ${most}.`
+    `Checked just now on ${images} synthetic images: the probabilities in this browser differ from ` +
+    `the classifier's by ${bound}.`
   );
 }

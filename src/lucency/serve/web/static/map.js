@@ -1,34 +1,34 @@
-// The activation map over its image: signed, at the classifier's own fixed scale, never rescaled.
+// The activation map over its image: signed, on the classifier's fixed scale, never rescaled.
 
-import { make, name } from "./dom.js";
-import { signed } from "./words.js";
+import { isolated, make } from "./dom.js";
+import { signed } from "./text.js";
 
-// Okabe and Ito (2008): told apart with any kind of colour blindness. As lucency.explain.drawing.
+// Okabe and Ito (2008): distinguishable with any colour blindness. As in lucency.explain.drawing.
 const AGAINST = [0, 114, 178];
 const FOR = [230, 120, 0];
-const STRONGEST = 0.65; // of the colour at the end of the scale; the image stays to be seen
-const UNSTATED = 5; // logits at which the colour is full, where the classifier states no scale
-const SIDE = 256; // pixels of a drawn map, which the page stretches over the image
-const PLACES = [
+const MAX_OPACITY = 0.65; // at the end of the scale, so that the image stays visible
+const DEFAULT_SCALE = 5; // logits, if the classifier states no scale
+const SIDE = 256; // pixels of the drawn map, which the page stretches over the image
+const POSITIONS = [
   ["top left", "top middle", "top right"],
   ["middle left", "centre", "middle right"],
   ["bottom left", "bottom middle", "bottom right"],
 ];
 
-/** Return the magnitude at which the colour of a map is full. */
+/** Return the magnitude at which the colour of a map has its full opacity. */
 export function scaleOf(map) {
-  return map.scale > 0 ? map.scale : UNSTATED;
+  return map.scale > 0 ? map.scale : DEFAULT_SCALE;
 }
 
 /** Return colour and opacity (0 to 255 each) of evidence on a scale. */
 export function colourOf(value, scale) {
   const strength = Math.min(1, Math.abs(value) / scale);
   const [red, green, blue] = value < 0 ? AGAINST : FOR;
-  return [red, green, blue, Math.round(255 * STRONGEST * strength)];
+  return [red, green, blue, Math.round(255 * MAX_OPACITY * strength)];
 }
 
 /** Return a canvas with one pixel for each value of a map. */
-function drawn(values, scale) {
+function canvasOf(values, scale) {
   const canvas = make("canvas", { width: values[0].length, height: values.length });
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
@@ -37,10 +37,10 @@ function drawn(values, scale) {
   return canvas;
 }
 
-/** Return values on a grid of another size, bilinear between the centres of their places. */
-export function enlarged(values, side) {
-  const across = places(values[0].length, side);
-  return places(values.length, side).map(([top, bottom, down]) =>
+/** Return values on a grid of another size, interpolated bilinearly. */
+export function resampled(values, side) {
+  const across = samples(values[0].length, side);
+  return samples(values.length, side).map(([top, bottom, down]) =>
     across.map(([left, right, over]) => {
       const above = values[top][left] * (1 - over) + values[top][right] * over;
       const below = values[bottom][left] * (1 - over) + values[bottom][right] * over;
@@ -49,8 +49,8 @@ export function enlarged(values, side) {
   );
 }
 
-/** Return, for each of `side` pixels, the two of `count` places around it and how near the second is. */
-function places(count, side) {
+/** Return for each of `side` pixels the two nearest of `count` values, and the second's weight. */
+function samples(count, side) {
   return Array.from({ length: side }, (_, i) => {
     const at = Math.min(count - 1, Math.max(0, ((i + 0.5) * count) / side - 0.5));
     const first = Math.floor(at);
@@ -59,16 +59,16 @@ function places(count, side) {
 }
 
 /**
- * Return the canvas that lies over an image, smoothed between the places of the map.
+ * Return the canvas that lies over an image, interpolated between the values of the map.
  *
- * Values are smoothed, not colours: from for to against the way leads through nothing.
+ * Values are interpolated, not colours: between for and against lies transparency.
  * map: {class, scale, values} as a prediction holds it.
  */
 export function overlay(map) {
-  const canvas = drawn(enlarged(map.values, SIDE), scaleOf(map));
+  const canvas = canvasOf(resampled(map.values, SIDE), scaleOf(map));
   canvas.className = "map";
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", spoken(map));
+  canvas.setAttribute("aria-label", describe(map));
   return canvas;
 }
 
@@ -76,46 +76,46 @@ export function overlay(map) {
 export function legend(map) {
   const steps = 101;
   const values = Array.from({ length: steps }, (_, i) => (2 * i) / (steps - 1) - 1);
-  const strip = drawn([values], 1);
+  const strip = canvasOf([values], 1);
   strip.className = "strip";
   strip.setAttribute("aria-hidden", "true");
   const end = (text, sign) =>
-    make("span", {}, `${text} `, name(map.class), make("br"), signed(sign * scaleOf(map)));
+    make("span", {}, `${text} `, isolated(map.class), make("br"), signed(sign * scaleOf(map)));
   return make(
     "div",
     { class: "legend" },
-    make("div", { class: "ground" }, strip),
-    make("div", { class: "ends" }, end("against", -1), make("span", {}, "nothing", make("br"), "0"), end("for", 1)),
+    make("div", { class: "legend-scale" }, strip),
+    make("div", { class: "legend-labels" }, end("against", -1), make("span", {}, "neutral", make("br"), "0"), end("for", 1)),
   );
 }
 
-/** Return where the strongest evidence lies, in words. */
-export function spoken(map) {
-  const places = map.values.flatMap((row, y) =>
-    row.map((value, x) => ({ value, at: where(x, y, row.length, map.values.length) })),
+/** Return in words where the evidence is strongest. */
+export function describe(map) {
+  const cells = map.values.flatMap((row, y) =>
+    row.map((value, x) => ({ value, at: position(x, y, row.length, map.values.length) })),
   );
-  const most = places.reduce((best, each) => (each.value > best.value ? each : best));
-  const least = places.reduce((best, each) => (each.value < best.value ? each : best));
+  const most = cells.reduce((best, each) => (each.value > best.value ? each : best));
+  const least = cells.reduce((best, each) => (each.value < best.value ? each : best));
   const strong = (value) => Math.abs(value) >= 0.05 * scaleOf(map);
   const parts = [];
   if (most.value > 0 && strong(most.value)) parts.push(`for ${map.class} at the ${most.at} (${signed(most.value)})`);
   if (least.value < 0 && strong(least.value)) parts.push(`against ${map.class} at the ${least.at} (${signed(least.value)})`);
-  return parts.length ? `Evidence is strongest ${parts.join(", and ")}.` : "There is next to no evidence anywhere in the image.";
+  return parts.length ? `Evidence is strongest ${parts.join(", and ")}.` : "There is hardly any evidence anywhere in the image.";
 }
 
-function where(x, y, width, height) {
-  return PLACES[Math.floor((3 * (y + 0.5)) / height)][Math.floor((3 * (x + 0.5)) / width)];
+function position(x, y, width, height) {
+  return POSITIONS[Math.floor((3 * (y + 0.5)) / height)][Math.floor((3 * (x + 0.5)) / width)];
 }
 
-/** Return whether the maps of a classifier have been found to mean something: true, false or null. */
+/** Return whether the maps of a classifier were found informative: true, false, or null if untested. */
 export function informative(about) {
   return about.explanation?.informative ?? null;
 }
 
-/** Return the sentence on how far to believe a map. */
+/** Return the sentence on how far to trust a map. */
 export function trust(about) {
   return (
     about.explanation?.sentence ??
-    "Whether its maps show what the classifier reacts to was not tested: take them as a hint, not as proof."
+    "Whether the maps show what the classifier reacts to was not tested: take them as a hint, not as evidence."
   );
 }

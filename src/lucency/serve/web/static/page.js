@@ -1,256 +1,254 @@
-// The page: connects to an engine, takes images, shows what is said of them.
+// The page: connects to an engine, accepts images, and shows the predictions.
 
 import { aboutPart, facts, title } from "./about.js";
-import { detail, spokenAnswer } from "./detail.js";
-import { at, button, fill, make, name, say } from "./dom.js";
+import { detail, spokenResult } from "./detail.js";
+import { announce, button, byId, fill, isolated, make } from "./dom.js";
 import { connect } from "./engine.js";
-import { listen } from "./give.js";
-import { Queue, forget } from "./queue.js";
+import { listenForImages } from "./input.js";
+import { Queue, release } from "./queue.js";
 import { csv, download, json } from "./save.js";
 import { Table } from "./table.js";
-import { kindOf, plural } from "./words.js";
+import { outcomeOf, plural } from "./text.js";
 
-const MOST = 2000; // images: each has a row to lay out, and its image in memory
-const SAID_EVERY = 5000; // milliseconds between two words on progress
-const DRAWN_EVERY = 60; // milliseconds between two drawings of it
+const MAX_ITEMS = 2000; // images: each has a row to lay out, and its image in memory
+const ANNOUNCE_EVERY = 5000; // milliseconds between two announcements of the progress
+const RENDER_EVERY = 60; // milliseconds between two updates of it on the screen
 
 let engine, queue, table;
 let items = [];
 let shown = null; // the item whose image is open
-let lastSaid = 0;
-let drawing = null; // progress that is about to be drawn
+let lastAnnounced = 0;
+let pendingRender = null; // timer of the next update of the progress
 
 start();
-theme();
+addThemeButton();
 
 async function start() {
-  fill(at("start"), make("p", { class: "says" }, "Connecting…"));
+  fill(byId("status"), make("p", { class: "hint" }, "Connecting…"));
   try {
-    engine = await connect({ ask: askToken });
+    engine = await connect({ askForToken });
   } catch (error) {
-    fill(
-      at("start"),
-      make("p", { class: "verdict bad" }, make("strong", {}, "No connection."), " ", error.message),
-      button("Try again", start),
-    );
+    fill(byId("status"), errorMessage("No connection.", error.message), button("Try again", start));
     return;
   }
   open();
 }
 
-/** Show the page of a classifier that is there. */
+function errorMessage(summary, text) {
+  return make("p", { class: "message bad" }, make("strong", {}, summary), " ", text);
+}
+
+/** Show the page once the classifier is known. */
 function open() {
   const { about } = engine;
-  fill(at("start"));
-  fill(at("title"), title(about));
+  fill(byId("status"));
+  fill(byId("title"), title(about));
   document.title = `${about.classes.slice(0, 4).join(" or ").slice(0, 80)} – Lucency`;
-  fill(at("facts"), facts(about));
-  fill(at("about"), aboutPart(about));
-  fill(at("kinds"), kindsText(engine.kinds));
-  fill(at("privacy"), engine.privacy ?? "This page keeps nothing.");
-  at("report").hidden = !about.report;
-  for (const id of ["give", "about", "to-about"]) at(id).hidden = false;
-  at("report").addEventListener("click", (event) => {
+  fill(byId("facts"), facts(about));
+  fill(byId("about"), aboutPart(about));
+  fill(byId("formats"), engine.endings.includes(".dcm") ? "PNG, JPEG or DICOM." : "PNG or JPEG.");
+  fill(byId("privacy"), engine.privacy ?? "This page stores nothing.");
+  byId("report").hidden = !about.report;
+  for (const id of ["input", "about", "about-link"]) byId(id).hidden = false;
+  byId("report").addEventListener("click", (event) => {
     if (!engine.hasToken) return;
     event.preventDefault();
     saveReport();
   });
-  queue = new Queue(engine, changed);
+  queue = new Queue(engine, onChange);
   table = new Table(about, show);
-  drawMany();
-  listen(engine.kinds, take);
-  at("stop").addEventListener("click", () => queue.stop());
-  document.addEventListener("keydown", keys);
+  buildResults();
+  listenForImages(engine.endings, addImages);
+  byId("cancel").addEventListener("click", () => queue.cancel());
+  document.addEventListener("keydown", onKey);
 }
 
-/** Save the report as a file, where it takes a token to get it. */
+/** Save the report as a file if it needs a token, which a link cannot carry. */
 async function saveReport() {
   try {
     download(await engine.report(), "text/html", "report.html");
-    say("The report was saved as a file.");
+    announce("The report was saved as a file.");
   } catch (error) {
-    fill(at("start"), make("p", { class: "verdict bad" }, make("strong", {}, "No report."), " ", error.message));
+    fill(byId("status"), errorMessage("No report.", error.message));
   }
 }
 
-function kindsText(kinds) {
-  return kinds.includes(".dcm") ? "PNG, JPEG or DICOM." : "PNG or JPEG.";
-}
-
-/** Ask for the token in the page; resolves when one is given. */
-function askToken(refused) {
+/** Ask for the token in the page; resolves once the person has entered one. */
+function askForToken(rejected) {
   const field = make("input", { type: "password", id: "token", autocomplete: "off", required: true, spellcheck: false });
   const form = make(
     "form",
     { class: "token" },
-    refused && make("p", { class: "verdict bad" }, make("strong", {}, "Not taken."), " The server does not know this token."),
-    make("label", { for: "token" }, "This server asks for a token. It was set or shown where the server was started."),
-    make("p", { class: "buttons" }, field, make("button", { class: "primary" }, "Go on")),
-    make("p", { class: "says" }, "It is kept in this page only until the page is closed."),
+    rejected && errorMessage("Wrong token.", "The server did not accept it."),
+    make("label", { for: "token" }, "This server requires a token. It was set or shown where the server was started."),
+    make("p", { class: "buttons" }, field, make("button", { class: "primary" }, "Continue")),
+    make("p", { class: "hint" }, "The token is kept only until this page is closed."),
   );
-  fill(at("start"), form);
+  fill(byId("status"), form);
   field.focus();
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      fill(at("start"));
+      fill(byId("status"));
       resolve(field.value.trim());
     });
   });
 }
 
-/** Take images in; leftOut counts files of folders that are no images. */
-function take(files, leftOut) {
-  const room = MOST - items.length;
-  const taken = files.slice(0, room).map((each) => ({ ...each, note: "" }));
-  const words = [];
-  if (leftOut) words.push(`${plural(leftOut, "file")} of the folder left out: no images by their names.`);
-  if (files.length > room) words.push(`Only the first ${plural(room, "image")} taken: the page holds ${MOST.toLocaleString("en")}. For more there is the command lucency predict, which takes folders.`);
-  at("left-out").hidden = !words.length;
-  fill(at("left-out"), words.join(" "));
-  if (!taken.length) {
-    say(words.join(" ") || "No image given.");
+/** Queue images; `excluded` counts files of folders that are not images. */
+function addImages(files, excluded) {
+  const room = MAX_ITEMS - items.length;
+  const added = files.slice(0, room).map((each) => ({ ...each, note: "" }));
+  const notices = [];
+  if (excluded) notices.push(`Excluded ${plural(excluded, "file")} of the folder: not images by their names.`);
+  if (files.length > room) notices.push(`Only the first ${plural(room, "image")} were added: the page holds ${MAX_ITEMS.toLocaleString("en")}. For more, use the command lucency predict, which accepts folders.`);
+  byId("excluded").hidden = !notices.length;
+  fill(byId("excluded"), notices.join(" "));
+  if (!added.length) {
+    announce(notices.join(" ") || "No images were added.");
     return;
   }
-  document.body.classList.add("working");
-  items.push(...taken);
+  document.body.classList.add("has-images");
+  items.push(...added);
   shown = items.length === 1 ? items[0] : null;
-  queue.add(taken);
-  draw();
-  if (!shown) at("many-title").focus();
+  queue.add(added);
+  render();
+  if (!shown) byId("results-title").focus();
 }
 
-/** Hear that an item has changed. */
-function changed(item) {
+/** Called when the state of an item has changed. */
+function onChange(item) {
   table.update(item);
-  drawing ??= setTimeout(drawProgress, DRAWN_EVERY);
-  if (item === shown && !["waiting", "asking"].includes(item.state)) {
-    drawOne();
-    say(spokenAnswer(item, engine.about));
-    at("one-title").focus();
-  } else if (item === shown) drawOne();
+  pendingRender ??= setTimeout(renderProgress, RENDER_EVERY);
+  if (item !== shown) return;
+  renderResult();
+  if (["waiting", "running"].includes(item.state)) return;
+  announce(spokenResult(item, engine.about));
+  byId("result-title").focus();
 }
 
-function draw() {
-  at("many").hidden = shown !== null || items.length < 2;
-  at("one").hidden = shown === null;
-  if (shown) drawOne();
-  drawProgress();
+function render() {
+  byId("results").hidden = shown !== null || items.length < 2;
+  byId("result").hidden = shown === null;
+  if (shown) renderResult();
+  renderProgress();
 }
 
+/** Count the items by outcome, and those with a decision by class. */
 function counts() {
   const found = new Map();
   for (const item of items) {
-    const kind = kindOf(item);
-    const key = kind === "answered" ? `class:${item.prediction.decision}` : kind;
+    const outcome = outcomeOf(item);
+    const key = outcome === "decided" ? `class:${item.prediction.decision}` : outcome;
     found.set(key, (found.get(key) ?? 0) + 1);
   }
   return found;
 }
 
-function drawProgress() {
-  clearTimeout(drawing);
-  drawing = null;
+function renderProgress() {
+  clearTimeout(pendingRender);
+  pendingRender = null;
   const found = counts();
-  const [waiting, asking, stopped] = ["waiting", "asking", "stopped"].map((key) => found.get(key) ?? 0);
-  const done = items.length - waiting - asking - stopped;
-  at("work").hidden = !(waiting || asking);
-  at("progress").max = items.length || 1;
-  at("progress").value = done;
-  fill(at("progress-text"), `${done.toLocaleString("en")} of ${plural(items.length, "image")}`);
+  const [waiting, running, cancelled] = ["waiting", "running", "cancelled"].map((key) => found.get(key) ?? 0);
+  const done = items.length - waiting - running - cancelled;
+  byId("progress-panel").hidden = !(waiting || running);
+  byId("progress").max = items.length || 1;
+  byId("progress").value = done;
+  fill(byId("progress-text"), `${done.toLocaleString("en")} of ${plural(items.length, "image")}`);
   const classes = engine.about.classes.filter((label) => found.get(`class:${label}`));
-  const parts = classes.map((label) => [name(label), ` ${found.get(`class:${label}`)}`]);
-  for (const [key, word] of [["abstained", "no answer"], ["failed", "not read"], ["stopped", "cancelled"]]) {
-    if (found.get(key)) parts.push([`${word} ${found.get(key)}`]);
+  const parts = classes.map((label) => [isolated(label), ` ${found.get(`class:${label}`)}`]);
+  for (const [key, text] of [["abstained", "no decision"], ["failed", "not read"], ["cancelled", "cancelled"]]) {
+    if (found.get(key)) parts.push([`${text} ${found.get(key)}`]);
   }
-  fill(at("summary"), parts.map((part) => make("span", {}, part)));
-  at("go-on").hidden = !stopped;
-  tell(done, waiting + asking);
+  fill(byId("summary"), parts.map((part) => make("span", {}, part)));
+  byId("resume").hidden = !cancelled;
+  announceProgress(done, waiting + running);
 }
 
-/** Say how far it is, now and then; and what it came to. */
-function tell(done, left) {
+/** Announce the progress now and then, and the summary at the end. */
+function announceProgress(done, left) {
   if (items.length < 2 || !done || shown) return;
   const now = Date.now();
-  if (left && now - lastSaid < SAID_EVERY) return;
-  lastSaid = now;
-  say(left ? `${done} of ${items.length} done.` : `Done. ${[...at("summary").children].map((each) => each.textContent).join(", ")}.`);
+  if (left && now - lastAnnounced < ANNOUNCE_EVERY) return;
+  lastAnnounced = now;
+  const summary = [...byId("summary").children].map((each) => each.textContent).join(", ");
+  announce(left ? `${done} of ${items.length} done.` : `Done. ${summary}.`);
 }
 
-/** Lay out the part for many images, once. */
-function drawMany() {
+/** Build the section for several images, once. */
+function buildResults() {
   const { about } = engine;
   const file = (ending) => `lucency-${about.name.replace(/[^\w-]+/g, "_")}.${ending}`;
   fill(
-    at("many"),
-    make("h2", { id: "many-title", tabIndex: -1 }, "Images"),
+    byId("results"),
+    make("h2", { id: "results-title", tabIndex: -1 }, "Images"),
     make("p", { id: "summary", class: "facts" }),
     make(
       "p",
       { class: "buttons" },
-      make("button", { type: "button", id: "go-on", class: "primary", hidden: true }, "Go on with the cancelled"),
+      make("button", { type: "button", id: "resume", class: "primary", hidden: true }, "Resume"),
       button("Download CSV", () => download(csv(items, about.classes), "text/csv;charset=utf-8", file("csv"))),
       button("Download JSON", () => download(json(items), "application/json", file("json"))),
       button("Clear", clear),
     ),
-    make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-labelledby": "many-title" }, table.element),
+    make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-labelledby": "results-title" }, table.element),
   );
-  at("go-on").addEventListener("click", () => queue.add(items.filter((item) => item.state === "stopped")));
+  byId("resume").addEventListener("click", () => queue.add(items.filter((item) => item.state === "cancelled")));
 }
 
 /** Open the image of an item. */
 function show(item) {
   shown = item;
-  draw();
-  at("one-title").focus();
-  scrollTo({ top: at("one").getBoundingClientRect().top + scrollY - 16 });
+  render();
+  byId("result-title").focus();
+  scrollTo({ top: byId("result").getBoundingClientRect().top + scrollY - 16 });
 }
 
-function drawOne() {
+function renderResult() {
   const order = items.length > 1 ? table.order() : items;
   const place = order.indexOf(shown);
   const step = (by, text) =>
     button(text, () => show(order[place + by]), { disabled: !order[place + by] });
   fill(
-    at("one"),
+    byId("result"),
     items.length > 1 &&
       make(
         "p",
-        { class: "buttons moving" },
+        { class: "buttons pager" },
         button(`← All ${items.length.toLocaleString("en")} images`, back),
         step(-1, "Previous"),
         step(1, "Next"),
-        make("span", { class: "says" }, `${place + 1} of ${items.length.toLocaleString("en")}`),
+        make("span", { class: "hint" }, `${place + 1} of ${items.length.toLocaleString("en")}`),
       ),
-    make("h2", { id: "one-title", tabIndex: -1, class: "filename" }, name(shown.name)),
+    make("h2", { id: "result-title", tabIndex: -1, class: "filename" }, isolated(shown.name)),
     detail(shown, engine.about, (item) => queue.add([item])),
     items.length === 1 && make("p", { class: "buttons" }, button("Clear", clear)),
   );
 }
 
-/** Return to the table, to the row that was open. */
+/** Return to the row of the table that was open. */
 function back() {
   const item = shown;
   shown = null;
-  draw();
+  render();
   table.focus(item);
 }
 
 function clear() {
-  queue.stop();
-  forget(items);
+  queue.cancel();
+  release(items);
   items = [];
   shown = null;
   table.clear();
-  document.body.classList.remove("working");
-  at("left-out").hidden = true;
-  draw();
-  say("Cleared.");
-  at("choose").focus();
+  document.body.classList.remove("has-images");
+  byId("excluded").hidden = true;
+  render();
+  announce("Cleared.");
+  byId("choose-files").focus();
 }
 
-/** Escape leaves an image; the arrow keys go to the next, outside of fields. */
-function keys(event) {
+/** Escape closes an image, and the arrow keys go to the next one, outside of fields. */
+function onKey(event) {
   if (!shown || items.length < 2 || event.target.closest?.("input")) return;
   if (event.key === "Escape") back();
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -260,13 +258,13 @@ function keys(event) {
 }
 
 /** Let the person choose light or dark, for as long as the page is open. */
-function theme() {
+function addThemeButton() {
   const choices = ["", "light", "dark"];
-  at("theme").addEventListener("click", () => {
+  byId("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const next = choices[(choices.indexOf(root.dataset.theme ?? "") + 1) % choices.length];
     if (next) root.dataset.theme = next;
     else delete root.dataset.theme;
-    fill(at("theme"), `Colours: ${next || "as the system"}`);
+    fill(byId("theme"), `Theme: ${next || "system"}`);
   });
 }

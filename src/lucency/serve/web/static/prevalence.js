@@ -1,9 +1,9 @@
-// The same evidence where the class is more or less frequent: Bayes' rule on the odds.
+// The probability at another prevalence: Bayes' rule on the odds.
 
-import { fill, make, name, visible } from "./dom.js";
-import { ofHundred, percent, share } from "./words.js";
+import { fill, isolated, make, visible } from "./dom.js";
+import { ofHundred, percent, share } from "./text.js";
 
-const LEAST = 0.001;
+const MIN_PREVALENCE = 0.001;
 
 /** Return the odds for a probability. */
 export function odds(probability) {
@@ -13,7 +13,7 @@ export function odds(probability) {
 /**
  * Return a probability at another prevalence (Saerens, Latinne & Decaestecker 2002).
  *
- * Both prevalences lie in (0, 1). What is certain stays certain.
+ * Both prevalences lie in (0, 1). Probabilities of 0 and 1 stay as they are.
  */
 export function atPrevalence(probability, old, wanted) {
   if (probability <= 0 || probability >= 1) return probability;
@@ -21,43 +21,43 @@ export function atPrevalence(probability, old, wanted) {
   return after / (1 + after);
 }
 
-let wanted = null; // what the person has set, for every image
+let chosen = null; // prevalence that the person has set, for every image
 
-/** Return the part of the page that computes a probability for another prevalence. */
+/** Return the part of the page that converts a probability to another prevalence. */
 export function prevalencePart(probability, about) {
   const old = about.prevalence;
-  wanted ??= old;
-  const said = make("output", { class: "bayes", "aria-live": "off" });
-  const slider = make("input", { type: "range", min: -logit(1 - LEAST), max: logit(1 - LEAST), step: 0.02, id: "prevalence-slider" });
+  chosen ??= old;
+  const output = make("output", { class: "adjusted", "aria-live": "off" });
+  const slider = make("input", { type: "range", min: -logit(1 - MIN_PREVALENCE), max: logit(1 - MIN_PREVALENCE), step: 0.02, id: "prevalence-slider" });
   const field = make("input", { type: "number", min: 0.1, max: 99.9, step: "any", inputMode: "decimal", id: "prevalence-field", "aria-describedby": "prevalence-unit" });
   const show = (from) => {
-    if (from !== slider) slider.value = logit(wanted);
-    if (from !== field) field.value = Number((100 * wanted).toPrecision(3));
-    slider.setAttribute("aria-valuetext", `${(100 * wanted).toPrecision(3)} percent`);
-    fill(said, result(probability, about));
+    if (from !== slider) slider.value = logit(chosen);
+    if (from !== field) field.value = Number((100 * chosen).toPrecision(3));
+    slider.setAttribute("aria-valuetext", `${(100 * chosen).toPrecision(3)} percent`);
+    fill(output, result(probability, about));
   };
   slider.addEventListener("input", () => {
-    wanted = 1 / (1 + Math.exp(-slider.valueAsNumber));
+    chosen = 1 / (1 + Math.exp(-slider.valueAsNumber));
     show(slider);
   });
   field.addEventListener("input", () => {
-    if (!field.value || !field.validity.valid) return; // half-typed
-    wanted = field.valueAsNumber / 100;
+    if (!field.value || !field.validity.valid) return; // not finished typing
+    chosen = field.valueAsNumber / 100;
     show(field);
   });
-  const reset = make("button", { type: "button", class: "plain" }, `Back to ${share(old)}`);
+  const reset = make("button", { type: "button", class: "plain" }, `Reset to ${share(old)}`);
   reset.addEventListener("click", () => {
-    wanted = old;
+    chosen = old;
     show(null);
   });
   show(null);
   return make(
     "fieldset",
     { class: "prevalence" },
-    make("legend", {}, "How frequent is ", name(about.positive), " where you are?"),
-    make("p", { class: "says" }, `The probability above takes it to be ${share(old)} of all images. Elsewhere the same image means something else. The decision does not follow: it is made from the probability above.`),
-    make("p", { class: "dial" }, make("label", { for: "prevalence-slider", class: "unseen" }, "Prevalence"), slider, make("label", { for: "prevalence-field", class: "unseen" }, "Prevalence in percent"), field, make("span", { id: "prevalence-unit" }, "\u202f%"), reset),
-    said,
+    make("legend", {}, "Prevalence of ", isolated(about.positive), " at your site"),
+    make("p", { class: "hint" }, `The probability above assumes a prevalence of ${share(old)}. At another prevalence the same image has another probability. The decision does not change: it is made from the probability above.`),
+    make("p", { class: "control" }, make("label", { for: "prevalence-slider", class: "visually-hidden" }, "Prevalence"), slider, make("label", { for: "prevalence-field", class: "visually-hidden" }, "Prevalence in percent"), field, make("span", { id: "prevalence-unit" }, "\u202f%"), reset),
+    output,
   );
 }
 
@@ -65,17 +65,17 @@ function logit(probability) {
   return Math.log(odds(probability));
 }
 
-/** Return what the probability becomes, and how. */
+/** Return the adjusted probability, and how it is computed. */
 function result(probability, about) {
-  const after = atPrevalence(probability, about.prevalence, wanted);
+  const after = atPrevalence(probability, about.prevalence, chosen);
   const digits = (value) => (value >= 1000 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
-  const steps = [odds(probability), odds(wanted) / odds(about.prevalence), odds(after)].map(digits);
+  const steps = [odds(probability), odds(chosen) / odds(about.prevalence), odds(after)].map(digits);
   const certain = probability <= 0 || probability >= 1;
   return [
     make("strong", {}, percent(after)),
-    ` where ${share(wanted)} of all images show `,
-    name(about.positive),
-    `: of 100 such images, ${ofHundred(after, "does", "do")}.`,
-    make("small", {}, certain ? "What is certain stays so." : visible(`Odds ${steps[0]} × ${steps[1]} (how much the prevalence changes them) = ${steps[2]}.`)),
+    ` if ${share(chosen)} of all images show `,
+    isolated(about.positive),
+    `: of 100 images like this, ${ofHundred(after, "does", "do")}.`,
+    make("small", {}, certain ? "A probability of 0 or 1 does not change." : visible(`Odds ${steps[0]} × ${steps[1]} (ratio of the prevalence odds) = ${steps[2]}.`)),
   ];
 }

@@ -1,28 +1,24 @@
-// Images asked about, a few at a time; one that fails does not stop the others.
+// Images are predicted a few at a time; one that fails does not stop the others.
 
-const AT_ONCE = 3;
+const CONCURRENT = 3;
 
 /**
- * Items wait here until they are answered.
+ * Items wait here for their prediction.
  *
- * engine: what answers. changed(item): hears of every item whose state has changed.
- * An item is {file, name} and gets: state ("waiting", "asking", "done", "failed" or "stopped"),
- * then prediction and image (an address), or error; note says why it is not answered yet.
+ * engine: what predicts. onChange(item): called for every item whose state has changed.
+ * An item is {file, name} and gets: state ("waiting", "running", "done", "failed" or "cancelled"),
+ * then prediction and image (an address), or error; note says why it still waits.
  */
 export class Queue {
   #engine;
-  #changed;
+  #onChange;
   #waiting = [];
   #running = 0;
   #abort = new AbortController();
 
-  constructor(engine, changed) {
+  constructor(engine, onChange) {
     this.#engine = engine;
-    this.#changed = changed;
-  }
-
-  get busy() {
-    return this.#running + this.#waiting.length > 0;
+    this.#onChange = onChange;
   }
 
   add(items) {
@@ -33,56 +29,56 @@ export class Queue {
     this.#fill();
   }
 
-  /** Stop; what is not answered can be added again. */
-  stop() {
+  /** Cancel all items without a prediction; they can be added again. */
+  cancel() {
     const left = this.#waiting.splice(0);
     this.#abort.abort();
     this.#abort = new AbortController();
-    for (const item of left) this.#set(item, { state: "stopped" });
+    for (const item of left) this.#set(item, { state: "cancelled" });
   }
 
   #fill() {
-    while (this.#running < AT_ONCE && this.#waiting.length) this.#ask(this.#waiting.shift());
+    while (this.#running < CONCURRENT && this.#waiting.length) this.#predict(this.#waiting.shift());
   }
 
-  async #ask(item) {
+  async #predict(item) {
     this.#running += 1;
     const { signal } = this.#abort;
-    this.#set(item, { state: "asking" });
+    this.#set(item, { state: "running" });
     try {
-      const most = this.#engine.about.limits.bytes;
-      if (item.file.size > most) throw new TooLarge(item.file.size, most);
-      const waiting = (seconds) => this.#set(item, { note: `busy, again in ${seconds} s` });
-      const prediction = await this.#engine.predict(item.file, { signal, waiting });
+      const limit = this.#engine.about.limits.bytes;
+      if (item.file.size > limit) throw new TooLargeError(item.file.size, limit);
+      const onBusy = (seconds) => this.#set(item, { note: `busy, trying again in ${seconds} s` });
+      const prediction = await this.#engine.predict(item.file, { signal, onBusy });
       const image = addressOf(item, prediction);
       this.#running -= 1;
       this.#set(item, { state: "done", prediction, image, note: "" });
     } catch (error) {
       this.#running -= 1;
-      if (signal.aborted) this.#set(item, { state: "stopped", note: "" });
+      if (signal.aborted) this.#set(item, { state: "cancelled", note: "" });
       else this.#set(item, { state: "failed", error: error.message || String(error), note: "" });
     }
     this.#fill();
   }
 
   #set(item, values) {
-    if (item.gone) {
+    if (item.released) {
       if (values.image) URL.revokeObjectURL(values.image);
       return;
     }
     Object.assign(item, values);
-    this.#changed(item);
+    this.#onChange(item);
   }
 }
 
-class TooLarge extends Error {
-  constructor(size, most) {
-    const million = (count) => `${(count / 2 ** 20).toFixed(0)} MB`;
-    super(`It has ${million(size)}; at most ${million(most)} are taken.`);
+class TooLargeError extends Error {
+  constructor(size, limit) {
+    const megabytes = (count) => `${(count / 2 ** 20).toFixed(0)} MB`;
+    super(`The file has ${megabytes(size)}; the limit is ${megabytes(limit)}.`);
   }
 }
 
-/** Return where the image is, as short as a name: data inside an address would be kept as text. */
+/** Return a short address of the image: data in an address would be kept as text. */
 function addressOf(item, prediction) {
   const [head, data] = String(prediction.image ?? "").split(",");
   delete prediction.image;
@@ -92,10 +88,10 @@ function addressOf(item, prediction) {
   return URL.createObjectURL(new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type }));
 }
 
-/** Forget items: their images leave the memory. */
-export function forget(items) {
+/** Free the memory of the items' images. */
+export function release(items) {
   for (const item of items) {
-    item.gone = true;
+    item.released = true;
     if (item.image) URL.revokeObjectURL(item.image);
   }
 }

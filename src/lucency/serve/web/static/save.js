@@ -1,14 +1,14 @@
-// What was answered, as files: the columns and keys of `lucency predict --csv` and `--json`.
+// The predictions as files, with the columns and keys of `lucency predict --csv` and `--json`.
 
-import { kindOf } from "./words.js";
+import { outcomeOf } from "./text.js";
 
-// What a spreadsheet takes for the beginning of a formula.
+// What a spreadsheet takes for the start of a formula.
 const FORMULA = /^[=+\-@\t\r]/;
 
-/** Return the answers as the rows of a table, with the first line for its columns. */
+/** Return the predictions as CSV, with a header row. */
 export function csv(items, classes) {
   const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), "reason", "notes"]];
-  for (const item of answered(items)) {
+  for (const item of finished(items)) {
     const { decision, probabilities, reason, notes } = record(item);
     const shares = classes.map((label) => (probabilities ? String(probabilities[label]) : ""));
     rows.push([text(item.name), text(decision ?? ""), ...shares, text(reason ?? ""), text(notes.join("; "))]);
@@ -16,12 +16,12 @@ export function csv(items, classes) {
   return rows.map((row) => `${row.map(quoted).join(",")}\n`).join("");
 }
 
-/** Return the answers as one JSON document. */
+/** Return the predictions as one JSON document. */
 export function json(items) {
-  return `${JSON.stringify(answered(items).map(record), null, 1)}\n`;
+  return `${JSON.stringify(finished(items).map(record), null, 1)}\n`;
 }
 
-/** Hand a text over as a file. */
+/** Download content as a file. */
 export function download(content, type, filename) {
   const address = URL.createObjectURL(new Blob([content], { type }));
   const link = document.createElement("a");
@@ -31,8 +31,8 @@ export function download(content, type, filename) {
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
-function answered(items) {
-  return items.filter((item) => ["answered", "abstained", "failed"].includes(kindOf(item)));
+function finished(items) {
+  return items.filter((item) => ["decided", "abstained", "failed"].includes(outcomeOf(item)));
 }
 
 function record(item) {
@@ -43,7 +43,7 @@ function record(item) {
   return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [] };
 }
 
-/** Return text that no spreadsheet computes. */
+/** Return text that no spreadsheet takes for a formula. */
 function text(value) {
   return FORMULA.test(value) ? `'${value}` : value;
 }

@@ -1,7 +1,6 @@
-// What a PNG or JPEG file says about itself: the twin of lucency/headers.py, with its limits.
+// The header of a PNG or JPEG file, with the limits of lucency/imaging/headers.py.
 //
-// The parts that pixels are made of are returned; comments, colour profiles and thumbnails are
-// never looked at.
+// The parts that hold pixels are returned; comments, colour profiles and thumbnails are ignored.
 
 import { ENDS_EARLY, ImageError } from "./errors.js";
 
@@ -31,14 +30,14 @@ const WEB_PAGE = /^\s*<(!doctype html|html|head|body)\b/i;
 const FRAMES = new Set([0xc0, 0xc1, 0xc2]);
 
 /**
- * Reads the header and checks the limits; nothing is decoded.
+ * Read the header and check the limits; nothing is decoded.
  *
  * @param {Uint8Array} data The file.
  * @returns {{kind: "PNG"|"JPEG", width: number, height: number, orientation: number,
  *   parts: {name: string|number, content: Uint8Array, after: number}[]}} Width and height as
- *   stored; orientation as EXIF numbers it, 1 to 8; chunks or segments in their order, `after`
- *   being where the entropy-coded data of a JPEG's scan starts and `end` where it ends.
- * @throws {ImageError} It is no such file, is damaged, animated, too large or too small.
+ *   stored; orientation as EXIF numbers it, 1 to 8; chunks or segments in their order; the
+ *   entropy-coded data of a JPEG's scan starts at `after` and ends at `end`.
+ * @throws {ImageError} It is another file, or damaged, animated, too large or too small.
  */
 export function readHeader(data) {
   if (data.length > MOST_BYTES) {
@@ -53,7 +52,7 @@ export function readHeader(data) {
     if (error instanceof RangeError) throw new ImageError(ENDS_EARLY);
     throw error;
   }
-  if (!header) throw new ImageError(whatItIs(data));
+  if (!header) throw new ImageError(describeOther(data));
   checkLimits(header);
   return header;
 }
@@ -62,7 +61,7 @@ function text(data, start, end) {
   return String.fromCharCode(...data.subarray(start, Math.min(end, data.length)));
 }
 
-function whatItIs(data) {
+function describeOther(data) {
   if (!data.length) return "the file is empty (0 bytes); get it again";
   if (text(data, 128, 132) === "DICM") {
     return (
@@ -112,7 +111,7 @@ function faulty(what) {
   return new ImageError(`the file is damaged (${what}); get it again`);
 }
 
-/** Walks over the chunks: length, name, content, checksum (PNG 3rd edition, section 5). */
+/** Read the chunks: length, name, content, checksum (PNG 3rd edition, section 5). */
 function readPng(data) {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const header = { kind: "PNG", width: 0, height: 0, orientation: 0, frames: 1, parts: [] };
@@ -158,7 +157,7 @@ function crc32(data) {
   return ~crc >>> 0;
 }
 
-/** Walks over the segments: FF, marker, length, content (ITU T.81, B.1). */
+/** Read the segments: FF, marker, length, content (ITU T.81, B.1). */
 function readJpeg(data) {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const header = { kind: "JPEG", width: 0, height: 0, orientation: 0, frames: 1, parts: [] };
@@ -172,7 +171,7 @@ function readJpeg(data) {
       header.orientation ||= 1;
       return header;
     }
-    if (!scans && (marker === 0xff || isBare(marker))) {
+    if (!scans && (marker === 0xff || hasNoContent(marker))) {
       place += marker === 0xff ? 1 : 2;
       continue;
     }
@@ -195,7 +194,7 @@ function readJpeg(data) {
   throw faulty("too many segments");
 }
 
-function isBare(marker) {
+function hasNoContent(marker) {
   return marker <= 1 || (marker >= 0xd0 && marker <= 0xd8);
 }
 
@@ -227,7 +226,7 @@ function readFrame(header, marker, view, start) {
   }
 }
 
-/** Returns where the next marker is that cannot occur inside a scan. */
+/** Return the position of the next marker that cannot occur inside a scan. */
 function endOfScan(data, start, scans) {
   if (scans > MOST_SCANS) {
     throw new ImageError(
@@ -243,7 +242,7 @@ function endOfScan(data, start, scans) {
   throw new ImageError(ENDS_EARLY);
 }
 
-/** Returns tag 0x0112 of the first directory (TIFF 6.0, section 2); 1 if damaged or absent. */
+/** Return tag 0x0112 of the first directory (TIFF 6.0, section 2); 1 if damaged or absent. */
 function orientationIn(exif) {
   const order = text(exif, 0, 4);
   if (order !== "II*\0" && order !== "MM\0*") return 1;

@@ -1,5 +1,5 @@
-// ONNX Runtime on the classifier's network, one image at a time, with a single thread: several
-// would need headers that a plain web server does not send.
+// The network in ONNX Runtime, one image at a time and with a single thread: several threads would
+// need headers that a plain web server does not send.
 
 import * as ort from "../vendor/ort.wasm.min.mjs";
 
@@ -11,12 +11,12 @@ export class Network {
    * @param {1|3} channels
    */
   static async load(onnx, size, channels) {
-    const place = (name) => new URL(`../vendor/${name}`, import.meta.url).href;
+    const urlOf = (name) => new URL(`../vendor/${name}`, import.meta.url).href;
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = {
-      mjs: place("ort-wasm-simd-threaded.mjs"),
-      wasm: place("ort-wasm-simd-threaded.wasm"),
+      mjs: urlOf("ort-wasm-simd-threaded.mjs"),
+      wasm: urlOf("ort-wasm-simd-threaded.wasm"),
     };
     const session = await ort.InferenceSession.create(onnx, { executionProviders: ["wasm"] });
     return new Network(session, [1, ...size, channels]);
@@ -28,9 +28,9 @@ export class Network {
   }
 
   /**
-   * Returns what the network says of an image, by the names of its outputs.
+   * Return the network's outputs for an image, by name.
    *
-   * @param {Uint8ClampedArray} pixels At the input's size.
+   * @param {Uint8ClampedArray} pixels Of the input's size.
    */
   run(pixels) {
     return this.session.run({ pixels: new ort.Tensor("uint8", bytes(pixels), this.shape) });

@@ -1,63 +1,63 @@
-// Whether an image is unlike the training images: the twin of lucency/detector.py, where it is told.
+// Whether an image is out of distribution, as lucency/calibration/ood.py computes and explains it.
 
 const SIDE = 16;
-const SOFTEST = 1;
+const MIN_DEVIATION = 1; // grey levels
 
-/** The fitted detector: means, axes and variances of two clouds, and a limit for each view. */
+/** The fitted detector: means, axes and variances of two distributions, and a limit per distance. */
 export class OODDetector {
-  /** @param arrays What `readArrays` found in ood_detector.safetensors. */
+  /** @param arrays The arrays in ood_detector.safetensors. */
   constructor(arrays) {
-    this.features = cloudOf(arrays, "features");
-    this.image = cloudOf(arrays, "image");
+    this.features = distributionOf(arrays, "features");
+    this.image = distributionOf(arrays, "image");
     this.limits = arrays.limits.values;
   }
 
   /**
-   * Says how far out an image is in the worst of three views; above 1 is out of distribution.
+   * Return the OOD score, the largest of three distances; above 1 is out of distribution.
    *
-   * @param {Float32Array} embedding What the network's last layer sees.
-   * @param {Uint8ClampedArray} pixels Rows of `channels` values, as the network gets them.
+   * @param {Float32Array} embedding The input of the network's last layer.
+   * @param {Uint8ClampedArray} pixels The input of the network, row by row.
    * @param {[number, number]} size Height and width.
    * @param {1|3} channels
    */
   score(embedding, pixels, size, channels) {
-    const shown = toneless(thumbnail(pixels, size, channels));
-    const plain = distanceIn(this.image, shown);
-    const altered = Math.min(
-      ...alterations(shown, channels).map((each) => distanceIn(this.image, each)),
+    const small = standardised(thumbnail(pixels, size, channels));
+    const upright = distanceTo(this.image, small);
+    const transformed = Math.min(
+      ...transformations(small, channels).map((each) => distanceTo(this.image, each)),
     );
-    const views = [distanceIn(this.features, embedding), plain, plain / Math.max(altered, 1e-6)];
-    return Math.max(...views.map((view, k) => view / this.limits[k]));
+    const distances = [distanceTo(this.features, embedding), upright, upright / Math.max(transformed, 1e-6)];
+    return Math.max(...distances.map((distance, k) => distance / this.limits[k]));
   }
 }
 
-function cloudOf(arrays, name) {
+function distributionOf(arrays, name) {
   const [means, axes] = [arrays[`${name}.means`], arrays[`${name}.axes`]];
   const variances = arrays[`${name}.variances`].values;
   const [rest] = arrays[`${name}.rest`].values;
   return { means, axes: axes.values, variances, rest, width: means.shape[1] };
 }
 
-/** Returns the distance of a point from the nearest mean, in standard deviations. */
-function distanceIn({ means, axes, variances, rest, width }, point) {
-  if (point.length !== width) throw new Error("The out-of-distribution detector fits no such network.");
+/** Return the Mahalanobis distance of a point from the nearest mean. */
+function distanceTo({ means, axes, variances, rest, width }, point) {
+  if (point.length !== width) throw new Error("The out-of-distribution detector does not belong to this network.");
   let nearest = Infinity;
   for (let start = 0; start < means.values.length; start += width) {
-    const apart = Float64Array.from(point, (value, i) => value - means.values[start + i]);
-    let off = apart.reduce((sum, value) => sum + value * value, 0);
+    const difference = Float64Array.from(point, (value, i) => value - means.values[start + i]);
+    let outside = difference.reduce((sum, value) => sum + value * value, 0);
     let squared = 0;
     variances.forEach((variance, k) => {
       let along = 0;
-      for (let i = 0; i < width; i++) along += apart[i] * axes[k * width + i];
+      for (let i = 0; i < width; i++) along += difference[i] * axes[k * width + i];
       squared += (along * along) / variance;
-      off -= along * along;
+      outside -= along * along;
     });
-    nearest = Math.min(nearest, squared + Math.max(off, 0) / rest);
+    nearest = Math.min(nearest, squared + Math.max(outside, 0) / rest);
   }
   return Math.sqrt(nearest);
 }
 
-/** Makes an image 16 x 16 by averaging areas. */
+/** Reduce an image to 16 x 16 by averaging areas. */
 export function thumbnail(pixels, [height, width], channels) {
   const [down, across] = [shares(height), shares(width)];
   const rows = new Float64Array(SIDE * width * channels);
@@ -78,7 +78,7 @@ export function thumbnail(pixels, [height, width], channels) {
   return small;
 }
 
-/** Returns [area, pixel, share]: how much of each pixel goes into each of 16 areas. */
+/** Return [area, pixel, share]: how much of each pixel goes into each of 16 areas. */
 function shares(size) {
   const found = [];
   for (let area = 0; area < SIDE; area++) {
@@ -91,17 +91,17 @@ function shares(size) {
   return found;
 }
 
-/** Returns an image with mean 0 and, given contrast, variance 1. */
-function toneless(small) {
+/** Return an image with mean 0 and variance 1, or less if it has hardly any contrast. */
+function standardised(small) {
   const mean = small.reduce((sum, value) => sum + value, 0) / small.length;
   const centred = small.map((value) => value - mean);
   const variance = centred.reduce((sum, value) => sum + value * value, 0) / small.length;
-  const deviation = Math.max(Math.sqrt(variance), SOFTEST);
+  const deviation = Math.max(Math.sqrt(variance), MIN_DEVIATION);
   return centred.map((value) => value / deviation);
 }
 
-/** Returns the image upside down, turned by 90, 180 and 270 degrees, and inverted. */
-function alterations(shown, channels) {
+/** Return the image flipped upside down, rotated by 90, 180 and 270 degrees, and inverted. */
+function transformations(small, channels) {
   const last = SIDE - 1;
   const places = [
     (y, x) => [last - y, x],
@@ -109,11 +109,11 @@ function alterations(shown, channels) {
     (y, x) => [last - y, last - x],
     (y, x) => [last - x, y],
   ];
-  const moved = places.map((place) =>
-    shown.map((_, i) => {
+  const rotated = places.map((place) =>
+    small.map((_, i) => {
       const [y, x] = place(Math.floor(i / channels / SIDE), Math.floor(i / channels) % SIDE);
-      return shown[(y * SIDE + x) * channels + (i % channels)];
+      return small[(y * SIDE + x) * channels + (i % channels)];
     }),
   );
-  return [...moved, shown.map((value) => -value)];
+  return [...rotated, small.map((value) => -value)];
 }

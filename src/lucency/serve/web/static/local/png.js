@@ -4,14 +4,14 @@ import { damaged, ENDS_EARLY, ImageError } from "./errors.js";
 
 const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
-// Where the seven passes of an interlaced image begin, and how far apart their pixels are.
+// Where the seven passes of an interlaced image begin, and the distances between their pixels.
 const PASSES = [
   [0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2],
 ];
 const WHOLE = [[0, 0, 1, 1]];
 
 /**
- * Decodes.
+ * Decode the pixels.
  *
  * @param {{width: number, height: number, parts: {name: string, content: Uint8Array}[]}} header
  * @returns {Promise<{data: Uint8Array|Uint16Array, width: number, height: number,
@@ -34,7 +34,7 @@ export async function readPng(header) {
 function formOf({ width, height, parts }) {
   const [depth, kind, packing, filter, interlaced] = parts[0].content.subarray(8, 13);
   if (!DEPTHS[kind]?.includes(depth) || packing || filter || interlaced > 1) {
-    throw damaged("its header names no kind of PNG");
+    throw damaged("its header does not describe a PNG");
   }
   const before = parts.slice(0, parts.findIndex(({ name }) => name === "IDAT"));
   const content = (wanted) => before.filter(({ name }) => name === wanted).at(-1)?.content;
@@ -48,7 +48,7 @@ function inflated({ parts }) {
   return new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
 }
 
-/** Cuts what comes out of a stream into rows; what is behind the last one is not waited for. */
+/** Splits a stream into rows; data behind the last one is not read. */
 class Rows {
   constructor(reader) {
     this.reader = reader;
@@ -56,7 +56,7 @@ class Rows {
     this.place = 0;
   }
 
-  /** Fills `row` with the next bytes. */
+  /** Fill `row` with the next bytes. */
   async read(row) {
     for (let done = 0; done < row.length; ) {
       if (this.place === this.chunk.length) await this.next();
@@ -72,14 +72,14 @@ class Rows {
     try {
       found = await this.reader.read();
     } catch (error) {
-      throw damaged("its data are no deflate stream, or end too soon");
+      throw damaged("its data is not a deflate stream, or ends too soon");
     }
     if (found.done) throw new ImageError(ENDS_EARLY);
     this.chunk = found.value;
     this.place = 0;
   }
 
-  /** Lets go of the stream, whatever became of it. */
+  /** Release the stream, even after an error. */
   async close() {
     await this.reader.cancel().catch(() => undefined);
   }
@@ -97,15 +97,15 @@ async function readPass(rows, [left, top, across, down], form, data) {
     await rows.read(filter);
     await rows.read(row);
     unfilter(filter[0], row, above, Math.max(1, bits >> 3));
-    spread(row, data, (y * width + left) * channels, across, columns, form);
+    placeSamples(row, data, (y * width + left) * channels, across, columns, form);
     [row, above] = [above, row];
   }
 }
 
-/** Adds what the row was predicted from (PNG 3rd edition, section 9.2). */
+/** Undo the filter of a row (PNG 3rd edition, section 9.2). */
 function unfilter(kind, row, above, step) {
   if (kind === 0) return;
-  if (kind > 4) throw damaged("a row is of no known filter");
+  if (kind > 4) throw damaged("a row has an unknown filter");
   for (let i = 0; i < row.length; i++) {
     const left = i < step ? 0 : row[i - step];
     if (kind === 1) row[i] += left;
@@ -121,10 +121,10 @@ function paeth(a, b, c) {
   return pb <= pc ? b : c;
 }
 
-/** Puts a row's samples where they belong; 16 bits stay 16 in a grey image, else the upper 8. */
-function spread(row, data, start, apart, columns, { depth, channels, kind }) {
+/** Place a row's samples in the image; 16 bits stay 16 in a grey image, else the upper 8 count. */
+function placeSamples(row, data, start, apart, columns, { depth, channels, kind }) {
   const step = apart * channels;
-  const most = kind === 0 && depth < 8 ? 255 / ((1 << depth) - 1) : 1; // grey is spread to 0..255
+  const scale = kind === 0 && depth < 8 ? 255 / ((1 << depth) - 1) : 1; // grey becomes 0..255
   for (let x = 0, to = start; x < columns; x++, to += step) {
     for (let c = 0; c < channels; c++) {
       const k = x * channels + c;
@@ -133,7 +133,7 @@ function spread(row, data, start, apart, columns, { depth, channels, kind }) {
       else {
         const bit = k * depth;
         const value = (row[bit >> 3] >> (8 - depth - (bit & 7))) & ((1 << depth) - 1);
-        data[to + c] = value * most;
+        data[to + c] = value * scale;
       }
     }
   }
@@ -151,17 +151,17 @@ function finished(data, form) {
   return image(withOpacity(data, key.length, (i) => (clear(i) ? 0 : 255)), 4);
 }
 
-/** Returns the colour that is transparent, as the samples are stored here. */
+/** Return the transparent colour, as the samples are stored here. */
 function keyOf(opacity, { kind, depth }) {
   const count = kind === 2 ? 3 : 1;
-  if (opacity.length < 2 * count) throw damaged("its transparency is cut short");
+  if (opacity.length < 2 * count) throw damaged("its transparency is truncated");
   const value = (c) => (opacity[2 * c] << 8) | opacity[2 * c + 1];
   const values = Array.from({ length: count }, (_, c) => value(c));
   if (depth === 1) return [values[0] ? 255 : 0];
   return values.map((each) => each & 255);
 }
 
-/** Makes red, green, blue and opacity of 1 to 3 channels. */
+/** Make red, green, blue and opacity from 1 to 3 channels. */
 function withOpacity(data, channels, opacity) {
   const count = data.length / channels;
   const result = new Uint8Array(4 * count);
@@ -172,7 +172,7 @@ function withOpacity(data, channels, opacity) {
   return result;
 }
 
-/** Looks colours up. Those that the palette lacks are black, as in Pillow. */
+/** Look up the colours. Those that the palette lacks are black, as in Pillow. */
 function paletted(data, { width, height, palette, opacity }) {
   const known = Math.floor(palette.length / 3);
   const channels = opacity ? 4 : 3;

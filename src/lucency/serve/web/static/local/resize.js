@@ -1,43 +1,44 @@
-// Pillow's bilinear resampling, to the bit: a triangle as wide as the reduction, across and down
-// in turn, each rounded to 8 bits, with coefficients of 22 bits (libImaging/Resample.c).
+// Pillow's bilinear resampling, bit for bit: a triangle filter as wide as the reduction, first
+// horizontally and then vertically, each pass rounded to 8 bits, with coefficients of 22 bits
+// (libImaging/Resample.c).
 
 const PRECISION = 22;
 const HALF = 1 << (PRECISION - 1);
 
 /**
- * Resizes a part of an image.
+ * Resize a part of an image.
  *
  * @param {{data: Uint8Array, width: number, height: number, channels: number}} image
  * @param {number} width Columns to return.
  * @param {number} height Rows to return.
  * @param {[number, number]} box How many columns and rows of the image, from the upper left, are
- *   stretched to that; they need not be whole.
- * @returns The same kind of image.
+ *   resized; they need not be integers.
+ * @returns An image with the same channels.
  */
 export function resize(image, width, height, box = [image.width, image.height]) {
-  const across = width !== image.width || box[0] !== width;
-  const down = height !== image.height || box[1] !== height;
+  const horizontal = width !== image.width || box[0] !== width;
+  const vertical = height !== image.height || box[1] !== height;
   const passes = [];
-  if (across) passes.push((from) => horizontally(from, weights(image.width, box[0], width)));
-  if (down) passes.push((from) => vertically(from, weights(image.height, box[1], height)));
-  if (downFirst(image, width, height)) passes.reverse();
+  if (horizontal) passes.push((from) => resizeRows(from, weights(image.width, box[0], width)));
+  if (vertical) passes.push((from) => resizeColumns(from, weights(image.height, box[1], height)));
+  if (verticalFirst(image, width, height)) passes.reverse();
   return passes.reduce((from, pass) => pass(from), image);
 }
 
-/** Tells whether the rows come first, as Pillow 13 has it where they become much fewer. */
-function downFirst(image, width, height) {
+/** Return whether the vertical pass comes first, as in Pillow 13 if it removes many more rows. */
+function verticalFirst(image, width, height) {
   return height < image.height && image.height - height > 2 * (image.width - width);
 }
 
-/** Returns for each place in the result where its sources start, how many, and their weights. */
+/** Return for each place in the result where its sources start, how many there are, and weights. */
 function weights(size, length, count) {
   const scale = length / count;
   const support = Math.max(scale, 1);
-  const most = Math.ceil(support) * 2 + 1;
+  const maxCount = Math.ceil(support) * 2 + 1;
   const starts = new Int32Array(count);
   const counts = new Int32Array(count);
-  const factors = new Int32Array(count * most);
-  const shares = new Float64Array(most);
+  const factors = new Int32Array(count * maxCount);
+  const shares = new Float64Array(maxCount);
   for (let place = 0; place < count; place++) {
     const centre = (place + 0.5) * scale;
     const start = Math.max(Math.trunc(centre - support + 0.5), 0);
@@ -49,12 +50,12 @@ function weights(size, length, count) {
     }
     for (let k = 0; k < number; k++) {
       const share = sum === 0 ? shares[k] : shares[k] / sum;
-      factors[place * most + k] = Math.trunc(0.5 + share * (1 << PRECISION));
+      factors[place * maxCount + k] = Math.trunc(0.5 + share * (1 << PRECISION));
     }
     starts[place] = start;
     counts[place] = number;
   }
-  return { starts, counts, factors, most, count };
+  return { starts, counts, factors, maxCount, count };
 }
 
 function triangle(x) {
@@ -62,7 +63,7 @@ function triangle(x) {
   return distance < 1 ? 1 - distance : 0;
 }
 
-function horizontally({ data, width, height, channels }, { starts, counts, factors, most, count }) {
+function resizeRows({ data, width, height, channels }, { starts, counts, factors, maxCount, count }) {
   const result = new Uint8ClampedArray(count * height * channels);
   let to = 0;
   for (let y = 0; y < height; y++) {
@@ -71,7 +72,7 @@ function horizontally({ data, width, height, channels }, { starts, counts, facto
       for (let c = 0; c < channels; c++) {
         let sum = HALF;
         for (let k = 0, at = from + c; k < counts[x]; k++, at += channels) {
-          sum += data[at] * factors[x * most + k];
+          sum += data[at] * factors[x * maxCount + k];
         }
         result[to++] = sum >> PRECISION;
       }
@@ -80,14 +81,14 @@ function horizontally({ data, width, height, channels }, { starts, counts, facto
   return { data: result, width: count, height, channels };
 }
 
-function vertically({ data, width, channels }, { starts, counts, factors, most, count }) {
+function resizeColumns({ data, width, channels }, { starts, counts, factors, maxCount, count }) {
   const stride = width * channels;
   const result = new Uint8ClampedArray(count * stride);
   const sums = new Int32Array(stride);
   for (let y = 0; y < count; y++) {
     sums.fill(HALF);
     for (let k = 0; k < counts[y]; k++) {
-      const factor = factors[y * most + k];
+      const factor = factors[y * maxCount + k];
       const from = (starts[y] + k) * stride;
       for (let i = 0; i < stride; i++) sums[i] += data[from + i] * factor;
     }

@@ -1,8 +1,8 @@
-// Channels of a JPEG file to red, green and blue, in libjpeg's and Pillow's whole numbers.
+// Channels of a JPEG file to red, green and blue, in the integer arithmetic of libjpeg and Pillow.
 
 const HALF = 1 << 15;
 
-/** Makes rows of red, green and blue from three planes, "ycc" or "rgb". */
+/** Make red, green and blue from three planes, "ycc" or "rgb". */
 export function toColour(planes, space) {
   const [first, second, third] = planes;
   const data = new Uint8ClampedArray(3 * first.length);
@@ -10,16 +10,16 @@ export function toColour(planes, space) {
     const y = first[i];
     const cb = second[i] - 128;
     const cr = third[i] - 128;
-    const mixed = space === "ycc";
-    data[to] = mixed ? y + ((91881 * cr + HALF) >> 16) : y;
-    data[to + 1] = mixed ? y + ((-22554 * cb - 46802 * cr + HALF) >> 16) : second[i];
-    data[to + 2] = mixed ? y + ((116130 * cb + HALF) >> 16) : third[i];
+    const convert = space === "ycc";
+    data[to] = convert ? y + ((91881 * cr + HALF) >> 16) : y;
+    data[to + 1] = convert ? y + ((-22554 * cb - 46802 * cr + HALF) >> 16) : second[i];
+    data[to + 2] = convert ? y + ((116130 * cb + HALF) >> 16) : third[i];
   }
   return data;
 }
 
-/** Makes rows of red, green and blue from four planes of ink, "cmyk" or "ycck", stored inverted. */
-export function toInk(planes, space) {
+/** Make red, green and blue from four planes, "cmyk" or "ycck", stored inverted. */
+export function fromInks(planes, space) {
   const inks = space === "ycck" ? toColour(planes.slice(0, 3), "ycc") : interleaved(planes);
   const black = planes[3];
   for (let i = 0, to = 0; i < black.length; i++, to += 3) {
@@ -41,13 +41,13 @@ function interleaved([first, second, third]) {
   return data;
 }
 
-/** Returns a * b / 255, rounded. */
+/** Return a * b / 255, rounded. */
 export function scaled(a, b) {
   const product = a * b + 128;
   return ((product >> 8) + product) >> 8;
 }
 
-/** Makes luma of red, green and blue (ITU-R BT.601). */
+/** Make luma from red, green and blue (ITU-R BT.601). */
 export function toGrey(colours) {
   const data = new Uint8ClampedArray(colours.length / 3);
   for (let i = 0, from = 0; i < data.length; i++, from += 3) {

@@ -1,5 +1,5 @@
-// The inverse DCTs of libjpeg's "islow" kind, to the bit: of 8 x 8 coefficients 8 x 8, 4 x 4, 2 x 2
-// or 1 x 1 pixels (Loeffler, Ligtenberg & Moschytz 1989; jidctint.c and jidctred.c).
+// The inverse DCTs of libjpeg's "islow" method, bit for bit: 8 x 8 coefficients to 8 x 8, 4 x 4,
+// 2 x 2 or 1 x 1 pixels (Loeffler, Ligtenberg & Moschytz 1989; jidctint.c and jidctred.c).
 
 const BITS = 13; // of the constants
 const EXTRA = 2; // bits kept between the passes
@@ -9,12 +9,12 @@ const space = new Int32Array(64);
 const values = new Int32Array(64); // coefficients times their quantisation steps
 
 /**
- * Makes one component's pixels.
+ * Make the pixels of one component.
  *
  * @param {{coefficients: Int16Array, steps: Uint16Array, across: number, down: number}} component
- *   Blocks of 64 coefficients in rows of `across`, in natural order.
- * @param {1|2|4|8} side Pixels that a block becomes on each side.
- * @returns {{data: Uint8ClampedArray, width: number, height: number}} The plane, blocks whole.
+ *   Blocks of 64 coefficients in rows of `across` blocks, in natural order.
+ * @param {1|2|4|8} side Pixels of a block on each side.
+ * @returns {{data: Uint8ClampedArray, width: number, height: number}} The plane, of whole blocks.
  */
 export function plane({ coefficients, steps, across, down }, side) {
   const width = across * side;
@@ -58,7 +58,7 @@ function twoOdd(v7, v5, v3, v1) {
 
 function four(data, to, width) {
   for (let x = 0; x < 8; x++) {
-    if (x === 4) continue; // which the second pass does without
+    if (x === 4) continue; // which the second pass does not use
     fourPoints(values, x, 8, space, x, 8, 12);
   }
   for (let y = 0; y < 4; y++) {
@@ -69,10 +69,10 @@ function four(data, to, width) {
 
 const row = new Int32Array(8);
 
-/** Makes 4 points of 8, `step` apart; what the 5th says is above their resolution. */
+/** Transform 8 values, `step` apart, to 4 points; the 5th is above their resolution. */
 function fourPoints(from, at, step, into, place, stride, shift) {
   const even = from[at] << (BITS + 1);
-  const turned = multiply(from[at + 2 * step], 15137) - multiply(from[at + 6 * step], 6270);
+  const rotation = multiply(from[at + 2 * step], 15137) - multiply(from[at + 6 * step], 6270);
   const [v1, v3] = [from[at + step], from[at + 3 * step]];
   const [v5, v7] = [from[at + 5 * step], from[at + 7 * step]];
   const inner =
@@ -80,10 +80,10 @@ function fourPoints(from, at, step, into, place, stride, shift) {
   const outer =
     multiply(v7, -4176) + multiply(v5, -4926) + multiply(v3, 7373) + multiply(v1, 20995);
   const half = 1 << (shift - 1);
-  into[place] = (even + turned + outer + half) >> shift;
-  into[place + 3 * stride] = (even + turned - outer + half) >> shift;
-  into[place + stride] = (even - turned + inner + half) >> shift;
-  into[place + 2 * stride] = (even - turned - inner + half) >> shift;
+  into[place] = (even + rotation + outer + half) >> shift;
+  into[place + 3 * stride] = (even + rotation - outer + half) >> shift;
+  into[place + stride] = (even - rotation + inner + half) >> shift;
+  into[place + 2 * stride] = (even - rotation - inner + half) >> shift;
 }
 
 function eight(data, to, width) {
@@ -97,9 +97,9 @@ function eight(data, to, width) {
 function eightPoints(from, at, step, into, place, stride, shift) {
   const v2 = from[at + 2 * step];
   const v6 = from[at + 6 * step];
-  const turned = multiply(v2 + v6, 4433);
-  const low = turned - multiply(v6, 15137);
-  const high = turned + multiply(v2, 6270);
+  const rotation = multiply(v2 + v6, 4433);
+  const low = rotation - multiply(v6, 15137);
+  const high = rotation + multiply(v2, 6270);
   const sum = (from[at] + from[at + 4 * step]) << BITS;
   const difference = (from[at] - from[at + 4 * step]) << BITS;
   const [v1, v3] = [from[at + step], from[at + 3 * step]];

@@ -3,7 +3,7 @@
 import { damaged } from "../errors.js";
 import { Bits } from "./bits.js";
 
-/** Where the k-th coefficient in the order of the file lies in a block. */
+/** Position in a block of the k-th coefficient of the file (zigzag order). */
 export const ORDER = Uint8Array.of(
   0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
   13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52,
@@ -11,11 +11,11 @@ export const ORDER = Uint8Array.of(
 );
 
 /**
- * Reads a scan into the coefficients of its components.
+ * Read a scan into the coefficients of its components.
  *
  * @param {object} scan `parts`: for each component in it `component` and its tables `dc` and `ac`;
- *   `from` and `to`: the coefficients in it, in the order of the file; `high` and `low`: the bit
- *   that was reached before and now; `progressive`; `interval`: units between restarts, 0 for none.
+ *   `from` and `to`: its coefficients, in the order of the file; `high` and `low`: the lowest bit
+ *   before and after it; `progressive`; `interval`: units between restarts, 0 for none.
  * @param {{unitsAcross: number, unitsDown: number}} frame Units of several components.
  * @param {Bits} bits
  */
@@ -60,10 +60,10 @@ function blockReader({ progressive, from, high }) {
   return high ? refineOthers : others;
 }
 
-/** Reads the difference of a block's mean from that of the block before. */
-function mean({ bits }, part) {
+/** Read a block's DC coefficient, which is stored as the difference from the previous block's. */
+function dcOf({ bits }, part) {
   const length = bits.decode(part.dc);
-  if (length > 15) throw damaged("a mean is impossible");
+  if (length > 15) throw damaged("a DC coefficient is invalid");
   part.last += bits.signed(length);
   return part.last;
 }
@@ -71,7 +71,7 @@ function mean({ bits }, part) {
 function sequential(state, part, place) {
   const { bits } = state;
   const { coefficients } = part.component;
-  coefficients[place] = mean(state, part);
+  coefficients[place] = dcOf(state, part);
   for (let k = 1; k < 64; k++) {
     const code = bits.decode(part.ac);
     const length = code & 15;
@@ -87,7 +87,7 @@ function sequential(state, part, place) {
 }
 
 function first(state, part, place) {
-  part.component.coefficients[place] = mean(state, part) << state.scan.low;
+  part.component.coefficients[place] = dcOf(state, part) << state.scan.low;
 }
 
 function refineFirst({ bits, scan }, part, place) {
@@ -114,7 +114,7 @@ function others(state, part, place) {
   }
 }
 
-/** Adds a bit to coefficients that are not 0, and places those that become so (T.81, G.1.2.3). */
+/** Add a bit to coefficients that are not 0, and set those that become so (T.81, G.1.2.3). */
 function refineOthers(state, part, place) {
   const { bits, scan } = state;
   const { coefficients } = part.component;
@@ -124,7 +124,7 @@ function refineOthers(state, part, place) {
     const run = code >> 4;
     let value = 0;
     if (code & 15) {
-      if ((code & 15) !== 1) throw damaged("a refinement is of more than a bit");
+      if ((code & 15) !== 1) throw damaged("a refinement has more than one bit");
       value = bits.take(1) ? 1 << scan.low : -1 << scan.low;
     } else if (run < 15) {
       state.zeros = (1 << run) + (run ? bits.take(run) : 0);
@@ -139,7 +139,7 @@ function refineOthers(state, part, place) {
   }
 }
 
-/** Refines on the way over so many zeros; returns the place behind them. */
+/** Skip so many zeros, refining what lies between; returns the position behind them. */
 function refineUpTo({ bits, scan }, coefficients, place, k, zeros) {
   for (; k <= scan.to; k++) {
     const at = place + ORDER[k];

@@ -1,25 +1,25 @@
-// Channels of fewer pixels brought to the image's size, as libjpeg's "fancy" upsampling does: a
-// triangle filter where one side or both are doubled, else repetition (jdsample.c).
+// Subsampled channels to the image's size, as libjpeg's "fancy" upsampling does: a triangle filter
+// if one side or both are doubled, else repetition (jdsample.c).
 
 import { damaged } from "../errors.js";
 
 /**
- * Enlarges a plane.
+ * Enlarge a plane.
  *
- * @param {{data: Uint8ClampedArray, width: number}} plane Blocks whole.
- * @param {{width: number, height: number}} real The part of it that the image is made of.
- * @param {{across: number, down: number}} times How many times larger to make it.
+ * @param {{data: Uint8ClampedArray, width: number}} plane Of whole blocks.
+ * @param {{width: number, height: number}} real The part of it that belongs to the image.
+ * @param {{across: number, down: number}} times The factors.
  * @param {{width: number, height: number}} size Of the image.
- * @param {boolean} smooth Whether the filter is used at all.
+ * @param {boolean} smooth Whether the filter may be used.
  * @returns {Uint8ClampedArray} size.height rows of size.width pixels.
  */
 export function upsampled(plane, real, times, size, smooth) {
   if (!Number.isInteger(times.across) || !Number.isInteger(times.down)) {
-    throw damaged("its channels are of sizes that do not divide");
+    throw damaged("the sizes of its channels are not multiples");
   }
   const filtered = smooth && times.down <= 2 && (times.across === 1 || real.width > 2);
-  if (filtered && times.across === 2) return doubled(plane, real, times.down, size);
-  if (filtered && times.across === 1 && times.down === 2) return deepened(plane, real, size);
+  if (filtered && times.across === 2) return doubledColumns(plane, real, times.down, size);
+  if (filtered && times.across === 1 && times.down === 2) return doubledRows(plane, real, size);
   return repeated(plane, times, size);
 }
 
@@ -37,8 +37,8 @@ function repeated({ data, width }, { across, down }, size) {
   return result;
 }
 
-/** Doubles the rows: 3/4 of the nearest row and 1/4 of the next nearest. */
-function deepened({ data, width }, real, size) {
+/** Double the rows: 3/4 of the nearest row and 1/4 of the next nearest. */
+function doubledRows({ data, width }, real, size) {
   const result = new Uint8ClampedArray(size.width * size.height);
   for (let y = 0, to = 0; y < size.height; y++) {
     const [near, far] = neighbours(y, real.height, width);
@@ -50,15 +50,15 @@ function deepened({ data, width }, real, size) {
   return result;
 }
 
-/** Returns where the nearest and the next nearest row begin; beyond the edge it repeats itself. */
+/** Return where the nearest and the next nearest row begin; the edge is repeated. */
 function neighbours(y, height, width) {
   const near = y >> 1;
   const far = Math.min(Math.max(y % 2 ? near + 1 : near - 1, 0), height - 1);
   return [near * width, far * width];
 }
 
-/** Doubles the columns, and the rows where `down` is 2, by the same rule. */
-function doubled({ data, width }, real, down, size) {
+/** Double the columns, and the rows if `down` is 2, by the same rule. */
+function doubledColumns({ data, width }, real, down, size) {
   const result = new Uint8ClampedArray(size.width * size.height);
   const sums = new Int32Array(real.width);
   const line = new Uint8ClampedArray(2 * real.width);

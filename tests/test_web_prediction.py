@@ -1,4 +1,4 @@
-"""What the page makes of the network's numbers is what ``lucency predict`` makes of them."""
+"""From the same outputs the page makes the same predictions as ``lucency predict``."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from safetensors.numpy import save
 from lucency.calibration.ood import OODDetector, fit
 from lucency.classifier import Spec
 from lucency.classifier.activation_map import ActivationMap, signed
-from lucency.classifier.prediction import judged
+from lucency.classifier.prediction import predicted
 from lucency.metrics import decide
 from web_browser import browser, modules, packed
 
-OOD_DETECTOR = """async ([file, asked]) => {
+OOD_DETECTOR = """async ([file, requests]) => {
   const { readArrays } = await import("/local/arrays.js");
   const { OODDetector } = await import("/local/ood_detector.js");
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
   const detector = new OODDetector(readArrays(bytes(file).buffer));
-  return asked.map(({ embedding, pixels, size, channels }) =>
+  return requests.map(({ embedding, pixels, size, channels }) =>
     detector.score(Float32Array.from(embedding), bytes(pixels), size, channels));
 }"""
-JUDGE = """async (asked) => {
-  const { judged } = await import("/local/judge.js");
-  return asked.map((each) => judged(each.about, each.scores, each.probabilities, each.distance));
+PREDICT = """async (requests) => {
+  const { predictionOf } = await import("/local/prediction.js");
+  return requests.map(({ about, scores, probabilities, ood_score: score }) =>
+    predictionOf(about, scores, probabilities, score));
 }"""
 GENERAL = """async (values) => {
-  const { general } = await import("/local/judge.js");
+  const { general } = await import("/local/prediction.js");
   return values.map(general);
 }"""
-MAP = """async ([dims, data, probabilities, about, how]) => {
-  const { mapOf } = await import("/local/judge.js");
-  return mapOf({ dims, data: Float32Array.from(data) }, probabilities, about, how);
+MAP = """async ([dims, data, probabilities, about, settings]) => {
+  const { mapOf } = await import("/local/prediction.js");
+  return mapOf({ dims, data: Float32Array.from(data) }, probabilities, about, settings);
 }"""
 
 
@@ -52,13 +53,15 @@ def fitted(rng: np.random.Generator, size: tuple[int, int], channels: int) -> OO
 
 
 @pytest.mark.parametrize(("size", "channels"), [((16, 16), 1), ((37, 21), 3), ((8, 50), 1)])
-def test_distances_are_those_of_the_gate(page: Any, size: tuple[int, int], channels: int) -> None:
+def test_ood_scores_are_those_of_the_detector(
+    page: Any, size: tuple[int, int], channels: int
+) -> None:
     rng = np.random.default_rng(0)
     ood_detector = fitted(rng, size, channels)
     pixels = rng.integers(0, 256, (6, *size, channels), np.uint8)
     pixels[0], pixels[1] = 7, np.arange(size[1], dtype=np.uint8)[:, None]
     features = rng.normal(size=(6, 20)).astype(np.float32) * 3
-    asked = [
+    requests = [
         {
             "embedding": row.tolist(),
             "pixels": packed(each.tobytes()),
@@ -67,11 +70,11 @@ def test_distances_are_those_of_the_gate(page: Any, size: tuple[int, int], chann
         }
         for row, each in zip(features, pixels, strict=True)
     ]
-    found = page.evaluate(OOD_DETECTOR, [packed(save(dict(ood_detector.arrays()))), asked])
+    found = page.evaluate(OOD_DETECTOR, [packed(save(dict(ood_detector.arrays()))), requests])
     np.testing.assert_allclose(found, ood_detector.score(features, pixels), rtol=1e-4)
 
 
-def test_judgements_are_those_of_predict(page: Any) -> None:
+def test_predictions_are_those_of_predict(page: Any) -> None:
     two, three = ("dark", "light"), ("a", "b", "c")
     rows = {
         two: [[0.5, 0.5], [0.2, 0.8], [0.99, 0.01], [0.3, 0.7], [1.0, 0.0]],
@@ -79,7 +82,7 @@ def test_judgements_are_those_of_predict(page: Any) -> None:
     }
     scores = {two: [None, [0.4, 0.6], [0.1, 0.75], [1.0, 1.0]], three: [None, [0.5, 0.65, 0.5]]}
     ood_scores = [None, 0.2, 1.0, 1.0000001, 12.345, 1234.5, float("inf")]
-    asked, expected = [], []
+    requests, expected = [], []
     for classes in (two, three):
         for row, held, ood_score, threshold in itertools.product(
             rows[classes], scores[classes], ood_scores, (0.5, 0.7)
@@ -89,20 +92,20 @@ def test_judgements_are_those_of_predict(page: Any) -> None:
             given = np.array([row])
             place = int(decide(given, None if positive is None else 1, threshold)[0])
             sets = None if held is None else 1 - given[0] <= np.array(held)
-            told = judged("", classes, given[0], place, sets, ood_score)
-            asked.append(
+            prediction = predicted("", classes, given[0], place, sets, ood_score)
+            requests.append(
                 {"about": about, "scores": held, "probabilities": row, "ood_score": ood_score}
             )
-            expected.append(told)
-    for told, found in zip(expected, page.evaluate(JUDGE, asked), strict=True):
-        assert found["decision"] == (told.decision or None)
-        assert found["reason"] == (told.reason or None)
-        assert found["prediction_set"] == list(told.prediction_set)
-        assert found["ood_score"] == told.ood_score
-        assert tuple(found["probabilities"].values()) == told.probabilities
+            expected.append(prediction)
+    for prediction, found in zip(expected, page.evaluate(PREDICT, requests), strict=True):
+        assert found["decision"] == (prediction.decision or None)
+        assert found["reason"] == (prediction.reason or None)
+        assert found["prediction_set"] == list(prediction.prediction_set)
+        assert found["ood_score"] == prediction.ood_score
+        assert tuple(found["probabilities"].values()) == prediction.probabilities
 
 
-def test_numbers_are_written_as_python_writes_them(page: Any) -> None:
+def test_numbers_are_formatted_as_in_python(page: Any) -> None:
     rng = np.random.default_rng(1)
     values = [*(10.0 ** rng.uniform(-8, 8, 200)), 0.0, 1.0, 999.4, 999.6, 1e5, 0.0001, 123.0]
     assert page.evaluate(GENERAL, values) == [f"{value:.3g}" for value in values]

@@ -1,15 +1,15 @@
-// The worker that answers: it loads the classifier, and says what it makes of pixels.
+// The worker that predicts: it loads the classifier, and turns pixels into predictions.
 
 import { Classifier } from "./classifier.js";
-import { answering } from "./remote.js";
+import { handleCalls } from "./worker_client.js";
 
 let classifier = null;
 
-answering(
+handleCalls(
   async ({ home, pixels }) => {
     classifier ??= await Classifier.load(new URL(home));
     const { about, check } = classifier;
-    return pixels ? classifier.answer(pixels) : { about, check };
+    return pixels ? classifier.predict(pixels) : { about, check };
   },
   (error) => error.message,
 );

@@ -14,7 +14,7 @@ from lucency.report.uncertainty import calibration_summary
 from lucency.report.wording import isolated, listed, plural
 
 _FEW = 30  # images of a class below which intervals are called wide
-_OOD_SHARE = 0.05  # of the test images; the detector is set so that about 1 % of validation is
+_OOD_SHARE = 0.05  # of the images; by design about 1 % of the validation images
 _SHOWN = 4  # warnings on the first screen; the others are folded behind them
 
 
@@ -110,9 +110,9 @@ def _ood(run: Run) -> Check:
         return Check(title, "selective", "none", "Not measured.")
     n, out = int(found["n"]), int(found["out_of_distribution"])
     share = out / max(n, 1)
-    text = f"{out:,} of {n:,} images ({percent(share, n)}) are unlike the training images; they "
-    return Check(title, "selective", "warn" if share > _OOD_SHARE else "good",
-                 f"{text}get no decision.")  # fmt: skip
+    level = "warn" if share > _OOD_SHARE else "good"
+    text = f"{out:,} of {n:,} images ({percent(share, n)}), which get no decision."
+    return Check(title, "selective", level, text)
 
 
 def _evaluations(run: Run) -> Check:

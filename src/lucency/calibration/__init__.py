@@ -1,7 +1,9 @@
 """From the network's logits to decisions.
 
-temperature        temperature scaling and calibration errors
-operating_point    a threshold chosen by a rule
-conformal          prediction sets with guaranteed coverage
-ood                the out-of-distribution (OOD) detector
+    temperature        temperature scaling and calibration errors
+    operating_point    a threshold chosen by a rule
+    conformal          prediction sets with guaranteed coverage
+    ood                the out-of-distribution (OOD) detector
+
+Everything here is chosen on validation.
 """

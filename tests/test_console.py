@@ -154,3 +154,32 @@ def test_an_error_is_one_line_on_standard_error_with_json_too(run: Path) -> None
     done = piped("predict", run, "nowhere.png", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
+
+
+def in_encoding(encoding: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        capture_output=True, encoding=encoding, check=False,
+        env=environment(PYTHONIOENCODING=encoding),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "iso-8859-1", "cp437", "utf-8"])
+def test_no_sign_is_an_error_in_any_encoding(run: Path, encoding: str) -> None:
+    data = run.parent / "data"
+    wild = data / "test" / "caf\u00e9 \u2212 \u65e5\u672c \U0001f600.png"
+    wild.write_bytes(next((data / "test").rglob("*.png")).read_bytes())
+    try:
+        for arguments in (
+            ("check", data, "--out", run.parent / f"check-{encoding}"),
+            ("evaluate", run, data),
+            ("predict", run, wild),
+            ("predict", run, wild, "--csv"),
+        ):
+            done = in_encoding(encoding, *arguments)
+            assert "Traceback" not in done.stderr, done.stderr
+            assert done.returncode in (0, 2, 3), (arguments, done.stderr)
+        done = in_encoding(encoding, "predict", run, wild, "--json")
+        assert json.loads(done.stdout)[0]["file"] == str(wild)
+    finally:
+        wild.unlink()

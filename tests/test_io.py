@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from lucency.errors import RunError
-from lucency.io import built_folder, write_bytes, write_text
+from lucency.io import built_folder, home, missing_home, write_bytes, write_text
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int) -> None:
@@ -109,3 +110,29 @@ def test_a_folder_that_is_in_use_stays(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="made"), built_folder(tmp_path / "made") as draft:
         (draft / "b").write_text("2")
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "a"]
+
+
+def test_without_a_home_there_is_a_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    assert missing_home() == ""
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = home()
+    assert folder == tmp_path / f"lucency-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert home() == folder, "again"
+    line = missing_home()
+    assert str(folder) in line
+    assert "LUCENCY_CACHE" in line
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(RunError, match="belongs to another user"):
+        home()
+    folder.unlink()
+    folder.write_text("")
+    with pytest.raises(RunError, match="cannot be made"):
+        home()

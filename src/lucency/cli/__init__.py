@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from lucency.cli.check import check
-from lucency.cli.console import print_message
+from lucency.cli.console import escape_unprintable, print_message
 from lucency.cli.evaluate import compare, evaluate, verify
 from lucency.cli.explain import explain
 from lucency.cli.export import export
@@ -91,6 +91,7 @@ def main() -> None:
     An error that the user can fix prints one line and exits with 2, a failed check with 3. An
     interrupted run that can be resumed exits with 75 (EX_TEMPFAIL of sysexits.h).
     """
+    escape_unprintable()
     try:
         with handle_signals():
             outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)

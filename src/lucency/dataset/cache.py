@@ -36,6 +36,7 @@ from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.dicom import Note
 from lucency.imaging.dicom.transfer_syntaxes import versions
 from lucency.imaging.source import Stamp, stamp_of
+from lucency.io import home
 from lucency.progress import SILENT, Progress, Task
 
 FORMAT = 3  # 1 kept transient reasons, 2 had no DICOM
@@ -211,12 +212,16 @@ def decode(
 
 
 def default_cache() -> Path:
-    """Return ``$LUCENCY_CACHE``, else ``lucency`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``."""
+    """Return ``$LUCENCY_CACHE``, else ``lucency`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
+
+    Raises:
+        RunError: There is no home folder, and none can be made in its place.
+    """
     if chosen := os.environ.get("LUCENCY_CACHE"):
         return Path(chosen)
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification requires that relative paths are ignored.
-    return (base if base.is_absolute() else Path.home() / ".cache") / "lucency"
+    return (base if base.is_absolute() else home() / ".cache") / "lucency"
 
 
 def _stamp(path: Path) -> Stamp | None:

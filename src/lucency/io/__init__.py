@@ -1,6 +1,7 @@
 """Files: written atomically, read as untrusted input.
 
     atomic         write under a temporary name, sync to disk, rename
+    home           the home folder, or a private folder in its place
     locks          one process at a time
     reading        regular files of bounded size, JSON and tables
     safetensors    safetensors files with a validated header
@@ -19,6 +20,7 @@ from lucency.io.atomic import (
     write_json,
     write_text,
 )
+from lucency.io.home import home, missing_home
 from lucency.io.locks import lock, locked
 from lucency.io.reading import (
     LARGEST_JSON,
@@ -39,8 +41,10 @@ __all__ = [
     "array_places",
     "arrays_of",
     "built_folder",
+    "home",
     "lock",
     "locked",
+    "missing_home",
     "open_regular",
     "parse_json",
     "read_bytes",

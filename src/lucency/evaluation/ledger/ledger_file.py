@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lucency.errors import RunError
 from lucency.evaluation.ledger.test_evaluations import LedgerEntries, LedgerEntry, What
-from lucency.io import lock
+from lucency.io import home, lock
 from lucency.progress import SILENT, Progress
 
 _LARGEST = 64 * 2**20  # bytes; about 200,000 evaluations
@@ -34,13 +34,13 @@ def ledger_path() -> Path:
 
 def _state_folder(platform: str) -> Path:
     if platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
+        return home() / "Library" / "Application Support"
     variable, default = ("XDG_STATE_HOME", Path(".local", "state"))
     if platform == "win32":
         variable, default = ("LOCALAPPDATA", Path("AppData", "Local"))
     # The XDG specification says to ignore relative paths.
     base = Path(os.environ.get(variable, ""))
-    return base if base.is_absolute() else Path.home() / default
+    return base if base.is_absolute() else home() / default
 
 
 def record(

@@ -47,7 +47,7 @@ from lucency.imaging.decoder.protocol import (
 )
 from lucency.imaging.dicom import Note
 from lucency.imaging.dicom.header import read_dicom
-from lucency.imaging.image import ImageFile, is_image
+from lucency.imaging.image import SourceImage, is_image
 from test_decoding import children
 
 BOMBS = bombs()
@@ -69,7 +69,7 @@ def test_bombs_are_rejected_at_once(name: str) -> None:
     start = time.process_time()
     try:
         with pytest.raises(ImageError) as error:
-            ImageFile(data).decode((64, 64), colour=False)
+            SourceImage(data).decode((64, 64), colour=False)
         assert time.process_time() - start < 1  # tracing makes it several times slower
         assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
     finally:
@@ -125,7 +125,9 @@ def test_unneeded_elements_are_never_read() -> None:
     place = whole.index(b"\x28\0\x02\0US")
     odd = element(0x00100010, b"PN", b"\xff\xfe\0\x1b[31m\0") + element(0x00100011, b"ZZ", b"??")
     corrupted = whole[:place] + odd + whole[place:]
-    assert ImageFile(corrupted).decode((40, 40), False) == ImageFile(whole).decode((40, 40), False)
+    assert SourceImage(corrupted).decode((40, 40), False) == SourceImage(whole).decode(
+        (40, 40), False
+    )
 
 
 # --- between the processes
@@ -185,7 +187,7 @@ def test_files_of_archives_are_found_by_their_content(tmp_path: Path) -> None:
     names = ["1.2.840.113619.2", "IM000001", "x.dcm", "y.DICOM", "z.ima"]
     assert sorted(walk.files) == [f"a/{name}" for name in names]
     ignored = {each.file: each.reason for each in walk.ignored}
-    assert "index of a disc" in ignored["a/DICOMDIR"]
+    assert "index of a DICOM disc" in ignored["a/DICOMDIR"]
     assert {"a/README", "a/notes.1", "a/data.txt", "a/x.json", "a/link"} <= ignored.keys()
     assert is_image(tmp_path / "a" / "IM000001")
     assert not is_image(tmp_path / "a" / "link")
@@ -232,7 +234,7 @@ def test_one_patient_id_for_all_is_ignored() -> None:
     files = [f"{n}.dcm" for n in range(20)]
     groups = find_groups(files, patients=["same"] * 12 + [str(n) for n in range(8)])
     assert groups.source == "none"
-    assert "12 of 20 have the same PatientID" in groups.warnings[0]
+    assert "12 of 20 DICOM files have the same one" in groups.warnings[0]
     assert find_groups(files, patients=[""] * 20).source == "none"
 
 

@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Path, folder: Path, tmp_path:
 
 
 def test_splits_and_classes(folder: Path) -> None:
-    counts = Counter(path.relative_to(folder).splits[:2] for path in images(folder))
+    counts = Counter(path.relative_to(folder).parts[:2] for path in images(folder))
     test = round(0.2 * IMAGES / 2)
     assert {label: counts["test", label] for label in CLASSES} == dict.fromkeys(CLASSES, test)
     assert {label: counts["val", label] for label in CLASSES} == dict.fromkeys(CLASSES, 8)
@@ -83,7 +83,7 @@ def test_faults_are_as_documented(folder: Path) -> None:
     assert len(images(folder)) - len(readable(folder)) == 1 <= 0.01 * IMAGES
     same = defaultdict(list)
     for path in images(folder):
-        same[path.read_bytes()].append(path.relative_to(folder).splits[:2])
+        same[path.read_bytes()].append(path.relative_to(folder).parts[:2])
     copies = sorted(places for places in same.values() if len(places) > 1)
     assert copies == [
         [("test", "NORMAL"), ("train", "NORMAL")],

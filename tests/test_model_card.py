@@ -26,7 +26,7 @@ def estimated(value: float) -> dict[str, Any]:
 
 def documents(name: str = "PNEUMONIA") -> dict[str, dict[str, Any]]:
     """Return the files of a small run, with a class of this name."""
-    part = {
+    split = {
         "n": 100,
         "groups": 80,
         "baseline": {"class": name, "accuracy": 0.6},
@@ -77,7 +77,7 @@ def documents(name: str = "PNEUMONIA") -> dict[str, dict[str, Any]]:
             },
         },
         "evaluation": {
-            "classes": ["NORMAL", name], "positive": name, "validation": part, "test": part,
+            "classes": ["NORMAL", name], "positive": name, "validation": split, "test": split,
         },
         "audit": {
             "found": 1101,

@@ -1,4 +1,4 @@
-"""The report: what it says, what it does without, and that no name breaks out of its place."""
+"""The report: its content, missing files, and names from the data, which stay text."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def one_class(truth: np.ndarray, decided: np.ndarray, scores: np.ndarray) -> dic
     return {"n": int(truth.sum()), "metrics": {k: interval(v, n) for k, v in values.items()}}
 
 
-def part_of(classes: tuple[str, ...], labels: np.ndarray, p: np.ndarray) -> dict[str, Any]:
+def evaluated(classes: tuple[str, ...], labels: np.ndarray, p: np.ndarray) -> dict[str, Any]:
     """Evaluate simulated predictions with scikit-learn, in the layout of evaluation.json."""
     n, two = len(labels), len(classes) == 2
     decided = (p[:, 1] >= 0.5).astype(int) if two else p.argmax(axis=1)
@@ -159,10 +159,10 @@ def make_run(
     names: Iterable[str] = (),
     image: Callable[[str, int], bytes] = lambda _label, i: tiny_png(i),
 ) -> Path:
-    """Write every file of a finished run, as training would leave it.
+    """Write every file of a finished run, as training writes it.
 
     ``sizes`` gives the images per class of "val" and "test"; without "test" there is no test
-    part. ``names`` are used as names of the first files, of classes' reasons and of notes.
+    split. ``names`` are used as names of the first files, of classes' reasons and of notes.
     """
     folder.mkdir(parents=True)
     random = np.random.default_rng(7)
@@ -171,7 +171,7 @@ def make_run(
         "test": (234, 390, 148)[: len(classes)],
     }
     names = list(names)
-    parts: dict[str, Any] = {}
+    splits: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for split, per_class in sizes.items():
         labels = np.repeat(np.arange(len(classes)), per_class)
@@ -179,7 +179,7 @@ def make_run(
         logits[np.arange(len(labels)), labels] += 2.3
         p = np.exp(1.5 * logits)
         p /= p.sum(axis=1, keepdims=True)
-        parts[split] = part_of(classes, labels, p)
+        splits[split] = evaluated(classes, labels, p)
         decided = (p[:, 1] >= 0.5).astype(int) if len(classes) == 2 else p.argmax(axis=1)
         for i, label in enumerate(labels):
             name = names[i] if i < len(names) else f"person{i}_bacteria_{i % 7}.jpeg"
@@ -200,7 +200,7 @@ def make_run(
     evaluation = {
         "format": 2, "classes": list(classes),
         "positive": classes[1] if len(classes) == 2 else None,
-        "validation": parts["val"], "test": parts.get("test"),
+        "validation": splits["val"], "test": splits.get("test"),
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
     write_table(folder / "history.csv", history(random))
@@ -309,9 +309,9 @@ def write_images(
     wrong.sort(key=lambda r: float(r[f"p_{r['label']}"]))
     wanted += [("mistake", r["file"], r["label"], split) for r in wrong[:10]]
     index = []
-    for i, (kind, file, label, part) in enumerate(wanted):
+    for i, (kind, file, label, shown) in enumerate(wanted):
         (folder / f"{i}.png").write_bytes(image(label, i))
-        entry = {"kind": kind, "file": file, "png": f"{i}.png", "label": label, "split": part}
+        entry = {"kind": kind, "file": file, "png": f"{i}.png", "label": label, "split": shown}
         index.append({**entry, "p": {}})
     (folder / "index.json").write_text(json.dumps({"format": 2, "images": index}))
 
@@ -704,16 +704,16 @@ def test_of_a_hundred(entry: dict[str, float | None], expected: str) -> None:
 
 
 @pytest.mark.parametrize("labels", [[0] * 30 + [1] * 50, [0] * 50 + [1] * 30, [0, 1, 2, 2, 2, 1]])
-def test_trivial_answer_scores_what_scikit_learn_says(labels: list[int]) -> None:
+def test_trivial_baseline_scores_what_scikit_learn_computes(labels: list[int]) -> None:
     truth = np.array(labels)
     classes = ["a", "b", "c"][: truth.max() + 1]
     decided = DummyClassifier(strategy="most_frequent").fit(truth[:, None], truth).predict(truth)
     two = len(classes) == 2
-    part = {
+    split = {
         "classes": classes,
         "baseline": {"class": classes[decided[0]], "accuracy": float((truth == decided).mean())},
     }
-    found = wording.trivial(part, "b" if two else None)
+    found = wording.trivial(split, "b" if two else None)
     average = {"average": "binary"} if two else {"average": "macro"}
     expected = {
         "accuracy": reference.accuracy_score(truth, decided),

@@ -373,8 +373,8 @@ def test_check_page_has_probes_without_a_network(run: Path, tmp_path: Path) -> N
 def test_three_classes_have_no_threshold_and_no_prevalence(tmp_path: Path) -> None:
     run = trust(make_run(tmp_path / "run", classes=THREE))
     evaluation = json.loads((run / "evaluation.json").read_text())
-    for part in ("test", "validation"):
-        evaluation[part] |= {"predictive_values": [], "decision_curve": None}
+    for split in ("test", "validation"):
+        evaluation[split] |= {"predictive_values": [], "decision_curve": None}
     (run / "evaluation.json").write_text(json.dumps(evaluation))
     text = page(run).text
     assert "With more than two classes there is no threshold" in text

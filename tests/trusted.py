@@ -1,4 +1,4 @@
-"""The keys and files of an honest evaluation, made up for a run or a check to draw from."""
+"""Made-up evaluation, audit and tests of a run, for the pages to draw."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def figure(value: float | None, half: float = 0.03) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high, "method": "made up"}
 
 
-def add_to_part(part: dict[str, Any], names: list[str]) -> None:
-    """Add what an evaluated part gains; ``names`` stand for values of an attribute."""
-    two = part["positive"] if "positive" in part else part["classes"][1]
-    se, sp = part["metrics"]["sensitivity"]["value"], part["metrics"]["specificity"]["value"]
-    part["metrics"] |= {
+def add_to_split(split: dict[str, Any], names: list[str]) -> None:
+    """Add the other figures to a split; ``names`` are values of an attribute."""
+    two = split["positive"] if "positive" in split else split["classes"][1]
+    se, sp = split["metrics"]["sensitivity"]["value"], split["metrics"]["specificity"]["value"]
+    split["metrics"] |= {
         "lr_plus": {"value": 15.6, "low": 8.7, "high": 30.2, "method": "log, by patient"},
         "lr_minus": {"value": 0.079, "low": 0.05, "high": 0.12, "method": "log, by patient"},
         "calibration_slope": {"value": 1.08, "low": 0.85, "high": 1.31, "method": "by patient"},
         "calibration_intercept": {"value": -0.41, "low": -0.8, "high": 0.02, "method": "same"},
     }
-    part["calibration"] |= {"ece": 0.054, "plain": 0.072, "chance": {"low": -0.01, "high": 0.021}}
-    part["predictive_values"] = [
+    split["calibration"] |= {"ece": 0.054, "plain": 0.072, "chance": {"low": -0.01, "high": 0.021}}
+    split["predictive_values"] = [
         {
             "prevalence": p,
             "ppv": figure(se * p / (se * p + (1 - sp) * (1 - p))),
@@ -43,13 +43,13 @@ def add_to_part(part: dict[str, Any], names: list[str]) -> None:
         }
         for p in (0.01, 0.05, 0.1, 0.2, 0.5, 0.63)
     ]
-    part["decision_curve"] = benefit(se, 1 - sp)
-    part["selective"] = selective(part["n"], part["classes"])
-    part["operating_point"] |= {"validation": {"sensitivity": 0.951, "specificity": 0.962}}
-    part["subgroups"] = [
+    split["decision_curve"] = benefit(se, 1 - sp)
+    split["selective"] = selective(split["n"], split["classes"])
+    split["operating_point"] |= {"validation": {"sensitivity": 0.951, "specificity": 0.962}}
+    split["subgroups"] = [
         {
             "attribute": "file name", "value": name, "n": 100 + i, "groups": 80 + i,
-            "counts": {part["classes"][0]: 0, two: 100 + i},
+            "counts": {split["classes"][0]: 0, two: 100 + i},
             "metrics": {"accuracy": figure(0.9 + i / 100), "sensitivity": figure(0.9 + i / 100),
                         "specificity": figure(None), "auroc": figure(0.98)},
             "auroc_against": "all others",
@@ -119,7 +119,7 @@ def leaks(status: str, names: list[str]) -> dict[str, Any]:
 
 
 def probed(names: list[str]) -> dict[str, Any]:
-    """Return what probing adds to an audit."""
+    """Return what the probes add to an audit."""
     return {
         "probes": [
             {"probe": probe, "auc": figure(auc, 0.01), "test": figure(auc - 0.03, 0.04),
@@ -215,12 +215,12 @@ def write(path: Path, document: dict[str, Any]) -> None:
 
 
 def trust(run: Path, *, status: str = "dropped", names: list[str] | None = None) -> Path:
-    """Add everything that an honest evaluation adds to a run folder; ``names`` come from data."""
+    """Add the other files of an evaluation to a run folder; ``names`` come from the data."""
     names = names or ["bacteria", "virus", "IM-0001.jpeg", "NORMAL2-IM-0002.jpeg"]
     evaluation = json.loads((run / "evaluation.json").read_text())
     for key in ("test", "validation"):
         if evaluation[key]:
-            add_to_part(evaluation[key], names)
+            add_to_split(evaluation[key], names)
     write(run / "evaluation.json", evaluation)
     n = (evaluation["test"] or evaluation["validation"])["n"]
     write(run / "robustness.json", robustness(n))

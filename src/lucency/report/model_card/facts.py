@@ -119,8 +119,10 @@ def excluded(documents: Documents) -> str | None:
     if found is None or used is None:
         return None
     out = len(list_of(documents.audit, "excluded"))
-    reasons = "; each with its reason in audit.json" if out else ""
-    return f"{found} images found, {used} used, {out:,} excluded{reasons}"
+    unused = sum(number(at(each, "images")) or 0 for each in list_of(documents.audit, "not_used"))
+    others = f", {unused:,.0f} not used" if unused else ""
+    reasons = "; each with its reason in audit.json" if out or unused else ""
+    return f"{found} images found, {used} used, {out:,} excluded{others}{reasons}"
 
 
 def splits(documents: Documents) -> str | None:

@@ -262,7 +262,7 @@ def test_names_are_read_without_the_class_folder_and_its_words() -> None:
     first = dict(zip(names, values[0], strict=True))
     assert first == {
         "the word 'radiograph'": 1, "the word 'scan'": 0,
-        "number of digits": 2, "length of the name": 10,
+        "number of digits": 2, "length of the name": 16,
     }  # fmt: skip
 
 
@@ -367,7 +367,7 @@ SURE = {
     "black": "dark",
     "white": "bright",
     "inverted": "inverted",
-    "three times as wide": "shape",
+    "three times as wide": "aspect ratio",
     "tiny": "smaller",
     "noise": "unlike",
 }

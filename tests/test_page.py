@@ -291,7 +291,7 @@ def test_notes_on_a_dicom_file_are_shown(
     notes = ["a lateral view", "<b>text</b> is burned in"]
     page = opened(serve(lambda _: predicted(prediction(0.8, notes=notes, **changes))))
     give(page, "p 0.8")
-    assert text(page, ".file-notes") == f"DICOM file: {'; '.join(notes)}."
+    assert text(page, ".file-notes") == f"DICOM note: {'; '.join(notes)}."
 
 
 def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""The service over HTTP: the same answers as ``predict``, one form of errors, two interfaces."""
+"""The service over HTTP: the predictions of ``predict``, one form of errors, two interfaces."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def served(run: Path) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def expected(run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What ``predict`` says of the same files."""
+    """The predictions of ``predict`` for the same files."""
     folder = tmp_path_factory.mktemp("images")
     files = [folder / f"{i}.png" for i in range(len(IMAGES))]
     for file, data in zip(files, IMAGES, strict=True):
@@ -66,7 +66,7 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert found[key] == wanted[key]
 
 
-def test_an_image_gets_the_answer_that_predict_gives(
+def test_an_image_gets_the_prediction_of_predict(
     served: Running, expected: list[dict[str, Any]]
 ) -> None:
     for data, wanted in zip(IMAGES, expected, strict=True):
@@ -76,10 +76,12 @@ def test_an_image_gets_the_answer_that_predict_gives(
         assert_same(found, wanted)
         assert reply.json["classifier"] == served.service.version.about
         assert len(reply.json["classifier"]["sha256"]) == 64
-    assert len({each["decision"] for each in expected}) == 2  # else it would prove nothing
+    assert (
+        len({each["decision"] for each in expected}) == 2
+    )  # otherwise the test would prove nothing
 
 
-def test_a_form_gets_one_answer_per_file_in_order(
+def test_a_form_gets_one_prediction_per_file_in_order(
     served: Running, expected: list[dict[str, Any]]
 ) -> None:
     body, kind = form(IMAGES[0], b"no image", *IMAGES[1:], name="Doe^Jane.png")
@@ -92,7 +94,7 @@ def test_a_form_gets_one_answer_per_file_in_order(
     assert b"Doe" not in reply.body
 
 
-def test_what_a_dicom_file_says_of_itself_is_passed_on(
+def test_the_notes_on_a_dicom_file_are_returned(
     served: Running,
     run: Path,
     tmp_path: Path,
@@ -115,10 +117,10 @@ def test_what_a_dicom_file_says_of_itself_is_passed_on(
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 0
-    assert f"The file says: {file}: {'; '.join(notes)}" in " ".join(capsys.readouterr().err.split())
+    assert f"DICOM note: {file}: {'; '.join(notes)}" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> None:
+def test_requested_extras_come_with_the_prediction(served: Running) -> None:
     reply = served.ask("POST", "/v1/predict?image=1&map=1&neighbours=3", png(80, 1400))
     (found,) = reply.json["predictions"]
     assert found["size"] == [700, 1400]
@@ -158,7 +160,7 @@ def test_what_is_asked_for_besides_comes_with_the_answer(served: Running) -> Non
         ("POST", "/v1/reload", b"", {"sec_fetch_site": "same-site"}, "cross_origin"),
     ],
 )
-def test_every_refusal_has_the_same_form(
+def test_every_error_has_the_same_form(
     served: Running, method: str, path: str, body: Any, headers: dict[str, str], code: str
 ) -> None:
     reply = served.ask(method, path, body, **headers)
@@ -170,7 +172,7 @@ def test_every_refusal_has_the_same_form(
     assert ("retry-after" in reply.headers) == (reply.status in (429, 503))
 
 
-def test_our_own_page_may_ask(served: Running) -> None:
+def test_our_own_page_may_send_requests(served: Running) -> None:
     origin = f"http://127.0.0.1:{served.port}"
     reply = served.ask(
         "POST", "/v1/predict", IMAGES[0], origin=origin, sec_fetch_site="same-origin"
@@ -179,7 +181,7 @@ def test_our_own_page_may_ask(served: Running) -> None:
     assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
-def test_the_page_asks_the_service(served: Running) -> None:
+def test_the_page_uses_the_service(served: Running) -> None:
     page = served.ask("GET", "/")
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
@@ -190,7 +192,7 @@ def test_the_page_asks_the_service(served: Running) -> None:
     assert b"v1/predict" in engine.body
 
 
-def test_the_report_may_do_nothing(served: Running) -> None:
+def test_the_report_may_run_nothing(served: Running) -> None:
     reply = served.ask("GET", "/report")
     assert reply.body.startswith(b"<!DOCTYPE html>")
     assert "default-src 'none'" in reply.headers["content-security-policy"]
@@ -198,7 +200,7 @@ def test_the_report_may_do_nothing(served: Running) -> None:
     assert (again.status, again.body) == (304, b"")
 
 
-def test_whoever_watches_it_is_told(served: Running) -> None:
+def test_health_and_metrics(served: Running) -> None:
     for path in ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"):
         assert served.ask("GET", path).status == 200
     served.ask("POST", "/v1/predict", IMAGES[0])
@@ -216,7 +218,7 @@ def test_whoever_watches_it_is_told(served: Running) -> None:
         assert name in text, name
 
 
-def test_the_description_has_the_routes_and_no_others(run: Path) -> None:
+def test_the_openapi_document_has_exactly_the_routes(run: Path) -> None:
     app = create_app(Service(run, QUICK))
     assert isinstance(app, Middleware)
     routes = {
@@ -241,7 +243,7 @@ def test_the_documentation_has_the_same_codes_and_addresses() -> None:
     assert stated == described - {"/page/{file}", "/"}
 
 
-def test_the_classifier_says_what_it_is(served: Running) -> None:
+def test_the_classifier_is_described(served: Running) -> None:
     found = served.ask("GET", "/v1/classifier").json
     assert found["classes"] == ["NORMAL", "PNEUMONIA"]
     assert found["limits"] == {"bytes": 64 * 2**20, "pixels": 50_000_000, "files": 64}
@@ -264,7 +266,7 @@ def outputs(reply: Any) -> dict[str, Any]:
     return {each["name"]: each for each in reply["outputs"]}
 
 
-def test_the_model_says_what_goes_in_and_out(served: Running) -> None:
+def test_the_model_describes_its_inputs_and_outputs(served: Running) -> None:
     found = served.ask("GET", "/v2/models/spots").json
     assert [each["name"] for each in found["inputs"]] == ["pixels", "images"]
     assert found["inputs"][0]["shape"] == [-1, SIDE, SIDE, 1]
@@ -344,12 +346,12 @@ GOOD = [0] * SIDE * SIDE
         {"id": 7, "inputs": [tensor(GOOD, [1, SIDE, SIDE, 1])]},
     ],
 )
-def test_what_is_no_inference_request(served: Running, document: Any) -> None:
+def test_an_invalid_inference_request_is_rejected(served: Running, document: Any) -> None:
     body = document if isinstance(document, str) else json.dumps(document)
     reply = served.ask("POST", INFER, body)
     assert (reply.status, reply.json["code"]) == (400, "bad_request")
 
 
-def test_a_tensor_that_holds_no_image(served: Running) -> None:
+def test_a_tensor_without_an_image_is_rejected(served: Running) -> None:
     reply = served.ask("POST", INFER, json.dumps({"inputs": [tensor(["AAAA"], [1])]}))
     assert (reply.status, reply.json["code"]) == (422, "not_an_image")

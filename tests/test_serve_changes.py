@@ -1,4 +1,4 @@
-"""The service changed, ended, and run from the command line."""
+"""Reload, shutdown, lost decoders, and the command."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from lucency.serve.inference.versions import Version
 from serving import QUICK, running, save_classifier, slow, slow_version
 from test_serve import IMAGES
 
-# Change and end
+# Reload and shutdown
 
 
-def test_a_sound_classifier_takes_over_and_a_bad_one_does_not(tmp_path: Path) -> None:
+def test_a_valid_classifier_replaces_the_previous_one(tmp_path: Path) -> None:
     first = save_classifier(tmp_path / "one", seed=1)
     second = save_classifier(tmp_path / "two", seed=2)
     bad = save_classifier(tmp_path / "bad", seed=3, broken=True)
@@ -57,7 +57,7 @@ def test_a_sound_classifier_takes_over_and_a_bad_one_does_not(tmp_path: Path) ->
         assert served.service.retired == []
 
 
-def test_a_request_is_answered_by_the_version_that_it_came_to() -> None:
+def test_a_request_keeps_its_version() -> None:
     versions = [slow_version(0.3), slow_version(0)]
     versions[1].about["sha256"] = "1" * 64
     coming: Iterator[Version] = iter(versions)
@@ -74,7 +74,7 @@ def test_a_request_is_answered_by_the_version_that_it_came_to() -> None:
         assert served.service.retired == []
 
 
-def test_what_was_accepted_is_answered_before_the_end() -> None:
+def test_accepted_requests_are_completed_before_the_shutdown() -> None:
     with slow(0.6) as (served, _):
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(served.ask, "POST", "/v1/predict", IMAGES[0]) for _ in range(4)]
@@ -101,7 +101,7 @@ def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
         assert b"lucency_decoders_lost 0.0" not in served.ask("GET", "/metrics").body
 
 
-def test_an_image_that_crashes_its_decoder_is_refused(
+def test_an_image_that_crashes_its_decoder_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lucency.imaging.decoder.pool.child_command", faulty_decoder.command)
@@ -121,7 +121,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from lucency.cli import main; main()", "serve", *arguments]
 
 
-def test_the_command_serves_reloads_and_ends(tmp_path: Path) -> None:
+def test_the_command_serves_reloads_and_shuts_down(tmp_path: Path) -> None:
     run = save_classifier(tmp_path / "run")
     with subprocess.Popen(
         command(str(run), "--port", "0", "--workers", "1", "--access-log"),
@@ -143,7 +143,7 @@ def test_the_command_serves_reloads_and_ends(tmp_path: Path) -> None:
     assert errors.rstrip().endswith("Shut down")
 
 
-def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_reports_errors_in_one_line(tmp_path: Path) -> None:
     run = save_classifier(tmp_path / "run")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

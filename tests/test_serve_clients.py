@@ -1,4 +1,4 @@
-"""Clients that are slow, send no HTTP, are strangers, or should not be remembered."""
+"""Clients that are slow, do not send HTTP, or lack permission; and what is kept of a request."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lucency.errors import ConfigError
 from lucency.serve import Settings
-from serving import Running, form, slow
+from lucency.serve.http import connection
+from lucency.serve.inference.service import Service
+from serving import QUICK, Running, form, running, save_classifier, slow
 from test_serve import IMAGES
 
 ONCE = b"GET / HTTP/1.1\r\nConnection: close\r\n"
@@ -27,14 +30,14 @@ ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
-def hasty() -> Iterator[Running]:
-    """A service that does not wait long for slow clients."""
+def impatient() -> Iterator[Running]:
+    """A service with a short timeout."""
     with slow(0, receive_timeout=0.5, max_connections=30) as (served, _):
         yield served
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         b"",
         b"POST /v1/predict HT",
@@ -43,15 +46,15 @@ def hasty() -> Iterator[Running]:
         ORDINARY + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
     ],
 )
-def test_a_client_that_does_not_go_on_is_let_go(hasty: Running, said: bytes) -> None:
+def test_a_client_that_stops_sending_is_disconnected(impatient: Running, sent: bytes) -> None:
     start = time.monotonic()
-    answer = hasty.raw(said)
+    answer = impatient.raw(sent)
     assert 0.3 < time.monotonic() - start < 3
-    assert not said or b" 408 " in answer
+    assert not sent or b" 408 " in answer
 
 
-def test_a_client_that_sends_a_byte_now_and_then_is_let_go(hasty: Running) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as client:
+def test_a_client_that_sends_single_bytes_is_disconnected(impatient: Running) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=5) as client:
         start = time.monotonic()
         with contextlib.suppress(OSError):
             for byte in ORDINARY * 5:
@@ -59,7 +62,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_let_go(hasty: Running) -> No
                 time.sleep(0.05)
                 if time.monotonic() - start > 6:
                     break
-        assert time.monotonic() - start < 5  # of which 2 for a client that wants to hear why
+        assert time.monotonic() - start < 5  # of which 2 in which the client can read the response
 
 
 @pytest.mark.parametrize(
@@ -85,42 +88,70 @@ def test_a_client_that_sends_a_byte_now_and_then_is_let_go(hasty: Running) -> No
         ),
     ],
 )
-def test_what_is_no_http_is_answered_in_the_same_form(
-    hasty: Running, sent: bytes, status: int
+def test_what_is_not_http_gets_an_error_of_the_same_form(
+    impatient: Running, sent: bytes, status: int
 ) -> None:
-    answer = hasty.raw(sent)
+    answer = impatient.raw(sent)
     head, _, body = answer.partition(b"\r\n\r\n")
     if status:
         assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
     assert json.loads(body.partition(b"HTTP/1.1")[0]).keys() == {"error", "code"}
-    assert hasty.ask("GET", "/health/live").status == 200
+    assert impatient.ask("GET", "/health/live").status == 200
 
 
-def test_there_is_a_most_of_connections(hasty: Running) -> None:
+def test_connections_are_limited(impatient: Running) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(30):
-            stack.enter_context(socket.create_connection(("127.0.0.1", hasty.port)))
+            stack.enter_context(socket.create_connection(("127.0.0.1", impatient.port)))
         time.sleep(0.2)
-        assert b" 503 " in hasty.raw(b"")
+        assert b" 503 " in impatient.raw(b"")
     time.sleep(0.2)
-    assert hasty.ask("GET", "/health/live").status == 200
+    assert impatient.ask("GET", "/health/live").status == 200
 
 
-def test_one_connection_takes_many_requests(hasty: Running) -> None:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", hasty.port)) as client:
+def test_one_connection_takes_many_requests(impatient: Running) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", impatient.port)) as client:
         for i in range(5):
             client.request("POST", "/v1/predict", IMAGES[i % 4] if i != 2 else b"bad")
             answer = client.getresponse()
             assert answer.status == (422 if i == 2 else 200)
             answer.read()
     pipelined = (ORDINARY + b"Content-Length: 3\r\n\r\nabc") * 3
-    assert hasty.raw(pipelined + ONCE + b"Host: localhost\r\n\r\n").count(b" 422 ") == 3
+    assert impatient.raw(pipelined + ONCE + b"Host: localhost\r\n\r\n").count(b" 422 ") == 3
 
 
-# Who may ask
+def read_slowly(port: int, size: int, seconds: float) -> int:
+    """Request the report, and return how many bytes of it arrive if read evenly over a time."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        client.sendall(b"GET /report HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        count, start = 0, time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while count < size and (data := client.recv(2**14)):
+                count += len(data)
+                time.sleep(max(0, start + seconds * count / size - time.monotonic()))
+        return count
 
 
-def test_a_token_is_asked_for() -> None:
+def test_a_client_that_reads_slowly_gets_everything_and_one_that_stops_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_UNREAD", 1.5)
+    run, size = save_classifier(tmp_path / "run"), 6 * 2**20
+    (run / "report.html").write_bytes(bytes(size))
+    with running(Service(run, QUICK)) as served:
+        assert read_slowly(served.port, size, seconds=6) >= size
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+            client.sendall(b"GET /report HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(4)
+            with contextlib.suppress(ConnectionError):
+                assert len(b"".join(iter(lambda: client.recv(2**16), b""))) < size
+
+
+# Permission
+
+
+def test_a_token_is_required() -> None:
     token = "0123456789abcdef"  # noqa: S105 - of this test
     with slow(0, token=token) as (served, _):
         assert served.ask("GET", "/health/ready").status == 200
@@ -144,7 +175,7 @@ def test_a_token_is_asked_for() -> None:
         ({"deadline": 0.0}, "0.01 to 600"),
     ],
 )
-def test_settings_are_refused(given: dict[str, Any], words: str) -> None:
+def test_invalid_settings_are_rejected(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Settings(**given).checked()
 
@@ -154,11 +185,11 @@ def test_names_of_the_service() -> None:
     assert all(map(near.has_name, ("localhost", "127.0.0.1", "::1", "RADIOGRAPHS.example")))
     assert not any(map(near.has_name, ("", "192.0.2.1", "evil.example")))
     far = Settings(host="0.0.0.0", insecure=True).checked()  # noqa: S104
-    assert far.has_name("192.0.2.1")  # an address cannot be made to point elsewhere
+    assert far.has_name("192.0.2.1")  # an IP address cannot be pointed elsewhere
     assert not far.has_name("evil.example")
 
 
-def test_what_was_sent_is_nowhere_to_be_found(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_that_was_sent_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     secret = "CANARY4711"  # noqa: S105 - a word to look for
     with slow(0, log=True) as (served, _):
         log = logging.getLogger("lucency.serve")
@@ -180,7 +211,7 @@ def test_what_was_sent_is_nowhere_to_be_found(caplog: pytest.LogCaptureFixture) 
     assert not any(secret.encode() in reply.body for reply in replies)
 
 
-def test_a_fault_is_answered_and_logged_without_its_words(
+def test_an_internal_error_is_logged_without_its_message(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with slow(0) as (served, classifier):

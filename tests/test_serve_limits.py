@@ -1,4 +1,4 @@
-"""Who may come in and who is told to come later, and what goes through the network together."""
+"""Admission control, batching, deadlines, and forms."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from test_serve import IMAGES
 ORDINARY = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
-# Who may come in
+# Admission
 
 
-def test_admission_refuses_what_would_be_late() -> None:
+def test_admission_rejects_what_would_be_late() -> None:
     admission = Admission(max_images=10, max_bytes=100)
-    admission.check(left=0.1, more=50)  # nothing is known yet, and nothing else there
+    admission.check(left=0.1, more=50)  # no time is known yet, and the service is empty
     with admission.hold_images(4):
         admission.record(4, time.monotonic() - 2)  # half a second each
         assert admission.expected_wait() == pytest.approx(2.5, rel=0.05)
@@ -42,7 +42,7 @@ def test_admission_refuses_what_would_be_late() -> None:
 
 def test_admission_counts_bytes() -> None:
     admission = Admission(max_images=10, max_bytes=100)
-    admission.add_bytes(200)  # alone, as nothing else is there
+    admission.add_bytes(200)  # accepted, as the service is empty
     with pytest.raises(RequestError, match="bytes"):
         admission.add_bytes(1)
     admission.remove_bytes(200)
@@ -86,25 +86,25 @@ def batches(asked: list[tuple[Key, int]], cancelled: int = -1) -> list[tuple[str
     return seen
 
 
-def test_items_go_together_up_to_the_most_and_never_of_two_kinds() -> None:
+def test_a_batch_has_a_maximum_size_and_one_key() -> None:
     a, b = Key("a"), Key("b")
     given = [(a, i) for i in range(6)] + [(b, 6), (b, 7), (a, 8)]
     assert batches(given) == [("a", [0, 1, 2, 3]), ("a", [4, 5]), ("b", [6, 7]), ("a", [8])]
 
 
-def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+def test_a_cancelled_item_is_not_computed() -> None:
     a = Key("a", 1)
     assert batches([(a, i) for i in range(4)], cancelled=2) == [("a", [i]) for i in (0, 1, 3)]
 
 
-def test_whoever_asked_hears_of_a_failure() -> None:
+def test_a_failure_is_raised_where_the_item_was_submitted() -> None:
     def work(key: Key, items: Any) -> list[int]:
         raise ZeroDivisionError
 
     async def main() -> None:
         batcher: Batcher[int, int] = Batcher(work)
         batcher.start()
-        for _ in range(2):  # it goes on
+        for _ in range(2):  # it continues after a failure
             with pytest.raises(ZeroDivisionError):
                 await batcher.submit(Key("a"), 1)
         await batcher.close()
@@ -115,7 +115,7 @@ def test_whoever_asked_hears_of_a_failure() -> None:
 # Load
 
 
-def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
+def test_after_the_deadline_there_is_an_error_and_waiting_images_are_dropped() -> None:
     with slow(0) as (served, classifier):
         assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
         classifier.seconds = 1.2
@@ -128,7 +128,9 @@ def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
             while not classifier.busy:
                 time.sleep(0.01)
             replies = [*pool.map(ask, range(3)), first.result()]
-        assert {(reply.status, reply.json["code"]) for reply in replies} == {(504, "deadline_exceeded")}
+        assert {(reply.status, reply.json["code"]) for reply in replies} == {
+            (504, "deadline_exceeded")
+        }
         while served.service.admission.images:
             time.sleep(0.01)
         while classifier.busy:
@@ -137,7 +139,7 @@ def test_a_late_answer_is_none_and_what_waited_is_dropped() -> None:
         assert served.service.admission.bytes == 0
 
 
-def test_what_cannot_be_answered_in_time_is_refused_at_once() -> None:
+def test_what_cannot_be_done_in_time_is_rejected_at_once() -> None:
     with slow(0.2, max_images=2) as (served, _):
         with ThreadPoolExecutor(8) as pool:
             replies = [*pool.map(lambda _: served.ask("POST", "/v1/predict", IMAGES[0]), range(8))]
@@ -150,7 +152,7 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once() -> None:
         assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
 
 
-def test_a_large_body_is_refused_before_it_is_read() -> None:
+def test_a_large_body_is_rejected_before_it_is_read() -> None:
     with slow(0, max_body_bytes=1000) as (served, _):
         start = time.monotonic()
         with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
@@ -188,7 +190,7 @@ def test_a_form_with_too_much_in_it() -> None:
         (b"", "multipart/form-data; boundary=" + "b" * 71),
     ],
 )
-def test_what_is_no_form_with_files(body: bytes, kind: str) -> None:
+def test_other_forms_are_rejected(body: bytes, kind: str) -> None:
     with pytest.raises(RequestError) as error:
         files_in(body, kind, 4)
     assert error.value.code == "bad_request"

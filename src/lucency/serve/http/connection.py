@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from lucency.serve.http.overload import prediction_route
 from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
@@ -79,8 +80,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         try:
             yield
         finally:
-            self._task, self._arrived = None, 0
-            self.begun = self._loop.time()
+            self._task, self.begun = None, self._loop.time()
 
     def received(self) -> None:
         """Note that the application has taken what arrived of the body."""
@@ -117,6 +117,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Pass bytes on to uvicorn, which calls the application once the head is complete."""
         if self._task is None and not self._arrived and not self._lingers:
             self.begun = self._loop.time()
+            if self._reject_under_overload(data):
+                return
         self._arrived += len(data)
         if self._lingers:
             if self._arrived > _LINGER_BYTES:
@@ -169,8 +171,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._reject(large_head() if self._arrived > LONGEST_HEAD else bad)
             return
         self._responds = True
-        self._written += len(data)
-        self._transport.write(data)
+        self._write(data)
 
     def close(self) -> None:
         """Close the connection, after a response only once the client had time to read it."""
@@ -193,20 +194,41 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._taken, self._progress = self._written - left, now
         if left:
             self._lingers_since = now
-        silent = self._task is None and now - self.begun > self._service.settings.receive_timeout
         if now - self._progress > _UNREAD:
             self._transport.abort()
         elif self._lingers and now - self._lingers_since > _LINGER:
             self._transport.close()
-        elif silent and self._arrived:
+        elif self._task is None and not self._lingers:
+            self._check_time(now)
+
+    def _check_time(self, now: float) -> None:
+        """End the connection if it has brought no request, or only a part of one, for too long."""
+        settings, between = self._service.settings, not self._arrived and not self._first
+        if now - self.begun <= (settings.keep_alive if between else settings.receive_timeout):
+            return
+        if self._arrived:
             self._reject(RequestError("request_timeout", "The request did not arrive in time."))
-        elif silent and self._first:
+        else:
             self._transport.close()
 
     def _check_size(self) -> None:
         """End the connection if it sends a head that does not end, or trailers that do not."""
         if self._arrived > (LONGEST_HEAD if self._task is None else _MOST_AHEAD):
             self._reject(large_head())
+
+    def _reject_under_overload(self, data: bytes) -> bool:
+        """Reject a request for predictions if the service is busy; return whether it was."""
+        service = self._service
+        try:
+            service.admission.check(service.settings.deadline)
+        except RequestError as error:
+            if service.ready and (route := prediction_route(data)):
+                self._first = False
+                service.metrics.errors.labels(error.code).inc()
+                service.metrics.count_response(route, "POST", error.status)
+                self._write(_packed(error, "keep-alive"))
+                return True
+        return False
 
     def _reject(self, error: RequestError) -> None:
         """Answer with an error, unless a response is on its way already, and close soon."""
@@ -216,10 +238,14 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         if self._service.settings.log:
             LOG.info("no request %d", error.status)
         if self._task is None or not self._responds:
-            self._transport.write(_packed(error))
+            self._write(_packed(error))
         self._linger()
         if self._task:
             self._task.cancel()
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        self._written += len(data)
+        self._transport.write(data)
 
     def _linger(self) -> None:
         """Write no more, and drop what still comes.
@@ -240,10 +266,10 @@ def large_head() -> RequestError:
     )
 
 
-def _packed(error: RequestError) -> bytes:
+def _packed(error: RequestError, connection: str = "close") -> bytes:
     """Return an error as a whole response."""
     status = http.HTTPStatus(error.status)
-    headers = error.headers | {"content-length": str(len(error.body)), "connection": "close"}
+    headers = error.headers | {"content-length": str(len(error.body)), "connection": connection}
     lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + error.body

@@ -26,6 +26,7 @@ from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
 
 _POLL = 0.05  # seconds
+_NEVER = 10**6  # seconds
 _PARTING = 1.0  # seconds for which an idle connection may still bring a request during shutdown
 _SPARE_FILES = 100  # descriptors that are not connections
 
@@ -51,7 +52,7 @@ class Server:
             http=cast(type[asyncio.Protocol], connection),
             ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
             server_header=False, proxy_headers=False,
-            timeout_keep_alive=round(settings.keep_alive),
+            timeout_keep_alive=_NEVER,  # idle connections are closed by ours
             timeout_graceful_shutdown=round(settings.shutdown_timeout),
             backlog=min(2048, settings.max_connections),
         ))  # fmt: skip
@@ -134,7 +135,7 @@ class Server:
         await asyncio.sleep(_POLL)  # until the event loop has released them
         self._listener.close()
         # Now only `kept` still listens. A client that connects between the last `accept` and the
-        # end of the block, some microseconds, is told by the system that there is no service.
+        # end of the block, some microseconds, gets a refused connection.
         kept.setblocking(False)
         clients = []
         with kept, contextlib.suppress(BlockingIOError):

@@ -7,7 +7,7 @@ const METRICS = {
   auroc: ["AUROC", "The chance that, of one image with and one without, the right one gets the higher score. 0.5 is guessing, 1 is perfect."],
   sensitivity: ["Sensitivity", "The share of the positive images that is found."],
   specificity: ["Specificity", "The share of the negative images that is recognised as negative."],
-  accuracy: ["Accuracy", "The share of all images with the right decision. It flatters if one class is frequent."],
+  accuracy: ["Accuracy", "The share of all images with the right decision. It is misleading if one class is frequent."],
   balanced_accuracy: ["Balanced accuracy", "The share of right decisions in each class, averaged over the classes."],
 };
 const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy"]);
@@ -42,7 +42,7 @@ export function aboutPart(about) {
     make("p", {}, about.meaning),
     make("p", {}, decisionRule(about)),
     make("p", {}, abstentionRule(about)),
-    make("p", { class: "hint" }, "The 95\u202f% interval covers the chance in which images were evaluated. On images of other people, hospitals or devices the classifier may perform worse than that."),
+    make("p", { class: "hint" }, "The 95\u202f% interval reflects only the random choice of these images. On images of other people, hospitals or devices, performance may be worse than the interval suggests."),
     make("p", { class: "hint identity" }, `Lucency ${about.version}; weights `, make("code", {}, about.sha256)),
   ];
 }
@@ -80,7 +80,7 @@ function decisionRule(about) {
 
 function abstentionRule(about) {
   const reasons = [];
-  if (about.ood_detector) reasons.push("if an image is out of distribution, that is, unlike the training images");
+  if (about.ood_detector) reasons.push("if an image is out of distribution");
   if (about.conformal) reasons.push("if more than one class remains possible");
   const classes = `It knows only ${about.classes.length === 2 ? "these two classes" : "these classes"}.`;
   return reasons.length ? `It abstains ${reasons.join(", or ")}. ${classes}` : `It never abstains, not even on images of another kind. ${classes}`;

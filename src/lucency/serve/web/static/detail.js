@@ -56,8 +56,8 @@ function abstained(item, about) {
       make(
         "details",
         {},
-        make("summary", {}, "Probabilities all the same"),
-        make("p", { class: "hint" }, "These numbers are not a decision, and the table does not show them."),
+        make("summary", {}, "Computed probabilities"),
+        make("p", { class: "hint" }, "These numbers are not a decision. The table does not show them."),
         classBars(prediction),
       ),
   ];
@@ -65,7 +65,7 @@ function abstained(item, about) {
 
 /** Return what a DICOM file states about itself that its reader should know. */
 function fileNotes(prediction) {
-  return prediction.notes?.length > 0 && make("p", { class: "file-notes" }, make("b", {}, "DICOM file: "), `${prediction.notes.join("; ")}.`);
+  return prediction.notes?.length > 0 && make("p", { class: "file-notes" }, make("b", {}, "DICOM note: "), `${prediction.notes.join("; ")}.`);
 }
 
 function failed(item, about, retry) {

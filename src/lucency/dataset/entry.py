@@ -42,6 +42,20 @@ class Excluded(NamedTuple):
     reason: str
 
 
+class NotUsed(NamedTuple):
+    """Images of a folder that are not used.
+
+    Attributes:
+        folder: Path below the root of the data set; ``.`` for the root.
+        images: How many.
+        reason: Why.
+    """
+
+    folder: str
+    images: int
+    reason: str
+
+
 def natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
     """Return a sort key in which ``2`` comes before ``10`` and case matters last."""
     pieces = re.split("([0-9]+)", name.casefold())

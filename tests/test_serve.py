@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,18 @@ def test_requested_extras_come_with_the_prediction(served: Running) -> None:
         ("GET", "/", None, {"host": "localhost.evil.example:80"}, "unknown_host"),
         ("POST", "/v1/predict", b"x", {"origin": "https://evil.example"}, "cross_origin"),
         ("POST", "/v1/predict", b"x", {"origin": "null"}, "cross_origin"),
+        *(
+            ("POST", "/v1/predict", b"x", {"host": "localhost", "origin": origin}, "cross_origin")
+            for origin in (
+                "https://localhost",
+                "chrome-extension://localhost",
+                "ftp://localhost",
+                "http://localhost:81",
+                "http://me@localhost",
+                "//localhost",
+                "localhost",
+            )
+        ),
         ("POST", "/v1/reload", b"", {"sec_fetch_site": "cross-site"}, "cross_origin"),
         ("POST", "/v1/reload", b"", {"sec_fetch_site": "same-site"}, "cross_origin"),
     ],
@@ -355,3 +368,37 @@ def test_an_invalid_inference_request_is_rejected(served: Running, document: Any
 def test_a_tensor_without_an_image_is_rejected(served: Running) -> None:
     reply = served.ask("POST", INFER, json.dumps({"inputs": [tensor(["AAAA"], [1])]}))
     assert (reply.status, reply.json["code"]) == (422, "not_an_image")
+
+
+def infer(served: Running, text: bytes, raw: bytes = b"") -> Any:
+    length = {"inference-header-content-length": str(len(text))} if raw else {}
+    return served.ask("POST", "/v2/models/spots/infer", text + raw, **length)
+
+
+def binary(size: int) -> bytes:
+    tensor = {"name": "images", "shape": [1], "datatype": "BYTES"}
+    return json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": size}}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "raw", "message"),
+    [
+        (b'{"inputs": ' + b"[" * 20 + b"]" * 20 + b"}", b"", "nested 16 deep"),
+        (b'{"inputs": [' + b"[[[[0]]]]," * 100_000 + b"0]}", b"", "300,000 lists"),
+        (b'{"inputs": [' + b"0," * 2_100_000 + b"0]}", b"", "2,000,000 values"),
+        (b"[" * 3_000_000, b"", "300,000 lists"),
+        (b'{"id": "\\ud800", "inputs": []}', b"", "printable strings"),
+        (b'{"id": "\\u0000\\u001b[31m", "inputs": []}', b"", "printable strings"),
+        (b'{"id": 5, "inputs": []}', b"", "printable strings"),
+        (b'{"inputs": [{"name": "\\udfff", "shape": [1], "datatype": "BYTES"}]}', b"", "printable"),
+        (binary(2**20), bytes(2**20), "number of images is not that of the shape"),
+    ],
+)
+def test_what_would_block_the_service_is_rejected_by_its_structure(
+    served: Running, text: bytes, raw: bytes, message: str
+) -> None:
+    started = time.perf_counter()
+    reply = infer(served, text, raw)
+    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    assert message in reply.json["error"]
+    assert time.perf_counter() - started < 2

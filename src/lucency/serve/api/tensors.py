@@ -21,6 +21,12 @@ from lucency.serve.inference.errors import RequestError
 
 HEAD_LENGTH = "inference-header-content-length"
 _MAX_JSON = 8 * 2**20  # bytes; parsed numbers take many times the size of their text
+# Counted before parsing, which no other thread can interrupt: 2 million numbers take 0.2 s, and a
+# list takes 64 bytes. A tensor of pixels is nested in 8 lists and objects at most.
+_MAX_VALUES, _MAX_LISTS, _MAX_DEPTH = 2_000_000, 300_000, 16
+_MAX_NAME = 200  # characters
+_NESTING = np.zeros(256, np.int8)
+_NESTING[[ord("["), ord("{")]], _NESTING[[ord("]"), ord("}")]] = 1, -1
 
 
 class Tensor(NamedTuple):
@@ -68,6 +74,7 @@ def read_request(body: bytes, head_length: str | None) -> Request:
         length = int(head_length)
     if length > len(body) or length > _MAX_JSON:
         raise _bad(f"its JSON may have up to {_MAX_JSON:,} bytes, all of them in the body")
+    _check_structure(body[:length])
     try:
         document = json.loads(body[:length], parse_constant=_reject_constant)
         return _request(document, body[length:])
@@ -75,6 +82,18 @@ def read_request(body: bytes, head_length: str | None) -> Request:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad("it is not the JSON of an inference request") from error
+
+
+def _check_structure(text: bytes) -> None:
+    """Reject what would take long to parse, by counting signs; those inside strings count too."""
+    if text.count(b",") > _MAX_VALUES:
+        raise _bad(f"its JSON may have up to {_MAX_VALUES:,} values; send tensors as bytes")
+    opened = text.count(b"[") + text.count(b"{")
+    if opened > _MAX_LISTS:
+        raise _bad(f"its JSON may have up to {_MAX_LISTS:,} lists; send tensors flat, or as bytes")
+    nesting = _NESTING[np.frombuffer(text, np.uint8)]
+    if np.cumsum(nesting[nesting != 0], dtype=np.int64).max(initial=0) > _MAX_DEPTH:
+        raise _bad(f"its JSON may be nested {_MAX_DEPTH} deep")
 
 
 def _request(document: Any, raw: bytes) -> Request:
@@ -86,19 +105,17 @@ def _request(document: Any, raw: bytes) -> Request:
         size = each.get("parameters", {}).get("binary_data_size")
         data = each.get("data") if size is None else raw[place : place + _size(size)]
         place += 0 if size is None else _size(size)
-        inputs.append(Tensor(str(each["name"]), str(each["datatype"]), tuple(shape), data))
+        inputs.append(Tensor(_text(each["name"]), _text(each["datatype"]), tuple(shape), data))
     if place != len(raw):
         raise _bad("the bytes behind the JSON are not as many as it states")
     parameters = document.get("parameters", {})
     binary = bool(parameters.get("binary_data_output", False))
     outputs = {
-        str(each["name"]): bool(each.get("parameters", {}).get("binary_data", binary))
+        _text(each["name"]): bool(each.get("parameters", {}).get("binary_data", binary))
         for each in document.get("outputs", [])
     }
     given = document.get("id")
-    if given is not None and (not isinstance(given, str) or len(given) > 200):
-        raise _bad("the id must be a string of up to 200 characters")
-    return Request(given, tuple(inputs), outputs, binary)
+    return Request(None if given is None else _text(given), tuple(inputs), outputs, binary)
 
 
 def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray[np.uint8]:
@@ -139,7 +156,7 @@ def files_of(tensor: Tensor, most: int) -> list[bytes]:
     if not 1 <= tensor.shape[0] <= most:
         raise _bad(f"1 to {most} images may be sent at once")
     if isinstance(tensor.data, bytes):
-        files = _split(tensor.data)
+        files = _split(tensor.data, tensor.shape[0])
     else:
         try:
             files = [base64.b64decode(each, validate=True) for each in tensor.data]
@@ -185,18 +202,25 @@ def _with_length(text: str) -> bytes:
     return struct.pack("<I", len(data)) + data
 
 
-def _split(data: bytes) -> list[bytes]:
-    """Split concatenated byte strings, each with its length in front."""
+def _split(data: bytes, count: int) -> list[bytes]:
+    """Split concatenated byte strings, each with its length in front; stop where there are more."""
     files, place = [], 0
-    while place < len(data):
+    while place < len(data) and len(files) <= count:
         if place + 4 > len(data):
             raise _bad("an image is truncated")
         (length,) = struct.unpack_from("<I", data, place)
         files.append(data[place + 4 : place + 4 + length])
         place += 4 + length
-    if place != len(data):
+    if place > len(data):
         raise _bad("an image is truncated")
     return files
+
+
+def _text(value: Any) -> str:
+    """Return a name or an id that can be sent back: no halves of characters, none unprintable."""
+    if not isinstance(value, str) or len(value) > _MAX_NAME or not value.isprintable():
+        raise _bad(f"ids and names must be printable strings of up to {_MAX_NAME} characters")
+    return value
 
 
 def _size(value: Any) -> int:

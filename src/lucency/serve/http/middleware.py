@@ -197,16 +197,20 @@ def _check_origin(headers: Mapping[bytes, bytes], host: str) -> None:
     """Reject what a page of another origin has a browser send."""
     origin = headers.get(b"origin")
     site = headers.get(b"sec-fetch-site", b"none")
-    foreign = origin is not None and _origin_host(origin) != host
+    # Behind a proxy the page is at https://, which only a browser that knows its origin may say.
+    schemes = ("http", "https") if site == b"same-origin" else ("http",)
+    foreign = origin is not None and _origin(origin) not in [(each, host) for each in schemes]
     if foreign or site not in (b"same-origin", b"none"):
         raise RequestError("cross_origin", "Pages of other origins may not use this service.")
 
 
-def _origin_host(origin: bytes) -> str:
+def _origin(origin: bytes) -> tuple[str, str]:
+    """Return scheme and host with port; empty where it is no origin."""
     try:
-        return urlsplit(origin.decode("latin-1")).netloc.lower()
+        found = urlsplit(origin.decode("latin-1"))
     except ValueError:
-        return ""
+        return "", ""
+    return found.scheme, found.netloc.lower()
 
 
 def _hostname(host: str) -> str:

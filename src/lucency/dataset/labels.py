@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
-from collections.abc import Callable, Sequence
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.dataset.entry import SPELLINGS, listed
+from lucency.dataset.columns import HEADER, Columns, choose_columns
+from lucency.dataset.entry import SPELLINGS, Entry, listed
+from lucency.dataset.locate import Locator
+from lucency.dataset.table import Line, read_table
 from lucency.errors import DataError, nearest
 
-_HEADER = "Expected a header line such as file,label or file,label,group,split."
+_SEPARATORS = "|;,"
+# How programs write that a value is missing. "None" may be a class.
+_MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
+_FEWEST = 20  # rows, from which on nearly as many labels as rows are no classes
 
 
 class Row(NamedTuple):
@@ -23,113 +29,208 @@ class Row(NamedTuple):
     split: str
 
 
-def read_labels(path: Path, *, files: Sequence[str], prefix: str) -> dict[str, Row]:
+class Labels(NamedTuple):
+    """A labels file.
+
+    Attributes:
+        rows: The row of each listed image.
+        lines: The number of its line.
+        notes: What was recognised.
+        warnings: What may be wrong.
+    """
+
+    rows: Mapping[str, Row]
+    lines: Mapping[str, int]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def labels_path(labels: str, folder: Path) -> Path | None:
+    """Return the path of a labels file; it may be relative to the data folder. Empty: ``None``."""
+    if not labels:
+        return None
+    path, inside = Path(labels), folder / labels
+    return inside if not path.exists() and inside.is_file() else path
+
+
+def read_labels(
+    path: Path,
+    *,
+    files: Sequence[str],
+    root: Path,
+    folder: Path,
+    columns: Columns = Columns(),  # noqa: B008 - immutable
+) -> Labels:
     """Return the row of every file in the labels file.
 
-    Columns are separated by commas, semicolons or tabs; a byte order mark and backslashes are
-    accepted.
-
     Args:
-        path: CSV file, UTF-8, with a header.
-        files: Known images, relative to the root of the data set. A row may name a file by this
-            path, by this path after ``prefix``, or by its bare name where that is unique.
-        prefix: Path from the user's folder to the root: empty, or ending in a slash.
+        path: CSV file with a header, see ``read_table``.
+        files: Known images, relative to the root of the data set. A row may name a file in any
+            way that ``Locator`` understands.
+        root: Root of the data set.
+        folder: Folder that the user gave, which contains the root.
+        columns: Names of columns; by default they are recognised.
 
     Raises:
         DataError: The file cannot be read, lacks a column, names files that do not exist or
-            contains contradictory rows.
+            contains contradictory rows, or images have several labels.
     """
-    lines = _read(path)
-    find = _finder(path, files, prefix)
+    table = read_table(path, HEADER)
+    chosen = choose_columns(path, table, columns)
+    at = chosen.positions
+    _check_filled(path, table.lines, at)
+    labels, warnings = _checked_labels(
+        path, [(x.number, x.cells[at["label"]]) for x in table.lines]
+    )
+    located = Locator(path, files, root, folder).locate(
+        [line.cells[at["file"]] for line in table.lines]
+    )
     rows: dict[str, Row] = {}
-    missing: list[str] = []
-    for number, line in lines:
-        row = _row(path, number, line)
-        file = find(line["file"])
-        if file is None:
-            missing.append(line["file"])
-        elif rows.setdefault(file, row) != row:
-            raise DataError(
-                f"{path}, line {number}: {file} was already listed with other values "
-                f"({rows[file].label!r}, now {row.label!r}). Keep one line per file."
-            )
-    if missing:
+    lines: dict[str, int] = {}
+    twice: dict[str, str] = {}
+    for line, label in zip(table.lines, labels, strict=True):
+        file = located.files[line.cells[at["file"]]]
+        row = Row(label, _cell(line, at, "group"), _split(path, line, at))
+        if rows.setdefault(file, row) != row:
+            twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
+        lines.setdefault(file, line.number)
+    if twice:
+        more = f" {len(twice):,} files are listed with different values." if len(twice) > 1 else ""
+        raise DataError(f"{path}, {next(iter(twice.values()))}.{more} Keep one line per file.")
+    notes = tuple(filter(None, (chosen.note, located.note)))
+    return Labels(rows, lines, notes, tuple(warnings))
+
+
+def check_splits(path: Path, labels: Labels, entries: Iterable[Entry]) -> None:
+    """Reject a split column that is filled in for some images only.
+
+    Args:
+        path: The labels file.
+        labels: Its content.
+        entries: The listed images, with the split of the column or of their folder.
+
+    Raises:
+        DataError: Some have a split and some have none.
+    """
+    if not any(row.split for row in labels.rows.values()):
+        return
+    blank = sorted(labels.lines[entry.file] for entry in entries if not entry.split)
+    if blank:
         raise DataError(
-            f"{path}: {len(missing):,} listed files are not in the data folder: {listed(missing)}. "
-            "Write paths relative to the folder, or file names; remove lines without an image."
+            f"{path}: the column of splits is blank in {len(blank):,} of {len(labels.rows):,} rows "
+            f"({_places(blank)}). Expected train, val or test in every row, or in none. Fill in "
+            "the column, remove these rows, or ignore the column: --split-column none"
         )
-    return rows
 
 
-def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the line number and the cells of every row, by column name in lower case."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DataError(f"{path}: the labels file cannot be read ({reason}). {_HEADER}") from error
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        _check_header(path, header)
-        return [
-            (reader.line_num, dict(zip(header, map(_tidy, cells), strict=False)))
-            for cells in reader
-            if any(cells)
-        ]
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: this is not valid CSV ({error}). {_HEADER}"
-        ) from error
+def _cell(line: Line, at: Mapping[str, int], role: str) -> str:
+    return line.cells[at[role]] if role in at else ""
 
 
-def _tidy(cell: str) -> str:
-    """Return a cell on one line, stripped of spaces."""
-    return " ".join(cell.splitlines()).strip()
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    for name in ("file", "label"):
-        if name not in header:
-            raise DataError(
-                f"{path}: the column {name!r} is missing. {_HEADER} "
-                f"Received: {','.join(header) or 'an empty file'}.{nearest(name, header)}"
-            )
-
-
-def _row(path: Path, number: int, line: dict[str, str]) -> Row:
-    label, split = line.get("label", ""), line.get("split", "")
-    if not (line["file"] and label):
-        raise DataError(
-            f"{path}, line {number}: the file or the label is empty. "
-            "Fill in both, or remove the line."
-        )
+def _split(path: Path, line: Line, at: Mapping[str, int]) -> str:
+    split = _cell(line, at, "split")
     if split and split.lower() not in SPELLINGS:
         raise DataError(
-            f"{path}, line {number}: expected train, val or test in the column split. "
+            f"{path}, line {line.number}: expected train, val or test in the column split. "
             f"Received: {split!r}.{nearest(split, SPELLINGS)}"
         )
-    return Row(label, line.get("group", ""), SPELLINGS[split.lower()] if split else "")
+    return SPELLINGS[split.lower()] if split else ""
 
 
-def _finder(path: Path, files: Sequence[str], prefix: str) -> Callable[[str], str | None]:
-    """Return a function from a name in the labels file to the known file, or ``None``."""
-    known = set(files)
-    times = Counter(file.rpartition("/")[2] for file in files)
-    by_name = {file.rpartition("/")[2]: file for file in files}
+def _check_filled(path: Path, lines: Sequence[Line], at: Mapping[str, int]) -> None:
+    blank = [x.number for x in lines if not (x.cells[at["file"]] and x.cells[at["label"]])]
+    _reject_rows(path, blank, len(lines), "the file or the label is empty")
+    missing = [line.number for line in lines if line.cells[at["label"]].lower() in _MISSING]
+    _reject_rows(path, missing, len(lines), "the label is missing (written as NaN, NA or null)")
 
-    def find(written: str) -> str | None:
-        name = written.replace("\\", "/").removeprefix("./")
-        for candidate in (name, name.removeprefix(prefix)):
-            if candidate in known:
-                return candidate
-        if times[name] > 1:
+
+def _reject_rows(path: Path, numbers: Sequence[int], total: int, what: str) -> None:
+    if numbers:
+        rows = f" in {len(numbers):,} of {total:,} rows ({_places(numbers)})"
+        raise DataError(
+            f"{path}, line {numbers[0]}: {what}{rows if len(numbers) > 1 else ''}. "
+            "Fill in both, or remove the line."
+        )
+
+
+def _difference(file: str, first: Row, second: Row, line: int, again: int) -> str:
+    name = next(each for each in Row._fields if getattr(first, each) != getattr(second, each))
+    return (
+        f"line {again}: {file} was already listed in line {line} with another {name} "
+        f"({getattr(first, name)!r}, now {getattr(second, name)!r})"
+    )
+
+
+def _checked_labels(path: Path, cells: Sequence[tuple[int, str]]) -> tuple[list[str], list[str]]:
+    """Return the label of every row, and warnings; several labels per image are rejected."""
+    written = [unicodedata.normalize("NFC", label) for _, label in cells]
+    names = set(written)
+    # pandas writes whole numbers as 1.0 where other cells of the column are empty.
+    whole = {x: x.partition(".")[0] for x in names if re.fullmatch(r"-?\d+\.0+", x)}
+    labels = [whole[x] if whole.get(x) in names else x for x in written]
+    times = Counter(labels)
+    for separator in _SEPARATORS:
+        if several := _several(times, separator):
+            numbers = [n for (n, _), label in zip(cells, labels, strict=True) if label in several]
+            shown = f"{several[0]!r} in line {numbers[0]}"
             raise DataError(
-                f"{path}: {written} is the name of {times[name]} files in the data folder. "
-                "Write the path relative to the folder, as in train/a.png."
+                f"{path}: {len(numbers):,} of {len(cells):,} rows seem to name several labels, "
+                f"separated by {separator!r} ({shown}). Expected one label per image; several are "
+                "not supported. Keep one label in each row, or remove these rows."
             )
-        return by_name.get(name)
+    if len(cells) >= _FEWEST and len(times) > 0.6 * len(cells):
+        raise DataError(
+            f"{path}: there are {len(times):,} different labels in {len(cells):,} rows "
+            f"({listed(sorted(times))}). Expected a few classes with several images each. Choose "
+            "another column: --label-column NAME"
+        )
+    return labels, _alike(path, times)
 
-    return find
+
+def _several(labels: Collection[str], separator: str) -> list[str]:
+    """Return the labels that are lists of labels, in the order of their rows.
+
+    A single name with a separator is a class ("Carcinoma, basal cell"). A list is one whose parts
+    are labels themselves, or whose parts occur in other combinations.
+    """
+    parts = {label: _parts(label, separator) for label in labels}
+    lists = {label: found for label, found in parts.items() if len(found) > 1}
+    places = defaultdict(set)
+    times = Counter[str]()
+    for found in lists.values():
+        times.update(set(found))
+        for i, part in enumerate(found):
+            places[part].add("first" if i == 0 else "later")
+    alone = {found[0] for found in parts.values() if len(found) == 1}
+
+    def is_list(label: str) -> bool:
+        found = lists[label]
+        # In names, a part may qualify another; in numbers, the comma may be a decimal one.
+        if separator == "," and (", " in label or re.fullmatch(r"-?\d+,\d+", label)):
+            return all(part in alone or len(places[part]) > 1 for part in found)
+        return any(part in alone or times[part] > 1 for part in found)
+
+    return [label for label in lists if is_list(label)]
+
+
+def _parts(label: str, separator: str) -> list[str]:
+    """Return the parts of a label, also of one in the form ``['a', 'b']``."""
+    inner = label[1:-1] if label[:1] + label[-1:] in ("[]", "()", "{}") else label
+    return [part for each in inner.split(separator) if (part := each.strip(" '\""))] or [label]
+
+
+def _alike(path: Path, labels: Collection[str]) -> list[str]:
+    """Return warnings on labels that differ only in case or spacing."""
+    by_form = defaultdict(list)
+    for label in labels:
+        by_form[re.sub(r"[\s_-]+", " ", label.casefold())].append(label)
+    return [
+        f"{path.name}: the classes {listed([repr(x) for x in sorted(alike)])} differ only in case "
+        "or spacing. If they are one class, write them alike."
+        for form, alike in by_form.items()
+        if len(alike) > 1 and len(form) > 1
+    ]
+
+
+def _places(numbers: Sequence[int]) -> str:
+    return f"line{'s' * (len(numbers) > 1)} {listed([str(n) for n in numbers])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -38,6 +39,21 @@ def test_admission_rejects_what_would_be_late() -> None:
         with pytest.raises(RequestError, match="Too many images"):
             admission.check(left=100, more=7)
     assert admission.images == 0
+
+
+def test_announced_bytes_reserve_nothing() -> None:
+    length = 64 * 2**20
+    with slow(0) as (served, _):
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\nx"
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                held = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+                held.sendall(head.encode())
+            until = time.monotonic() + 5
+            while served.service.admission.bytes < 20 and time.monotonic() < until:
+                time.sleep(0.01)
+            assert served.service.admission.bytes == 20
+            assert served.ask("POST", "/v1/predict", IMAGES[0]).status == 200
 
 
 def test_admission_counts_bytes() -> None:

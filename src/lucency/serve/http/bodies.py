@@ -1,4 +1,4 @@
-"""Read a request body: never more than the limit, and counted for as long as it is held."""
+"""Read a request body: never more than the limit, and counted from when its bytes arrive."""
 
 from __future__ import annotations
 
@@ -61,15 +61,14 @@ async def request_body(service: Service, request: Request) -> AsyncIterator[byte
 
 
 class _Held:
-    """The bytes of one body, counted as being in the service."""
+    """The bytes of one body that have arrived, counted as being in the service."""
 
     def __init__(self, service: Service) -> None:
         self._admission, self._settings = service.admission, service.settings
         self._taken = 0
 
     async def read(self, request: Request) -> bytes:
-        declared: int | None = request.scope.get(LENGTH)
-        self._take(declared or 0)
+        self._admission.check_bytes(request.scope.get(LENGTH) or 0)
         given, start = (
             self._settings,
             request.state.connection.begun + self._settings.receive_timeout,
@@ -83,7 +82,7 @@ class _Held:
                     if size > given.max_body_bytes:
                         raise too_large(given.max_body_bytes)
                     limit.reschedule(start + size / given.min_bytes_per_second)
-                    self._take(max(0, size - self._taken))
+                    self._take(size - self._taken)
                     parts.append(part)
         except TimeoutError as error:
             raise RequestError("request_timeout", "The request did not arrive in time.") from error
@@ -93,7 +92,7 @@ class _Held:
 
     def _take(self, count: int) -> None:
         if count:
-            self._admission.add_bytes(count)
+            self._admission.add_bytes(count, self._taken)
             self._taken += count
 
     def release(self) -> None:

@@ -64,16 +64,28 @@ class Admission:
         finally:
             self.images -= count
 
-    def add_bytes(self, count: int) -> None:
-        """Count bytes of a body, until ``remove_bytes``.
+    def add_bytes(self, count: int, held: int = 0) -> None:
+        """Count bytes of a body that have arrived, until ``remove_bytes``.
+
+        Args:
+            count: New bytes.
+            held: Bytes of the same body that are counted already.
 
         Raises:
             RequestError: There are too many already.
         """
-        if self.bytes and self.bytes + count > self._max_bytes:
+        self.check_bytes(count, held)
+        self.bytes += count
+
+    def check_bytes(self, count: int, held: int = 0) -> None:
+        """Reject a body that would not fit now. Nothing is reserved: announcing costs nothing.
+
+        Raises:
+            RequestError: There are too many bytes already.
+        """
+        if self.bytes > held and self.bytes + count > self._max_bytes:
             wait = self.expected_wait()
             raise RequestError("busy", "Too many bytes are waiting; try again later.", wait)
-        self.bytes += count
 
     def remove_bytes(self, count: int) -> None:
         """Stop counting bytes."""

@@ -256,27 +256,26 @@ def _explained(shown: str) -> Iterator[None]:
             f"{shown}: an address needs a library that is missing ({error.name or error}). "
             'Install it: pip install "lucency[remote]"'
         ) from error
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{shown}: there is nothing at this address, or it may not be read. Expected a zip "
-            "file or a folder. Check the address."
-        ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
                 f"{shown}: the disk is full. Free some space, or choose another folder with "
                 "--cache DIR, and run again to resume."
             ) from error
-        # Messages may repeat the whole address, or parts of it.
+        # Over HTTP, fsspec raises the same error whatever the reason.
+        cause = error.__cause__ or error
+        status = getattr(cause, "status", None)
+        if isinstance(cause, FileNotFoundError) or status == 404:
+            raise DataError(
+                f"{shown}: there is nothing at this address, or it may not be read. Expected a "
+                "zip file or a folder. Check the address."
+            ) from error
+        # The text of the error may repeat the whole address.
+        reason = f"{type(cause).__name__}{f' {status}' if isinstance(status, int) else ''}"
         raise DataError(
-            f"{shown}: the download failed ({type(error).__name__}{_status(error)}). Check the "
-            "address, your access and the network, and run again to resume."
+            f"{shown}: the download failed ({reason}). Check the address, your access and the "
+            "network, and run again to resume."
         ) from error
-
-
-def _status(error: Exception) -> str:
-    status = getattr(error, "status", None)
-    return f" {status}" if isinstance(status, int) else ""
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -30,7 +30,7 @@ from lucency.errors import ConfigError, DataError, RunError
 from lucency.evaluation import Predictions
 from lucency.evaluation.ledger import test_set_id
 from lucency.metrics import BoolArray, FloatArray, IntArray
-from small_runs import TWO, write_predicted_run, write_plan
+from small_runs import TWO, write_plan, write_predicted_run
 
 
 def two_rankings(
@@ -312,8 +312,12 @@ def scene() -> tuple[BoolArray, FloatArray, FloatArray, IntArray]:
 def test_two_runs_and_the_conclusions(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     runs = [
-        write_predicted_run(tmp_path / "old", predictions(first, positive, cluster), recipe="article"),
-        write_predicted_run(tmp_path / "new", predictions(second + 3 * positive, positive, cluster)),
+        write_predicted_run(
+            tmp_path / "old", predictions(first, positive, cluster), recipe="article"
+        ),
+        write_predicted_run(
+            tmp_path / "new", predictions(second + 3 * positive, positive, cluster)
+        ),
     ]
     found = compare(runs)
     (pair,) = found.pairs
@@ -339,7 +343,9 @@ def test_two_runs_and_the_conclusions(tmp_path: Path, scene: Any) -> None:
 def test_the_json_is_strict_and_a_single_run_has_no_sd(tmp_path: Path, scene: Any) -> None:
     positive, first, second, cluster = scene
     runs = [
-        write_predicted_run(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
+        write_predicted_run(
+            tmp_path / "a", predictions(first, positive, cluster), recipe="article"
+        ),
         write_predicted_run(tmp_path / "b", predictions(second, positive, cluster)),
     ]
     document = json.loads(json.dumps(compare(runs).to_json(), allow_nan=False))
@@ -354,7 +360,9 @@ def test_no_difference_names_the_detectable_one(tmp_path: Path, scene: Any) -> N
     positive, first, _, cluster = scene
     nearly = first + 0.01 * np.random.default_rng(0).normal(size=first.shape)
     runs = [
-        write_predicted_run(tmp_path / "a", predictions(first, positive, cluster), recipe="article"),
+        write_predicted_run(
+            tmp_path / "a", predictions(first, positive, cluster), recipe="article"
+        ),
         write_predicted_run(tmp_path / "b", predictions(nearly, positive, cluster)),
     ]
     found = compare(runs)

@@ -105,7 +105,7 @@ def test_a_folder_without_them(tmp_path: Path) -> None:
     assert classifier.neighbours is None
     assert neighbours_json(classifier.neighbours, np.zeros(4), 3) is None
     (folder / "neighbours.safetensors").write_bytes(b"foreign")
-    with pytest.raises(Mismatch, match="not listed in classifier.json"):
+    with pytest.raises(Mismatch, match=r"not listed in classifier\.json"):
         checksums(folder)
 
 

@@ -204,7 +204,8 @@ def _with_length(text: str) -> bytes:
 
 def _split(data: bytes, count: int) -> list[bytes]:
     """Split concatenated byte strings, each with its length in front; stop where there are more."""
-    files, place = [], 0
+    files: list[bytes] = []
+    place = 0
     while place < len(data) and len(files) <= count:
         if place + 4 > len(data):
             raise _bad("an image is truncated")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import struct
 import subprocess
@@ -163,6 +164,12 @@ def test_a_failing_decoder_costs_one_image(file: Path, tmp_path: Path, failure: 
     assert (pool.lost == 0) == (failure == "memory")
 
 
+def wait_until_ready(pool: DecoderPool) -> None:
+    """Wait for the greeting of the only process, before the first request."""
+    (child,) = pool._children
+    assert select.select([child._responses], [], [], 60)[0]
+
+
 def kill_while_decoding(pool: DecoderPool, file: Path, number: int) -> Decoded:
     """Send the only process an image, kill it with a signal, and return the result."""
     (pid,) = children()
@@ -178,7 +185,7 @@ def kill_while_decoding(pool: DecoderPool, file: Path, number: int) -> Decoded:
 def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
     with nothing_left(), DecoderPool(1) as pool:
         pool.start(1)
-        time.sleep(1)  # until it is ready, before the first request
+        wait_until_ready(pool)
         for number in (signal.SIGSEGV, signal.SIGKILL):
             (pid,) = children()
             first = kill_while_decoding(pool, file, number)
@@ -198,7 +205,7 @@ def test_a_decoder_killed_from_outside_is_replaced(file: Path) -> None:
 def test_a_killed_decoder_is_not_attributed_to_its_image(file: Path) -> None:
     with nothing_left(), DecoderPool(1) as pool:
         pool.start(1)
-        time.sleep(1)  # until it is ready, before the first request
+        wait_until_ready(pool)
         answer = kill_while_decoding(pool, file, signal.SIGKILL)
     assert answer.reason.startswith("its decoder crashed (signal 9; perhaps the machine ran out")
     assert answer.transient

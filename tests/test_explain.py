@@ -112,7 +112,7 @@ def test_more_classes_get_the_most_probable_one_minus_the_others() -> None:
     ("shape", "value"), [((1, 2, 2, 2), 0), ((1, SIDE + 1, 2, 1), 0), ((1, 2, 2, 1), np.nan)]
 )
 def test_invalid_maps_are_rejected(shape: tuple[int, ...], value: float) -> None:
-    with pytest.raises(ClassifierError, match="activation map is none"):
+    with pytest.raises(ClassifierError, match="activation map is invalid"):
         signed(np.full(shape, value, np.float32), np.array([[0.5, 0.5]]), spec_of())
 
 

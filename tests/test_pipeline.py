@@ -183,10 +183,10 @@ def test_a_flipped_bit_raises(run: Run, tmp_path: Path, name: str) -> None:
         ({"temperature": 0}, "from 0.001 to 1000"),
         ({"temperature": "1"}, "expected a number"),
         ({"input": {"height": 10**9, "width": 32, "channels": 1}}, "from 1 to 2048"),
-        ({"positive": "bird"}, "none of the classes"),
+        ({"positive": "bird"}, "must be one of two classes"),
         (
             {"architecture": {"name": "pretrained", "channels": 3, "parameters": {"weights": "x"}}},
-            "names weights of its own",
+            "must not have weights",
         ),
         ({"operating_point": {}}, "KeyError"),
     ],

@@ -30,4 +30,4 @@ def test_from_radiographs_to_a_report(radiographs: Path, tmp_path: Path) -> None
     again = run_training(radiographs / "chest_xray", config, run=str(tmp_path / "again"))
     for name in ("weights.safetensors", "predictions.csv"):
         assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes()
-    assert again.data.train.store.decoded == 0
+    assert again.data.train.cache.decoded == 0

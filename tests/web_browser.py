@@ -1,4 +1,4 @@
-"""A browser, and folders served to it as any plain web server does."""
+"""A browser, and folders served by a plain web server."""
 
 from __future__ import annotations
 

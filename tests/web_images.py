@@ -27,7 +27,7 @@ PASSES = (
 
 
 def drawn(rng: np.random.Generator, width: int, height: int, mode: str) -> Image.Image:
-    """Draw coloured waves with noise, so that every coefficient of a JPEG has something to say."""
+    """Draw coloured waves with noise, so that no coefficient of a JPEG is zero."""
     y, x = np.mgrid[:height, :width]
     waves = [128 + 100 * np.sin(x / (5 + 3 * i)) * np.cos(y / (7 + 2 * i)) for i in range(3)]
     noisy = np.stack(waves, -1) + rng.normal(0, 25, (height, width, 3))
@@ -41,7 +41,7 @@ def file_of(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def jpegs(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """Yield JPEG files of all colour spaces, samplings and codings, of awkward sizes."""
+    """Yield JPEG files of all colour spaces, samplings and codings, in odd sizes."""
     sizes = ((64, 64), (61, 47), (200, 133), (17, 300), (8, 9))
     codings: tuple[dict[str, Any], ...] = (
         {},
@@ -56,12 +56,12 @@ def jpegs(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
             name = f"{width}x{height} {mode} {coding} sampling {sampling}"
             yield name, file_of(image, "JPEG", subsampling=sampling, **coding)
     yield "4:1:1", file_of(drawn(rng, 70, 50, "RGB"), "JPEG", subsampling="4:1:1")
-    yield "4:4:0", _upended(file_of(drawn(rng, 64, 40, "RGB"), "JPEG", subsampling=1))
+    yield "4:4:0", _as_440(file_of(drawn(rng, 64, 40, "RGB"), "JPEG", subsampling=1))
     yield "red, green, blue", file_of(drawn(rng, 70, 50, "RGB"), "JPEG", keep_rgb=True)
 
 
-def _upended(jpeg: bytes) -> bytes:
-    """Turn 4:2:2 of 64 x 40 into 4:4:0 of 29 x 75: as many units, of as many blocks each."""
+def _as_440(jpeg: bytes) -> bytes:
+    """Turn 4:2:2 of 64 x 40 into 4:4:0 of 29 x 75, which has as many units of as many blocks."""
     frame = jpeg.index(b"\xff\xc0") + 5
     size = struct.pack(">HH", 75, 29)
     assert jpeg[frame + 6] == 0x21
@@ -86,7 +86,7 @@ def png(
     interlaced: bool = False,
     extra: bytes = b"",
 ) -> bytes:
-    """Write a PNG file with a filter drawn for each row.
+    """Write a PNG file with a random filter for each row.
 
     Args:
         samples: (height, width, channels), below 2 ** depth.

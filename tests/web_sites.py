@@ -1,4 +1,4 @@
-"""A classifier of drawn weights with all that a trained one has, to be exported as a page."""
+"""A classifier of random weights, with everything that a trained one has, to be exported."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def network(rng: np.random.Generator, classes: int, channels: int) -> bytes:
         made("MatMul", ["places", "slope"], ["activation_map"]),
         made("ReduceMean", ["places", "axes"], ["embedding"], keepdims=0),
         made("MatMul", ["embedding", "slope"], ["logits"]),
-        *_answers(classes),
+        *_probabilities(classes),
     ]
-    answers = {"probabilities": ["n", classes], "embedding": ["n", _FEATURES]}
-    answers["activation_map"] = ["n", SIZE[0] // 2, SIZE[1] // 2, units]
+    outputs = {"probabilities": ["n", classes], "embedding": ["n", _FEATURES]}
+    outputs["activation_map"] = ["n", SIZE[0] // 2, SIZE[1] // 2, units]
     graph = helper.make_graph(
         nodes,
         "drawn",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", *SIZE, channels])],
-        [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in answers.items()],
+        [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     return bytes(model.SerializeToString())
 
 
-def _answers(classes: int) -> list[object]:
+def _probabilities(classes: int) -> list[object]:
     if classes > 2:
         return [helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
     return [

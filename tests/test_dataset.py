@@ -88,7 +88,7 @@ def test_audit_counts_every_file(folder: Path, load: Load) -> None:
     reasons = {each["file"]: each["reason"] for each in audit["excluded"]}
     assert reasons.pop("train/cat/broken.png")
     assert reasons == {
-        "train/cat/link.png": "symbolic link, not followed",
+        "train/cat/link.png": "symbolic link, not followed: use --follow-links",
         "train/dog/patientdog_77.png": "identical to test/dog/patientdog_500.png",
         "train/cat/patientcat_78.png": "label conflict: identical to train/dog/patientdog_1.png",
         "train/dog/patientdog_1.png": "label conflict: identical to train/cat/patientcat_78.png",
@@ -103,6 +103,39 @@ def test_audit_counts_every_file(folder: Path, load: Load) -> None:
     assert audit["colour"] is False
     homes = {file: s.name for s in (data.train, data.val) for file in s.files}
     assert homes[pair[0]] == homes[pair[1]]
+
+
+def test_images_that_are_not_used_are_counted(folder: Path, load: Load) -> None:
+    draw(folder / "extra/cat/1.png", 1)
+    draw(folder / "train/loose.png", 2)
+    draw(folder / "pred/3.png", 3)
+    shutil.copy(folder / "train/cat/patientcat_1.png", folder / "train/cat/patientcat_99.jpg_large")
+    audit = load(folder).audit
+    assert (audit.found, audit.used) == (74, 71)
+    assert [*map(tuple, audit.not_used)] == [
+        ("extra", 1, "next to the train folder, not in it"),
+        ("pred", 1, "images to predict: they have no labels"),
+        ("train", 1, "not in a class folder"),
+    ]
+    assert audit.balance == "74 images found: 71 used, 0 excluded, 3 not used."
+    document = audit.to_json()
+    assert document["not_used"][0]["folder"] == "extra"
+    assert sum("Not used: " in line for line in document["warnings"]) == 3
+
+
+def test_copies_in_two_splits_are_found_through_links(tmp_path: Path, load: Load) -> None:
+    store, data = make(tmp_path / "store", n=20), tmp_path / "data"
+    for split, start in (("train", 0), ("test", 15)):
+        for label in ("cat", "dog"):
+            (data / split / label).mkdir(parents=True)
+            for file in sorted((store / label).iterdir())[start : start + 18]:
+                (data / split / label / file.name).symlink_to(file)
+    with pytest.raises(DataError, match="use --follow-links"):
+        load(data)
+    audit = load(data, follow_links=True).audit
+    assert audit.leaks.status == "dropped"
+    assert len(audit.leaks.pairs) == 2 * 3
+    assert audit.found == audit.used + len(audit.excluded) == 2 * (18 + 5)
 
 
 def test_too_many_unreadable_images_stop_the_run(folder: Path, load: Load) -> None:

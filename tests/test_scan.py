@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucency.dataset import walk
+from lucency.dataset import links, walk
 from lucency.dataset.entry import natural
+from lucency.dataset.names import parse
 from lucency.dataset.scan import Scan, scan
 from lucency.errors import DataError
 
@@ -82,7 +83,9 @@ def test_a_copy_next_to_the_split_folders_is_ignored(tmp_path: Path) -> None:
     found = scan(tmp_path)
     assert found.root == tmp_path
     assert len(found.entries) == 4
-    assert [each.file for each in found.ignored] == ["chest_xray"]
+    assert found.not_used == (("chest_xray", 2, "next to the train folder, not in it"),)
+    assert not found.ignored
+    assert "chest_xray (2 images)" in found.warnings[0]
 
 
 def test_order_is_natural(tmp_path: Path) -> None:
@@ -110,10 +113,10 @@ def test_files_that_are_no_images_are_ignored_with_a_reason(tmp_path: Path) -> N
     assert [e.file for e in found.entries] == ["a/1.png", "b/1.png"]
     assert not found.excluded
     reasons = dict(found.ignored)
-    assert set(reasons) == {"a/notes.txt", "a/Thumbs.db", "b/.x.png", "loose.png"}
+    assert set(reasons) == {"a/notes.txt", "a/Thumbs.db", "b/.x.png"}
     assert "no image suffix" in reasons["a/notes.txt"]
     assert "hidden" in reasons["b/.x.png"]
-    assert reasons["loose.png"] == "not in a class folder"
+    assert found.not_used == ((".", 1, "not in a class folder"),)
 
 
 def test_links_are_excluded_and_never_followed(tmp_path: Path) -> None:
@@ -125,9 +128,11 @@ def test_links_are_excluded_and_never_followed(tmp_path: Path) -> None:
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/1.png"]
     assert [tuple(each) for each in found.excluded] == [
-        (f"a/{name}", "symbolic link, not followed") for name in ("link.png", "loop", "self.png")
+        (f"a/{name}", "symbolic link, not followed: use --follow-links")
+        for name in ("link.png", "self.png")
     ]
-    assert [each.file for each in found.ignored] == ["a/notes"]
+    assert [each.file for each in found.ignored] == ["a/loop", "a/notes"]
+    assert "2 symbolic links" in found.warnings[0]
 
 
 def test_pipes_are_excluded(tmp_path: Path) -> None:
@@ -228,7 +233,7 @@ def test_a_folder_without_permission_is_named(
         scan(tmp_path)
 
 
-# Labels files
+# Labels files are tested in test_labels.py
 
 
 def labelled(root: Path, text: str, encoding: str = "utf-8") -> Scan:
@@ -237,78 +242,368 @@ def labelled(root: Path, text: str, encoding: str = "utf-8") -> Scan:
     return scan(root, labels=file)
 
 
-def test_labels_give_the_classes_and_folders_the_splits(tmp_path: Path) -> None:
-    touch(tmp_path, *both("train"), *both("test"), "train/PNEUMONIA/extra.png")
-    found = labelled(
-        tmp_path,
-        "file,label,group\n"
-        "train/NORMAL/normal.png,NORMAL,p1\n"
-        "train/PNEUMONIA/pneumonia.png,virus,p2\n"
-        "test/NORMAL/normal.png,NORMAL,p3\n"
-        "test/PNEUMONIA/pneumonia.png,virus,p4\n",
-    )
-    assert found.classes == ("NORMAL", "virus")
-    assert [(e.label, e.split, e.group) for e in found.entries] == [
-        ("NORMAL", "test", "p3"),
-        ("virus", "test", "p4"),
-        ("NORMAL", "train", "p1"),
-        ("virus", "train", "p2"),
-    ]
-    assert [each.file for each in found.ignored] == ["train/PNEUMONIA/extra.png"]
+# Split folders in any spelling
 
 
-@pytest.mark.parametrize("mark", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_labels_from_any_spreadsheet(tmp_path: Path, mark: str, encoding: str) -> None:
-    touch(tmp_path, "x/1.png", "y/2.png")
-    rows = [("File", "LABEL", "split"), ("x\\1.png", "a", "Training"), ("2.png", "b", "test")]
-    rows += [("1.png", "a", "train"), ("", "", "")]
-    with pytest.raises(DataError, match="different classes"):
-        labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows), encoding)
-    rows[2] = ("2.png", "b", "train")
-    found = labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows), encoding)
-    assert [(e.file, e.label, e.split) for e in found.entries] == [
-        ("x/1.png", "a", "train"),
-        ("y/2.png", "b", "train"),
-    ]
-
-
-def test_labels_relative_to_the_given_folder_of_a_nested_data_set(tmp_path: Path) -> None:
-    touch(tmp_path, *both("wrap/train"))
-    found = labelled(
-        tmp_path,
-        "file,label\nwrap/train/NORMAL/normal.png,a\ntrain/PNEUMONIA/pneumonia.png,b\n",
-    )
-    assert [(e.file, e.label) for e in found.entries] == [
-        ("train/NORMAL/normal.png", "a"),
-        ("train/PNEUMONIA/pneumonia.png", "b"),
-    ]
+def images(root: Path, *folders: str, n: int = 2) -> Path:
+    return touch(root, *(f"{folder}/{i}.png" for folder in folders for i in range(n)))
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("train", "val", "test"),
     [
-        ("", "column 'file' is missing.*an empty file"),
-        ("file,lable\nx/1.png,a\n", "column 'label' is missing.*Did you mean 'lable'"),
-        ("file,label\nx/1.png,a\nx/9.png,b\nx/8.png,b\n", "2 listed files are not .*x/9.png, x/8"),
-        ("file,label\nx/1.png,a\nx/1.png,b\n", "line 3: x/1.png was already listed"),
-        ("file,label\nx/1.png,\n", "line 2: the file or the label is empty"),
-        ("file,label\nsame.png,a\n", "same.png is the name of 2 files"),
-        ("file,label,split\nx/1.png,a,tran\n", "Received: 'tran'. Did you mean 'train'"),
-        ("file,label,split\nx/1.png,a,train\ny/2.png,b,\n", "1 do not: y/2.png"),
-        ("file,label\nx/1.png,a\ny/2.png,a\n", "only one class"),
+        ("training_set", "validation-set", "test_set"),
+        ("seg_train", "seg_val", "seg_test"),
+        ("Train_data", "Valid data", "Test_data"),
+        ("TrainImages", "ValImages", "TestImages"),
+        ("trainset", "devset", "testset"),
+        ("TRAIN", "DEV", "EVAL"),
+        ("train", "valid", "holdout"),
+        ("my train set", "my val set", "hold-out set"),
+        ("imagesTr", "imagesVal", "imagesTs"),
+        ("train2017", "val2017", "test2017"),
+        ("1_training", "2_validation", "3_testing"),
+        ("chest-train", "chest-val", "chest-test"),
+        ("train (1)", "val (1)", "test (1)"),
+        ("train split", "development", "held_out"),
+        ("xray14Train", "xray14Val", "xray14Evaluation"),
     ],
 )
-def test_labels_that_do_not_match(tmp_path: Path, text: str, message: str) -> None:
-    touch(tmp_path, "x/1.png", "y/2.png", "x/same.png", "y/same.png")
-    with pytest.raises(DataError, match=message) as caught:
-        labelled(tmp_path, text)
+def test_split_folders_in_further_spellings(
+    tmp_path: Path, train: str, val: str, test: str
+) -> None:
+    touch(tmp_path, *both(train), *both(val), *both(test))
+    found = scan(tmp_path)
+    assert found.classes == CLASSES
+    assert {file.split("/")[0]: split for file, split in splits(found).items()} == {
+        train: "train",
+        val: "val",
+        test: "test",
+    }
+    assert (found.warnings, found.not_used) == ((), ())
+    assert f"{test} is test" in found.notes[0]
+
+
+def test_doubled_split_folders_are_descended(tmp_path: Path) -> None:
+    touch(tmp_path, *both("training_set/training_set"), *both("test_set/test_set"))
+    touch(tmp_path, "seg_pred/seg_pred/1.jpg", "seg_pred/seg_pred/2.jpg")
+    found = scan(tmp_path)
+    assert found.classes == CLASSES
+    assert {*splits(found).values()} == {"train", "test"}
+    assert found.not_used == (("seg_pred", 2, "images to predict: they have no labels"),)
+
+
+def test_a_class_called_like_a_split_stays_a_class(tmp_path: Path) -> None:
+    found = scan(images(tmp_path, "train", "bus", "car"))
+    assert found.classes == ("bus", "car", "train")
+    assert {*splits(found).values()} == {""}
+    assert "train is taken for a class" in found.warnings[0]
+    assert scan(images(tmp_path / "b", "valid", "invalid")).classes == ("invalid", "valid")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("en", "te", "tr"),
+        ("protest", "contest"),
+        ("tested", "untested"),
+        ("positive_test", "negative_test"),
+        ("training_shoes", "boots"),
+        ("0", "1", "2"),
+        ("a", "b"),
+        ("class1", "class2"),
+        ("stage_1", "stage_2"),
+        ("setosa", "versicolor"),
+        ("partridge", "batfish"),
+        ("type A", "type B"),
+        ("developer", "valley"),
+    ],
+)
+def test_real_class_names_are_no_splits(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    found = scan(images(tmp_path, *classes))
+    assert set(found.classes) == set(classes)
+    assert {entry.split for entry in found.entries} == {""}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("fold1", "fold2"),
+        ("Fold-1", "Fold-2", "Fold-3"),
+        ("part1", "part2"),
+        ("partA", "partB"),
+        ("split_0", "split_1"),
+        ("set_a", "set_b"),
+        ("images_001", "images_002"),
+        ("batch 1", "batch 2"),
+        ("subset0", "subset1"),
+        ("fold1/cats", "fold1/dogs", "fold2/cats", "fold2/dogs"),
+        ("train/fold1/cats", "train/fold1/dogs", "train/fold2/cats", "train/fold2/dogs"),
+        ("cats_train", "cats_test", "dogs_train", "dogs_test"),
+        ("fold1/a", "fold1/b", "fold2/a", "fold2/b", "more"),
+        ("fold1/train", "fold1/test", "fold2/train", "fold2/test"),
+    ],
+)
+def test_names_like_splits_that_are_not_understood(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    images(tmp_path, *folders)
+    with pytest.raises(DataError, match=r"look like splits.*Rename.*--labels FILE") as caught:
+        scan(tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
-    touch(tmp_path, "x/1.png")
-    with pytest.raises(DataError, match=r"gone.csv: .*cannot be read \(No such file"):
-        scan(tmp_path, labels=tmp_path / "gone.csv")
-    with pytest.raises(DataError, match="it is not UTF-8 text"):
-        labelled(tmp_path, "file,label\ncafé.png,a\n", "latin-1")
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train1/a", "train1/b", "train2/a", "train2/b"), "both mean the train split"),
+        (("trainA", "trainB", "testA", "testB"), "both mean the test split"),
+        (("train/a", "train/b", "test/a", "test/b", "eval/a", "eval/b"), "eval may mean validat"),
+        (("train/a", "train/b", "eval/a", "holdout/a"), "eval, holdout may mean validation or"),
+        (("Training/a", "Training/b", "PublicTest/a", "PrivateTest/a"), "both mean the test split"),
+        (("test/a", "test/b", "val/a", "val/b"), "has test, val but no train folder"),
+        (
+            ("x/train/a", "x/train/b", "x/test/a", "x/test/b", "y/train/a", "y/train/b", "y/val/a"),
+            "contain split folders of their own",
+        ),
+    ],
+)
+def test_splits_that_contradict_each_other(
+    tmp_path: Path, folders: tuple[str, ...], message: str
+) -> None:
+    images(tmp_path, *folders)
+    with pytest.raises(DataError, match=message):
+        scan(tmp_path)
+
+
+def test_splits_inside_the_class_folders(tmp_path: Path) -> None:
+    inside = [f"{name}/{split}" for name in ("cats", "dogs") for split in ("Train", "val", "test")]
+    found = scan(images(tmp_path, *inside))
+    assert found.classes == ("cats", "dogs")
+    assert {(e.file.split("/")[1], e.split) for e in found.entries} == {
+        ("Train", "train"),
+        ("val", "val"),
+        ("test", "test"),
+    }
+
+
+def test_classes_that_contain_the_same_folders_are_doubted(tmp_path: Path) -> None:
+    found = scan(images(tmp_path, "berlin/ill", "berlin/well", "rome/ill", "rome/well"))
+    assert found.classes == ("berlin", "rome")
+    assert "each of them contains ill, well" in found.warnings[0]
+
+
+def test_labels_make_any_folder_names_usable(tmp_path: Path) -> None:
+    images(tmp_path, "fold1", "fold2", n=1)
+    found = labelled(tmp_path, "file,label\nfold1/0.png,a\nfold2/0.png,b\n")
+    assert {(e.label, e.split) for e in found.entries} == {("a", ""), ("b", "")}
+    images(tmp_path, "train1", "train2", n=1)
+    table = "file,label{}\ntrain1/0.png,a{}\ntrain2/0.png,b{}\n"
+    found = labelled(tmp_path, table.format(",split", ",train", ",train"))
+    assert len(found.entries) == 2
+    with pytest.raises(DataError, match="both mean the train split"):
+        labelled(tmp_path, table.format("", "", ""))
+
+
+# Images that are not used
+
+
+def test_every_image_is_used_excluded_or_counted_as_not_used(tmp_path: Path) -> None:
+    touch(tmp_path, *both("train"), *both("test"), "loose.png", "train/loose.png")
+    images(tmp_path, "extra/deep/er", n=3)
+    images(tmp_path, "predictions", n=4)
+    images(tmp_path, ".old", n=5)
+    touch(tmp_path, "extra/notes.txt", "docs/readme.txt")
+    found = scan(tmp_path)
+    assert {each.folder: each.images for each in found.not_used} == {
+        ".": 1,
+        ".old": 5,
+        "extra": 3,
+        "predictions": 4,
+        "train": 1,
+    }
+    text = " ".join(found.warnings)
+    for folder, n in ((".old", 5), ("extra", 3), ("predictions", 4)):
+        assert f"{folder} ({n} images)" in text
+    assert ("docs", "next to the train folder, not in it") in map(tuple, found.ignored)
+    assert len(found.entries) == 4
+
+
+def test_helper_folders_of_programs_hold_no_images(tmp_path: Path) -> None:
+    images(tmp_path, "a", "b")
+    helpers = ("@eaDir", ".thumbnails", "__pycache__", ".ipynb_checkpoints", ".AppleDouble")
+    helpers += ("$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle", "@EADIR")
+    images(tmp_path, *(f"a/{name}" for name in helpers))
+    touch(tmp_path, "a/Thumbs.db", "a/desktop.ini", "a/._0.png")
+    found = scan(tmp_path)
+    assert len(found.entries) == 4
+    assert (found.not_used, found.excluded) == ((), ())
+    assert len(found.ignored) == len(helpers) + 3
+    assert "programs made for their own use" in found.notes[0]
+
+
+# Files whose names do not reveal that they are images
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 200
+CONTENT = {
+    "x.jpg_large": b"\xff\xd8\xff\xe0" + b"\0" * 200,
+    "x.JPG?x=1": b"\xff\xd8\xff\xdb",
+    "x.CR2": PNG,
+    "no_suffix": PNG,
+    "x.tmp": b"GIF89a" + b"\0" * 20,
+    "x.txt": b"RIFF\0\0\0\0WEBPVP8 ",
+    "x.bin": b"II*\0\x08\0\0\0",
+    "x.": b"BM" + b"\0" * 12 + (40).to_bytes(4, "little") + b"\0" * 36,
+    "x.1": b"P5\n# by\n4 4\n255\n",
+    "x.dat": b"\0\0\0\x1cftypavif",
+    "0a1b2c": b"\0\0\0\x0cjP  \r\n\x87\n",
+}
+NO_IMAGES = {
+    "a.txt": b"PNG is a format",
+    "b.csv": b"file,label\n",
+    "Thumbs.db": b"\xd0\xcf\x11\xe0",
+    "c.mp4": b"\0\0\0\x18ftypmp42",
+    "d.wav": b"RIFF\0\0\0\0WAVEfmt ",
+    "e.npy": b"\x93NUMPY\x01\0",
+    "f": b"BMW and Mercedes, cars of Germany",
+    "g.md": b"P1 is the first point",
+    "h": b"",
+}
+
+
+def test_images_are_recognised_by_content(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png")
+    for name, content in (CONTENT | NO_IMAGES).items():
+        (tmp_path / "a" / name).write_bytes(content)
+    found = scan(tmp_path)
+    files = {entry.file.removeprefix("a/") for entry in found.entries if entry.label == "a"}
+    assert files == {"1.png", *CONTENT}
+    assert {each.file.removeprefix("a/") for each in found.ignored} == {*NO_IMAGES}
+    assert not found.excluded
+    assert "8 files, no images" in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.CR2", b"II*\0\x10\0\0\0CR\x02\0", "camera raw"),
+        ("x", b"II*\0\x10\0\0\0CR\x02\0", "camera raw"),
+        ("x.NEF", b"MM\0*\0\0\0\x08", "camera raw"),
+        ("x.raf", b"FUJIFILMCCD-RAW 0201", "camera raw"),
+        ("x.nii.gz", b"\x1f\x8b\x08", "volume"),
+        ("x.svg", b"<svg/>", "vector drawing"),
+    ],
+)
+def test_images_that_are_never_readable_are_excluded(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / name).write_bytes(content)
+    (excluded,) = scan(tmp_path).excluded
+    assert excluded.file == f"a/{name}"
+    assert reason in excluded.reason
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png")
+    os.mkfifo(tmp_path / "a/pipe")
+    os.mkfifo(tmp_path / "a/pipe.tmp")
+    assert [*map(tuple, scan(tmp_path).ignored)] == [
+        ("a/pipe", "not a regular file"),
+        ("a/pipe.tmp", "not a regular file"),
+    ]
+
+
+# Symbolic links
+
+
+def test_links_are_followed_on_request(tmp_path: Path) -> None:
+    store, data = tmp_path / "store", tmp_path / "data"
+    images(store, "cats", "dogs")
+    (data / "train/dogs").mkdir(parents=True)
+    (data / "test").mkdir()
+    (data / "train/cats").symlink_to(store / "cats", target_is_directory=True)
+    (data / "test/cats").symlink_to(store / "cats", target_is_directory=True)
+    (data / "test/dogs").symlink_to("../train/dogs", target_is_directory=True)
+    for name in ("0.png", "1.png"):
+        (data / "train/dogs" / name).symlink_to(store / "dogs" / name)
+    found = scan(data, follow_links=True)
+    assert splits(found) == {
+        f"{split}/{name}/{i}.png": split
+        for split in ("train", "test")
+        for name in ("cats", "dogs")
+        for i in (0, 1)
+    }
+    assert (found.excluded, found.not_used, found.warnings) == ((), (), ())
+    assert found.stamps["test/cats/0.png"] == found.stamps["train/cats/0.png"]
+
+
+def test_without_following_linked_images_are_counted(tmp_path: Path) -> None:
+    images(tmp_path / "store", "more", n=5)
+    data = images(tmp_path / "data", "a", "b")
+    (data / "a/more").symlink_to(tmp_path / "store/more", target_is_directory=True)
+    found = scan(data)
+    assert found.not_used == (("a/more", 5, "symbolic link, not followed: use --follow-links"),)
+    assert "a/more (5 images)" in found.warnings[0]
+    assert len(scan(data, follow_links=True).entries) == 9
+
+
+def test_linked_loops_end(tmp_path: Path) -> None:
+    images(tmp_path, "a", "b")
+    (tmp_path / "a/up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a/self").symlink_to(".", target_is_directory=True)
+    (tmp_path / "a/to_b").symlink_to("../b", target_is_directory=True)
+    (tmp_path / "b/to_a").symlink_to("../a", target_is_directory=True)
+    found = scan(tmp_path, follow_links=True)
+    assert len(found.entries) == 8
+    assert {each.reason for each in found.ignored} == {
+        "symbolic link back to a folder that it lies in"
+    }
+
+
+def test_links_to_each_other_do_not_multiply_without_end(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(9)]
+    images(tmp_path, *names, n=1)
+    for name in names:
+        for other in names:
+            (tmp_path / name / f"to_{other}").symlink_to(f"../{other}", target_is_directory=True)
+    assert len(scan(tmp_path, follow_links=True).entries) <= 100 * len(names)
+
+
+@pytest.mark.parametrize(
+    "target", ["/proc", "/proc/self", "/dev", "/sys", "/proc/self/root", "/dev/null", "/proc/1"]
+)
+def test_links_into_the_kernel_are_never_followed(tmp_path: Path, target: str) -> None:
+    images(tmp_path, "a", "b")
+    (tmp_path / "a/out.png").symlink_to(target)
+    found = scan(tmp_path, follow_links=True)
+    assert len(found.entries) == 4
+    listed = {each.file: each.reason for each in (*found.excluded, *found.ignored)}
+    assert "never followed" in listed["a/out.png"]
+
+
+def test_a_link_to_everything_stays_out_of_the_kernel(tmp_path: Path) -> None:
+    fake = images(tmp_path / "fake", "home", "proc/1")
+    data = images(tmp_path / "data", "a", "b")
+    (data / "a/all").symlink_to(fake, target_is_directory=True)
+    kernel = links._KERNEL
+    try:
+        links._KERNEL = (str(fake / "proc"),)  # type: ignore[assignment]
+        found = scan(data, follow_links=True)
+    finally:
+        links._KERNEL = kernel
+    assert len(found.entries) == 6
+    assert "never followed" in {e.file: e.reason for e in found.ignored}["a/all/proc"]
+
+
+def test_links_that_lead_nowhere_are_explained(tmp_path: Path) -> None:
+    images(tmp_path, "a", "b")
+    (tmp_path / "a/x.png").symlink_to(".git/annex/objects/gone")
+    (excluded,) = scan(tmp_path, follow_links=True).excluded
+    assert "git annex get" in excluded.reason
+
+
+def test_names_with_many_letters_are_parsed_at_once() -> None:
+    for name in ("train" * 12 + "x", "set" * 20, "imgs" * 500, "T" * 4000, "aB" * 2000):
+        assert parse(name) is not None

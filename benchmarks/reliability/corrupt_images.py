@@ -138,7 +138,8 @@ def _load(root: Path, known: Mapping[str, Case], cache: Path) -> Trial:
     data = load_dataset(root, _config(cache))
     audit = data.audit
     failures = _differences({file: case.outcome for file, case in known.items()}, _of_data(data))
-    failures += _miscounted(audit.found, audit.used, len(audit.excluded), _countable(known))
+    found = audit.found - sum(each.images for each in audit.not_used)
+    failures += _miscounted(found, audit.used, len(audit.excluded), _countable(known))
     used = sum(case.outcome == USED for case in cases())
     excluded = sum(case.outcome not in (USED, IGNORED) for case in cases())
     return Trial(
@@ -162,7 +163,8 @@ def _check(root: Path, known: Mapping[str, Case], folder: Path) -> Trial:
         listed = {file: case.outcome for file, case in known.items()}
         expected = {f: words for f, words in listed.items() if words not in (USED, IGNORED)}
         failures += _differences(expected, excluded)
-        failures += _miscounted(audit["found"], audit["used"], len(excluded), _countable(known))
+        found = audit["found"] - sum(each["images"] for each in audit["not_used"])
+        failures += _miscounted(found, audit["used"], len(excluded), _countable(known))
     rejected = _command(root, "0.01", folder / "cache", folder / "rejected")
     failures += _complaints(rejected, 2)
     if rejected.stderr.count("--max-unreadable") != 1 or (folder / "rejected").exists():

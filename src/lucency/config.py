@@ -32,6 +32,11 @@ class Config:
         effort: Time to spend: ``quick``, ``standard`` or ``thorough``.
         seed: Seed of the split, the initial weights, the order of images and the augmentation.
         labels: CSV file with the columns file, label and optionally group and split.
+        file_column: Name of the column of files in it; empty to recognise it.
+        label_column: Name of the column of labels; empty to recognise it.
+        group_column: Name of the column of patients; empty to recognise it, ``none`` for none.
+        split_column: Name of the column of splits; empty to recognise it, ``none`` for none.
+        follow_links: Whether to follow symbolic links to images and folders.
         split_file: A ``split.csv`` of an earlier run, to reuse its splits.
         group_regex: Regular expression whose first group in a file's path is the patient.
         max_unreadable: Largest share of unreadable images to accept, 0 to 1.
@@ -77,6 +82,11 @@ class Config:
     effort: Effort = "standard"
     seed: int = 0
     labels: str = ""
+    file_column: str = ""
+    label_column: str = ""
+    group_column: str = ""
+    split_column: str = ""
+    follow_links: bool = False
     split_file: str = ""
     group_regex: str = ""
     max_unreadable: float = 0.01

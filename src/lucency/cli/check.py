@@ -18,6 +18,11 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
         Path | None, Option(help="Write the page to this folder (checks/NAME).", metavar="DIR")
     ] = None,
     labels: options.Labels = None,
+    file_column: options.FileColumn = None,
+    label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
+    split_column: options.SplitColumn = None,
+    follow_links: options.FollowLinks = None,
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
     max_unreadable: options.MaxUnreadable = None,
@@ -43,8 +48,11 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
 
     made = Config.load(
         config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
-        max_unreadable=max_unreadable, cache=cache, workers=workers,
+        max_unreadable=max_unreadable, follow_links=follow_links, cache=cache, workers=workers,
+        file_column=file_column, label_column=label_column, group_column=group_column,
+        split_column=split_column,
     )  # fmt: skip
+    folder = options.data_folder(folder, made.cache, quiet)
     done = run_check(folder, made, out=out, progress=progress(quiet))
     if as_json:
         options.print_json(done.audit)

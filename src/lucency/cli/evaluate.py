@@ -21,6 +21,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
     subgroups: options.Subgroups = None,
+    follow_links: options.FollowLinks = None,
     cache: options.Cache = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -37,7 +38,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
 
     made = Config.load(
         None, operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
-        cache=cache,
+        cache=cache, follow_links=follow_links,
     )  # fmt: skip
     chosen = operating_point is not None
     done = evaluate_run(

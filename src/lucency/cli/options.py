@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,10 @@ _DATA, _EVALUATION, _TRAINING = "Data", "Evaluation", "Training"
 
 Folder = Annotated[
     Path,
-    Argument(help="Data folder: one folder per class, or train, val and test with these inside."),
+    Argument(
+        help="Data folder: one folder per class, or train, val and test with these inside. Also "
+        "a zip file of it, or an address (https, s3, gs)."
+    ),
 ]
 RunFolder = Annotated[
     Path, Argument(help="Run folder, or its name under runs/.", autocompletion=run_names)
@@ -50,6 +54,46 @@ Labels = Annotated[
     Option(
         help="Read labels from a CSV file: file,label[,group][,split].",
         metavar="FILE",
+        rich_help_panel=_DATA,
+    ),
+]
+FileColumn = Annotated[
+    str | None,
+    Option(
+        help="Column of the CSV with the files (recognised).",
+        metavar="NAME",
+        rich_help_panel=_DATA,
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    Option(
+        help="Column of the CSV with the labels (recognised).",
+        metavar="NAME",
+        rich_help_panel=_DATA,
+    ),
+]
+GroupColumn = Annotated[
+    str | None,
+    Option(
+        help="Column of the CSV with the patients, or none (recognised).",
+        metavar="NAME",
+        rich_help_panel=_DATA,
+    ),
+]
+SplitColumn = Annotated[
+    str | None,
+    Option(
+        help="Column of the CSV with the splits, or none (recognised).",
+        metavar="NAME",
+        rich_help_panel=_DATA,
+    ),
+]
+FollowLinks = Annotated[
+    bool | None,
+    Option(
+        "--follow-links",
+        help="Follow symbolic links to images and folders.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -173,7 +217,19 @@ Track = Annotated[
 
 def print_json(document: Any) -> None:
     """Print a result as one JSON document on standard output."""
-    echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    # Escaped by JSON itself where the output is not UTF-8, so that it stays valid JSON.
+    escaped = (sys.stdout.encoding or "").lower().replace("_", "-") not in ("utf-8", "utf8")
+    echo(json.dumps(document, indent=1, ensure_ascii=escaped, allow_nan=False))
+
+
+def data_folder(folder: Path, cache: str, quiet: bool) -> Path:
+    """Return the data folder for a folder, a zip file or an address."""
+    if folder.is_dir():  # without importing anything
+        return folder
+    from lucency.cli.console import progress
+    from lucency.dataset.source import open_source
+
+    return open_source(folder, cache, progress(quiet))
 
 
 def run_folder(run: Path) -> Path:

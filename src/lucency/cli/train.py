@@ -32,6 +32,11 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     config: options.ConfigFile = None,
     settings: options.Settings = None,
     labels: options.Labels = None,
+    file_column: options.FileColumn = None,
+    label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
+    split_column: options.SplitColumn = None,
+    follow_links: options.FollowLinks = None,
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
     on_leak: options.OnLeak = None,
@@ -67,8 +72,11 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
         operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
         neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights,
-        cache=cache, workers=workers, track=track,
+        cache=cache, workers=workers, track=track, follow_links=follow_links,
+        file_column=file_column, label_column=label_column, group_column=group_column,
+        split_column=split_column,
     )  # fmt: skip
+    folder = options.data_folder(folder, made.cache, quiet)
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 
 
@@ -111,9 +119,11 @@ def _train(
     with tracked(config.track, shown) as trackers, open_run(folder, config, run, resume) as writer:
         # Imported only now, so that a second process on the same run fails at once.
         from lucency.cli.console.results import show_run
+        from lucency.dataset.remote import redacted
         from lucency.pipeline.train import fill
 
-        command = shlex.join(["lucency", *sys.argv[1:]])
+        # An address may hold a password or a signature, and the run folder keeps the command.
+        command = shlex.join(["lucency", *map(redacted, sys.argv[1:])])
         done = fill(writer, folder, config, command=command, progress=shown, trackers=trackers)
     if not as_json:
         show_run(done)

@@ -2,8 +2,17 @@
 
     load              the whole algorithm: call the steps below in order
     scan              find the images of a folder, their classes and given splits
-    walk              list a folder without following links
+    walk              list a folder, and recognise images by name or content
+    links             follow symbolic links without loops
+    layout            which folders are splits and which are classes
+    names             recognise the names of split folders in any spelling
+    source            turn a zip file or an address into a folder
+    archive           unpack zip files from untrusted sources
+    remote            download from an address
     labels            read a CSV file of classes, patients and splits
+    table             read the rows of a CSV file
+    columns           recognise the columns of a labels file
+    locate            find the image that a row names
     cache             decode every image once, then read pixels by row
     groups            identify which images show the same patient
     near_duplicates   find images that show the same although their bytes differ
@@ -26,7 +35,7 @@ A step that adds information returns a copy of the entry.
 from __future__ import annotations
 
 from lucency.dataset.audit import Audit
-from lucency.dataset.entry import Entry, Excluded
+from lucency.dataset.entry import Entry, Excluded, NotUsed
 from lucency.dataset.load import Dataset, Split, load_dataset, load_labelled, write_split
 from lucency.dataset.sampling import class_balanced, evenly
 from lucency.dataset.split_file import read_split
@@ -36,6 +45,7 @@ __all__ = [
     "Dataset",
     "Entry",
     "Excluded",
+    "NotUsed",
     "Split",
     "class_balanced",
     "evenly",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lucency.dataset.cache import PixelCache
 from lucency.dataset.duplicates import Match, identical_pairs
-from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
+from lucency.dataset.entry import SPLITS, Entry, Excluded, NotUsed, counted, listed
 from lucency.dataset.groups import Groups
 from lucency.dataset.leaks import Leaks
 from lucency.dataset.partition import Partition, used_entries
@@ -50,12 +50,15 @@ _DICOM_NOTES: Mapping[Note, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What is in a data set; ``found == used + len(excluded)``.
+    """What is in a data set.
+
+    ``found == used + len(excluded) + sum(each.images for each in not_used)``, always.
 
     Attributes:
         found: Images in the folder.
         used: Images in a split.
-        excluded: Images that are not used, with the reason.
+        excluded: Images of the splits that cannot or must not be used, with the reason.
+        not_used: Images that belong to no split or class, by folder, with the reason.
         ignored: Files and folders that are no images of the data set, with the reason.
         counts: Images per split and class.
         group_source: How patients were identified: ``kermany``, ``nih``, ``chexpert``, ``mimic``,
@@ -73,6 +76,7 @@ class Audit:
     found: int
     used: int
     excluded: tuple[Excluded, ...]
+    not_used: tuple[NotUsed, ...]
     ignored: tuple[Excluded, ...]
     counts: dict[str, dict[str, int]]
     group_source: str
@@ -85,6 +89,15 @@ class Audit:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def balance(self) -> str:
+        """One sentence that accounts for every image that was found."""
+        excluded, not_used = len(self.excluded), sum(each.images for each in self.not_used)
+        return (
+            f"{counted(self.found, 'image')} found: {self.used:,} used, {excluded:,} excluded, "
+            f"{not_used:,} not used."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``audit.json``."""
         return {
@@ -92,6 +105,7 @@ class Audit:
             "found": self.found,
             "used": self.used,
             "excluded": [each._asdict() for each in self.excluded],
+            "not_used": [each._asdict() for each in self.not_used],
             "ignored": [each._asdict() for each in self.ignored],
             "counts": self.counts,
             "groups": {"source": self.group_source, "counts": self.groups},
@@ -126,9 +140,12 @@ def make_audit(
     patients = Counter(split for split, _ in {(entry.split, entry.group) for entry in used})
     identical = identical_pairs(used)
     return Audit(
-        found=len(unreadable) + len(partition.entries),
+        found=len(unreadable)
+        + len(partition.entries)
+        + sum(each.images for each in found.not_used),
         used=len(used),
         excluded=(*unreadable, *partition.excluded),
+        not_used=found.not_used,
         ignored=found.ignored,
         counts={s: {c: images[s, c] for c in found.classes} for s in SPLITS if patients[s]},
         group_source=groups.source,
@@ -139,12 +156,14 @@ def make_audit(
         colour=cache.shape[2] == 3,
         sizes=_size_range(cache.sizes[[entry.row for entry in used]]),
         warnings=(
+            *found.warnings,
             *groups.warnings,
             *partition.warnings,
             *_dicom_sentences(used, cache.notes, _DICOM_WARNINGS),
             *_unreadable_sentences(len(unreadable)),
         ),
         notes=(
+            *found.notes,
             *partition.notes,
             *_dicom_sentences(used, cache.notes, _DICOM_NOTES),
             *_duplicate_sentences(len(identical), len(partition.near)),

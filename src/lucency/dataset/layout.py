@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.dataset.entry import SPLITS, listed, natural
+from lucency.dataset.entry import SPELLINGS, SPLITS, listed, natural
 from lucency.dataset.names import Name, parse
 from lucency.errors import DataError
 
@@ -45,12 +45,14 @@ class Layout:
         places: Folders whose images are used; their names decide split and class.
         unused: Other folders in the root that contain images, and the reason.
         warnings: Sentences about names that could mean something else.
+        notes: Sentences for information.
         problem: Why the names give no splits; only where a labels file may give them.
     """
 
     places: tuple[Place, ...]
     unused: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     problem: DataError | None = None
 
     def place_of(self, file: str) -> Place | None:
@@ -154,7 +156,16 @@ def _layout(tree: Tree, *, labelled: bool) -> Layout:
             for folder in names
             if folder not in splits.values()
         },
+        notes=_understood(splits),
     )
+
+
+def _understood(splits: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a sentence on folders whose names are not those of the splits themselves."""
+    if all(SPELLINGS.get(folder.lower()) == split for split, folder in splits.items()):
+        return ()
+    listing = ", ".join(f"{folder} is {split}" for split, folder in splits.items())
+    return (f"Splits by the names of the folders: {listing}.",)
 
 
 def _why_classes(
@@ -332,7 +343,8 @@ def _classes_with_splits(
     pred = {
         path: UNLABELLED for kinds in inside.values() for path, x in kinds.items() if x == "pred"
     }
-    return Layout(tuple(places), {**unused, **pred}, tuple(warnings))
+    warnings = (*warnings, *_check_classes(tree, [*inside]))
+    return Layout(tuple(places), {**unused, **pred}, warnings)
 
 
 def _same_inside(tree: Tree, inside: Mapping[str, Iterable[str]]) -> bool:

@@ -18,17 +18,21 @@ from numpy.typing import NDArray
 from lucency.config import Config
 from lucency.dataset.audit import Audit, make_audit
 from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
+from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.groups import Groups, find_groups
+from lucency.dataset.labels import labels_path
 from lucency.dataset.near_duplicates import find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
+from lucency.dataset.source import open_source
 from lucency.dataset.split_file import apply_split, write_entries
 from lucency.errors import DataError, LeakError
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
+from lucency.io import missing_home
 from lucency.progress import SILENT, Progress
 
 _COLOUR_SAMPLE = 200
@@ -101,11 +105,13 @@ def load_dataset(
     """Find, decode, check and split the images of a folder.
 
     Unreadable images are excluded with their reason, and with ``on_leak="drop"`` so are copies of
-    test images and images of test patients: found = used + excluded, always. The same folder,
+    test images and images of test patients. Folders that belong to no split or class are not used:
+    found = used + excluded + not used, always. The same folder,
     configuration and size give the same data set; only the first call decodes.
 
     Args:
-        folder: With train, val and test folders of class folders, or class folders alone.
+        folder: With train, val and test folders of class folders, or class folders alone; also a
+            zip file of such a folder, or an address such as ``s3://bucket/data.zip``.
         config: How to read and split; the defaults if ``None``.
         size: Height and width of the decoded images; as configured if ``None``.
         colour: Whether to keep three channels; ``None`` checks up to 200 images and keeps three
@@ -122,7 +128,7 @@ def load_dataset(
     with DecoderPool(config.workers) as pool:
         if colour is None:
             pool.start(pool.workers)  # the processes load their modules during the scan
-        found = scan(Path(folder), labels=Path(config.labels) if config.labels else None)
+        found = _scan(folder, config, progress)
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         cache = _decode(found, size or config.input_size, colour, config, pool, progress)
@@ -170,8 +176,9 @@ def load_labelled(
         DataError: The folder is not a usable data set, or has classes unknown to the classifier.
     """
     config = config or Config()
-    labels = Path(config.labels) if config.labels else None
-    found = scan(Path(folder), labels=labels, least=1)
+    found = _scan(folder, config, progress, least=1)
+    for line in found.warnings:
+        progress.warn(line)
     foreign = [name for name in found.classes if name not in classes]
     if foreign:
         raise DataError(
@@ -208,6 +215,18 @@ def is_colour_dataset(files: Sequence[str], pool: DecoderPool) -> bool:
     return sum(coloured) > _COLOUR_SHARE * len(coloured)
 
 
+def _scan(folder: Path | str, config: Config, progress: Progress, *, least: int = 2) -> Scan:
+    """Find the images of a folder, a zip file or an address."""
+    opened = open_source(folder, config.cache, progress)
+    return scan(
+        opened,
+        labels=labels_path(config.labels, opened),
+        columns=columns_of(config),
+        least=least,
+        follow_links=config.follow_links,
+    )
+
+
 def _decode(
     found: Scan,
     size: tuple[int, int],
@@ -216,6 +235,8 @@ def _decode(
     pool: DecoderPool,
     progress: Progress,
 ) -> PixelCache:
+    if line := missing_home():
+        progress.warn(line)
     return decode(
         [
             SourceFile(found.root / entry.file, entry.file, found.stamps[entry.file])

@@ -1,25 +1,53 @@
 """Find the images of a folder, their classes and their given splits (train, val, test).
 
-No symbolic link is followed, so there are no loops and nothing outside the folder is read. No file
-is opened, except for the first bytes of files whose names do not reveal their type. Every file ends
-up in one of three lists: entries, excluded (an image that cannot be used) or ignored (not an image
-of the data set).
+Symbolic links are followed only on request. No file is opened, except for the first bytes of files
+whose names do not reveal their type. Every image ends up in one of three lists: entries, excluded
+(it cannot be used) or not_used (it belongs to no class or split). What is no image is ignored.
 """
 
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from lucency.dataset.entry import SPELLINGS, SPLITS, Entry, Excluded, listed, natural
-from lucency.dataset.labels import read_labels
-from lucency.dataset.walk import Walk, has_image_suffix, printable, visible, walk_folder
+from lucency.dataset.columns import Columns
+from lucency.dataset.entry import (
+    SPELLINGS,
+    SPLITS,
+    Entry,
+    Excluded,
+    NotUsed,
+    counted,
+    listed,
+    natural,
+)
+from lucency.dataset.labels import Labels, check_splits, read_labels
+from lucency.dataset.layout import (
+    EXPECTED,
+    Layout,
+    Place,
+    Tree,
+    check_class_names,
+    find_layout,
+)
+from lucency.dataset.links import NOT_FOLLOWED
+from lucency.dataset.walk import (
+    HELPER,
+    NO_IMAGE,
+    Walk,
+    looks_like_image,
+    printable,
+    visible,
+    walk_folder,
+)
 from lucency.errors import DataError
 from lucency.imaging.source import Stamp
 
-_EXPECTED = "Expected train and test folders with one folder per class in each, or one per class."
+_NO_CLASS = "not in a class folder"
+_SHOWN = 20  # folders that are named in one sentence
 
 
 @dataclass(frozen=True)
@@ -33,7 +61,10 @@ class Scan:
             or for none; ``group`` only if the labels file has the column.
         stamps: Size and times of each of these files when it was found, by path.
         excluded: Images that were found but cannot be used.
-        ignored: Files and folders that do not belong to the data set.
+        not_used: Images that belong to no class or split, by folder.
+        ignored: Files and folders that are no images of the data set.
+        warnings: Sentences about images that are not used, and about doubtful names.
+        notes: Sentences for information.
     """
 
     root: Path
@@ -41,10 +72,20 @@ class Scan:
     entries: tuple[Entry, ...]
     stamps: Mapping[str, Stamp]
     excluded: tuple[Excluded, ...]
+    not_used: tuple[NotUsed, ...]
     ignored: tuple[Excluded, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def scan(folder: Path, *, labels: Path | None = None, least: int = 2) -> Scan:
+def scan(
+    folder: Path,
+    *,
+    labels: Path | None = None,
+    columns: Columns = Columns(),  # noqa: B008 - immutable
+    least: int = 2,
+    follow_links: bool = False,
+) -> Scan:
     """Find the images of a data set, with their classes and splits.
 
     Args:
@@ -52,25 +93,45 @@ def scan(folder: Path, *, labels: Path | None = None, least: int = 2) -> Scan:
             class folders alone; it may be nested in further folders, as in unpacked zip files.
         labels: CSV file with the columns file and label, and optionally group and split. Classes
             then come from it; the folders still give the splits.
+        columns: Names of its columns; by default they are recognised.
         least: Minimum number of classes; 1 for images that are only evaluated on.
+        follow_links: Whether to follow symbolic links to images and folders.
 
     Raises:
         DataError: The folder or the labels cannot be understood as a data set.
     """
-    root = _unwrapped(_checked(folder))
-    splits = _split_folders(root)
-    walk = walk_folder(root, only=splits.values())
-    entries = _by_labels(walk, splits, labels, folder) if labels else _by_folder(walk, splits)
-    if not labels:
-        _check_class_folders(walk, splits, entries)
-    classes = _checked_classes(root, entries, labels, least)
+    root = _unwrapped(_checked(folder), follow_links)
+    walk = walk_folder(root, follow=follow_links)
+    tree = Tree(root, walk.folders, [*walk.files, *(each.file for each in walk.excluded)])
+    layout = find_layout(tree, labelled=labels is not None)
+    _check_locked(walk, layout)
+    table = None
+    if labels:
+        table = _read_labels(walk, labels, folder, columns)
+        entries, warnings = _by_labels(walk, layout, labels, table)
+        warnings += table.warnings
+    else:
+        _leave_outside(walk, layout)
+        entries = _by_folder(walk, layout)
+        _check_class_folders(walk, layout, entries)
+        warnings = _check_names(tree, layout)
+    classes = _checked_classes(walk, entries, labels, least)
+    not_used = _not_used(walk)
     return Scan(
         root=root,
         classes=classes,
         entries=tuple(entries),
         stamps=walk.stamps,
         excluded=tuple(sorted(walk.excluded, key=lambda each: natural(each.file))),
+        not_used=not_used,
         ignored=tuple(sorted(walk.ignored, key=lambda each: natural(each.file))),
+        warnings=(
+            *layout.warnings,
+            *warnings,
+            *_unused_sentences(not_used),
+            *_link_sentences(walk),
+        ),
+        notes=(*layout.notes, *(table.notes if table else ()), *_ignored_sentences(walk.ignored)),
     )
 
 
@@ -78,114 +139,209 @@ def _checked(folder: Path) -> Path:
     try:
         mode = folder.stat().st_mode
     except FileNotFoundError as error:
-        raise DataError(
-            f"{folder}: there is no such folder. {_EXPECTED} Check the path."
-        ) from error
+        raise DataError(f"{folder}: there is no such folder. {EXPECTED} Check the path.") from error
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
     if not stat.S_ISDIR(mode):
-        raise DataError(f"{folder}: this is a file, not a folder. {_EXPECTED} Give the folder.")
+        raise DataError(f"{folder}: this is a file, not a folder. {EXPECTED} Give the folder.")
     return folder
 
 
-def _unwrapped(folder: Path) -> Path:
+def _unwrapped(folder: Path, follow: bool) -> Path:
     """Descend while a folder contains nothing but one folder of folders, as in unpacked zips."""
     while True:
-        folders, files = visible(folder)
+        folders, others = visible(folder, follow=follow)
         if (
             len(folders) != 1
             or folders[0].lower() in SPELLINGS
-            or any(map(has_image_suffix, files))
+            or any(map(looks_like_image, others))
         ):
             return folder
-        inner_folders, inner_files = visible(folder / folders[0])
-        if not inner_folders or any(map(has_image_suffix, inner_files)):
+        inner_folders, inner_others = visible(folder / folders[0], follow=follow)
+        if not inner_folders or any(map(looks_like_image, inner_others)):
             return folder
         folder = folder / folders[0]
 
 
-def _split_folders(root: Path) -> dict[str, str]:
-    """Return ``{"train": "Training", ...}`` for the split folders in the root; may be empty."""
-    splits: dict[str, str] = {}
-    for name in sorted(visible(root)[0]):
-        split = SPELLINGS.get(name.lower())
-        if split in splits:
-            raise DataError(
-                f"{root}: {splits[split]!r} and {name!r} both mean the {split} split. "
-                "Keep one of them, or move the images of both into one folder."
-            )
-        if split:
-            splits[split] = name
-    if splits and "train" not in splits:
-        raise DataError(
-            f"{root}: has {listed(sorted(splits.values()))} but no train folder. {_EXPECTED} "
-            "Add the train folder, or give the folder above or below."
-        )
-    return splits
+def _check_locked(walk: Walk, layout: Layout) -> None:
+    """Reject a folder of the data set that cannot be read; others are named."""
+    for folder, error in walk.locked.items():
+        if layout.place_of(f"{folder}/"):
+            raise error
+        walk.ignore(folder, "this folder cannot be read")
 
 
-def _by_folder(walk: Walk, splits: Mapping[str, str]) -> list[Entry]:
+def _leave_outside(walk: Walk, layout: Layout) -> None:
+    """Count the images in folders that are not used, and drop what else was found there."""
+    outside: Counter[str] = Counter()
+    for file in (*walk.files, *(each.file for each in walk.excluded)):
+        outside[layout.unused_folder(file)] += 1
+    for (folder, _), images in walk.unused.items():
+        outside[layout.unused_folder(f"{folder}/")] += images
+    walk.files = [file for file in walk.files if not layout.unused_folder(file)]
+    walk.excluded = [each for each in walk.excluded if not layout.unused_folder(each.file)]
+    walk.ignored = [each for each in walk.ignored if not layout.unused_folder(each.file)]
+    for folder, reason in [*walk.unused]:
+        if layout.unused_folder(f"{folder}/"):
+            del walk.unused[folder, reason]
+    for folder, reason in layout.unused.items():
+        walk.leave(folder, reason, outside[folder])
+
+
+def _by_folder(walk: Walk, layout: Layout) -> list[Entry]:
     """Label every image by its class folder, at any depth."""
-    names = {name: split for split, name in splits.items()}
-    depth = 1 if splits else 0
     entries = []
     for file in walk.files:
-        levels = file.split("/")
-        if len(levels) <= depth + 1:
-            walk.ignore(file, "not in a class folder")
+        place = layout.place_of(file) or Place("")
+        label, _, inside = file[len(place.folder) :].lstrip("/").partition("/")
+        if place in layout.places and (place.label or inside):
+            entries.append(Entry(file, place.label or label, split=place.split))
         else:
-            entries.append(Entry(file, levels[depth], split=names.get(levels[0], "")))
+            walk.leave(file.rpartition("/")[0], _NO_CLASS)
     return entries
 
 
-def _by_labels(walk: Walk, splits: Mapping[str, str], labels: Path, folder: Path) -> list[Entry]:
-    """Label every image by the labels file; images that it does not list are ignored."""
-    names = {name: split for split, name in splits.items()}
-    prefix = walk.root.relative_to(folder).as_posix()
+def _read_labels(walk: Walk, labels: Path, folder: Path, columns: Columns) -> Labels:
     known = [*walk.files, *(each.file for each in walk.excluded)]
-    rows = read_labels(labels, files=known, prefix="" if prefix == "." else prefix + "/")
+    return read_labels(labels, files=known, root=walk.root, folder=folder, columns=columns)
+
+
+def _by_labels(
+    walk: Walk, layout: Layout, labels: Path, table: Labels
+) -> tuple[list[Entry], list[str]]:
+    """Label every image by the labels file; images that it does not list are not used.
+
+    Returns:
+        The entries, and warnings.
+    """
+    rows = table.rows
+    by_folder = {place.folder: place.split for place in layout.places}
     entries = []
     for file in walk.files:
         if row := rows.get(file):
-            split = row.split or names.get(file.partition("/")[0], "")
+            place = layout.place_of(file)
+            split = row.split or (by_folder[place.folder] if place else "")
             entries.append(Entry(file, row.label, split=split, group=row.group))
         else:
-            walk.ignore(file, f"not in {labels.name}")
-    return entries
+            walk.leave(file.rpartition("/")[0], f"not in {labels.name}")
+    check_splits(labels, table, entries)
+    loose = any(not entry.split for entry in entries)
+    if loose and layout.problem:
+        raise layout.problem
+    if loose and {*by_folder.values()} == {"train"} and not any(x.split for x in rows.values()):
+        return [entry._replace(split="") for entry in entries], [
+            f"{layout.places[0].folder} is not taken for a split, because {labels.name} lists "
+            "images outside it, and there is no test folder."
+        ]
+    return entries, []
 
 
-def _check_class_folders(walk: Walk, splits: Mapping[str, str], entries: list[Entry]) -> None:
+def _check_class_folders(walk: Walk, layout: Layout, entries: list[Entry]) -> None:
     """Reject a folder without class folders, and class folders without images."""
-    for split, name in splits.items() or [("", "")]:
-        prefix = f"{name}/" if name else ""
+    labelled = any(place.label for place in layout.places)
+    for place in (Place(""),) if labelled else layout.places:
+        prefix = f"{place.folder}/" if place.folder else ""
         tops = [path.removeprefix(prefix) for path in walk.folders if path.startswith(prefix)]
-        folders = [top for top in tops if "/" not in top]
-        filled = {entry.label for entry in entries if entry.split == split}
+        folders = [top for top in tops if "/" not in top and top not in layout.unused]
+        filled = {entry.label for entry in entries if labelled or entry.split == place.split}
         # An empty validation folder is no error: validation is then split off from train.
-        if split == "val":
+        if place.split == "val":
             continue
         if not folders:
-            raise DataError(_no_classes(walk, walk.root / name))
+            raise DataError(_no_classes(walk, walk.root / place.folder))
         if empty := [printable(prefix + folder) for folder in folders if folder not in filled]:
             excluded = [f"{file}: {reason}" for file, reason in walk.excluded]
-            reasons = f" ({listed(excluded)})" if excluded else ""
+            reasons = f" ({listed(excluded)})" if excluded else _link_hint(walk)
             raise DataError(
                 f"{walk.root}: no usable image in the class folder {listed(empty)}{reasons}. "
                 "Expected images in every class folder. Add images, or remove the folder."
             )
 
 
+def _check_names(tree: Tree, layout: Layout) -> list[str]:
+    """Reject class folders in splits that have the names of splits themselves."""
+    splits = [place for place in layout.places if place.folder and not place.label]
+    return [*dict.fromkeys(line for place in splits for line in check_class_names(tree, place))]
+
+
+def _links(walk: Walk) -> list[str]:
+    """Return the symbolic links that were not followed."""
+    places = [*walk.excluded, *walk.ignored]
+    return [
+        *(file for file, reason in places if reason == NOT_FOLLOWED),
+        *(folder for folder, reason in walk.unused if reason == NOT_FOLLOWED),
+    ]
+
+
+def _link_hint(walk: Walk) -> str:
+    links = listed(sorted(_links(walk), key=natural))
+    return f" (symbolic links are not followed: {links}; use --follow-links)" if links else ""
+
+
 def _no_classes(walk: Walk, place: Path) -> str:
-    if links := [each.file for each in walk.excluded if "link" in each.reason]:
-        how = f"Symbolic links are not followed ({listed(links)}): copy the files themselves there."
+    if links := sorted(_links(walk), key=natural):
+        how = (
+            f"Symbolic links are not followed ({listed(links)}): use --follow-links, or copy the "
+            "files themselves there."
+        )
     elif walk.files:
-        how = "Put each class into a folder of its own, or list the classes in a CSV: --labels FILE"
+        how = (
+            "Put each class into a folder of its own, or list the classes in a CSV: --labels FILE; "
+            "if the images have no labels, move them out."
+        )
     else:
         how = "Check the path, and that the download was unpacked."
     what = "contains images but no class folders" if walk.files else "contains no class folders"
-    if not (walk.files or walk.folders or walk.excluded or walk.ignored):
+    if not (walk.files or walk.folders or walk.excluded or walk.ignored or walk.unused):
         what = "the folder is empty"
-    return f"{place}: {what}. {_EXPECTED} {how}"
+    return f"{place}: {what}. {EXPECTED} {how}"
+
+
+def _not_used(walk: Walk) -> tuple[NotUsed, ...]:
+    found = [NotUsed(folder, images, reason) for (folder, reason), images in walk.unused.items()]
+    return tuple(sorted(found, key=lambda each: natural(each.folder)))
+
+
+def _unused_sentences(not_used: tuple[NotUsed, ...]) -> list[str]:
+    """Return a sentence for each reason, with the folders and the number of images."""
+    sentences = []
+    for reason in dict.fromkeys(each.reason for each in not_used):
+        folders = [each for each in not_used if each.reason == reason]
+        names = [f"{each.folder} ({counted(each.images, 'image')})" for each in folders]
+        rest = folders[_SHOWN:]
+        more = f" and {counted(sum(x.images for x in rest), 'image')} elsewhere" if rest else ""
+        sentences.append(f"Not used: {', '.join(names[:_SHOWN])}{more}: {reason}.")
+    return sentences
+
+
+def _link_sentences(walk: Walk) -> list[str]:
+    links = [file for file, reason in walk.excluded if reason == NOT_FOLLOWED]
+    if not links:
+        return []
+    return [
+        f"Not used: {counted(len(links), 'symbolic link')} to images ({listed(links)}). "
+        "Follow them with --follow-links."
+    ]
+
+
+def _ignored_sentences(ignored: list[Excluded]) -> tuple[str, ...]:
+    """Return a sentence on the folders of programs, and one on the kinds of other files."""
+    sentences = []
+    if helpers := [each.file for each in ignored if each.reason == HELPER]:
+        what = "file or folder" if len(helpers) == 1 else "files and folders"
+        sentences.append(
+            f"Ignored: {len(helpers):,} {what} that programs made for their own use "
+            f"({listed(helpers)})."
+        )
+    others = [each.file for each in ignored if each.reason.startswith(NO_IMAGE)]
+    kinds = Counter(PurePosixPath(file).suffix.lower() or "no suffix" for file in others)
+    if kinds:
+        shown = listed([f"{kind}: {n:,}" for kind, n in kinds.most_common()], limit=5)
+        what = (
+            "1 file that is no image" if len(others) == 1 else f"{len(others):,} files, no images"
+        )
+        sentences.append(f"Ignored: {what} ({shown}).")
+    return tuple(sentences)
 
 
 def _differing(root: Path, train: set[str], test: set[str]) -> str:
@@ -201,15 +357,17 @@ def _differing(root: Path, train: set[str], test: set[str]) -> str:
 
 
 def _checked_classes(
-    root: Path, entries: list[Entry], labels: Path | None, least: int
+    walk: Walk, entries: list[Entry], labels: Path | None, least: int
 ) -> tuple[str, ...]:
+    root = walk.root
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
     where = f"{labels} and {root}" if labels else str(root)
     if not classes:
-        raise DataError(f"{where}: no image with a class was found. {_EXPECTED}")
+        raise DataError(f"{where}: no image with a class was found. {EXPECTED}")
     if len(classes) < least:
         raise DataError(
-            f"{where}: only one class was found, {classes[0]!r}. {_EXPECTED} "
+            f"{where}: only one class was found, {classes[0]!r}{_link_hint(walk)}. "
+            f"{EXPECTED} "
             "Add a folder for at least one more class, or give the folder above this one."
         )
     by_split = {split: {e.label for e in entries if e.split == split} for split in SPLITS}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 
 from lucency.imaging.dicom.detect import ENOUGH, is_dicom
 
@@ -49,6 +48,12 @@ def is_image_content(head: bytes) -> bool:
     )
 
 
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file name with its dot, in lower case; empty if there is none."""
+    stem, dot, end = name.rpartition(".")  # several times faster than a path
+    return f"{dot}{end.lower()}" if stem and end else ""
+
+
 def why_unusable(name: str, head: bytes) -> str:
     """Return why an image of this kind is never used; empty for other images and other files.
 
@@ -57,7 +62,7 @@ def why_unusable(name: str, head: bytes) -> str:
         head: Its first ``HEAD`` bytes, or all of a shorter file.
     """
     lower = name.lower()
-    if _is_raw(PurePath(lower).suffix, head):
+    if _is_raw(suffix_of(name), head):
         return "a camera raw file; expected a developed image: save it as PNG or JPEG"
     if is_image_content(head):
         return ""

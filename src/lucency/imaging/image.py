@@ -11,7 +11,6 @@ as fast.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -24,8 +23,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from lucency.errors import ImageError, TransientError
 from lucency.imaging import headers
+from lucency.imaging.detect import HEAD, is_image_content
 from lucency.imaging.dicom import Note, is_dicom
-from lucency.imaging.dicom.detect import ENOUGH, has_magic
 from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, read_header
 from lucency.imaging.source import first_bytes, load
 
@@ -46,8 +45,6 @@ IMAGE_SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
     )
 )
-# In archives, DICOM files have a number as suffix or none: IM000001, 1.2.840.113619.2.5.
-_DICOM_SUFFIX = re.compile(r"(?:\.(?:\d+|dc3|dic|ima))?", re.IGNORECASE)
 MOST_PIXELS = headers.MOST_PIXELS
 # A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 that is still this many times
 # larger than requested. On radiographs of 1.4 megapixels the mean difference from a full decode is
@@ -145,15 +142,12 @@ class SourceImage:
 def is_image(path: str | Path) -> bool:
     """Tell whether a file should be an image: by its name, else by its first bytes.
 
-    Only files without a suffix, or with a number as suffix, are opened: they are images if their
-    first 132 bytes mark them as DICOM. A DICOMDIR is a list of images, not an image.
+    A DICOMDIR is a list of images, not an image.
     """
     name = PurePath(path)
     if name.suffix.lower() in IMAGE_SUFFIXES:
         return True
-    if not _DICOM_SUFFIX.fullmatch(name.suffix) or name.name.upper() == "DICOMDIR":
-        return False
-    return has_magic(first_bytes(path, ENOUGH))
+    return name.name.upper() != "DICOMDIR" and is_image_content(first_bytes(path, HEAD))
 
 
 def read_image(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:

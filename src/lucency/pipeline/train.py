@@ -315,6 +315,7 @@ def _evaluate(
 
 def _announce(data: Dataset, audit: Mapping[str, Any], plan: Plan, progress: Progress) -> None:
     """Print findings and decisions before anything slow runs."""
+    progress.note(data.audit.balance)
     for line in data.audit.warnings:
         progress.warn(line)
     for finding in audit["findings"]:

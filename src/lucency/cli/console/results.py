@@ -64,7 +64,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 def show_check(check: Check) -> None:
     """Print the counts, the leak check and the findings of a check, and the page to open."""
     audit, console = check.audit, terminal.console()
-    console.print(f"\n{audit['found']:,} images found, {audit['used']:,} used.", markup=False)
+    console.print(f"\n{check.data.audit.balance}", markup=False)
     _show_counts(audit["counts"], console)
     status, pairs = audit["leaks"]["status"], audit["leaks"]["pairs"]
     style = {"failed": "bold red", "passed": "green"}.get(status, "yellow")

@@ -56,6 +56,88 @@ def labels(found: Scan) -> dict[str, str]:
 IN_TURN = dict(zip(FOUR, "abab", strict=True))
 
 
+def both(prefix: str) -> list[str]:
+    return [f"{prefix}/{name}/{name.lower()}.png" for name in ("NORMAL", "PNEUMONIA")]
+
+
+# Plain tables
+
+
+def test_labels_give_the_classes_and_folders_the_splits(tmp_path: Path) -> None:
+    touch(tmp_path, *both("train"), *both("test"), "train/PNEUMONIA/extra.png")
+    found = labelled(
+        tmp_path,
+        "file,label,group\n"
+        "train/NORMAL/normal.png,NORMAL,p1\n"
+        "train/PNEUMONIA/pneumonia.png,virus,p2\n"
+        "test/NORMAL/normal.png,NORMAL,p3\n"
+        "test/PNEUMONIA/pneumonia.png,virus,p4\n",
+    )
+    assert found.classes == ("NORMAL", "virus")
+    assert [(e.label, e.split, e.group) for e in found.entries] == [
+        ("NORMAL", "test", "p3"),
+        ("virus", "test", "p4"),
+        ("NORMAL", "train", "p1"),
+        ("virus", "train", "p2"),
+    ]
+    assert found.not_used == (("train/PNEUMONIA", 1, f"not in {tmp_path.name}.csv"),)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_labels_from_any_spreadsheet(tmp_path: Path, mark: str, encoding: str) -> None:
+    touch(tmp_path, "x/1.png", "y/2.png")
+    rows = [("File", "LABEL", "split"), ("x\\1.png", "a", "Training"), ("2.png", "b", "test")]
+    rows += [("1.png", "a", "train"), ("", "", "")]
+    with pytest.raises(DataError, match="different classes"):
+        labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows).encode(encoding))
+    rows[2] = ("2.png", "b", "train")
+    found = labelled(tmp_path, "\r\n".join(mark.join(row) for row in rows).encode(encoding))
+    assert [(e.file, e.label, e.split) for e in found.entries] == [
+        ("x/1.png", "a", "train"),
+        ("y/2.png", "b", "train"),
+    ]
+
+
+def test_labels_relative_to_the_given_folder_of_a_nested_data_set(tmp_path: Path) -> None:
+    touch(tmp_path, *both("wrap/train"))
+    found = labelled(
+        tmp_path,
+        "file,label\nwrap/train/NORMAL/normal.png,a\ntrain/PNEUMONIA/pneumonia.png,b\n",
+    )
+    assert [(e.file, e.label) for e in found.entries] == [
+        ("train/NORMAL/normal.png", "a"),
+        ("train/PNEUMONIA/pneumonia.png", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "column 'file' is missing.*an empty file"),
+        ("file,lable\nx/1.png,a\n", "column 'label' is missing.*Did you mean 'lable'"),
+        ("file,label\nx/1.png,a\nx/9.png,b\nx/8.png,b\n", "2 listed files are not .*x/9.png, x/8"),
+        ("file,label\nx/1.png,a\nx/1.png,b\n", "line 3: x/1.png was already listed"),
+        ("file,label\nx/1.png,\n", "line 2: the file or the label is empty"),
+        ("file,label\nsame.png,a\n", "same.png is the name of 2 files"),
+        ("file,label,split\nx/1.png,a,tran\n", "Received: 'tran'. Did you mean 'train'"),
+        ("file,label,split\nx/1.png,a,train\ny/2.png,b,\n", "blank in 1 of 2 rows .line 3."),
+        ("file,label\nx/1.png,a\ny/2.png,a\n", "only one class"),
+    ],
+)
+def test_labels_that_do_not_match(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path, "x/1.png", "y/2.png", "x/same.png", "y/same.png")
+    with pytest.raises(DataError, match=message) as caught:
+        labelled(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path, "x/1.png")
+    with pytest.raises(DataError, match=r"gone.csv: .*cannot be read \(No such file"):
+        scan(tmp_path, labels=tmp_path / "gone.csv")
+
+
 # The text
 
 

@@ -101,13 +101,24 @@ def main() -> None:
     except LucencyError as error:
         _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
     except _UsageError as error:
-        _fail(error.format_message(), 2)
+        _fail(_usage_message(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         print_message("Stopped.")
         raise SystemExit(130) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
     raise SystemExit(outcome if isinstance(outcome, int) else 0)
+
+
+def _usage_message(error: Any) -> str:
+    message: str = error.format_message()
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    if "extra argument" in message and getattr(command, "name", "") in ("check", "train"):
+        message += (
+            ". Expected one data folder. Put several under one parent folder and give that, with "
+            "--labels FILE for their classes."
+        )
+    return message
 
 
 def _fail(message: str, code: int) -> None:

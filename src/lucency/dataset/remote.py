@@ -202,6 +202,7 @@ class Remote:
                         f"{self._shown}: more than {MOST_BYTES:,} bytes arrived. Download it "
                         "yourself and give the folder."
                     )
+            task.advance(-(-done // _MEBIBYTE) - done // _MEBIBYTE)
 
     def _download_folder(self, target: Path, progress: Progress) -> None:
         waiting = [

@@ -177,8 +177,6 @@ def load_labelled(
     """
     config = config or Config()
     found = _scan(folder, config, progress, least=1)
-    for line in found.warnings:
-        progress.warn(line)
     foreign = [name for name in found.classes if name not in classes]
     if foreign:
         raise DataError(
@@ -187,6 +185,8 @@ def load_labelled(
         )
     with DecoderPool(config.workers) as pool:
         cache = _decode(found, size, colour, config, pool, progress)
+    for line in found.warnings:
+        progress.warn(line)
     readable, _ = _readable(found, cache, config.max_unreadable)
     tested = [entry for entry in readable if entry.split == "test"] or readable
     entries, _ = _identify_patients(tested, cache, replace(config, split_file=""))

@@ -307,7 +307,11 @@ def _unused_sentences(not_used: tuple[NotUsed, ...]) -> list[str]:
     sentences = []
     for reason in dict.fromkeys(each.reason for each in not_used):
         folders = [each for each in not_used if each.reason == reason]
-        names = [f"{each.folder} ({counted(each.images, 'image')})" for each in folders]
+        names = [
+            f"{'the data folder itself' if each.folder == '.' else each.folder} "
+            f"({counted(each.images, 'image')})"
+            for each in folders
+        ]
         rest = folders[_SHOWN:]
         more = f" and {counted(sum(x.images for x in rest), 'image')} elsewhere" if rest else ""
         sentences.append(f"Not used: {', '.join(names[:_SHOWN])}{more}: {reason}.")

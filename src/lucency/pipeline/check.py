@@ -11,7 +11,7 @@ from typing import Any
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, write_split
 from lucency.errors import LeakError, RunError
-from lucency.io import built_folder, write_json
+from lucency.io import built_folder
 from lucency.pipeline.images import write_check_images
 from lucency.probes import probe
 from lucency.progress import SILENT, Progress
@@ -95,8 +95,8 @@ def write_check_folder(data: Dataset, audit: Mapping[str, Any], out: Path) -> Ch
             "Give a new folder with --out."
         )
     with built_folder(out, replace=True) as partial:
-        write_json(partial / "audit.json", audit)
-        write_split(data, partial / "split.csv")
+        AUDIT.write(partial, audit)
+        write_split(data, partial / SPLIT)
         write_check_images(partial, data, audit)
         write_check(partial)
     return Check(out, out / CHECK_PAGE, data, audit)

@@ -256,8 +256,10 @@ def test_no_other_module_spells_the_name_of_a_file() -> None:
     for path in (ROOT / "src" / "lucency").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and node.value in names:
-                # An export is a folder of its own, with files of these names.
-                assert "run_folder" in path.parts or "export" in path.parts, f"{path}: {node.value}"
+                # An export is a folder of its own, with files of these names; completion of the
+                # shell has to answer before anything is loaded.
+                exempt = {"run_folder", "export", "completion.py"}
+                assert exempt & {*path.parts}, f"{path}: {node.value}"
 
 
 @pytest.mark.parametrize(

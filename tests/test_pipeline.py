@@ -74,7 +74,7 @@ def test_the_neighbours_are_training_images_of_every_class(run: Run) -> None:
     assert outputs.embeddings is not None
     for i, embedding in enumerate(outputs.embeddings):
         first = kept.nearest(embedding, 1)[0]
-        assert first.ood_score < 1e-3
+        assert first.distance < 1e-3
         assert first.label == kept.classes[kept.labels[i]]
 
 
@@ -177,7 +177,8 @@ def test_a_flipped_bit_raises(run: Run, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "has format 3; this version of Lucency reads format 2"),
+        ({"format": 1}, "Train again with this version"),
         ({"classes": ["dark"]}, "classes"),
         ({"classes": ["dark", "dark"]}, "classes"),
         ({"temperature": 0}, "from 0.001 to 1000"),

@@ -37,6 +37,7 @@ _HEAVY = (
     *("lucency.verify", "onnx", "onnxruntime"),
     *("onnx.shape_inference", "onnx.helper", "google.protobuf.message", "safetensors.numpy"),
     *("scipy.stats", "rich.console", "rich.table", "sklearn", "PIL.JpegImagePlugin"),
+    *("jinja2", "markdown_it", "pydantic"),
 )
 # Code, processes, the network, and other files; modules that load models are in _FOREIGN.
 _FORBIDDEN = (

@@ -269,6 +269,7 @@ def test_no_other_module_spells_the_name_of_a_file() -> None:
         ('{"format": 3}', "has format 3; this version of Lucency reads format 2. Update Lucency"),
         ('{"format": true}', "has format True"),
         ("{}", "has format None"),
+        ('{"format": "1\\n\\u001b[31m"}', r"has format '1\n\x1b[31m'"),
         ("[]", "expected a JSON object"),
         ("{", "Cannot read"),
     ],

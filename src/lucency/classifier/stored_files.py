@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from lucency.errors import ClassifierError
-from lucency.io import array_places, arrays_of, open_regular, read_bytes, read_json, why
-from lucency.run_folder.files import CLASSIFIER, WEIGHTS, RunFile, check_format
+from lucency.io import array_places, arrays_of, open_regular, read_bytes, why
+from lucency.run_folder import files
+from lucency.run_folder.files import CLASSIFIER, WEIGHTS, RunFile
 
 _CHUNK = 2**20
 
@@ -25,21 +26,14 @@ def read_document(folder: Path) -> Mapping[str, Any]:
     """Return the object in ``classifier.json``.
 
     Raises:
-        ClassifierError: It is missing, not a regular file, too large, or not a JSON object.
+        ClassifierError: It is missing, not a regular file, too large, not a JSON object, or of
+            another format.
     """
-    path = folder / CLASSIFIER
-    try:
-        document = read_json(path, CLASSIFIER.largest)
-    except FileNotFoundError as error:
+    if not CLASSIFIER.is_in(folder):
         raise ClassifierError(
             f"No classifier here: {folder} has no {CLASSIFIER}. Give the folder of a training run."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ClassifierError(f"{path} cannot be read as JSON ({why(error)}).") from error
-    if not isinstance(document, dict):
-        raise ClassifierError(f"{path} is not a classifier: expected a JSON object.")
-    check_format(path, document.get("format"), ClassifierError)
-    return document
+        )
+    return files.read_document(folder / CLASSIFIER, CLASSIFIER.largest, ClassifierError)
 
 
 def check_entry(folder: Path, entry: Any, file: RunFile) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,22 +161,17 @@ def read_document(path: Path, largest: int, failure: type[LucencyError] = RunErr
         raise failure(
             f"{path} is damaged: expected a JSON object. Restore it from the training run."
         )
-    check_format(path, document.get("format"), failure)
+    _check_format(path, document.get("format"), failure)
     return document
 
 
-def check_format(path: Path, found: object, failure: type[LucencyError] = RunError) -> None:
-    """Refuse a document of another format.
-
-    Raises:
-        LucencyError: It has another; of the type asked for.
-    """
+def _check_format(path: Path, found: object, failure: type[LucencyError]) -> None:
     if type(found) is int and found == FORMAT:
         return
     older = type(found) is int and found < FORMAT
     remedy = "Train again with this version" if older else "Update Lucency"
     raise failure(
-        f"{path} has format {str(found)[:40]}; this version of Lucency reads format {FORMAT}. "
+        f"{path} has format {reprlib.repr(found)}; this version of Lucency reads format {FORMAT}. "
         f"{remedy}, or use the version that made the run."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lucency.imaging.dicom.detect import ENOUGH, is_dicom
+from lucency.imaging.headers import JPEG_START, PNG_START
 
 HEAD = ENOUGH  # bytes that are enough to recognise every kind below
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -13,7 +14,7 @@ _RAW = (
     b"\0MRM",
 )
 _STARTS = (
-    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *_TIFF, *_RAW),
+    *(JPEG_START, PNG_START, b"GIF87a", b"GIF89a", *_TIFF, *_RAW),
     *(b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL \r\n"),
     *(b"8BPS", b"\x76\x2f\x31\x01", b"#?RADIANCE"),  # Photoshop, OpenEXR, Radiance
 )

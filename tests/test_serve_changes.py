@@ -97,7 +97,7 @@ def test_a_lost_decoder_is_replaced(tmp_path: Path) -> None:
                 os.kill(child, signal.SIGKILL)
             start = time.monotonic()
             while served.ask("POST", "/v1/predict", IMAGES[0]).status != 200:
-                assert time.monotonic() - start < 5
+                assert time.monotonic() - start < 20
         assert b"lucency_decoders_lost 0.0" not in served.ask("GET", "/metrics").body
 
 

@@ -49,7 +49,7 @@ def impatient() -> Iterator[Running]:
 def test_a_client_that_stops_sending_is_disconnected(impatient: Running, sent: bytes) -> None:
     start = time.monotonic()
     answer = impatient.raw(sent)
-    assert 0.3 < time.monotonic() - start < 3
+    assert 0.3 < time.monotonic() - start < 4.5
     assert not sent or b" 408 " in answer
 
 

@@ -155,7 +155,11 @@ def other_probability(rows: list[list[str]]) -> None:
             "decisions",
             "is incomplete",
         ),
-        (lambda b: (b / "run/classifier.json").write_text("[]"), "checksums", "not a classifier"),
+        (
+            lambda b: (b / "run/classifier.json").write_text("[]"),
+            "checksums",
+            "classifier.json is damaged: expected a JSON object",
+        ),
     ],
 )
 def test_tampering_is_found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import select
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from benchmarks.file_structure import saved
 from benchmarks.reliability.faulty_decoder import FAILURES
@@ -38,6 +40,7 @@ from lucency.imaging.decoder.protocol import (
 )
 from lucency.imaging.image import encode_png, read_image
 from lucency.imaging.source import load, stamp_of
+from lucency.serve.inference.decoding import Decoders
 
 SIZE = (12, 16)
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
@@ -483,6 +486,43 @@ def test_a_decoder_imports_only_what_it_needs() -> None:
     loaded = done.stdout.split()
     assert "PIL.Image" in loaded
     assert not {"numpy", "concurrent.futures", "lucency.imaging.decoder.pool"} & set(loaded)
+
+
+def test_a_preloaded_decoder_has_nothing_left_to_import() -> None:
+    """A service on a slow machine would pass its deadline with the first DICOM file."""
+    script = (
+        "import importlib, pathlib, sys\n"
+        "from lucency.imaging.decoder.child import _FOR_DICOM\n"
+        "from lucency.errors import ImageError\n"
+        "from lucency.imaging.image import SourceImage\n"
+        "[importlib.import_module(each) for each in _FOR_DICOM]\n"
+        "before, read = {*sys.modules}, 0\n"
+        "for file in sorted(pathlib.Path(sys.argv[1]).glob('*.dcm')):\n"
+        "    try:\n"
+        "        read += bool(SourceImage(file.read_bytes()).decode((16, 16), True))\n"
+        "    except ImageError:\n"
+        "        continue\n"
+        "print(read, *({*sys.modules} - before))"
+    )
+    samples = Path(pydicom.__file__).parent / "data" / "test_files"
+    command = [sys.executable, "-c", script, str(samples)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    read, *late = done.stdout.split()
+    assert int(read) > 20
+    assert not [name for name in late if not name.startswith("PIL.")]
+
+
+@LINUX
+def test_a_service_preloads_its_decoders() -> None:
+    decoders = Decoders(1, 5.0, lambda _: None)
+    try:
+        decoders.start()
+        png = encode_png(np.full((*SIZE, 1), 9, np.uint8))
+        assert asyncio.run(decoders.decode(png, SIZE, colour=False)).pixels is not None
+        (child,) = decoders.processes
+        assert "numpy" in Path(f"/proc/{child}/maps").read_text()  # which PNG does not need
+    finally:
+        decoders.close()
 
 
 # --- files that change

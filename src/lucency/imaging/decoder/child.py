@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import signal
 import sys
@@ -28,17 +29,25 @@ from lucency.imaging.source import load
 # addition to NumPy and pydicom.
 _MEMORY = 2 * 2**30
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# Together over a second of processor time. PNG and JPEG need none of them.
+_FOR_DICOM = (
+    "lucency.imaging.dicom.header",
+    "lucency.imaging.dicom.render",
+    "pydicom.pixels.decoders.base",
+)
 _MARGIN = 5.0  # seconds after the deadline of the parent, which should kill this process
 
 
 def main() -> None:
     """Decode what is requested, until the parent closes the pipe or ends."""
-    deadline = float(sys.argv[1])
+    deadline, preload = float(sys.argv[1]), "preload" in sys.argv[2:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     requests, responses = sys.stdin.buffer, _private_output()
     _set_limits()
     # NumPy, which DICOM needs, would start threads that the limits forbid.
     os.environ |= dict.fromkeys(_THREADS, "1")
+    for module in _FOR_DICOM if preload else ():
+        importlib.import_module(module)
     try:
         responses.write(GREETING)
         responses.flush()

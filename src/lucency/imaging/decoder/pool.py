@@ -81,19 +81,26 @@ class DecoderPool:
     """
 
     def __init__(
-        self, workers: int = 0, *, deadline: float = DEADLINE, command: Sequence[str] | None = None
+        self,
+        workers: int = 0,
+        *,
+        deadline: float = DEADLINE,
+        preload: bool = False,
+        command: Sequence[str] | None = None,
     ) -> None:
         """Create a pool without any process yet.
 
         Args:
             workers: Maximum number of processes; 0 for one per processor.
             deadline: Seconds that an image may take.
+            preload: Whether processes import what DICOM files need when they start, as a service
+                should, instead of within the deadline of the first such file.
             command: Command to start instead of our own decoder.
         """
         self.workers = workers or os.cpu_count() or 1
         self.lost = 0
         self._deadline = deadline
-        self._command = command or child_command(deadline)
+        self._command = command or child_command(deadline, preload=preload)
         self._lock = threading.Lock()
         self._children: set[Child] = set()
         self._idle: list[Child] = []

@@ -26,20 +26,25 @@ from lucency.imaging.decoder.protocol import (
     read_response,
 )
 
-# Those after Pillow are for DICOM, and only imported when needed.
+# Those after Pillow are for DICOM, and imported when needed or to be ready for it.
 _LOADED = ("lucency", "PIL", "numpy", "pydicom", "pylibjpeg", "openjpeg", "jpeg_ls", "gdcm")
 _START = 60.0  # seconds until a process must be ready, even on a very busy machine
 _PIPE = 2**20  # bytes of pixels that fit into a pipe, instead of the usual 64 KiB
 _EXIT = 5.0  # seconds that a process may take to exit after it closed its pipe
 
 
-def child_command(deadline: float) -> list[str]:
+def child_command(deadline: float, *, preload: bool = False) -> list[str]:
     """Return the command of a decoding process.
 
     It imports modules only from where this process imported them: not from the working folder,
     which may contain anything, and not from where environment variables point. Without ``site``,
     and without garbage collection until everything is imported, it starts in two thirds of the
     time.
+
+    Args:
+        deadline: Seconds that an image may take.
+        preload: Whether it imports what DICOM files need before it is ready; otherwise it does so
+            within the deadline of the first of them.
     """
     found = map(importlib.util.find_spec, _LOADED)  # finds them without importing
     folders = {_folder_of(spec) for spec in found if spec}
@@ -48,7 +53,8 @@ def child_command(deadline: float) -> list[str]:
         "from lucency.imaging.decoder.child import main; gc.enable(); main()"
     )
     flags = ["-B"] if sys.dont_write_bytecode else []
-    return [sys.executable, "-I", "-S", *flags, "-c", script, str(deadline)]
+    given = [str(deadline), *(["preload"] if preload else [])]
+    return [sys.executable, "-I", "-S", *flags, "-c", script, *given]
 
 
 def _folder_of(spec: ModuleSpec) -> str:

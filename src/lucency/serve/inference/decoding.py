@@ -21,7 +21,7 @@ class Decoders:
     """
 
     def __init__(self, workers: int, timeout: float, on_decoded: Callable[[float], None]) -> None:
-        self._pool = DecoderPool(workers, deadline=timeout)
+        self._pool = DecoderPool(workers, deadline=timeout, preload=True)
         self._on_decoded = on_decoded
 
     @property

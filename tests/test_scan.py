@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lucency.dataset import links, walk
+from lucency.dataset.beside import images_below
 from lucency.dataset.entry import natural
 from lucency.dataset.names import parse
 from lucency.dataset.scan import Scan, scan
@@ -112,7 +113,7 @@ def test_files_that_are_no_images_are_ignored_with_a_reason(tmp_path: Path) -> N
     found = scan(tmp_path)
     assert [e.file for e in found.entries] == ["a/1.png", "b/1.png"]
     assert not found.excluded
-    reasons = dict(found.ignored)
+    reasons = {each.file: each.reason for each in found.ignored}
     assert set(reasons) == {"a/notes.txt", "a/Thumbs.db", "b/.x.png"}
     assert "no image suffix" in reasons["a/notes.txt"]
     assert "hidden" in reasons["b/.x.png"]
@@ -425,7 +426,7 @@ def test_every_image_is_used_excluded_or_counted_as_not_used(tmp_path: Path) -> 
     text = " ".join(found.warnings)
     for folder, n in ((".old", 5), ("extra", 3), ("predictions", 4)):
         assert f"{folder} ({n} images)" in text
-    assert ("docs", "next to the train folder, not in it") in map(tuple, found.ignored)
+    assert ("docs", "next to the train folder, not in it", 1) in found.ignored
     assert len(found.entries) == 4
 
 
@@ -440,6 +441,59 @@ def test_helper_folders_of_programs_hold_no_images(tmp_path: Path) -> None:
     assert (found.not_used, found.excluded) == ((), ())
     assert len(found.ignored) == len(helpers) + 3
     assert "programs made for their own use" in found.notes[0]
+
+
+def test_of_very_many_files_that_are_no_images_some_are_only_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million text files would make an audit.json that is too large to be read again."""
+    monkeypatch.setattr("lucency.dataset.walk._MOST_LISTED", 10)
+    monkeypatch.setattr("lucency.dataset.walk._MOST_KINDS", 3)
+    images(tmp_path, "a", "b")
+    touch(tmp_path, *(f"a/{i:02d}.txt" for i in range(8)), *(f"b/{i:02d}.txt" for i in range(5)))
+    touch(tmp_path, *(f"b/x.{kind}" for kind in ("c1", "c2", "c3", "c4")))
+    found = scan(tmp_path)
+    assert len(found.entries) == 4
+    assert len([each for each in found.ignored if each.files == 1]) >= 10
+    assert sum(each.files for each in found.ignored) == 17
+    assert len(found.ignored) <= 10 + 3 + 1
+    assert "17 files, no images (.txt: " in found.notes[0]
+
+
+def test_images_to_predict_are_found_like_those_of_a_data_set(tmp_path: Path) -> None:
+    images(tmp_path, "a", ".", "a/@eaDir", ".thumbnails", ".old", "__MACOSX")
+    touch(tmp_path, "a/notes.txt", "a/._0.png", "damaged.png", "esc\x1b[2J.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "linked").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "a/loop").symlink_to(tmp_path, target_is_directory=True)
+    found, sentences = images_below(tmp_path)
+    names = [str(path.relative_to(tmp_path)) for path in found]
+    inside = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "a").glob("[0-9]*"))]
+    assert set(inside) < set(names)
+    assert {"damaged.png", "esc\x1b[2J.png", "pipe.png"} < set(names)
+    assert any(name.startswith("linked/") for name in names)
+    assert not [name for name in names if "eaDir" in name or "thumb" in name or "/." in name]
+    assert names == [str(path) for path in sorted(map(Path, names))]
+    text = " ".join(sentences)
+    assert ".old (2 images)" in text
+    assert "__MACOSX (2 images)" in text
+    assert "@eaDir" in text
+
+
+def test_a_folder_to_predict_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path, "a", "b")
+    listing = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr("lucency.dataset.walk.os.scandir", refuse)
+    with pytest.raises(DataError, match="b: this folder cannot be read"):
+        images_below(tmp_path)
 
 
 # Files whose names do not reveal that they are images
@@ -509,10 +563,10 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(tmp_path / "a/pipe")
     os.mkfifo(tmp_path / "a/pipe.tmp")
-    assert [*map(tuple, scan(tmp_path).ignored)] == [
-        ("a/pipe", "not a regular file"),
-        ("a/pipe.tmp", "not a regular file"),
-    ]
+    assert scan(tmp_path).ignored == (
+        ("a/pipe", "not a regular file", 1),
+        ("a/pipe.tmp", "not a regular file", 1),
+    )
 
 
 # Symbolic links

@@ -2,6 +2,7 @@
 
     load              the whole algorithm: call the steps below in order
     scan              find the images of a folder, their classes and given splits
+    beside            name what is not used, and find images without classes
     walk              list a folder, and recognise images by name or content
     links             follow symbolic links without loops
     layout            which folders are splits and which are classes

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lucency.dataset.cache import PixelCache
 from lucency.dataset.duplicates import Match, identical_pairs
-from lucency.dataset.entry import SPLITS, Entry, Excluded, NotUsed, counted, listed
+from lucency.dataset.entry import SPLITS, Entry, Excluded, Ignored, NotUsed, counted, listed
 from lucency.dataset.groups import Groups
 from lucency.dataset.leaks import Leaks
 from lucency.dataset.partition import Partition, used_entries
@@ -77,7 +77,7 @@ class Audit:
     used: int
     excluded: tuple[Excluded, ...]
     not_used: tuple[NotUsed, ...]
-    ignored: tuple[Excluded, ...]
+    ignored: tuple[Ignored, ...]
     counts: dict[str, dict[str, int]]
     group_source: str
     groups: dict[str, int]

@@ -42,6 +42,20 @@ class Excluded(NamedTuple):
     reason: str
 
 
+class Ignored(NamedTuple):
+    """A file or folder that is no image of the data set, or how many more of a kind there are.
+
+    Attributes:
+        file: Path below the root of the data set, or ``folder/*.txt`` for several.
+        reason: Why it is ignored.
+        files: How many.
+    """
+
+    file: str
+    reason: str
+    files: int = 1
+
+
 class NotUsed(NamedTuple):
     """Images of a folder that are not used.
 

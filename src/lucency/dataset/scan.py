@@ -11,14 +11,16 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from lucency.dataset.beside import ignored_sentences, unused_images, unused_sentences
 from lucency.dataset.columns import Columns
 from lucency.dataset.entry import (
     SPELLINGS,
     SPLITS,
     Entry,
     Excluded,
+    Ignored,
     NotUsed,
     counted,
     listed,
@@ -35,8 +37,6 @@ from lucency.dataset.layout import (
 )
 from lucency.dataset.links import NOT_FOLLOWED
 from lucency.dataset.walk import (
-    HELPER,
-    NO_IMAGE,
     Walk,
     looks_like_image,
     printable,
@@ -47,7 +47,6 @@ from lucency.errors import DataError
 from lucency.imaging.source import Stamp
 
 _NO_CLASS = "not in a class folder"
-_SHOWN = 20  # folders that are named in one sentence
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Scan:
     stamps: Mapping[str, Stamp]
     excluded: tuple[Excluded, ...]
     not_used: tuple[NotUsed, ...]
-    ignored: tuple[Excluded, ...]
+    ignored: tuple[Ignored, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -116,7 +115,7 @@ def scan(
         _check_class_folders(walk, layout, entries)
         warnings = _check_names(tree, layout)
     classes = _checked_classes(walk, entries, labels, least)
-    not_used = _not_used(walk)
+    not_used = unused_images(walk)
     return Scan(
         root=root,
         classes=classes,
@@ -128,10 +127,10 @@ def scan(
         warnings=(
             *layout.warnings,
             *warnings,
-            *_unused_sentences(not_used),
+            *unused_sentences(not_used),
             *_link_sentences(walk),
         ),
-        notes=(*layout.notes, *(table.notes if table else ()), *_ignored_sentences(walk.ignored)),
+        notes=(*layout.notes, *(table.notes if table else ()), *ignored_sentences(walk.ignored)),
     )
 
 
@@ -266,9 +265,9 @@ def _check_names(tree: Tree, layout: Layout) -> list[str]:
 
 def _links(walk: Walk) -> list[str]:
     """Return the symbolic links that were not followed."""
-    places = [*walk.excluded, *walk.ignored]
     return [
-        *(file for file, reason in places if reason == NOT_FOLLOWED),
+        *(each.file for each in walk.excluded if each.reason == NOT_FOLLOWED),
+        *(each.file for each in walk.ignored if each.reason == NOT_FOLLOWED),
         *(folder for folder, reason in walk.unused if reason == NOT_FOLLOWED),
     ]
 
@@ -297,27 +296,6 @@ def _no_classes(walk: Walk, place: Path) -> str:
     return f"{place}: {what}. {EXPECTED} {how}"
 
 
-def _not_used(walk: Walk) -> tuple[NotUsed, ...]:
-    found = [NotUsed(folder, images, reason) for (folder, reason), images in walk.unused.items()]
-    return tuple(sorted(found, key=lambda each: natural(each.folder)))
-
-
-def _unused_sentences(not_used: tuple[NotUsed, ...]) -> list[str]:
-    """Return a sentence for each reason, with the folders and the number of images."""
-    sentences = []
-    for reason in dict.fromkeys(each.reason for each in not_used):
-        folders = [each for each in not_used if each.reason == reason]
-        names = [
-            f"{'the data folder itself' if each.folder == '.' else each.folder} "
-            f"({counted(each.images, 'image')})"
-            for each in folders
-        ]
-        rest = folders[_SHOWN:]
-        more = f" and {counted(sum(x.images for x in rest), 'image')} elsewhere" if rest else ""
-        sentences.append(f"Not used: {', '.join(names[:_SHOWN])}{more}: {reason}.")
-    return sentences
-
-
 def _link_sentences(walk: Walk) -> list[str]:
     links = [file for file, reason in walk.excluded if reason == NOT_FOLLOWED]
     if not links:
@@ -326,26 +304,6 @@ def _link_sentences(walk: Walk) -> list[str]:
         f"Not used: {counted(len(links), 'symbolic link')} to images ({listed(links)}). "
         "Follow them with --follow-links."
     ]
-
-
-def _ignored_sentences(ignored: list[Excluded]) -> tuple[str, ...]:
-    """Return a sentence on the folders of programs, and one on the kinds of other files."""
-    sentences = []
-    if helpers := [each.file for each in ignored if each.reason == HELPER]:
-        what = "file or folder" if len(helpers) == 1 else "files and folders"
-        sentences.append(
-            f"Ignored: {len(helpers):,} {what} that programs made for their own use "
-            f"({listed(helpers)})."
-        )
-    others = [each.file for each in ignored if each.reason.startswith(NO_IMAGE)]
-    kinds = Counter(PurePosixPath(file).suffix.lower() or "no suffix" for file in others)
-    if kinds:
-        shown = listed([f"{kind}: {n:,}" for kind, n in kinds.most_common()], limit=5)
-        what = (
-            "1 file that is no image" if len(others) == 1 else f"{len(others):,} files, no images"
-        )
-        sentences.append(f"Ignored: {what} ({shown}).")
-    return tuple(sentences)
 
 
 def _differing(root: Path, train: set[str], test: set[str]) -> str:

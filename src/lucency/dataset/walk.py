@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.dataset.entry import Excluded, natural
+from lucency.dataset.entry import Excluded, Ignored, natural
 from lucency.dataset.links import LOOP, NOT_FOLLOWED, Folder, Links
 from lucency.errors import DataError
 from lucency.imaging.detect import HEAD, is_image_content, suffix_of, why_unusable
@@ -43,6 +43,8 @@ _HELPERS = frozenset(
 )
 _HELPER_STARTS = (".trash-", "._", ".nfs", ".fuse_hidden", ".syncthing.")
 _MOST_COUNTED = 1_000_000  # entries of a hidden or linked folder, whose images are only counted
+_MOST_LISTED = 10_000  # files that are ignored for one reason and listed each; the rest are counted
+_MOST_KINDS = 1_000  # kinds of them, by folder and suffix
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Walk:
         stamps: Size and times of each of them when it was found.
         folders: Folders, in natural order.
         excluded: Images that cannot be used.
-        ignored: Everything else.
+        unusable: Their paths, with whatever signs these have.
+        ignored: Everything else. Of a folder with many such files some are only counted.
         unused: Number of images by folder and reason that are not used.
         locked: The error of each folder that cannot be read.
     """
@@ -65,17 +68,33 @@ class Walk:
     stamps: dict[str, Stamp] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
-    ignored: list[Excluded] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
     unused: Counter[tuple[str, str]] = field(default_factory=Counter)
     locked: dict[str, DataError] = field(default_factory=dict)
+    _listed: Counter[str] = field(default_factory=Counter)
+    _counted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def ignore(self, file: str, reason: str) -> None:
         """Record that a path does not belong to the data set."""
-        self.ignored.append(Excluded(printable(file), reason))
+        self._listed[reason] += 1
+        if self._listed[reason] <= _MOST_LISTED:
+            self.ignored.append(Ignored(printable(file), reason))
+            return
+        folder, slash, name = file.rpartition("/")
+        kind = printable(f"{folder}{slash}*{suffix_of(name)}"), reason
+        known = kind in self._counted or len(self._counted) < _MOST_KINDS
+        self._counted[kind if known else ("*", reason)] += 1
+
+    def list_counted(self) -> None:
+        """Add those that were only counted to the list."""
+        self.ignored += [Ignored(*kind, files=n) for kind, n in self._counted.items()]
+        self._counted.clear()
 
     def exclude(self, file: str, reason: str) -> None:
         """Record that an image cannot be used."""
         self.excluded.append(Excluded(printable(file), reason))
+        self.unusable.append(file)
 
     def leave(self, folder: str, reason: str, images: int = 1) -> None:
         """Record that images of a folder are not used; without images the folder is ignored."""
@@ -122,6 +141,7 @@ def walk_folder(root: Path, *, follow: bool = False) -> Walk:
             ):
                 walk.folders.append(path)
                 waiting.append(inner)
+    walk.list_counted()
     walk.files.sort(key=natural)
     walk.folders.sort(key=natural)
     return walk
@@ -274,7 +294,7 @@ def _is_folder(entry: os.DirEntry[str], follow: bool) -> bool:
 def _listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
             f"{printable(str(folder))}: this folder cannot be read ({error.strerror}). "

@@ -108,9 +108,11 @@ class Reason:
 def _by_reason(entries: Iterable[Json]) -> list[Reason]:
     """Group files by the reason for their exclusion, the most frequent first."""
     files: dict[str, list[str]] = defaultdict(list)
+    counts: Counter[str] = Counter()
     for entry in entries:
         files[str(entry["reason"])].append(str(entry["file"]))
-    order = Counter({reason: len(names) for reason, names in files.items()}).most_common()
+        counts[str(entry["reason"])] += int(entry.get("files", 1))
+    order = counts.most_common()
     return [Reason(reason, count, sorted(files[reason])[:_SHOWN]) for reason, count in order]
 
 

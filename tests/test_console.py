@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import io
 import json
@@ -183,3 +184,69 @@ def test_no_sign_is_an_error_in_any_encoding(run: Path, encoding: str) -> None:
         assert json.loads(done.stdout)[0]["file"] == str(wild)
     finally:
         wild.unlink()
+
+
+HOSTILE = (
+    *("line\nbreak.png", "over\rwrite.png", "title\x1b]0;owned\x07.png", "csi\x9b31m.png"),
+    *("bidi\u202egnp.exe.png", "isolate\u2066.png", "zero\u200bwidth.png", "mark\ufeff.png"),
+    *("bytes\udcff\udcfe.png", "line\u2028separator.png", "tag\U000e0041.png", "tab\t.png"),
+    *("=cmd.png", "@sum.png", 'comma, quote".png', "[bold]markup[red].png"),
+)
+# What no line may hold: it moves the cursor, adds a line, or shows signs in another order.
+EXECUTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+@pytest.fixture(scope="module")
+def hostile(run: Path) -> Path:
+    """Return a folder of images whose names a terminal or a spreadsheet would execute."""
+    folder = run.parent / "hostile"
+    folder.mkdir()
+    image = (run.parent / "data" / "test" / "PNEUMONIA" / "1.png").read_bytes()
+    for name in HOSTILE:
+        (folder / name).write_bytes(image)
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("options", [(), ("--csv",), ("--json",)])
+def test_names_are_not_executed_by_a_terminal(
+    run: Path, hostile: Path, options: tuple[str, ...]
+) -> None:
+    shown = on_terminal("predict", run, hostile, "--quiet", *options, columns=400)
+    plain = ESCAPE.sub("", shown).replace("\r\n", "\n")
+    assert not EXECUTED.findall(plain)
+    assert "owned" in plain
+    if not options:
+        assert len([line for line in plain.splitlines() if str(hostile) in line]) == len(HOSTILE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_programs_that_read_the_output_get_the_names_exactly(run: Path, hostile: Path) -> None:
+    known = {str(hostile / name) for name in HOSTILE}
+    command = [sys.executable, "-c", SCRIPT, "predict", str(run)]
+    for environ in (environment(LC_ALL="C"), environment(LC_ALL="C.UTF-8")):
+        done = subprocess.run(
+            [*command, str(hostile), "--json"], capture_output=True, check=False, env=environ
+        )
+        assert {row["file"] for row in json.loads(done.stdout.decode())} == known
+    names = [f"./{name}" for name in HOSTILE if "\udcff" not in name] + ["=cmd.png"]
+    done = subprocess.run(
+        [*command, *names, "--csv"], capture_output=True, check=False, env=environment(),
+        cwd=hostile,
+    )  # fmt: skip
+    text = done.stdout.decode("utf-8", "surrogateescape")
+    rows = [*csv.reader(io.StringIO(text, newline=""), strict=True)]
+    assert {row[0] for row in rows[1:]} == {str(Path(name)) for name in names} - {
+        "=cmd.png", "@sum.png"
+    } | {"'=cmd.png", "'@sum.png"}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_in_messages_and_pages_are_not_executed(run: Path, hostile: Path) -> None:
+    done = piped("explain", run, hostile, "--out", run.parent / "pages")
+    assert not EXECUTED.findall(done.stdout + done.stderr)
+    for page in (run.parent / "pages").rglob("*.html"):
+        assert not EXECUTED.findall(page.read_text(encoding="utf-8"))
+    missing = piped("predict", run, hostile / "no \n\x1b[2J\x9b\u202e.png")
+    assert missing.stderr.count("\n") == 1
+    assert not EXECUTED.findall(missing.stderr)

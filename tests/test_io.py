@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -10,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from lucency.errors import RunError
-from lucency.io import built_folder, home, missing_home, write_bytes, write_text
+from lucency.io import (
+    built_folder,
+    csv_lines,
+    from_text,
+    home,
+    missing_home,
+    write_bytes,
+    write_text,
+)
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: int) -> None:
@@ -136,3 +146,34 @@ def test_without_a_home_there_is_a_private_folder(
     folder.write_text("")
     with pytest.raises(RunError, match="cannot be made"):
         home()
+
+
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "=cmd|'/c calc'!A1", "-")
+
+
+@pytest.mark.parametrize("cell", [*FORMULAS, *(f"'{each}" for each in FORMULAS)])
+def test_no_cell_is_a_formula_and_each_is_read_as_it_was(cell: str) -> None:
+    (line,) = csv_lines([[cell, "b"]])
+    ((written, other),) = csv.reader(io.StringIO(line, newline=""))
+    assert written == f"'{cell}"
+    assert (from_text(written), other) == (cell, "b")
+
+
+@pytest.mark.parametrize("cell", ["a=1", "'a'", "'", "", " =1", "1-2", "caf\u00e9", "dark/=1.png"])
+def test_other_cells_are_written_as_they_are(cell: str) -> None:
+    (line,) = csv_lines([[cell]])
+    ((written,),) = csv.reader(io.StringIO(line, newline=""))
+    assert written == cell == from_text(cell)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_ends_in_cells_are_read_as_they_were(end: str) -> None:
+    rows = [["a\rb", "c"], ["d\ne", "f"], ["g\r\nh", "\r"], ["i", "j"]]
+    text = "".join(csv_lines(rows, end))
+    read = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert [[*map(from_text, row)] for row in read] == rows
+    assert text.endswith(f"i,j{end}")
+
+
+def test_numbers_are_no_formulas() -> None:
+    assert [*csv_lines([[-1.5, 2, None, "-1.5"]])] == ["-1.5,2,,'-1.5\n"]

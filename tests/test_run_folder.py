@@ -285,7 +285,11 @@ def test_documents_and_tables_come_back(here: Path) -> None:
     assert PLAN.read_if_there(here) is None
     PLAN.write(here, {"seed": 3})
     assert PLAN.read_if_there(here) == {"format": FORMAT, "seed": 3}
-    rows = [("a,b\n.png", "ill", "p1", "train", "00"), ("\udcff.png", "well", "p2", "val", "11")]
+    rows = [
+        ("a,b\n.png", "ill", "p1", "train", "00"),
+        ("\udcff.png", "well", "p2", "val", "11"),
+        ("=1+1/a.png", "-", "'@p\r3", "test", "22"),
+    ]
     SPLIT.write(here / SPLIT, rows)
     assert [tuple(row.values()) for row in SPLIT.rows(here / SPLIT)] == rows
     (here / SPLIT).write_text("file,class\na,b\n")

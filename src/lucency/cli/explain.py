@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from lucency.cli import options
-from lucency.cli.console import print_message, progress
+from lucency.cli.console import print_message, progress, visible
 from lucency.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def explain(
 
     folder = options.run_folder(run)
     classifier = Classifier.load(folder)
-    images = options.image_files(files)
+    images = options.image_files(files, quiet)
     if layers:
         _write_layers(classifier, folder.resolve().name, images[0], out)
         return
@@ -132,6 +132,6 @@ def _print(found: list[Explanation], overlays: dict[str, Path]) -> None:
             continue
         decision = prediction.decision or f"no decision, {prediction.reason}"
         highest = f"highest probability {max(prediction.probabilities):.1%}"
-        typer.echo(f"{file}: {decision} ({highest}), {overlays[file]}")
+        typer.echo(visible(f"{file}: {decision} ({highest}), {overlays[file]}"))
         if prediction.notes:
             print_message(f"DICOM note: {file}: {'; '.join(prediction.notes)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,10 @@ from typer import Argument, Option, echo
 
 from lucency.cli.completion import run_names, settings, words
 from lucency.errors import ConfigError
+
+# What JSON leaves as it is: signs that a terminal executes, that are invisible or reverse text, and
+# halves of characters, which stand for bytes of a name that are not UTF-8.
+_HARMFUL = re.compile("[\x7f-\x9f\u200b\u200e-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 
 _DATA, _EVALUATION, _TRAINING = "Data", "Evaluation", "Training"
 
@@ -219,7 +224,8 @@ def print_json(document: Any) -> None:
     """Print a result as one JSON document on standard output."""
     # Escaped by JSON itself where the output is not UTF-8, so that it stays valid JSON.
     escaped = (sys.stdout.encoding or "").lower().replace("_", "-") not in ("utf-8", "utf8")
-    echo(json.dumps(document, indent=1, ensure_ascii=escaped, allow_nan=False))
+    text = json.dumps(document, indent=1, ensure_ascii=escaped, allow_nan=False)
+    echo(_HARMFUL.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
 def data_folder(folder: Path, cache: str, quiet: bool) -> Path:
@@ -246,20 +252,24 @@ def run_folder(run: Path) -> Path:
     return run
 
 
-def image_files(files: list[Path]) -> list[Path]:
-    """Return the given files, and the image files inside the given folders.
+def image_files(files: list[Path], quiet: bool) -> list[Path]:
+    """Return the given files, and the images inside the given folders; say what is not used.
 
     Raises:
         ConfigError: A file does not exist, or no image was found.
+        DataError: A folder cannot be read.
     """
-    from lucency.imaging.image import is_image
+    from lucency.cli.console import progress
+    from lucency.dataset.beside import images_below
 
     found: list[Path] = []
     for file in files:
         if not file.exists():
             raise ConfigError(f"No such file: {file}. Give image files, or folders of them.")
-        inside = sorted(file.rglob("*")) if file.is_dir() else [file]
-        found += [p for p in inside if p == file or (p.is_file() and is_image(p))]
+        inside, sentences = images_below(file) if file.is_dir() else ([file], ())
+        found += inside
+        for line in sentences:
+            progress(quiet).warn(line)
     if not found:
         raise ConfigError(f"No image in {files[0]}. Give image files, or folders of them.")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from lucency.cli import options
-from lucency.cli.console import console, print_message, progress
+from lucency.cli.console import console, print_message, progress, visible
 
 if TYPE_CHECKING:
     from lucency.classifier import Classifier, Prediction
@@ -42,7 +41,7 @@ def predict(
     """
     from lucency.classifier import Classifier
 
-    folder, images = options.run_folder(run), options.image_files(files)
+    folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
     adjust = _adjustment(classifier, prevalence)
     shown = progress(quiet or not sys.stderr.isatty())
@@ -101,12 +100,16 @@ def _adjustment(classifier: Classifier, prevalence: float | None) -> Adjust:
 
 
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "decision", *(f"p_{name}" for name in classes), "reason", "notes"])
+    from lucency.io import csv_lines
+
+    rows = [["file", "decision", *(f"p_{name}" for name in classes), "reason", "notes"]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         notes = "; ".join(each.notes)
-        writer.writerow([each.file, each.decision, *probabilities, each.reason, notes])
+        rows.append([each.file, each.decision, *probabilities, each.reason, notes])
+    if sys.stdout.isatty():
+        rows = [[*map(visible, row)] for row in rows]
+    sys.stdout.writelines(csv_lines(rows))
 
 
 def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
@@ -116,11 +119,11 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> Non
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("file", "decision", *classes):
-        table.add_column(Text(name), overflow="fold")
+        table.add_column(Text(visible(name)), overflow="fold")
     for each in predictions:
         if each.decision:
             percent = [f"{value:.1%}" for value in each.probabilities]
-            table.add_row(*(Text(cell) for cell in (each.file, each.decision, *percent)))
+            table.add_row(*(Text(visible(cell)) for cell in (each.file, each.decision, *percent)))
     if table.row_count:
         console().print(table)
     for each in predictions:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lucency.errors import DataError, nearest
-from lucency.io import read_bytes
+from lucency.io import from_text, read_bytes
 from lucency.metrics import IntArray
 
 FILE_NAME = "file name"
@@ -77,11 +77,13 @@ def _read(path: Path, follow: bool) -> tuple[list[str], list[tuple[int, dict[str
         raise DataError(f"{path}: the table cannot be read ({reason}). {_HEADER}") from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # A table in a run folder was written by us, with apostrophes before what looks like a formula.
+    tidy = _tidy if follow else lambda cell: _tidy(from_text(cell))
     try:
-        header = [_tidy(name) for name in next(reader, [])]
+        header = [*map(tidy, next(reader, []))]
         # "File" and "FILE" are accepted too.
         keys = ["file" if name.lower() == "file" else name for name in header]
-        cells = [(reader.line_num, [_tidy(cell) for cell in row]) for row in reader if any(row)]
+        cells = [(reader.line_num, [*map(tidy, row)]) for row in reader if any(row)]
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num}: this is not valid CSV ({error}). {_HEADER}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from lucency.classifier import Outputs, Spec
 from lucency.errors import ConfigError, RunError
-from lucency.io import read_table, why
+from lucency.io import from_text, read_table, why
 from lucency.metrics import FloatArray, IntArray, decide, positive_index
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS
@@ -143,7 +143,6 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
         received = [predictions.classes for predictions in given]
         raise ConfigError(f"Expected splits that share their classes. Received: {received}.")
     named = (_PREFIX + name for name in given[0].classes)
-    # With \n as its end of line, the writer would leave a lone \r in a file name unquoted.
     PREDICTIONS.write(
         path, (row for predictions in given for row in _rows(predictions)), *named, end="\r\n"
     )
@@ -184,7 +183,8 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
     """
     try:
         text = read_table(path)
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        cells = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, *rows = ([*map(from_text, row)] for row in cells)
         classes = _classes(header)
         return tuple(
             _part(name, classes, [row for row in rows if row[0] == name])

@@ -1,6 +1,7 @@
 """Files: written atomically, read as untrusted input.
 
     atomic         write under a temporary name, sync to disk, rename
+    cells          cells of CSV files, exact and harmless in spreadsheets
     home           the home folder, or a private folder in its place
     locks          one process at a time
     reading        regular files of bounded size, JSON and tables
@@ -20,6 +21,7 @@ from lucency.io.atomic import (
     write_json,
     write_text,
 )
+from lucency.io.cells import csv_lines, from_text
 from lucency.io.home import home, missing_home
 from lucency.io.locks import lock, locked
 from lucency.io.reading import (
@@ -41,6 +43,8 @@ __all__ = [
     "array_places",
     "arrays_of",
     "built_folder",
+    "csv_lines",
+    "from_text",
     "home",
     "lock",
     "locked",

@@ -16,11 +16,12 @@ import os
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lucency.errors import LucencyError, RunError
-from lucency.io import read_json, read_table, why, write_json, write_text
+from lucency.io import csv_lines, from_text, read_json, read_table, why, write_json, write_text
 
 FORMAT = 2
 JSON = dict[str, Any]
@@ -84,7 +85,7 @@ class Document(RunFile):
 
 @dataclass(frozen=True)
 class Table(RunFile):
-    """A CSV file with a header.
+    """A CSV file with a header. Text that looks like a formula has an apostrophe in front.
 
     Attributes:
         columns: The columns that every such file begins with.
@@ -101,16 +102,12 @@ class Table(RunFile):
             path: The file; its folder exists.
             rows: Cells in the order of the columns.
             more: Columns behind those that every such file has.
-            end: The end of a line; a lone carriage return in a cell needs one that has one too.
+            end: The end of a line.
 
         Raises:
             RunError: The disk is full, the folder is missing or may not be written.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator=end)
-        writer.writerow((*self.columns, *more))
-        writer.writerows(rows)
-        write_text(path, text.getvalue())
+        write_text(path, "".join(csv_lines(chain([(*self.columns, *more)], rows), end)))
 
     def rows(self, path: Path, *, follow: bool = False) -> Iterator[dict[str, str]]:
         """Yield the rows of such a file by column.
@@ -133,7 +130,7 @@ class Table(RunFile):
             for row in reader:
                 if None in row or None in row.values():
                     raise ValueError(f"line {reader.line_num} does not fit the header")
-                yield row
+                yield {name: from_text(cell) for name, cell in row.items()}
         except csv.Error as error:
             raise ValueError(str(error)) from error
 

@@ -10,6 +10,6 @@ Results go to standard output, progress and error messages to standard error.
 from __future__ import annotations
 
 from lucency.cli.console.progress import Bars, Lines, print_message, progress
-from lucency.cli.console.terminal import console, escape_unprintable
+from lucency.cli.console.terminal import console, escape_unprintable, visible
 
-__all__ = ["Bars", "Lines", "console", "escape_unprintable", "print_message", "progress"]
+__all__ = ["Bars", "Lines", "console", "escape_unprintable", "print_message", "progress", "visible"]

@@ -157,8 +157,8 @@ def _short(name: str, room: int) -> str:
 
 
 def print_message(line: str) -> None:
-    """Print a line on standard error."""
-    sys.stderr.write(line + "\n")
+    """Print a line on standard error, with what a terminal would execute spelled out."""
+    sys.stderr.write(terminal.visible(line) + "\n")
     sys.stderr.flush()
 
 

@@ -156,7 +156,7 @@ def _show_counts(counts: Mapping[str, Mapping[str, int]], console: Any) -> None:
     classes = list(next(iter(counts.values())))
     table.add_column("")
     for name in classes:
-        table.add_column(Text(name), justify="right")
+        table.add_column(Text(terminal.visible(name)), justify="right")
     for split, of_class in counts.items():
         table.add_row(split, *(f"{of_class[name]:,}" for name in classes))
     console.print(table)
@@ -169,7 +169,7 @@ def _table(
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(Text(title))
+    table.add_column(Text(terminal.visible(title)))
     for name, justify in (("value", "right"), ("95 % interval", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     sign = "+" if signed else ""

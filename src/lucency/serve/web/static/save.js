@@ -3,7 +3,7 @@
 import { outcomeOf } from "./text.js";
 
 // What a spreadsheet takes for the start of a formula.
-const FORMULA = /^[=+\-@\t\r]/;
+const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 
 /** Return the predictions as CSV, with a header row. */
 export function csv(items, classes) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -494,6 +495,31 @@ def test_a_folder_to_predict_that_cannot_be_read_is_an_error(
     monkeypatch.setattr("lucency.dataset.walk.os.scandir", refuse)
     with pytest.raises(DataError, match="b: this folder cannot be read"):
         images_below(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_folder_whose_path_is_too_long_is_an_error(tmp_path: Path, follow: bool) -> None:
+    """It used to be left out: 5,000 folders in each other, and one image in the last."""
+    images(tmp_path, "a", "b")
+    folder = os.open(tmp_path / "a", os.O_RDONLY)
+    made = []
+    for _ in range(24):  # 24 x 200 characters; the system allows 4,096
+        os.mkdir("n" * 200, dir_fd=folder)
+        made.append(folder)
+        folder = os.open("n" * 200, os.O_RDONLY, dir_fd=folder)
+    os.close(os.open("deep.png", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    try:
+        with pytest.raises(DataError, match=r"cannot be read .File name too long."):
+            scan(tmp_path, follow_links=follow)
+        with pytest.raises(DataError, match=r"cannot be read .File name too long."):
+            images_below(tmp_path)
+    finally:
+        os.unlink("deep.png", dir_fd=folder)
+        os.close(folder)
+        for outer in reversed(made):
+            os.rmdir("n" * 200, dir_fd=outer)
+            os.close(outer)
 
 
 # Files whose names do not reveal that they are images

@@ -69,8 +69,8 @@ class Links:
             path: Its path below the root.
         """
         key, chain = _key(entry.path), outer.outer or (_key(self._root) or (0, 0), None)
-        if key is None:
-            return "vanished after it was found; run again"
+        if key is None:  # an attempt to list it shows the error
+            return Folder(path, chain)
         if key in self._kernel and not _is_below(self._root, os.path.realpath(entry.path)):
             return _FORBIDDEN
         if key in _keys(chain):

@@ -5,6 +5,7 @@ Files whose names do not reveal their type are opened: their first 132 bytes do.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -171,9 +172,8 @@ def _record(walk: Walk, links: Links | None, entry: os.DirEntry[str], path: str)
     else:
         try:
             status = entry.stat(follow_symlinks=links is not None)
-        except OSError:
-            _record_missing(walk, entry, path)
-            return False
+        except OSError as error:
+            return _record_missing(walk, entry, path, error)
         if stat.S_ISDIR(status.st_mode):
             return True
         _record_file(walk, _Found(entry, path, status))
@@ -216,17 +216,24 @@ def _not_an_image(found: _Found, head: bytes) -> str:
     return f"{NO_IMAGE}neither its content nor its suffix is one of an image"
 
 
-def _record_missing(walk: Walk, entry: os.DirEntry[str], path: str) -> None:
-    """Record an entry that has vanished, or a followed link that leads nowhere."""
-    if not has_image_suffix(entry.name):
-        walk.ignore(path, "symbolic link that leads nowhere" if entry.is_symlink() else _VANISHED)
-    elif entry.is_symlink():
-        walk.exclude(
-            path,
-            "symbolic link that leads nowhere: get its content, as by git annex get or dvc pull",
-        )
+def _record_missing(walk: Walk, entry: os.DirEntry[str], path: str, error: OSError) -> bool:
+    """Record an entry without a status: it vanished, leads nowhere, or its path is too long.
+
+    Returns:
+        Whether it is a folder, so that an attempt to list it shows the error.
+    """
+    image = has_image_suffix(entry.name)
+    if entry.is_symlink():
+        reason = "symbolic link that leads nowhere"
+        reason += ": get its content, as by git annex get or dvc pull" if image else ""
+    elif error.errno == errno.ENOENT:
+        reason = _VANISHED
+    elif _is_folder(entry, follow=False):
+        return True
     else:
-        walk.exclude(path, _VANISHED)
+        reason = f"cannot be read ({error.strerror})"
+    (walk.exclude if image else walk.ignore)(path, reason)
+    return False
 
 
 def _record_link(walk: Walk, links: Links | None, entry: os.DirEntry[str], path: str) -> None:

@@ -13,7 +13,7 @@ from lucency.cli.console import progress
 
 
 def check(  # noqa: PLR0913, PLR0917 - one per option
-    folder: options.Folder,
+    folders: options.Folders,
     out: Annotated[
         Path | None, Option(help="Write the page to this folder (checks/NAME).", metavar="DIR")
     ] = None,
@@ -52,7 +52,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
         file_column=file_column, label_column=label_column, group_column=group_column,
         split_column=split_column,
     )  # fmt: skip
-    folder = options.data_folder(folder, made.cache, quiet)
+    folder = options.data_folder(folders, made.cache, quiet)
     done = run_check(folder, made, out=out, progress=progress(quiet))
     if as_json:
         options.print_json(done.audit)

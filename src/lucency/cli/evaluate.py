@@ -15,8 +15,11 @@ from lucency.cli.console import progress
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
-    folder: Annotated[
-        Path | None, Argument(help="Labelled images. Default: the test split of the run.")
+    folders: Annotated[
+        list[Path] | None,
+        Argument(
+            metavar="[FOLDER]...", help="Labelled images. Default: the test split of the run."
+        ),
     ] = None,
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
@@ -42,7 +45,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     )  # fmt: skip
     chosen = operating_point is not None
     done = evaluate_run(
-        options.run_folder(run), folder, made, choose=chosen, progress=progress(quiet)
+        options.run_folder(run), folders or None, made, choose=chosen, progress=progress(quiet)
     )
     if as_json:
         options.print_json(done.evaluation.to_json())
@@ -84,8 +87,12 @@ def compare(
 
 def verify(
     run: options.RunFolder,
-    folder: Annotated[
-        Path | None, Argument(help="The data folder of the run, to predict its images again.")
+    folders: Annotated[
+        list[Path] | None,
+        Argument(
+            metavar="[FOLDER]...",
+            help="The data folder of the run, or all of them, to predict its images again.",
+        ),
     ] = None,
     redraw: Annotated[
         bool, Option("--redraw", help="First draw report.html again from the files of the run.")
@@ -109,6 +116,7 @@ def verify(
 
     run = options.run_folder(run)
     page = write_report(run) if redraw else None
+    folder = options.data_folder(folders, "", quiet) if folders else None
     done = verify_run(run, folder, progress(quiet), render=render)
     if as_json:
         options.print_json(done.to_json() | ({"report": str(page)} if page else {}))

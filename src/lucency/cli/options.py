@@ -19,11 +19,12 @@ _HARMFUL = re.compile("[\x7f-\x9f\u200b\u200e-\u200f\u2028-\u202e\u2060-\u206f\u
 
 _DATA, _EVALUATION, _TRAINING = "Data", "Evaluation", "Training"
 
-Folder = Annotated[
-    Path,
+Folders = Annotated[
+    list[Path],
     Argument(
+        metavar="FOLDER...",
         help="Data folder: one folder per class, or train, val and test with these inside. Also "
-        "a zip file of it, or an address (https, s3, gs)."
+        "a zip file of it, or an address (https, s3, gs). Several are one data set.",
     ),
 ]
 RunFolder = Annotated[
@@ -179,8 +180,9 @@ Recipe = Annotated[
 Effort = Annotated[
     str | None,
     Option(
-        help="quick, standard or thorough (standard).",
-        metavar="LEVEL",
+        help="quick, standard, thorough, or the time that the whole command may take, such as 90s, "
+        "20min or 1h30min (standard).",
+        metavar="LEVEL|TIME",
         autocompletion=words("effort"),
         rich_help_panel=_TRAINING,
     ),
@@ -228,14 +230,14 @@ def print_json(document: Any) -> None:
     echo(_HARMFUL.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
-def data_folder(folder: Path, cache: str, quiet: bool) -> Path:
-    """Return the data folder for a folder, a zip file or an address."""
-    if folder.is_dir():  # without importing anything
-        return folder
+def data_folder(folders: list[Path], cache: str, quiet: bool) -> Path:
+    """Return the data folder for a folder, a zip file or an address, or for several of these."""
+    if len(folders) == 1 and folders[0].is_dir():  # without importing anything
+        return folders[0]
     from lucency.cli.console import progress
-    from lucency.dataset.source import open_source
+    from lucency.dataset.several import open_sources
 
-    return open_source(folder, cache, progress(quiet))
+    return open_sources(folders, cache, progress(quiet))
 
 
 def run_folder(run: Path) -> Path:

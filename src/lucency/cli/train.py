@@ -14,7 +14,7 @@ from lucency.cli.console import progress
 
 
 def train(  # noqa: PLR0913, PLR0917 - one per option
-    folder: options.Folder,
+    folders: options.Folders,
     recipe: options.Recipe = None,
     effort: options.Effort = None,
     seed: options.Seed = None,
@@ -76,7 +76,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         file_column=file_column, label_column=label_column, group_column=group_column,
         split_column=split_column,
     )  # fmt: skip
-    folder = options.data_folder(folder, made.cache, quiet)
+    folder = options.data_folder(folders, made.cache, quiet)
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)
 
 

@@ -7,7 +7,9 @@
     links             follow symbolic links without loops
     layout            which folders are splits and which are classes
     names             recognise the names of split folders in any spelling
+    survey            estimate what a data set costs before it is decoded
     source            turn a zip file or an address into a folder
+    several           join several folders to one data set
     archive           unpack zip files from untrusted sources
     remote            download from an address
     labels            read a CSV file of classes, patients and splits
@@ -37,7 +39,7 @@ from __future__ import annotations
 
 from lucency.dataset.audit import Audit
 from lucency.dataset.entry import Entry, Excluded, NotUsed
-from lucency.dataset.load import Dataset, Split, load_dataset, load_labelled, write_split
+from lucency.dataset.load import Dataset, Source, Split, load_dataset, load_labelled, write_split
 from lucency.dataset.sampling import class_balanced, evenly
 from lucency.dataset.split_file import read_split
 
@@ -47,6 +49,7 @@ __all__ = [
     "Entry",
     "Excluded",
     "NotUsed",
+    "Source",
     "Split",
     "class_balanced",
     "evenly",

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,15 @@ from lucency.dataset.near_duplicates import find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
-from lucency.dataset.source import open_source
+from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
-from lucency.errors import DataError, LeakError
+from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import DecoderPool, Request
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import missing_home
 from lucency.progress import SILENT, Progress
+
+Source = Path | str | Sequence[Path | str]  # a folder, zip file or address, or several of these
 
 _COLOUR_SAMPLE = 200
 _COLOUR_SHARE = 0.02
@@ -95,7 +98,7 @@ class Dataset:
 
 
 def load_dataset(
-    folder: Path | str,
+    folder: Source,
     config: Config | None = None,
     *,
     size: tuple[int, int] | None = None,
@@ -111,7 +114,8 @@ def load_dataset(
 
     Args:
         folder: With train, val and test folders of class folders, or class folders alone; also a
-            zip file of such a folder, or an address such as ``s3://bucket/data.zip``.
+            zip file of such a folder, or an address such as ``s3://bucket/data.zip``. Several are
+            one data set, in which the paths start with the names of the folders.
         config: How to read and split; the defaults if ``None``.
         size: Height and width of the decoded images; as configured if ``None``.
         colour: Whether to keep three channels; ``None`` checks up to 200 images and keeps three
@@ -128,7 +132,7 @@ def load_dataset(
     with DecoderPool(config.workers) as pool:
         if colour is None:
             pool.start(pool.workers)  # the processes load their modules during the scan
-        found = _scan(folder, config, progress)
+        found = scan_source(folder, config, progress)
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         cache = _decode(found, size or config.input_size, colour, config, pool, progress)
@@ -154,7 +158,7 @@ def load_dataset(
 
 
 def load_labelled(
-    folder: Path | str,
+    folder: Source,
     classes: tuple[str, ...],
     config: Config | None = None,
     *,
@@ -176,7 +180,7 @@ def load_labelled(
         DataError: The folder is not a usable data set, or has classes unknown to the classifier.
     """
     config = config or Config()
-    found = _scan(folder, config, progress, least=1)
+    found = scan_source(folder, config, progress, least=1)
     foreign = [name for name in found.classes if name not in classes]
     if foreign:
         raise DataError(
@@ -215,16 +219,17 @@ def is_colour_dataset(files: Sequence[str], pool: DecoderPool) -> bool:
     return sum(coloured) > _COLOUR_SHARE * len(coloured)
 
 
-def _scan(folder: Path | str, config: Config, progress: Progress, *, least: int = 2) -> Scan:
-    """Find the images of a folder, a zip file or an address."""
-    opened = open_source(folder, config.cache, progress)
-    return scan(
-        opened,
-        labels=labels_path(config.labels, opened),
-        columns=columns_of(config),
-        least=least,
-        follow_links=config.follow_links,
-    )
+def scan_source(folder: Source, config: Config, progress: Progress, *, least: int = 2) -> Scan:
+    """Find the images of a folder, a zip file, an address, or several of these."""
+    several = [folder] if isinstance(folder, str | Path) else folder
+    opened = open_sources(several, config.cache, progress)
+    folders = joined(opened)
+    if folders and config.labels:
+        raise ConfigError("--labels belongs to one data folder. Give the folder that contains all.")
+    one = partial(scan, columns=columns_of(config), follow_links=config.follow_links)
+    if folders:
+        return scan_several(opened, folders, partial(one, least=1), least)
+    return one(opened, labels=labels_path(config.labels, opened), least=least)
 
 
 def _decode(

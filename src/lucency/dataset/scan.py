@@ -114,7 +114,7 @@ def scan(
         entries = _by_folder(walk, layout)
         _check_class_folders(walk, layout, entries)
         warnings = _check_names(tree, layout)
-    classes = _checked_classes(walk, entries, labels, least)
+    classes = checked_classes(walk, entries, labels, least)
     not_used = unused_images(walk)
     return Scan(
         root=root,
@@ -318,9 +318,14 @@ def _differing(root: Path, train: set[str], test: set[str]) -> str:
     )
 
 
-def _checked_classes(
+def checked_classes(
     walk: Walk, entries: list[Entry], labels: Path | None, least: int
 ) -> tuple[str, ...]:
+    """Return the names of the classes, in natural order.
+
+    Raises:
+        DataError: They are too few, or the splits do not have the same ones.
+    """
     root = walk.root
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
     where = f"{labels} and {root}" if labels else str(root)

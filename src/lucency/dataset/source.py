@@ -51,7 +51,7 @@ def open_source(folder: str | Path, cache: str = "", progress: Progress = SILENT
     path = Path(folder)
     if path.is_dir():
         return path
-    base = (Path(cache) if cache else default_cache()) / _SOURCES
+    base = sources_folder(cache)
     if path.is_file():
         return _unpacked(path, base, progress)
     from lucency.dataset.remote import Remote, address_of
@@ -59,7 +59,12 @@ def open_source(folder: str | Path, cache: str = "", progress: Progress = SILENT
     if path.exists() or not (address := address_of(folder)):
         return path
     remote = Remote(address)
-    return _entry(base, remote.key, remote.name, remote.download, progress)
+    return entry_of(base, remote.key, remote.name, remote.download, progress)
+
+
+def sources_folder(cache: str) -> Path:
+    """Return the folder of all entries, in a cache folder or, if empty, in the user's."""
+    return (Path(cache) if cache else default_cache()) / _SOURCES
 
 
 def _unpacked(path: Path, base: Path, progress: Progress) -> Path:
@@ -76,7 +81,7 @@ def _unpacked(path: Path, base: Path, progress: Progress) -> Path:
     def build(partial: Path, progress: Progress) -> list[str]:
         return unpack(path, partial / name, name=str(path), progress=progress)
 
-    return _entry(base, _key(path, name), name, build, progress)
+    return entry_of(base, _key(path, name), name, build, progress)
 
 
 def _key(path: Path, name: str) -> str:
@@ -89,14 +94,25 @@ def _key(path: Path, name: str) -> str:
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
-def _entry(
+def entry_of(
     base: Path,
     key: str,
     name: str,
     build: Callable[[Path, Progress], list[str]],
     progress: Progress,
 ) -> Path:
-    """Return the folder of an entry, which is built unless it is there and complete."""
+    """Return the folder of an entry, which is built unless it is there and complete.
+
+    Args:
+        base: As ``sources_folder`` returns it.
+        key: The name of the entry: a hash of all that its content depends on.
+        name: The name of the folder in it.
+        build: Makes the folder in the entry, and returns sentences for the user.
+        progress: Passed to ``build``, and warned with the sentences.
+
+    Raises:
+        RunError: The cache cannot be written.
+    """
     entry, partial = base / key, base / f"{_PARTIAL}{key}"
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)

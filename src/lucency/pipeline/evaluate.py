@@ -11,7 +11,7 @@ from lucency.calibration import operating_point
 from lucency.classifier import Classifier
 from lucency.comparison import Comparison
 from lucency.config import Config
-from lucency.dataset import Split, load_labelled, read_split
+from lucency.dataset import Source, Split, load_labelled, read_split
 from lucency.errors import ConfigError, RunError
 from lucency.evaluation import (
     Evaluation,
@@ -46,7 +46,7 @@ class RunEvaluation:
 
 def evaluate_run(
     run: Path,
-    folder: Path | None,
+    folder: Source | None,
     config: Config,
     *,
     choose: bool = False,
@@ -56,7 +56,8 @@ def evaluate_run(
 
     Args:
         run: The run folder, which stays unchanged.
-        folder: Labelled images. Default: the stored predictions of the run's test split.
+        folder: Labelled images, in one folder or several. Default: the stored predictions of the
+            run's test split.
         config: Operating point, prevalence, subgroups and cache.
         choose: Whether to choose a new threshold on the run's validation split, by the rule in
             ``config``.
@@ -80,7 +81,8 @@ def evaluate_run(
             classifier, content_of(split), "evaluate", run.name, progress
         )
         found = predict(classifier, split, progress)
-        title = f"{folder}: {len(found.files):,} images"
+        where = [folder] if isinstance(folder, str | Path) else folder
+        title = f"{', '.join(map(str, where))}: {len(found.files):,} images"
     attributes = read_attributes(run, found) if folder is None else None
     if config.subgroups:
         attributes = read_subgroups(Path(config.subgroups), found.files)
@@ -161,7 +163,7 @@ def _record_own(
     return record_test_evaluation(classifier, tested, "evaluate", run.name, progress)
 
 
-def _load(classifier: Classifier, folder: Path, config: Config, progress: Progress) -> Split:
+def _load(classifier: Classifier, folder: Source, config: Config, progress: Progress) -> Split:
     spec = classifier.spec
     return load_labelled(
         folder, spec.classes, Config(cache=config.cache), size=spec.size,

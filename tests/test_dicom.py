@@ -37,8 +37,9 @@ from pydicom.data import get_testdata_file
 from conftest import DATA
 from lucency.errors import ImageError
 from lucency.imaging.decoder.pool import DecoderPool, Request
-from lucency.imaging.dicom import Note, describe_notes, is_dicom
+from lucency.imaging.dicom import is_dicom
 from lucency.imaging.image import SourceImage, encode_png, is_colour, read_image
+from lucency.imaging.notes import Note, describe_notes
 
 WHEEL = Path(pydicom.__file__).parent / "data"
 SHARED = DATA / "dicom"

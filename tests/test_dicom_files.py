@@ -45,9 +45,9 @@ from lucency.imaging.decoder.protocol import (
     read_request,
     read_response,
 )
-from lucency.imaging.dicom import Note
 from lucency.imaging.dicom.header import read_dicom
 from lucency.imaging.image import SourceImage, is_image
+from lucency.imaging.notes import Note
 from test_decoding import children
 
 BOMBS = bombs()

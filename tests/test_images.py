@@ -209,10 +209,8 @@ def test_sixteen_bits_keep_the_upper_eight_that_are_used(
         (b"", "empty"),
         (b"<html>404</html>", "not an image"),
         (b"\0" * 128 + b"DICM" + b"\0" * 100, "DICOM"),
-        (saved(WIDE, "GIF"), "GIF file"),
-        (saved(WIDE, "BMP"), "BMP file"),
-        (saved(WIDE, "TIFF"), "TIFF file"),
-        (saved(WIDE, "WEBP"), "WebP file"),
+        (b"%PDF-1.7", "PDF file"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 12, "export it as JPEG"),
         (saved(WIDE[:7]), "at least 8"),
         (saved(WIDE[:, :7], "JPEG"), "at least 8"),
         (
@@ -225,7 +223,7 @@ def test_the_reason_why_a_file_is_no_image(data: bytes, expected: str) -> None:
     assert expected in reason(data)
 
 
-@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (2**31 - 1, 8), (8, 6_250_001)])
+@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (2**31 - 1, 8), (8, 6_291_457)])
 def test_implausible_sizes_are_rejected_by_the_header(width: int, height: int) -> None:
     start = b"\x89PNG\r\n\x1a\n" + png_header(width, height)
     assert "too many" in reason(start + chunk(b"IDAT", b"") + chunk(b"IEND", b""))

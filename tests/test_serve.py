@@ -259,7 +259,7 @@ def test_the_documentation_has_the_same_codes_and_addresses() -> None:
 def test_the_classifier_is_described(served: Running) -> None:
     found = served.ask("GET", "/v1/classifier").json
     assert found["classes"] == ["NORMAL", "PNEUMONIA"]
-    assert found["limits"] == {"bytes": 64 * 2**20, "pixels": 50_000_000, "files": 64}
+    assert found["limits"] == {"bytes": 64 * 2**20, "pixels": 8192 * 6144, "files": 64}
 
 
 # The Open Inference Protocol

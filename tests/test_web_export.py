@@ -17,7 +17,7 @@ from lucency.classifier import Classifier, ReferenceImages
 from lucency.errors import BackendError, ClassifierError, RunError
 from lucency.export import web
 from lucency.export.synthetic_images import synthetic_images
-from web_browser import browser, packed, served, without_dicom
+from web_browser import browser, packed, served, without_others
 from web_images import drawn, file_of
 from web_sites import SIZE, classifier, write
 
@@ -178,7 +178,7 @@ def test_the_page_predicts_what_predict_predicts(
         page.close()
     assert check["images"] == 8
     assert check["difference"] < 1e-5
-    assert found.pop()["error"] == without_dicom(predictions.pop().reason)
+    assert found.pop()["error"] == without_others(predictions.pop().reason)
     for ours, theirs in zip(found, predictions, strict=True):
         expected = theirs.to_json(classes)
         map_here, map_there = ours.pop("activation_map"), expected.pop("activation_map")

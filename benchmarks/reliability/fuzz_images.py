@@ -16,7 +16,7 @@ from benchmarks.command import resident
 from benchmarks.reliability.image_mutations import mutated, seeds
 from benchmarks.trial import Trial
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
-from lucency.imaging.image import MOST_PIXELS
+from lucency.imaging.headers import MOST_PIXELS
 
 _MANY, _FEW = 100_000, 1_500
 _DEADLINE = 10.0  # seconds; these files have 0.01 megapixels, or up to 50 if the header is wrong

@@ -161,7 +161,7 @@ class Classifier:
         """Classify image files.
 
         Args:
-            files: PNG, JPEG or DICOM files, whatever their names.
+            files: Image files, whatever their names.
             progress: Called on every batch.
             maps: Whether to compute activation maps.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier.activation_map import ActivationMap
-from lucency.imaging.dicom import Note, describe_notes
+from lucency.imaging.notes import Note, describe_notes
 
 
 @dataclasses.dataclass(frozen=True)

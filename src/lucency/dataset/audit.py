@@ -17,7 +17,7 @@ from lucency.dataset.groups import Groups
 from lucency.dataset.leaks import Leaks
 from lucency.dataset.partition import Partition, used_entries
 from lucency.dataset.scan import Scan
-from lucency.imaging.dicom import Note
+from lucency.imaging.notes import Note
 from lucency.run_folder.files import FORMAT
 
 Size = tuple[int, int]
@@ -45,6 +45,11 @@ _DICOM_NOTES: Mapping[Note, str] = {
     Note.NO_WINDOW: "have no window: their contrast is stretched, with 0.5 % of the pixels clipped "
     "at either end.",
     Note.OVERLAY: "have overlays, which are ignored.",
+}
+_IMAGE_NOTES: Mapping[Note, str] = {
+    Note.FIRST_FRAME: "are animations: the first frame is used.",
+    Note.FIRST_PAGE: "have several pages: page 1 is used.",
+    Note.CLIPPED: "have values above the depth of the data set, which are clipped to white.",
 }
 
 
@@ -133,7 +138,7 @@ def make_audit(
         unreadable: Found images that cannot be used.
         groups: How patients were identified.
         partition: The readable images with their splits.
-        cache: Has the sizes of the files and the notes on DICOM files.
+        cache: Has the sizes of the files and the notes on them.
     """
     used = used_entries(partition.entries)
     images = Counter((entry.split, entry.label) for entry in used)
@@ -159,26 +164,27 @@ def make_audit(
             *found.warnings,
             *groups.warnings,
             *partition.warnings,
-            *_dicom_sentences(used, cache.notes, _DICOM_WARNINGS),
+            *_sentences(used, cache.notes, "DICOM image", _DICOM_WARNINGS),
             *_unreadable_sentences(len(unreadable)),
         ),
         notes=(
             *found.notes,
             *partition.notes,
-            *_dicom_sentences(used, cache.notes, _DICOM_NOTES),
+            *_sentences(used, cache.notes, "DICOM image", _DICOM_NOTES),
+            *_sentences(used, cache.notes, "image", _IMAGE_NOTES),
             *_duplicate_sentences(len(identical), len(partition.near)),
         ),
     )
 
 
-def _dicom_sentences(
-    entries: Sequence[Entry], notes: Sequence[Note], sentences: Mapping[Note, str]
+def _sentences(
+    entries: Sequence[Entry], notes: Sequence[Note], noun: str, sentences: Mapping[Note, str]
 ) -> list[str]:
     """Return a sentence for each note that applies to some of the images."""
     found = []
     for note, sentence in sentences.items():
         if files := [entry.file for entry in entries if note in notes[entry.row]]:
-            found.append(f"{counted(len(files), 'DICOM image')} ({listed(files)}) {sentence}")
+            found.append(f"{counted(len(files), noun)} ({listed(files)}) {sentence}")
     return found
 
 

@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
-from lucency.imaging.dicom import Note
 from lucency.imaging.dicom.transfer_syntaxes import versions
+from lucency.imaging.notes import Note
 from lucency.imaging.source import Stamp, stamp_of
 from lucency.io import home
 from lucency.progress import SILENT, Progress, Task

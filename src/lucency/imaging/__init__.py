@@ -2,8 +2,11 @@
 
 source     read the bytes of one file, and notice if it changes
 detect     recognise image files by their first bytes
-headers    the header of a PNG or JPEG file, without its metadata
+headers/   the header of an image file, without its metadata
 dicom/     DICOM files to grey levels
+raster     a recognised file to 8-bit pixels, by the decoder of its format
+deep       files of more than 8 bits to pixels
+notes      facts that users should know of an image, as flags
 image      one file to pixels of a given size: the only decoding and resizing
 decoder/   the same in sandboxed processes
 """

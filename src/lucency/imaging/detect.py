@@ -6,22 +6,25 @@ import re
 
 from lucency.imaging.dicom.detect import ENOUGH, is_dicom
 from lucency.imaging.headers import JPEG_START, PNG_START
+from lucency.imaging.headers.bitmaps import is_bmp
+from lucency.imaging.headers.gif import GIF_STARTS
+from lucency.imaging.headers.jpeg_2000 import CODESTREAM_START
+from lucency.imaging.headers.tiff import TIFF_STARTS
+from lucency.imaging.headers.webp import is_webp
 
 HEAD = ENOUGH  # bytes that are enough to recognise every kind below
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RAW = (
     *(b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"II\x1a\0\0\0HEAP", b"FOVb"),
     b"\0MRM",
 )
 _STARTS = (
-    *(JPEG_START, PNG_START, b"GIF87a", b"GIF89a", *_TIFF, *_RAW),
-    *(b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL \r\n"),
+    *(JPEG_START, PNG_START, *GIF_STARTS, *TIFF_STARTS, *_RAW),
+    *(b"\0\0\0\x0cjP  \r\n", CODESTREAM_START, b"\0\0\0\x0cJXL \r\n"),
     *(b"8BPS", b"\x76\x2f\x31\x01", b"#?RADIANCE"),  # Photoshop, OpenEXR, Radiance
 )
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 _CANON = b"crx "  # raw files in the container of HEIF
 _PNM = re.compile(rb"P[1-7]\s+(?:#|\d+\s|WIDTH)")
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 # Most of these start like a TIFF file, whose first image is only a small preview.
 _RAW_SUFFIXES = frozenset(
     f".{suffix}"
@@ -41,9 +44,9 @@ def is_image_content(head: bytes) -> bool:
     """
     return (
         head.startswith(_STARTS)
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or is_webp(head)
         or (head[4:8] == b"ftyp" and head[8:12] in (*_HEIF, _CANON))
-        or (head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS)
+        or is_bmp(head)
         or bool(_PNM.match(head))
         or is_dicom(head)
     )
@@ -73,6 +76,6 @@ def why_unusable(name: str, head: bytes) -> str:
 
 
 def _is_raw(suffix: str, head: bytes) -> bool:
-    if head.startswith(_TIFF):
+    if head.startswith(TIFF_STARTS):
         return suffix in _RAW_SUFFIXES or head[8:10] == b"CR"
     return head.startswith(_RAW) or head[4:12] == b"ftyp" + _CANON

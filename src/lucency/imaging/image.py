@@ -1,7 +1,7 @@
-"""One file to grey or colour ``uint8`` pixels: the only decoding and resizing in the program.
+"""One file to grey or colour pixels: the only decoding and resizing in the program.
 
 Training, evaluation, prediction and reports all read images here, so they cannot differ. There is
-no randomness, and PNG, JPEG and DICOM are the only formats whose decoders can be reached.
+no randomness, and a file only reaches the decoder of the format that was recognised.
 
 Untrusted files are decoded by ``lucency.imaging.decoder``, in processes that call this module.
 NumPy and pydicom are imported where they are needed: without them those processes start three times
@@ -17,15 +17,13 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 from lucency.errors import ImageError, TransientError
-from lucency.imaging import headers
 from lucency.imaging.detect import HEAD, is_image_content
-from lucency.imaging.dicom import Note, is_dicom
+from lucency.imaging.dicom import is_dicom
 from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, read_header
+from lucency.imaging.notes import Note
+from lucency.imaging.raster import decoded, is_transposed, notes_on
 from lucency.imaging.source import first_bytes, load
 
 if TYPE_CHECKING:
@@ -36,31 +34,18 @@ if TYPE_CHECKING:
 
 Source = str | Path | bytes | BinaryIO
 
-# Files with these suffixes count as images. Those whose content is neither PNG, JPEG nor DICOM are
+# Files with these suffixes count as images. Those whose content is no format that can be read are
 # excluded with a reason instead of being ignored.
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
-        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "tif", "tiff", "webp", "avif"),
-        *("heic", "heif", "jp2", "j2k", "jxl", "pgm", "ppm", "pnm", "dcm", "dicom"),
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "dib", "tif", "tiff", "webp"),
+        *("avif", "heic", "heif", "jp2", "j2k", "j2c", "jxl", "pbm", "pgm", "ppm", "pnm"),
+        *("dcm", "dicom"),
     )
 )
-MOST_PIXELS = headers.MOST_PIXELS
-# A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 that is still this many times
-# larger than requested. On radiographs of 1.4 megapixels the mean difference from a full decode is
-# 0.2 to 0.3 grey levels, in half the time; the rest is mostly entropy decoding, at any scale.
-_DRAFT = 1.25
 COLOUR_CHECK_SIZE = (64, 64)  # pixels in which an image is checked for colour
 _COLOUR_NOISE = 12  # of 255; grey images saved as colour JPEG stay below
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class SourceImage:
@@ -69,20 +54,23 @@ class SourceImage:
     Attributes:
         size: Height and width in pixels, after applying the EXIF orientation; of a DICOM file,
             with square pixels.
-        notes: What users should know of a DICOM file; empty for others.
+        notes: What users should know of the file; after decoding also whether it was clipped.
+        bits: After decoding, the smallest depth that holds the samples of a file of more than 8
+            bits, as ``lucency.imaging.deep`` has them; 0 for other files.
     """
 
     def __init__(self, data: bytes) -> None:
         """Read the header.
 
         Args:
-            data: The content of a PNG, JPEG or DICOM file.
+            data: The content of an image file.
 
         Raises:
             ImageError: It is another kind of file, or not a single image, or one that is too
                 large or too small.
         """
         self._header: Header | DicomHeader
+        self.bits = 0
         if is_dicom(data):
             from lucency.imaging.dicom.header import read_dicom
 
@@ -90,53 +78,79 @@ class SourceImage:
             self.size, self.notes = dicom.size, dicom.notes
         else:
             self._header = header = read_header(data)
-            self.size, self.notes = _upright(header), Note(0)
+            self.size, self.notes = _upright(header), notes_on(header)
         check_sides(*self.size)
 
     def patient_key(self, salt: bytes) -> bytes:
         """Return the PatientID as 16 hashed bytes, from which it cannot be recovered.
 
         Images of one patient have equal keys with the same salt. The key is empty where the file
-        does not name a patient, as in every PNG and JPEG.
+        does not name a patient, as in every format but DICOM.
 
         Args:
             salt: Secret random bytes; without them, no identifier can be guessed.
         """
         return b"" if isinstance(self._header, Header) else self._header.patient_key(salt)
 
-    def pixels(self, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+    def pixels(self, size: tuple[int, int], colour: bool, depth: int = 0) -> NDArray[np.uint8]:
         """Return the result of ``decode`` as (height, width, 1 or 3) uint8."""
         import numpy as np
 
-        rows = bytearray(self.decode(size, colour))  # an array over bytes would be read-only
+        rows = bytearray(self.decode(size, colour, depth))  # over bytes it would be read-only
         return np.frombuffer(rows, np.uint8).reshape(*size, 3 if colour else 1)
 
-    def decode(self, size: tuple[int, int], colour: bool) -> bytes:
+    def decode(
+        self, size: tuple[int, int], colour: bool, depth: int = 0, *, deep: bool = False
+    ) -> bytes:
         """Decode and resize.
 
         The whole image is resized to ``size`` without keeping the aspect ratio: padding would
         reveal the shape of the original file to the network, and in data sets of radiographs that
         alone often separates the classes.
 
-        Grey PNG files of more than 8 bits keep the upper 8 of the smallest of 8, 10, 12, 14 and 16
-        bits that hold their maximum, as PNG does not record the bit depth of the detector. DICOM
-        files are displayed as they specify. Transparent regions become black.
+        DICOM files are displayed as they specify. Transparent regions become black. Of an animation
+        the first frame is read, of a document the first page.
 
         Args:
             size: Height and width to return.
             colour: Three channels (red, green, blue) if true, else one (luma, ITU-R BT.601).
+            depth: Bits of the samples of files of more than 8: the largest number of that many bits
+                is white, and larger ones are clipped. 0 takes the fewest that hold the image, which
+                is for display only, as neighbouring images may then differ.
+            deep: Whether to return two bytes per value instead of one.
 
         Returns:
-            height x width x 1 or 3 bytes: rows from the top, pixels from the left.
+            height x width x 1 or 3 values: rows from the top, pixels from the left. One byte each,
+            255 is white; or two bytes each, little endian, 65,535 is white.
 
         Raises:
             TransientError: There is not enough memory.
-            ImageError: The file is damaged.
+            ImageError: The file is damaged, or has more than the 8 bits of ``depth``.
         """
         with _readable_errors():
+            if isinstance(self._header, Header) and self._header.bits > 8:
+                return self._deep(self._header, size, colour, depth, deep)
             if isinstance(self._header, Header):
-                return _decoded(self._header, size, colour)
-            return _rendered(self._header, size, colour)
+                pixels = decoded(self._header, size, colour).tobytes()
+            else:
+                pixels = _rendered(self._header, size, colour)
+        return _doubled(pixels) if deep else pixels
+
+    def _deep(
+        self, header: Header, size: tuple[int, int], colour: bool, depth: int, deep: bool
+    ) -> bytes:
+        from lucency.imaging.deep import DeepImage, white_of
+
+        image = DeepImage(header)
+        self.bits = image.bits
+        depth = depth or image.bits
+        if depth == 8 != image.bits:
+            raise ImageError(_too_deep(image.bits, image.highest))
+        if image.highest > white_of(depth):
+            self.notes |= Note.CLIPPED
+        if deep:
+            return image.as_words(size, colour, depth).tobytes()
+        return image.as_bytes(size, colour, depth).tobytes()
 
 
 def is_image(path: str | Path) -> bool:
@@ -150,13 +164,16 @@ def is_image(path: str | Path) -> bool:
     return name.name.upper() != "DICOMDIR" and is_image_content(first_bytes(path, HEAD))
 
 
-def read_image(source: Source, size: tuple[int, int], colour: bool) -> NDArray[np.uint8]:
+def read_image(
+    source: Source, size: tuple[int, int], colour: bool, depth: int = 0
+) -> NDArray[np.uint8]:
     """Read an image as ``SourceImage.pixels`` does.
 
     Args:
         source: A path, the content of a file, or an open binary file.
         size: Height and width to return; the aspect ratio is not kept.
         colour: Three channels if true, else one.
+        depth: Bits of files of more than 8; 0 for the fewest that hold the image.
 
     Returns:
         (height, width, 1 or 3) uint8.
@@ -164,7 +181,7 @@ def read_image(source: Source, size: tuple[int, int], colour: bool) -> NDArray[n
     Raises:
         ImageError: The file cannot be read as an image.
     """
-    return SourceImage(_content(source)).pixels(size, colour)
+    return SourceImage(_content(source)).pixels(size, colour, depth)
 
 
 def full_size(source: Source) -> tuple[int, int]:
@@ -214,39 +231,27 @@ def _content(source: Source) -> bytes:
 
 def _upright(header: Header) -> tuple[int, int]:
     """Return height and width of a single image after applying the EXIF orientation."""
-    if header.frames > 1:
+    if header.frames > 1 and header.kind == "PNG":
         raise ImageError(
             f"animated ({header.frames:,} frames); expected one image: save one frame as PNG"
         )
     height, width = header.height, header.width
-    return (width, height) if _is_transposed(header) else (height, width)
+    return (width, height) if is_transposed(header) else (height, width)
 
 
-def _is_transposed(header: Header) -> bool:
-    return header.orientation >= 5
+def _too_deep(bits: int, highest: float) -> str:
+    what = "floats from 0 to 1" if bits == 1 else f"{bits}-bit values up to {highest:,.0f}"
+    return (
+        f"{what}, but a depth of 8 bits; expected values up to 255: convert it to 8 bits, or train "
+        f"at its depth (--depth {bits})"
+    )
 
 
-def _decoded(header: Header, size: tuple[int, int], colour: bool) -> bytes:
-    """Decode PNG or JPEG."""
-    height, width = size
-    stored = (height, width) if _is_transposed(header) else (width, height)
-    mode = "RGB" if colour else "L"
-    image = _open(header)
-    drafted = image.draft(mode, (round(_DRAFT * stored[0]), round(_DRAFT * stored[1])))
-    # A scaled JPEG is padded to whole pixels; the padding must not shift the image.
-    box = drafted[1] if drafted else None
-    small = _converted(image, mode).resize(stored, Image.Resampling.BILINEAR, box)
-    if header.orientation != 1:
-        small = small.transpose(_TRANSPOSITIONS[header.orientation])
-    return small.tobytes()
-
-
-def _open(header: Header) -> ImageFile:
-    stream = io.BytesIO(header.stream)
-    image = (PngImageFile if header.kind == "PNG" else JpegImageFile)(stream)
-    if image.size != (header.width, header.height):
-        raise ValueError("Pillow reads other dimensions in the header")
-    return image
+def _doubled(pixels: bytes) -> bytes:
+    """Return 8 bits as 16: 257 times each value, so that 255 becomes 65,535."""
+    words = bytearray(2 * len(pixels))
+    words[0::2] = words[1::2] = pixels
+    return bytes(words)
 
 
 def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes:
@@ -256,26 +261,6 @@ def _rendered(header: DicomHeader, size: tuple[int, int], colour: bool) -> bytes
     height, width = size
     image = rendered(header).convert("RGB" if colour else "L")
     return image.resize((width, height), Image.Resampling.BILINEAR).tobytes()
-
-
-def _converted(image: Image.Image, mode: str) -> Image.Image:
-    """Decode to "L" or "RGB"."""
-    if image.mode == "I;16":
-        image = _eight_bits(image)
-    elif image.has_transparency_data:
-        # Palette, grey and true colour store transparency differently; RGBA unifies them.
-        layer, image = image.convert("RGBA"), Image.new("RGB", image.size)
-        image.paste(layer, mask=layer)
-    elif image.mode == "CMYK":
-        image = image.convert("RGB")
-    return image.convert(mode)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    highest = max(value for value in image.getextrema() if isinstance(value, (int, float)))
-    bits = next(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
-    # Division by a power of two is exact, and the remainder is truncated.
-    return image.point(lambda value: value * (1 / 2 ** (bits - 8)) + 0).convert("L")
 
 
 @contextmanager

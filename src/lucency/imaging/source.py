@@ -116,7 +116,7 @@ def _load_file(path: str | Path, stamp: Stamp | None) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not a regular file; expected a PNG, JPEG or DICOM file")
+            raise ImageError("not a regular file; expected an image file")
         if stamp and stamp_of(status) != stamp:
             raise TransientError("changed after it was found; run again")
         if status.st_size > MOST_BYTES:

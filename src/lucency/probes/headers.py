@@ -13,7 +13,7 @@ from PIL import Image
 
 from lucency.imaging.dicom import is_dicom
 from lucency.imaging.dicom.header import DicomHeader, read_dicom
-from lucency.imaging.headers import read_header
+from lucency.imaging.headers import Header, read_header
 from lucency.imaging.source import read_unchanged
 
 # The more specific first: among equally strong features, the first are named.
@@ -31,6 +31,8 @@ NAMES = (
     "bytes per pixel",
     "file size",
 )
+
+_OTHERS = ("TIFF", "WEBP", "GIF", "BMP", "PPM", "16-bit PGM", "16-bit PPM", "JPEG2000", "AVIF")
 
 
 def headers(files: Sequence[Path], sha256: Sequence[str], workers: int) -> NDArray[np.float64]:
@@ -57,9 +59,11 @@ def _header(file: Path, sha256: str) -> list[float]:
 
 
 def _encoded(data: bytes) -> list[float]:
-    """Return the features of PNG or JPEG."""
+    """Return the features of a file of any other format."""
     header = read_header(data)
-    area = header.width * header.height
+    if header.kind not in ("PNG", "JPEG"):
+        unknown = [0.0] * 6  # of the encoder
+        return [3.0 + _OTHERS.index(header.kind), *unknown, *_shape(header, len(data))]
     # Opening reads no pixel, and the stream has no metadata that could do harm.
     with Image.open(io.BytesIO(header.stream), formats=("PNG", "JPEG")) as image:
         tables = list((getattr(image, "quantization", None) or {0: [0]}).values())
@@ -72,12 +76,18 @@ def _encoded(data: bytes) -> list[float]:
             np.log1p(len(data) - len(header.stream)),
             np.log1p(np.mean([np.mean(table) for table in tables])),
             np.log1p(np.mean([table[0] for table in tables])),
-            np.log(header.width / header.height),
-            np.log(header.width),
-            np.log(header.height),
-            np.log(len(data) / area),
-            np.log(len(data)),
+            *_shape(header, len(data)),
         ]
+
+
+def _shape(header: Header, length: int) -> list[float]:
+    return [
+        np.log(header.width / header.height),
+        np.log(header.width),
+        np.log(header.height),
+        np.log(length / (header.width * header.height)),
+        np.log(length),
+    ]
 
 
 def _dicom(header: DicomHeader, length: int) -> list[float]:

@@ -23,7 +23,7 @@ _COLUMNS = ("decision", "probabilities", "reason", "prediction_set", "ood_score"
 
 
 class ImageClassifier(PythonModel):  # type: ignore[misc]
-    """Predicts images, each a PNG, JPEG or DICOM file as base64 text."""
+    """Predicts images, each an image file as base64 text."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the classifier from its folder; files are checked, nothing is unpickled."""

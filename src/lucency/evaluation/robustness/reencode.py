@@ -69,7 +69,7 @@ def corrupted_files(
     """Decode files again and apply each corruption to them.
 
     Args:
-        files: n PNG, JPEG or DICOM files that were decoded before, each with its sha256.
+        files: n image files that were decoded before, each with its sha256.
         shape: (n, height, width, 1 or 3) of the network's input.
         corruptions: What to apply.
 

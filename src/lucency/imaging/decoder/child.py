@@ -19,18 +19,21 @@ from lucency.imaging.decoder.protocol import (
     read_request,
     reason_payload,
 )
-from lucency.imaging.dicom import Note
 from lucency.imaging.image import SourceImage
+from lucency.imaging.notes import Note
+from lucency.imaging.raster import PLUGINS
 from lucency.imaging.source import load
 
 # Address space. The most expensive image allowed, a progressive CMYK JPEG of 50 megapixels, takes
 # 1.0 GiB (400 MB of coefficients, 200 MB of CMYK, 200 MB of RGB and some overhead), and its file of
 # up to 256 MiB is in memory up to three times. DICOM of 50 megapixels and 16 bits takes 0.9 GiB in
-# addition to NumPy and pydicom.
+# addition to NumPy and pydicom, JPEG 2000 and floats take 1.1 GiB, WebP 0.9 GiB.
 _MEMORY = 2 * 2**30
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # Together over a second of processor time. PNG and JPEG need none of them.
-_FOR_DICOM = (
+_PRELOADED = (
+    *(f"PIL.{module}" for module, _ in PLUGINS.values()),
+    "lucency.imaging.deep",
     "lucency.imaging.dicom.header",
     "lucency.imaging.dicom.render",
     "pydicom.pixels.decoders.base",
@@ -46,7 +49,7 @@ def main() -> None:
     _set_limits()
     # NumPy, which DICOM needs, would start threads that the limits forbid.
     os.environ |= dict.fromkeys(_THREADS, "1")
-    for module in _FOR_DICOM if preload else ():
+    for module in _PRELOADED if preload else ():
         importlib.import_module(module)
     try:
         responses.write(GREETING)

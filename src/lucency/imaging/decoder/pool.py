@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lucency.errors import ImageError, RunError, TransientError
 from lucency.imaging.decoder.process import Child, DecoderError, child_command
 from lucency.imaging.decoder.protocol import Outcome, Request, Response, reason_of
-from lucency.imaging.dicom import Note
+from lucency.imaging.notes import Note
 from lucency.imaging.source import OTHER_CONTENT, changed_error
 
 __all__ = ["Decoded", "DecoderPool", "Request", "decode_again"]
@@ -93,7 +93,7 @@ class DecoderPool:
         Args:
             workers: Maximum number of processes; 0 for one per processor.
             deadline: Seconds that an image may take.
-            preload: Whether processes import what DICOM files need when they start, as a service
+            preload: Whether processes import what all formats need when they start, as a service
                 should, instead of within the deadline of the first such file.
             command: Command to start instead of our own decoder.
         """

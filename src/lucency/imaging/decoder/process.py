@@ -43,8 +43,8 @@ def child_command(deadline: float, *, preload: bool = False) -> list[str]:
 
     Args:
         deadline: Seconds that an image may take.
-        preload: Whether it imports what DICOM files need before it is ready; otherwise it does so
-            within the deadline of the first of them.
+        preload: Whether it imports what all formats need before it is ready; otherwise it does so
+            within the deadline of the first file.
     """
     found = map(importlib.util.find_spec, _LOADED)  # finds them without importing
     folders = {_folder_of(spec) for spec in found if spec}

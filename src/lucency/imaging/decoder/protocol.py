@@ -15,8 +15,8 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lucency.imaging.dicom import EVERY_NOTE, Note
-from lucency.imaging.image import MOST_PIXELS
+from lucency.imaging.headers import MOST_PIXELS
+from lucency.imaging.notes import EVERY_NOTE, Note
 from lucency.imaging.source import Stamp
 
 GREETING = b"lucency decoder 2\n"

@@ -1,6 +1,5 @@
 """DICOM files: the header, and the image as a viewer would first show it.
 
-    notes                 facts that users should know, as flags
     detect                recognise a DICOM file by its first bytes
     tags                  the elements that an image depends on
     elements              iterate over the elements, keep the few that are wanted
@@ -22,6 +21,5 @@ imported when they are decoded.
 from __future__ import annotations
 
 from lucency.imaging.dicom.detect import is_dicom
-from lucency.imaging.dicom.notes import EVERY_NOTE, Note, describe_notes
 
-__all__ = ["EVERY_NOTE", "Note", "describe_notes", "is_dicom"]
+__all__ = ["is_dicom"]

@@ -12,9 +12,8 @@ from lucency.imaging.dicom.elements import DAMAGED, fragments
 from lucency.imaging.dicom.header import DicomHeader
 from lucency.imaging.dicom.transfer_syntaxes import Coding
 from lucency.imaging.headers import ENDS_EARLY, read_header
+from lucency.imaging.headers.jpeg_2000 import CODESTREAM_START, read_codestream
 
-_J2K_START = b"\xff\x4f\xff\x51"
-_MOST_TILES = 2**14
 # Start of frame: baseline, extended, progressive, lossless and JPEG-LS.
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}
 _MOST_SEGMENTS = 2**10
@@ -32,13 +31,15 @@ def codestream(header: DicomHeader) -> tuple[bytes, int]:
         _check_rle(header, data)
         return data, header.allocated
     if coding is Coding.JPEG_2000:
-        start = data.find(_J2K_START)
+        start = data.find(CODESTREAM_START)
         if start < 0:
             raise ImageError(_MISMATCH)
         data = data[start:]
-        found = _jpeg_2000(data)
+        found: tuple[int, int, int, int] | None = read_codestream(data)
     else:
         found = _jpeg(data)
+    if found is None:
+        raise ImageError(_MISMATCH)
     *shape, bits = found
     if shape != [header.rows, header.columns, header.samples] or not 1 <= bits <= header.allocated:
         raise ImageError(_MISMATCH)
@@ -53,22 +54,6 @@ def _check_rle(header: DicomHeader, data: bytes) -> None:
     most = header.rows * header.columns * planes * 129 // 128 + (header.rows + 2) * planes + 1024
     if len(data) > most:
         raise ImageError(_MISMATCH)
-
-
-def _jpeg_2000(data: bytes) -> tuple[int, int, int, int]:
-    """Return rows, columns, samples and bits of a codestream (ITU-T T.800, A.5.1)."""
-    try:
-        numbers = struct.unpack_from(">8IH", data, 8)
-        sizes = [struct.unpack_from(">3B", data, 42 + 3 * k) for k in range(min(numbers[8], 4))]
-    except struct.error as error:
-        raise ImageError(ENDS_EARLY) from error
-    width, height, left, top, tile_width, tile_height, _, _, samples = numbers
-    bits = {size[0] & 0x7F for size in sizes}
-    if not (tile_width and tile_height) or len(bits) != 1 or {s[1:] for s in sizes} != {(1, 1)}:
-        raise ImageError(_MISMATCH)
-    if -(-width // tile_width) * -(-height // tile_height) > _MOST_TILES:
-        raise ImageError(_MISMATCH)
-    return height - top, width - left, samples, bits.pop() + 1
 
 
 def _jpeg(data: bytes) -> tuple[int, int, int, int]:

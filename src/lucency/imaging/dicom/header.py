@@ -14,7 +14,6 @@ from lucency.imaging.dicom import tags, values
 from lucency.imaging.dicom.deflated import Deflated
 from lucency.imaging.dicom.detect import ENOUGH, has_magic
 from lucency.imaging.dicom.elements import DAMAGED, Element, Walk
-from lucency.imaging.dicom.notes import Note
 from lucency.imaging.dicom.sop_classes import check_sop_class
 from lucency.imaging.dicom.transfer_syntaxes import (
     BIG_ENDIAN,
@@ -27,6 +26,7 @@ from lucency.imaging.dicom.transfer_syntaxes import (
 from lucency.imaging.dicom.values import Elements
 from lucency.imaging.dicom.windows import window_of
 from lucency.imaging.headers import ENDS_EARLY, check_sides
+from lucency.imaging.notes import Note
 
 _GREY, _PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
 _TRUE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lucency.errors import ImageError
-from lucency.imaging.dicom.notes import Note
+from lucency.imaging.notes import Note
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _DIRECTORY = "1.2.840.10008.1.3.10"

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lucency.imaging.image import MOST_PIXELS
+from lucency.imaging.headers import MOST_PIXELS
 from lucency.serve.api.extras import MAX_NEIGHBOURS, Extras
 from lucency.serve.api.multipart import files_in, is_form
 from lucency.serve.api.openapi import openapi

@@ -10,7 +10,7 @@ from typing import Any
 from lucency.classifier import ABSTAIN, Classifier
 from lucency.errors import RunError
 from lucency.evaluation import read_evaluation
-from lucency.imaging.image import MOST_PIXELS
+from lucency.imaging.headers import MOST_PIXELS
 from lucency.imaging.source import MOST_BYTES
 from lucency.run_folder.files import EVALUATION, REPORT
 from lucency.serve.web.meaning import meaning, prevalence

@@ -9,7 +9,7 @@ const PREDICT_TIMEOUT = 120; // seconds; the first prediction waits until the cl
 /**
  * Load the classifier, and check it on images whose probabilities are known.
  *
- * @returns {Promise<{about: object, endings: string, privacy: string, check: object,
+ * @returns {Promise<{about: object, endings: string, formats: string, privacy: string, check: object,
  *   predict: function(File, {signal?: AbortSignal}=): Promise<object>}>} `predict` returns the
  *   document of `lucency predict --json` with map, image and size, and rejects with a message for
  *   people. `check` is {"images", "difference"}: on how many images the probabilities were
@@ -36,7 +36,7 @@ export async function connect() {
   const privacy =
     "Images stay on this computer: the page computes in the browser and sends nothing. " +
     checkSentence(check);
-  return { about, check, endings: ".png,.jpg,.jpeg", privacy, predict };
+  return { about, check, endings: ".png,.jpg,.jpeg", formats: "PNG or JPEG.", privacy, predict };
 }
 
 function checkSentence({ images, difference }) {

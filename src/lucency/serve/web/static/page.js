@@ -46,7 +46,7 @@ function open() {
   document.title = `${about.classes.slice(0, 4).join(" or ").slice(0, 80)} – Lucency`;
   fill(byId("facts"), facts(about));
   fill(byId("about"), aboutPart(about));
-  fill(byId("formats"), engine.endings.includes(".dcm") ? "PNG, JPEG or DICOM." : "PNG or JPEG.");
+  fill(byId("formats"), engine.formats);
   fill(byId("privacy"), engine.privacy ?? "This page stores nothing.");
   byId("report").hidden = !about.report;
   for (const id of ["input", "about", "about-link"]) byId(id).hidden = false;

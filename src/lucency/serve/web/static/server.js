@@ -2,6 +2,9 @@
 
 const MAX_TRIES = 60; // of an image while the service is busy
 const RETRY_AFTER = 1; // seconds, if the service does not state any
+const ENDINGS =
+  ".png,.jpg,.jpeg,.jpe,.jfif,.tif,.tiff,.webp,.gif,.bmp,.dib,.jp2,.j2k,.j2c,.avif,.pbm,.pgm,.ppm," +
+  ".pnm,.dcm,.dicom";
 
 /**
  * Connect to the service.
@@ -16,7 +19,8 @@ export async function connect({ askForToken } = {}) {
   const about = await response.json();
   return {
     about,
-    endings: ".png,.jpg,.jpeg,.dcm,.dicom",
+    endings: ENDINGS,
+    formats: "PNG, JPEG, TIFF, WebP, DICOM and others.",
     privacy: privacy(location.hostname),
     predict: (file, options) => predict(service, file, options),
     report: () => service.report(),

@@ -1,11 +1,11 @@
-// The header of a PNG or JPEG file, with the limits of lucency/imaging/headers.py.
+// The header of a PNG or JPEG file, with the limits of lucency/imaging/headers.
 //
 // The parts that hold pixels are returned; comments, colour profiles and thumbnails are ignored.
 
 import { ENDS_EARLY, ImageError } from "./errors.js";
 
 export const MOST_BYTES = 256 * 2 ** 20;
-export const MOST_PIXELS = 50_000_000;
+export const MOST_PIXELS = 8192 * 6144;
 const LEAST_SIDE = 8;
 const MOST_CHUNKS = 2 ** 17;
 const MOST_SEGMENTS = 2 ** 14;
@@ -25,7 +25,8 @@ const FOREIGN = [
   ["\xff\x0a", "JPEG XL"],
   ["\0\0\0\x0cJXL ", "JPEG XL"],
 ];
-const HEIF = ["heic", "heix", "heim", "heis", "mif1", "msf1", "avif", "avis"];
+const AVIF = ["avif", "avis"];
+const HEIF = ["heic", "heix", "heim", "heis", "hevc", "mif1", "msf1"];
 const WEB_PAGE = /^\s*<(!doctype html|html|head|body)\b/i;
 const FRAMES = new Set([0xc0, 0xc1, 0xc2]);
 
@@ -75,13 +76,19 @@ function describeOther(data) {
       return `a ${kind} file; expected PNG or JPEG: convert it to PNG`;
     }
   }
+  if (start.slice(4, 8) === "ftyp" && AVIF.includes(start.slice(8, 12))) {
+    return "an AVIF file; expected PNG or JPEG: convert it to PNG";
+  }
   if (start.slice(4, 8) === "ftyp" && HEIF.includes(start.slice(8, 12))) {
-    return "a HEIF or AVIF file; expected PNG or JPEG: convert it to PNG";
+    return (
+      "a HEIC file, for which there is no decoder under a permissive licence; export it as JPEG, " +
+      "or choose the most compatible format in the camera's settings"
+    );
   }
   if (WEB_PAGE.test(text(data, 0, 1000))) {
     return "not an image but a web page, saved under its name; get the image itself";
   }
-  return "not an image, whatever its name says: its content is neither PNG nor JPEG";
+  return "not an image, whatever its name says: its content is not PNG or JPEG";
 }
 
 function checkLimits({ height, width, frames }) {
@@ -103,7 +110,7 @@ function checkLimits({ height, width, frames }) {
   }
 }
 
-function thousands(number) {
+export function thousands(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 

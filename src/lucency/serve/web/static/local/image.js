@@ -58,19 +58,10 @@ async function pngScan(header) {
 /** Convert to grey or colour of 8 bits; transparent parts get a black background. */
 function withChannels(image, colour) {
   let { data, channels } = image;
-  if (data instanceof Uint16Array) data = eightBits(data);
   if (channels === 4) [data, channels] = [onBlack(data), 3];
   if (colour && channels === 1) [data, channels] = [tripled(data), 3];
   else if (!colour && channels === 3) [data, channels] = [toGrey(data), 1];
   return { ...image, data, channels };
-}
-
-/** Keep the upper 8 bits of 8, 10, 12, 14 or 16, whichever is the fewest that hold all values. */
-function eightBits(data) {
-  let highest = 0;
-  for (let i = 0; i < data.length; i++) if (data[i] > highest) highest = data[i];
-  const bits = [8, 10, 12, 14, 16].find((each) => highest < 1 << each);
-  return Uint8ClampedArray.from(data, (value) => value >> (bits - 8));
 }
 
 function onBlack(data) {

@@ -1,6 +1,7 @@
 // PNG files to pixels as Pillow reads them (PNG 3rd edition): the browser inflates, row by row.
 
 import { damaged, ENDS_EARLY, ImageError } from "./errors.js";
+import { thousands } from "./header.js";
 
 const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
@@ -14,21 +15,38 @@ const WHOLE = [[0, 0, 1, 1]];
  * Decode the pixels.
  *
  * @param {{width: number, height: number, parts: {name: string, content: Uint8Array}[]}} header
- * @returns {Promise<{data: Uint8Array|Uint16Array, width: number, height: number,
- *   channels: 1|3|4}>} Grey of 8 or 16 bits, colour, or colour with opacity.
+ * @returns {Promise<{data: Uint8Array, width: number, height: number, channels: 1|3|4}>} Grey,
+ *   colour, or colour with opacity.
+ * @throws {ImageError} It is damaged, or has values of more than 8 bits.
  */
 export async function readPng(header) {
   const form = formOf(header);
-  const raw = { samples: form.channels, bytes: form.depth === 16 ? 2 : 1 };
-  const total = header.width * header.height * raw.samples;
-  const data = raw.bytes === 2 && form.kind === 0 ? new Uint16Array(total) : new Uint8Array(total);
+  const total = header.width * header.height * form.channels;
+  const data = form.depth === 16 ? new Uint16Array(total) : new Uint8Array(total);
   const rows = new Rows(inflated(header));
   try {
     for (const pass of form.interlaced ? PASSES : WHOLE) await readPass(rows, pass, form, data);
   } finally {
     await rows.close();
   }
-  return finished(data, form);
+  return finished(form.depth === 16 ? eightBits(data, form) : data, form);
+}
+
+/** Keep values of 16 bits that fit into 8; the opacity always has 16. */
+function eightBits(data, { kind, channels }) {
+  const opacity = kind === 4 || kind === 6 ? channels - 1 : -1;
+  let highest = 0;
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] > highest && i % channels !== opacity) highest = data[i];
+  }
+  if (highest > 255) {
+    const bits = [10, 12, 14, 16].find((each) => highest < 1 << each);
+    throw new ImageError(
+      `${bits}-bit values up to ${thousands(highest)}, but a depth of 8 bits; expected values ` +
+        `up to 255: convert it to 8 bits, or train at its depth (--depth ${bits})`,
+    );
+  }
+  return Uint8Array.from(data, (value, i) => (i % channels === opacity ? value >> 8 : value));
 }
 
 function formOf({ width, height, parts }) {
@@ -121,7 +139,7 @@ function paeth(a, b, c) {
   return pb <= pc ? b : c;
 }
 
-/** Place a row's samples in the image; 16 bits stay 16 in a grey image, else the upper 8 count. */
+/** Place a row's samples in the image. */
 function placeSamples(row, data, start, apart, columns, { depth, channels, kind }) {
   const step = apart * channels;
   const scale = kind === 0 && depth < 8 ? 255 / ((1 << depth) - 1) : 1; // grey becomes 0..255
@@ -129,7 +147,7 @@ function placeSamples(row, data, start, apart, columns, { depth, channels, kind 
     for (let c = 0; c < channels; c++) {
       const k = x * channels + c;
       if (depth === 8) data[to + c] = row[k];
-      else if (depth === 16) data[to + c] = kind ? row[2 * k] : (row[2 * k] << 8) | row[2 * k + 1];
+      else if (depth === 16) data[to + c] = (row[2 * k] << 8) | row[2 * k + 1];
       else {
         const bit = k * depth;
         const value = (row[bit >> 3] >> (8 - depth - (bit & 7))) & ((1 << depth) - 1);
@@ -145,7 +163,7 @@ function finished(data, form) {
   if (kind === 6) return image(data, 4);
   if (kind === 4) return image(withOpacity(data, 2, (i) => data[i + 1]), 4);
   if (kind === 3) return paletted(data, form);
-  if (!opacity || (kind === 0 && depth === 16)) return image(data, kind === 2 ? 3 : 1);
+  if (!opacity || depth === 16) return image(data, kind === 2 ? 3 : 1);
   const key = keyOf(opacity, form);
   const clear = (i) => key.every((value, c) => data[i + c] === value);
   return image(withOpacity(data, key.length, (i) => (clear(i) ? 0 : 255)), 4);

@@ -1,4 +1,4 @@
-"""Facts that users should know of a DICOM image, as flags that fit into two bytes."""
+"""Facts that users should know of an image, as flags that fit into two bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 class Note(enum.IntFlag):
-    """Facts stated in the header of a DICOM file."""
+    """Facts about a file: those up to ``OVERLAY`` are stated in the header of a DICOM file."""
 
     BURNED_IN = 1  # text, perhaps a name, is part of the pixels (BurnedInAnnotation)
     FOR_PROCESSING = 2  # raw detector values, before the vendor's processing
@@ -16,6 +16,9 @@ class Note(enum.IntFlag):
     SEVERAL_WINDOWS = 16  # the first of several windows or LUTs was applied
     NO_WINDOW = 32  # the contrast was stretched
     OVERLAY = 64  # overlay planes were ignored
+    FIRST_FRAME = 128  # the first frame of an animation was read
+    FIRST_PAGE = 256  # page 1 of several was read
+    CLIPPED = 512  # values above the depth of the data set became white
 
 
 EVERY_NOTE = sum(Note)
@@ -27,6 +30,9 @@ _TEXTS: Mapping[Note, str] = {
     Note.OVERLAY: "an overlay was ignored",
     Note.SEVERAL_WINDOWS: "the first of several windows was applied",
     Note.NO_WINDOW: "it has no window, so its contrast was stretched",
+    Note.FIRST_FRAME: "an animation, of which the first frame was read",
+    Note.FIRST_PAGE: "several pages, of which page 1 was read",
+    Note.CLIPPED: "values above the depth of the training images were clipped",
 }
 
 

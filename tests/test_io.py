@@ -177,3 +177,17 @@ def test_line_ends_in_cells_are_read_as_they_were(end: str) -> None:
 
 def test_numbers_are_no_formulas() -> None:
     assert [*csv_lines([[-1.5, 2, None, "-1.5"]])] == ["-1.5,2,,'-1.5\n"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o700), (0o022, 0o755), (0o002, 0o775)])
+def test_a_folder_has_the_permissions_that_the_user_gives(
+    tmp_path: Path, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        with built_folder(tmp_path / "made") as draft:
+            assert draft.parent.stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "made").stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)

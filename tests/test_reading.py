@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,12 @@ def test_a_damaged_header_is_rejected_or_has_no_effect(data: st.DataObject) -> N
     except ValueError:
         return
     assert sum(array.nbytes for array in arrays.values()) <= len(sound)
+
+
+def test_reading_a_small_file_needs_little_memory_whatever_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "small"
+    path.write_bytes(b"content")
+    tracemalloc.start()
+    assert read_bytes(path, 2**40) == b"content"
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()

@@ -41,6 +41,24 @@ def test_a_signal_is_raised_at_once_or_at_the_next_check(hold: bool, done: list[
         check()  # raised once only
 
 
+def stopped_twice(steps: list[str]) -> None:
+    with handle_signals():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)
+            steps.append("cleaned up")
+
+
+def test_a_signal_that_comes_twice_at_once_does_not_interrupt_the_end() -> None:
+    steps: list[str] = []
+    with pytest.raises(Interrupted):
+        stopped_twice(steps)
+    assert steps == ["cleaned up"]
+
+
 def test_the_previous_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in signals._SIGNALS]
     with handle_signals():
@@ -73,8 +91,9 @@ def test_the_second_signal_ends_a_program_stuck_in_compiled_code() -> None:
     assert process.stdout.readline() == b"ready\n"
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert process.poll() is None, "the first signal is deferred"
+    process.send_signal(signal.SIGTERM)  # as `timeout` does, to the process and to its group
+    time.sleep(signals.REPEAT + 0.3)
+    assert process.poll() is None, "the first signal is deferred, and at once again it is the same"
     start = time.perf_counter()
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 128 + signal.SIGTERM

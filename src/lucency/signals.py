@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops the program without losing work, the second at once.
+"""Ctrl-C and SIGTERM: the first stops the program without losing work, a later one at once.
 
 The first signal raises ``Interrupted`` immediately. Inside ``deferred`` it is only recorded, and
 ``check`` raises it where the program can stop.
@@ -10,10 +10,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds in which the same signal does not count twice: ``timeout`` and batch systems send it to
+# the process and, at once, to its process group.
+REPEAT = 0.5
 
 
 class Interrupted(BaseException):
@@ -35,6 +39,7 @@ class _State:
 
     pending = 0  # the first signal that has not been raised yet
     deferring = 0  # number of active ``deferred`` blocks
+    latest = (0, float("-inf"))  # the latest signal, and when it came (``time.monotonic``)
 
 
 @contextlib.contextmanager
@@ -59,7 +64,7 @@ def handle_signals() -> Iterator[None]:
             signal.signal(number, handler)
         signal.set_wakeup_fd(old)
         os.close(writing)  # which ends the thread
-        _State.pending = 0
+        _State.pending, _State.latest = 0, (0, float("-inf"))
 
 
 @contextlib.contextmanager
@@ -84,6 +89,10 @@ def check() -> None:
 
 
 def _handle(number: int, _: Any) -> None:
+    (before, when), now = _State.latest, time.monotonic()
+    _State.latest = (number, now)
+    if number == before and now - when < REPEAT:
+        return  # it would interrupt what the first has set off
     _State.pending = number
     if not _State.deferring:
         check()
@@ -91,9 +100,12 @@ def _handle(number: int, _: Any) -> None:
 
 def _exit_at_the_second(reading: int) -> None:
     """End the program at the second signal, whatever its main thread does."""
-    count = 0
+    first, since = 0, 0.0
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         while numbers := pipe.read(64):
-            count += sum(number in _SIGNALS for number in numbers)
-            if count > 1:
-                os._exit(128 + numbers[-1])  # no file is left half-written: writes are atomic
+            for number in (each for each in numbers if each in _SIGNALS):
+                now = time.monotonic()
+                if not first:
+                    first, since = number, now
+                elif number != first or now - since > REPEAT:
+                    os._exit(128 + number)  # no file is left half-written: writes are atomic

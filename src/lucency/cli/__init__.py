@@ -10,6 +10,7 @@
     options       options that several commands share
     completion    shell completion
     help          option groups and examples in the help
+    shortage      one line where the machine lacks memory, threads, files or disk space
     console/      progress and results on the terminal
 
 Commands import heavy modules only when they run, so that ``--help`` and completion are fast.
@@ -18,19 +19,21 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from lucency.cli.check import check
-from lucency.cli.console import escape_unprintable, print_message
+from lucency.cli.console import OutputError, discard_output, print_message, standard_streams
 from lucency.cli.evaluate import compare, evaluate, verify
 from lucency.cli.explain import explain
 from lucency.cli.export import export
 from lucency.cli.help import FIRST_STEPS, Command, split_docstring
 from lucency.cli.predict import predict
 from lucency.cli.serve import serve
+from lucency.cli.shortage import shortage_of
 from lucency.cli.train import demo, train
 from lucency.errors import LeakError, LucencyError, ParityError
 from lucency.signals import Interrupted, handle_signals
@@ -91,23 +94,36 @@ def main() -> None:
     An error that the user can fix prints one line and exits with 2, a failed check with 3. An
     interrupted run that can be resumed exits with 75 (EX_TEMPFAIL of sysexits.h).
     """
-    escape_unprintable()
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # unused, and it warns without /dev/shm
+    os.umask(os.umask(0o002) | 0o002)  # nobody else may change what we write
+    with standard_streams():
+        raise SystemExit(_exit_code())
+
+
+def _exit_code() -> int:  # noqa: PLR0911 - one per kind of end
+    """Run the command, print how it failed, and return the exit code."""
     try:
         with handle_signals():
             outcome = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except Interrupted as stopped:
         print_message(" ".join(["Stopped.", stopped.kept]).strip())
-        raise SystemExit(75 if stopped.kept else 128 + stopped.number) from None
+        return 75 if stopped.kept else 128 + stopped.number
+    except OutputError as error:
+        discard_output()
+        return 141 if error.broken else _fail(str(error), 2)
     except LucencyError as error:
-        _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
+        return _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
     except _UsageError as error:
-        _fail(_usage_message(error), 2)
+        return _fail(_usage_message(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         print_message("Stopped.")
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        raise SystemExit(141) from None
-    raise SystemExit(outcome if isinstance(outcome, int) else 0)
+        return 130
+    except (MemoryError, OSError, ImportError, RuntimeError) as error:
+        if line := shortage_of(error):
+            return _fail(line, 2)
+        raise
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _usage_message(error: Any) -> str:
@@ -121,6 +137,6 @@ def _usage_message(error: Any) -> str:
     return message
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> int:
     print_message("lucency: " + " ".join(message.split()))
-    raise SystemExit(code)
+    return code

@@ -165,15 +165,15 @@ def built_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        private = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise RunError(
             f"The folder cannot be created: {target} ({error.strerror}). Give a writable folder."
         ) from error
-    old = partial.with_name(f"{partial.name}.old")
+    partial, old = private / target.name, private / "old"
     try:
+        partial.mkdir()  # with the permissions that the user gives to new folders
         yield partial
-        partial.chmod(0o755)
         if replace and target.exists():
             target.rename(old)
         partial.rename(target)
@@ -183,8 +183,7 @@ def built_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
             old.rename(target)
         raise RunError(f"The folder could not be written: {target} ({error.strerror}).") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def _message(path: Path, size: int, error: OSError) -> str:

@@ -56,7 +56,10 @@ def read_bytes(path: Path, most: int, *, follow: bool = False) -> bytes:
         OSError: As ``open_regular``, or it grew beyond ``most`` bytes while it was being read.
     """
     with open_regular(path, most, follow=follow) as file:
-        data = file.read(most + 1)
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1)  # Python allocates as much memory as it is asked to read
+        if len(data) > size:  # it is growing
+            data += file.read(most + 1 - len(data))
     if len(data) > most:
         raise OSError(f"it has more than {most:,} bytes")
     return data

@@ -7,9 +7,6 @@ TERM=dumb     lines instead of bars, no escape sequences
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,15 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Signs of our own texts, where the encoding of the output lacks them.
-_PLAIN = {
-    "\u2212": "-",
-    "\u2026": "...",
-    "\u2192": "->",
-    "\u00d7": "x",
-    "\u00b1": "+-",
-    "\u00b7": "-",
-}
 _UNBROKEN = 10_000  # columns: a program that reads a pipe expects one line per row
 
 
@@ -62,27 +50,6 @@ def visible(text: str) -> str:
 
 def _visible_lines(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
-
-
-def escape_unprintable() -> None:
-    """Write what a stream cannot encode as an escape sequence or a plain sign, never as an error.
-
-    Streams need not be UTF-8: a Windows code page where output goes to a file, ISO-8859-1 on old
-    systems. File names may hold bytes that are no text at all.
-    """
-    codecs.register_error("lucency", _escaped)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors != "surrogateescape":
-            with contextlib.suppress(OSError, ValueError):  # closed already
-                stream.reconfigure(errors="lucency")
-
-
-def _escaped(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = error.object[error.start : error.end]
-    plain = (_PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in text)
-    return "".join(plain), error.end
 
 
 def can_redraw(stderr: bool = True) -> bool:

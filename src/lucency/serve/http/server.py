@@ -24,6 +24,7 @@ from lucency.serve.http.connection import LOG, Connection
 from lucency.serve.http.settings import Settings
 from lucency.serve.inference.errors import RequestError
 from lucency.serve.inference.service import Service
+from lucency.signals import REPEAT
 
 _POLL = 0.05  # seconds
 _NEVER = 10**6  # seconds
@@ -58,6 +59,7 @@ class Server:
         ))  # fmt: skip
         self._shutdown: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._interrupted = float("inf")  # when the first signal came, in the time of the loop
 
     def run(self) -> None:
         """Serve until ``stop`` is called or a signal arrives."""
@@ -105,7 +107,9 @@ class Server:
             yield
 
     def _interrupt(self) -> None:
-        if self._shutdown:  # a second signal
+        now = self._loop.time()
+        self._interrupted = min(self._interrupted, now)
+        if now - self._interrupted > REPEAT:  # a second signal
             self._uvicorn.should_exit = self._uvicorn.force_exit = True
         self._stop()
 

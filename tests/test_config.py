@@ -75,3 +75,9 @@ def test_an_optional_choice_is_set_from_text() -> None:
     assert Config.load(None, ["precision=float32"]).precision == "float32"
     with pytest.raises(ConfigError, match="Did you mean 'float32'"):
         Config.load(None, ["precision=float3"])
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev")
+def test_a_configuration_file_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="more than 1,048,576 bytes: /dev/zero"):
+        Config.load(Path("/dev/zero"))

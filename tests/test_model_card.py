@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from lucency.errors import RunError
-from lucency.report.model_card import checklist, read_documents, write_model_card
+from lucency.report.model_card import checklist, facts, read_documents, write_model_card
 from lucency.report.model_card.documents import Documents, escape, estimate, plain
 
 HOSTILE = '"><img src=x onerror=1>'
@@ -281,3 +281,23 @@ def test_a_folder_without_a_run_is_rejected(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match="is no run folder"):
             write_model_card(folder)
+
+
+@pytest.mark.parametrize(
+    ("warning", "shown"),
+    [
+        (
+            "No patient is known for 2 of 3 images (a/SMITH.png, b/SMITH (1).png): each counts.",
+            "No patient is known for 2 of 3 images: each counts.",
+        ),
+        ("2 images (a/SMITH).png, b/SMITH.png): each counts.", "each counts."),
+        ("2 images (a/SMITH(.png): each counts.", "2 images"),
+        ("Not used: SMITH (3 images): hidden.", "Some images of the folder are not used."),
+        ("Only 2 images.", "Only 2 images."),
+    ],
+)
+def test_no_name_of_an_image_is_in_the_card(tmp_path: Path, warning: str, shown: str) -> None:
+    files = documents()
+    files["audit"]["warnings"] = [warning]
+    found = facts.warnings(read_documents(write(tmp_path, files)))
+    assert found == shown

@@ -21,6 +21,7 @@ Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
+_LARGEST_FILE = 2**20  # bytes; a device would never end
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,7 +184,14 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:  # perhaps a pipe, as of a shell
+            data = opened.read(_LARGEST_FILE + 1)
+        if len(data) > _LARGEST_FILE:
+            raise ConfigError(
+                f"The configuration file has more than {_LARGEST_FILE:,} bytes: {file}. "
+                "Give the path of a TOML file to --config."
+            )
+        return tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"The configuration file cannot be read: {file} ({error.strerror}). "

@@ -93,6 +93,25 @@ def plain(value: object) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
 
 
+def without_names(text: str) -> str:
+    """Return a warning without the names of images and patients, which stand in parentheses.
+
+    Text that could be part of a name with a parenthesis of its own is dropped too.
+    """
+    kept, depth = "", 0
+    for sign in text:
+        if sign == "(":
+            kept = kept.rstrip() if not depth else kept
+            depth += 1
+        elif sign == ")" and depth:
+            depth -= 1
+        elif sign == ")":
+            kept = ""
+        elif not depth:
+            kept += sign
+    return kept.strip(" :,")
+
+
 def number(value: object) -> float | None:
     """Return a finite number as such, and None for anything else."""
     sound = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import draw_folder
+from conftest import Heard, draw_folder
 from lucency.config import Config
 from lucency.errors import ConfigError, LeakError, RunError
 from lucency.pipeline.check import run_check
@@ -113,3 +114,10 @@ def test_evaluation_with_other_options(splits: Path, tmp_path: Path) -> None:
 def run_files(run: Path) -> list[str]:
     rows = (run / "predictions.csv").read_text().splitlines()[1:]
     return [row.split(",")[1] for row in rows]
+
+
+def test_a_time_budget_is_left_to_training(tiny_folder: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    config = dataclasses.replace(FAST, effort="20min", cache=str(tmp_path))
+    run_check(tiny_folder, config, out=tmp_path / "check", progress=heard)
+    assert any("what --effort 20min buys" in line and "32 px" in line for line in heard.notes)

@@ -168,7 +168,7 @@ def test_no_key_is_documented_that_does_not_exist() -> None:
 def test_the_efforts_are_documented_as_they_are() -> None:
     text = section(CONFIGURATION, "What the plan decides")
     table = {row[0].strip("`"): row[1:] for row in rows(text)}
-    for name, effort in plan._EFFORTS.items():
+    for name, effort in plan.LEVELS.items():
         side = Config.load(None, [f"effort={name}"]).input_size[0]
         network = f"width {effort.width}, blocks {'-'.join(map(str, effort.blocks))}"
         network = network if effort.members == 1 else f"{effort.members} members of {network}"

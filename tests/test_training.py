@@ -191,9 +191,9 @@ def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
 def test_members_learn_side_by_side_and_probabilities_are_those_of_the_calibrated_mean(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    effort = plans._EFFORTS["quick"]
+    effort = plans.LEVELS["quick"]
     efforts = {"quick": dataclasses.replace(effort, width=8, blocks=(1, 1), members=3)}
-    monkeypatch.setattr(plans, "_EFFORTS", efforts)
+    monkeypatch.setattr(plans, "LEVELS", efforts)
     classifier = train(data.train, data.val, dataclasses.replace(FAST, epochs=6))
     assert max(row.val_auroc for row in classifier.history) > 0.9
     kernel = classifier.weights["logits/kernel"]

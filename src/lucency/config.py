@@ -7,6 +7,7 @@ nearest known one. ``None`` lets the plan choose, from the recipe, the effort an
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
@@ -21,6 +22,7 @@ Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
+Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
 
@@ -30,7 +32,8 @@ class Config:
 
     Attributes:
         recipe: ``default`` (residual network) or ``article`` (the network of the Keras tutorial).
-        effort: Time to spend: ``quick``, ``standard`` or ``thorough``.
+        effort: Time to spend: ``quick``, ``standard``, ``thorough``, or a time budget for the
+            whole command, such as ``90s``, ``20min`` or ``1h30min``.
         seed: Seed of the split, the initial weights, the order of images and the augmentation.
         labels: CSV file with the columns file, label and optionally group and split.
         file_column: Name of the column of files in it; empty to recognise it.
@@ -40,6 +43,8 @@ class Config:
         follow_links: Whether to follow symbolic links to images and folders.
         split_file: A ``split.csv`` of an earlier run, to reuse its splits.
         group_regex: Regular expression whose first group in a file's path is the patient.
+        depth: Bits of images of more than 8: the largest number of so many is white, and larger ones
+            are clipped; 1 for floats from 0 to 1. By default the fewest that hold all images.
         max_unreadable: Largest share of unreadable images to accept, 0 to 1.
         val_fraction: Share of the training images (by patient) for validation, if not given.
         test_fraction: Share of all images (by patient) for test, if not given.
@@ -80,7 +85,7 @@ class Config:
     """
 
     recipe: Recipe = "default"
-    effort: Effort = "standard"
+    effort: Effort | str = "standard"
     seed: int = 0
     labels: str = ""
     file_column: str = ""
@@ -90,6 +95,7 @@ class Config:
     follow_links: bool = False
     split_file: str = ""
     group_regex: str = ""
+    depth: Depth | None = None
     max_unreadable: float = 0.01
     val_fraction: float = 0.15
     test_fraction: float = 0.15
@@ -118,6 +124,12 @@ class Config:
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        if self.effort not in [*_SIZES] and not _seconds(self.effort):
+            raise ConfigError(
+                f"effort must be one of {', '.join(_SIZES)}, or a time such as 90s, 20min or "
+                f"1h30min, of at least {_LEAST_SECONDS} s and at most {_MOST_SECONDS // 86_400} "
+                f"days. Received: {self.effort!r}.{_meant(self.effort)}"
+            )
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -144,11 +156,20 @@ class Config:
         return cls(**{key: _checked(key, value, types_by_name) for key, value in values.items()})
 
     @property
+    def seconds(self) -> float | None:
+        """The time budget in seconds; ``None`` where the effort is not a time."""
+        return None if self.effort in _SIZES else _seconds(self.effort)
+
+    @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width of the network's input in pixels, to which images are decoded."""
+        """Height and width of the network's input in pixels, to which images are decoded.
+
+        With a time budget, ``lucency train`` decides it after measuring; here it is ``standard``.
+        """
         if self.size:
             return self.size, self.size
-        side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[self.effort])
+        level = "standard" if self.seconds else self.effort
+        side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[level])
         return side, side
 
     @property
@@ -182,6 +203,30 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 
 
+_LEAST_SECONDS, _MOST_SECONDS = 10, 30 * 86_400
+_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
+_TIME = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?)?(?:{_NUMBER}s)?", re.ASCII)
+
+
+def _seconds(effort: object) -> float | None:
+    """Return the seconds of a time such as ``1h30min``; ``None`` if it is none or out of range."""
+    found = _TIME.fullmatch(effort) if isinstance(effort, str) else None
+    if not found:
+        return None
+    units = zip(found.groups(), (3600, 60, 1), strict=True)
+    seconds = sum(float(number) * unit for number, unit in units if number)
+    return seconds if _LEAST_SECONDS <= seconds <= _MOST_SECONDS else None
+
+
+def _meant(effort: object) -> str:
+    """Return a hint at what may have been meant, with a space in front."""
+    number = re.fullmatch(r"\s*(\d{1,4})\s*([a-z]?)[a-z]*\s*", str(effort).lower())
+    if not number:
+        return nearest(str(effort), _SIZES)
+    written = number[1] + {"s": "s", "h": "h"}.get(number[2], "min")
+    return f" Did you mean {written!r}?" if _seconds(written) and written != effort else ""
+
+
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as opened:  # perhaps a pipe, as of a shell
@@ -210,6 +255,8 @@ def _split_setting(pair: str) -> tuple[str, str]:
 
 def _checked(key: str, value: Any, types_by_name: Mapping[str, Any]) -> Any:
     """Return ``value`` in the type of the field ``key``; text is converted, the rest is checked."""
+    if key == "effort":  # checked with all that it may be
+        return value
     if key not in types_by_name:
         raise ConfigError(
             f"Unknown configuration key {key!r}.{nearest(key, types_by_name)} "
@@ -233,7 +280,8 @@ def _alternatives(hint: Any) -> list[Any]:
 def _converted(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one line per type
     """Return ``value`` as ``kind``, or ``None`` if it is not one."""
     if typing.get_origin(kind) is Literal:
-        return value if value in typing.get_args(kind) else None
+        given = [] if isinstance(value, bool) else [value]  # true is equal to 1
+        return next((each for each in typing.get_args(kind) if {each, str(each)} & {*given}), None)
     if kind is bool:
         words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
         return words.get(value.lower()) if isinstance(value, str) else _same(value, bool)

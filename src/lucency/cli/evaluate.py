@@ -17,9 +17,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     folders: Annotated[
         list[Path] | None,
-        Argument(
-            metavar="[FOLDER]...", help="Labelled images. Default: the test split of the run."
-        ),
+        Argument(help="Labelled images. Default: the test split of the run."),
     ] = None,
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
@@ -90,7 +88,6 @@ def verify(
     folders: Annotated[
         list[Path] | None,
         Argument(
-            metavar="[FOLDER]...",
             help="The data folder of the run, or all of them, to predict its images again.",
         ),
     ] = None,

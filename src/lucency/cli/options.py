@@ -22,7 +22,6 @@ _DATA, _EVALUATION, _TRAINING = "Data", "Evaluation", "Training"
 Folders = Annotated[
     list[Path],
     Argument(
-        metavar="FOLDER...",
         help="Data folder: one folder per class, or train, val and test with these inside. Also "
         "a zip file of it, or an address (https, s3, gs). Several are one data set.",
     ),
@@ -112,6 +111,15 @@ GroupRegex = Annotated[
     Option(
         help="Regular expression; its first group in the file path is the patient.",
         metavar="REGEX",
+        rich_help_panel=_DATA,
+    ),
+]
+Depth = Annotated[
+    int | None,
+    Option(
+        help="Bits of images of more than 8 (the fewest that hold all images); 1 for floats from 0 "
+        "to 1.",
+        metavar="BITS",
         rich_help_panel=_DATA,
     ),
 ]

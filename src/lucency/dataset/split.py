@@ -18,7 +18,7 @@ from lucency.metrics import clopper_pearson
 # An epoch or a threshold chosen by a rate known to within 30 points is chosen by chance.
 _WIDEST = 0.30
 # More images would hardly improve model selection, but would be missing from training.
-_MOST_VALIDATION = 2000
+MOST_VALIDATION = 2000
 # With this many images of a class, the exact interval of a rate is at most 20 points wide.
 _ENOUGH_OF_A_CLASS = 100
 _WORDS = {"val": "validation", "test": "test"}
@@ -175,7 +175,7 @@ def _reason_to_resplit(pool: Sequence[Entry], fraction: float) -> tuple[str, lis
 def _validation_fraction(entries: Sequence[Entry], fraction: float) -> float:
     """Return the validation fraction: about 2,000 images at most, more if a class is rare."""
     _, rarest = _smallest_class(entries, _classes(entries))
-    return min(fraction, max(_MOST_VALIDATION / len(entries), _ENOUGH_OF_A_CLASS / rarest))
+    return min(fraction, max(MOST_VALIDATION / len(entries), _ENOUGH_OF_A_CLASS / rarest))
 
 
 def _with_validation(pool: Sequence[Entry], fraction: float, seed: int) -> list[Entry]:

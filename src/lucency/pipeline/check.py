@@ -62,6 +62,11 @@ def run_check(
     Raises:
         LucencyError: The folder is not a usable data set, or the files cannot be written.
     """
+    if config.seconds:
+        progress.note(
+            f"Training will measure what --effort {config.effort} buys on this machine. Images are "
+            f"checked at {config.input_size[0]} px."
+        )
     try:
         data = load_dataset(folder, config, progress=progress)
     except LeakError as error:  # a leak is a finding to show, not an error

@@ -32,12 +32,14 @@ from lucency.evaluation import (
 from lucency.evaluation.robustness import evaluate_robustness
 from lucency.explain import faithfulness
 from lucency.export import Parity, to_onnx
+from lucency.pipeline.budget import settle, spend, spent
 from lucency.pipeline.check import audit_data, default_check_folder, write_check_folder
 from lucency.pipeline.evaluate import content_of, record_test_evaluation
 from lucency.pipeline.images import write_report_images
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.report.model_card import write_model_card
+from lucency.run_folder.checksums import write_checksums
 from lucency.run_folder.files import (
     AUDIT,
     EVALUATION,
@@ -135,8 +137,12 @@ def fill(
     target, partial, clock = writer.target, writer.partial, Clock()
     if writer.resumed:
         progress.note(f"Resuming the unfinished run {partial}.")
-    data = _load(folder, config, progress)
-    plan = make_plan(data.train, config)
+    bought = spend(writer, folder, config, progress)
+    settings = bought.config if bought else config
+    if bought:
+        clock.lap("measuring")
+    data = _load(folder, settings, progress)
+    plan = make_plan(data.train, settings)
     if config.prevalence is not None:
         class_prior(config.prevalence, data.classes, plan.positive)  # raises before training
     _write_subgroups(partial, data, config)
@@ -144,6 +150,7 @@ def fill(
     audit = audit_data(data, config, progress)
     AUDIT.write(partial, audit)
     write_split(data, partial / SPLIT)
+    plan = settle(writer, bought, config, data, plan)
     _announce(data, audit, plan, progress)
     clock.lap("checking")
     trackers = trackers or Trackers()
@@ -170,7 +177,7 @@ def fill(
         classifier,
         tested,
         root=data.root,
-        corruptions=config.corruption_set,
+        corruptions=settings.corruption_set,
         seed=config.seed,
         progress=progress,
     )
@@ -179,9 +186,11 @@ def fill(
     clock.lap("robustness")
     facts = {"run": target.name, "command": command, "seconds": clock.seconds}
     facts |= _plan_json(plan, config, data, classifier, resumed=writer.resumed)
+    facts |= spent(partial)
     PLAN.write(partial, facts)
     write_model_card(partial)
     write_report(partial)
+    write_checksums(partial)
     return Run(target, target / REPORT, data, plan, parity, *results, clock.seconds)
 
 
@@ -333,6 +342,7 @@ def _plan_json(
         "recipe": plan.recipe,
         "effort": plan.effort,
         "seed": plan.seed,
+        "depth": plan.depth,
         "choices": [dataclasses.asdict(choice) for choice in plan.choices],
         "config": config.to_json(),
         "best_epoch": classifier.best_epoch,

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,13 @@ class RunWriter:
         target: The folder of the complete run.
         partial: The folder of the unfinished run.
         resumed: Whether training resumes from a checkpoint.
+        began: When it was opened, in seconds of ``time.monotonic``.
     """
 
     target: Path
     partial: Path
     resumed: bool
+    began: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
     def checkpoints(self) -> Path:

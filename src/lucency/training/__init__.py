@@ -1,6 +1,8 @@
 """Train: a training split and a validation split in, a calibrated classifier out.
 
     plan            every choice with its value and its reason
+    speed           how fast this machine trains
+    budget          what a time budget buys at that speed
     schedule        the learning rate of each step
     early_stopping  the best epoch so far, and when to stop
     fused_layers    the same network in fewer passes over memory

@@ -17,6 +17,7 @@ from lucency.calibration import operating_point
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import ConfigError
+from lucency.imaging.depths import EIGHT, in_words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Plan:
         positive: For two classes, the one to be detected; ``None`` for more.
         size: Height and width of the network's input in pixels.
         channels: Channels of the stored images: 1 (grey) or 3.
+        depth: Bits of images of more than 8; the largest number of so many is white.
         architecture: Name of a network in ``lucency.models``.
         parameters: Its parameters other than classes and input shape.
         network_channels: Channels that the network takes; grey images are repeated to fit.
@@ -61,6 +63,7 @@ class Plan:
     positive: str | None
     size: tuple[int, int]
     channels: int
+    depth: int
     architecture: str
     parameters: Mapping[str, Any]
     network_channels: int
@@ -78,9 +81,16 @@ class Plan:
     patience: int
     choices: tuple[Choice, ...]
 
+    @property
+    def dtype(self) -> str:
+        """Type of stored pixels: ``uint8``, or ``float32`` if they have more than 8 bits."""
+        return "uint8" if self.depth == EIGHT else "float32"
+
 
 @dataclasses.dataclass(frozen=True)
-class _Effort:
+class Level:
+    """What an effort that is not a time stands for."""
+
     views: int  # training images shown in all epochs together
     max_epochs: int
     width: int
@@ -89,10 +99,10 @@ class _Effort:
     members: int = 1  # networks in the ensemble, each of that width
 
 
-_EFFORTS: Mapping[str, _Effort] = {
-    "quick": _Effort(71_000, 60, 32, (1, 1, 2, 2), "minutes on two processors"),
-    "standard": _Effort(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
-    "thorough": _Effort(120_000, 100, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
+LEVELS: Mapping[str, Level] = {
+    "quick": Level(71_000, 60, 32, (1, 1, 2, 2), "minutes on two processors"),
+    "standard": Level(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
+    "thorough": Level(120_000, 100, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
 }
 _AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,
@@ -109,6 +119,11 @@ def make_plan(train: Split, config: Config) -> Plan:
     Raises:
         ConfigError: Choices contradict each other or the data.
     """
+    if config.seconds:
+        raise ConfigError(
+            f"A plan needs an effort of {', '.join(LEVELS)}. Received: {config.effort!r}. "
+            "lucency.train measures what the time buys."
+        )
     positive = positive_class(train.classes, config.positive)  # before a backend is loaded
     if config.recipe == "article":
         if config.backbone:
@@ -138,10 +153,20 @@ def positive_class(classes: tuple[str, ...], requested: str = "auto") -> str | N
     return classes[0] if second_is_negative and not first_is_negative else classes[1]
 
 
+def default_epochs(config: Config, images: int) -> int:
+    """Return the number of epochs for so many training images, as set or as the effort has it."""
+    if config.epochs:
+        return config.epochs
+    if config.recipe == "article":
+        return 30
+    level = LEVELS[config.effort]
+    return int(np.clip(round(level.views / images), 3, level.max_epochs))
+
+
 def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
-    effort = _EFFORTS[config.effort]
+    effort = LEVELS[config.effort]
     network, choices = _network(train, config, effort)
-    epochs, why_epochs = _epochs(train, config, effort)
+    epochs, why_epochs = _epochs(train, config)
     batch = min(config.batch or 32, len(train))
     rate = config.learning_rate or (2e-4 if config.backbone and config.weights != "none" else 3e-3)
     weights, why_weights = _class_weights(train, config)
@@ -190,7 +215,7 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
     size, channels = _stored(train)
     precision, why_precision = _precision(config)
     batch = min(config.batch or 100, len(train))
-    epochs = config.epochs or 30
+    epochs = default_epochs(config, len(train))
     rate = config.learning_rate or 1e-3
     weights, _ = _class_weights(
         train, dataclasses.replace(config, class_weighting=bool(config.class_weighting))
@@ -199,7 +224,7 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
     flip = bool(config.flip)
     return Plan(
         recipe="article", effort=config.effort, seed=config.seed, positive=positive, size=size,
-        channels=channels, architecture="article", parameters={}, network_channels=3,
+        channels=channels, depth=train.cache.depth, architecture="article", parameters={}, network_channels=3,
         epochs=epochs, batch=batch,
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
@@ -208,6 +233,7 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),
             Choice("input", f"{size[0]} x {size[1]} x 3", tutorial),
+            _depth(train, config),
             Choice("epochs", f"at most {epochs}", "stops 5 epochs after the best one"),
             Choice("batch", str(batch), tutorial),
             Choice("optimiser", f"Adam, learning rate {rate:g}, halved every 10 epochs", tutorial),
@@ -252,7 +278,7 @@ def _neighbours(train: Split, config: Config) -> Choice:
     return Choice("nearest training images", f"{kept:,} small images kept", why)
 
 
-def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, Any], list[Choice]]:
+def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any], list[Choice]]:
     size, channels = _stored(train)
     color = "the images are grey" if channels == 1 else "the images are in colour"
     if config.backbone:
@@ -267,7 +293,7 @@ def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, A
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
         channels_in, name = channels, "default"
     network = {
-        "size": size, "channels": channels, "architecture": name, "parameters": parameters,
+        "size": size, "channels": channels, "depth": train.cache.depth, "architecture": name, "parameters": parameters,
         "network_channels": channels_in,
     }  # fmt: skip
     shape = f"{size[0]} x {size[1]} x {channels_in}"
@@ -278,7 +304,18 @@ def _network(train: Split, config: Config, effort: _Effort) -> tuple[dict[str, A
             shape,
             f"{color}; resized without keeping the aspect ratio, so that shape is no clue",
         ),
+        _depth(train, config),
     ]
+
+
+def _depth(train: Split, config: Config) -> Choice:
+    depth = train.cache.depth
+    if config.depth:
+        return Choice("depth", in_words(depth), "requested")
+    if depth == EIGHT:
+        return Choice("depth", in_words(depth), "no image has more")
+    why = "holds the largest value of all images; files of 8 bits keep their own white"
+    return Choice("depth", in_words(depth), why)
 
 
 def _stored(train: Split) -> tuple[tuple[int, int], int]:
@@ -286,10 +323,10 @@ def _stored(train: Split) -> tuple[tuple[int, int], int]:
     return (height, width), channels
 
 
-def _epochs(train: Split, config: Config, effort: _Effort) -> tuple[int, str]:
+def _epochs(train: Split, config: Config) -> tuple[int, str]:
+    epochs = default_epochs(config, len(train))
     if config.epochs:
-        return config.epochs, "requested"
-    epochs = int(np.clip(round(effort.views / len(train)), 3, effort.max_epochs))
+        return epochs, "requested"
     return (
         epochs,
         f"about {epochs * len(train):,} images in all epochs together for --effort {config.effort}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from lucency.dataset import Split
 from lucency.dataset.cache import default_cache
 from lucency.models import keras
 from lucency.progress import SILENT, Progress
+from lucency.training.budget import Images, buy, described
 from lucency.training.calibrate import calibrate
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.plan import Plan, make_plan
+from lucency.training.speed import measure_speed
 from lucency.training.state import Epoch
 from lucency.training.step import Stepper
 from lucency.training.trainer import Trainer, build_network
@@ -46,7 +49,8 @@ def train(
             best one; never augmented.
         config: The user's choices.
         plan: How to train, as ``make_plan`` derives it from ``train_split`` and ``config``; derived
-            here if ``None``.
+            here if ``None``. With a time as effort, the speed is measured first, at the size of the
+            images; to resume such a training, pass the plan of the first call.
         progress: Called on every step.
         on_epoch: Called with each row of the history as it is measured; when training is resumed,
             first with the rows of the epochs that are complete.
@@ -61,6 +65,8 @@ def train(
         RunError: The checkpoints are of another training, or training diverged from the start.
         BackendError: There is not enough memory for one image at a time.
     """
+    if plan is None and config.seconds:
+        plan = _plan_in_time(train_split, val_split, config)
     plan = plan or make_plan(train_split, config)
     network = _network(plan, len(train_split.classes), progress)
     splits = (train_split, val_split)
@@ -74,6 +80,18 @@ def train(
     calibrate(classifier, plan, config, splits, progress)
     _record(classifier, trainer, plan)
     return classifier
+
+
+def _plan_in_time(train: Split, val: Split, config: Config) -> Plan:
+    """Plan what the time budget buys; the images have the size that they were decoded to."""
+    end = time.monotonic() + (config.seconds or 0)
+    bought = buy(
+        dataclasses.replace(config, size=train.cache.shape[0]),
+        Images(len(train), len(val), 0, evaluated=False),
+        left=lambda: end - time.monotonic(),
+        measure=lambda settings: measure_speed(train, settings),
+    )
+    return described(make_plan(train, bought.config), bought, config)
 
 
 def _network(plan: Plan, classes: int, progress: Progress) -> Any:
@@ -101,6 +119,7 @@ def _classifier(network: Any, plan: Plan, classes: tuple[str, ...]) -> Classifie
         positive=plan.positive,
         size=plan.size,
         channels=plan.channels,
+        depth=plan.depth,
         architecture=plan.architecture,
         network_channels=plan.network_channels,
         parameters={k: v for k, v in plan.parameters.items() if k != "weights"},

@@ -39,7 +39,6 @@ from lucency.pipeline.images import write_report_images
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.report.model_card import write_model_card
-from lucency.run_folder.checksums import write_checksums
 from lucency.run_folder.files import (
     AUDIT,
     EVALUATION,
@@ -190,7 +189,6 @@ def fill(
     PLAN.write(partial, facts)
     write_model_card(partial)
     write_report(partial)
-    write_checksums(partial)
     return Run(target, target / REPORT, data, plan, parity, *results, clock.seconds)
 
 
@@ -342,7 +340,6 @@ def _plan_json(
         "recipe": plan.recipe,
         "effort": plan.effort,
         "seed": plan.seed,
-        "depth": plan.depth,
         "choices": [dataclasses.asdict(choice) for choice in plan.choices],
         "config": config.to_json(),
         "best_epoch": classifier.best_epoch,

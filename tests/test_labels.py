@@ -528,3 +528,13 @@ def test_files_outside_the_folder_are_not_said_to_be_missing(tmp_path: Path) -> 
     message = rejected(root, table([f"{tmp_path}/train/{i}.png" for i in (1, 2)]))
     assert f"2 listed files are outside {root}" in message
     assert "Give the folder that contains all of them" in message
+
+
+@pytest.mark.parametrize("label", ["\x1b[31m", "a\x9b1m", "a" * 1001])
+def test_labels_that_no_classifier_can_hold(tmp_path: Path, label: str) -> None:
+    """A run with such a class was trained, and could not be loaded."""
+    touch(tmp_path, *FOUR)
+    text = f"file,label\nx/1.png,a\nx/2.png,{label}\ny/3.png,a\ny/4.png,{label}"
+    message = rejected(tmp_path, text)
+    assert "line 3: the label has control characters" in message
+    assert "\x1b" not in message

@@ -13,11 +13,13 @@ from lucency.dataset.columns import HEADER, Columns, choose_columns
 from lucency.dataset.entry import SPELLINGS, Entry, listed
 from lucency.dataset.locate import Locator
 from lucency.dataset.table import Line, read_table
+from lucency.dataset.walk import printable
 from lucency.errors import DataError, nearest
 
 _SEPARATORS = "|;,"
 # How programs write that a value is missing. "None" may be a class.
 _MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
+_LONGEST = 1000  # characters of a label, as in classifier.json
 _FEWEST = 20  # rows, from which on nearly as many labels as rows are no classes
 
 
@@ -169,6 +171,12 @@ def _checked_labels(path: Path, cells: Sequence[tuple[int, str]]) -> tuple[list[
     whole = {x: x.partition(".")[0] for x in names if re.fullmatch(r"-?\d+\.0+", x)}
     labels = [whole[x] if whole.get(x) in names else x for x in written]
     times = Counter(labels)
+    if unfit := {x for x in times if len(x) > _LONGEST or printable(x) != x}:
+        line = next(n for (n, _), label in zip(cells, labels, strict=True) if label in unfit)
+        raise DataError(
+            f"{path}, line {line}: the label has control characters, bytes that are no text, or "
+            f"more than {_LONGEST:,} characters. Expected the name of a class. Correct the cell."
+        )
     for separator in _SEPARATORS:
         if several := _several(times, separator):
             numbers = [n for (n, _), label in zip(cells, labels, strict=True) if label in several]

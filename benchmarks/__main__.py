@@ -53,6 +53,7 @@ GROUPS = {
         "kills": "SIGKILL at random moments of a training",
         "faults": "a full or broken disk",
         "corrupt_checkpoints": "truncated and altered checkpoints",
+        "changed_runs": "random changes in the files of a run, and whether verify names them",
         "memory_growth": "memory over many epochs and predictions",
         "out_of_memory": "training with too little memory",
         "corrupt_images": "corrupt images in a data set",

@@ -22,6 +22,7 @@ from lucency.evaluation import (
     write_predictions,
 )
 from lucency.imaging.image import read_image
+from lucency.run_folder.checksums import write_checksums
 
 TWO = ("NORMAL", "PNEUMONIA")
 SIDE = 8
@@ -132,6 +133,7 @@ def write_run(run: Path, data: Path, entries: list[Entry]) -> Path:
     write_evaluation(
         run / "evaluation.json", *(evaluate_predictions(classifier, x) for x in splits)
     )
+    write_checksums(run)
     return run
 
 

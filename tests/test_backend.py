@@ -82,3 +82,11 @@ def test_pytorch_is_rejected_by_name(monkeypatch: pytest.MonkeyPatch, imported: 
         backend.choose_backend()
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith("Set it before Keras is imported.") == imported
+
+
+def test_a_full_temporary_folder_is_named(tmp_path: Path) -> None:
+    def export(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(BackendError, match=r"No space left on device.*TMPDIR"):
+        backend.export_onnx(SimpleNamespace(export=export), tmp_path / "model.onnx")

@@ -281,6 +281,17 @@ def test_old_entries_are_removed_and_open_ones_stay_readable(
     assert np.array_equal(first.read(range(10)), expected)
 
 
+def test_a_clock_that_was_set_back_costs_no_new_entry(files: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for side in range(10, 18):
+        decoded(files, cache, size=(side, side))
+    for entry in entries(cache):
+        os.utime(entry / "index.json", (4e9, 4e9))  # in the future
+    assert decoded(files, cache, size=(30, 30)).decoded == 10
+    assert decoded(files, cache, size=(30, 30)).decoded == 0
+    assert len(entries(cache)) == 8
+
+
 def test_a_used_entry_is_kept(files: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     decoded(files, cache)

@@ -13,6 +13,7 @@ import pytest
 
 from lucency.dataset import Entry
 from lucency.evaluation import read_predictions, recompute_evaluation
+from lucency.run_folder.checksums import write_checksums
 from lucency.verify import Verification, verify
 from lucency.verify.values import _walk
 from small_runs import write_images, write_run
@@ -52,10 +53,10 @@ def test_a_valid_run_passes_every_check(valid: Path) -> None:
     found = checked(valid)
     assert [x.name for x in found.checks if not x.passed] == []
     assert found.passed
-    names = ["checksums", "split", "fingerprint", "decisions", "figures", "report"]
+    names = ["files", "checksums", "split", "fingerprint", "decisions", "figures", "report"]
     assert [x.name for x in found.checks] == [*names, "images", "probabilities"]
     document = json.loads(json.dumps(found.to_json()))
-    assert (document["format"], document["passed"], len(document["checks"])) == (2, True, 8)
+    assert (document["format"], document["passed"], len(document["checks"])) == (2, True, 9)
 
 
 def test_without_images_or_report_there_are_fewer_checks(valid: Path) -> None:
@@ -169,6 +170,35 @@ def test_tampering_is_found(
     assert says in failures(copy)[check]
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda run: (run / "plan.json").write_bytes(b"{}"), "plan.json was changed"),
+        (lambda run: (run / "split.csv").unlink(), "split.csv is missing"),
+        (lambda run: (run / "history.csv").touch(), "history.csv is not in checksums.json"),
+        (lambda run: (run / "checksums.json").unlink(), "There is no"),
+        (lambda run: replace_text(run / "checksums.json", "split.csv", "../x"), "../x is missing"),
+        (lambda run: replace_text(run / "checksums.json", ': "', ': "0'), "was changed"),
+        (lambda run: (run / "checksums.json").write_text('{"format":2,"files":[]}'), "damaged"),
+    ],
+)
+def test_every_file_has_a_checksum(copy: Path, change: Callable[[Path], object], says: str) -> None:
+    change(copy / "run")
+    assert says in failures(copy)["files"]
+
+
+def test_authors_may_edit_their_documents_and_other_files_may_lie_there(copy: Path) -> None:
+    run = copy / "run"
+    for name in ("model_card.md", "checklist.json"):
+        (run / name).write_text("made")
+    write_checksums(run)
+    (run / "model_card.md").write_text("edited")
+    (run / "notes.txt").write_text("my own")
+    (check, *_) = verify(run).checks
+    assert check.passed
+    assert check.detail.endswith("apart from model_card.md, which was edited")
+
+
 def test_an_empty_folder_fails_every_check_and_raises_nothing(tmp_path: Path) -> None:
     found = verify(tmp_path, tmp_path, render=render)
     assert not any(x.passed for x in found.checks)
@@ -179,6 +209,8 @@ def test_an_empty_folder_fails_every_check_and_raises_nothing(tmp_path: Path) ->
 def test_only_the_check_concerned_fails(copy: Path) -> None:
     embellish(copy)
     (copy / "run" / "report.html").write_text(render(copy / "run"))
+    assert failures(copy).keys() == {"files", "figures"}
+    write_checksums(copy / "run")
     assert failures(copy).keys() == {"figures"}
 
 

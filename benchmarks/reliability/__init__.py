@@ -6,6 +6,7 @@
     monitored_worker      a training that logs its steps and can kill itself
     faults                failing system calls: a full or broken disk
     corrupt_checkpoints   truncated and altered checkpoints
+    changed_runs          random changes of one value in the files of a run
     memory_growth         memory over many epochs and predictions
     out_of_memory         training with too little memory
     corrupt_images        every case of corrupt_cases in a data set

@@ -27,6 +27,13 @@ def export_onnx(model: Any, path: Path) -> None:
             warnings.simplefilter("ignore")  # the exporters' own deprecations
             model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))
+    except OSError as error:
+        raise BackendError(
+            f"The classifier could not be written as ONNX to {path.parent} "
+            f"({error.strerror or error}). Free some space there, or set TMPDIR to another folder."
+        ) from error
+    except MemoryError:
+        raise  # the installation is in order
     except Exception as error:
         raise BackendError(
             f"The classifier could not be written as ONNX ({type(error).__name__}: {error}). "

@@ -205,7 +205,7 @@ def decode(
                 # Its folder will be removed, but its file remains open.
                 return PixelCache(partial, decoded=len(files))
             _publish(partial, entry)
-        _prune(folder)
+        _prune(folder, newest=entry)
     except OSError as error:
         raise RunError(_message(folder, error)) from error
     return PixelCache(entry, decoded=len(files))
@@ -323,11 +323,15 @@ def _publish(partial: Path, entry: Path) -> None:
         os.close(folder)
 
 
-def _prune(folder: Path) -> None:
-    """Remove the least recently used entries, and partial ones of killed processes."""
+def _prune(folder: Path, newest: Path) -> None:
+    """Remove the least recently used entries, and partial ones of killed processes.
+
+    The newest stays, also where the clock was set back and it looks the oldest.
+    """
     entries = [each for each in folder.iterdir() if re.fullmatch("[0-9a-f]{64}", each.name)]
     partial = [each for each in folder.iterdir() if each.name.startswith(_PARTIAL)]
-    old = sorted(entries, key=lambda each: _last_use(each / _INDEX), reverse=True)[_MOST_ENTRIES:]
+    entries.sort(key=lambda each: (each == newest, _last_use(each / _INDEX)), reverse=True)
+    old = entries[_MOST_ENTRIES:]
     old += [each for each in partial if _last_use(each) < time.time() - _ABANDONED]
     for each in old:
         shutil.rmtree(each, ignore_errors=True)

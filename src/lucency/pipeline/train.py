@@ -39,6 +39,7 @@ from lucency.pipeline.images import write_report_images
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.report.model_card import write_model_card
+from lucency.run_folder.checksums import write_checksums
 from lucency.run_folder.files import (
     AUDIT,
     EVALUATION,
@@ -189,6 +190,7 @@ def fill(
     PLAN.write(partial, facts)
     write_model_card(partial)
     write_report(partial)
+    write_checksums(partial)
     return Run(target, target / REPORT, data, plan, parity, *results, clock.seconds)
 
 

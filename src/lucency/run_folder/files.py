@@ -251,11 +251,14 @@ SUBGROUPS = Table(
     ("file",),
 )
 IMAGES = Document("images/index.json", "The PNG files beside it that the report shows.")
+CHECKSUMS = Document(
+    "checksums.json", "The sha256 of every file but `report.html`, by which `verify` finds changes."
+)
 
 FILES: tuple[RunFile, ...] = (
     REPORT, EVALUATION, PREDICTIONS, CLASSIFIER, WEIGHTS, OOD_DETECTOR, REFERENCE_IMAGES, ONNX,
     NEIGHBOURS, PLAN, HISTORY, AUDIT, SPLIT, SUBGROUPS, TEST_EVALUATIONS, ROBUSTNESS, EXPLANATION,
-    MODEL_CARD, CHECKLIST, IMAGES,
+    MODEL_CARD, CHECKLIST, IMAGES, CHECKSUMS,
 )  # fmt: skip
 
 CHECK_PAGE = RunFile("check.html", "The page of a check of the data.")  # beside AUDIT and SPLIT

@@ -7,6 +7,7 @@
 
 The checks are
 
+    files            every file has the checksum of checksums.json
     checksums        the files of the classifier have the checksums of classifier.json
     split            predictions.csv and split.csv list the same images, classes and patients
     fingerprint      split.csv is the one that the classifier was trained with
@@ -17,8 +18,8 @@ The checks are
     images           the images have the content of split.csv
     probabilities    the classifier reproduces the probabilities from the pixels
 
-The last two need the images. A change of a single file is detected; a run that was made entirely
-from other images is not.
+The last two need the images. A change of a single value in any file is detected; a run that was
+made entirely from other images is not.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def verify(
         Every check. A missing or damaged file is a failed check; no error is raised.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
+        ("files", lambda: files.unchanged(run)),
         ("checksums", lambda: files.checksums(run)),
         ("split", lambda: files.split(run)),
         ("fingerprint", lambda: files.fingerprint(run)),

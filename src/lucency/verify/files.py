@@ -14,8 +14,12 @@ from lucency.classifier.stored_files import check_entry, read_document
 from lucency.dataset import read_split
 from lucency.evaluation import read_predictions
 from lucency.io import read_bytes
+from lucency.run_folder.checksums import changed_files
 from lucency.run_folder.files import (
+    CHECKLIST,
+    CHECKSUMS,
     EXPLANATION,
+    MODEL_CARD,
     NEIGHBOURS,
     ONNX,
     OOD_DETECTOR,
@@ -28,6 +32,30 @@ from lucency.run_folder.files import (
 from lucency.verify.mismatch import Mismatch
 
 _EXCLUDED = "excluded"
+_EDITED = {MODEL_CARD.name, CHECKLIST.name}  # by their authors
+_SHOWN = 3  # files
+
+
+def unchanged(run: Path) -> str:
+    """Compare every file with the checksums that were written when the run was complete.
+
+    The model card and the checklists are for their authors to edit: changes are named.
+
+    Raises:
+        Mismatch: Another file was changed, is missing or was added.
+        LucencyError: ``checksums.json`` is missing or damaged, or a file cannot be read.
+    """
+    count, wrong = changed_files(run)
+    edited = [name for name in wrong if name in _EDITED and (run / name).exists()]
+    named = [f"{name} {what}" for name, what in wrong.items() if name not in edited]
+    if named:
+        more = f" and {len(named) - _SHOWN:,} more" if len(named) > _SHOWN else ""
+        raise Mismatch(
+            f"{', '.join(named[:_SHOWN])}{more}, compared with {CHECKSUMS}. Restore the files "
+            "from the training run."
+        )
+    note = f", apart from {' and '.join(edited)}, which was edited" if edited else ""
+    return f"{count:,} files are as they were when the run was complete{note}"
 
 
 def checksums(run: Path) -> str:

@@ -18,8 +18,10 @@ from lucency.training.plan import Plan
 from lucency.training.speed import Speed, measure_speed, noise_split
 
 
-def spend(writer: RunWriter, folder: Path, config: Config, progress: Progress) -> Bought | None:
-    """Return what the time budget buys; ``None`` where the effort is no time.
+def spend(
+    writer: RunWriter, folder: Path, config: Config, progress: Progress
+) -> tuple[Bought | None, Config]:
+    """Return what the time budget buys, or ``None`` without one, and the settings to train with.
 
     The number of epochs is decided by ``settle``, once the images have been read.
 
@@ -29,9 +31,10 @@ def spend(writer: RunWriter, folder: Path, config: Config, progress: Progress) -
         RunError: The decision of the unfinished run cannot be read.
     """
     if config.seconds is None:
-        return None
+        return None, config
     if BUDGET.is_in(writer.partial):
-        return _stored(writer, config)
+        stored = _stored(writer, config)
+        return stored, stored.config
     progress.note(f"Measuring how fast this machine trains, for --effort {config.effort}.")
     found = survey(folder, config)
     count = min(found.train, config.batch or 100)
@@ -41,7 +44,8 @@ def spend(writer: RunWriter, folder: Path, config: Config, progress: Progress) -
         return measure_speed(noise_split(found.classes, shape, count), settings)
 
     images = Images(found.train, found.val, found.test)
-    return buy(config, images, lambda: _left(writer, config), measure, found.reading)
+    bought = buy(config, images, lambda: _left(writer, config), measure, found.reading)
+    return bought, bought.config
 
 
 def settle(

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from conftest import draw_image
 from lucency.dataset import load_dataset
+from lucency.dataset.beside import images_below
 from lucency.dataset.groups import find_groups
 from lucency.dataset.walk import walk_folder
 from lucency.errors import ImageError, LeakError
@@ -46,7 +47,7 @@ from lucency.imaging.decoder.protocol import (
     read_response,
 )
 from lucency.imaging.dicom.header import read_dicom
-from lucency.imaging.image import SourceImage, is_image
+from lucency.imaging.image import SourceImage
 from lucency.imaging.notes import Note
 from test_decoding import children
 
@@ -189,13 +190,14 @@ def test_files_of_archives_are_found_by_their_content(tmp_path: Path) -> None:
     ignored = {each.file: each.reason for each in walk.ignored}
     assert "index of a DICOM disc" in ignored["a/DICOMDIR"]
     assert {"a/README", "a/notes.1", "a/link"} <= ignored.keys()
-    assert is_image(tmp_path / "a" / "IM000001")
-    assert not is_image(tmp_path / "a" / "link")
+    found, _ = images_below(tmp_path)
+    assert [path.name for path in found] == sorted([*(path[2:] for path in walk.files), "link"])
 
 
 def test_a_pipe_without_a_suffix_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "IM000001")
-    assert not is_image(tmp_path / "IM000001")
+    found, sentences = images_below(tmp_path)
+    assert (found, sentences) == ([], ())
 
 
 # --- patients

@@ -13,18 +13,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
 from lucency.errors import ImageError, TransientError
-from lucency.imaging.detect import HEAD, is_image_content
 from lucency.imaging.dicom import is_dicom
 from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, read_header
 from lucency.imaging.notes import Note
 from lucency.imaging.raster import decoded, is_transposed, notes_on
-from lucency.imaging.source import first_bytes, load
+from lucency.imaging.source import load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,17 +150,6 @@ class SourceImage:
         if deep:
             return image.as_words(size, colour, depth).tobytes()
         return image.as_bytes(size, colour, depth).tobytes()
-
-
-def is_image(path: str | Path) -> bool:
-    """Tell whether a file should be an image: by its name, else by its first bytes.
-
-    A DICOMDIR is a list of images, not an image.
-    """
-    name = PurePath(path)
-    if name.suffix.lower() in IMAGE_SUFFIXES:
-        return True
-    return name.name.upper() != "DICOMDIR" and is_image_content(first_bytes(path, HEAD))
 
 
 def read_image(

@@ -54,8 +54,8 @@ def unchanged(run: Path) -> str:
             f"{', '.join(named[:_SHOWN])}{more}, compared with {CHECKSUMS}. Restore the files "
             "from the training run."
         )
-    note = f", apart from {' and '.join(edited)}, which was edited" if edited else ""
-    return f"{count:,} files are as they were when the run was complete{note}"
+    note = f", apart from {' and '.join(edited)}, for its author to edit" if edited else ""
+    return f"{count:,} files compared with {CHECKSUMS}: unchanged{note}"
 
 
 def checksums(run: Path) -> str:

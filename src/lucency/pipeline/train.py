@@ -137,8 +137,7 @@ def fill(
     target, partial, clock = writer.target, writer.partial, Clock()
     if writer.resumed:
         progress.note(f"Resuming the unfinished run {partial}.")
-    bought = spend(writer, folder, config, progress)
-    settings = bought.config if bought else config
+    bought, settings = spend(writer, folder, config, progress)
     if bought:
         clock.lap("measuring")
     data = _load(folder, settings, progress)

@@ -77,7 +77,7 @@ def read_request(body: bytes, head_length: str | None) -> Request:
     _check_structure(body[:length])
     try:
         document = json.loads(body[:length], parse_constant=_reject_constant)
-        return _request(document, body[length:])
+        return _request(document, memoryview(body)[length:])
     except RequestError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -96,14 +96,14 @@ def _check_structure(text: bytes) -> None:
         raise _bad(f"its JSON may be nested {_MAX_DEPTH} deep")
 
 
-def _request(document: Any, raw: bytes) -> Request:
+def _request(document: Any, raw: memoryview) -> Request:
     inputs, place = [], 0
     for each in document["inputs"]:
         shape = each["shape"]
         if not all(type(side) is int and 0 <= side < 2**31 for side in shape) or len(shape) > 8:
             raise _bad("a shape may hold only integers from 0")
         size = each.get("parameters", {}).get("binary_data_size")
-        data = each.get("data") if size is None else raw[place : place + _size(size)]
+        data = each.get("data") if size is None else bytes(raw[place : place + _size(size)])
         place += 0 if size is None else _size(size)
         inputs.append(Tensor(_text(each["name"]), _text(each["datatype"]), tuple(shape), data))
     if place != len(raw):

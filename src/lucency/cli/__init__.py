@@ -115,7 +115,7 @@ def _exit_code() -> int:  # noqa: PLR0911 - one per kind of end
     except LucencyError as error:
         return _fail(str(error), 3 if isinstance(error, LeakError | ParityError) else 2)
     except _UsageError as error:
-        return _fail(_usage_message(error), 2)
+        return _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
         print_message("Stopped.")
         return 130
@@ -124,17 +124,6 @@ def _exit_code() -> int:  # noqa: PLR0911 - one per kind of end
             return _fail(line, 2)
         raise
     return outcome if isinstance(outcome, int) else 0
-
-
-def _usage_message(error: Any) -> str:
-    message: str = error.format_message()
-    command = getattr(getattr(error, "ctx", None), "command", None)
-    if "extra argument" in message and getattr(command, "name", "") in ("check", "train"):
-        message += (
-            ". Expected one data folder. Put several under one parent folder and give that, with "
-            "--labels FILE for their classes."
-        )
-    return message
 
 
 def _fail(message: str, code: int) -> int:

@@ -41,7 +41,9 @@ def spend(
 
     def measure(settings: Config) -> Speed:
         shape = (*settings.input_size, 3 if found.colour else 1)
-        return measure_speed(noise_split(found.classes, shape, count), settings)
+        return measure_speed(
+            noise_split(found.classes, shape, count), settings, config.seconds or 0
+        )
 
     images = Images(found.train, found.val, found.test)
     bought = buy(config, images, lambda: _left(writer, config), measure, found.reading)

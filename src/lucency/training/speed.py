@@ -22,8 +22,8 @@ from lucency.training.plan import Plan, make_plan
 from lucency.training.step import Stepper
 from lucency.training.trainer import build_network
 
-_LEAST_STEPS, _LEAST_SECONDS = 5, 2.0  # that are measured, after the first ones
-_MOST_SECONDS = 15.0
+_LEAST_STEPS, _LEAST_SECONDS, _MOST_SECONDS = 5, 2.0, 15.0  # measured, after the first steps
+_SHARE = 0.02  # of the time budget: on a machine that others use, speed varies within seconds
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ class Speed:
     ready: float
 
 
-def measure_speed(train: Split, config: Config) -> Speed:
+def measure_speed(train: Split, config: Config, budget: float = 0.0) -> Speed:
     """Train for a few seconds and discard the result; what follows does not depend on it.
 
     Args:
         train: Images to train on, as many as a batch has or more.
         config: Decides the network, the batch and the precision.
+        budget: Seconds that will be spent at this speed; more are measured for more.
 
     Raises:
         ConfigError: Choices contradict each other or the data.
@@ -57,7 +58,7 @@ def measure_speed(train: Split, config: Config) -> Speed:
     try:
         while True:
             try:
-                return _timed(stepper, plan, train, start)
+                return _timed(stepper, plan, train, start, max(_LEAST_SECONDS, _SHARE * budget))
             except Exception as error:
                 if not backend.is_out_of_memory(error):
                     raise
@@ -67,13 +68,13 @@ def measure_speed(train: Split, config: Config) -> Speed:
         keras.utils.clear_session()  # names of layers are counted from the start again
 
 
-def _timed(stepper: Stepper, plan: Plan, train: Split, start: float) -> Speed:
+def _timed(stepper: Stepper, plan: Plan, train: Split, start: float, least: float) -> Speed:
     with closing(_endless(train, plan)) as batches:
         stepper.train(next(batches), plan.learning_rate)
         ready = time.perf_counter() - start
         stepper.train(next(batches), plan.learning_rate)
         start, seconds, steps = time.perf_counter(), 0.0, 0
-        while (steps < _LEAST_STEPS or seconds < _LEAST_SECONDS) and seconds < _MOST_SECONDS:
+        while (steps < _LEAST_STEPS or seconds < least) and seconds < _MOST_SECONDS:
             stepper.train(next(batches), plan.learning_rate)
             steps, seconds = steps + 1, time.perf_counter() - start
     return Speed(steps * plan.batch / seconds, ready)
@@ -95,6 +96,7 @@ class Noise(PixelCache):
     def __init__(self, shape: tuple[int, int, int], count: int) -> None:
         random = np.random.default_rng(0)
         self.shape = shape
+        self.depth = 8  # bits: more of them take hardly more time
         self.sha256 = ("",) * count
         self._pixels = random.integers(0, 256, (min(count, 32), *shape), np.uint8)
 

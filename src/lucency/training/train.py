@@ -89,7 +89,7 @@ def _plan_in_time(train: Split, val: Split, config: Config) -> Plan:
         dataclasses.replace(config, size=train.cache.shape[0]),
         Images(len(train), len(val), 0, evaluated=False),
         left=lambda: end - time.monotonic(),
-        measure=lambda settings: measure_speed(train, settings),
+        measure=lambda settings: measure_speed(train, settings, config.seconds or 0),
     )
     return described(make_plan(train, bought.config), bought, config)
 

@@ -59,6 +59,7 @@ GROUPS = {
         "corrupt_images": "corrupt images in a data set",
         "hostile_models": "hostile run folders",
         "fuzz_images": "100,000 mutated image files",
+        "planted_words": "words in metadata, and whether any output holds them",
     },
     "service": {
         "threads": "one image on all threads, or one image per thread",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +117,18 @@ def test_figures_are_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> N
     assert compared.spread == (2, 4, 5)  # the ratio of the medians is 8/3
     assert (compared.n, compared.target, compared.verdict) == (5, ">= 4", "met")
     assert Figure("c", "s", [0.2, 0.4, 0.5], 1, most=0.3).verdict == "MISSED"
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "dcm"])
+def test_every_planted_word_is_in_the_image_and_would_be_found(tmp_path: Path, kind: str) -> None:
+    from benchmarks.reliability.metadata import WORD, image
+    from benchmarks.reliability.traces import words_in
+
+    data = image(kind, 0, 0)
+    (tmp_path / "plain").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("page.html", b"<img src=data:;base64," + base64.b64encode(data))
+    (tmp_path / "wide").write_bytes(WORD.encode("utf-16-be"))
+    (tmp_path / "nothing").write_bytes(b"XQZ MET" * 99)
+    found = {path.name: words_in(path, (WORD, "absent")) for path in tmp_path.iterdir()}
+    assert found == {"plain": {WORD}, "zip": {WORD}, "wide": {WORD}, "nothing": set()}

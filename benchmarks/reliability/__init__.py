@@ -16,6 +16,9 @@
     fuzz_images           100,000 mutated image files
     image_mutations       random changes of PNG and JPEG files
     dicom_mutations       random changes of DICOM files
+    planted_words         words in the metadata of images, searched in all that commands leave
+    metadata              images that carry words wherever their formats have room
+    traces                search files for words, also in packed and encoded content
     hostile_models        hostile run folders, each in a guarded process
     hostile               the cases of hostile_models
 """

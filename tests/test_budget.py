@@ -15,14 +15,14 @@ from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.dataset.survey import survey
 from lucency.errors import ConfigError
-from lucency.pipeline import budget as pipeline_budget
 from lucency.pipeline.train import run_training
 from lucency.run_folder.files import BUDGET, PLAN
 from lucency.signals import Interrupted
-from lucency.training.budget import Bought, Images, buy, choose, described
+from lucency.training import speed as training_speed
+from lucency.training.budget import Bought, Images, Speed, buy, choose, described
 from lucency.training.budget import Offer as Measured
 from lucency.training.plan import LEVELS, Level, make_plan
-from lucency.training.speed import Speed, measure_speed, noise_split
+from lucency.training.speed import measure_speed, noise_split
 from lucency.training.train import train
 
 IMAGES = Images(train=1000, val=180, test=300)
@@ -218,7 +218,7 @@ def test_a_resumed_run_keeps_what_its_time_has_bought(
             raise Interrupted(15)
 
     run = tmp_path / "run"
-    monkeypatch.setattr(pipeline_budget, "measure_speed", measures(0.6))
+    monkeypatch.setattr(training_speed, "measure_speed", measures(0.6))
     with monkeypatch.context() as patch:
         patch.setattr(signals, "check", check)
         with pytest.raises(Interrupted):
@@ -227,7 +227,7 @@ def test_a_resumed_run_keeps_what_its_time_has_bought(
     stored = BUDGET.read(partial)
     assert (stored["effort"], stored["epochs"]) == ("quick", pytest.approx(4, abs=1))
 
-    monkeypatch.setattr(pipeline_budget, "measure_speed", measures(1e6))
+    monkeypatch.setattr(training_speed, "measure_speed", measures(1e6))
     done = run_training(tiny_folder, config, run=str(run), resume=True)
     plan = PLAN.read(done.folder)
     assert plan["time_budget"] == {k: v for k, v in stored.items() if k != "format"}

@@ -167,6 +167,18 @@ def error_of(tmp_path: Path, *arguments: object) -> str:
     return lines[-1]
 
 
+def test_an_error_is_reported_before_a_backend_is_loaded(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from lucency.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", script, "train", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout.strip()) == (2, "[]"), done.stderr
+
+
 def test_no_such_folder(tmp_path: Path) -> None:
     assert "none" in error_of(tmp_path, "train", "none")
 

@@ -13,9 +13,8 @@ from lucency.errors import RunError
 from lucency.progress import Progress
 from lucency.run_folder.files import BUDGET
 from lucency.run_folder.writer import RunWriter
-from lucency.training.budget import Bought, Images, buy, described, fill
+from lucency.training.budget import Bought, Images, Speed, buy, described, fill
 from lucency.training.plan import Plan
-from lucency.training.speed import Speed, measure_speed, noise_split
 
 
 def spend(
@@ -35,6 +34,8 @@ def spend(
     if BUDGET.is_in(writer.partial):
         stored = _stored(writer, config)
         return stored, stored.config
+    from lucency.training.speed import measure_speed, noise_split  # loads the backend
+
     progress.note(f"Measuring how fast this machine trains, for --effort {config.effort}.")
     found = survey(folder, config)
     count = min(found.train, config.batch or 100)

@@ -15,7 +15,6 @@ from typing import Any
 from lucency.config import Config
 from lucency.errors import ConfigError
 from lucency.training.plan import LEVELS, Choice, Plan, default_epochs
-from lucency.training.speed import Speed
 
 _USED = 0.93  # of the time that is left; the rest is a reserve
 _FEWEST_EPOCHS = 3
@@ -34,6 +33,19 @@ _VALIDATION, _PREDICTION = 0.3, 0.2
 _MAPS = 4500  # predictions that the tests of the activation maps take
 _CORRUPTIONS = {"standard": 13, "all": 33}  # predictions of each test image
 _MOST_CORRUPTED = 400  # test images
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The speed of training.
+
+    Attributes:
+        images_per_second: Training images, once the network is compiled.
+        ready: Seconds to build and compile the network.
+    """
+
+    images_per_second: float
+    ready: float
 
 
 @dataclass(frozen=True)

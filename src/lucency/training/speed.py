@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,25 +17,13 @@ from lucency.dataset import Split
 from lucency.dataset.batches import TrainingBatch, training_batches
 from lucency.dataset.cache import PixelCache, default_cache
 from lucency.models import keras
+from lucency.training.budget import Speed
 from lucency.training.plan import Plan, make_plan
 from lucency.training.step import Stepper
 from lucency.training.trainer import build_network
 
 _LEAST_STEPS, _LEAST_SECONDS, _MOST_SECONDS = 5, 2.0, 15.0  # measured, after the first steps
 _SHARE = 0.02  # of the time budget: on a machine that others use, speed varies within seconds
-
-
-@dataclass(frozen=True)
-class Speed:
-    """The speed of training.
-
-    Attributes:
-        images_per_second: Training images, once the network is compiled.
-        ready: Seconds to build and compile the network.
-    """
-
-    images_per_second: float
-    ready: float
 
 
 def measure_speed(train: Split, config: Config, budget: float = 0.0) -> Speed:

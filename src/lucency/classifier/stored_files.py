@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from numpy.typing import NDArray
 
 from lucency.errors import ClassifierError
-from lucency.io import array_places, arrays_of, open_regular, read_bytes, why
+from lucency.io import array_places, arrays_of, open_regular, read_bytes, sha256_of, why
 from lucency.run_folder import files
 from lucency.run_folder.files import CLASSIFIER, WEIGHTS, RunFile
-
-_CHUNK = 2**20
 
 
 def entry_of(file: RunFile, data: bytes) -> dict[str, Any]:
@@ -47,7 +45,7 @@ def check_entry(folder: Path, entry: Any, file: RunFile) -> str:
     """
     try:
         with open_regular(folder / file, file.largest) as opened:
-            found = _checksum(opened)
+            found = sha256_of(opened)
     except OSError as error:
         raise _unreadable(folder / file, error) from error
     _compare(folder / file, entry, found)
@@ -113,14 +111,6 @@ class StoredWeights:
             ClassifierError: The file has changed since it was checked.
         """
         return read_arrays(self._folder, self._entry, WEIGHTS)
-
-
-def _checksum(file: BinaryIO) -> str:
-    found, left = hashlib.sha256(), 2**31
-    while left > 0 and (data := file.read(_CHUNK)):
-        found.update(data)
-        left -= len(data)  # bounded, even if the file grows while it is read
-    return found.hexdigest()
 
 
 def _compare(path: Path, entry: Any, found: str) -> None:

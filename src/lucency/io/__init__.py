@@ -32,6 +32,7 @@ from lucency.io.reading import (
     read_bytes,
     read_json,
     read_table,
+    sha256_of,
     why,
 )
 from lucency.io.safetensors import ArrayPlace, array_places, arrays_of
@@ -55,6 +56,7 @@ __all__ = [
     "read_json",
     "read_table",
     "rename_folder",
+    "sha256_of",
     "sync_files",
     "why",
     "write_bytes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 
 LARGEST_JSON = 64 * 2**20  # bytes
 LARGEST_TABLE = 256 * 2**20
+_CHUNK = 2**20
 _MOST_ITEMS = 2_000_000  # of a JSON document: an empty list of 2 bytes takes 64 in memory
 _MOST_CELLS = 10_000_000  # of a table, for the same reason
 
@@ -63,6 +65,15 @@ def read_bytes(path: Path, most: int, *, follow: bool = False) -> bytes:
     if len(data) > most:
         raise OSError(f"it has more than {most:,} bytes")
     return data
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the sha256 of an open file in hexadecimal, without reading it into memory."""
+    found, left = hashlib.sha256(), 2**31
+    while left > 0 and (data := file.read(_CHUNK)):
+        found.update(data)
+        left -= len(data)  # bounded, even if the file grows while it is read
+    return found.hexdigest()
 
 
 def read_table(path: Path, *, follow: bool = False) -> str:

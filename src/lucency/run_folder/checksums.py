@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lucency.errors import RunError
-from lucency.io import open_regular, why
+from lucency.io import open_regular, sha256_of, why
 from lucency.run_folder.files import CHECKSUMS, FILES, IMAGES, REPORT, UNFINISHED
 
 # Drawn again from the other files, by every version of Lucency in its own way; and itself.
@@ -72,4 +71,4 @@ def _found(run: Path) -> Iterator[tuple[str, str]]:
 
 def _sha256(path: Path, most: int) -> str:
     with open_regular(path, most) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(file)

@@ -312,7 +312,7 @@ def test_the_index_describes_the_rows(files: list[Path], tmp_path: Path) -> None
     decoded(files, tmp_path / "cache")
     (entry,) = entries(tmp_path / "cache")
     index = json.loads((entry / "index.json").read_text())
-    assert (index["format"], index["n"], index["shape"]) == (3, 10, [12, 16, 1])
+    assert (index["format"], index["n"], index["shape"]) == (4, 10, [12, 16, 1])
     assert index["files"][2] == [
         "2.png",
         hashlib.sha256(files[2].read_bytes()).hexdigest(),
@@ -320,6 +320,7 @@ def test_the_index_describes_the_rows(files: list[Path], tmp_path: Path) -> None
         30,
         None,
         "",
+        0,
         0,
     ]
     assert (entry / "pixels.bin").stat().st_size == 10 * 12 * 16

@@ -137,6 +137,19 @@ def test_transient_reasons_are_distinguished(file: Path, tmp_path: Path) -> None
         missing.or_error()
 
 
+@pytest.mark.parametrize("name", ["photo.nef", "photo.CR2", "photo.dng"])
+def test_the_preview_in_a_camera_raw_file_is_not_taken_for_the_image(
+    tmp_path: Path, name: str
+) -> None:
+    raw, tiff = tmp_path / name, tmp_path / "scan.tif"
+    tiff.write_bytes(saved(np.arange(400, dtype=np.uint8).reshape(20, 20), "TIFF"))
+    raw.write_bytes(tiff.read_bytes())
+    with DecoderPool(1) as pool:
+        refused, read = pool.map([request_for(raw), request_for(tiff)])
+    assert refused.reason.startswith("a camera raw file; expected a developed image")
+    assert read.pixels is not None
+
+
 def test_fifty_megapixels_fit_into_the_memory_of_a_decoder() -> None:
     image = np.zeros((7071, 7071), np.uint8)
     with DecoderPool(1) as pool:
@@ -518,7 +531,7 @@ def test_a_service_preloads_its_decoders() -> None:
     try:
         decoders.start()
         png = encode_png(np.full((*SIZE, 1), 9, np.uint8))
-        assert asyncio.run(decoders.decode(png, SIZE, colour=False)).pixels is not None
+        assert asyncio.run(decoders.decode(Request(png, SIZE, colour=False))).pixels is not None
         (child,) = decoders.processes
         assert "numpy" in Path(f"/proc/{child}/maps").read_text()  # which PNG does not need
     finally:

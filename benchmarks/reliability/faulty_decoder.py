@@ -23,8 +23,9 @@ FAILURES = {
 }
 
 
-def command(deadline: float) -> list[str]:
-    """Return the command for a ``DecoderPool``."""
+def command(deadline: float, *, preload: bool = False) -> list[str]:
+    """Return the command for a ``DecoderPool``; it imports nothing before it is ready."""
+    del preload
     import lucency
 
     folder = Path(lucency.__path__[0]).parent

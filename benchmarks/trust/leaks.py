@@ -170,7 +170,7 @@ class Drawn:
         self.n = n
         self.sizes = np.zeros((n, 2), np.int64)
 
-    def read(self, rows: Sequence[int]) -> Any:
+    def read_8bit(self, rows: Sequence[int]) -> Any:
         return np.stack([self._image(int(row)) for row in rows])
 
     def _image(self, row: int) -> Any:

@@ -22,6 +22,7 @@ Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
+Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
 
@@ -42,6 +43,8 @@ class Config:
         follow_links: Whether to follow symbolic links to images and folders.
         split_file: A ``split.csv`` of an earlier run, to reuse its splits.
         group_regex: Regular expression whose first group in a file's path is the patient.
+        depth: Bits of images of more than 8: the largest number of so many is white, and larger
+            ones are clipped; 1 for floats from 0 to 1. By default the fewest that hold all images.
         max_unreadable: Largest share of unreadable images to accept, 0 to 1.
         val_fraction: Share of the training images (by patient) for validation, if not given.
         test_fraction: Share of all images (by patient) for test, if not given.
@@ -92,6 +95,7 @@ class Config:
     follow_links: bool = False
     split_file: str = ""
     group_regex: str = ""
+    depth: Depth | None = None
     max_unreadable: float = 0.01
     val_fraction: float = 0.15
     test_fraction: float = 0.15

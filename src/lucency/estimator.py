@@ -26,7 +26,8 @@ from lucency.dataset.cache import PixelCache
 from lucency.dataset.load import is_colour_dataset
 from lucency.dataset.split import choose_groups
 from lucency.errors import InputError
-from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
+from lucency.imaging.depths import EIGHT, needed
 from lucency.imaging.image import SourceImage, encode_png
 
 __all__ = ["LucencyClassifier"]
@@ -89,8 +90,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = self._config()
         X = _images(X)
         labels = self._labels(X, y)
-        pixels, sizes = _decoded(X, config.input_size)
-        cache = InMemoryImages(pixels, sizes)
+        cache = _decoded(X, config.input_size, depth=config.depth or 0)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
         splits = _split(cache, labels, names, tuple(map(str, self.classes_)), config)
         self.classifier_: Classifier = train(*splits, config)
@@ -106,8 +106,8 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         spec = self.classifier_.spec
-        pixels, _ = _decoded(_images(X), spec.size, spec.channels == 3)
-        return self.classifier_.predict_pixels(pixels)
+        images = _decoded(_images(X), spec.size, spec.channels == 3, spec.depth)
+        return self.classifier_.predict_pixels(images.read(range(len(images))))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predicted labels, (n,), at the operating point of ``settings``."""
@@ -178,37 +178,42 @@ def _images(images: Any) -> NDArray[Any]:
 
 
 def _decoded(
-    X: NDArray[Any], size: tuple[int, int], colour: bool | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images as all commands decode them, and their original sizes.
+    X: NDArray[Any], size: tuple[int, int], colour: bool | None = None, depth: int = 0
+) -> InMemoryImages:
+    """Return images as all commands decode them.
 
     ``colour`` is whether to return three channels; ``None`` does so for arrays with three channels
-    and for files that contain colour.
+    and for files that contain colour. ``depth`` is that of files; 0 takes the smallest that holds
+    all of them.
     """
     if X.ndim == 1:
         with DecoderPool() as pool:
             colour = is_colour_dataset([*X], pool) if colour is None else colour
-            return _read(pool, X, (*size, 3 if colour else 1))
-    images = X[..., None] if X.ndim == 3 else X
-    colour = images.shape[3] == 3 if colour is None else colour
+            images = _read(pool, X, Request("", size, colour, depth=depth))
+            if depth or images.needed == EIGHT:
+                return images
+            return _read(pool, X, Request("", size, colour, depth=images.needed))
+    images_of = X[..., None] if X.ndim == 3 else X
+    colour = images_of.shape[3] == 3 if colour is None else colour
     sizes = np.full((len(X), 2), X.shape[1:3], np.int64)
-    if images.shape[1:] == (*size, 3 if colour else 1):
-        return np.ascontiguousarray(images), sizes
-    rows = [SourceImage(encode_png(each)).pixels(size, colour) for each in images]
-    return np.stack(rows), sizes
+    if images_of.shape[1:] == (*size, 3 if colour else 1):
+        return InMemoryImages(np.ascontiguousarray(images_of), sizes)
+    rows = [SourceImage(encode_png(each)).pixels(size, colour) for each in images_of]
+    return InMemoryImages(np.stack(rows), sizes)
 
 
-def _read(
-    pool: DecoderPool, files: NDArray[Any], shape: tuple[int, int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    pixels = np.empty((len(files), *shape), np.uint8)
-    sizes = np.empty((len(files), 2), np.int64)
-    decoded = pool.map(Request(file, shape[:2], shape[2] == 3) for file in files)
+def _read(pool: DecoderPool, files: NDArray[Any], request: Request) -> InMemoryImages:
+    request = request._replace(deep=request.depth not in (0, EIGHT))
+    sizes, bits = np.empty((len(files), 2), np.int64), set()
+    rows: list[Pixels] = []
+    decoded = pool.map(request._replace(source=file) for file in files)
     for i, (file, each) in enumerate(zip(files, decoded, strict=True)):
         if each.pixels is None:
             raise InputError(f"{file} cannot be read: {each.reason}")
-        pixels[i], sizes[i] = each.pixels, each.size
-    return pixels, sizes
+        rows.append(each.pixels)
+        sizes[i] = each.size
+        bits.add(each.bits)
+    return InMemoryImages(np.stack(rows), sizes, request.depth or EIGHT, needed(bits))
 
 
 def _names(X: NDArray[Any], groups: ArrayLike) -> list[str]:
@@ -266,20 +271,28 @@ class InMemoryImages(PixelCache):
     """Images that are decoded already, read like those on disk.
 
     Args:
-        pixels: (n, height, width, 1 or 3) uint8; not copied.
+        pixels: (n, height, width, 1 or 3) uint8, or float32 for more than 8 bits; not copied.
         sizes: (n, 2) int64, height and width of the original images.
+        depth: Bits of files of more than 8.
+        smallest: The smallest depth that holds all of them.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        sizes: NDArray[np.int64],
+        depth: int = EIGHT,
+        smallest: int = EIGHT,
+    ) -> None:
         height, width, channels = pixels.shape[1:]
         self._pixels, self.sizes = pixels, sizes
-        self.shape = (height, width, channels)
+        self.shape, self.depth, self.needed = (height, width, channels), depth, smallest
         self.sha256 = tuple(hashlib.sha256(each.tobytes()).hexdigest() for each in pixels)
         self.reasons: dict[int, str] = {}
         self.decoded = 0
 
-    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Return rows in the requested order, (k, height, width, channels) uint8."""
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Pixels:
+        """Return rows in the requested order, (k, height, width, channels), 0 to 255."""
         return self._pixels[np.asarray(rows, np.int64)]
 
     def __exit__(self, *_: object) -> None:

@@ -74,15 +74,18 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
         return input_shape[0]
 
 
-def augmented(policy: Augmentation, shape: tuple[int, int, int]) -> tuple[list[Any], Any]:
+def augmented(
+    policy: Augmentation, shape: tuple[int, int, int], dtype: str = "uint8"
+) -> tuple[list[Any], Any]:
     """Return Keras inputs for pixels and a ``Draw``, and the augmented pixels.
 
     Args:
         policy: Ranges of the augmentation.
         shape: Height, width and channels of the images.
+        dtype: Of their pixels.
     """
     inputs = [
-        keras.Input(shape, dtype="uint8", name="pixels"),
+        keras.Input(shape, dtype=dtype, name="pixels"),
         keras.Input((8,), name="affine"),
         keras.Input((4,), name="tone"),
         keras.Input((policy.rectangles, 5), name="rectangles"),

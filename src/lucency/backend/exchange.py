@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lucency.backend.choice import captured_stderr, import_quietly, load_keras, prefer_tensorflow
 from lucency.errors import BackendError
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8 | np.float32]
 Runner = Callable[[Pixels], dict[str, NDArray[Any]]]
 
 
@@ -47,7 +47,8 @@ def _save_saved_model(tensorflow: Any, model: Any, folder: Path) -> None:
     """Save only the inference; ``keras.Model.export`` would write every weight twice."""
     served = tensorflow.Module()
     served.weights = [variable.value for variable in model.variables]
-    pixels = tensorflow.TensorSpec((None, *model.input_shape[1:]), tensorflow.uint8, name="pixels")
+    shape = (None, *model.input_shape[1:])
+    pixels = tensorflow.TensorSpec(shape, model.input.dtype, name="pixels")
 
     def infer(pixels: Any) -> Any:
         return model(pixels, training=False)
@@ -110,7 +111,8 @@ def litert_runner(file: Path) -> Runner:
         interpreter = _lite().Interpreter(str(file), num_threads=os.cpu_count())
         serve = interpreter.get_signature_runner()
         # The first run prints a message about its kernels.
-        serve(pixels=np.zeros(serve.get_input_details()["pixels"]["shape"], np.uint8))
+        given = serve.get_input_details()["pixels"]
+        serve(pixels=np.zeros(given["shape"], given["dtype"]))
 
     def run(pixels: Pixels) -> dict[str, NDArray[Any]]:
         return dict(serve(pixels=pixels))

@@ -26,7 +26,7 @@ from lucency.classifier.stored_files import StoredWeights
 from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
 from lucency.errors import ClassifierError
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
@@ -152,7 +152,9 @@ class Classifier:
             network = self.keras_model  # raises before Keras is imported if weights do not fit
             from lucency.models import calibrated
 
-            self._calibrated = calibrated(network, self.spec.channels, self.spec.temperature)
+            self._calibrated = calibrated(
+                network, self.spec.channels, self.spec.temperature, self.spec.dtype
+            )
         return self._calibrated
 
     def predict(
@@ -170,9 +172,8 @@ class Classifier:
             be read, is out of distribution, or is ambiguous - the prediction has the reason.
         """
         results: list[Prediction] = []
-        size, colour = self.spec.size, self.spec.channels == 3
         with DecoderPool() as pool, progress.task("Predicting", len(files), "files") as task:
-            decoded = pool.map(Request(str(file), size, colour) for file in files)
+            decoded = pool.map(self.spec.request(str(file)) for file in files)
             if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
                 self._onnx_session()
             batch = batch_of(self.spec)
@@ -182,22 +183,23 @@ class Classifier:
                 task.advance(len(some))
         return results
 
-    def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def predict_pixels(self, pixels: Pixels) -> NDArray[np.float64]:
         """Return the calibrated probabilities of images at the input's size.
 
         Args:
-            pixels: (n, height, width, channels) uint8.
+            pixels: (n, height, width, channels) uint8, 0 to 255; or float32 if the classifier has
+                more than 8 bits.
 
         Returns:
             (n, classes) float64, rows sum to 1.
         """
         return self.infer(pixels).probabilities
 
-    def infer(self, pixels: NDArray[np.uint8], maps: bool = False) -> Outputs:
+    def infer(self, pixels: Pixels, maps: bool = False) -> Outputs:
         """Return probabilities and OOD scores of images, and optionally activation maps.
 
         Args:
-            pixels: (n, height, width, channels) uint8, at the input's size.
+            pixels: (n, height, width, channels), at the input's size, as for ``predict_pixels``.
             maps: Whether to return activation maps too. Some ONNX files have none.
         """
         batches = [self._run_network(batch, maps) for batch in self._batches(pixels)]
@@ -220,11 +222,11 @@ class Classifier:
         values, map_classes = signed(units, probabilities, self.spec)
         return dataclasses.replace(outputs, maps=values, map_classes=map_classes)
 
-    def predict_with_keras(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_with_keras(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return the probabilities (n, classes) that Keras computes, with or without ONNX."""
         return self._infer_with_keras(pixels)["probabilities"]
 
-    def embeddings(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embeddings(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return the input of the last layer for images at the input's size, (n, d)."""
         batches = self._batches(pixels)
         if self.onnx is None:
@@ -287,18 +289,19 @@ class Classifier:
         of = self.classes[outputs.map_classes[i]]
         return ActivationMap(of, method_of(self.spec), scale_of(self.spec), outputs.maps[i])
 
-    def _batches(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    def _batches(self, pixels: Pixels) -> list[Pixels]:
         """Split pixels into batches, because feature maps are many times the size of an image."""
-        self._check_pixels(pixels)
-        return np.array_split(pixels, max(1, -(-len(pixels) // batch_of(self.spec))))
+        return np.array_split(self._checked(pixels), max(1, -(-len(pixels) // batch_of(self.spec))))
 
-    def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
-        expected = (*self.spec.size, self.spec.channels)
-        if pixels.shape[1:] != expected or pixels.dtype != np.uint8:
+    def _checked(self, pixels: Pixels) -> Pixels:
+        """Return pixels in the type that the network takes."""
+        expected, dtype = (*self.spec.size, self.spec.channels), self.spec.dtype
+        if pixels.shape[1:] != expected or pixels.dtype not in ("uint8", dtype):
             raise ClassifierError(
-                f"Pixels must be uint8 of shape (n, {', '.join(map(str, expected))}). "
+                f"Pixels must be {dtype} of shape (n, {', '.join(map(str, expected))}). "
                 f"Received: {pixels.dtype} {pixels.shape}"
             )
+        return pixels.astype(dtype, copy=False)
 
     def save(self, folder: str | Path) -> None:
         """Write ``classifier.json``, ``weights.safetensors`` and the optional files.
@@ -344,22 +347,18 @@ class Classifier:
             for i, (file, each) in enumerate(zip(files, decoded, strict=True))
         ]
 
-    def _run_network(
-        self, pixels: NDArray[np.uint8], maps: bool
-    ) -> Mapping[str, NDArray[np.float32]]:
+    def _run_network(self, pixels: Pixels, maps: bool) -> Mapping[str, NDArray[np.float32]]:
         return (
             self._infer_with_keras(pixels)
             if self.onnx is None
             else self._infer_with_onnx(pixels, maps)
         )
 
-    def _infer_with_keras(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def _infer_with_keras(self, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
         outputs = self.calibrated_model.predict_on_batch(pixels)
         return {name: np.asarray(values) for name, values in outputs.items()}
 
-    def _infer_with_onnx(
-        self, pixels: NDArray[np.uint8], maps: bool
-    ) -> Mapping[str, NDArray[np.float32]]:
+    def _infer_with_onnx(self, pixels: Pixels, maps: bool) -> Mapping[str, NDArray[np.float32]]:
         session = self._onnx_session()
         wanted = self.ood_detector is not None or self.keeps_neighbours
         names = ["probabilities", "embedding"] if wanted else ["probabilities"]

@@ -18,6 +18,7 @@ from lucency.classifier.spec import Spec
 from lucency.classifier.stored_files import read_arrays
 from lucency.dataset import Split, evenly
 from lucency.errors import ClassifierError
+from lucency.imaging.decoder.pool import Pixels
 from lucency.imaging.image import encode_png, png_uri
 from lucency.run_folder.files import NEIGHBOURS
 
@@ -120,7 +121,7 @@ class StoredNeighbours:
 
 
 def neighbours_of(
-    split: Split, count: int, embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    split: Split, count: int, embed: Callable[[Pixels], NDArray[np.float32]]
 ) -> Neighbours:
     """Choose images of a split, evenly over its classes and then over its order.
 
@@ -176,7 +177,7 @@ def _chosen(split: Split, count: int) -> NDArray[np.int64]:
     return np.array(sorted(chosen), np.int64)
 
 
-def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _small(pixels: Pixels) -> NDArray[np.uint8]:
     """Return images of at most 96 pixels per side, each pixel the mean of a block."""
     step = -(-max(pixels.shape[1:3]) // SIDE)
     height, width = (max(1, side // step) for side in pixels.shape[1:3])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lucency.dataset import Split, class_balanced
 from lucency.errors import ClassifierError
+from lucency.imaging.decoder.pool import Pixels
 
 _MAX_IMAGES = 64
 _MAX_BYTES = 8 * 2**20  # of pixels
@@ -21,16 +22,15 @@ class ReferenceImages:
     """Validation images as the network gets them, and its predictions after training.
 
     Attributes:
-        pixels: (n, height, width, channels) uint8, 1 to 64 of them, at most 8 MiB.
+        pixels: (n, height, width, channels), 1 to 64 of them, at most 8 MiB: uint8, or float32 if
+            the classifier has more than 8 bits.
         probabilities: (n, classes) float32, calibrated.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     probabilities: NDArray[np.float32]
 
-    def largest_difference(
-        self, predict: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
-    ) -> float:
+    def largest_difference(self, predict: Callable[[Pixels], NDArray[np.floating[Any]]]) -> float:
         """Return the largest difference of a probability from the stored predictions.
 
         Args:
@@ -61,7 +61,7 @@ class ReferenceImages:
             arrays.keys() != {"pixels", "probabilities"}
             or pixels is None
             or probabilities is None
-            or pixels.dtype != np.uint8
+            or pixels.dtype not in (np.uint8, np.float32)
             or probabilities.dtype != np.float32
             or pixels.shape[1:] != shape
             or probabilities.shape != (len(pixels), classes)
@@ -76,7 +76,7 @@ class ReferenceImages:
 
 
 def reference_images_of(
-    split: Split, predict: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
+    split: Split, predict: Callable[[Pixels], NDArray[np.floating[Any]]]
 ) -> ReferenceImages:
     """Choose images of a split, evenly over its classes and then over its order.
 
@@ -84,7 +84,7 @@ def reference_images_of(
         split: Validation, because the test split is for a single evaluation.
         predict: From pixels to probabilities (n, classes).
     """
-    each = max(1, _MAX_BYTES // int(np.prod(split.pixels(np.arange(1)).shape[1:])))
+    each = max(1, _MAX_BYTES // split.pixels(np.arange(1)).nbytes)
     chosen = class_balanced(split.labels, len(split.classes), min(_MAX_IMAGES, each))
     pixels = np.ascontiguousarray(split.pixels(chosen))
     return ReferenceImages(pixels, predict(pixels).astype(np.float32))

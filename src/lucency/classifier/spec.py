@@ -11,6 +11,8 @@ from typing import Any, Self
 from lucency.calibration.conformal import Conformal
 from lucency.classifier.architectures import check_parameters, weight_count
 from lucency.errors import ClassifierError
+from lucency.imaging.decoder.protocol import Request
+from lucency.imaging.depths import EIGHT, KNOWN
 from lucency.run_folder.files import CLASSIFIER, FORMAT
 
 _MAX_CLASSES = 10_000
@@ -28,6 +30,8 @@ class Spec:
         positive: For two classes, the one to be detected; else ``None``.
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
+        depth: Bits of the training images: the largest number of so many is white in files of more
+            than 8 bits; 1 for floats from 0 to 1. The input is float32 unless it is 8.
         architecture: Name of a network in ``lucency.models``.
         network_channels: Channels that the network takes; grey images are repeated to fit.
         parameters: Parameters of the architecture.
@@ -62,6 +66,21 @@ class Spec:
     explanation: Mapping[str, Any] | None = None
     fingerprint: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    depth: int = EIGHT
+
+    @property
+    def dtype(self) -> str:
+        """Type of the input's pixels, which are 0 to 255: ``uint8``, or ``float32`` if deep."""
+        return "uint8" if self.depth == EIGHT else "float32"
+
+    def request(self, source: str | bytes) -> Request:
+        """Return the request to decode an image as the network takes it."""
+        deep = self.depth != EIGHT
+        return Request(source, self.size, self.channels == 3, depth=self.depth, deep=deep)
+
+    def display_request(self, source: str | bytes, size: tuple[int, int]) -> Request:
+        """Return the request to decode an image for people, at a height and width."""
+        return Request(source, size, self.channels == 3, depth=self.depth)
 
     @property
     def weight_count(self) -> int:
@@ -75,7 +94,12 @@ class Spec:
             "format": FORMAT,
             "classes": list(self.classes),
             "positive": self.positive,
-            "input": {"height": self.size[0], "width": self.size[1], "channels": self.channels},
+            "input": {
+                "height": self.size[0],
+                "width": self.size[1],
+                "channels": self.channels,
+                "depth": self.depth,
+            },
             "architecture": {
                 "name": self.architecture,
                 "channels": self.network_channels,
@@ -124,6 +148,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "positive": data["positive"],
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
+        "depth": _one_of(given.get("depth", EIGHT), KNOWN),
         "architecture": network["name"],
         "network_channels": _one_of(network["channels"], (channels, 3)),
         "parameters": network["parameters"],

@@ -26,6 +26,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
     max_unreadable: options.MaxUnreadable = None,
+    depth: options.Depth = None,
     config: options.ConfigFile = None,
     settings: options.Settings = None,
     cache: options.Cache = None,
@@ -50,7 +51,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
         max_unreadable=max_unreadable, follow_links=follow_links, cache=cache, workers=workers,
         file_column=file_column, label_column=label_column, group_column=group_column,
-        split_column=split_column,
+        split_column=split_column, depth=depth,
     )  # fmt: skip
     folder = options.data_folder(folders, made.cache, quiet)
     done = run_check(folder, made, out=out, progress=progress(quiet))

@@ -25,7 +25,7 @@ Adjust = Callable[["Prediction"], "Prediction"]
 
 def explain(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders.")],
+    files: Annotated[list[Path], Argument(help="Image files, or folders.")],
     out: Annotated[
         Path | None,
         Option(help="Write the page to this new folder (explained/NAME).", metavar="DIR"),

@@ -114,6 +114,15 @@ GroupRegex = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+Depth = Annotated[
+    int | None,
+    Option(
+        help="Bits of images of more than 8 (the fewest that hold all images); 1 for floats from 0 "
+        "to 1.",
+        metavar="BITS",
+        rich_help_panel=_DATA,
+    ),
+]
 MaxUnreadable = Annotated[
     float | None,
     Option(help="Accept up to this share of unreadable images (0.01).", rich_help_panel=_DATA),

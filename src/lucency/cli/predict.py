@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def predict(
     run: options.RunFolder,
-    files: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders.")],
+    files: Annotated[list[Path], Argument(help="Image files, or folders.")],
     prevalence: options.Prevalence = None,
     explain: Annotated[
         bool, Option("--explain", help="Also map which places support or oppose the class.")

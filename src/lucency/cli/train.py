@@ -46,6 +46,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     subgroups: options.Subgroups = None,
     neighbours: options.Neighbours = None,
     max_unreadable: options.MaxUnreadable = None,
+    depth: options.Depth = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
     track: options.Track = None,
@@ -74,7 +75,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights,
         cache=cache, workers=workers, track=track, follow_links=follow_links,
         file_column=file_column, label_column=label_column, group_column=group_column,
-        split_column=split_column,
+        split_column=split_column, depth=depth,
     )  # fmt: skip
     folder = options.data_folder(folders, made.cache, quiet)
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)

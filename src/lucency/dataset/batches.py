@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lucency.augmentation import Augmentation, Draw, draw, generator
 from lucency.dataset import Split
+from lucency.imaging.decoder.pool import Pixels
 
 _PREFETCH = 2  # batches read while the network processes the current one
 _ORDER = 1  # random stream of the order; augmentation uses stream 0
@@ -27,12 +28,12 @@ class TrainingBatch:
     """Images to train on.
 
     Attributes:
-        pixels: (n, height, width, channels) uint8, not yet augmented.
+        pixels: (n, height, width, channels), 0 to 255, not yet augmented.
         labels: (n,) int64, indices into the split's classes.
         draw: Random numbers with which the device augments each image.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     labels: NDArray[np.int64]
     draw: Draw
 
@@ -72,7 +73,7 @@ def training_batches(
     yield from _prefetched(load, order.reshape(-1, size)[first:])
 
 
-def pixel_batches(split: Split, size: int) -> Iterator[NDArray[np.uint8]]:
+def pixel_batches(split: Split, size: int) -> Iterator[Pixels]:
     """Yield the pixels of a split in order, (size, height, width, channels) at a time.
 
     The last batch is padded with the last image; the caller truncates the outputs to

@@ -1,7 +1,8 @@
 """The pixel cache: every image is decoded once into a file, from which batches are read by row.
 
-    CACHE/<key>/pixels.bin    uint8, one row of height x width x channels per image
-    CACHE/<key>/index.json    the rows: names, sha256, original sizes, reasons
+    CACHE/<key>/pixels.bin    one row of height x width x channels per image: uint8, or two bytes
+                              per value where the data set has more than 8 bits
+    CACHE/<key>/index.json    the rows: names, sha256, original sizes, reasons; the depth
 
 Rows are read with ``os.preadv``, not memory-mapped: mapped pages count as memory of the process and
 grow with the data, until a batch system kills the job.
@@ -31,15 +32,16 @@ import PIL
 from numpy.typing import NDArray
 
 from lucency.errors import RunError
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
+from lucency.imaging.depths import EIGHT, WORD, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
 from lucency.imaging.notes import Note
 from lucency.imaging.source import Stamp, stamp_of
 from lucency.io import home
 from lucency.progress import SILENT, Progress, Task
 
-FORMAT = 3  # 1 kept transient reasons, 2 had no DICOM
+FORMAT = 4  # 1 kept transient reasons, 2 had no DICOM, 3 no depth
 _PIXELS, _INDEX = "pixels.bin", "index.json"
 _MOST_ENTRIES = 8  # in a cache folder
 _PARTIAL = ".decoding-"
@@ -70,6 +72,25 @@ class _Record(NamedTuple):
     reason: str | None
     patient: str
     notes: int
+    bits: int
+
+
+class _Form(NamedTuple):
+    """What files are decoded to; a depth of 0 takes each at its own, to find that of all."""
+
+    size: tuple[int, int]
+    colour: bool
+    depth: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return (*self.size, 3 if self.colour else 1)
+
+    def request(self, file: SourceFile, salt: bytes) -> Request:
+        """Return the request for a file."""
+        deep = (self.depth or EIGHT) != EIGHT
+        return Request(str(file.path), self.size, self.colour, file.stamp, salt, self.depth, deep)
 
 
 class PixelCache:
@@ -85,7 +106,9 @@ class PixelCache:
         sizes: (n, 2) int64, height and width of the files; zeros where unknown.
         patients: PatientID of DICOM files, hashed with a discarded salt: equal values are the same
             patient, and nothing else can be inferred. Empty where unknown.
-        notes: What users should know of DICOM files.
+        notes: What users should know of each file.
+        depth: Bits of files of more than 8; white is the largest number of so many.
+        needed: The smallest depth that holds all of them.
         decoded: Number of files decoded just now; 0 if the cache had them.
     """
 
@@ -100,7 +123,7 @@ class PixelCache:
             RunError: It is damaged or cannot be read.
         """
         try:
-            records, self.shape = _read_index(entry / _INDEX)
+            records, self.shape, self.depth = _read_index(entry / _INDEX)
             self._file = os.open(entry / _PIXELS, os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"{entry}: decoded images cannot be read ({error}).") from error
@@ -110,8 +133,10 @@ class PixelCache:
         self.sizes = np.array([(r.height, r.width) for r in records], np.int64).reshape(-1, 2)
         self.patients = tuple(record.patient for record in records)
         self.notes = tuple(Note(record.notes) for record in records)
+        self.needed = needed({record.bits for record in records})
         self.decoded = decoded
-        self._stride = math.prod(self.shape)
+        self._type = _stored_type(self.depth)
+        self._stride = math.prod(self.shape) * self._type.itemsize
         if os.fstat(self._file).st_size != len(self) * self._stride:
             self.close()
             raise RunError(f"{entry}: decoded images have the wrong length.")
@@ -124,21 +149,28 @@ class PixelCache:
         """Number of rows, readable images or not."""
         return len(self)
 
-    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Return rows in the order asked for, (k, height, width, channels) uint8.
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Pixels:
+        """Return rows in the order asked for, (k, height, width, channels), 0 to 255.
+
+        They are uint8, or float32 where the data set has more than 8 bits.
 
         Raises:
             IndexError: A row is negative or beyond the last.
             RunError: It is closed, or its file has changed or is no longer readable.
         """
-        pixels = np.empty((len(rows), *self.shape), np.uint8)
+        pixels = np.empty((len(rows), *self.shape), self._type)
         for target, row in zip(pixels, rows, strict=True):
             if not 0 <= row < len(self):
                 raise IndexError(f"Expected rows from 0 to {len(self) - 1}. Received: {row}.")
             self._read_row(int(row), target)
-        return pixels
+        return pixels if self.depth == EIGHT else pixels.astype(np.float32) / np.float32(WORD)
 
-    def _read_row(self, row: int, target: NDArray[np.uint8]) -> None:
+    def read_8bit(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return rows as ``read`` does, but always uint8: to compare images and to show them."""
+        pixels = self.read(rows)
+        return np.asarray(pixels if pixels.dtype == np.uint8 else pixels.round(), np.uint8)
+
+    def _read_row(self, row: int, target: NDArray[Any]) -> None:
         # After closing, the file descriptor may belong to another file.
         if not self.close.alive:
             raise RunError("The cache of decoded images is closed. Open it again.")
@@ -168,6 +200,7 @@ def decode(
     colour: bool,
     folder: Path,
     pool: DecoderPool,
+    depth: int = 0,
     progress: Progress = SILENT,
 ) -> PixelCache:
     """Decode images into the cache, unless they are already in it.
@@ -186,22 +219,36 @@ def decode(
         colour: Three channels if true, else one.
         folder: Folder of the cache, created if missing.
         pool: Processes that decode.
+        depth: Bits of files of more than 8; 0 for the fewest that hold all of them.
         progress: Called for every file, and for a damaged entry.
 
     Raises:
         RunError: The cache cannot be written, the disk is full, or no decoder can be started.
     """
     files = [each if each.stamp else each._replace(stamp=_stamp(each.path)) for each in files]
-    entry = folder / _key(files, size, colour)
-    shape = (*size, 3 if colour else 1)
+    cache = _decoded(files, _Form(size, colour, depth), folder, pool, progress)
+    if depth or cache.needed == EIGHT:
+        return cache
+    # Only a look at all files tells the depth.
+    return _decoded(files, _Form(size, colour, cache.needed), folder, pool, progress)
+
+
+def _decoded(
+    files: Sequence[SourceFile],
+    form: _Form,
+    folder: Path,
+    pool: DecoderPool,
+    progress: Progress,
+) -> PixelCache:
+    entry = folder / _key(files, form)
     try:
         if (cached := _cached(entry, progress)) is not None:
             return cached
         salt = secrets.token_bytes(SALT_BYTES)  # stored nowhere, so that no name can be guessed
-        requests = (Request(str(each.path), size, colour, each.stamp, salt) for each in files)
+        requests = (form.request(each, salt) for each in files)
         task = progress.task("Reading images", len(files), "files")
         with _partial(folder) as partial, contextlib.closing(pool.map(requests)) as rows, task:
-            if _write(partial, files, rows, shape, task):
+            if _write(partial, files, rows, form, task):
                 # Its folder will be removed, but its file remains open.
                 return PixelCache(partial, decoded=len(files))
             _publish(partial, entry)
@@ -231,10 +278,10 @@ def _stamp(path: Path) -> Stamp | None:
         return None  # reading it will give the reason
 
 
-def _key(files: Sequence[SourceFile], size: tuple[int, int], colour: bool) -> str:
+def _key(files: Sequence[SourceFile], form: _Form) -> str:
     """Hash everything that the rows depend on, including the versions of decoders."""
     decoders = [FORMAT, PIL.__version__, *versions()]
-    digest = hashlib.sha256(json.dumps([*decoders, *size, colour]).encode())
+    digest = hashlib.sha256(json.dumps([*decoders, *form]).encode())
     for path, name, stamp in files:
         # New permissions, which may make a file readable, only show in the time of change.
         whole = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
@@ -256,10 +303,11 @@ def _cached(entry: Path, progress: Progress) -> PixelCache | None:
     return cached
 
 
-def _read_index(path: Path) -> tuple[list[_Record], tuple[int, int, int]]:
+def _read_index(path: Path) -> tuple[list[_Record], tuple[int, int, int], int]:
     index = json.loads(path.read_bytes())
     height, width, channels = index["shape"]
-    return [_Record(*record) for record in index["files"]], (height, width, channels)
+    files = [_Record(*record) for record in index["files"]]
+    return files, (height, width, channels), int(index["depth"])
 
 
 @contextlib.contextmanager
@@ -277,7 +325,7 @@ def _write(
     partial: Path,
     files: Sequence[SourceFile],
     rows: Iterable[Decoded],
-    shape: tuple[int, ...],
+    form: _Form,
     task: Task,
 ) -> bool:
     """Write both files of an entry and sync them to disk.
@@ -285,20 +333,35 @@ def _write(
     Returns:
         Whether a file failed for a transient reason.
     """
-    records, blank, transient = [], np.zeros(shape, np.uint8), False
+    depth = form.depth or EIGHT
+    records, transient = [], False
+    blank = np.zeros(form.shape, _stored_type(depth))
     with _synced(partial / _PIXELS) as file:
         for (_, name, _), decoded in zip(files, rows, strict=True):
-            file.write((blank if decoded.pixels is None else decoded.pixels).data)
-            height, width = decoded.size
-            reason, notes = decoded.reason or None, int(decoded.notes)
-            record = _Record(name, decoded.sha256, height, width, reason, decoded.patient, notes)
-            records.append(record)
+            pixels = decoded.pixels
+            file.write((blank if pixels is None else _stored(pixels, blank.dtype)).data)
+            records.append(_record(name, decoded))
             transient = transient or decoded.transient
             task.advance()
     with _synced(partial / _INDEX) as file:
-        index = {"format": FORMAT, "n": len(records), "shape": shape, "files": records}
-        file.write(json.dumps(index).encode())
+        facts = {"format": FORMAT, "n": len(records), "shape": form.shape, "depth": depth}
+        file.write(json.dumps(facts | {"files": records}).encode())
     return transient
+
+
+def _record(name: str, decoded: Decoded) -> _Record:
+    height, width = decoded.size
+    reason, notes = decoded.reason or None, int(decoded.notes)
+    patient, bits = decoded.patient, decoded.bits
+    return _Record(name, decoded.sha256, height, width, reason, patient, notes, bits)
+
+
+def _stored_type(depth: int) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if depth == EIGHT else "<u2")
+
+
+def _stored(pixels: Pixels, kind: np.dtype[Any]) -> NDArray[Any]:
+    return pixels if kind == np.uint8 else np.rint(pixels * WORD).astype(kind)
 
 
 @contextlib.contextmanager

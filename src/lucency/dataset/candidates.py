@@ -65,7 +65,7 @@ def grids(cache: PixelCache, rows: Sequence[int] | Indices) -> tuple[Grids, Grid
     boxes = (0, 0, width, height), (edge_x, edge_y, width - edge_x, height - edge_y)
     small = np.empty((2, len(rows), GRID, GRID), np.float32)
     for start in range(0, len(rows), _READ):
-        for place, pixels in enumerate(cache.read(rows[start : start + _READ]), start):
+        for place, pixels in enumerate(cache.read_8bit(rows[start : start + _READ]), start):
             image = grey(pixels)
             for k, box in enumerate(boxes):
                 shrunk = image.resize((GRID, GRID), Image.Resampling.BILINEAR, box)

@@ -31,7 +31,8 @@ from lucency.dataset.scan import Scan, scan
 from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
 from lucency.errors import ConfigError, DataError, LeakError
-from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
+from lucency.imaging.depths import EIGHT
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import missing_home
 from lucency.progress import SILENT, Progress
@@ -67,8 +68,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.files)
 
-    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the images at these indices of the split, (k, height, width, channels) uint8."""
+    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> Pixels:
+        """Return the images at these indices of the split, (k, height, width, channels), 0 to 255.
+
+        They are uint8, or float32 where the data set has more than 8 bits.
+        """
         return self.cache.read(self.rows[np.asarray(indices, np.int64)])
 
 
@@ -135,7 +139,8 @@ def load_dataset(
         found = scan_source(folder, config, progress)
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
-        cache = _decode(found, size or config.input_size, colour, config, pool, progress)
+        side = size or config.input_size
+        cache = _decode(found, side, colour, config, pool, progress, depth=config.depth or 0)
     readable, unreadable = _readable(found, cache, config.max_unreadable)
     entries, groups = _identify_patients(readable, cache, config)
     near = find_near_duplicates(cache, used_entries(entries), progress=progress)
@@ -164,6 +169,7 @@ def load_labelled(
     *,
     size: tuple[int, int],
     colour: bool,
+    depth: int = EIGHT,
     progress: Progress = SILENT,
 ) -> Split:
     """Load images to evaluate a finished classifier on; nothing is split.
@@ -174,6 +180,7 @@ def load_labelled(
         config: How to read; the defaults if ``None``.
         size: Height and width of the decoded images.
         colour: Whether to keep three channels.
+        depth: Bits of files of more than 8.
         progress: Called for every decoded image and every comparison.
 
     Raises:
@@ -188,7 +195,7 @@ def load_labelled(
             f"Expected folders named {', '.join(classes)}."
         )
     with DecoderPool(config.workers) as pool:
-        cache = _decode(found, size, colour, config, pool, progress)
+        cache = _decode(found, size, colour, config, pool, progress, depth=depth)
     for line in found.warnings:
         progress.warn(line)
     readable, _ = _readable(found, cache, config.max_unreadable)
@@ -239,6 +246,8 @@ def _decode(
     config: Config,
     pool: DecoderPool,
     progress: Progress,
+    *,
+    depth: int,
 ) -> PixelCache:
     if line := missing_home():
         progress.warn(line)
@@ -251,6 +260,7 @@ def _decode(
         colour=colour,
         folder=Path(config.cache) if config.cache else default_cache(),
         pool=pool,
+        depth=depth,
         progress=progress,
     )
 

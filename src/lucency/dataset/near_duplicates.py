@@ -165,5 +165,5 @@ def _kind(
 
 def _read(cache: PixelCache, rows: Sequence[int]) -> Images:
     size, method = (SIDE, SIDE), Image.Resampling.BILINEAR
-    images = [grey(pixels).resize(size, method) for pixels in cache.read(rows)]
+    images = [grey(pixels).resize(size, method) for pixels in cache.read_8bit(rows)]
     return np.stack([np.asarray(image, np.float32) for image in images])

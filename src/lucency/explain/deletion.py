@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.explain.drawing import enlarged
-from lucency.explain.sample import Pixels, PredictFn, Sample, blur, mean_of
+from lucency.explain.sample import PredictFn, Sample, blur, mean_of
+from lucency.imaging.decoder.pool import Pixels
 from lucency.metrics import Estimate, FloatArray
 
 SHARES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)  # of the image

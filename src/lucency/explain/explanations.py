@@ -15,7 +15,7 @@ from lucency.classifier import ActivationMap, Classifier, Prediction
 from lucency.classifier.activation_map import scale_of
 from lucency.errors import ClassifierError
 from lucency.explain import occlusion
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.decoder.pool import Decoded, DecoderPool
 from lucency.progress import SILENT, Progress
 
 Method = Literal["cam", "occlusion"]
@@ -83,10 +83,10 @@ def explain_files(
 def _explained(
     classifier: Classifier, pool: DecoderPool, files: list[Path], method: Method, side: int
 ) -> Iterator[Explanation]:
-    size, colour = classifier.spec.size, classifier.spec.channels == 3
-    small = [*pool.map(Request(str(file), size, colour) for file in files)]
+    spec = classifier.spec
+    small = [*pool.map(spec.request(str(file)) for file in files)]
     shown = pool.map(
-        Request(str(file), _within(each.size, side), colour)
+        spec.display_request(str(file), _within(each.size, side))
         for file, each in zip(files, small, strict=True)
         if each.pixels is not None
     )
@@ -98,7 +98,8 @@ def _explained(
                 next(predictions)
             yield Explanation(Prediction(str(file), "", (), image.reason))
         else:
-            yield Explanation(next(predictions).with_notes(each.notes), image.pixels, each.size)
+            pixels = np.asarray(image.pixels, np.uint8)
+            yield Explanation(next(predictions).with_notes(each.notes), pixels, each.size)
 
 
 def _predictions(

@@ -13,7 +13,7 @@ from lucency.classifier import Classifier
 from lucency.errors import ImageError
 from lucency.explain.drawing import drawn_values
 from lucency.explain.folder import PAGES, check_new
-from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Pixels
 from lucency.imaging.image import encode_png, png_uri
 from lucency.io import built_folder, write_text
 from lucency.plots.html import draw
@@ -42,8 +42,7 @@ def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Pa
     """
     check_new(out)
     with DecoderPool(1) as pool:
-        asked = Request(str(file), classifier.spec.size, classifier.spec.channels == 3)
-        decoded = pool.submit(asked).result()
+        decoded = pool.submit(classifier.spec.request(str(file))).result()
     if decoded.pixels is None:
         raise ImageError(f"{file} cannot be read: {decoded.reason}.")
     with built_folder(out) as partial:
@@ -51,7 +50,7 @@ def write_layers(classifier: Classifier, name: str, file: Path, out: Path) -> Pa
     return out / PAGE
 
 
-def _drawn(classifier: Classifier, name: str, file: Path, pixels: NDArray[np.uint8]) -> str:
+def _drawn(classifier: Classifier, name: str, file: Path, pixels: Pixels) -> str:
     network = classifier.keras_model
     repeats = classifier.spec.network_channels // classifier.spec.channels
     batch = np.repeat(pixels, repeats, axis=-1)[None].astype(np.float32)

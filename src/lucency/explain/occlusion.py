@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.explain.sample import Pixels, PredictFn, blur, log_odds
+from lucency.explain.sample import PredictFn, blur, log_odds
+from lucency.imaging.decoder.pool import Pixels
 from lucency.metrics import IntArray
 
 METHOD = "occlusion"

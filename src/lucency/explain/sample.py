@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lucency.imaging.decoder.pool import Pixels
 from lucency.metrics import Estimate, FloatArray, IntArray, Linear, linearised
 
-Pixels = NDArray[np.uint8]
 PredictFn = Callable[[Pixels], FloatArray]
 
 _TINY = 1e-30  # float32 probabilities can be 0

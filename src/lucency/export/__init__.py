@@ -10,7 +10,7 @@
     web                 a folder with a page that predicts in the browser
     synthetic_images    images computed from formulas, which that page tests itself on
 
-An export includes everything after resizing: every format takes the same uint8 pixels and returns
+An export includes everything after resizing: every format takes the same pixels and returns
 calibrated probabilities. An export with other predictions than the classifier is deleted.
 """
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lucency.classifier import Classifier
 from lucency.export.formats import Predict
 from lucency.export.images import BATCH, Images
+from lucency.imaging.decoder.pool import Pixels
 from lucency.progress import Progress
 
 TIE = 1e-4  # this close to the threshold, the order of float32 additions may change the decision
@@ -128,7 +129,7 @@ def _margins(classifier: Classifier, probabilities: NDArray[np.float64]) -> NDAr
 
 
 def measure_latency(
-    classifier: Classifier, predict: Predict, pixels: NDArray[np.uint8]
+    classifier: Classifier, predict: Predict, pixels: Pixels
 ) -> tuple[Latency, ...]:
     """Measure one image and a batch of 32, repeating images where there are fewer.
 
@@ -141,9 +142,7 @@ def measure_latency(
     return tuple(_latency(predict, reference.predict_pixels, *each) for each in settings)
 
 
-def _latency(
-    export: Predict, classifier: Predict, pixels: NDArray[np.uint8], repeats: int
-) -> Latency:
+def _latency(export: Predict, classifier: Predict, pixels: Pixels, repeats: int) -> Latency:
     seconds: dict[str, list[float]] = {"export": [], "classifier": []}
     started = time.perf_counter()
     for repeat in range(repeats + 1):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lucency.classifier import Classifier, Spec
+from lucency.imaging.depths import EIGHT, white_of
 from lucency.run_folder.files import FORMAT
 
 # As in lucency.imaging.image: a JPEG is decoded at the smallest scale of at least this many times
@@ -45,10 +46,10 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
         "decision": _decision(spec),
         "input": {
             "name": "pixels",
-            "type": "uint8",
+            "type": spec.dtype,
             "shape": [None, *spec.size, spec.channels],
             "channels": "red, green, blue" if spec.channels == 3 else "grey",
-            "values": "0 to 255 as stored; do not scale them",
+            "values": _values(spec),
             "resizing": _resizing(spec),
         },
         "outputs": outputs,
@@ -77,12 +78,18 @@ def _decision(spec: Spec) -> str:
     )
 
 
+def _values(spec: Spec) -> str:
+    if spec.depth == EIGHT:
+        return "0 to 255 as stored; do not scale them"
+    return f"0 to 255: in files of more than 8 bits, 255 stands for {white_of(spec.depth):,}"
+
+
 def _resizing(spec: Spec) -> list[str]:
     height, width = spec.size
     kind = "red, green and blue" if spec.channels == 3 else "grey (luma of ITU-R BT.601)"
     return [
         "Rotate the image upright according to its EXIF orientation.",
-        f"Convert it to 8-bit {kind}; put transparent areas on black.",
+        f"Convert it to {_bits(spec)} {kind}; put transparent areas on black.",
         f"Resize the whole image to {width} x {height} (width x height) without keeping the aspect "
         "ratio, by bilinear interpolation over all source pixels (antialiased), as Pillow's "
         "Image.resize with Resampling.BILINEAR; neither crop nor pad it.",
@@ -92,24 +99,46 @@ def _resizing(spec: Spec) -> list[str]:
     ]
 
 
+def _bits(spec: Spec) -> str:
+    if spec.depth == EIGHT:
+        return "8-bit"
+    white = white_of(spec.depth)
+    return f"float (files of more than 8 bits: times 255 / {white}, clipped to 255)"
+
+
 def usage(name: str, file: str, spec: Spec) -> str:
     """Return a program that classifies ``image.png`` with an exported file."""
     imports, load, run = _USAGE[name]
     height, width = spec.size
-    mode = "RGB" if spec.channels == 3 else "L"
-    wide, high = round(DRAFT * width), round(DRAFT * height)
     return "\n".join(
         [
             f"import numpy as np\n{imports}\nfrom PIL import Image\n",
             'image = Image.open("image.png")',
-            f'drafted = image.draft("{mode}", ({wide}, {high}))  # JPEGs only, else None',
-            "box = drafted[1] if drafted else None",
-            f'image = image.convert("{mode}").resize(({width}, {height}), Image.BILINEAR, box)',
+            *_read(spec),
             f"pixels = np.asarray(image).reshape(1, {height}, {width}, {spec.channels})",
             load.format(file=file),
             f"probabilities = {run}",
         ]
     )
+
+
+def _read(spec: Spec) -> list[str]:
+    """Return the lines that convert and resize ``image``."""
+    height, width = spec.size
+    mode = "RGB" if spec.channels == 3 else "L"
+    wide, high = round(DRAFT * width), round(DRAFT * height)
+    if spec.depth != EIGHT and spec.channels == 1:
+        white = white_of(spec.depth)
+        return [
+            f"deep = np.asarray(image, np.float32).clip(0, {white}) * np.float32(255 / {white})",
+            f"image = Image.fromarray(deep).resize(({width}, {height}), Image.BILINEAR)",
+        ]
+    lines = [
+        f'drafted = image.draft("{mode}", ({wide}, {high}))  # JPEGs only, else None',
+        "box = drafted[1] if drafted else None",
+        f'image = image.convert("{mode}").resize(({width}, {height}), Image.BILINEAR, box)',
+    ]
+    return lines if spec.depth == EIGHT else [*lines, "image = np.asarray(image, np.float32)"]
 
 
 # Imports, opening the file, and computing the probabilities of `pixels`.
@@ -146,8 +175,8 @@ def readme(document: Mapping[str, Any], spec: Spec, certificate: Mapping[str, An
     shape = ", ".join(map(str, ("n", *document["input"]["shape"][1:])))
     return f"""# {document["classifier"]["run"]} as {document["exported"]}
 
-`{document["file"]}` takes `pixels`, ({shape}) uint8, {document["input"]["channels"]}, \
-{document["input"]["values"]}.
+`{document["file"]}` takes `pixels`, ({shape}) {document["input"]["type"]}, \
+{document["input"]["channels"]}, {document["input"]["values"]}.
 
 {steps}
 

@@ -17,8 +17,8 @@ from lucency import backend
 from lucency.classifier import Classifier
 from lucency.errors import BackendError, ConfigError, nearest
 from lucency.export.quantization import quantized
+from lucency.imaging.decoder.pool import Pixels
 
-Pixels = NDArray[np.uint8]
 Predict = Callable[[Pixels], NDArray[Any]]
 
 
@@ -100,7 +100,7 @@ def _onnx_of(classifier: Classifier) -> bytes:
 def _called(classifier: Classifier) -> Any:
     """Return the calibrated model after calling it once, as exporters require."""
     model, spec = classifier.calibrated_model, classifier.spec
-    model(np.zeros((1, *spec.size, spec.channels), np.uint8))
+    model(np.zeros((1, *spec.size, spec.channels), spec.dtype))
     return model
 
 

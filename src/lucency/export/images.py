@@ -11,12 +11,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.dataset import Entry, evenly, read_split
 from lucency.errors import DataError, ImageError, RunError
-from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Pixels
 from lucency.run_folder.files import SPLIT
 from lucency.verify.pixels import inside
 
@@ -31,18 +30,18 @@ class Images:
     Attributes:
         n: Number of images.
         source: Their origin, in words.
-        batches: Yields all of them, (up to 32, height, width, channels) uint8 at a time.
+        batches: Yields all of them, (up to 32, height, width, channels) at a time.
     """
 
     n: int
     source: str
-    batches: Callable[[], Iterator[NDArray[np.uint8]]]
+    batches: Callable[[], Iterator[Pixels]]
 
-    def first(self) -> NDArray[np.uint8]:
+    def first(self) -> Pixels:
         """Return the first batch."""
         return next(self.batches())
 
-    def all(self) -> NDArray[np.uint8]:
+    def all(self) -> Pixels:
         """Return all of them at once."""
         return np.concatenate([*self.batches()])
 
@@ -110,8 +109,8 @@ def _reference_images(
     return Chosen(_in_memory(check, f"half of the {words}"), _in_memory(other, "the other half"))
 
 
-def _in_memory(pixels: NDArray[np.uint8], source: str) -> Images:
-    def batches() -> Iterator[NDArray[np.uint8]]:
+def _in_memory(pixels: Pixels, source: str) -> Images:
+    def batches() -> Iterator[Pixels]:
         return (pixels[k : k + BATCH] for k in range(0, len(pixels), BATCH))
 
     return Images(len(pixels), source, batches)
@@ -132,7 +131,7 @@ def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Im
     if outside := [entry.file for entry in entries if not inside(entry.file)]:
         raise DataError(f"split.csv has a path outside of the data folder: {outside[0]!r}.")
 
-    def batches() -> Iterator[NDArray[np.uint8]]:
+    def batches() -> Iterator[Pixels]:
         pixels = _pixels(folder, entries, spec)
         while batch := [*islice(pixels, BATCH)]:
             yield np.stack(batch)
@@ -140,9 +139,9 @@ def _read(folder: Path, entries: Sequence[Entry], source: str, spec: Spec) -> Im
     return Images(len(entries), source, batches)
 
 
-def _pixels(folder: Path, entries: Sequence[Entry], spec: Spec) -> Iterator[NDArray[np.uint8]]:
+def _pixels(folder: Path, entries: Sequence[Entry], spec: Spec) -> Iterator[Pixels]:
     """Decode images in order; images whose content differs from split.csv are rejected."""
-    requests = (Request(str(folder / x.file), spec.size, spec.channels == 3) for x in entries)
+    requests = (spec.request(str(folder / x.file)) for x in entries)
     with DecoderPool() as pool:
         for entry, decoded in zip(entries, pool.map(requests), strict=True):
             try:

@@ -56,7 +56,7 @@ def to_onnx(
         BackendError: The exporter is missing or failed, or the file disagrees with Keras.
     """
     model, spec = classifier.calibrated_model, classifier.spec
-    model(np.zeros((1, *spec.size, spec.channels), np.uint8))  # exporters require a call
+    model(np.zeros((1, *spec.size, spec.channels), spec.dtype))  # exporters require a call
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
         path = Path(folder) / "model.onnx"
         backend.export_onnx(model, path)

@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lucency.errors import BackendError
+from lucency.imaging.decoder.pool import Pixels
 
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 # Between two convolutions these operate on 8-bit numbers without converting them to float.
@@ -25,7 +23,7 @@ _BETWEEN = ("Add", "AveragePool", "Concat", "MaxPool", "Relu", "Reshape", "Trans
 _BATCH = 8
 
 
-def quantized(onnx: bytes, examples: NDArray[np.uint8]) -> bytes:
+def quantized(onnx: bytes, examples: Pixels) -> bytes:
     """Return an ONNX file with 8-bit weights and activations (QDQ: any runtime can run it).
 
     Args:
@@ -50,7 +48,7 @@ def quantized(onnx: bytes, examples: NDArray[np.uint8]) -> bytes:
         return target.read_bytes()
 
 
-def _quantize(source: Path, target: Path, examples: NDArray[np.uint8]) -> None:
+def _quantize(source: Path, target: Path, examples: Pixels) -> None:
     import onnx
     from onnxruntime import quantization as ort
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -109,10 +107,10 @@ def _from_logits(graph: Any) -> set[str]:
 class _Examples:
     """Passes images to ONNX Runtime in batches, as a ``CalibrationDataReader`` does."""
 
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = (
+    def __init__(self, pixels: Pixels) -> None:
+        self._batches: Iterator[dict[str, Pixels]] = (
             {"pixels": pixels[k : k + _BATCH]} for k in range(0, len(pixels), _BATCH)
         )
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, Pixels] | None:
         return next(self._batches, None)

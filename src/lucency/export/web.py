@@ -21,6 +21,7 @@ from lucency.classifier.classifier import ABSTAIN
 from lucency.errors import BackendError, ClassifierError, ParityError
 from lucency.export.folder import check_output
 from lucency.export.synthetic_images import SyntheticImages, synthetic_images
+from lucency.imaging.depths import EIGHT, in_words
 from lucency.io import built_folder, write_bytes
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import FORMAT
@@ -75,7 +76,8 @@ def write_web(
 
     Raises:
         BackendError: ONNX Runtime for browsers is missing from this installation.
-        ClassifierError: The classifier has no ONNX file, or it cannot be used.
+        ClassifierError: The classifier has no ONNX file, it cannot be used, or it takes images of
+            more than 8 bits.
         ParityError: The predictions for the reference images differ from those after training.
         RunError: The output folder exists or cannot be written.
     """
@@ -86,6 +88,11 @@ def write_web(
         )
     if classifier.onnx is None:
         raise ClassifierError(f"{run} has no ONNX file for the page to run. Train again.")
+    if classifier.spec.depth != EIGHT:
+        raise ClassifierError(
+            f"{run} was trained on images of {in_words(classifier.spec.depth)}, and a page without "
+            "a server reads 8 bits. Use lucency serve."
+        )
     check_output(out, force=force)
     synthetic = synthetic_images(classifier)
     progress.note("Writing the page.")

@@ -6,6 +6,7 @@ headers/   the header of an image file, without its metadata
 dicom/     DICOM files to grey levels
 raster     a recognised file to 8-bit pixels, by the decoder of its format
 deep       files of more than 8 bits to pixels
+depths     which value of such a file is white
 notes      facts that users should know of an image, as flags
 image      one file to pixels of a given size: the only decoding and resizing
 decoder/   the same in sandboxed processes

@@ -16,12 +16,10 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from lucency.errors import ImageError
+from lucency.imaging.depths import DEEPEST, DEPTHS, EIGHT, UNIT, white_of
 from lucency.imaging.headers import Header
 from lucency.imaging.raster import converted, opened, stored_size, turned
 
-DEPTHS = (8, 10, 12, 14, 16, 24, 32)
-UNIT = 1  # the depth of floats from 0 to 1
-DEEPEST = 2**16 - 1  # the value of white in decoded pixels of more than 8 bits
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # libtiff returns samples in the byte order of the machine, whatever the order of the file.
 _NATIVE = {
@@ -67,7 +65,7 @@ class DeepImage:
 
     def as_bytes(self, size: tuple[int, int], colour: bool, depth: int) -> Image.Image:
         """Resize to mode "L" or "RGB", with the white of a depth at 255."""
-        if depth == 8:  # as an image of 8 bits is decoded
+        if depth == EIGHT:  # as an image of 8 bits is decoded
             image = converted(self._eight_bits(), "RGB" if colour else "L")
             small = image.resize(stored_size(self._header, size), Image.Resampling.BILINEAR)
             return turned(self._header, small)
@@ -106,11 +104,6 @@ class DeepImage:
         image = Image.fromarray(plane)
         small = image.resize(stored_size(self._header, size), Image.Resampling.BILINEAR)
         return np.asarray(turned(self._header, small))
-
-
-def white_of(depth: int) -> int:
-    """Return the largest value of a depth."""
-    return int(2**depth - 1)
 
 
 def _samples(header: Header) -> tuple[Samples, NDArray[np.uint8] | None]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from lucency.errors import ImageError, TransientError
+from lucency.imaging.depths import EIGHT, UNIT, in_words, white_of
 from lucency.imaging.dicom import is_dicom
 from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, read_header
 from lucency.imaging.notes import Note
@@ -138,12 +139,12 @@ class SourceImage:
     def _deep(
         self, header: Header, size: tuple[int, int], colour: bool, depth: int, deep: bool
     ) -> bytes:
-        from lucency.imaging.deep import DeepImage, white_of
+        from lucency.imaging.deep import DeepImage
 
         image = DeepImage(header)
         self.bits = image.bits
         depth = depth or image.bits
-        if depth == 8 != image.bits:
+        if depth == EIGHT != image.bits:
             raise ImageError(_too_deep(image.bits, image.highest))
         if image.highest > white_of(depth):
             self.notes |= Note.CLIPPED
@@ -192,16 +193,18 @@ def is_colour(source: Source) -> bool:
     return shows_colour(read_image(source, COLOUR_CHECK_SIZE, colour=True))
 
 
-def shows_colour(pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether an image of 64 x 64 pixels, (64, 64, 3) uint8, shows colour."""
+def shows_colour(pixels: NDArray[np.uint8 | np.float32]) -> bool:
+    """Tell whether an image of 64 x 64 pixels, (64, 64, 3) of 0 to 255, shows colour."""
     import numpy as np
 
     return bool(np.ptp(pixels, axis=2).max() > _COLOUR_NOISE)
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return (height, width, 1 or 3) uint8 as the content of a PNG file."""
+def encode_png(pixels: NDArray[np.uint8 | np.float32]) -> bytes:
+    """Return (height, width, 1 or 3) pixels of 0 to 255 as the content of a PNG file of 8 bits."""
     file = io.BytesIO()
+    if pixels.dtype != "uint8":
+        pixels = pixels.round().astype("uint8")
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
     return file.getvalue()
 
@@ -228,7 +231,7 @@ def _upright(header: Header) -> tuple[int, int]:
 
 
 def _too_deep(bits: int, highest: float) -> str:
-    what = "floats from 0 to 1" if bits == 1 else f"{bits}-bit values up to {highest:,.0f}"
+    what = in_words(bits) if bits == UNIT else f"{bits}-bit values up to {highest:,.0f}"
     return (
         f"{what}, but a depth of 8 bits; expected values up to 255: convert it to 8 bits, or train "
         f"at its depth (--depth {bits})"

@@ -17,16 +17,17 @@ def widened(network: Any, channels: int) -> Any:
     return lambda pixels: keras.ops.repeat(pixels, wanted // channels, axis=-1)
 
 
-def calibrated(network: Any, channels: int, temperature: float) -> Any:
+def calibrated(network: Any, channels: int, temperature: float, dtype: str = "uint8") -> Any:
     """Wrap a network: stored pixels in, calibrated probabilities out.
 
     Args:
         network: A network of this package, in float32.
         channels: Channels of the stored images: 1 (grey) or 3.
         temperature: Divisor of the logits, above 0.
+        dtype: Of the pixels: ``uint8`` or ``float32``.
 
     Returns:
-        A model from ``pixels`` (n, height, width, channels) uint8 to a dictionary with
+        A model from ``pixels`` (n, height, width, channels), 0 to 255, to a dictionary with
         ``probabilities`` (n, classes) float32, rows sum to 1; ``embedding`` (n, d) float32, the
         input of the last layer; and ``activation_map`` (n, h, w, units) float32, the evidence at
         each position. The mean of a map is the logit, including the bias and before the
@@ -37,7 +38,7 @@ def calibrated(network: Any, channels: int, temperature: float) -> Any:
         contribution of each position of the last feature map: see ``FlatEvidence``.
     """
     height, width = network.input_shape[1:3]
-    pixels = keras.Input((height, width, channels), dtype="uint8", name="pixels")
+    pixels = keras.Input((height, width, channels), dtype=dtype, name="pixels")
     x = widened(network, channels)(keras.ops.cast(pixels, "float32"))
     names = {layer.name for layer in network.layers}
     logits_layer = network.get_layer("logits")

@@ -167,5 +167,5 @@ def _load(classifier: Classifier, folder: Source, config: Config, progress: Prog
     spec = classifier.spec
     return load_labelled(
         folder, spec.classes, Config(cache=config.cache), size=spec.size,
-        colour=spec.channels == 3, progress=progress,
+        colour=spec.channels == 3, depth=spec.depth, progress=progress,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from lucency.classifier import Classifier
 from lucency.dataset import Dataset, Entry, Split, class_balanced, evenly
 from lucency.evaluation import Predictions
 from lucency.explain import overlay
-from lucency.imaging.decoder.pool import DecoderPool, decode_again
+from lucency.imaging.decoder.pool import DecoderPool, Pixels, decode_again
 from lucency.imaging.image import encode_png
 from lucency.io import write_bytes
 from lucency.run_folder.files import IMAGES
@@ -29,7 +29,7 @@ _OUTLIERS = 12
 _MAPS = 8  # images shown with their maps
 _SIDE = 224  # pixels of the side of a sample or a mistake
 
-Shown = tuple[dict[str, Any], NDArray[np.uint8] | bytes]
+Shown = tuple[dict[str, Any], Pixels | bytes]
 Read = Callable[[str], NDArray[np.uint8]]
 
 
@@ -149,11 +149,13 @@ def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[st
 def _reading(data: Dataset) -> Iterator[Read]:
     """Yield a function that reads an image larger than the input of the network, for people."""
     contents = {entry.file: entry.sha256 for entry in data.entries}
-    colour = data.train.cache.shape[2] == 3
+    colour, depth = data.train.cache.shape[2] == 3, data.train.cache.depth
     with DecoderPool(1) as pool:
 
         def read(file: str) -> NDArray[np.uint8]:
-            again = decode_again(pool, [(data.root / file, contents[file])], (_SIDE, _SIDE), colour)
+            again = decode_again(
+                pool, [(data.root / file, contents[file])], (_SIDE, _SIDE), colour, depth
+            )
             return next(again)
 
         yield read

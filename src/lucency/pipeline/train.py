@@ -341,6 +341,7 @@ def _plan_json(
         "recipe": plan.recipe,
         "effort": plan.effort,
         "seed": plan.seed,
+        "depth": plan.depth,
         "choices": [dataclasses.asdict(choice) for choice in plan.choices],
         "config": config.to_json(),
         "best_epoch": classifier.best_epoch,

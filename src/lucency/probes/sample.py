@@ -60,7 +60,7 @@ def draw_sample(splits: Sequence[Split], root: Path, seed: int, workers: int) ->
     chosen = np.flatnonzero(np.isin(patients, kept))
     cache = splits[0].cache
     images = [
-        features.small(cache.read(rows[chosen[start : start + _READ]]))
+        features.small(cache.read_8bit(rows[chosen[start : start + _READ]]))
         for start in range(0, len(chosen), _READ)
     ]
     names = tuple(files[i] for i in chosen)

@@ -57,7 +57,9 @@ def calibrate(
 
 def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
     """Fit the temperature on validation, in float32 as in prediction."""
-    logits = logits_of_split(eval_model(classifier.keras_model, plan.channels), split, plan.batch)
+    logits = logits_of_split(
+        eval_model(classifier.keras_model, plan.channels, plan.dtype), split, plan.batch
+    )
     weights = np.asarray(plan.class_weights)[split.labels]
     return temperature.fit_temperature(logits, split.labels, weights, smooth=True)
 

@@ -17,6 +17,7 @@ from lucency.calibration import operating_point
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import ConfigError
+from lucency.imaging.depths import EIGHT, in_words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Plan:
         positive: For two classes, the one to be detected; ``None`` for more.
         size: Height and width of the network's input in pixels.
         channels: Channels of the stored images: 1 (grey) or 3.
+        depth: Bits of images of more than 8; the largest number of so many is white.
         architecture: Name of a network in ``lucency.models``.
         parameters: Its parameters other than classes and input shape.
         network_channels: Channels that the network takes; grey images are repeated to fit.
@@ -61,6 +63,7 @@ class Plan:
     positive: str | None
     size: tuple[int, int]
     channels: int
+    depth: int
     architecture: str
     parameters: Mapping[str, Any]
     network_channels: int
@@ -77,6 +80,11 @@ class Plan:
     monitor: str
     patience: int
     choices: tuple[Choice, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Type of stored pixels: ``uint8``, or ``float32`` if they have more than 8 bits."""
+        return "uint8" if self.depth == EIGHT else "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +224,8 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
     flip = bool(config.flip)
     return Plan(
         recipe="article", effort=config.effort, seed=config.seed, positive=positive, size=size,
-        channels=channels, architecture="article", parameters={}, network_channels=3,
+        channels=channels, depth=train.cache.depth,
+        architecture="article", parameters={}, network_channels=3,
         epochs=epochs, batch=batch,
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
@@ -225,6 +234,7 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),
             Choice("input", f"{size[0]} x {size[1]} x 3", tutorial),
+            _depth(train, config),
             Choice("epochs", f"at most {epochs}", "stops 5 epochs after the best one"),
             Choice("batch", str(batch), tutorial),
             Choice("optimiser", f"Adam, learning rate {rate:g}, halved every 10 epochs", tutorial),
@@ -284,7 +294,8 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
         channels_in, name = channels, "default"
     network = {
-        "size": size, "channels": channels, "architecture": name, "parameters": parameters,
+        "size": size, "channels": channels, "depth": train.cache.depth,
+        "architecture": name, "parameters": parameters,
         "network_channels": channels_in,
     }  # fmt: skip
     shape = f"{size[0]} x {size[1]} x {channels_in}"
@@ -295,7 +306,18 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
             shape,
             f"{color}; resized without keeping the aspect ratio, so that shape is no clue",
         ),
+        _depth(train, config),
     ]
+
+
+def _depth(train: Split, config: Config) -> Choice:
+    depth = train.cache.depth
+    if config.depth:
+        return Choice("depth", in_words(depth), "requested")
+    if depth == EIGHT:
+        return Choice("depth", in_words(depth), "no image has more")
+    why = "holds the largest value of all images; files of 8 bits keep their own white"
+    return Choice("depth", in_words(depth), why)
 
 
 def _stored(train: Split) -> tuple[tuple[int, int], int]:

@@ -142,7 +142,7 @@ class Stepper:
     def _compiled(self) -> Any:
         """Wrap the network: stored pixels and random numbers in, logits out."""
         plan = self._plan
-        inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels))
+        inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels), plan.dtype)
         logits = fused(self.network, plan.channels, self._members)(x)
         trainer = keras.Model(inputs, logits)
         loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)

@@ -119,6 +119,7 @@ def _classifier(network: Any, plan: Plan, classes: tuple[str, ...]) -> Classifie
         positive=plan.positive,
         size=plan.size,
         channels=plan.channels,
+        depth=plan.depth,
         architecture=plan.architecture,
         network_channels=plan.network_channels,
         parameters={k: v for k, v in plan.parameters.items() if k != "weights"},

@@ -61,7 +61,7 @@ class Trainer:
         self._stepper, self._plan, self._progress = stepper, plan, progress
         self._train, self._val = splits
         self._checkpoints = checkpoints
-        self._eval_model = eval_model(stepper.network, plan.channels)
+        self._eval_model = eval_model(stepper.network, plan.channels, plan.dtype)
         self._steps = steps_per_epoch(self._train, plan.batch)
         self.state = TrainState(EarlyStopping(plan.monitor, plan.patience), stepper.micro)
         self.best: Arrays | None = None
@@ -279,10 +279,10 @@ def build_network(plan: Plan, classes: int) -> Any:
         keras.config.set_dtype_policy("float32")
 
 
-def eval_model(network: Any, channels: int) -> Any:
+def eval_model(network: Any, channels: int, dtype: str = "uint8") -> Any:
     """Return a model from pixels that are not augmented to logits; it shares the weights."""
     height, width = network.input_shape[1:3]
-    pixels = keras.Input((height, width, channels), dtype="uint8")
+    pixels = keras.Input((height, width, channels), dtype=dtype)
     return keras.Model(pixels, fused(network, channels)(keras.ops.cast(pixels, "float32")))
 
 

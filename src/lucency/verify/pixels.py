@@ -8,13 +8,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lucency.classifier import Classifier, Outputs
 from lucency.dataset import Entry, read_split
 from lucency.errors import ImageError
 from lucency.evaluation import Predictions, read_predictions
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels
 from lucency.imaging.source import load
 from lucency.progress import Progress
 from lucency.run_folder.files import ONNX, PREDICTIONS, SPLIT
@@ -120,10 +119,9 @@ def _predicted(
 ) -> Outputs:
     """Decode and predict images in batches."""
     batches = []
-    size, colour = classifier.spec.size, classifier.spec.channels == 3
     paths = [folder / file for file in files]
     with DecoderPool() as pool, progress.task("Predicting again", len(files), "images") as task:
-        decoded = pool.map(Request(str(path), size, colour) for path in paths)
+        decoded = pool.map(classifier.spec.request(str(path)) for path in paths)
         read = (_pixels(path, each) for path, each in zip(paths, decoded, strict=True))
         while pixels := [*islice(read, _BATCH)]:
             batches.append(classifier.infer(np.stack(pixels)))
@@ -135,7 +133,7 @@ def _predicted(
     )
 
 
-def _pixels(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
+def _pixels(path: Path, decoded: Decoded) -> Pixels:
     try:
         return decoded.or_error()
     except ImageError as error:

@@ -16,6 +16,7 @@ from lucency.classifier.onnx.cost import Needs
 from lucency.classifier.onnx.validate import INPUT, check_graph
 from lucency.classifier.spec import Spec
 from lucency.errors import ClassifierError
+from lucency.imaging.decoder.pool import Pixels
 from lucency.run_folder.files import ONNX
 
 BATCH = 32
@@ -74,9 +75,7 @@ class Session:
         self._threads = ThreadPoolExecutor(PROCESSORS, "network")
         self.outputs = {value.name for value in self._runtime.get_outputs()}
 
-    def run(
-        self, names: Sequence[str], pixels: NDArray[np.uint8]
-    ) -> Mapping[str, NDArray[np.float32]]:
+    def run(self, names: Sequence[str], pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:
         """Return the outputs of these names for images at the input's size.
 
         Several threads may call it at the same time. A batch is split among the processors.
@@ -92,9 +91,7 @@ class Session:
         outputs = [*self._threads.map(partial(self._run, names), np.array_split(pixels, shares))]
         return {name: np.concatenate([each[name] for each in outputs]) for name in names}
 
-    def _run(
-        self, names: Sequence[str], pixels: NDArray[np.uint8]
-    ) -> Mapping[str, NDArray[np.float32]]:
+    def _run(self, names: Sequence[str], pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:
         try:
             values = self._runtime.run(list(names), {INPUT: pixels})
         except Exception as error:  # ONNX Runtime's errors have no common class

@@ -16,6 +16,7 @@ from lucency.classifier.spec import Spec
 
 INPUT = "pixels"
 OUTPUTS = {"probabilities": 2, "embedding": 2, "activation_map": 4}  # with their number of axes
+_TYPES = {"float32": 1, "uint8": 2}  # onnx.TensorProto.DataType
 _MAX_NODES = 20_000
 _OPSETS = range(13, 31)
 
@@ -136,8 +137,15 @@ def _check_ends(graph: Any, spec: Spec) -> None:
     pixels = graph.input[0].type.tensor_type
     sides = [side.dim_value for side in pixels.shape.dim]
     expected = [*spec.size, spec.channels]
-    if pixels.elem_type != 2 or len(sides) != 4 or sides[1:] != expected or sides[0]:
-        raise ValueError(f"its pixels have the shape {sides}, not uint8 of any number x {expected}")
+    if (
+        pixels.elem_type != _TYPES[spec.dtype]
+        or len(sides) != 4
+        or sides[1:] != expected
+        or sides[0]
+    ):
+        raise ValueError(
+            f"its pixels have the shape {sides}, not {spec.dtype} of any number x {expected}"
+        )
     outputs = [value.name for value in graph.output]
     if "probabilities" not in outputs or len(set(outputs) & OUTPUTS.keys()) < len(outputs):
         raise ValueError(f"its outputs are {_listed(outputs)}, not {_listed(OUTPUTS)}")

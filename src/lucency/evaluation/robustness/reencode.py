@@ -65,6 +65,7 @@ def corrupted_files(
     files: Sequence[tuple[Path, str]],
     shape: tuple[int, ...],
     corruptions: Sequence[FileCorruption] = FILE_CORRUPTIONS,
+    depth: int = 0,
 ) -> Iterator[tuple[FileCorruption, Pixels]]:
     """Decode files again and apply each corruption to them.
 
@@ -72,6 +73,7 @@ def corrupted_files(
         files: n image files that were decoded before, each with its sha256.
         shape: (n, height, width, 1 or 3) of the network's input.
         corruptions: What to apply.
+        depth: Bits of files of more than 8.
 
     Yields:
         Each corruption with the network's input, uint8 of ``shape``.
@@ -82,7 +84,7 @@ def corrupted_files(
     inputs = np.empty((len(corruptions), *shape), np.uint8)
     colour = shape[3] == 3
     with DecoderPool(min(_PROCESSES, os.cpu_count() or 1)) as pool:
-        for i, pixels in enumerate(decode_again(pool, files, None, colour)):
+        for i, pixels in enumerate(decode_again(pool, files, None, colour, depth)):
             whole = Image.fromarray(pixels if colour else pixels[..., 0])
             for k, corruption in enumerate(corruptions):
                 inputs[k, i] = _at_size(corruption.apply(whole), shape[1:3], colour)

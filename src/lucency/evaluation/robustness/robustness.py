@@ -108,7 +108,7 @@ def evaluate_robustness(
             f"Received: {len(split)} images with a limit of {limit}."
         )
     chosen = evenly(len(split), limit)
-    pixels = split.pixels(chosen)
+    pixels = split.cache.read_8bit(split.rows[chosen])  # 8 bits, as the corruptions are
     k = metrics.positive_index(classifier.classes, classifier.positive)
     row = partial(_row, labels=split.labels[chosen], positive=k)
     contents = [split.cache.sha256[place] for place in split.rows[chosen]]
@@ -123,7 +123,7 @@ def evaluate_robustness(
             rows.append(row(each.name, each.severity, corrupted, baseline))
             task.advance()
         whole = None
-        for of_file, inputs in corrupted_files(files, pixels.shape, of_files):
+        for of_file, inputs in corrupted_files(files, pixels.shape, of_files, split.cache.depth):
             corrupted = _predict(classifier, inputs)
             # The file decoded whole comes first; every other file is compared with it.
             rows.append(row(of_file.name, of_file.severity, corrupted, whole or baseline))

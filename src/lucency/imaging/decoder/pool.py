@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from lucency.errors import ImageError, RunError, TransientError
 from lucency.imaging.decoder.process import Child, DecoderError, child_command
 from lucency.imaging.decoder.protocol import Outcome, Request, Response, reason_of
+from lucency.imaging.depths import WORD
 from lucency.imaging.notes import Note
 from lucency.imaging.source import OTHER_CONTENT, changed_error
 
-__all__ = ["Decoded", "DecoderPool", "Request", "decode_again"]
+__all__ = ["Decoded", "DecoderPool", "Pixels", "Request", "decode_again"]
+
+Pixels = NDArray[np.uint8 | np.float32]  # 0 to 255; floats where a data set has more than 8 bits
 
 DEADLINE = 30.0  # seconds; 50 megapixels of progressive CMYK take 6 on one slow core
 _QUEUED = 4  # images per process that may wait
@@ -36,19 +39,21 @@ class Decoded(NamedTuple):
     """A decoded image, or the reason why there is none.
 
     Attributes:
-        pixels: (height, width, 1 or 3) uint8; ``None`` on failure.
+        pixels: (height, width, 1 or 3), 0 to 255: uint8, or float32 for a deep request; ``None`` on
+            failure.
         reason: Why there are none, in one line; empty on success.
         transient: Whether the failure may disappear by the next run.
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
         size: Height and width of the upright image; zeros where unknown.
-        notes: What users should know of a DICOM file.
+        notes: What users should know of the file.
         patient: PatientID, hashed with the salt of the request, in hexadecimal; empty where unknown
             or not requested.
         fatal: Whether decoding it crashed a process or timed out, so that a retry would probably
             do the same.
+        bits: The smallest depth that holds a file of more than 8 bits; 0 for others.
     """
 
-    pixels: NDArray[np.uint8] | None
+    pixels: Pixels | None
     reason: str = ""
     transient: bool = False
     sha256: str = ""
@@ -56,8 +61,9 @@ class Decoded(NamedTuple):
     notes: Note = Note(0)
     patient: str = ""
     fatal: bool = False
+    bits: int = 0
 
-    def or_error(self) -> NDArray[np.uint8]:
+    def or_error(self) -> Pixels:
         """Return the pixels.
 
         Raises:
@@ -244,25 +250,27 @@ def decode_again(
     files: Iterable[tuple[Path, str]],
     size: tuple[int, int] | None,
     colour: bool,
+    depth: int = 0,
 ) -> Generator[NDArray[np.uint8], None, None]:
-    """Yield the pixels of files that were decoded before, in order.
+    """Yield the pixels of files that were decoded before, in order, uint8.
 
     Args:
         pool: Processes that decode.
         files: Path and expected sha256.
         size: Height and width to return; ``None`` for each image's own.
         colour: Three channels if true, else one.
+        depth: Bits of files of more than 8; 0 for the fewest that hold each image.
 
     Raises:
         DataError: A file has vanished, is damaged, or has changed.
     """
     expected = [*files]
-    results = pool.map(Request(str(path), size, colour) for path, _ in expected)
+    results = pool.map(Request(str(path), size, colour, depth=depth) for path, _ in expected)
     for (path, sha256), decoded in zip(expected, results, strict=True):
         changed = decoded.sha256 and decoded.sha256 != sha256
         if reason := OTHER_CONTENT if changed else decoded.reason:
             raise changed_error(path, reason)
-        yield decoded.or_error()
+        yield np.asarray(decoded.or_error(), np.uint8)
 
 
 def _failed(error: DecoderError) -> Decoded:
@@ -275,5 +283,10 @@ def _decoded(response: Response, request: Request) -> Decoded:
         transient = response.outcome == Outcome.TRANSIENT
         return Decoded(None, reason_of(response), transient, sha256, size)
     shape = (*(request.size or size), 3 if request.colour else 1)
-    pixels = np.frombuffer(response.payload, np.uint8).reshape(shape)
-    return Decoded(pixels, "", False, sha256, size, response.notes, response.patient.hex())
+    pixels: Pixels = np.frombuffer(response.payload, "<u2" if request.deep else np.uint8)
+    if request.deep:
+        pixels = pixels.astype(np.float32) / np.float32(WORD)
+    return Decoded(
+        pixels.reshape(shape), "", False, sha256, size, response.notes, response.patient.hex(),
+        bits=response.bits,
+    )  # fmt: skip

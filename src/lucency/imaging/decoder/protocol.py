@@ -15,15 +15,16 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lucency.imaging.depths import KNOWN
 from lucency.imaging.headers import MOST_PIXELS
 from lucency.imaging.notes import EVERY_NOTE, Note
 from lucency.imaging.source import Stamp
 
-GREETING = b"lucency decoder 2\n"
-# is content?, has stamp?, length, height, width, colour, stamp, has salt?, salt
-_REQUEST = struct.Struct(">??IHHB3q?16s")
-# outcome, has sha256?, sha256, height, width, length, notes, has patient?, patient
-_RESPONSE = struct.Struct(">B?32sIIIH?16s")
+GREETING = b"lucency decoder 3\n"
+# is content?, has stamp?, length, height, width, colour, depth, deep?, stamp, has salt?, salt
+_REQUEST = struct.Struct(">??IHHBB?3q?16s")
+# outcome, has sha256?, sha256, height, width, length, notes, bits, has patient?, patient
+_RESPONSE = struct.Struct(">B?32sIIIHB?16s")
 SALT_BYTES = 16
 _MOST_REASON = 1000  # bytes
 
@@ -51,6 +52,8 @@ class Request(NamedTuple):
         colour: Three channels if true, else one.
         stamp: Of the file when it was found; ``None`` if unknown.
         salt: 16 secret bytes to hash the patient with; empty if the patient is not requested.
+        depth: Bits of files of more than 8; 0 for the fewest that hold the image.
+        deep: Whether to return two bytes per value.
     """
 
     source: str | bytes
@@ -58,6 +61,8 @@ class Request(NamedTuple):
     colour: bool
     stamp: Stamp | None = None
     salt: bytes = b""
+    depth: int = 0
+    deep: bool = False
 
 
 class Response(NamedTuple):
@@ -67,9 +72,10 @@ class Response(NamedTuple):
         outcome: Whether there are pixels.
         sha256: Of the bytes of the file, in hexadecimal; empty where they could not be read.
         size: Height and width of the image; zeros where unknown.
-        payload: The pixels, height x width x 1 or 3 bytes, or the reason in UTF-8.
-        notes: What users should know of a DICOM file.
+        payload: The pixels, height x width x 1 or 3 values, or the reason in UTF-8.
+        notes: What users should know of the file.
         patient: PatientID, 16 bytes hashed with the salt; empty where unknown.
+        bits: The smallest depth that holds a file of more than 8 bits; 0 for others.
     """
 
     outcome: Outcome
@@ -78,6 +84,7 @@ class Response(NamedTuple):
     payload: bytes | bytearray
     notes: Note = Note(0)
     patient: bytes = b""
+    bits: int = 0
 
 
 def pack_request(request: Request) -> bytes:
@@ -92,14 +99,15 @@ def pack_request(request: Request) -> bytes:
     if request.size and not (0 < height <= 0xFFFF and 0 < width <= 0xFFFF):
         raise ValueError(f"Expected sides from 1 to 65,535. Received: {height} x {width}.")
     stamp, salt = request.stamp or (0, 0, 0), request.salt
-    head = (content, bool(request.stamp), len(body), height, width, request.colour, *stamp)
-    return _REQUEST.pack(*head, bool(salt), salt) + body
+    head = (content, bool(request.stamp), len(body), height, width, request.colour)
+    depth = (request.depth, request.deep)
+    return _REQUEST.pack(*head, *depth, *stamp, bool(salt), salt) + body
 
 
 def read_request(read: Read) -> Request:
     """Read a request; the parent process is trusted."""
     head = _REQUEST.unpack(read(_REQUEST.size))
-    content, stamped, length, height, width, colour, *stamp, salted, salt = head
+    content, stamped, length, height, width, colour, depth, deep, *stamp, salted, salt = head
     body = bytes(read(length))
     return Request(
         body if content else os.fsdecode(body),
@@ -107,6 +115,8 @@ def read_request(read: Read) -> Request:
         bool(colour),
         Stamp(*stamp) if stamped else None,
         salt if salted else b"",
+        depth,
+        deep,
     )
 
 
@@ -115,7 +125,7 @@ def pack_response(response: Response) -> bytes:
     hashed, digest = bool(response.sha256), bytes.fromhex(response.sha256)
     length, patient = len(response.payload), response.patient
     head = (response.outcome, hashed, digest, *response.size, length)
-    return _RESPONSE.pack(*head, response.notes, bool(patient), patient)
+    return _RESPONSE.pack(*head, response.notes, response.bits, bool(patient), patient)
 
 
 def reason_payload(reason: str) -> bytes:
@@ -131,24 +141,24 @@ def read_response(read: Read, request: Request) -> Response:
         EOFError: It ends early.
     """
     head = _RESPONSE.unpack(read(_RESPONSE.size))
-    kind, hashed, digest, height, width, length, notes, known, patient = head
+    kind, hashed, digest, height, width, length, notes, bits, known, patient = head
     if kind not in Outcome.__members__.values():
         raise ProtocolError(f"outcome {kind}")
     if height * width > MOST_PIXELS or (height == 0) != (width == 0):
         raise ProtocolError(f"an image of {height} x {width}")
-    if notes & ~EVERY_NOTE or (known and not request.salt):
-        raise ProtocolError("notes or a patient that were not requested")
+    if notes & ~EVERY_NOTE or bits not in (0, *KNOWN) or (known and not request.salt):
+        raise ProtocolError("notes, bits or a patient that were not requested")
     outcome, size = Outcome(kind), (height, width)
     if outcome == Outcome.PIXELS:
         rows, columns = request.size or size
-        expected = rows * columns * (3 if request.colour else 1)
+        expected = rows * columns * (3 if request.colour else 1) * (2 if request.deep else 1)
         if length != expected or not height or not hashed:
             raise ProtocolError(f"{length} bytes of pixels where {expected} were expected")
     elif not 0 < length <= _MOST_REASON:
         raise ProtocolError(f"a reason of {length} bytes")
     payload = read(length)
     sha256 = digest.hex() if hashed else ""
-    return Response(outcome, sha256, size, payload, Note(notes), patient if known else b"")
+    return Response(outcome, sha256, size, payload, Note(notes), patient if known else b"", bits)
 
 
 def reason_of(response: Response) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lucency.imaging.decoder.pool import Pixels
 from lucency.imaging.image import encode_png, png_uri
 
 LONGEST = 512  # pixels on the longer side of the image that is sent back
@@ -33,6 +31,6 @@ def shown_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def shown_image(pixels: NDArray[np.uint8]) -> str:
+def shown_image(pixels: Pixels) -> str:
     """Return pixels as a PNG file in a data URI."""
     return png_uri(encode_png(pixels))

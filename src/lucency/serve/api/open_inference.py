@@ -79,7 +79,7 @@ class OpenInference:
         outputs += [(name, "BYTES", [-1]) for name in ("decision", "reason")]
         outputs += [("ood_score", "FP32", [-1])] if version.classifier.ood_detector else []
         inputs = [
-            ("pixels", "UINT8", [-1, *spec.size, spec.channels]),
+            ("pixels", tensors.DATATYPES[spec.dtype], [-1, *spec.size, spec.channels]),
             ("images", "BYTES", [-1]),
         ]
         return as_json(
@@ -127,7 +127,7 @@ class OpenInference:
         spec = version.classifier.spec
         try:
             shape = (*spec.size, spec.channels)
-            pixels = await self._parsed(tensors.pixels_of, tensor, shape, most)
+            pixels = await self._parsed(tensors.pixels_of, tensor, shape, spec.dtype, most)
         except (ValueError, TypeError) as error:
             raise RequestError("bad_request", "The rows of pixels differ in length.") from error
         return await service.predict_pixels(version, pixels)

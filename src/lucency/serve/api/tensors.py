@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lucency.imaging.decoder.pool import Pixels
 from lucency.serve.inference.errors import RequestError
 
+DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 HEAD_LENGTH = "inference-header-content-length"
 _MAX_JSON = 8 * 2**20  # bytes; parsed numbers take many times the size of their text
 # Counted before parsing, which no other thread can interrupt: 2 million numbers take 0.2 s, and a
@@ -118,28 +119,33 @@ def _request(document: Any, raw: memoryview) -> Request:
     return Request(None if given is None else _text(given), tuple(inputs), outputs, binary)
 
 
-def pixels_of(tensor: Tensor, shape: tuple[int, int, int], most: int) -> NDArray[np.uint8]:
+def pixels_of(tensor: Tensor, shape: tuple[int, int, int], dtype: str, most: int) -> Pixels:
     """Return a tensor of pixels as an array.
 
     Args:
-        tensor: Of datatype UINT8.
+        tensor: Of the datatype of ``dtype``.
         shape: Height, width and channels.
+        dtype: ``uint8``, or ``float32`` for a classifier of images of more than 8 bits.
         most: The limit of images.
 
     Raises:
-        RequestError: It has another type or shape, or values that are not integers 0 to 255.
+        RequestError: It has another type or shape, or values that are not numbers from 0 to 255,
+            for ``uint8`` integers.
     """
-    if tensor.datatype != "UINT8" or tensor.shape[1:] != shape:
-        raise _bad(f"pixels must be UINT8 of shape [n, {', '.join(map(str, shape))}]")
+    datatype = DATATYPES[dtype]
+    if tensor.datatype != datatype or tensor.shape[1:] != shape:
+        raise _bad(f"pixels must be {datatype} of shape [n, {', '.join(map(str, shape))}]")
     if not 1 <= tensor.shape[0] <= most:
         raise _bad(f"1 to {most} images may be sent at once")
     if isinstance(tensor.data, bytes):
-        found = np.frombuffer(tensor.data, np.uint8)
+        wide = np.frombuffer(tensor.data, "<f4" if dtype == "float32" else dtype)
     else:
         wide = np.asarray(tensor.data)  # ValueError where rows differ in length
-        if wide.dtype.kind != "i" or wide.min(initial=0) < 0 or wide.max(initial=0) > 255:
-            raise _bad("pixels must be integers from 0 to 255")
-        found = wide.astype(np.uint8)
+    kinds = "if" if dtype == "float32" else "iu"
+    # A comparison with NaN is false.
+    if wide.dtype.kind not in kinds or not ((wide >= 0) & (wide <= 255)).all():
+        raise _bad(f"pixels must be {'numbers' if 'f' in kinds else 'integers'} from 0 to 255")
+    found = wide.astype(dtype, copy=False)
     if found.size != math.prod(tensor.shape):
         raise _bad("the number of pixels is not that of the shape")
     return found.reshape(tensor.shape)

@@ -46,21 +46,15 @@ class Decoders:
         """End all processes."""
         self._pool.close()
 
-    async def decode(self, data: bytes, size: tuple[int, int], colour: bool) -> Decoded:
+    async def decode(self, request: Request) -> Decoded:
         """Return an image's pixels. Cancelling the call removes the image from the queue.
-
-        Args:
-            data: Content of a file.
-            size: Height and width to return.
-            colour: Three channels if true, else one.
 
         Raises:
             RequestError: It is not an image, or its process was lost for another reason.
         """
         start = time.monotonic()
         try:
-            future = self._pool.submit(Request(data, size, colour))
-            decoded = await asyncio.wrap_future(future)
+            decoded = await asyncio.wrap_future(self._pool.submit(request))
         except RunError as error:
             raise RequestError("decoder_lost", str(error)) from error
         self._on_decoded(time.monotonic() - start)

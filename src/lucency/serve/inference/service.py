@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lucency.classifier import Prediction, neighbours_json
 from lucency.classifier.onnx.session import PROCESSORS
 from lucency.errors import LucencyError
+from lucency.imaging.decoder.pool import Pixels
 from lucency.serve.api import extras
 from lucency.serve.api.extras import Extras
 from lucency.serve.http.settings import Settings
@@ -76,7 +77,7 @@ class Service:
         self._load = load
         self._loading = False
         self._decoders: Decoders | None = None
-        self._batcher: Batcher[NDArray[np.uint8], Output] | None = None
+        self._batcher: Batcher[Pixels, Output] | None = None
 
     @property
     def working(self) -> bool:
@@ -116,7 +117,7 @@ class Service:
             self.failure = error
             decoders.close()
             raise
-        batcher: Batcher[NDArray[np.uint8], Output] = Batcher(_infer, PROCESSORS, self._on_batch)
+        batcher: Batcher[Pixels, Output] = Batcher(_infer, PROCESSORS, self._on_batch)
         batcher.start()
         self.metrics.add_gauges(self.admission, lambda: decoders.lost, lambda: len(batcher))
         self.metrics.set_classifier(self.version.about)
@@ -157,8 +158,8 @@ class Service:
             each = (self._predict_one(version, file, wanted) for file in files)
             return [*await asyncio.gather(*each)]
 
-    async def predict_pixels(self, version: Version, pixels: NDArray[np.uint8]) -> list[Prediction]:
-        """Return the prediction for each image of the network's size, (n, h, w, c) uint8."""
+    async def predict_pixels(self, version: Version, pixels: Pixels) -> list[Prediction]:
+        """Return the prediction for each image of the network's size, (n, h, w, c)."""
         batcher, key = self._workers()[1], _Key(version, maps=False)
         with self.admission.hold_images(len(pixels)):
             outputs = await asyncio.gather(*(batcher.submit(key, each) for each in pixels))
@@ -205,7 +206,7 @@ class Service:
         if self.retired:
             self.retired = [each for each in self.retired if each.users]
 
-    def _workers(self) -> tuple[Decoders, Batcher[NDArray[np.uint8], Output]]:
+    def _workers(self) -> tuple[Decoders, Batcher[Pixels, Output]]:
         if self._decoders is None or self._batcher is None:
             raise RequestError("not_ready", "The service is not ready.")
         return self._decoders, self._batcher
@@ -224,7 +225,7 @@ class Service:
     ) -> tuple[Output, tuple[int, int]]:
         decoders, batcher = self._workers()
         spec = version.classifier.spec
-        decoded = await decoders.decode(data, spec.size, spec.channels == 3)
+        decoded = await decoders.decode(spec.request(data))
         output = await batcher.submit(_Key(version, maps), decoded.or_error())
         prediction = output.prediction.with_notes(decoded.notes)
         return output._replace(prediction=prediction), decoded.size
@@ -242,8 +243,8 @@ class Service:
                 neighbours_json, classifier.neighbours, output.embedding, wanted.neighbours
             )
         if wanted.image:
-            colour, shown = classifier.spec.channels == 3, extras.shown_size(size)
-            decoded = await self._workers()[0].decode(data, shown, colour)
+            shown = classifier.spec.display_request(data, extras.shown_size(size))
+            decoded = await self._workers()[0].decode(shown)
             found["image"] = await asyncio.to_thread(extras.shown_image, decoded.or_error())
             found["size"] = [*size]
         return found
@@ -261,7 +262,7 @@ class Service:
         self.admission.record(len(waits), since)
 
 
-def _infer(key: _Key, pixels: Sequence[NDArray[np.uint8]]) -> list[Output]:
+def _infer(key: _Key, pixels: Sequence[Pixels]) -> list[Output]:
     """Run a batch through the network of a version, as ``Classifier.predict`` does."""
     classifier = key.version.classifier
     outputs = classifier.infer(np.stack(pixels), maps=key.maps)

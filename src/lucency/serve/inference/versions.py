@@ -76,7 +76,7 @@ def warm_up(classifier: Classifier) -> None:
     """
     spec = classifier.spec
     for count in {1, batch_per_processor(spec)}:
-        classifier.infer(np.zeros((count, *spec.size, spec.channels), np.uint8))
+        classifier.infer(np.zeros((count, *spec.size, spec.channels), spec.dtype))
     if classifier.reference_images is not None:
         difference = classifier.reference_images.largest_difference(classifier.predict_pixels)
         if not difference <= TOLERANCE:

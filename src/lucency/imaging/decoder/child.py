@@ -22,6 +22,7 @@ from lucency.imaging.decoder.protocol import (
 )
 from lucency.imaging.detect import HEAD, why_unusable
 from lucency.imaging.image import SourceImage
+from lucency.imaging.notes import Note
 from lucency.imaging.raster import PLUGINS
 from lucency.imaging.source import load
 
@@ -111,7 +112,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def _respond(request: Request) -> Response:
-    sha256, size, patient = "", (0, 0), b""
+    sha256, size, notes, patient = "", (0, 0), Note(0), b""
     try:
         source = request.source
         data = source if isinstance(source, bytes) else load(source, request.stamp)
@@ -121,17 +122,15 @@ def _respond(request: Request) -> Response:
         if reason := why_unusable(name, data[:HEAD]):
             raise ImageError(reason)
         image = SourceImage(data)
-        size = image.size
+        size, notes = image.size, image.notes
         patient = image.patient_key(request.salt) if request.salt else b""
-        pixels = image.decode(
-            request.size or size, request.colour, request.depth, deep=request.deep
-        )
+        pixels = image.decode(request.size or size, request.colour)
     except ImageError as error:
         outcome = Outcome.TRANSIENT if isinstance(error, TransientError) else Outcome.REJECTED
         return Response(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:
         return Response(Outcome.TRANSIENT, sha256, size, b"not enough memory to read it")
-    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits)
+    return Response(Outcome.PIXELS, sha256, size, pixels, notes, patient)
 
 
 if __name__ == "__main__":

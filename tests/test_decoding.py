@@ -531,7 +531,7 @@ def test_a_service_preloads_its_decoders() -> None:
     try:
         decoders.start()
         png = encode_png(np.full((*SIZE, 1), 9, np.uint8))
-        assert asyncio.run(decoders.decode(png, SIZE, colour=False)).pixels is not None
+        assert asyncio.run(decoders.decode(Request(png, SIZE, colour=False))).pixels is not None
         (child,) = decoders.processes
         assert "numpy" in Path(f"/proc/{child}/maps").read_text()  # which PNG does not need
     finally:

@@ -22,7 +22,6 @@ from lucency.imaging.decoder.protocol import (
 )
 from lucency.imaging.detect import HEAD, why_unusable
 from lucency.imaging.image import SourceImage
-from lucency.imaging.notes import Note
 from lucency.imaging.raster import PLUGINS
 from lucency.imaging.source import load
 
@@ -112,7 +111,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def _respond(request: Request) -> Response:
-    sha256, size, notes, patient = "", (0, 0), Note(0), b""
+    sha256, size, patient = "", (0, 0), b""
     try:
         source = request.source
         data = source if isinstance(source, bytes) else load(source, request.stamp)
@@ -122,15 +121,17 @@ def _respond(request: Request) -> Response:
         if reason := why_unusable(name, data[:HEAD]):
             raise ImageError(reason)
         image = SourceImage(data)
-        size, notes = image.size, image.notes
+        size = image.size
         patient = image.patient_key(request.salt) if request.salt else b""
-        pixels = image.decode(request.size or size, request.colour)
+        pixels = image.decode(
+            request.size or size, request.colour, request.depth, deep=request.deep
+        )
     except ImageError as error:
         outcome = Outcome.TRANSIENT if isinstance(error, TransientError) else Outcome.REJECTED
         return Response(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:
         return Response(Outcome.TRANSIENT, sha256, size, b"not enough memory to read it")
-    return Response(Outcome.PIXELS, sha256, size, pixels, notes, patient)
+    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits)
 
 
 if __name__ == "__main__":

@@ -101,25 +101,14 @@ def _commands(images: Path, unreadable: Path, quick: bool) -> list[tuple[Sequenc
         (("verify", run, data, "--redraw"), 0),
     ]
     if not quick:
+        again = ("--run", "y", "--seed", "1", "--split-file", f"{run}/split.csv")
+        again += ("--track", "tensorboard,mlflow")
         commands += [
             (("predict", run, data, "--explain"), 0),
             (("explain", run, str(unreadable), "--out", "explained/unreadable"), 0),
             (("explain", run, data, "--method", "occlusion", "--out", "explained/o"), 0),
             (("export", run, "--format", "web"), 0),
-            (
-                (
-                    "train",
-                    data,
-                    "--run",
-                    "y",
-                    *_TINY,
-                    "--seed",
-                    "1",
-                    "--track",
-                    "tensorboard,mlflow",
-                ),
-                0,
-            ),
+            (("train", data, *_TINY, *again), 0),
             (("compare", run, "runs/y"), 0),
         ]
     return commands

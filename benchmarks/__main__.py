@@ -58,7 +58,7 @@ GROUPS = {
         "out_of_memory": "training with too little memory",
         "corrupt_images": "corrupt images in a data set",
         "hostile_models": "hostile run folders",
-        "fuzz_images": "100,000 mutated image files",
+        "fuzz_images": "200,000 mutated image files",
         "planted_words": "words in metadata, and whether any output holds them",
     },
     "service": {

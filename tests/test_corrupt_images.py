@@ -9,6 +9,7 @@ from benchmarks.reliability import corrupt_images, fuzz_images
 from benchmarks.reliability.corrupt_cases import cases
 from benchmarks.reliability.corrupt_files import CUTS
 from benchmarks.reliability.corrupt_images import _differences, _miscounted
+from benchmarks.reliability.format_mutations import format_seeds
 from benchmarks.reliability.image_mutations import mutated, seeds
 from benchmarks.trial import Trial
 
@@ -30,6 +31,13 @@ def test_mutated_files_give_pixels_or_a_reason(
 ) -> None:
     held(fuzz_images.trials(tmp_path, quick=True))
     assert "1,500 of 1,500" in capsys.readouterr().out
+
+
+def test_every_format_is_mutated() -> None:
+    for kind, valid in format_seeds().items():
+        assert all(full_size(data)[0] in (16, 48) for data in valid), kind
+        some = [mutated(valid, number) for number in range(200)]
+        assert len(set(some) - set(valid)) > 150
 
 
 def test_there_are_many_cases() -> None:

@@ -13,8 +13,9 @@
     corrupt_cases         unreadable files, special files and odd names
     corrupt_files         content of corrupt PNG, JPEG and other files
     faulty_decoder        a decoder that crashes, hangs or runs out of memory
-    fuzz_images           100,000 mutated image files
+    fuzz_images           200,000 mutated image files
     image_mutations       random changes of PNG and JPEG files
+    format_mutations      random changes of files of the other formats
     dicom_mutations       random changes of DICOM files
     planted_words         words in the metadata of images, searched in all that commands leave
     metadata              images that carry words wherever their formats have room

@@ -12,7 +12,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.file_structure import saved
 from benchmarks.reliability import faulty_decoder
@@ -24,7 +23,7 @@ from lucency.classifier.spec import Spec
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.dataset.walk import printable
-from lucency.imaging.decoder.pool import DecoderPool, Request
+from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
 from lucency.progress import Progress, Task
 
 _VALID = 20  # per class
@@ -39,12 +38,12 @@ class _Constant(Classifier):
     def __init__(self) -> None:
         spec = Spec(
             classes=("a", "b"), positive=None, size=(_SIDE, _SIDE), channels=1,
-            architecture="none", network_channels=1, parameters={},
+            architecture="none", network_channels=1, parameters={}, depth=16,
         )  # fmt: skip
         super().__init__(spec, {})
 
-    def infer(self, pixels: NDArray[np.uint8], _maps: bool = False) -> Outputs:
-        self._check_pixels(pixels)
+    def infer(self, pixels: Pixels, _maps: bool = False) -> Outputs:
+        self._checked(pixels)
         return Outputs(np.full((len(pixels), 2), 0.5))
 
 

@@ -1,4 +1,6 @@
-"""A hundred thousand mutated PNG, JPEG and DICOM files: pixels or a reason for each.
+"""A hundred thousand mutated PNG, JPEG and DICOM files, and as many of the other formats.
+
+Each gives pixels or a reason.
 
 It prints its progress. A file that crashes a decoder, or keeps it busy beyond the deadline, is kept
 in the folder and named. It costs one image, and should be reported to the decoder's authors.
@@ -10,23 +12,35 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from benchmarks.command import resident
+from benchmarks.reliability.format_mutations import format_seeds
 from benchmarks.reliability.image_mutations import mutated, seeds
 from benchmarks.trial import Trial
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Request
 from lucency.imaging.headers import MOST_PIXELS
 
-_MANY, _FEW = 100_000, 1_500
+_MANY, _FEW = 100_000, 1_500  # of PNG, JPEG and DICOM, and of all others together
 _DEADLINE = 10.0  # seconds; these files have 0.01 megapixels, or up to 50 if the header is wrong
 _SIZES = ((24, 20), (64, 64), (7, 90))
 _STEPS = 20  # lines of progress
+# One mutation in so many must get so far; the pixels of a BMP or PGM file cannot be wrong.
+_LEAST = {"decoded": 20, "rejected by the decoder": 500}
 
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
-    count = _FEW if quick else _MANY
-    valid, start = seeds(), time.perf_counter()
+    count, others = _FEW if quick else _MANY, format_seeds()
+    found = _fuzzed(folder, "PNG, JPEG and DICOM", seeds(), count)
+    for kind, valid in others.items():
+        found += _fuzzed(folder, kind, valid, count // len(others))[:1]
+    return [*found, _repeated([*seeds(), *chain(*others.values())], count)]
+
+
+def _fuzzed(folder: Path, kind: str, valid: list[bytes], count: int) -> list[Trial]:
+    """Decode mutations of some files; return what became of them, and of the memory."""
+    start = time.perf_counter()
     outcomes: Counter[str] = Counter()
     failures, memory = [], []
     with DecoderPool(deadline=_DEADLINE) as pool:
@@ -43,18 +57,17 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     seconds = time.perf_counter() - start
     notes = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.most_common())
     for outcome in ("decoded", "rejected by the decoder"):
-        if outcomes[outcome] < count // 20:
+        if outcomes[outcome] < count // _LEAST[outcome]:
             failures.append(f"too few mutations were {outcome}: {outcomes[outcome]:,}")
     return [
         Trial(
-            "mutated files: pixels of the correct shape, or a reason in one line",
+            f"mutated {kind} files: pixels of the correct shape, or a reason in one line",
             count,
             failures,
             f"{notes}; {lost} decoders replaced",
             seconds,
         ),
         _flat(memory, count),
-        _repeated(valid, count),
     ]
 
 
@@ -64,7 +77,9 @@ def _requests(valid: list[bytes], count: int) -> Iterator[Request]:
 
 def _request(valid: list[bytes], number: int) -> Request:
     size = None if number % 10 == 9 else _SIZES[number % len(_SIZES)]
-    return Request(mutated(valid, number), size, colour=number % 2 == 1)
+    deep = number % 7 == 3
+    data = mutated(valid, number)
+    return Request(data, size, number % 2 == 1, depth=12 if deep else 0, deep=deep)
 
 
 def _faults(decoded: Decoded, number: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""PNG, JPEG and DICOM files changed at random, with valid checksums, to reach the decoders."""
+"""Image files changed at random, with valid checksums, to reach the decoders."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks.reliability.dicom_mutations import (
     dicom_syntax,
     dicom_value,
 )
+from benchmarks.reliability.format_mutations import ways_of
 
 _PNG_NAMES = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"acTL", b"fcTL", b"iCCP")
 # Lengths, sizes and table indices at which decoders have had errors.
@@ -25,7 +26,7 @@ _EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 63, 64, 127, 128, 254, 255)
 
 
 def seeds() -> list[bytes]:
-    """Return small valid files of every kind that is decoded, 40 x 56 and 48 x 48 pixels."""
+    """Return small valid PNG, JPEG and DICOM files, 40 x 56 and 48 x 48 pixels."""
     grey = Image.fromarray(drawn(1)[:40]).resize((56, 40))
     colour, clear = (Image.fromarray(drawn(2, n)) for n in (3, 4))
     deep = (drawn(3).astype(np.uint16) << 8) + drawn(4)
@@ -82,7 +83,9 @@ def mutated(valid: Sequence[bytes], number: int) -> bytes:
 def _ways(data: bytes) -> tuple[_Way, ...]:
     if data[128:132] == b"DICM":
         return _DICOM
-    return _PNG if data.startswith(PNG) else _JPEG
+    if data.startswith(PNG):
+        return _PNG
+    return _JPEG if data.startswith(b"\xff\xd8") else ways_of(data)
 
 
 def _altered(draw: random.Random, data: bytes, most: int = 4) -> bytes:

@@ -17,7 +17,7 @@ from benchmarks.trial import Trial, WarningRecorder, timed
 ROOT = Path(__file__).parent.parent
 # Others have their own tests: corrupt_images, hostile_models and fuzz_images. Running out of memory
 # takes minutes; test_resume.py injects it.
-HERE = ("kills", "faults", "corrupt_checkpoints", "memory_growth", "planted_words")
+HERE = ("kills", "faults", "corrupt_checkpoints", "memory_growth", "planted_words", "changed_runs")
 
 pytestmark = [
     pytest.mark.slow,

@@ -256,7 +256,7 @@ def _expected(offer: Offer, candidate: Config) -> Speed:
     pixels = (candidate.input_size[0] / offer.config.input_size[0]) ** 2
     members = LEVELS[candidate.effort].members / LEVELS[offer.config.effort].members
     speed = offer.speed
-    return Speed(_FASTER * speed.images_per_second / (pixels * members), speed.ready)
+    return Speed(_FASTER * speed.images_per_second / (pixels * members), speed.ready * members)
 
 
 def _is_worth(offer: Offer, images: Images, left: float) -> bool:

@@ -307,6 +307,7 @@ def test_every_truncation_is_noticed(kind: str) -> None:
         (tiff(WIDE, more={273: (4, [8] * 1000), 279: (4, [600] * 1000)}), "overlap"),
         (tiff(WIDE, more={273: (4, [2**31])}), "ends early"),
         (tiff(WIDE, more={259: (3, [6])}), "compression 6"),
+        (b"II+\0\x08\0\0\0" + b"\xff" * 40, "ends early"),
         (tiff(WIDE, more={339: (3, [2])}), "signed numbers of 8 bits"),
         (tiff(np.zeros((20, 30, 3), np.uint16), more={284: (3, [2])}), "planes of 16 bits"),
         (tiff(WIDE, more={258: (3, [64])}), "1 x 64 bits"),

@@ -57,7 +57,12 @@ def read_header(data: bytes) -> Header:
     try:
         if reader := _reader(data):
             return reader(data)
-    except (struct.error, IndexError, ValueError) as error:  # all mean: read past the end
+    except (
+        struct.error,
+        IndexError,
+        ValueError,
+        OverflowError,
+    ) as error:  # all mean: read past the end
         raise ImageError(ENDS_EARLY) from error
     raise ImageError(_other_format(data))
 

@@ -188,7 +188,7 @@ def _has_pages(data: bytes, layout: _Layout, place: int) -> bool:
             found, place = _directory(data, layout, place)
             if not _number(data, layout, found, _SUBFILE, 0) & _REDUCED_OR_MASK:
                 return True
-        except (ImageError, struct.error):
+        except (ImageError, struct.error, OverflowError):
             return True  # whatever it is
     return True
 

@@ -127,7 +127,7 @@ class Opener:
     def __call__(self, url: str, *, ready: bool = True, **options: Any) -> Any:
         options = {"viewport": {"width": 1100, "height": 800}, "accept_downloads": True} | options
         context = self.browser.new_context(**options)
-        context.set_default_timeout(8000)
+        context.set_default_timeout(30_000)
         monitor = Monitor(context.new_page(), url)
         self.open.append((monitor, context))
         monitor.page.goto(url)

@@ -38,10 +38,10 @@ def test_a_run_folder_is_complete(run: Run) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "audit.json", "checklist.json", "checksums.json", "classifier.json", "evaluation.json",
-        "explanation.json", "history.csv", "images", "model.onnx", "model_card.md", "neighbours.safetensors",
-        "ood_detector.safetensors", "plan.json", "predictions.csv", "reference_images.safetensors",
-        "report.html", "robustness.json", "split.csv", "test_evaluations.json",
-        "weights.safetensors",
+        "explanation.json", "history.csv", "images", "model.onnx", "model_card.md",
+        "neighbours.safetensors", "ood_detector.safetensors", "plan.json", "predictions.csv",
+        "reference_images.safetensors", "report.html", "robustness.json", "split.csv",
+        "test_evaluations.json", "weights.safetensors",
     }  # fmt: skip
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
     with (run.folder / "history.csv").open() as file:

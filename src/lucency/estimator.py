@@ -27,7 +27,7 @@ from lucency.dataset.load import is_colour_dataset
 from lucency.dataset.split import choose_groups
 from lucency.errors import InputError
 from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
-from lucency.imaging.depths import EIGHT, needed
+from lucency.imaging.depths import EIGHT, is_deep, needed
 from lucency.imaging.image import SourceImage, encode_png
 
 __all__ = ["LucencyClassifier"]
@@ -190,7 +190,7 @@ def _decoded(
         with DecoderPool() as pool:
             colour = is_colour_dataset([*X], pool) if colour is None else colour
             images = _read(pool, X, Request("", size, colour, depth=depth))
-            if depth or images.needed == EIGHT:
+            if depth or not is_deep(images.needed):
                 return images
             return _read(pool, X, Request("", size, colour, depth=images.needed))
     images_of = X[..., None] if X.ndim == 3 else X
@@ -203,7 +203,7 @@ def _decoded(
 
 
 def _read(pool: DecoderPool, files: NDArray[Any], request: Request) -> InMemoryImages:
-    request = request._replace(deep=request.depth not in (0, EIGHT))
+    request = request._replace(deep=is_deep(request.depth))
     sizes, bits = np.empty((len(files), 2), np.int64), set()
     rows: list[Pixels] = []
     decoded = pool.map(request._replace(source=file) for file in files)

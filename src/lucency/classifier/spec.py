@@ -12,7 +12,7 @@ from lucency.calibration.conformal import Conformal
 from lucency.classifier.architectures import check_parameters, weight_count
 from lucency.errors import ClassifierError
 from lucency.imaging.decoder.protocol import Request
-from lucency.imaging.depths import EIGHT, KNOWN
+from lucency.imaging.depths import EIGHT, KNOWN, dtype_of, is_deep
 from lucency.run_folder.files import CLASSIFIER, FORMAT
 
 _MAX_CLASSES = 10_000
@@ -71,11 +71,11 @@ class Spec:
     @property
     def dtype(self) -> str:
         """Type of the input's pixels, which are 0 to 255: ``uint8``, or ``float32`` if deep."""
-        return "uint8" if self.depth == EIGHT else "float32"
+        return dtype_of(self.depth)
 
     def request(self, source: str | bytes) -> Request:
         """Return the request to decode an image as the network takes it."""
-        deep = self.depth != EIGHT
+        deep = is_deep(self.depth)
         return Request(source, self.size, self.channels == 3, depth=self.depth, deep=deep)
 
     def display_request(self, source: str | bytes, size: tuple[int, int]) -> Request:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
-from lucency.imaging.depths import EIGHT, WORD, needed
+from lucency.imaging.depths import EIGHT, WORD, is_deep, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
 from lucency.imaging.notes import Note
 from lucency.imaging.source import Stamp, stamp_of
@@ -89,7 +89,7 @@ class _Form(NamedTuple):
 
     def request(self, file: SourceFile, salt: bytes) -> Request:
         """Return the request for a file."""
-        deep = (self.depth or EIGHT) != EIGHT
+        deep = is_deep(self.depth)
         return Request(str(file.path), self.size, self.colour, file.stamp, salt, self.depth, deep)
 
 
@@ -163,7 +163,7 @@ class PixelCache:
             if not 0 <= row < len(self):
                 raise IndexError(f"Expected rows from 0 to {len(self) - 1}. Received: {row}.")
             self._read_row(int(row), target)
-        return pixels if self.depth == EIGHT else pixels.astype(np.float32) / np.float32(WORD)
+        return pixels.astype(np.float32) / np.float32(WORD) if is_deep(self.depth) else pixels
 
     def read_8bit(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Return rows as ``read`` does, but always uint8: to compare images and to show them."""
@@ -227,9 +227,9 @@ def decode(
     """
     files = [each if each.stamp else each._replace(stamp=_stamp(each.path)) for each in files]
     cache = _decoded(files, _Form(size, colour, depth), folder, pool, progress)
-    if depth or cache.needed == EIGHT:
+    if depth or not is_deep(cache.needed):
         return cache
-    # Only a look at all files tells the depth.
+    # The depth is known once all files have been decoded.
     return _decoded(files, _Form(size, colour, cache.needed), folder, pool, progress)
 
 
@@ -357,7 +357,7 @@ def _record(name: str, decoded: Decoded) -> _Record:
 
 
 def _stored_type(depth: int) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if depth == EIGHT else "<u2")
+    return np.dtype("<u2" if is_deep(depth) else np.uint8)
 
 
 def _stored(pixels: Pixels, kind: np.dtype[Any]) -> NDArray[Any]:

@@ -39,7 +39,7 @@ from lucency.progress import SILENT, Progress
 
 Source = Path | str | Sequence[Path | str]  # a folder, zip file or address, or several of these
 
-_COLOUR_SAMPLE = 200
+COLOUR_SAMPLE = 200  # images that are decoded at most
 _COLOUR_SHARE = 0.02
 
 
@@ -74,6 +74,10 @@ class Split:
         They are uint8, or float32 where the data set has more than 8 bits.
         """
         return self.cache.read(self.rows[np.asarray(indices, np.int64)])
+
+    def pixels_8bit(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return images as ``pixels`` does, but always uint8: to compare and to show them."""
+        return self.cache.read_8bit(self.rows[np.asarray(indices, np.int64)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +223,7 @@ def is_colour_dataset(files: Sequence[str], pool: DecoderPool) -> bool:
 
     Unreadable files are not counted.
     """
-    chosen = [files[i] for i in evenly(len(files), _COLOUR_SAMPLE)]
+    chosen = [files[i] for i in evenly(len(files), COLOUR_SAMPLE)]
     requests = (Request(file, COLOUR_CHECK_SIZE, True) for file in chosen)
     images = [each.pixels for each in pool.map(requests)]
     coloured = [shows_colour(pixels) for pixels in images if pixels is not None]

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lucency.config import Config
-from lucency.dataset.load import is_colour_dataset, scan_source
+from lucency.dataset.load import COLOUR_SAMPLE, is_colour_dataset, scan_source
 from lucency.dataset.split import MOST_VALIDATION
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.progress import SILENT
 
 _WARM_UP = 4  # images per process, decoded before time is measured
-_SAMPLE = 200  # images that are decoded at most
 
 
 @dataclass(frozen=True)
@@ -61,5 +60,5 @@ def survey(folder: Path, config: Config) -> Survey:
         train=max(1, rest - val),
         val=val,
         test=test,
-        reading=seconds / min(len(files), _SAMPLE) * len(files),
+        reading=seconds / min(len(files), COLOUR_SAMPLE) * len(files),
     )

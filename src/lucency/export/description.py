@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lucency.classifier import Classifier, Spec
-from lucency.imaging.depths import EIGHT, white_of
+from lucency.imaging.depths import is_deep, white_of
+from lucency.imaging.raster import DRAFT
 from lucency.run_folder.files import FORMAT
-
-# As in lucency.imaging.image: a JPEG is decoded at the smallest scale of at least this many times
-# the size.
-DRAFT = 1.25
 
 _OUTPUTS = {
     "probabilities": "float32, one per class in the order of `classes`; calibrated, they sum to 1",
@@ -79,7 +76,7 @@ def _decision(spec: Spec) -> str:
 
 
 def _values(spec: Spec) -> str:
-    if spec.depth == EIGHT:
+    if not is_deep(spec.depth):
         return "0 to 255 as stored; do not scale them"
     return f"0 to 255: in files of more than 8 bits, 255 stands for {white_of(spec.depth):,}"
 
@@ -100,7 +97,7 @@ def _resizing(spec: Spec) -> list[str]:
 
 
 def _bits(spec: Spec) -> str:
-    if spec.depth == EIGHT:
+    if not is_deep(spec.depth):
         return "8-bit"
     white = white_of(spec.depth)
     return f"float (files of more than 8 bits: times 255 / {white}, clipped to 255)"
@@ -127,7 +124,7 @@ def _read(spec: Spec) -> list[str]:
     height, width = spec.size
     mode = "RGB" if spec.channels == 3 else "L"
     wide, high = round(DRAFT * width), round(DRAFT * height)
-    if spec.depth != EIGHT and spec.channels == 1:
+    if is_deep(spec.depth) and spec.channels == 1:
         white = white_of(spec.depth)
         return [
             f"deep = np.asarray(image, np.float32).clip(0, {white}) * np.float32(255 / {white})",
@@ -138,7 +135,7 @@ def _read(spec: Spec) -> list[str]:
         "box = drafted[1] if drafted else None",
         f'image = image.convert("{mode}").resize(({width}, {height}), Image.BILINEAR, box)',
     ]
-    return lines if spec.depth == EIGHT else [*lines, "image = np.asarray(image, np.float32)"]
+    return [*lines, "image = np.asarray(image, np.float32)"] if is_deep(spec.depth) else lines
 
 
 # Imports, opening the file, and computing the probabilities of `pixels`.

@@ -21,7 +21,7 @@ from lucency.classifier.classifier import ABSTAIN
 from lucency.errors import BackendError, ClassifierError, ParityError
 from lucency.export.folder import check_output
 from lucency.export.synthetic_images import SyntheticImages, synthetic_images
-from lucency.imaging.depths import EIGHT, in_words
+from lucency.imaging.depths import in_words, is_deep
 from lucency.io import built_folder, write_bytes
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import FORMAT
@@ -88,7 +88,7 @@ def write_web(
         )
     if classifier.onnx is None:
         raise ClassifierError(f"{run} has no ONNX file for the page to run. Train again.")
-    if classifier.spec.depth != EIGHT:
+    if is_deep(classifier.spec.depth):
         raise ClassifierError(
             f"{run} was trained on images of {in_words(classifier.spec.depth)}, and a page without "
             "a server reads 8 bits. Use lucency serve."

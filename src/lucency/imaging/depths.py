@@ -10,6 +10,16 @@ DEEPEST = 2**16 - 1  # white in pixels of two bytes
 WORD = 257  # what a grey level of 255 is in them
 
 
+def is_deep(depth: int) -> bool:
+    """Return whether a data set of this depth needs more than 8 bits; 0 stands for unknown."""
+    return depth not in (0, EIGHT)
+
+
+def dtype_of(depth: int) -> str:
+    """Return the type of pixels of 0 to 255 at a depth: ``uint8``, or ``float32`` if deep."""
+    return "float32" if is_deep(depth) else "uint8"
+
+
 def white_of(depth: int) -> int:
     """Return the largest value of a depth."""
     return int(2**depth - 1)

@@ -30,7 +30,7 @@ PLUGINS = {
 # A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 that is still this many times
 # larger than requested. On radiographs of 1.4 megapixels the mean difference from a full decode is
 # 0.2 to 0.3 grey levels, in half the time; the rest is mostly entropy decoding, at any scale.
-_DRAFT = 1.25
+DRAFT = 1.25
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,7 +59,7 @@ def decoded(header: Header, size: tuple[int, int], colour: bool) -> Image.Image:
     mode, image, stored = "RGB" if colour else "L", opened(header), stored_size(header, size)
     drafted = None
     if header.kind == "JPEG":
-        drafted = image.draft(mode, (round(_DRAFT * stored[0]), round(_DRAFT * stored[1])))
+        drafted = image.draft(mode, (round(DRAFT * stored[0]), round(DRAFT * stored[1])))
     # A scaled JPEG is padded to whole pixels; the padding must not shift the image.
     box = drafted[1] if drafted else None
     return turned(header, converted(image, mode).resize(stored, Image.Resampling.BILINEAR, box))

@@ -79,9 +79,7 @@ _Found = tuple[int, str, float, float]  # index, reason, value, excess over the 
 
 def _mean_image(train: Split) -> FloatArray:
     chosen = evenly(len(train), _READ)
-    return np.asarray(
-        features.small(train.cache.read_8bit(train.rows[chosen])).mean(axis=0, dtype=np.float64)
-    )
+    return np.asarray(features.small(train.pixels_8bit(chosen)).mean(axis=0, dtype=np.float64))
 
 
 def _measures(split: Split, mean: FloatArray) -> FloatArray:
@@ -90,7 +88,7 @@ def _measures(split: Split, mean: FloatArray) -> FloatArray:
     rows = []
     for start in range(0, len(split), _READ):
         indices = np.arange(start, min(start + _READ, len(split)))
-        x = features.small(split.cache.read_8bit(split.rows[indices])).astype(np.float64)
+        x = features.small(split.pixels_8bit(indices)).astype(np.float64)
         flat = x.reshape(len(x), -1)
         edges = np.stack([ndimage.laplace(image).std() for image in x])
         contrast = flat.std(axis=1)

@@ -17,7 +17,7 @@ from lucency.calibration import operating_point
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import ConfigError
-from lucency.imaging.depths import EIGHT, in_words
+from lucency.imaging.depths import EIGHT, dtype_of, in_words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Plan:
     @property
     def dtype(self) -> str:
         """Type of stored pixels: ``uint8``, or ``float32`` if they have more than 8 bits."""
-        return "uint8" if self.depth == EIGHT else "float32"
+        return dtype_of(self.depth)
 
 
 @dataclasses.dataclass(frozen=True)

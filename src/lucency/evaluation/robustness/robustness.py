@@ -108,7 +108,7 @@ def evaluate_robustness(
             f"Received: {len(split)} images with a limit of {limit}."
         )
     chosen = evenly(len(split), limit)
-    pixels = split.cache.read_8bit(split.rows[chosen])  # 8 bits, as the corruptions are
+    pixels = split.pixels_8bit(chosen)  # 8 bits, as the corruptions are
     k = metrics.positive_index(classifier.classes, classifier.positive)
     row = partial(_row, labels=split.labels[chosen], positive=k)
     contents = [split.cache.sha256[place] for place in split.rows[chosen]]

@@ -216,19 +216,23 @@ def test_class_folders_full_of_links_are_explained(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
-def test_a_folder_without_permission_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    touch(tmp_path, "a/1.png", "b/locked/1.png")
+def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Deny the listing of folders of a name; permissions do not apply to root."""
     listing = os.scandir
 
-    # The tests may run as root, to whom permissions do not apply.
     def denied(folder: Path) -> object:
-        if Path(folder).name == "locked":
+        if Path(folder).name == name:
             raise PermissionError(13, "Permission denied")
         return listing(folder)
 
     monkeypatch.setattr(walk.os, "scandir", denied)
+
+
+def test_a_folder_without_permission_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a/1.png", "b/locked/1.png")
+    lock(monkeypatch, "locked")
     with pytest.raises(
         DataError, match=r"b/locked: this folder cannot be read \(Permission denied"
     ):
@@ -485,14 +489,7 @@ def test_a_folder_to_predict_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images(tmp_path, "a", "b")
-    listing = os.scandir
-
-    def refuse(path: Path) -> object:
-        if Path(path).name == "b":
-            raise PermissionError(13, "Permission denied")
-        return listing(path)
-
-    monkeypatch.setattr("lucency.dataset.walk.os.scandir", refuse)
+    lock(monkeypatch, "b")
     with pytest.raises(DataError, match="b: this folder cannot be read"):
         images_below(tmp_path)
 

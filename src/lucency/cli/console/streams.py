@@ -51,7 +51,7 @@ def standard_streams() -> Iterator[None]:
     codecs.register_error("lucency", _escaped)
     _occupy()
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _safe(out, _Results(1)), _safe(err, _Messages(2))
+    sys.stdout, sys.stderr = _safe(out, _Stream(1)), _safe(err, _Stream(2, lossy=True))
     try:
         yield
     finally:
@@ -103,10 +103,15 @@ def _safe(stream: TextIO | None, safe: _Stream) -> TextIO:
 
 
 class _Stream(io.RawIOBase):
-    """A file descriptor that another program may have made non-blocking."""
+    """A file descriptor that another program may have made non-blocking.
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    Args:
+        number: Of the descriptor.
+        lossy: Whether what cannot be written is lost; otherwise it raises ``OutputError``.
+    """
+
+    def __init__(self, number: int, *, lossy: bool = False) -> None:
+        self._number, self._lossy = number, lossy
 
     def writable(self) -> bool:
         return True
@@ -124,21 +129,9 @@ class _Stream(io.RawIOBase):
             except BlockingIOError:
                 select.select([], [self._number], [])
             except OSError as error:
-                return self.failed(error, len(data))
-
-    def failed(self, error: OSError, count: int) -> int:
-        """Return the number of bytes that count as written, or raise an error."""
-        raise NotImplementedError
-
-
-class _Results(_Stream):
-    def failed(self, error: OSError, count: int) -> int:  # noqa: ARG002
-        raise OutputError(error) from error
-
-
-class _Messages(_Stream):
-    def failed(self, error: OSError, count: int) -> int:  # noqa: ARG002
-        return count
+                if not self._lossy:
+                    raise OutputError(error) from error
+                return len(data)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

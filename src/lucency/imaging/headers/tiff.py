@@ -26,7 +26,7 @@ TIFF_STARTS = (LITTLE, BIG, b"II+\0", b"MM\0+")
 _WHAT = "a TIFF"
 _MOST_TAGS = 2**12  # of a page
 _MOST_PIECES = 2**18  # strips or tiles; 50 megapixels in tiles of 16 x 16 have 196,608
-_MOST_PAGES = 64  # that are looked at, to tell pages from smaller copies of the first one
+_MOST_PAGES = 64  # that are read, to tell pages from smaller copies of the first one
 _MOST_SAMPLES = 8
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS = 254, 256, 257, 258, 259, 262

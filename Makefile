@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Python keeps what it compiles, whatever the environment says: TensorFlow alone takes three times as
+# long to import otherwise, and the tests start it in hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install demo docs test check bench bench-reliability bench-service vendor wheel lock clean
 

@@ -238,7 +238,7 @@ def test_a_decoder_that_hangs_is_killed_at_the_deadline(file: Path) -> None:
         assert (
             pool.submit(request_for(file)).result(10).reason == "took longer than 0.4 s to decode"
         )
-        assert 0.3 < time.monotonic() - start < 9
+        assert 0.3 < time.monotonic() - start < 10  # what `result` waits
         assert pool.submit(request_for(file)).result(10).reason == ""
         assert gone({pid})
 
@@ -373,7 +373,7 @@ def test_closing_does_not_wait_for_an_image() -> None:
         time.sleep(0.5)
         start = time.monotonic()
         pool.close()
-        assert time.monotonic() - start < 9
+        assert time.monotonic() - start < 25  # the image would take 30
         assert waiting.done()
 
 
@@ -464,7 +464,7 @@ def test_ctrl_c_ends_a_command_cleanly(tmp_path: Path) -> None:
         os.killpg(parent.pid, signal.SIGINT)
         start = time.monotonic()
         _, said = parent.communicate(timeout=30)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert parent.returncode == 130
     assert "Traceback" not in said
     assert len(said.splitlines()) <= 1

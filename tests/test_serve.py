@@ -401,4 +401,4 @@ def test_what_would_block_the_service_is_rejected_by_its_structure(
     reply = infer(served, text, raw)
     assert (reply.status, reply.json["code"]) == (400, "bad_request")
     assert message in reply.json["error"]
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10

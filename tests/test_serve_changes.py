@@ -75,7 +75,7 @@ def test_a_request_keeps_its_version() -> None:
 
 
 def test_accepted_requests_are_completed_before_the_shutdown() -> None:
-    with slow(0.6) as (served, _):
+    with slow(2) as (served, _):
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(served.ask, "POST", "/v1/predict", IMAGES[0]) for _ in range(4)]
             while served.service.admission.images < 4:

@@ -49,7 +49,7 @@ def impatient() -> Iterator[Running]:
 def test_a_client_that_stops_sending_is_disconnected(impatient: Running, sent: bytes) -> None:
     start = time.monotonic()
     answer = impatient.raw(sent)
-    assert 0.3 < time.monotonic() - start < 4.5
+    assert 0.3 < time.monotonic() - start < 25
     assert not sent or b" 408 " in answer
 
 
@@ -57,12 +57,12 @@ def test_a_client_that_sends_single_bytes_is_disconnected(impatient: Running) ->
     with socket.create_connection(("127.0.0.1", impatient.port), timeout=5) as client:
         start = time.monotonic()
         with contextlib.suppress(OSError):
-            for byte in ORDINARY * 5:
+            for byte in ORDINARY * 20:
                 client.sendall(bytes([byte]))
                 time.sleep(0.05)
-                if time.monotonic() - start > 6:
+                if time.monotonic() - start > 25:
                     break
-        assert time.monotonic() - start < 5  # of which 2 in which the client can read the response
+        assert time.monotonic() - start < 20  # 2.5 s on an idle machine
 
 
 @pytest.mark.parametrize(

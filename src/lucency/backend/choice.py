@@ -265,8 +265,11 @@ def machine() -> str:
 def _distribution() -> str:
     if choose_backend() != "tensorflow":
         return choose_backend()
-    names = importlib.metadata.packages_distributions()["tensorflow"]
-    return "tensorflow-cpu" if "tensorflow-cpu" in names else names[0]
+    try:
+        importlib.metadata.version("tensorflow-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return "tensorflow"
+    return "tensorflow-cpu"
 
 
 def _processor_name() -> str:

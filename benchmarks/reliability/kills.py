@@ -26,7 +26,7 @@ from benchmarks.reliability.monitored_worker import events
 from benchmarks.trial import Trial
 
 INTERVAL = 0.2  # seconds between checkpoints within an epoch
-SLACK = 1.0  # seconds for a save on a busy machine
+SLACK = 1.0  # seconds of processor time for a save
 CALLS = 14  # system calls of one checkpoint
 SAME = (
     "weights.safetensors", "ood_detector.safetensors", "reference_images.safetensors",
@@ -43,7 +43,7 @@ class Tally:
     kills: int = 0
     inside: int = 0
     runs: int = 0
-    repeated: float = 0.0  # most seconds of training that were repeated
+    repeated: float = 0.0  # most seconds of training that were repeated, of processor time
     test_evaluations: int = 0  # most recorded for one run
     failures: list[str] = dataclasses.field(default_factory=list)
 

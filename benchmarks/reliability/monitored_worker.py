@@ -3,7 +3,7 @@
 ``python -m benchmarks.reliability.monitored_worker ARGUMENTS...`` runs ``lucency ARGUMENTS...``.
 The environment variable ``MONITOR`` is a JSON object:
 
-    log     file that receives a line per start, step and checkpoint
+    log     file that receives a line per start, step and checkpoint, with the processor time so far
     save    the checkpoint, from 1, in which to die; omitted for none
     call    the number, from 1, of the write, fsync, rename or mkdir at which to die by SIGKILL
     half    whether a write puts half of its bytes on the disk before that
@@ -28,7 +28,7 @@ class _Log:
         self._write = os.write  # before it is replaced
 
     def __call__(self, what: str, epoch: int = 0, step: int = 0) -> None:
-        line = json.dumps([what, epoch, step, time.monotonic()])
+        line = json.dumps([what, epoch, step, time.process_time()])
         self._write(self._file, f"{line}\n".encode())
 
 
@@ -97,7 +97,7 @@ def _monitor(stepper: Any, checkpoints: Any, log: Callable[..., None], killer: _
 
 
 def events(path: Path) -> list[tuple[str, int, int, float]]:
-    """Read a log: event, epoch, step, seconds of the monotonic clock."""
+    """Read a log: event, epoch, step, seconds of processor time of its process."""
     return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
 
 

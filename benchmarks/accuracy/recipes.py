@@ -8,17 +8,15 @@ trained again. ``recipe_runs.csv`` has every run with its intervals.
 from __future__ import annotations
 
 import csv
-import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.command import LUCENCY, ROOT, run
+from benchmarks.accuracy.kept_runs import RUNS, trained
+from benchmarks.command import ROOT
 from benchmarks.results import Figure, circumstances, write
 from benchmarks.sample_images import whole_data_set
 
-RUNS = Path(os.environ.get("LUCENCY_RUNS") or ROOT / "build" / "accuracy")
 SPLITS = {"validation": "val", "test": "test"}
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity")
 
@@ -61,26 +59,19 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
 
 def _train(recipe: Recipe, seed: int, folder: Path) -> tuple[float, dict[str, Any]]:
     """Train unless that has been done; return the seconds and the evaluation."""
-    place = _place(recipe, seed)
-    took = place.with_suffix(".seconds")
-    if not took.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        options = ["--effort", recipe.effort, "--seed", str(seed), "--quiet", "--run", str(place)]
-        if recipe.three_classes:
-            options += ["--labels", str(_labels(folder))]
-        seconds = run(LUCENCY, "train", str(folder), *options).seconds
-        took.write_text(f"{seconds:.1f}\n", encoding="ascii")
-        print(recipe.name, seed, f"{seconds / 60:.1f} min", flush=True)
-    evaluation = json.loads((place / "evaluation.json").read_text(encoding="utf-8"))
-    return float(took.read_text(encoding="ascii")), evaluation
+    options = ["--effort", recipe.effort, "--seed", str(seed)]
+    if recipe.three_classes:
+        options += ["--labels", str(_labels(folder))]
+    return trained(_name(recipe, seed), folder, *options)
 
 
-def _place(recipe: Recipe, seed: int) -> Path:
-    return RUNS / f"{recipe.name.replace(', ', '-').replace(' ', '-')}-{seed}"
+def _name(recipe: Recipe, seed: int) -> str:
+    return f"{recipe.name.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
 def _labels(folder: Path) -> Path:
     """Write the class of every radiograph, of three, by its name; return the file."""
+    RUNS.mkdir(parents=True, exist_ok=True)
     path = RUNS / "three_classes.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -130,7 +121,7 @@ def _virus_or_bacteria(recipe: Recipe, split: str) -> Figure:
 
     values = []
     for seed in range(recipe.seeds):
-        with (_place(recipe, seed) / "predictions.csv").open(encoding="utf-8") as file:
+        with (RUNS / _name(recipe, seed) / "predictions.csv").open(encoding="utf-8") as file:
             rows = [
                 (row["label"] == "virus", float(row["p_virus"]), float(row["p_bacteria"]))
                 for row in csv.DictReader(file)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -121,3 +123,23 @@ def test_values_stay_pixel_values(pixels: NDArray[np.uint8]) -> None:
     assert np.isfinite(result).all()
     assert result.min() >= 0
     assert result.max() <= 255.01
+
+
+def test_augmented_images_show_nothing_outside_that_images_in_use_never_show() -> None:
+    """At each border, the darkest and brightest pixels of an image stay those of the image."""
+    policy = Augmentation(flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.3, shift=0.06)
+    pixels = np.random.default_rng(1).integers(90, 160, (64, *SIZE, 1), dtype=np.uint8)
+    shown = apply(policy, pixels)
+    for border in (shown[:, :2], shown[:, -2:], shown[:, :, :2], shown[:, :, -2:]):
+        assert border.min() >= 90 - 0.01
+        assert border.max() <= 160 + 0.01
+        assert border.mean() == pytest.approx(pixels.mean(), abs=2)
+    black = apply(dataclasses.replace(policy, fill="constant"), pixels)
+    assert (black[:, :2].min(axis=(1, 2, 3)) < 80).mean() > 0.5  # what this test would find
+
+
+def test_a_quarter_of_the_images_has_no_rectangle() -> None:
+    pixels = np.full((400, *SIZE, 1), 128, np.uint8)
+    shown = apply(Augmentation(rectangles=2), pixels)
+    unchanged = (abs(shown - 128) < 0.01).all(axis=(1, 2, 3))
+    assert unchanged.mean() == pytest.approx(0.25, abs=0.08)

@@ -45,7 +45,7 @@ from lucency.probes.shortcuts import SHORTCUT_PROBES, Shortcut, shortcut
 
 IMAGES, SIDE = 200, 72
 PATIENTS = [f"p{i // 2}" for i in range(IMAGES)]
-PROBES = ["file", "marks", "border", "tone", "centre removed", "thumbnail", "name"]
+PROBES = ["file", "aspect", "marks", "border", "tone", "centre removed", "thumbnail", "name"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -151,8 +151,8 @@ def test_every_corruption_keeps_shape_and_type_and_changes_something() -> None:
             assert (corrupted != pixels).any(), corruption.name
         np.testing.assert_array_equal(pixels, before)
     names = [(each.name, each.severity) for each in (*pixel_corruptions(0), *FILE_CORRUPTIONS)]
-    assert len(set(names)) == len(names) == 32
-    assert len(STANDARD) == 12
+    assert len(set(names)) == len(names) == 36
+    assert len(STANDARD) == 14
     assert set(names) > STANDARD
     assert {name for name, _ in names} - {name for name, _ in STANDARD} == {
         "saved as PNG",
@@ -162,7 +162,7 @@ def test_every_corruption_keeps_shape_and_type_and_changes_something() -> None:
 
 def every_row(spots: Dataset, part: Split) -> list[dict[str, Any]]:
     rows = evaluate_robustness(LIGHT, part, root=spots.root, corruptions="all")["rows"]
-    assert len(rows) == 33
+    assert len(rows) == 37
     return rows
 
 

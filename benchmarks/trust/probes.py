@@ -96,6 +96,12 @@ def _toned(image: Image.Image, gamma: float, more: float) -> bytes:
     return jpeg(_image(levels))
 
 
+def _cropped(image: Image.Image, height: float) -> bytes:
+    """Keep a share of the height in the middle."""
+    margin = round(image.height * (1 - height) / 2)
+    return jpeg(image.crop((0, margin, image.width, image.height - margin)))
+
+
 def _resized(image: Image.Image, across: float, down: float) -> bytes:
     width, height = image.size
     return jpeg(image.resize((round(across * width), round(down * height))))
@@ -112,6 +118,7 @@ PLANTS = (
           lambda x, _: jpeg(x, comment=b"Made by another camera")),
     Plant("size", ("file",), "width", lambda x, _: _resized(x, 1.1, 1.1)),
     Plant("aspect ratio", ("file",), "aspect ratio", lambda x, _: _resized(x, 1.05, 0.95)),
+    Plant("wider images", ("aspect",), "aspect ratio", lambda x, _: _cropped(x, 0.7)),
     Plant("PNG beside JPEG", ("file",), "format", lambda x, _: saved(x)),
     Plant("brightness", ("tone",), "grey", lambda x, _: _toned(x, 1.0, 25)),
     Plant("contrast", ("tone",), "grey", lambda x, _: _toned(x, 1.4, 0)),

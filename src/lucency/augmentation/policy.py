@@ -30,9 +30,11 @@ class Augmentation:
         sharpness: Maximum share of an image's fine detail (its difference from the mean over 3 x 3
             pixels) that is added; at most a third as much is removed. More is added on average,
             as resampling removes detail.
-        rectangles: Number of bright or dark rectangles pasted near the borders, where markers,
-            letters and collimators are.
-        fill: Padding outside the image: ``constant`` (black) or ``nearest``.
+        rectangles: Largest number of bright or dark rectangles pasted near the borders, where
+            markers, letters and collimators are; each with probability one half, so that images
+            without any, as in use, are not rare.
+        fill: What is outside the image: ``reflect`` (the image again, mirrored at its border),
+            ``nearest`` (its border pixels) or ``constant`` (black, which no image in use shows).
     """
 
     flip_horizontal: bool = False
@@ -46,7 +48,7 @@ class Augmentation:
     offset: float = 0.0
     sharpness: float = 0.0
     rectangles: int = 0
-    fill: str = "constant"
+    fill: str = "reflect"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +96,12 @@ def draw(
     Returns:
         Numbers for n images; the same arguments give the same numbers.
     """
-    count = 12 + 7 * policy.rectangles
+    count = 12 + 8 * policy.rectangles
     numbers = np.stack([generator(seed, epoch, int(item)).random(count) for item in items])
     return Draw(
         affine=_affine(policy, numbers[:, :8], size),
         tone=_tone(policy, 2 * numbers[:, [8, 9, 10, -1]] - 1),
-        rectangles=_rectangles(numbers[:, 11:-1].reshape(len(items), policy.rectangles, 7)),
+        rectangles=_rectangles(numbers[:, 11:-1].reshape(len(items), policy.rectangles, 8)),
     )
 
 
@@ -130,8 +132,12 @@ def _tone(policy: Augmentation, numbers: Floats64) -> Floats:
 
 
 def _rectangles(numbers: Floats64) -> Floats:
-    """Place rectangles of 4 to 25 % of the side with their centres in the outer 22 %."""
+    """Place rectangles of 4 to 25 % of the side with their centres in the outer 22 %.
+
+    A rectangle that is not pasted has no height.
+    """
     sides = 0.04 + 0.21 * numbers[..., :2]
+    sides = np.where(numbers[..., 7, None] < 0.5, sides, 0)
     along, depth, level = numbers[..., 2], 0.22 * numbers[..., 3], numbers[..., 5]
     depth = np.where(numbers[..., 4] < 0.5, depth, 1 - depth)
     horizontal = numbers[..., 6, None] < 0.5

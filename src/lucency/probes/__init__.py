@@ -2,6 +2,7 @@
 
     sample      a sample of the images, whole patients at a time
     headers     features of file headers
+    aspect      the scale of both axes
     features    features of pixels: tone, border, marks, a thumbnail
     score       AUROC of small models, cross-validated by patient
     shortcuts   separate the classes

@@ -36,6 +36,12 @@ _SENTENCES = {
         "the machine instead of the content, and a high score proves nothing until this is "
         "ruled out.",
     ),
+    "aspect": (
+        "warning",
+        "The scale of the axes alone separates the classes ({}): images of different shape are "
+        "resized to one shape, and a network can learn how far each was squeezed instead of the "
+        "content.",
+    ),
     "marks": (
         "warning",
         "Bright or dark spots and edges near the border alone separate the classes ({}): check "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lucency.metrics import Estimate
 from lucency.probes import features
+from lucency.probes.aspect import ASPECT, LEAST_ASPECT, aspect
 from lucency.probes.headers import NAMES
 from lucency.probes.sample import Sample
 from lucency.probes.score import beyond_chance, cross_validated, single_features, transfer
@@ -40,6 +41,12 @@ class ShortcutProbe:
 
 SHORTCUT_PROBES = (
     ShortcutProbe("file", True, _LEAST, lambda s: (s.header, NAMES)),
+    ShortcutProbe(
+        "aspect",
+        False,
+        LEAST_ASPECT,
+        lambda s: (aspect(s.images, s.header[:, NAMES.index("aspect ratio")]), ASPECT),
+    ),
     ShortcutProbe("marks", True, _STRONG, lambda s: (features.marks(s.images), features.MARKS)),
     ShortcutProbe("border", False, _STRONG, lambda s: (features.border(s.images), ())),
     ShortcutProbe("tone", True, _STRONG, lambda s: (features.tone(s.images), features.TONE)),

@@ -6,6 +6,7 @@ Training follows the plan. It is made once, printed before anything runs, and sa
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
+from lucency.probes.aspect import aspect_auroc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,7 @@ _AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,
     gamma=0.6, gain=0.3, offset=0.15, sharpness=1.5, rectangles=2,
 )  # fmt: skip
+_WIDE_STRETCH = 0.3
 _ARTICLE_AUGMENTATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
 
 _NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
@@ -174,7 +177,8 @@ def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
     smoothing = 0.05 if config.label_smoothing is None else config.label_smoothing
     decay = 0.05 if config.weight_decay is None else config.weight_decay
     flip = config.flip is not False
-    augmentation = dataclasses.replace(_AUGMENTATION, flip_horizontal=flip)
+    stretch, why_stretch = _stretch(train, config)
+    augmentation = dataclasses.replace(_AUGMENTATION, flip_horizontal=flip, stretch=stretch)
     choices += [
         Choice("epochs", str(epochs), why_epochs),
         Choice("batch", str(batch), "small batches generalise well and fit into any memory"),
@@ -187,11 +191,12 @@ def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
         Choice("class weights", _shares(train.classes, weights), why_weights),
         Choice(
             "augmentation",
-            f"{'flip, ' if flip else ''}rotation 10°, zoom 15 %, stretch 10 %, shift 6 %, "
-            "sharpness, tone curve, 2 border rectangles",
+            f"{'flip, ' if flip else ''}rotation 10°, zoom 15 %, shift 6 %, sharpness, tone curve, "
+            "up to 2 border rectangles; mirrored beyond its border",
             "exposure and text at the borders must not influence the decision; "
             "validation and test images are never augmented",
         ),
+        Choice("stretch of each axis", f"{stretch:.0%}", why_stretch),
         Choice("precision", precision, why_precision),
         Choice(
             "weights kept",
@@ -264,7 +269,7 @@ def _decision(train: Split, config: Config) -> Choice:
         return Choice("decision", rule.words, "requested; chosen on validation")
     return Choice(
         "decision",
-        "the more probable class",
+        "the more probable class, both weighted as in training",
         "where validation is almost separable, the best threshold on it is hardly determined "
         "and is often a poor one on other data",
     )
@@ -332,6 +337,21 @@ def _epochs(train: Split, config: Config) -> tuple[int, str]:
     return (
         epochs,
         f"about {epochs * len(train):,} images in all epochs together for --effort {config.effort}",
+    )
+
+
+def _stretch(train: Split, config: Config) -> tuple[float, str]:
+    """Vary the scale of the axes so widely that their ratio tells nothing, where it would."""
+    auroc, relies = aspect_auroc(train, config.seed)
+    if relies:
+        return _WIDE_STRETCH, (
+            f"the scale of the axes alone separates the classes (AUROC {auroc.value:.2f}), as the "
+            "images are resized without keeping the aspect ratio; drawn at random, it tells nothing"
+        )
+    if math.isnan(auroc.value):
+        return _AUGMENTATION.stretch, "too few images to tell whether the scale of the axes matters"
+    return _AUGMENTATION.stretch, (
+        f"the scale of the axes alone does not separate the classes (AUROC {auroc.value:.2f})"
     )
 
 

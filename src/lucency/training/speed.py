@@ -85,6 +85,7 @@ class Noise(PixelCache):
         self.shape = shape
         self.depth = 8  # bits: more of them take hardly more time
         self.sha256 = ("",) * count
+        self.sizes = np.full((count, 2), shape[:2])
         self._pixels = random.integers(0, 256, (min(count, 32), *shape), np.uint8)
 
     def read(self, rows: Any) -> NDArray[np.uint8]:

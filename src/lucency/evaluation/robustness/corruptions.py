@@ -14,6 +14,7 @@ Pixels = NDArray[np.uint8]
 
 _ANGLES = (5, -5, 10, -10, 20, -20)
 _LEVELS = (20, -20, 40, -40)
+_FACTORS = (0.9, 1.1, 0.8, 1.2)
 
 
 class Corruption(NamedTuple):
@@ -33,6 +34,7 @@ def pixel_corruptions(seed: int) -> tuple[Corruption, ...]:
     return (
         *(Corruption("rotation", f"{x:+d} degrees", partial(rotate, degrees=x)) for x in _ANGLES),
         *(Corruption("zoom", f"x {x:g}", partial(zoom, factor=x)) for x in (0.9, 1.1, 1.2)),
+        *(Corruption("stretch", f"height x {x:g}", partial(stretch, factor=x)) for x in _FACTORS),
         *(Corruption("gamma", f"{x:g}", partial(gamma, exponent=x)) for x in (0.7, 1.4)),
         *(Corruption("brightness", f"{x:+d} of 255", partial(brighten, levels=x)) for x in _LEVELS),
         *(
@@ -60,6 +62,11 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
 def zoom(pixels: Pixels, factor: float) -> Pixels:
     """Enlarge images about their centre; below 1, edge pixels are repeated outwards."""
     return _warp(pixels, np.eye(2) / factor)
+
+
+def stretch(pixels: Pixels, factor: float) -> Pixels:
+    """Scale the height of images about their centre; below 1, edge pixels are repeated outwards."""
+    return _warp(pixels, np.diag([1 / factor, 1.0]))
 
 
 def _warp(pixels: Pixels, matrix: NDArray[np.float64]) -> Pixels:

@@ -32,6 +32,8 @@ STANDARD = frozenset(
     {
         ("rotation", "+20 degrees"),
         ("zoom", "x 1.2"),
+        ("stretch", "height x 0.8"),
+        ("stretch", "height x 1.2"),
         ("gamma", "0.7"),
         ("brightness", "-40 of 255"),
         ("noise", "sd 20 of 255"),
@@ -85,7 +87,7 @@ def evaluate_robustness(
         classifier: Predicts from pixels at the size of the split.
         split: The images; n >= 1.
         root: Folder that ``split.files`` are relative to; the files are read again.
-        corruptions: "standard" for the 12 of ``STANDARD``, "all" for every kind and severity (32).
+        corruptions: "standard" for the 14 of ``STANDARD``, "all" for every kind and severity (36).
         limit: Most images; of more, that many are drawn evenly over the split.
         seed: Of the noise and of the positions of the markers.
         progress: Called after every corruption.

@@ -195,9 +195,9 @@ def test_measuring_changes_nothing_in_what_is_trained(
 
 @pytest.mark.slow
 def test_the_speed_is_that_of_training(data: Dataset) -> None:
-    speed = measure_speed(data.train, FAST)
-    assert speed.images_per_second > 1
-    assert speed.ready > 0.01
+    found = measure_speed(data.train, FAST)
+    assert found.images_per_second > 1
+    assert found.ready > 0.01
 
 
 @pytest.mark.slow

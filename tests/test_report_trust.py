@@ -279,6 +279,25 @@ def test_calibration_error_is_compared_with_chance(
     assert "Calibration slope 1.08 (0.85–1.31)" in text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.8, 1.6, "more often"), (-1.6, -0.8, "less often"), (0.2, 1.2, "")],
+)
+def test_where_test_contradicts_validation_both_intercepts_are_stated(
+    run: Path, low: float, high: float, words: str
+) -> None:
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for split, ends in {"test": (low, high), "validation": (-0.3, 0.3)}.items():
+        entry = {"value": sum(ends) / 2, "low": ends[0], "high": ends[1]}
+        evaluation[split]["metrics"]["calibration_intercept"] = entry
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    text = page(run).text
+    assert (f"on test, images are positive {words} than the probabilities say" in text) is bool(
+        words
+    )
+    assert ("0.000 (−0.300 to 0.300) on validation" in text) is bool(words)
+
+
 def test_prediction_sets_show_promised_and_measured_coverage(run: Path) -> None:
     evaluation = json.loads((run / "evaluation.json").read_text())
     found = evaluation["test"]["selective"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import Heard
 from lucency import backend
@@ -54,6 +55,25 @@ def test_the_last_epoch_with_a_finite_loss_is_kept_if_planned() -> None:
     stopping = EarlyStopping("last", patience=0)
     assert [stopping.is_best(loss, 0.5) for loss in (0.1, 0.3, math.nan)] == [True, True, False]
     assert stopping.best_epoch == 1
+
+
+@pytest.mark.parametrize(("height", "stretch"), [(1.0, 0.1), (0.7, 0.3)])
+def test_the_axes_are_stretched_widely_where_their_scale_tells_the_class(
+    tmp_path: Path, height: float, stretch: float
+) -> None:
+    random = np.random.default_rng(0)
+    for i in range(120):
+        side = round(60 * height) if i % 2 else 60
+        image = Image.fromarray(random.integers(0, 256, (side, 60), dtype=np.uint8))
+        folder = tmp_path / "data" / ("wide" if i % 2 else "square")
+        folder.mkdir(parents=True, exist_ok=True)
+        image.resize((120, 2 * side)).save(folder / f"{i}.png")
+    config = Config(size=64, cache=str(tmp_path / "cache"))
+    plan = make_plan(load_dataset(tmp_path / "data", config).train, config)
+    assert plan.augmentation.stretch == stretch
+    (choice,) = (each for each in plan.choices if each.name == "stretch of each axis")
+    assert "AUROC" in choice.reason
+    assert ("does not" in choice.reason) == (height == 1)
 
 
 def test_cosine_schedule(data: Dataset) -> None:

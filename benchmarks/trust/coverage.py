@@ -19,7 +19,7 @@ from scipy import special
 
 from benchmarks.results import Figure
 from lucency import metrics
-from lucency.calibration import temperature
+from lucency.calibration import reliability
 from lucency.evaluation.figures import Sample, make_sample, overall_metrics
 from lucency.metrics import FloatArray, IntArray
 
@@ -153,8 +153,8 @@ def inside_null_band(setting: Setting, simulations: int, seed: int = 0, draws: i
     for rng in _generators(seed, simulations):
         labels, probabilities, clusters = draw(setting, rng, fair=True)
         sample = _sample((labels, probabilities, clusters))
-        error = temperature.debiased_error(sample.event_probability, sample.event, sample.cluster)
-        _, high = temperature.chance_error(sample.event_probability, sample.cluster, draws)
+        error = reliability.debiased_error(sample.event_probability, sample.event, sample.cluster)
+        _, high = reliability.chance_error(sample.event_probability, sample.cluster, draws)
         inside += bool(error <= high)
     return inside
 

@@ -54,13 +54,14 @@ class Config:
         positive: The positive class (two classes); ``auto`` takes the one that is not called
             normal, negative, healthy or the like, else the last in natural order.
         operating_point: Rule that chooses the threshold on validation (two classes):
-            ``balanced`` (0.5 of the calibrated probabilities), ``sensitivity>=0.95``,
-            ``specificity>=0.9`` or both with a comma, ``youden`` or ``cost:FN=5,FP=1``.
+            ``balanced`` (the more probable class, both weighted as in training),
+            ``sensitivity>=0.95``, ``specificity>=0.9`` or both with a comma, ``youden`` or
+            ``cost:FN=5,FP=1``.
         prevalence: Prevalence of the positive class where the classifier will be used, between 0
             and 1, for predictive values and the decision curve; that of train if ``None``.
         subgroups: CSV file with the column file and columns of attributes to report figures by.
         corruptions: Corruptions of test images that robustness is evaluated under: ``standard``
-            (12) or ``all`` (32); by default ``all`` with the effort ``thorough``.
+            (14) or ``all`` (36); by default ``all`` with the effort ``thorough``.
         reforms: Whether to fill REFORMS too, a checklist for machine learning in any science.
         neighbours: Number of training images to store in the run folder, as small images, for
             comparison with new ones; 0 stores none, as they become part of the folder.
@@ -80,8 +81,7 @@ class Config:
         class_weighting: Whether rare classes have the same weight as frequent ones in the loss.
         flip: Mirror images left-right at random.
         precision: Arithmetic of the network: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
-        checkpoint_seconds: Minimum time between checkpoints within an epoch; there is always one
-            after every epoch. The result does not depend on it.
+        checkpoint_seconds: Time between checkpoints. The result does not depend on it.
     """
 
     recipe: Recipe = "default"

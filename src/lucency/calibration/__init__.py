@@ -1,6 +1,7 @@
 """From the network's logits to decisions.
 
-    temperature        temperature scaling and calibration errors
+    scaling            temperature and bias: from logits to calibrated probabilities
+    reliability        calibration errors
     operating_point    a threshold chosen by a rule
     conformal          prediction sets with guaranteed coverage
     ood                the out-of-distribution (OOD) detector

@@ -1,6 +1,6 @@
 """The threshold on the probability of the positive class, chosen by a rule on validation.
 
-balanced                              0.5 of the calibrated probabilities
+balanced                              the more probable class, both weighted as in training
 sensitivity>=0.95                     the highest specificity with that sensitivity
 specificity>=0.9                      the highest sensitivity with that specificity
 sensitivity>=0.95,specificity>=0.9    both, with the largest sum
@@ -56,7 +56,7 @@ class Rule:
     def words(self) -> str:
         """The rule in words."""
         if self.kind == "balanced":
-            return "0.5 of the calibrated probabilities, all classes assumed equally frequent"
+            return "the more probable class, both weighted as in training"
         if self.kind == "youden":
             return "the largest sum of sensitivity and specificity on validation (Youden)"
         if self.kind == "cost":
@@ -152,7 +152,12 @@ def _pairs(pattern: re.Pattern[str], text: str) -> dict[str, float]:
 
 
 def choose(
-    rule: Rule, probabilities: ArrayLike, positive: ArrayLike, prevalence: float | None = None
+    rule: Rule,
+    probabilities: ArrayLike,
+    positive: ArrayLike,
+    *,
+    even: float = 0.5,
+    prevalence: float | None = None,
 ) -> OperatingPoint:
     """Choose the threshold on validation, never on the test split.
 
@@ -164,6 +169,9 @@ def choose(
         rule: The criterion.
         probabilities: (n,) in [0, 1], of the positive class.
         positive: (n,) true or 1 for images of the positive class.
+        even: The threshold where the rule is ``balanced``: the probability at which the network
+            prefers neither class. The share of positives where it was trained with equal weights
+            and probabilities assume that share; 0.5 where every image counted the same.
         prevalence: Share of positives for the cost; that of validation if None.
 
     Returns:
@@ -175,7 +183,7 @@ def choose(
     """
     p, truth = np.asarray(probabilities, np.float64), np.asarray(positive, bool)
     if rule.kind == "balanced":
-        return _point(rule, 0.5, p, truth)
+        return _point(rule, even, p, truth)
     cuts = _cuts(p, truth)
     best = _best(rule, cuts, float(truth.mean()) if prevalence is None else prevalence)
     widest = best[np.argmax(_log_odds(cuts.high[best]) - _log_odds(cuts.low[best]))]

@@ -30,6 +30,7 @@ from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
+LOGITS_BIAS = "logits/bias"  # the end of the name of the last layer's bias
 ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # the sets that make an image ambiguous
 
 
@@ -145,6 +146,13 @@ class Classifier:
             self._keras_model = rebuilt(self.spec, self.weights)
         return self._keras_model
 
+    def add_to_logits(self, bias: Sequence[float]) -> None:
+        """Add a bias to the network's logits, one value per unit, in the bias of its last layer."""
+        if any(bias):
+            (name,) = (each for each in self.weights if each.endswith(LOGITS_BIAS))
+            self.weights[name] = (self.weights[name] + np.asarray(bias)).astype(np.float32)
+            self._keras_model = self._calibrated = None
+
     @property
     def calibrated_model(self) -> Any:
         """A ``keras.Model`` from stored pixels to calibrated probabilities, as in the ONNX file."""
@@ -153,7 +161,11 @@ class Classifier:
             from lucency.models import calibrated
 
             self._calibrated = calibrated(
-                network, self.spec.channels, self.spec.temperature, self.spec.dtype
+                network,
+                self.spec.channels,
+                self.spec.temperature,
+                self.spec.bias,
+                self.spec.dtype,
             )
         return self._calibrated
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ class Spec:
         network_channels: Channels that the network takes; grey images are repeated to fit.
         parameters: Parameters of the architecture.
         temperature: Divisor of the logits.
+        bias: Added to the logits after that, one value per class: it turns probabilities for
+            equally weighted classes into those for ``class_prior``. Empty for zeros.
         threshold: Smallest probability at which ``positive`` is predicted; not used with more than
             two classes, where the most probable class is predicted.
         rule: How the threshold was chosen, in words.
@@ -58,6 +61,7 @@ class Spec:
     network_channels: int
     parameters: Mapping[str, Any]
     temperature: float = 1.0
+    bias: tuple[float, ...] = ()
     threshold: float = 0.5
     rule: str = "the more probable class"
     validation_rates: Mapping[str, float] | None = None
@@ -88,6 +92,17 @@ class Spec:
         shape = (*self.size, self.network_channels)
         return weight_count(self.architecture, len(self.classes), shape, self.parameters)
 
+    @property
+    def even(self) -> float:
+        """Probability of ``positive`` at a logit of 0, where the loss weighs both classes equally.
+
+        0.5 if the loss counted every image the same; with classes weighted, the share of
+        ``positive`` in ``class_prior``.
+        """
+        k = self.classes.index(self.positive or self.classes[1])
+        odds = (self.bias or (0.0, 0.0))[k] - (self.bias or (0.0, 0.0))[1 - k]
+        return 1 / (1 + math.exp(-odds))
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``classifier.json`` without the checksums of the other files."""
         return {
@@ -106,6 +121,7 @@ class Spec:
                 "parameters": dict(self.parameters),
             },
             "temperature": self.temperature,
+            "bias": list(self.bias or [0.0] * len(self.classes)),
             "operating_point": {
                 "rule": self.rule,
                 "threshold": self.threshold,
@@ -153,6 +169,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "network_channels": _one_of(network["channels"], (channels, 3)),
         "parameters": network["parameters"],
         "temperature": _number(data["temperature"], 1e-3, 1e3),
+        "bias": _bias(data.get("bias"), len(classes)),
         "threshold": _number(point["threshold"], 0, 1),
         "rule": _text(point["rule"]),
         "validation_rates": _rates(point.get("validation")),
@@ -217,6 +234,16 @@ def _class_prior(value: Any, classes: int) -> tuple[float, ...]:
     if len(shares) != classes or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
         raise ValueError(f"class_prior must be {classes} shares above 0 that sum to 1")
     return shares
+
+
+def _bias(value: Any, classes: int) -> tuple[float, ...]:
+    """Return the bias of each class; without one, zeros."""
+    if value is None:
+        return (0.0,) * classes
+    bias = tuple(_number(each, -100, 100) for each in value)
+    if len(bias) != classes:
+        raise ValueError(f"bias must be {classes} numbers")
+    return bias
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import metrics
-from lucency.calibration import temperature
+from lucency.calibration import reliability
 from lucency.metrics import (
     UNDEFINED,
     BoolArray,
@@ -88,7 +88,7 @@ class Sample:
     @cached_property
     def chance(self) -> tuple[float, float]:
         """Return the 95 % range of the calibration error under perfect calibration."""
-        return temperature.chance_error(self.event_probability, self.cluster)
+        return reliability.chance_error(self.event_probability, self.cluster)
 
     @cached_property
     def confusion(self) -> FloatArray:
@@ -130,7 +130,7 @@ def make_sample(
         smoothed=metrics.add_half_counts(labels, decisions, cluster, probabilities.shape[1]),
         event_probability=event_probability,
         event=labels == event_class,
-        bins=temperature.equal_mass_bins(event_probability),
+        bins=reliability.equal_mass_bins(event_probability),
     )
 
 
@@ -280,7 +280,7 @@ def _of_probabilities(sample: Sample) -> dict[str, Estimate]:
         "calibration_intercept": metrics.calibration_intercept(probability, event),
     }
     means = {name: influences.of_mean(conditions) for name, conditions in losses.items()}
-    error = float(temperature.debiased_error(probability, event, cluster))
+    error = float(reliability.debiased_error(probability, event, cluster))
     return {
         **{x: metrics.linearised(mean.value, mean, cluster, "log") for x, mean in means.items()},
         # No interval reached its nominal coverage; the range by chance is reported instead.

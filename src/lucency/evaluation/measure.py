@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import metrics
-from lucency.calibration import temperature
+from lucency.calibration import reliability
 from lucency.calibration.conformal import Conformal
 from lucency.classifier import ABSTAIN
 from lucency.errors import ClassifierError, ConfigError, DataError
@@ -247,10 +247,10 @@ def _rounded(points: NDArray[np.floating[Any]]) -> list[float]:
 
 def _calibration(sample: Sample, error: float) -> dict[str, Any]:
     bins = []
-    for i, found in enumerate(temperature.reliability(sample.event_probability, sample.event)):
+    for i, found in enumerate(reliability.reliability(sample.event_probability, sample.event)):
         bar = proportion(sample, sample.event, sample.bins == i)
         bins.append({**asdict(found), "low": bar.low, "high": bar.high})
-    plain = temperature.expected_calibration_error(
+    plain = reliability.expected_calibration_error(
         sample.event_probability, sample.event, bins=sample.bins
     )
     low, high = sample.chance

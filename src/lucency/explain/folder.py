@@ -81,7 +81,7 @@ def _drawn(
     maps = [each.prediction.activation_map for each in found]
     known = next((each for each in maps if each is not None), None)
     informative, sentence = trust_of(classifier.spec)
-    two = 1 / (1 + math.exp(-2 / classifier.spec.temperature))  # the probability at a logit of 2
+    plus, minus = (_probability(classifier, logit) for logit in (2, -2))
     text = sentence.partition(": ")[2] or sentence
     return draw(
         PAGES,
@@ -93,8 +93,8 @@ def _drawn(
         method=known.method if known else "",
         occluded=bool(known and known.method == METHOD),
         scale=f"{known.scale:.2g}" if known else "",
-        plus=f"{100 * two:.0f}",
-        minus=f"{100 * (1 - two):.0f}",
+        plus=f"{100 * plus:.0f}",
+        minus=f"{100 * minus:.0f}",
         of=known.of if known and len(classifier.classes) == 2 else None,
         informative=informative,
         sentence=text[:1].upper() + text[1:],
@@ -141,3 +141,10 @@ def _note(informative: bool | None, doubtful: bool) -> str:
 
 def _safe(file: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).stem)[:60].strip("-") or "image"
+
+
+def _probability(classifier: Classifier, logit: float) -> float:
+    """Return the probability of the positive of two classes at a logit."""
+    even = classifier.spec.even
+    odds = logit / classifier.spec.temperature + math.log(even / (1 - even))
+    return 1 / (1 + math.exp(-odds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lucency.backend import load_keras
@@ -17,21 +18,28 @@ def widened(network: Any, channels: int) -> Any:
     return lambda pixels: keras.ops.repeat(pixels, wanted // channels, axis=-1)
 
 
-def calibrated(network: Any, channels: int, temperature: float, dtype: str = "uint8") -> Any:
+def calibrated(
+    network: Any,
+    channels: int,
+    temperature: float,
+    bias: Sequence[float] = (),
+    dtype: str = "uint8",
+) -> Any:
     """Wrap a network: stored pixels in, calibrated probabilities out.
 
     Args:
         network: A network of this package, in float32.
         channels: Channels of the stored images: 1 (grey) or 3.
         temperature: Divisor of the logits, above 0.
+        bias: Added to the logits after that, one value per class; none if empty.
         dtype: Of the pixels: ``uint8`` or ``float32``.
 
     Returns:
         A model from ``pixels`` (n, height, width, channels), 0 to 255, to a dictionary with
         ``probabilities`` (n, classes) float32, rows sum to 1; ``embedding`` (n, d) float32, the
         input of the last layer; and ``activation_map`` (n, h, w, units) float32, the evidence at
-        each position. The mean of a map is the logit, including the bias and before the
-        temperature. With one unit it is the evidence for the second class.
+        each position. The mean of a map is the logit, including the bias of the last layer and
+        before the temperature. With one unit it is the evidence for the second class.
 
         With a layer ``features`` the map is the last layer applied to each position (Zhou et al.
         2016, "Learning Deep Features for Discriminative Localization"). Without one it is the
@@ -51,6 +59,9 @@ def calibrated(network: Any, channels: int, temperature: float, dtype: str = "ui
         taps = [logits_layer(embedding), embedding, evidence]
     logits, embedding, evidence = keras.Model(network.inputs, taps)(x)
     scaled = logits / temperature
+    if any(bias):
+        shift = [bias[1] - bias[0]] if logits.shape[-1] == 1 else list(bias)
+        scaled = scaled + keras.ops.convert_to_tensor(shift, "float32")
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
         outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}

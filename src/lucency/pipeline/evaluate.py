@@ -110,7 +110,11 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
         raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
     val, k = splits["val"], classifier.classes.index(classifier.positive)
     point = operating_point.choose(
-        rule, val.probabilities[:, k], val.labels == k, config.prevalence
+        rule,
+        val.probabilities[:, k],
+        val.labels == k,
+        even=classifier.spec.even,
+        prevalence=config.prevalence,
     )
     classifier.spec = dataclasses.replace(
         classifier.spec,

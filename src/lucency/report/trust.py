@@ -10,7 +10,7 @@ from lucency.plots import percent
 from lucency.report.data import colour_of, leak_verdict
 from lucency.report.files import Json, Run, number
 from lucency.report.record import test_evaluations
-from lucency.report.uncertainty import calibration_summary
+from lucency.report.uncertainty import calibration_shift, calibration_summary
 from lucency.report.wording import isolated, listed, plural
 
 _FEW = 30  # images of a class below which intervals are called wide
@@ -147,6 +147,8 @@ def _of_figures(run: Run) -> list[str]:
             f"{plural(run.shared_groups, 'patient')} found in more than one split of the data: "
             "the figures may be too good."
         )
+    if shift := calibration_shift(run):
+        found.append(shift)
     low, baseline = number(split["metrics"]["accuracy"].get("low")), split["baseline"]
     if low is not None and low <= baseline["accuracy"]:
         found.append(

@@ -31,6 +31,32 @@ def calibration_summary(split: Json) -> tuple[str, bool | None]:
     return f"{text}, {'more' if more else 'no more'} {chance}", more
 
 
+def calibration_shift(run: Run) -> str:
+    """Return a sentence with both calibration intercepts if test contradicts validation, or "".
+
+    It does where their 95 % intervals do not overlap.
+    """
+    splits = [run.splits.get(name) or {} for name in ("test", "validation")]
+    entries = [(split.get("metrics") or {}).get("calibration_intercept") or {} for split in splits]
+    (low, high), (val_low, val_high) = [
+        (number(entry.get("low")), number(entry.get("high"))) for entry in entries
+    ]
+    if low is None or high is None or val_low is None or val_high is None:
+        return ""
+    if low <= val_high and val_low <= high:
+        return ""
+    test, validation = (
+        figure_text(entry, split["n"], share=False)
+        for entry, split in zip(entries, splits, strict=True)
+    )
+    what = "images are positive" if run.positive else "decisions are right"
+    return (
+        f"The calibration intercept is {test} on test and {validation} on validation, where the "
+        f"probabilities were fitted: on test, {what} {'more' if low > val_high else 'less'} often "
+        "than the probabilities say."
+    )
+
+
 def reliability(run: Run) -> list[list[str]]:
     """Return rows of calibration error, chance, slope and intercept, one cell per split."""
     splits = [split for split in run.splits.values() if split.get("calibration")]

@@ -31,7 +31,7 @@ _CALIBRATED, _EVALUATED = 2.4, 2.0
 _CORRUPTION = 0.001  # for each corrupted image, and member of an ensemble
 _VALIDATION, _PREDICTION = 0.3, 0.2
 _MAPS = 4500  # predictions that the tests of the activation maps take
-_CORRUPTIONS = {"standard": 13, "all": 33}  # predictions of each test image
+_CORRUPTIONS = {"standard": 15, "all": 37}  # predictions of each test image
 _MOST_CORRUPTED = 400  # test images
 
 

@@ -1,4 +1,4 @@
-"""Calibrate a trained classifier on validation: temperature, threshold, sets, OOD detector."""
+"""Calibrate a trained classifier on validation: scaling, threshold, sets, OOD detector."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration import conformal, ood, operating_point, temperature
+from lucency.calibration import conformal, ood, operating_point, scaling
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Split, evenly
@@ -37,11 +37,7 @@ def calibrate(
         progress: Warned if validation does not reach the rule.
     """
     train, val = splits
-    classifier.spec = dataclasses.replace(
-        classifier.spec,
-        temperature=_temperature(classifier, plan, val),
-        class_prior=_class_prior(plan, train),
-    )
+    _scale(classifier, plan, splits)
     probabilities = classifier.predict_split(val)
     sets = conformal.fit(probabilities, val.labels, val.groups)
     point = _operating_point(classifier, config, probabilities, val, progress)
@@ -55,20 +51,34 @@ def calibrate(
     classifier.ood_detector = _ood_detector(classifier, train, val)
 
 
-def _temperature(classifier: Classifier, plan: Plan, split: Split) -> float:
-    """Fit the temperature on validation, in float32 as in prediction."""
-    logits = logits_of_split(
-        eval_model(classifier.keras_model, plan.channels, plan.dtype), split, plan.batch
+def _scale(classifier: Classifier, plan: Plan, splits: tuple[Split, Split]) -> None:
+    """Fit temperature and bias on validation, in float32 as in prediction.
+
+    The network weighs the classes as its loss does. The fitted bias becomes part of its last layer,
+    so that an activation map of mean 0 is evidence for neither class. With two classes, the
+    probabilities are then moved to the class shares of train, as users expect; the threshold still
+    weighs the classes as the loss does. With more, they stay as the loss weighs them, because the
+    most probable class is predicted.
+    """
+    train, val = splits
+    classes = len(train.classes)
+    counts = np.bincount(train.labels, minlength=classes)
+    weighed = counts * np.asarray(plan.class_weights)
+    weighed = weighed / weighed.sum()
+    model = eval_model(classifier.keras_model, plan.channels, plan.dtype)
+    logits = logits_of_split(model, val, plan.batch)
+    seen = np.bincount(val.labels, minlength=classes) / len(val)
+    fitted = scaling.fit(
+        logits, val.labels, (weighed / seen)[val.labels], groups=val.groups, seed=plan.seed
     )
-    weights = np.asarray(plan.class_weights)[split.labels]
-    return temperature.fit_temperature(logits, split.labels, weights, smooth=True)
-
-
-def _class_prior(plan: Plan, train: Split) -> tuple[float, ...]:
-    """Return the class shares that the probabilities assume: those weighted as in the loss."""
-    counts = np.bincount(train.labels, minlength=len(train.classes))
-    shares = counts * np.asarray(plan.class_weights)
-    return tuple(map(float, shares / shares.sum()))
+    classifier.add_to_logits(fitted.bias)
+    assumed = counts / counts.sum() if classes == 2 else weighed
+    classifier.spec = dataclasses.replace(
+        classifier.spec,
+        temperature=fitted.temperature,
+        bias=tuple(map(float, np.log(assumed / weighed))),
+        class_prior=tuple(map(float, assumed)),
+    )
 
 
 def _operating_point(
@@ -78,23 +88,26 @@ def _operating_point(
     val: Split,
     progress: Progress,
 ) -> operating_point.OperatingPoint:
-    """Choose the threshold; if validation does not reach the rule, warn and use 0.5."""
+    """Choose the threshold; if validation does not reach the rule, warn and use the default."""
     if classifier.positive is None:
         return operating_point.OperatingPoint(0.5, "the most probable class", np.nan, np.nan)
     k = classifier.classes.index(classifier.positive)
     rule = operating_point.parse(config.operating_point)
     scores, truth = probabilities[:, k], val.labels == k
     try:
-        point = operating_point.choose(rule, scores, truth, config.prevalence)
+        point = operating_point.choose(
+            rule, scores, truth, even=classifier.spec.even, prevalence=config.prevalence
+        )
     except ConfigError as error:
         # Hours of training are not discarded for a rule that can be changed afterwards.
-        progress.warn(f"{error} The threshold is 0.5; choose another with lucency evaluate.")
-        rule = operating_point.parse("balanced")
-        point = operating_point.choose(rule, scores, truth)
-    words = "the more probable class"
-    if np.ptp(classifier.spec.class_prior) < 1e-9:
-        words += ", all classes assumed equally frequent"
-    return dataclasses.replace(point, rule=words) if rule.kind == "balanced" else point
+        progress.warn(
+            f"{error} The threshold weighs both classes equally; choose another with lucency "
+            "evaluate."
+        )
+        point = operating_point.choose(
+            operating_point.parse("balanced"), scores, truth, even=classifier.spec.even
+        )
+    return point
 
 
 def _ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDetector:

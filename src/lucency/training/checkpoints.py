@@ -67,7 +67,7 @@ class Checkpoints:
         folder: Where they are; made if missing.
         identity: Plan, data, backend and versions of the run, as JSON. Checkpoints of another
             plan, other data or another backend are rejected.
-        seconds: Shortest time between two checkpoints within an epoch.
+        seconds: Shortest time between two checkpoints.
         largest: Bytes of network and optimizer together; larger files are not read.
         progress: Warned of damaged checkpoints and of failures to write one.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import backend, metrics, models, signals
-from lucency.calibration import temperature
+from lucency.calibration import scaling
 from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches, steps_per_epoch, training_batches
 from lucency.errors import BackendError, LucencyError, RunError
@@ -67,6 +67,7 @@ class Trainer:
         self.best: Arrays | None = None
         self._compiled = False
         self._epoch_start: Snapshot  # the snapshot at the start of the current epoch
+        self._start_written = False  # whether that is among the checkpoints
 
     def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         """Train to the end, from the newest checkpoint if there is one.
@@ -111,6 +112,7 @@ class Trainer:
             return
         self._restore(found)
         self._epoch_start = (self.state.step and stored.start_of(self.state.epoch)) or found
+        self._start_written = True
         where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
         where = "the end of training" if self.state.finished else where
         self._progress.note(f"Resuming from the checkpoint at {where}.")
@@ -192,7 +194,7 @@ class Trainer:
         """Return loss (class-weighted), accuracy and AUROC on validation."""
         split = self._val
         logits = logits_of_split(self._eval_model, split, self._stepper.micro)
-        probabilities = temperature.probabilities(logits, 1.0)
+        probabilities = scaling.probabilities(logits)
         weights = np.asarray(self._plan.class_weights)[split.labels]
         return {
             "val_loss": metrics.log_loss(split.labels, probabilities, weights),
@@ -228,7 +230,7 @@ class Trainer:
                 f"{words} Restarting the epoch at {state.rate:g} times the planned rate "
                 f"(restart {len(state.divergences)} of at most {_MAX_DIVERGENCES})."
             )
-        self._mark_epoch_start()
+        self._mark_epoch_start(write=True)
 
     def _shrink(self) -> None:
         """Restart the epoch with half as many images per micro-batch."""
@@ -240,7 +242,7 @@ class Trainer:
             f"{self._stepper.micro} at a time, and each step still uses {self._plan.batch}. "
             "Restarting the epoch."
         )
-        self._mark_epoch_start()
+        self._mark_epoch_start(write=True)
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Return to a snapshot; a micro-batch that was made smaller stays small."""
@@ -259,13 +261,21 @@ class Trainer:
     def _snapshot(self) -> Snapshot:
         return Snapshot.of(self.state, self._stepper.capture(), self.best)
 
-    def _mark_epoch_start(self) -> None:
-        """Keep a snapshot that the epoch can be restarted from."""
-        self._epoch_start = self._snapshot()
-        self._write(self._epoch_start)
+    def _mark_epoch_start(self, *, write: bool = False) -> None:
+        """Keep a snapshot that the epoch can be restarted from; write it where one is due."""
+        self._epoch_start, self._start_written = self._snapshot(), False
+        write |= self.state.finished or not self.state.epoch
+        if write or (self._checkpoints and self._checkpoints.due()):
+            self._write(self._epoch_start)
 
     def _write(self, snapshot: Snapshot) -> None:
-        if self._checkpoints:
+        """Write a checkpoint; one within an epoch needs that of the epoch's start beside it."""
+        if self._checkpoints is None:
+            return
+        if not self._start_written:
+            self._start_written = True
+            self._checkpoints.write(self._epoch_start)
+        if snapshot is not self._epoch_start:
             self._checkpoints.write(snapshot)
 
 

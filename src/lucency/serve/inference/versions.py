@@ -91,6 +91,7 @@ def _calibration_hash(spec: Spec) -> str:
     """Return a short identifier of everything that turns logits into predictions."""
     parts = [
         spec.temperature,
+        list(spec.bias),
         spec.threshold,
         list(spec.class_prior),
         spec.conformal and dict(spec.conformal),

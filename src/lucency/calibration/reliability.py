@@ -1,20 +1,15 @@
-"""Temperature scaling, and whether probabilities are calibrated."""
+"""Whether probabilities are calibrated: reliability diagram and calibration errors."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
-
-from lucency.errors import ClassifierError, DataError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_TEMPERATURES = (0.05, 20.0)
 _BINS = 10
 _PER_BIN = 10  # fewer images do not estimate a frequency
 _CELLS = 2**18  # simulations x images in memory at once
@@ -27,89 +22,6 @@ class Bin:
     n: int
     mean_probability: float
     fraction: float
-
-
-def probabilities(logits: ArrayLike, temperature: float = 1.0) -> FloatArray:
-    """Turn a network's logits into calibrated probabilities.
-
-    Args:
-        logits: (n, classes), or (n,) or (n, 1) for the log odds of the second of two classes.
-        temperature: Divides the logits; above 1 softens.
-
-    Returns:
-        (n, classes) float64, rows sum to 1. With two classes both columns are computed separately,
-        so that small values keep their precision.
-    """
-    scaled = np.asarray(logits, np.float64) / temperature
-    if scaled.ndim == 1 or scaled.shape[1] == 1:
-        odds = scaled.reshape(-1)
-        return np.stack([special.expit(-odds), special.expit(odds)], axis=1)
-    return np.asarray(special.softmax(scaled, axis=1), np.float64)
-
-
-def fit_temperature(
-    logits: ArrayLike,
-    labels: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    smooth: bool = False,
-) -> float:
-    """Find the temperature under which the labels are most likely (Guo et al. 2017).
-
-    If every prediction is correct, the likelihood always rises with confidence. With ``smooth``,
-    each class gets one additional image of every class (Platt 1999, section 2.2), so that n images
-    never make the classifier more confident than n images can.
-
-    Args:
-        logits: (n, classes), or (n,) or (n, 1) for the log odds of the second of two classes.
-        labels: (n,) true class indices.
-        weights: (n,) weight of each image; equal if ``None``.
-        smooth: Whether to smooth the labels like that.
-
-    Returns:
-        A temperature in [0.05, 20]; 1 if no other is better, an end of the interval if the optimum
-        lies beyond it (0.05 if every prediction is correct, 20 if the logits are uninformative).
-
-    Raises:
-        DataError: There is no image.
-        ClassifierError: A logit is not finite.
-    """
-    values = np.asarray(logits, np.float64)
-    if not len(values):
-        raise DataError("Cannot calibrate: the validation split has no images.")
-    if not np.isfinite(values).all():
-        raise ClassifierError(
-            "Cannot calibrate: the network's logits are not finite. "
-            "Training has diverged; lower the learning rate."
-        )
-    truth = np.asarray(labels, np.int64)
-    margins = _margins(values, truth)
-    classes = margins.shape[1]
-    others = 1 / (np.bincount(truth, minlength=classes) + classes)[truth] if smooth else 0.0
-    counts = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
-
-    def loss(log_temperature: float) -> float:
-        scaled = margins / math.exp(log_temperature)
-        losses = special.logsumexp(scaled, axis=1) - others * scaled.sum(axis=1)
-        return float(counts @ losses / counts.sum())
-
-    # Convex in 1/T, hence unimodal in log T: one bounded search finds the minimum.
-    from scipy import optimize
-
-    bounds = (math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))
-    found = optimize.minimize_scalar(
-        loss, bounds=bounds, method="bounded", options={"xatol": 1e-8}
-    ).x
-    best = min((0.0, float(found), *bounds), key=loss)
-    return math.exp(best)
-
-
-def _margins(logits: FloatArray, labels: IntArray) -> FloatArray:
-    """Return the logit of each class minus that of the true class, (n, classes)."""
-    if logits.ndim == 1 or logits.shape[1] == 1:
-        odds = logits.reshape(-1)
-        logits = np.stack([np.zeros_like(odds), odds], axis=1)
-    return np.asarray(logits - np.take_along_axis(logits, labels[:, None], axis=1))
 
 
 def equal_mass_bins(probability: ArrayLike) -> IntArray:

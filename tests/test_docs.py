@@ -413,14 +413,15 @@ def document(run: Path, name: str) -> Any:
 
 
 CLASSES = ("dark", "light")
-ON_REQUEST = ("time_budget.", "seconds.measuring")  # with a time as effort: see test_budget.py
+# With a time as effort: see test_budget.py; with folds: see test_folds.py.
+ON_REQUEST = ("time_budget.", "seconds.measuring", "training.folds")
 
 
 @pytest.mark.slow
 def test_every_file_of_a_run_is_documented(run: Path) -> None:
     first = RUN_FOLDER.partition("## evaluation.json")[0]
     documented = {row[0].strip("`").partition("/")[0] for row in rows(first)}
-    on_request = {"neighbours.safetensors", "subgroups.csv"}
+    on_request = {"neighbours.safetensors", "subgroups.csv", "folds.csv"}
     assert documented - on_request == {path.name for path in run.iterdir()}
 
 

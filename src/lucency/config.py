@@ -48,6 +48,8 @@ class Config:
         max_unreadable: Largest share of unreadable images to accept, 0 to 1.
         val_fraction: Share of the training images (by patient) for validation, if not given.
         test_fraction: Share of all images (by patient) for test, if not given.
+        folds: Number of folds to cross-validate in, or a column of the labels file whose values
+            are held out one at a time (a site, a scanner, a year); 0 for a validation split.
         on_leak: What to do if images or patients of the test split are also in train or
             validation: ``stop``, ``drop`` (exclude them from train and validation, never from
             test) or ``ignore`` (the test figures are then invalid).
@@ -99,6 +101,7 @@ class Config:
     max_unreadable: float = 0.01
     val_fraction: float = 0.15
     test_fraction: float = 0.15
+    folds: int | str = 0
     on_leak: OnLeak = "stop"
     positive: str = "auto"
     operating_point: str = "balanced"
@@ -136,6 +139,8 @@ class Config:
                 raise ConfigError(
                     f"{name} must lie between {low:g} and {high:g}. Received: {value!r}"
                 )
+        if self.folds:
+            _check_folds(self)
 
     @classmethod
     def load(cls, file: Path | None, settings: Sequence[str] = (), **given: Any) -> Self:
@@ -182,6 +187,29 @@ class Config:
         return dataclasses.asdict(self)
 
 
+def _check_folds(config: Config) -> None:
+    """Reject folds that are too few or too many, or whose networks cannot become one."""
+    if isinstance(config.folds, int) and not 2 <= config.folds <= MOST_FOLDS:
+        raise ConfigError(
+            f"folds must be 0 (none), from 2 to {MOST_FOLDS}, or the name of a column of the "
+            f"labels file. Received: {config.folds}"
+        )
+    if isinstance(config.folds, str) and not config.labels:
+        raise ConfigError(
+            f"folds={config.folds} names a column of a labels file, and there is none. Give the "
+            f"file with --labels, or a number of folds from 2 to {MOST_FOLDS}."
+        )
+    if config.recipe != "default" or config.backbone or config.effort not in _OF_FOLDS:
+        backbone = f", --backbone {config.backbone}" if config.backbone else ""
+        raise ConfigError(
+            "Folds need the default network, one for each fold: use --recipe default without "
+            f"--backbone, and --effort {' or '.join(_OF_FOLDS)}. Received: --recipe "
+            f"{config.recipe}, --effort {config.effort}{backbone}"
+        )
+
+
+MOST_FOLDS = 16  # networks in one
+_OF_FOLDS = ("quick", "standard")  # efforts of one network each
 _SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}
 _RECIPE_SIZES: Mapping[str, int] = {"article": 255}
 

@@ -5,6 +5,7 @@
     operating_point    a threshold chosen by a rule
     conformal          prediction sets with guaranteed coverage
     ood                the out-of-distribution (OOD) detector
+    ood_folds          the same, for a classifier of one network per fold
 
-Everything here is chosen on validation.
+Everything here is chosen on validation, or with folds on the images that were held out of them.
 """

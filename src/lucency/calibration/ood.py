@@ -41,7 +41,7 @@ _FIELDS = ("means", "axes", "variances", "rest")
 
 
 @dataclass(frozen=True, eq=False)
-class _Distribution:
+class Distribution:
     """A normal distribution around each class mean, with the same covariance for all classes.
 
     Attributes:
@@ -67,7 +67,8 @@ class _Distribution:
         return np.asarray(np.sqrt(nearest))
 
 
-def _distribution(points: FloatArray, labels: IntArray, max_axes: int) -> _Distribution:
+def distribution(points: FloatArray, labels: IntArray, max_axes: int) -> Distribution:
+    """Fit a distribution to points (n, d) with these classes."""
     from sklearn.covariance import ledoit_wolf
 
     present, index = np.unique(labels, return_inverse=True)
@@ -80,7 +81,7 @@ def _distribution(points: FloatArray, labels: IntArray, max_axes: int) -> _Distr
     kept = min(max_axes, len(variances))
     rest = variances[kept:].mean() if kept < len(variances) else variances[-1]
     arrays = (means, axes[:, :kept].T, variances[:kept], np.array([rest]))
-    return _Distribution(*(np.ascontiguousarray(array, np.float32) for array in arrays))
+    return Distribution(*(np.ascontiguousarray(array, np.float32) for array in arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +94,8 @@ class OODDetector:
         limits: (3,) the largest distance in distribution, for each of ``VIEWS``.
     """
 
-    features: _Distribution
-    image: _Distribution
+    features: Distribution
+    image: Distribution
     limits: Float32
 
     def views(self, features: ArrayLike, pixels: NDArray[Any]) -> FloatArray:
@@ -120,8 +121,8 @@ class OODDetector:
                 f"{expected[1] // _SIDE**2} channels of each image. Received: features "
                 f"{points.shape}, pixels {pixels.shape}."
             )
-        _check_finite(points)
-        return np.asarray(_distances(self.features, self.image, points, small) / self.limits)
+        check_finite(points)
+        return np.asarray(distances_of(self.features, self.image, points, small) / self.limits)
 
     def score(self, features: ArrayLike, pixels: NDArray[Any]) -> FloatArray:
         """Return the OOD scores, the largest of ``views``, (n,); above 1 is out of distribution."""
@@ -154,7 +155,7 @@ class OODDetector:
             if array is None or array.dtype != np.float32 or not np.isfinite(array).all():
                 raise _damaged(f"{name} is missing, not float32 or not finite")
         features, image = (
-            _Distribution(*(arrays[f"{name}.{x}"] for x in _FIELDS))
+            Distribution(*(arrays[f"{name}.{x}"] for x in _FIELDS))
             for name in ("features", "image")
         )
         for name, distribution in (("features", features), ("image", image)):
@@ -167,7 +168,7 @@ class OODDetector:
         return cls(features, image, limits)
 
 
-def _check_shapes(name: str, fitted: _Distribution) -> None:
+def _check_shapes(name: str, fitted: Distribution) -> None:
     if fitted.means.ndim != 2 or fitted.axes.ndim != 2 or fitted.variances.ndim != 1:
         raise _damaged(f"the arrays of {name} have wrong shapes")
     (classes, d), (k, width) = fitted.means.shape, fitted.axes.shape
@@ -226,19 +227,30 @@ def fit(
             f"features. Received: {counts[0]} features, labels and images of train, {counts[1]} of "
             "validation."
         )
-    _check_finite(train)
-    _check_finite(val)
-    of_features = _distribution(train, truth, _MAX_AXES["features"])
-    small = _standardised(thumbnails(pixels))
-    of_images = _distribution(small, np.zeros(len(small), np.int64), _MAX_AXES["image"])
-    distances = _distances(of_features, of_images, val, thumbnails(val_pixels))
-    weights = _patient_weights(val_groups or [""] * len(val))
+    check_finite(train)
+    check_finite(val)
+    of_features, of_images = of_training_images(train, truth, thumbnails(pixels))
+    distances = distances_of(of_features, of_images, val, thumbnails(val_pixels))
+    return OODDetector(of_features, of_images, limits_of(distances, val_groups))
+
+
+def of_training_images(
+    features: FloatArray, labels: IntArray, small: Float32
+) -> tuple[Distribution, Distribution]:
+    """Return the distributions of features (n, d) and of thumbnails of training images."""
+    of_features = distribution(features, labels, _MAX_AXES["features"])
+    flat = _standardised(small)
+    return of_features, distribution(flat, np.zeros(len(flat), np.int64), _MAX_AXES["image"])
+
+
+def limits_of(distances: FloatArray, groups: Sequence[str] | None) -> Float32:
+    """Return the limit of each distance (n, 3) that about ``RATE`` of new patients exceed."""
+    weights = _patient_weights(groups or [""] * len(distances))
     limits = np.array([_limit(column, weights) for column in distances.T])
-    limits = np.maximum(limits, 1e-6)  # validation images may be equal to the means
+    limits = np.maximum(limits, 1e-6)  # held-out images may be equal to the means
     limits *= _limit((distances / limits).max(axis=1), weights)
     # Rounded up, so that the image that sets a limit does not exceed it.
-    rounded = np.nextafter(limits.astype(np.float32), np.float32(np.inf))
-    return OODDetector(of_features, of_images, rounded)
+    return np.asarray(np.nextafter(limits.astype(np.float32), np.float32(np.inf)))
 
 
 def _patient_weights(groups: Sequence[str]) -> FloatArray:
@@ -254,7 +266,8 @@ def _limit(distances: FloatArray, weights: FloatArray) -> float:
     return float(distances[order[min(int(index), len(order) - 1)]])
 
 
-def _check_finite(features: FloatArray) -> None:
+def check_finite(features: FloatArray) -> None:
+    """Raise ``ClassifierError`` where a feature is not finite."""
     if not np.isfinite(features).all():
         raise ClassifierError(
             "The features of the network are not finite. Training has diverged; lower the "
@@ -306,8 +319,8 @@ def _transformed(flat: FloatArray) -> Iterator[FloatArray]:
     yield -flat
 
 
-def _distances(
-    of_features: _Distribution, of_images: _Distribution, features: FloatArray, small: Float32
+def distances_of(
+    of_features: Distribution, of_images: Distribution, features: FloatArray, small: Float32
 ) -> FloatArray:
     """Return the three distances of each image, (n, 3)."""
     flat = _standardised(small)

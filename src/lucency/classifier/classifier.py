@@ -149,9 +149,19 @@ class Classifier:
     def add_to_logits(self, bias: Sequence[float]) -> None:
         """Add a bias to the network's logits, one value per unit, in the bias of its last layer."""
         if any(bias):
-            (name,) = (each for each in self.weights if each.endswith(LOGITS_BIAS))
+            name = self._logits_bias
             self.weights[name] = (self.weights[name] + np.asarray(bias)).astype(np.float32)
             self._keras_model = self._calibrated = None
+
+    @property
+    def logits_bias(self) -> NDArray[np.float32]:
+        """The bias of the network's last layer, one value per unit."""
+        return self.weights[self._logits_bias]
+
+    @property
+    def _logits_bias(self) -> str:
+        (name,) = (each for each in self.weights if each.endswith(LOGITS_BIAS))
+        return name
 
     @property
     def calibrated_model(self) -> Any:

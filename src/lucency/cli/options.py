@@ -131,6 +131,15 @@ Workers = Annotated[
     int | None,
     Option(help="Decode with this many processes (one per processor).", rich_help_panel=_DATA),
 ]
+Folds = Annotated[
+    str | None,
+    Option(
+        help="Cross-validate in so many folds, or hold out each value of a column of the CSV, such "
+        "as the site (0).",
+        metavar="N|COLUMN",
+        rich_help_panel=_DATA,
+    ),
+]
 OnLeak = Annotated[
     str | None,
     Option(

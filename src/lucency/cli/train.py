@@ -39,6 +39,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     follow_links: options.FollowLinks = None,
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
+    folds: options.Folds = None,
     on_leak: options.OnLeak = None,
     positive: options.Positive = None,
     operating_point: options.OperatingPoint = None,
@@ -62,7 +63,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     or validation (see --on-leak).
 
     Examples:
-        lucency train chest_xray --effort quick
+        lucency train chest_xray --effort quick --folds 5
         lucency train chest_xray --operating-point "sensitivity>=0.95" --prevalence 0.1
         lucency train chest_xray --track mlflow --set epochs=30 --run mine
     """
@@ -70,8 +71,9 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
 
     made = Config.load(
         config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
-        split_file=split_file, group_regex=group_regex, on_leak=on_leak, positive=positive,
-        operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
+        split_file=split_file, group_regex=group_regex, folds=folds, on_leak=on_leak,
+        positive=positive, operating_point=operating_point, prevalence=prevalence,
+        subgroups=subgroups,
         neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights,
         cache=cache, workers=workers, track=track, follow_links=follow_links,
         file_column=file_column, label_column=label_column, group_column=group_column,
@@ -133,8 +135,10 @@ def _train(
         "run": str(done.folder),
         "report": str(done.report),
         "seconds": done.seconds,
-        "validation": done.validation.to_json(),
+        "validation": None if done.folds else done.validation.to_json(),
         "test": done.test.to_json() if done.test else None,
         "warnings": list(done.data.audit.warnings),
     }
+    if done.folds:
+        document["cross_validation"] = done.folds.to_json()
     options.print_json(document)

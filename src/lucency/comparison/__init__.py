@@ -34,10 +34,12 @@ from lucency.comparison.paired import (
 from lucency.comparison.result import Comparison, Decisions, Pair, Repeated, System
 from lucency.comparison.runs import Run, Truth, read_runs
 from lucency.errors import ConfigError
+from lucency.evaluation import OUT_OF_FOLD
 from lucency.metrics import Estimate, delong, percentiles
 
 __all__ = ["Comparison", "Decisions", "Difference", "Pair", "Repeated", "System", "compare"]
 
+_CHOSEN_ON = {"val": "validation images", OUT_OF_FOLD: "out-of-fold predictions"}
 # A difference within so many standard errors over seeds may be due to the seeds.
 _SEED_ERRORS = 2.0
 
@@ -49,7 +51,7 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
 
     Args:
         runs: Two or more run folders. The system of the first one is the reference.
-        split: "test", or "val" with a warning: choices were based on validation.
+        split: "test"; "val" or "out_of_fold" with a warning: choices were based on these.
         repeats: Whether runs that differ only in the seed form one system; else each run is one.
 
     Returns:
@@ -57,13 +59,14 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
         deciding p-values are corrected for the number of comparisons (Holm).
 
     Raises:
-        ConfigError: ``split`` is neither.
+        ConfigError: ``split`` is none of these.
         DataError: The runs differ in test images, classes, labels or patients.
         RunError: A file is missing or damaged.
         ClassifierError: A ``classifier.json`` is missing or damaged.
     """
-    if split not in ("test", "val"):
-        raise ConfigError(f"The split to compare on must be 'test' or 'val'. Received: {split!r}")
+    if split not in ("test", *_CHOSEN_ON):
+        known = ", ".join(_CHOSEN_ON)
+        raise ConfigError(f"The split to compare on must be test, {known}. Received: {split!r}")
     found, truth = read_runs([Path(run) for run in runs], split)
     by_system: dict[str, list[Run]] = {}
     for run in found:
@@ -218,10 +221,10 @@ def _conclusions(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str,
 
 def _warnings(split: str, systems: Sequence[System], truth: Truth) -> tuple[str, ...]:
     found = []
-    if split == "val":
+    if split in _CHOSEN_ON:
         found.append(
-            "These are validation images, which choices were based on: a difference may come from "
-            "these choices. Compare on a test split."
+            f"These are {_CHOSEN_ON[split]}, which choices were based on: a difference may come "
+            "from these choices. Compare on a test split."
         )
     if not truth.known:
         found.append(

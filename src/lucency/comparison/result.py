@@ -116,7 +116,7 @@ class Comparison:
     """The comparison of runs on one test set.
 
     Attributes:
-        split: "test" or "val".
+        split: "test", "val" or "out_of_fold".
         test_set: Identity of the test set in the ledger; None where a run has no split.csv.
         n: Images.
         groups: Patients; None when unknown.

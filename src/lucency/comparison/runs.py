@@ -94,7 +94,7 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
 
     Args:
         folders: Two or more run folders.
-        split: "test" or "val".
+        split: "test", "val" or "out_of_fold".
 
     Returns:
         The runs with their predictions in one order, and the true labels in that order.

@@ -25,6 +25,7 @@
     partition         check for leaks, then give every image its split
     leaks             the leak check: nothing of test may be in train or validation
     split             split by group, stratified by class
+    folds             folds for cross-validation, by patient; folds.csv
     split_file        write and read split.csv
     audit             what was found, used and excluded, and why
     batches           batches of a split to train on and to predict
@@ -39,6 +40,7 @@ from __future__ import annotations
 
 from lucency.dataset.audit import Audit
 from lucency.dataset.entry import Entry, Excluded, NotUsed
+from lucency.dataset.folds import Folds, read_folds, write_folds
 from lucency.dataset.load import Dataset, Source, Split, load_dataset, load_labelled, write_split
 from lucency.dataset.sampling import class_balanced, evenly
 from lucency.dataset.split_file import read_split
@@ -48,6 +50,7 @@ __all__ = [
     "Dataset",
     "Entry",
     "Excluded",
+    "Folds",
     "NotUsed",
     "Source",
     "Split",
@@ -55,6 +58,8 @@ __all__ = [
     "evenly",
     "load_dataset",
     "load_labelled",
+    "read_folds",
     "read_split",
+    "write_folds",
     "write_split",
 ]

@@ -48,18 +48,21 @@ class Columns(NamedTuple):
     """Names of the columns that the user gave.
 
     An empty name stands for a column that is recognised; a group or split ``none`` for no column.
+    ``fold`` is the column that folds are made by, which may have another role too; empty for none.
     """
 
     file: str = ""
     label: str = ""
     group: str = ""
     split: str = ""
+    fold: str = ""
 
 
 def columns_of(config: Config) -> Columns:
     """Return the names of columns in a configuration."""
+    fold = config.folds if isinstance(config.folds, str) else ""
     return Columns(
-        config.file_column, config.label_column, config.group_column, config.split_column
+        config.file_column, config.label_column, config.group_column, config.split_column, fold
     )
 
 
@@ -97,6 +100,8 @@ def choose_columns(path: Path, table: Table, given: Columns) -> Chosen:
     plain = all(table.header[at].lower() == role for role, at in found.items())
     said = ", ".join(f"{role} from {table.header[at]!r}" for role, at in found.items())
     note = "" if plain and not unused else f"{path.name}: {said}.{unused}"
+    if given.fold:
+        found["fold"] = _named(path, table.header, "fold", given.fold)
     return Chosen(found, note)
 
 
@@ -106,10 +111,14 @@ def _named(path: Path, header: Sequence[str], role: str, name: str) -> int:
     found = exact or [i for i, each in enumerate(header) if each.lower() == name.lower()]
     if not found:
         raise DataError(
-            f"{path}: there is no column {name!r}, which --{role}-column names. "
+            f"{path}: there is no column {name!r}, which {_option(role)} names. "
             f"Received: {_shown(header)}.{nearest(name, header)}"
         )
     return _only(path, header, role, found)
+
+
+def _option(role: str) -> str:
+    return "--folds" if role == "fold" else f"--{role}-column"
 
 
 def _candidates(header: Sequence[str], role: str, taken: set[int]) -> list[int]:

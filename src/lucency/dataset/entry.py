@@ -25,6 +25,7 @@ class Entry(NamedTuple):
         group: Images with the same group (one patient) stay in one split; empty while unknown.
         sha256: Of the bytes of the file, in hexadecimal; empty before decoding.
         row: Row in the pixel cache; -1 before decoding.
+        fold: Value of the column that folds are made by; empty without one.
     """
 
     file: str
@@ -33,6 +34,7 @@ class Entry(NamedTuple):
     group: str = ""
     sha256: str = ""
     row: int = -1
+    fold: str = ""
 
 
 class Excluded(NamedTuple):

@@ -18,17 +18,18 @@ from lucency.errors import DataError, nearest
 
 _SEPARATORS = "|;,"
 # How programs write that a value is missing. "None" may be a class.
-_MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
+MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
 _LONGEST = 1000  # characters of a label, as in classifier.json
 _FEWEST = 20  # rows, from which on nearly as many labels as rows are no classes
 
 
 class Row(NamedTuple):
-    """The row of one image; ``group`` and ``split`` may be empty."""
+    """The row of one image; all but the label may be empty."""
 
     label: str
     group: str
     split: str
+    fold: str = ""
 
 
 class Labels(NamedTuple):
@@ -92,7 +93,8 @@ def read_labels(
     twice: dict[str, str] = {}
     for line, label in zip(table.lines, labels, strict=True):
         file = located.files[line.cells[at["file"]]]
-        row = Row(label, _cell(line, at, "group"), _split(path, line, at))
+        split, fold = _split(path, line, at), _cell(line, at, "fold")
+        row = Row(label, _cell(line, at, "group"), split, fold)
         if rows.setdefault(file, row) != row:
             twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
         lines.setdefault(file, line.number)
@@ -142,7 +144,7 @@ def _split(path: Path, line: Line, at: Mapping[str, int]) -> str:
 def _check_filled(path: Path, lines: Sequence[Line], at: Mapping[str, int]) -> None:
     blank = [x.number for x in lines if not (x.cells[at["file"]] and x.cells[at["label"]])]
     _reject_rows(path, blank, len(lines), "the file or the label is empty")
-    missing = [line.number for line in lines if line.cells[at["label"]].lower() in _MISSING]
+    missing = [line.number for line in lines if line.cells[at["label"]].lower() in MISSING]
     _reject_rows(path, missing, len(lines), "the label is missing (written as NaN, NA or null)")
 
 

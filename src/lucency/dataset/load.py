@@ -22,6 +22,7 @@ from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
 from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
+from lucency.dataset.folds import Folds, make_folds
 from lucency.dataset.groups import Groups, find_groups
 from lucency.dataset.labels import labels_path
 from lucency.dataset.near_duplicates import find_near_duplicates
@@ -75,6 +76,18 @@ class Split:
         """
         return self.cache.read(self.rows[np.asarray(indices, np.int64)])
 
+    def subset(self, name: str, indices: NDArray[np.int64]) -> Split:
+        """Return the images at these indices as a split of another name."""
+        return Split(
+            name=name,
+            classes=self.classes,
+            files=tuple(self.files[i] for i in indices),
+            groups=tuple(self.groups[i] for i in indices),
+            labels=self.labels[indices],
+            cache=self.cache,
+            rows=self.rows[indices],
+        )
+
     def pixels_8bit(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return images as ``pixels`` does, but always uint8: to compare and to show them."""
         return self.cache.read_8bit(self.rows[np.asarray(indices, np.int64)])
@@ -88,11 +101,12 @@ class Dataset:
         root: Folder that the paths are relative to.
         classes: Names, in natural order.
         train: Images to train on.
-        val: Images for model selection.
+        val: Images for model selection; none where there are folds.
         test: Images that no choice depends on; ``None`` where the folders contain none.
         audit: What was found, used and excluded, and why.
         entries: Every readable image with its split or ``excluded``, as listed in split.csv.
         fingerprint: sha256 over file, content, class and split of every used image.
+        folds: In which fold each image of train is held out; ``None`` without folds.
     """
 
     root: Path
@@ -103,6 +117,12 @@ class Dataset:
     audit: Audit
     entries: tuple[Entry, ...]
     fingerprint: str
+    folds: Folds | None = None
+
+    @property
+    def held_out(self) -> Split:
+        """Images that choices are based on: validation, or with folds those of all folds."""
+        return self.val if self.folds is None else self.train
 
 
 def load_dataset(
@@ -134,7 +154,7 @@ def load_dataset(
         LeakError: Images or patients of the test split are also in train or validation, and
             ``on_leak`` is ``stop``; it carries the data set without them.
         DataError: The folder is not a usable data set, or has too many unreadable images.
-        ConfigError: An option is not valid.
+        ConfigError: An option is not valid, or there are more folds than patients.
     """
     config = config or Config()
     with DecoderPool(config.workers) as pool:
@@ -163,7 +183,7 @@ def load_dataset(
     )
     if config.on_leak == "stop" and partitioned.leaks.found:
         raise LeakError(f"{found.root}: {partitioned.leaks.message}", data)
-    return data
+    return replace(data, folds=make_folds([e for e in used if e.split == "train"], config))
 
 
 def load_labelled(

@@ -13,6 +13,7 @@ from lucency.dataset.leaks import Leaks, check_leaks
 from lucency.dataset.near_duplicates import NearDuplicate
 from lucency.dataset.split import (
     Assignment,
+    assign_pool,
     assign_splits,
     check_splits,
     shared_groups,
@@ -84,7 +85,11 @@ def _partition(
 ) -> Partition:
     checked = check_leaks(used_entries(entries), near, on_leak=config.on_leak)
     if config.split_file:
-        assigned = _given_splits(checked.entries, config.split_file)
+        assigned = _given_splits(checked.entries, config)
+    elif config.folds:
+        assigned = assign_pool(
+            checked.entries, classes=classes, seed=config.seed, test_fraction=config.test_fraction
+        )
     else:
         assigned = assign_splits(
             checked.entries,
@@ -93,7 +98,7 @@ def _partition(
             val_fraction=config.val_fraction,
             test_fraction=config.test_fraction,
         )
-    check_splits(assigned.entries, classes)
+    check_splits(assigned.entries, classes, ("train",) if config.folds else ("train", "val"))
     pairs = near_pairs(assigned.entries, near)
     final = {entry.file: entry._replace(split=EXCLUDED) for entry, _ in checked.excluded}
     final |= {entry.file: entry for entry in assigned.entries}
@@ -119,15 +124,21 @@ def _partition(
     )
 
 
-def _given_splits(entries: tuple[Entry, ...], split_file: str) -> Assignment:
-    """Keep the splits of a split file; warn where train and validation share patients."""
+def _given_splits(entries: tuple[Entry, ...], config: Config) -> Assignment:
+    """Keep the splits of a split file; warn where train and validation share patients.
+
+    With folds, validation joins train.
+    """
+    note = f"The images were split as in {config.split_file}."
+    if config.folds:
+        pooled = tuple(e._replace(split="train") if e.split == "val" else e for e in entries)
+        return Assignment(pooled, (f"{note} Folds are made of train and validation.",), ())
     shared = shared_groups([entry for entry in entries if entry.split != "test"])
     warning = (
         f"The split file has {counted(len(shared), 'patient')} in more than one split "
         f"({listed(shared)}), so the figures are too optimistic. "
         "Put all images of a patient into one split."
     )
-    note = f"The images were split as in {split_file}."
     return Assignment(entries, (note,), (warning,) if shared else ())
 
 

@@ -220,7 +220,7 @@ def _by_labels(
         if row := rows.get(file):
             place = layout.place_of(file)
             split = row.split or (by_folder[place.folder] if place else "")
-            entries.append(Entry(file, row.label, split=split, group=row.group))
+            entries.append(Entry(file, row.label, split, row.group, fold=row.fold))
         else:
             walk.leave(file.rpartition("/")[0], f"not in {labels.name}")
     check_splits(labels, table, entries)

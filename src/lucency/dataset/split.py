@@ -75,11 +75,38 @@ def assign_splits(
     return Assignment(_in_order([*pool, *test], entries), tuple(notes), tuple(warnings))
 
 
-def check_splits(entries: Sequence[Entry], classes: Sequence[str]) -> None:
+def assign_pool(
+    entries: Sequence[Entry], *, classes: Sequence[str], seed: int, test_fraction: float
+) -> Assignment:
+    """Give every image its split for cross-validation: test, or train, which folds are made of.
+
+    Test is kept as given. Where the folder has no splits, it is the one that ``assign_splits``
+    splits off.
+
+    Raises:
+        DataError: A class has too few images or groups.
+    """
+    if {entry.split for entry in entries} <= {"", "train"}:
+        _check_splittable(entries, classes, splits=("test", "two folds at least"))
+        tested = choose_groups(entries, fraction=test_fraction, seed=seed, keep=2)
+        entries = [e._replace(split="test" if e.group in tested else "train") for e in entries]
+        how = "was split off by patient, stratified by class"
+    else:
+        how = "is kept as given"
+    assigned = tuple(e._replace(split="train") if e.split == "val" else e for e in entries)
+    n = sum(entry.split == "test" for entry in assigned)
+    note = f"The test split {how}: {n:,} images. " if n else "There is no test split. "
+    note += f"Folds are made of the other {len(assigned) - n:,} images, by patient."
+    return Assignment(assigned, (note,), ())
+
+
+def check_splits(
+    entries: Sequence[Entry], classes: Sequence[str], splits: Sequence[str] = ("train", "val")
+) -> None:
     """Raise ``DataError`` where a class is missing from train or val."""
     present = {(entry.split, entry.label) for entry in entries}
     for label in classes:
-        for split in ("train", "val"):
+        for split in splits:
             if (split, label) not in present:
                 raise DataError(
                     f"The class {label!r} has no image in the {split} split. Every class needs "
@@ -101,10 +128,15 @@ def split_warnings(entries: Sequence[Entry], classes: Sequence[str]) -> list[str
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
                 f"{high:.0%}. More images would narrow this interval."
             )
-    if not any(entry.split == "test" for entry in entries):
+    splits = {entry.split for entry in entries}
+    if "test" not in splits:
         warnings.append(
             "There is no test split. Model selection uses validation, so the validation figures "
             "are optimistic; only images that no choice depends on give an unbiased estimate."
+            if "val" in splits
+            else "There is no test split. Calibration and threshold are chosen on the out-of-fold "
+            "predictions, so their figures are slightly optimistic; only images that no choice "
+            "depends on give an unbiased estimate."
         )
     return warnings
 

@@ -8,6 +8,7 @@
     subgroups      metrics of images that share an attribute
     result         the evaluation, and the conditions that it is made under
     measure        the whole evaluation of a split
+    cross_validation    metrics of out-of-fold predictions, and their spread over folds
     document       evaluation.json
     ledger/        the log of test-set evaluations
     robustness/    metrics under corruptions
@@ -18,6 +19,12 @@ The figures of ``evaluation.json`` are computed from ``predictions.csv``.
 from __future__ import annotations
 
 from lucency.evaluation.attributes import read_subgroups
+from lucency.evaluation.cross_validation import (
+    OUT_OF_FOLD,
+    CrossValidation,
+    cross_validation,
+    out_of_fold,
+)
 from lucency.evaluation.document import (
     read_attributes,
     read_evaluation,
@@ -37,14 +44,18 @@ from lucency.evaluation.result import Evaluation
 from lucency.evaluation.utility import with_prior
 
 __all__ = [
+    "OUT_OF_FOLD",
+    "CrossValidation",
     "Evaluation",
     "Labelled",
     "Predictions",
     "Predictor",
     "class_prior",
+    "cross_validation",
     "evaluate",
     "evaluate_arrays",
     "evaluate_predictions",
+    "out_of_fold",
     "predict",
     "read_attributes",
     "read_evaluation",

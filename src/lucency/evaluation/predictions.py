@@ -27,7 +27,7 @@ class Labelled(Protocol):
 
     @property
     def name(self) -> str:
-        """Return "train", "val" or "test"."""
+        """Return "train", "val", "test" or "out_of_fold"."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Predictions:
     """Predictions for each image of one split, with the true labels.
 
     Attributes:
-        split: "train", "val" or "test".
+        split: "train", "val", "test" or, with folds, "out_of_fold".
         classes: Class names in the order of the columns.
         files: n names relative to the data folder.
         groups: n patients, "" where unknown.

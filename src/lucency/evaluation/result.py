@@ -80,16 +80,17 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as dictionaries, lists and finite numbers, nan as None."""
     if isinstance(value, Estimate):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {key: _plain(x) for key, x in value.items()}
+        return {key: plain(x) for key, x in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
+        return [plain(x) for x in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

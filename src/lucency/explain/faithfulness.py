@@ -26,6 +26,7 @@ _OCCLUDED = 32  # of these, compared with occlusion
 _SCALED = 256  # images for the scale
 _PERCENTILE = 99
 _STAGES = 4
+_IMAGES = "validation images"
 _NO_MAPS = "The classifier has no activation maps to test. Train again."
 
 
@@ -53,7 +54,7 @@ def faithfulness(
     Args:
         classifier: As it will be used: with the ONNX file where there is one.
         trained: The same with its Keras network, whose weights are shuffled and then restored.
-        val: Validation images; test images must not be used here.
+        val: Validation images, or those of all folds; test images must not be used here.
         seed: Of random maps, pairs and shuffling.
         progress: Reports the progress.
 
@@ -81,7 +82,12 @@ def faithfulness(
         "method": method_of(classifier.spec),
         "scale": scale,
         "informative": bool(gain_over.low > 0 and shuffled["changes"]),
-        "sentence": sentence(gain_over, bool(shuffled["changes"]), len(sample)),
+        "sentence": sentence(
+            gain_over,
+            bool(shuffled["changes"]),
+            len(sample),
+            "images of the folds" if val.name == "train" else _IMAGES,
+        ),
     }
     document = {
         "format": FORMAT,
@@ -100,18 +106,19 @@ def faithfulness(
     return Faithfulness(document, summary)
 
 
-def sentence(gain_over: Estimate, changes: bool, n: int) -> str:
+def sentence(gain_over: Estimate, changes: bool, n: int, images: str = _IMAGES) -> str:
     """Return the result as a sentence.
 
     Args:
         gain_over: Gain of the map over that of the image centre.
         changes: Whether maps change when the weights are shuffled.
         n: Number of tested images.
+        images: What these are.
     """
     by = f"{gain_over.value:+.3f}".replace("-", "−")
     if not math.isnan(gain_over.low):
         by += f", 95 % interval {gain_over.low:+.3f} to {gain_over.high:+.3f}".replace("-", "−")
-    on = f"on {n} validation images"
+    on = f"on {n} {images}"
     if not gain_over.low > 0:
         return (
             f"Uninformative: {on}, hiding what the maps mark changed the output no more than "

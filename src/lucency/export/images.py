@@ -16,7 +16,7 @@ from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.dataset import Entry, evenly, read_split
 from lucency.errors import DataError, ImageError, RunError
 from lucency.imaging.decoder.pool import DecoderPool, Pixels
-from lucency.run_folder.files import SPLIT
+from lucency.run_folder.files import FOLDS, SPLIT
 from lucency.verify.pixels import inside
 
 BATCH = 32
@@ -76,12 +76,14 @@ def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: boo
     if folder is None:
         return _reference_images(run, classifier.reference_images, scale=scale)
     entries = read_split(run / SPLIT)
-    val = [entry for entry in entries if entry.split == "val"]
+    folds = FOLDS.is_in(run)  # without validation
+    val = [entry for entry in entries if entry.split == ("train" if folds else "val")]
     train = _spread([entry for entry in entries if entry.split == "train"], classifier.classes)
     for split, found in (("validation", val), ("training", train)):
         if not found:
             raise RunError(f"{run / SPLIT} lists no {split} images. Train again.")
-    check = _read(folder, val, "the run's whole validation split", classifier.spec)
+    whole = "all images of the run's folds" if folds else "the run's whole validation split"
+    check = _read(folder, val, whole, classifier.spec)
     words = f"{len(train):,} training images"
     return Chosen(check, _read(folder, train, words, classifier.spec) if scale else None)
 

@@ -14,6 +14,7 @@ from lucency.config import Config
 from lucency.dataset import Source, Split, load_labelled, read_split
 from lucency.errors import ConfigError, RunError
 from lucency.evaluation import (
+    OUT_OF_FOLD,
     Evaluation,
     Predictions,
     class_prior,
@@ -74,7 +75,7 @@ def evaluate_run(
     if folder is None:
         found = read_predictions(run / PREDICTIONS)[-1]
         test_evaluations = _record_own(classifier, run, found, progress)
-        title = f"{found.split.capitalize()}: {len(found.files):,} images"
+        title = f"{found.split.replace('_', ' ').capitalize()}: {len(found.files):,} images"
     else:
         split = _load(classifier, folder, config, progress)
         test_evaluations = record_test_evaluation(
@@ -93,7 +94,7 @@ def evaluate_run(
 
 
 def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
-    """Set a classifier's threshold by a rule on the validation split of its run.
+    """Set a classifier's threshold by a rule on the validation split of its run, or its folds.
 
     Raises:
         ConfigError: There is no positive class, or validation cannot meet the rule.
@@ -106,9 +107,10 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
             f"{len(classifier.classes)} classes."
         )
     splits = {split.split: split for split in read_predictions(run / PREDICTIONS)}
-    if "val" not in splits:
+    val = splits.get("val") or splits.get(OUT_OF_FOLD)
+    if val is None:
         raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
-    val, k = splits["val"], classifier.classes.index(classifier.positive)
+    k = classifier.classes.index(classifier.positive)
     point = operating_point.choose(
         rule,
         val.probabilities[:, k],

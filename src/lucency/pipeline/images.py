@@ -114,13 +114,13 @@ def _inputs(data: Dataset, plan: Plan) -> Iterator[Shown]:
     augmented = augmented.round().astype(np.uint8)
     for i, pixels in zip(chosen, augmented, strict=True):
         yield _entry("seen_in_training", data.train, i), pixels
-    chosen = _evenly_spaced(np.arange(len(data.val)), _INPUTS)
-    for i, pixels in zip(chosen, data.val.pixels(chosen), strict=True):
-        yield _entry("seen_in_validation", data.val, i), pixels
+    chosen = _evenly_spaced(np.arange(len(data.held_out)), _INPUTS)
+    for i, pixels in zip(chosen, data.held_out.pixels(chosen), strict=True):
+        yield _entry("seen_in_validation", data.held_out, i), pixels
 
 
 def _mistakes(data: Dataset, predictions: Predictions, read: Read) -> Iterator[Shown]:
-    split = data.test if predictions.split == "test" and data.test else data.val
+    split = data.test if predictions.split == "test" and data.test else data.held_out
     rows = np.arange(len(split))
     of_label = predictions.probabilities[rows, predictions.labels]
     wrong = np.flatnonzero(predictions.decisions != predictions.labels)
@@ -130,14 +130,15 @@ def _mistakes(data: Dataset, predictions: Predictions, read: Read) -> Iterator[S
 
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
     """Yield validation images, without and with their activation maps."""
-    places = class_balanced(data.val.labels, len(data.val.classes), _MAPS)
-    outputs = classifier.infer(data.val.pixels(places), maps=True)
+    split = data.held_out
+    places = class_balanced(split.labels, len(split.classes), _MAPS)
+    outputs = classifier.infer(split.pixels(places), maps=True)
     for k, i in enumerate(places):
         if (found := classifier.activation_map(outputs, k)) is None:
             return
-        image = read(data.val.files[i])
-        yield _entry("explained", data.val, i), image
-        yield _entry("map", data.val, i), overlay(image, found.values, found.scale)
+        image = read(split.files[i])
+        yield _entry("explained", split, i), image
+        yield _entry("map", split, i), overlay(image, found.values, found.scale)
 
 
 def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucency import backend
-from lucency.classifier import Classifier, neighbours_of, reference_images_of
+from lucency.classifier import Classifier, Outputs, neighbours_of, reference_images_of
 from lucency.config import Config
-from lucency.dataset import Dataset, Split, load_dataset, write_split
+from lucency.dataset import Dataset, Split, load_dataset, write_folds, write_split
 from lucency.errors import LeakError, RunError
 from lucency.evaluation import (
+    CrossValidation,
     Evaluation,
     Predictions,
     class_prior,
+    cross_validation,
     evaluate_predictions,
+    out_of_fold,
     predict,
     read_attributes,
     read_subgroups,
@@ -44,6 +47,7 @@ from lucency.run_folder.files import (
     AUDIT,
     EVALUATION,
     EXPLANATION,
+    FOLDS,
     HISTORY,
     PLAN,
     PREDICTIONS,
@@ -73,9 +77,11 @@ class Run:
         data: The data set, with its splits.
         plan: Every choice, with its reason.
         parity: The agreement of the ONNX file with Keras.
-        validation: The evaluation on the validation split.
+        validation: The evaluation on the validation split; with folds, of the out-of-fold
+            predictions.
         test: The evaluation on the test split, if there is one.
         seconds: Time per stage, and in total.
+        folds: With folds, that evaluation and those of each fold.
     """
 
     folder: Path
@@ -86,10 +92,11 @@ class Run:
     validation: Evaluation
     test: Evaluation | None
     seconds: dict[str, float]
+    folds: CrossValidation | None = None
 
     @property
     def headline(self) -> Evaluation:
-        """The evaluation to quote: on the test split, or on validation if there is none."""
+        """The evaluation to quote: on the test split, or on held-out images if there is none."""
         return self.test or self.validation
 
 
@@ -141,7 +148,7 @@ def fill(
     if bought:
         clock.lap("measuring")
     data = _load(folder, settings, progress)
-    plan = make_plan(data.train, settings)
+    plan = _plan(data, settings)
     if config.prevalence is not None:
         class_prior(config.prevalence, data.classes, plan.positive)  # raises before training
     _write_subgroups(partial, data, config)
@@ -149,38 +156,35 @@ def fill(
     audit = audit_data(data, config, progress)
     AUDIT.write(partial, audit)
     write_split(data, partial / SPLIT)
+    if data.folds:
+        write_folds(partial / FOLDS, data.train.files, data.folds)
     plan = settle(writer, bought, config, data, plan)
     _announce(data, audit, plan, progress)
     clock.lap("checking")
     trackers = trackers or Trackers()
     trackers.begin(Start.of(writer, data, config, plan))
-    trained = _trained(writer, data, plan, config, trackers, progress)
+    trained, outputs = _trained(writer, data, plan, config, trackers, progress)
     clock.lap("training")
-    classifier, parity = to_onnx(trained, data.test or data.val, progress)
-    classifier.reference_images = reference_images_of(data.val, classifier.predict_pixels)
+    classifier, parity = to_onnx(trained, data.test or data.held_out, progress)
+    classifier.reference_images = reference_images_of(data.held_out, classifier.predict_pixels)
     if config.neighbours:
         classifier.neighbours = neighbours_of(data.train, config.neighbours, classifier.embeddings)
     clock.lap("export")
     _test_maps(partial, classifier, trained, data, progress)
     clock.lap("explaining")
     classifier.save(partial)
-    predictions = [predict(classifier, data.val, progress)]
+    predictions = [
+        predict(classifier, data.val, progress)
+        if outputs is None
+        else out_of_fold(classifier, data.train, outputs)
+    ]
     if data.test is not None:
         _record_test_evaluation(partial, classifier, data.test, target.name, progress)
         predictions.append(predict(classifier, data.test, progress))
     write_predictions(partial / PREDICTIONS, predictions)
-    results = _evaluate(partial, classifier, predictions, config)
+    held_out, test, folds = _evaluate(partial, classifier, predictions, data, config)
     clock.lap("testing")
-    tested = data.test or data.val
-    robustness = evaluate_robustness(
-        classifier,
-        tested,
-        root=data.root,
-        corruptions=settings.corruption_set,
-        seed=config.seed,
-        progress=progress,
-    )
-    ROBUSTNESS.write(partial, robustness)
+    _test_robustness(partial, classifier, data, settings, progress)
     write_report_images(partial, data, audit, plan, predictions[-1], classifier)
     clock.lap("robustness")
     facts = {"run": target.name, "command": command, "seconds": clock.seconds}
@@ -190,7 +194,15 @@ def fill(
     write_model_card(partial)
     write_report(partial)
     write_checksums(partial)
-    return Run(target, target / REPORT, data, plan, parity, *results, clock.seconds)
+    return Run(target, target / REPORT, data, plan, parity, held_out, test, clock.seconds, folds)
+
+
+def _plan(data: Dataset, config: Config) -> Plan:
+    if data.folds is None:
+        return make_plan(data.train, config)
+    from lucency.training.folds import plan_folds
+
+    return plan_folds(data.train, data.folds, config)
 
 
 def _trained(
@@ -200,31 +212,62 @@ def _trained(
     config: Config,
     trackers: Trackers,
     progress: Progress,
-) -> Classifier:
-    from lucency.training import train
-
+) -> tuple[Classifier, Outputs | None]:
+    """Return the classifier and, with folds, its outputs for the images held out of each."""
     history = _History(writer.partial / HISTORY, progress)
 
     def on_epoch(row: Epoch) -> None:
         history(row)
         trackers.epoch(row)
 
-    classifier = train.train(
-        data.train, data.val, config,
-        plan=plan, progress=progress, on_epoch=on_epoch, checkpoints=writer.checkpoints,
-    )  # fmt: skip
+    outputs = None
+    if data.folds is None:
+        from lucency.training.train import train
+
+        classifier = train(
+            data.train, data.val, config,
+            plan=plan, progress=progress, on_epoch=on_epoch, checkpoints=writer.checkpoints,
+        )  # fmt: skip
+    else:
+        from lucency.training.folds import train_folds
+
+        classifier, outputs = train_folds(
+            data.train, data.folds, config,
+            plan=plan, progress=progress, on_epoch=on_epoch, checkpoints=writer.checkpoints,
+        )  # fmt: skip
     history.write()
     classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
-    return classifier
+    return classifier, outputs
 
 
 def _test_maps(
     partial: Path, classifier: Classifier, trained: Classifier, data: Dataset, progress: Progress
 ) -> None:
     """Test whether the activation maps are faithful, and record it in the classifier."""
-    found = faithfulness(classifier, trained, data.val, progress=progress)
+    found = faithfulness(classifier, trained, data.held_out, progress=progress)
     EXPLANATION.write(partial, found.document)
     classifier.spec = dataclasses.replace(classifier.spec, explanation=found.summary)
+
+
+def _test_robustness(
+    partial: Path, classifier: Classifier, data: Dataset, config: Config, progress: Progress
+) -> None:
+    """Evaluate corrupted test or validation images.
+
+    Folds leave no other image than those of test that all networks of the classifier have not seen.
+    """
+    tested = data.test or data.val
+    if not tested:
+        return
+    robustness = evaluate_robustness(
+        classifier,
+        tested,
+        root=data.root,
+        corruptions=config.corruption_set,
+        seed=config.seed,
+        progress=progress,
+    )
+    ROBUSTNESS.write(partial, robustness)
 
 
 class Clock:
@@ -280,7 +323,7 @@ def _write_subgroups(partial: Path, data: Dataset, config: Config) -> None:
     """Keep the attributes of validation and test images, so that figures can be recomputed."""
     if not config.subgroups:
         return
-    files = (*data.val.files, *(data.test.files if data.test else ()))
+    files = (*data.held_out.files, *(data.test.files if data.test else ()))
     columns = read_subgroups(Path(config.subgroups), files)
     rows = zip(files, *columns.values(), strict=True)
     SUBGROUPS.write(partial / SUBGROUPS, rows, *columns, end="\r\n")
@@ -304,9 +347,13 @@ def _last_evaluated(partial: Path) -> str:
 
 
 def _evaluate(
-    partial: Path, classifier: Classifier, predictions: list[Predictions], config: Config
-) -> tuple[Evaluation, Evaluation | None]:
-    """Evaluate the predictions of validation and test, and write ``evaluation.json``."""
+    partial: Path,
+    classifier: Classifier,
+    predictions: list[Predictions],
+    data: Dataset,
+    config: Config,
+) -> tuple[Evaluation, Evaluation | None, CrossValidation | None]:
+    """Evaluate the predictions of held-out and test images, and write ``evaluation.json``."""
     evaluations = [
         evaluate_predictions(
             classifier,
@@ -316,9 +363,14 @@ def _evaluate(
         )
         for found in predictions
     ]
-    validation, test = evaluations[0], evaluations[1] if len(evaluations) > 1 else None
-    write_evaluation(partial / EVALUATION, validation, test)
-    return validation, test
+    held_out, test = evaluations[0], evaluations[1] if len(evaluations) > 1 else None
+    if data.folds is None:
+        write_evaluation(partial / EVALUATION, held_out, test)
+        return held_out, test, None
+    names = [data.folds.names[k] for k in data.folds.held_out]
+    folds = cross_validation(held_out, predictions[0], names, data.folds.column)
+    write_evaluation(partial / EVALUATION, None, test, folds)
+    return held_out, test, folds
 
 
 def _announce(data: Dataset, audit: Mapping[str, Any], plan: Plan, progress: Progress) -> None:

@@ -5,6 +5,7 @@
     images         images as data inside the page
     trust          the first screen: task, checks, warnings
     performance    headline figures, all figures, mistakes
+    folds          cross-validation
     drawings       drawings of curves and figures
     utility        operating point, predictive values, net benefit, subgroups
     uncertainty    calibration, abstention, prediction sets

@@ -10,6 +10,7 @@ from lucency.plots import visible
 from lucency.report import (
     data,
     drawings,
+    folds,
     glossary,
     maps,
     performance,
@@ -60,6 +61,8 @@ def of_run(run: Run) -> dict[str, Any]:
         "run": run,
         "split": run.split,
         "split_name": run.split_name,
+        "chosen_on": run.chosen_on,
+        "folds": folds.cross_validation(run),
         "apart": run.shared_groups == 0 and _patients_known(run.audit),
         "training": drawings.training(run),
         "pace": record.pace(run),

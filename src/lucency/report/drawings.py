@@ -41,6 +41,8 @@ def estimate(entry: Json | None) -> plots.Estimate:
 
 def best_epoch(run: Run) -> tuple[int, str] | None:
     """Return the epoch to mark: the one that was kept, or where validation was best."""
+    if run.chosen_on == "out-of-fold":
+        return None  # each network has its own
     if (kept := number(run.plan.get("best_epoch"))) is not None:
         return int(kept), f"kept: epoch {int(kept)}"
     column, sign, words = "val_loss", -1, "lowest validation loss"
@@ -57,11 +59,30 @@ def best_epoch(run: Run) -> tuple[int, str] | None:
     return epoch, f"{words}: epoch {epoch}"
 
 
+def _mean_of_folds(run: Run) -> list[dict[str, float | None]]:
+    """Return the mean over the folds for each epoch that all of them have; empty without folds.
+
+    The history has the epochs of one fold after the other.
+    """
+    counts = [int(x["epochs"]) for x in (run.plan.get("training") or {}).get("folds") or []]
+    if not counts or sum(counts) != len(run.history):
+        return []
+    starts = np.cumsum([0, *counts[:-1]])
+    means: list[dict[str, float | None]] = []
+    for epoch in range(min(counts)):
+        rows = [run.history[start + epoch] for start in starts]
+        known = {name: [x for row in rows if (x := row[name]) is not None] for name in rows[0]}
+        row = {name: sum(each) / len(each) if each else None for name, each in known.items()}
+        means.append(row | {"epoch": epoch + 1})
+    return means
+
+
 def training(run: Run) -> list[Figure]:
     """Draw loss, accuracy and learning rate over the epochs."""
     if not run.history:
         return []
-    columns = {name: [row.get(name) for row in run.history] for name in run.history[0]}
+    rows = _mean_of_folds(run) or run.history
+    columns = {name: [row.get(name) for row in rows] for name in rows[0]}
     loss = {"training": columns["loss"], "validation": columns["val_loss"]}
     accuracy = {"training": columns["accuracy"], "validation": columns["val_accuracy"]}
     if any(value is not None for value in columns.get("val_auroc", [])):

@@ -76,14 +76,20 @@ class Run:
 
     @property
     def splits(self) -> dict[str, Json]:
-        """The evaluated splits: test, where there is one, then validation."""
+        """The evaluated splits: test, where there is one, then validation or all folds."""
         found = {name: self.evaluation.get(name) for name in ("test", "validation")}
+        found["out-of-fold"] = self.evaluation.get("cross_validation")
         return {name: split for name, split in found.items() if split}
 
     @property
     def split_name(self) -> str:
-        """The split whose figures count: "test", or "validation" where there is no test split."""
+        """The split whose figures count: "test", or, where there is none, the other."""
         return next(iter(self.splits))
+
+    @property
+    def chosen_on(self) -> str:
+        """The split that choices were based on: "validation", or "out-of-fold" with folds."""
+        return next((name for name in self.splits if name != "test"), "validation")
 
     @property
     def split(self) -> Json:
@@ -91,8 +97,8 @@ class Run:
         return self.splits[self.split_name]
 
     def predictions_of(self, split: str) -> Predictions | None:
-        """Return the predictions of "test" or "validation"; None where there are none."""
-        wanted = {"test"} if split == "test" else {"val", "validation"}
+        """Return the predictions of one of ``splits``; None where there are none."""
+        wanted = {"val", split} if split == "validation" else {split.replace("-", "_")}
         return next((each for each in self.predictions if each.split in wanted), None)
 
 
@@ -112,7 +118,7 @@ def read_run(folder: Path) -> Run:
                 "Give the folder that `lucency train` made."
             )
     evaluation = EVALUATION.read(folder)
-    if not evaluation.get("test") and not evaluation.get("validation"):
+    if not any(evaluation.get(name) for name in ("test", "validation", "cross_validation")):
         raise RunError(
             f"{folder / EVALUATION} holds no evaluation: expected 'test' or 'validation'. "
             "Evaluate the classifier again with `lucency evaluate`."

@@ -14,6 +14,7 @@ from lucency.report.uncertainty import calibration_shift, calibration_summary
 from lucency.report.wording import isolated, listed, plural
 
 _FEW = 30  # images of a class below which intervals are called wide
+_TESTED = {"test": "Tested on", "out-of-fold": "Cross-validated on"}
 _OOD_SHARE = 0.05  # of the images; by design about 1 % of the validation images
 _SHOWN = 4  # warnings on the first screen; the others are folded behind them
 
@@ -40,7 +41,7 @@ def task(run: Run) -> list[tuple[str, Markup]]:
             Markup("{}{}").format(isolated(str(folder or "unknown")), colour and f", {colour}"),
         ),
         ("Trained on", _size(run, "train")),
-        ("Tested on" if "test" in run.splits else "Validated on", Markup("{}").format(scope(run))),
+        (_TESTED.get(run.split_name, "Validated on"), Markup("{}").format(scope(run))),
     ]
     return [(name, text) for name, text in pairs if text]
 

@@ -32,27 +32,28 @@ def calibration_summary(split: Json) -> tuple[str, bool | None]:
 
 
 def calibration_shift(run: Run) -> str:
-    """Return a sentence with both calibration intercepts if test contradicts validation, or "".
+    """Return a sentence with both intercepts if test contradicts the images fitted on, or "".
 
     It does where their 95 % intervals do not overlap.
     """
-    splits = [run.splits.get(name) or {} for name in ("test", "validation")]
+    splits = [run.splits.get(name) or {} for name in ("test", run.chosen_on)]
     entries = [(split.get("metrics") or {}).get("calibration_intercept") or {} for split in splits]
-    (low, high), (val_low, val_high) = [
+    (low, high), (fit_low, fit_high) = [
         (number(entry.get("low")), number(entry.get("high"))) for entry in entries
     ]
-    if low is None or high is None or val_low is None or val_high is None:
+    if low is None or high is None or fit_low is None or fit_high is None:
         return ""
-    if low <= val_high and val_low <= high:
+    if low <= fit_high and fit_low <= high:
         return ""
-    test, validation = (
+    test, fitted = (
         figure_text(entry, split["n"], share=False)
         for entry, split in zip(entries, splits, strict=True)
     )
+    where = "on validation" if run.chosen_on == "validation" else "out of fold"
     what = "images are positive" if run.positive else "decisions are right"
     return (
-        f"The calibration intercept is {test} on test and {validation} on validation, where the "
-        f"probabilities were fitted: on test, {what} {'more' if low > val_high else 'less'} often "
+        f"The calibration intercept is {test} on test and {fitted} {where}, where the "
+        f"probabilities were fitted: on test, {what} {'more' if low > fit_high else 'less'} often "
         "than the probabilities say."
     )
 

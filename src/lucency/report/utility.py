@@ -30,11 +30,12 @@ def point(run: Run) -> dict[str, Any] | None:
     chosen = run.split.get("operating_point") or {}
     if not run.positive or number(chosen.get("threshold")) is None:
         return None
-    validation = run.splits.get("validation")
+    validation = run.splits.get(run.chosen_on)
     before = chosen.get("validation") or {
         key: ((validation or {}).get("metrics") or {}).get(key) for key in _POINT
     }
     tested = "test" in run.splits
+    where = "on validation" if run.chosen_on == "validation" else "out of fold"
     rows = []
     for key in _POINT:
         entries = [(_entry(before.get(key)), validation or run.split)]
@@ -48,7 +49,7 @@ def point(run: Run) -> dict[str, Any] | None:
         "rule": chosen.get("rule"),
         "threshold": f"{float(chosen['threshold']):.3g}",
         "rows": rows,
-        "transfer": _transfer(before, run.split) if tested else "",
+        "transfer": _transfer(before, run.split, where) if tested else "",
     }
 
 
@@ -57,7 +58,7 @@ def _entry(found: Any) -> Json:
     return found if isinstance(found, dict) else {"value": found}
 
 
-def _transfer(before: Json, split: Json) -> str:
+def _transfer(before: Json, split: Json, where: str) -> str:
     changes = []
     for key in _POINT:
         then = number(_entry(before.get(key)).get("value"))
@@ -68,7 +69,7 @@ def _transfer(before: Json, split: Json) -> str:
         way = "higher" if points > 0 else "lower"
         changes.append(f"{key} is {abs(points):.1f} points {way}" if abs(points) >= 0.05
                        else f"{key} is the same")  # fmt: skip
-    return f"On the test split {' and '.join(changes)} than on validation."
+    return f"On the test split {' and '.join(changes)} than {where}."
 
 
 def predictive(run: Run) -> dict[str, Any] | None:

@@ -232,6 +232,12 @@ SPLIT = Table(
     256 * _MIB,
     ("file", "class", "group", "split", "sha256"),
 )
+FOLDS = Table(
+    "folds.csv",
+    "In which fold each training image is held out; only with `--folds`.",
+    256 * _MIB,
+    ("file", "fold"),
+)
 TEST_EVALUATIONS = Document(
     "test_evaluations.json",
     "Every recorded evaluation on this test set; only where there is a test split.",
@@ -257,8 +263,8 @@ CHECKSUMS = Document(
 
 FILES: tuple[RunFile, ...] = (
     REPORT, EVALUATION, PREDICTIONS, CLASSIFIER, WEIGHTS, OOD_DETECTOR, REFERENCE_IMAGES, ONNX,
-    NEIGHBOURS, PLAN, HISTORY, AUDIT, SPLIT, SUBGROUPS, TEST_EVALUATIONS, ROBUSTNESS, EXPLANATION,
-    MODEL_CARD, CHECKLIST, IMAGES, CHECKSUMS,
+    NEIGHBOURS, PLAN, HISTORY, AUDIT, SPLIT, FOLDS, SUBGROUPS, TEST_EVALUATIONS, ROBUSTNESS,
+    EXPLANATION, MODEL_CARD, CHECKLIST, IMAGES, CHECKSUMS,
 )  # fmt: skip
 
 CHECK_PAGE = RunFile("check.html", "The page of a check of the data.")  # beside AUDIT and SPLIT

@@ -19,7 +19,7 @@ from lucency.evaluation import Predictions, read_predictions
 from lucency.io import read_bytes
 from lucency.run_folder.files import EVALUATION, PLAN, PREDICTIONS
 from lucency.tracking.curves import IMAGE, THRESHOLDS, counts, roc_image
-from lucency.tracking.tracker import Start, of_epoch, of_evaluation
+from lucency.tracking.tracker import SPLITS, Start, of_epoch, of_evaluation
 
 FOLDER = "tensorboard"
 _PATTERN = "events.out.tfevents.*"
@@ -66,8 +66,8 @@ class EventFiles:
         document = EVALUATION.read(folder)
         best = int(PLAN.read(folder)["best_epoch"])
         self._scalars(of_evaluation(document), best)
-        for split in ("validation", "test"):
-            if document[split]:
+        for split in SPLITS:
+            if document.get(split):
                 self._text(f"metrics/{split}", _table(document[split]["metrics"]))
                 self._curves(split, document[split]["curves"], best)
         for found in read_predictions(folder / PREDICTIONS):

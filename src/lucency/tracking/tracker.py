@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Keys that concern this machine alone: they may change on resuming, or name its folders.
 _MACHINE_KEYS = ("cache", "workers", "checkpoint_seconds", "track")
 _FILE_KEYS = ("labels", "split_file", "subgroups", "weights")  # logged without their folders
-_SPLITS = ("validation", "test")
+SPLITS = ("validation", "cross_validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ def of_epoch(row: Any) -> dict[str, float]:
 
 
 def of_evaluation(document: Mapping[str, Any]) -> dict[str, float]:
-    """Return the final metrics of both splits with the ends of their intervals.
+    """Return the final metrics of all splits with the ends of their intervals.
 
     Args:
         document: ``evaluation.json``.
@@ -100,8 +100,8 @@ def of_evaluation(document: Mapping[str, Any]) -> dict[str, float]:
         ``test/auroc``, ``test/auroc_low``, ``test/auroc_high`` and so on, without undefined ones.
     """
     found: dict[str, float] = {}
-    for split in _SPLITS:
-        for name, estimate in ((document[split] or {}).get("metrics") or {}).items():
+    for split in SPLITS:
+        for name, estimate in ((document.get(split) or {}).get("metrics") or {}).items():
             for key, ending in (("value", ""), ("low", "_low"), ("high", "_high")):
                 if estimate[key] is not None and math.isfinite(estimate[key]):
                     found[f"{split}/{name}{ending}"] = float(estimate[key])

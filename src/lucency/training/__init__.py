@@ -12,6 +12,8 @@
     trainer         the loop over epochs, and the handling of faults
     calibrate       what is chosen on validation: temperature, threshold, sets, OOD detector
     train           all of these, in order
+    folds           cross-validation: one network for each fold, joined in one classifier
 
-The signature of ``train.train`` shows that nothing in this package can see the test split.
+The signatures of ``train.train`` and ``folds.train_folds`` show that nothing in this package can
+see the test split.
 """

@@ -1,8 +1,9 @@
-"""Calibrate a trained classifier on validation: scaling, threshold, sets, OOD detector."""
+"""Calibrate a trained classifier on held-out images: scaling, threshold, sets, OOD detector."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +21,45 @@ _MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
 _MAX_BYTES = 2**27
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Images that the network was not trained on: validation, or those of all folds.
+
+    Attributes:
+        logits: (n, 1) or (n, classes), not calibrated.
+        labels: (n,) int64 true class indices.
+        groups: n patients.
+    """
+
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    groups: Sequence[str]
+
+
 def calibrate(
     classifier: Classifier,
     plan: Plan,
     config: Config,
-    splits: tuple[Split, Split],
+    labels: NDArray[np.int64],
+    held_out: HeldOut,
+    predict: Callable[[], NDArray[np.float64]],
     progress: Progress,
 ) -> None:
-    """Choose everything that is chosen on validation.
+    """Choose everything that is chosen on held-out images, but for the OOD detector.
 
     Args:
-        classifier: With weights; its spec and its OOD detector are filled in.
+        classifier: With weights; its spec is filled in.
         plan: How it was trained.
         config: With the rule of the operating point.
-        splits: Train, which the OOD detector is fitted on, and validation.
-        progress: Warned if validation does not reach the rule.
+        labels: Of the training images, for their class shares.
+        held_out: The images to choose on.
+        predict: Returns their probabilities (n, classes), as soon as the scaling is chosen.
+        progress: Warned if they do not reach the rule.
     """
-    train, val = splits
-    _scale(classifier, plan, splits)
-    probabilities = classifier.predict_split(val)
-    sets = conformal.fit(probabilities, val.labels, val.groups)
-    point = _operating_point(classifier, config, probabilities, val, progress)
+    _scale(classifier, plan, labels, held_out)
+    probabilities = predict()
+    sets = conformal.fit(probabilities, held_out.labels, held_out.groups)
+    point = _operating_point(classifier, config, probabilities, held_out.labels, progress)
     classifier.spec = dataclasses.replace(
         classifier.spec,
         conformal=sets.to_json(),
@@ -48,11 +67,18 @@ def calibrate(
         rule=point.rule,
         validation_rates=point.rates(),
     )
-    classifier.ood_detector = _ood_detector(classifier, train, val)
 
 
-def _scale(classifier: Classifier, plan: Plan, splits: tuple[Split, Split]) -> None:
-    """Fit temperature and bias on validation, in float32 as in prediction.
+def logits_of(classifier: Classifier, split: Split, plan: Plan) -> NDArray[np.float64]:
+    """Return the logits of a split's images, in float32 as in prediction."""
+    model = eval_model(classifier.keras_model, plan.channels, plan.dtype)
+    return logits_of_split(model, split, plan.batch)
+
+
+def _scale(
+    classifier: Classifier, plan: Plan, labels: NDArray[np.int64], held_out: HeldOut
+) -> None:
+    """Fit temperature and bias on held-out images.
 
     The network weighs the classes as its loss does. The fitted bias becomes part of its last layer,
     so that an activation map of mean 0 is evidence for neither class. With two classes, the
@@ -60,16 +86,14 @@ def _scale(classifier: Classifier, plan: Plan, splits: tuple[Split, Split]) -> N
     weighs the classes as the loss does. With more, they stay as the loss weighs them, because the
     most probable class is predicted.
     """
-    train, val = splits
-    classes = len(train.classes)
-    counts = np.bincount(train.labels, minlength=classes)
+    classes = len(classifier.classes)
+    counts = np.bincount(labels, minlength=classes)
     weighed = counts * np.asarray(plan.class_weights)
     weighed = weighed / weighed.sum()
-    model = eval_model(classifier.keras_model, plan.channels, plan.dtype)
-    logits = logits_of_split(model, val, plan.batch)
-    seen = np.bincount(val.labels, minlength=classes) / len(val)
+    truth = held_out.labels
+    seen = np.bincount(truth, minlength=classes) / len(truth)
     fitted = scaling.fit(
-        logits, val.labels, (weighed / seen)[val.labels], groups=val.groups, seed=plan.seed
+        held_out.logits, truth, (weighed / seen)[truth], groups=held_out.groups, seed=plan.seed
     )
     classifier.add_to_logits(fitted.bias)
     assumed = counts / counts.sum() if classes == 2 else weighed
@@ -85,15 +109,15 @@ def _operating_point(
     classifier: Classifier,
     config: Config,
     probabilities: NDArray[np.float64],
-    val: Split,
+    labels: NDArray[np.int64],
     progress: Progress,
 ) -> operating_point.OperatingPoint:
-    """Choose the threshold; if validation does not reach the rule, warn and use the default."""
+    """Choose the threshold; if the images do not reach the rule, warn and use the default."""
     if classifier.positive is None:
         return operating_point.OperatingPoint(0.5, "the most probable class", np.nan, np.nan)
     k = classifier.classes.index(classifier.positive)
     rule = operating_point.parse(config.operating_point)
-    scores, truth = probabilities[:, k], val.labels == k
+    scores, truth = probabilities[:, k], labels == k
     try:
         point = operating_point.choose(
             rule, scores, truth, even=classifier.spec.even, prevalence=config.prevalence
@@ -110,7 +134,7 @@ def _operating_point(
     return point
 
 
-def _ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDetector:
+def ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDetector:
     """Fit the detector to training images that are not augmented; validation sets its limit."""
     fitted, held_out = _sample(train), _sample(val)
     return ood.fit(
@@ -125,5 +149,9 @@ def _ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDe
 
 def _sample(split: Split) -> NDArray[np.int64]:
     """Return indices evenly over the split, as many as fit into the limits."""
-    count = min(_MAX_IMAGES, _MAX_BYTES // int(np.prod(split.cache.shape)))
-    return np.unique(evenly(len(split), count))
+    return np.unique(evenly(len(split), most_images(split)))
+
+
+def most_images(split: Split) -> int:
+    """Return how many images of a split the OOD detector is fitted on at most."""
+    return min(_MAX_IMAGES, _MAX_BYTES // int(np.prod(split.cache.shape)))

@@ -18,7 +18,7 @@ from lucency.dataset.cache import default_cache
 from lucency.models import keras
 from lucency.progress import SILENT, Progress
 from lucency.training.budget import Images, buy, described
-from lucency.training.calibrate import calibrate
+from lucency.training.calibrate import HeldOut, calibrate, logits_of, ood_detector
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.plan import Plan, make_plan
 from lucency.training.speed import measure_speed
@@ -68,16 +68,47 @@ def train(
     if plan is None and config.seconds:
         plan = _plan_in_time(train_split, val_split, config)
     plan = plan or make_plan(train_split, config)
-    network = _network(plan, len(train_split.classes), progress)
     splits = (train_split, val_split)
-    stepper = Stepper(network, plan, len(train_split.classes))
+    classifier = fit(
+        splits, plan, config, progress=progress, on_epoch=on_epoch, checkpoints=checkpoints
+    )
+    held_out = HeldOut(logits_of(classifier, val_split, plan), val_split.labels, val_split.groups)
+    calibrate(
+        classifier, plan, config, train_split.labels, held_out,
+        lambda: classifier.predict_split(val_split), progress,
+    )  # fmt: skip
+    classifier.ood_detector = ood_detector(classifier, train_split, val_split)
+    return classifier
+
+
+def fit(
+    splits: tuple[Split, Split],
+    plan: Plan,
+    config: Config,
+    *,
+    progress: Progress,
+    on_epoch: Callable[[Epoch], None] | None,
+    checkpoints: Path | None,
+) -> Classifier:
+    """Train a network as ``train`` does, and return it as a classifier that is not calibrated.
+
+    Args:
+        splits: Train, and the images that each epoch is validated on.
+        plan: How to train.
+        config: With the time between checkpoints.
+        progress: Called on every step.
+        on_epoch: Called with each row of the history.
+        checkpoints: Folder for checkpoints; ``None`` writes none.
+    """
+    classes = splits[0].classes
+    network = _network(plan, len(classes), progress)
+    stepper = Stepper(network, plan, len(classes))
     stored = _checkpoints(checkpoints, stepper, plan, splits, config, progress)
     trainer = Trainer(stepper, plan, splits, stored, progress)
     trainer.run(on_epoch)
     for variable, value in zip(network.weights, trainer.best or (), strict=True):
         variable.assign(value)
-    classifier = _classifier(network, plan, train_split.classes)
-    calibrate(classifier, plan, config, splits, progress)
+    classifier = _classifier(network, plan, classes)
     _record(classifier, trainer, plan)
     return classifier
 
@@ -113,8 +144,13 @@ def _network(plan: Plan, classes: int, progress: Progress) -> Any:
 
 
 def _classifier(network: Any, plan: Plan, classes: tuple[str, ...]) -> Classifier:
-    """Return the trained network as a classifier that is not calibrated yet."""
-    spec = Spec(
+    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
+    return Classifier(spec_of(plan, classes), weights)
+
+
+def spec_of(plan: Plan, classes: tuple[str, ...]) -> Spec:
+    """Return the description of a classifier that is not calibrated yet."""
+    return Spec(
         classes=classes,
         positive=plan.positive,
         size=plan.size,
@@ -125,8 +161,6 @@ def _classifier(network: Any, plan: Plan, classes: tuple[str, ...]) -> Classifie
         parameters={k: v for k, v in plan.parameters.items() if k != "weights"},
         versions=backend.environment(),
     )
-    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
-    return Classifier(spec, weights)
 
 
 def _record(classifier: Classifier, trainer: Trainer, plan: Plan) -> None:

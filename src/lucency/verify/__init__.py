@@ -9,7 +9,8 @@ The checks are
 
     files            every file has the checksum of checksums.json
     checksums        the files of the classifier have the checksums of classifier.json
-    split            predictions.csv and split.csv list the same images, classes and patients
+    split            predictions.csv and split.csv list the same images, classes and patients, and
+                     no patient is in two folds
     fingerprint      split.csv is the one that the classifier was trained with
     decisions        decisions follow from the probabilities and the operating point
     figures          evaluation.json follows from predictions.csv

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lucency.classifier import Classifier
 from lucency.classifier.stored_files import check_entry, read_document
-from lucency.dataset import read_split
-from lucency.evaluation import read_predictions
+from lucency.dataset import Entry, read_folds, read_split
+from lucency.evaluation import OUT_OF_FOLD, read_predictions
 from lucency.io import read_bytes
 from lucency.run_folder.checksums import changed_files
 from lucency.run_folder.files import (
     CHECKLIST,
     CHECKSUMS,
     EXPLANATION,
+    FOLDS,
     MODEL_CARD,
     NEIGHBOURS,
     ONNX,
@@ -85,7 +87,7 @@ def checksums(run: Path) -> str:
 
 
 def split(run: Path) -> str:
-    """Compare files, classes and patients of predictions.csv and split.csv.
+    """Compare files, classes and patients of predictions.csv, split.csv and folds.csv.
 
     Raises:
         Mismatch: An image is in one of them only, or differs.
@@ -94,7 +96,8 @@ def split(run: Path) -> str:
     listed = read_split(run / SPLIT)
     splits = read_predictions(run / PREDICTIONS)
     for split in splits:
-        wanted = {entry.file: entry for entry in listed if entry.split == split.split}
+        name = "train" if split.split == OUT_OF_FOLD else split.split
+        wanted = {entry.file: entry for entry in listed if entry.split == name}
         if len(set(split.files)) < len(split.files):
             raise Mismatch(f"predictions.csv lists an image of {split.split} more than once.")
         if other := sorted(wanted.keys() ^ set(split.files)):
@@ -110,10 +113,27 @@ def split(run: Path) -> str:
                     f"{(entry.label, entry.group)} in split.csv."
                 )
     missing = {entry.split for entry in listed if entry.split in ("val", "test")}
+    if FOLDS.is_in(run):
+        missing.add(OUT_OF_FOLD)
+        _check_folds(read_folds(run / FOLDS), listed)
     if missing := missing - {split.split for split in splits}:
         raise Mismatch(f"predictions.csv has no rows of {', '.join(sorted(missing))}.")
     count = sum(len(split.files) for split in splits)
     return f"{count:,} images with equal files, classes and patients"
+
+
+def _check_folds(folds: Mapping[str, str], listed: Sequence[Entry]) -> None:
+    """Compare the images of folds.csv with those of train; a patient is in one fold."""
+    train = {entry.file: entry.group for entry in listed if entry.split == "train"}
+    if other := sorted(folds.keys() ^ train.keys()):
+        raise Mismatch(
+            f"{len(other):,} images of train are in split.csv or folds.csv and not in both: "
+            f"{other[0]}."
+        )
+    pairs = {(train[file], fold) for file, fold in folds.items()}
+    several = sorted(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+    if several:
+        raise Mismatch(f"{len(several):,} patients are in several folds: {several[0]}.")
 
 
 def fingerprint(run: Path) -> str:

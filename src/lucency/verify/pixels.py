@@ -12,7 +12,7 @@ import numpy as np
 from lucency.classifier import Classifier, Outputs
 from lucency.dataset import Entry, read_split
 from lucency.errors import ImageError
-from lucency.evaluation import Predictions, read_predictions
+from lucency.evaluation import OUT_OF_FOLD, Predictions, read_predictions
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels
 from lucency.imaging.source import load
 from lucency.progress import Progress
@@ -26,7 +26,8 @@ _BATCH = 32
 def _tested(run: Path) -> tuple[Predictions, dict[str, Entry]]:
     """Return the predictions that count, and the entries of split.csv by file."""
     splits = {each.split: each for each in read_predictions(run / PREDICTIONS)}
-    predictions = splits["test"] if "test" in splits else splits["val"]
+    name = next(name for name in ("test", "val", OUT_OF_FOLD) if name in splits)
+    predictions = splits[name]
     listed = {entry.file: entry for entry in read_split(run / SPLIT)}
     unknown = [file for file in predictions.files if file not in listed]
     # A path that leaves the data folder would read and hash other files.
@@ -82,6 +83,8 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
     classifier = Classifier.load(run)
     if classifier.onnx is None:
         raise Mismatch(f"There is no {ONNX} to predict with.")
+    if predictions.split == OUT_OF_FOLD:
+        return _reference_images(classifier)
     outputs = _predicted(classifier, folder, predictions.files, progress)
     compared = [("the probability", predictions.probabilities, outputs.probabilities)]
     if predictions.ood_scores is not None and outputs.ood_scores is not None:
@@ -111,6 +114,24 @@ def probabilities(run: Path, folder: Path, progress: Progress) -> str:
     return (
         f"{len(predictions.files):,} images of {predictions.split} predicted again; the "
         f"largest difference is {largest:.1e}"
+    )
+
+
+def _reference_images(classifier: Classifier) -> str:
+    """Compare the reference images, where all predictions of a run are out of fold.
+
+    Those are of single networks, whose mean is what the classifier computes.
+    """
+    kept = classifier.reference_images
+    if kept is None:
+        raise Mismatch("There are no reference images to predict again.")
+    again = classifier.predict_pixels(kept.pixels)
+    largest = float(np.nan_to_num(np.abs(again - kept.probabilities), nan=np.inf).max())
+    if not largest <= LARGEST:
+        raise Mismatch(f"The probabilities of the reference images differ by up to {largest:.3g}.")
+    return (
+        f"{len(again):,} reference images predicted again; the largest difference is "
+        f"{largest:.1e}. Out-of-fold predictions are of single networks and were not repeated"
     )
 
 

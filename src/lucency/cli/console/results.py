@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lucency.comparison import Comparison, Difference
-    from lucency.evaluation import Evaluation
+    from lucency.evaluation import CrossValidation, Evaluation
     from lucency.metrics import Estimate
     from lucency.pipeline.check import Check
     from lucency.pipeline.train import Run
@@ -35,7 +35,11 @@ _PAIRS = 5  # leaking pairs to show
 def show_run(run: Run) -> None:
     """Print the figures of a training run, its warnings, and the next steps."""
     console = terminal.console()
-    show_evaluation(run.headline, _title(run.headline, "test" if run.test else "validation"))
+    if run.folds:
+        show_evaluation(run.validation, _title(run.validation, "out of fold"))
+        console.print(_spread(run.folds), markup=False)
+    if run.test or not run.folds:
+        show_evaluation(run.headline, _title(run.headline, "test" if run.test else "validation"))
     if run.test is None:
         console.print(
             "There is no test split: these figures come from images that were used for choices."
@@ -46,6 +50,17 @@ def show_run(run: Run) -> None:
     console.print(f"  {run.report}", style="bold", markup=False, soft_wrap=True)
     console.print("Use the classifier:", markup=False)
     console.print(f"  lucency predict {run.folder} IMAGE ...", markup=False, soft_wrap=True)
+
+
+def _spread(found: CrossValidation) -> str:
+    """Return the spread over the folds in one line."""
+    parts = []
+    for key, each in found.spread.items():
+        form = "{:.1%}" if key in _PERCENT else "{:.3f}"
+        mean, sd = form.format(each["mean"]), form.format(each["sd"])
+        parts.append(f"{_HEADLINES[key]} {mean} (sd {sd})")
+    by = f" by {found.column}" if found.column else ""
+    return f"Mean over {len(found.folds)} folds{by}: {', '.join(parts)}."
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:

@@ -16,6 +16,7 @@ from lucency.report.model_card.documents import (
     plain,
 )
 
+_CHOSEN_ON = ("validation", "cross_validation")  # images that choices are based on
 _SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
 _HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
 
@@ -26,14 +27,17 @@ def figure(split: Any, name: str) -> str | None:
 
 
 def performance(documents: Documents, split: str) -> str | None:
-    """Return the headline figures of "test" or "validation" with their intervals."""
+    """Return the headline figures of a key of ``evaluation.json`` with their intervals."""
     inside = at(documents.evaluation, split)
     known = [f"{_named(name)} {found}" for name in _HEADLINE if (found := figure(inside, name))]
     n, patients = count(at(inside, "n")), count(at(inside, "groups"))
     if not known or n is None:
         return None
     people = f" of {patients} patients" if patients else ""
-    return f"{split} ({n} images{people}): " + ", ".join(known)
+    return (
+        f"{'out of fold' if split == 'cross_validation' else split} ({n} images{people}): "
+        + ", ".join(known)
+    )
 
 
 def _named(name: str) -> str:
@@ -52,15 +56,28 @@ def tested(documents: Documents) -> str | None:
     return performance(documents, "test")
 
 
+def selection(documents: Documents) -> tuple[str, str | None]:
+    """Return name and headline figures of the images that choices are based on."""
+    if folds := performance(documents, "cross_validation"):
+        return "Cross-validation (used for calibration)", folds
+    return "Validation (used for selection)", performance(documents, "validation")
+
+
 def all_splits(documents: Documents) -> str | None:
-    """Return the headline figures of test and validation."""
-    known = [performance(documents, split) for split in ("test", "validation")]
+    """Return the headline figures of test, and of validation or out of fold."""
+    known = [performance(documents, split) for split in ("test", *_CHOSEN_ON)]
     return "; ".join(each for each in known if each) or None
+
+
+def _counting(documents: Documents) -> Any:
+    """Return the figures that count: of test, else of the images that choices are based on."""
+    splits = (at(documents.evaluation, name) for name in ("test", *_CHOSEN_ON))
+    return next((split for split in splits if split), None)
 
 
 def measures(documents: Documents) -> str | None:
     """Return the reported metrics and the methods of their intervals."""
-    split = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
+    split = _counting(documents)
     figures = items_of(split, "metrics")
     if not figures:
         return None
@@ -71,7 +88,7 @@ def measures(documents: Documents) -> str | None:
 
 def baseline(documents: Documents) -> str | None:
     """Return what always predicting the most frequent class scores."""
-    split = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
+    split = _counting(documents)
     name, score = at(split, "baseline", "class"), number(at(split, "baseline", "accuracy"))
     if name is None or score is None:
         return None
@@ -80,7 +97,7 @@ def baseline(documents: Documents) -> str | None:
 
 def calibration(documents: Documents) -> str | None:
     """Return the calibration error beside what chance gives."""
-    split = at(documents.evaluation, "test") or at(documents.evaluation, "validation")
+    split = _counting(documents)
     found = figure(split, "ece")
     low, high = (number(at(split, "calibration", "chance", end)) for end in ("low", "high"))
     if found is None:

@@ -133,7 +133,7 @@ def _sections(documents: Documents) -> Iterable[tuple[str, list[_Line]]]:
         "Quantitative analyses",
         [
             ("Test", figures.tested(d), _NOT_DONE),
-            ("Validation (used for selection)", figures.performance(d, "validation"), _NOT_DONE),
+            (*figures.selection(d), _NOT_DONE),
             ("Calibration", figures.calibration(d), _NOT_DONE),
             ("Mistakes", figures.mistakes(d), _NOT_DONE),
             ("Decision curve", figures.decision_curve(d), _NOT_DONE),

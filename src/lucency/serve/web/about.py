@@ -59,11 +59,11 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
 
 
 def _evaluation(path: Path) -> dict[str, Any] | None:
-    """Return the metrics to show, of the test split or else of validation; ``None`` if missing."""
+    """Return the metrics to show, of test, else of held-out images; ``None`` if missing."""
     if not path.exists():
         return None
     document = read_evaluation(path)
-    name = "test" if document["test"] else "validation"
+    name = next(x for x in ("test", "validation", "cross_validation") if document.get(x))
     measured = document[name]
     try:
         return {

@@ -22,11 +22,13 @@ export function title(about) {
   return more > 0 ? [shown, ` or ${more} more`] : shown;
 }
 
+const MEASURED = { test: "tested on", validation: "validated on", cross_validation: "cross-validated on" };
+
 /** Return the line of facts below the title. */
 export function facts(about) {
   const shown = [["classifier", about.name]];
   const { evaluation } = about;
-  if (evaluation) shown.push([evaluation.split === "test" ? "tested on" : "validated on", plural(evaluation.n, "image")]);
+  if (evaluation) shown.push([MEASURED[evaluation.split], plural(evaluation.n, "image")]);
   const auroc = evaluation?.metrics.auroc;
   if (auroc?.value != null) shown.push(["AUROC", withInterval("auroc", auroc, evaluation.n)]);
   return shown.map(([what, value]) => make("span", {}, `${what} `, make("b", {}, isolated(value))));
@@ -70,6 +72,7 @@ function scope(evaluation) {
   const patients = evaluation.groups && evaluation.groups !== evaluation.n ? ` of ${plural(evaluation.groups, "patient")}` : "";
   const images = `${plural(evaluation.n, "image")}${patients}`;
   if (evaluation.split === "test") return `Measured on ${images} of the test split, which was not used for training or model selection.`;
+  if (evaluation.split === "cross_validation") return `Measured on ${images}, each by the one of several networks that it was held out of, because there is no test split. Calibration and threshold were chosen on them, so expect slightly worse results on new ones.`;
   return `Measured on ${images} of the validation split, because there is no test split. These images were also used for model selection, so expect worse results on new ones.`;
 }
 

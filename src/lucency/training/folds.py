@@ -1,0 +1,234 @@
+"""Cross-validation: one network for each fold, joined in one classifier.
+
+Every network is trained on all folds but one, which nothing of its training depends on. So each
+image has the logits of a network that has not seen it; everything that is chosen on held-out images
+is chosen on those. The classifier averages the logits of all networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.calibration import ood, ood_folds, scaling
+from lucency.classifier import Classifier, Outputs, Spec
+from lucency.config import Config
+from lucency.dataset import Folds, Split, evenly
+from lucency.progress import Progress
+from lucency.training.calibrate import HeldOut, calibrate, logits_of, most_images
+from lucency.training.plan import Choice, Plan, default_epochs, make_plan
+from lucency.training.state import Epoch
+from lucency.training.train import fit, spec_of
+
+_CHUNK = 256  # images embedded at once
+
+
+class CrossValidated(NamedTuple):
+    """A classifier of all folds.
+
+    Attributes:
+        classifier: Calibrated on the out-of-fold logits.
+        outputs: Calibrated probabilities and OOD scores of each image of the pool, from the network
+            of the fold that it was held out of.
+    """
+
+    classifier: Classifier
+    outputs: Outputs
+
+
+def plan_folds(pool: Split, folds: Folds, config: Config) -> Plan:
+    """Return the plan of the classifier: a network for each fold.
+
+    Class weights, batch and epochs of each network follow from its own training images.
+    """
+    plan = make_plan(pool, config)
+    sizes = np.bincount(folds.held_out, minlength=len(folds))
+    epochs = np.array([default_epochs(config, len(pool) - int(n)) for n in sizes])
+    choices = [
+        dataclasses.replace(each, value=f"{_span(epochs)} for each network")
+        if each.name == "epochs"
+        else each
+        for each in plan.choices
+    ]
+    what = f"values of {folds.column}" if folds.column else "by patient, stratified by class"
+    choice = Choice(
+        "folds",
+        f"{len(folds)}, {what}, each of {_span(sizes)} images",
+        "one network is trained without each of them; the classifier averages their logits, and "
+        "is calibrated and evaluated on the images that each has not seen",
+    )
+    parameters = {**plan.parameters, "members": len(folds)}
+    return dataclasses.replace(plan, parameters=parameters, choices=(choice, *choices))
+
+
+def _span(sizes: NDArray[np.int64]) -> str:
+    low, high = int(sizes.min()), int(sizes.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def train_folds(
+    pool: Split,
+    folds: Folds,
+    config: Config,
+    *,
+    plan: Plan,
+    progress: Progress,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Path | None = None,
+) -> CrossValidated:
+    """Train a network for each fold and join them to one calibrated classifier.
+
+    Resumes from checkpoints as ``train`` does; the networks of finished folds are read from theirs.
+
+    Args:
+        pool: All images that are not in test.
+        folds: Its folds.
+        config: The user's choices.
+        plan: From ``plan_folds``.
+        progress: Called on every step.
+        on_epoch: Called with each row of the history; epochs are counted through all folds.
+        checkpoints: Folder for a folder of checkpoints for each fold; ``None`` writes none.
+    """
+    networks, logits, passed = [], None, 0
+    for k, name in enumerate(folds.names):
+        rest, held = (
+            pool.subset(split, np.flatnonzero((folds.held_out == k) == held))
+            for split, held in (("train", False), ("val", True))
+        )
+        progress.note(
+            f"Fold {k + 1} of {len(folds)}{f' ({folds.column} {name})' if folds.column else ''}: "
+            f"{len(rest):,} images to train on, {len(held):,} held out."
+        )
+        own = dataclasses.replace(make_plan(rest, config), seed=fold_seed(config.seed, k))
+        network = fit(
+            (rest, held),
+            own,
+            config,
+            progress=progress,
+            on_epoch=on_epoch and _shifted(on_epoch, passed),
+            checkpoints=checkpoints and checkpoints / f"fold-{k + 1}",
+        )
+        found = logits_of(network, held, own)
+        logits = np.zeros((len(pool), found.shape[1])) if logits is None else logits
+        logits[folds.held_out == k] = found
+        passed += len(network.history)
+        networks.append(network)
+    assert logits is not None  # noqa: S101 - there are two folds at least
+    return _joined(pool, folds, networks, logits, plan, config, progress)
+
+
+def _shifted(on_epoch: Callable[[Epoch], None], passed: int) -> Callable[[Epoch], None]:
+    return lambda row: on_epoch(dataclasses.replace(row, epoch=passed + row.epoch))
+
+
+def fold_seed(seed: int, fold: int) -> int:
+    """Return the seed of the training of a fold, from 0 to 2**31 - 1."""
+    digest = hashlib.sha256(f"{seed}:fold {fold}".encode()).digest()
+    return int.from_bytes(digest[:4], "little") >> 1
+
+
+def _joined(
+    pool: Split,
+    folds: Folds,
+    networks: Sequence[Classifier],
+    logits: NDArray[np.float64],
+    plan: Plan,
+    config: Config,
+    progress: Progress,
+) -> CrossValidated:
+    """Return the calibrated classifier of all networks, and the out-of-fold outputs."""
+    classifier = join_networks(networks, spec_of(plan, pool.classes))
+    _record(classifier, networks, folds)
+    before = classifier.logits_bias
+
+    def predict() -> NDArray[np.float64]:
+        return _calibrated(logits + (classifier.logits_bias - before), classifier.spec)
+
+    held_out = HeldOut(logits, pool.labels, pool.groups)
+    calibrate(classifier, plan, config, pool.labels, held_out, predict, progress)
+    classifier.ood_detector, scores = _ood_detector(classifier, pool, folds)
+    return CrossValidated(classifier, Outputs(predict(), scores))
+
+
+def join_networks(networks: Sequence[Classifier], spec: Spec) -> Classifier:
+    """Return one network whose logits are the mean of those of several default networks.
+
+    Its features are theirs side by side, divided by their number; so the kernel of its last layer
+    is made of theirs, and the bias is their mean.
+
+    Args:
+        networks: Of one architecture.
+        spec: Of the result, with so many members.
+    """
+    weights: dict[str, NDArray[Any]] = {}
+    for k, network in enumerate(networks):
+        for name, array in network.weights.items():
+            if not name.startswith("logits/"):
+                weights[f"member{k + 1}_{name}"] = array
+    kernels, biases = (
+        [network.weights[f"logits/{name}"] for network in networks] for name in ("kernel", "bias")
+    )
+    weights["logits/kernel"] = np.concatenate(kernels)
+    weights["logits/bias"] = np.asarray(np.mean(biases, axis=0, dtype=np.float64), np.float32)
+    return Classifier(spec, weights)
+
+
+def _calibrated(logits: NDArray[np.float64], spec: Spec) -> NDArray[np.float64]:
+    """Return the probabilities (n, classes) that a classifier makes of logits."""
+    scaled = logits / spec.temperature
+    if spec.bias:
+        two = logits.shape[1] == 1
+        scaled = scaled + ([spec.bias[1] - spec.bias[0]] if two else np.asarray(spec.bias))
+    return scaling.probabilities(scaled)
+
+
+def _record(classifier: Classifier, networks: Sequence[Classifier], folds: Folds) -> None:
+    """Give the classifier the facts of the training of all networks."""
+    rows = [row for network in networks for row in network.history]
+    classifier.history = tuple(dataclasses.replace(row, epoch=i + 1) for i, row in enumerate(rows))
+    classifier.best_epoch = len(rows)
+    trained = [*zip(folds.names, networks, strict=True)]
+    classifier.training = {
+        "divergences": [
+            {**each, "fold": name} for name, of in trained for each in of.training["divergences"]
+        ],
+        **{x: min(of.training[x] for of in networks) for x in ("batch", "micro_batch")},
+        "folds": [
+            {"fold": name, "epochs": len(of.history), "best_epoch": of.best_epoch}
+            for name, of in trained
+        ],
+    }
+
+
+def _ood_detector(
+    classifier: Classifier, pool: Split, folds: Folds
+) -> tuple[ood.OODDetector, NDArray[np.float64]]:
+    """Return the detector, and the OOD score of each image from the network new to it."""
+    few = _stratified(pool, folds, most_images(pool))
+    fitted = ood_folds.fit(
+        classifier.embed(pool, few), pool.labels[few], pool.pixels(few), folds.held_out[few]
+    )
+    every = np.arange(len(pool))
+    distances = np.concatenate(
+        [
+            fitted.distances(classifier.embed(pool, some), pool.pixels(some), folds.held_out[some])
+            for some in np.split(every, every[_CHUNK::_CHUNK])
+        ]
+    )
+    detector = fitted.detector(distances, pool.groups)
+    return detector, np.asarray((distances / detector.limits).max(axis=1))
+
+
+def _stratified(pool: Split, folds: Folds, most: int) -> NDArray[np.int64]:
+    """Return indices of about ``most`` images, evenly over each class in each fold."""
+    stratum = pool.labels * len(folds) + folds.held_out
+    share = min(1.0, most / len(pool))
+    places = [np.flatnonzero(stratum == each) for each in np.unique(stratum)]
+    kept = [some[evenly(len(some), max(1, round(share * len(some))))] for some in places]
+    return np.sort(np.concatenate(kept))

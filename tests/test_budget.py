@@ -81,7 +81,7 @@ def bought(
 
 @pytest.mark.parametrize(
     ("time", "level", "measured"),
-    [("5min", "quick", 1), ("14min", "quick", 2), ("30min", "standard", 2), ("3h", "thorough", 3)],
+    [("5min", "quick", 1), ("17min", "quick", 2), ("30min", "standard", 2), ("3h", "thorough", 3)],
 )
 def test_more_time_buys_more(time: str, level: str, measured: int) -> None:
     found, levels = bought(time)
@@ -114,7 +114,7 @@ def test_too_little_time_is_one_line_that_says_how_much_is_needed() -> None:
 
 def test_more_time_than_helps_is_not_spent() -> None:
     found, _ = bought("3h", images=Images(200, 40, 60))
-    assert (found.config.effort, found.config.epochs) == ("thorough", 200)
+    assert (found.config.effort, found.config.epochs) == ("thorough", 500)
     assert found.complete
     assert not bought("5min")[0].complete
 

@@ -102,9 +102,9 @@ class Level:
 
 
 LEVELS: Mapping[str, Level] = {
-    "quick": Level(71_000, 60, 32, (1, 1, 2, 2), "minutes on two processors"),
-    "standard": Level(97_000, 80, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
-    "thorough": Level(120_000, 100, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
+    "quick": Level(71_000, 150, 32, (1, 1, 2, 2), "minutes on two processors"),
+    "standard": Level(97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
+    "thorough": Level(120_000, 250, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
 }
 _AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,

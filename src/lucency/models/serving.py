@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lucency.backend import load_keras
 
 keras = load_keras()
@@ -60,8 +62,8 @@ def calibrated(
     logits, embedding, evidence = keras.Model(network.inputs, taps)(x)
     scaled = logits / temperature
     if any(bias):
-        shift = [bias[1] - bias[0]] if logits.shape[-1] == 1 else list(bias)
-        scaled = scaled + keras.ops.convert_to_tensor(shift, "float32")
+        shift = [bias[1] - bias[0]] if logits.shape[-1] == 1 else bias
+        scaled = keras.ops.add(scaled, np.asarray(shift, np.float32))  # a tensor would be an input
     if logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
         outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}

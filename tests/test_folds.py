@@ -11,15 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import stats
 
 from conftest import Heard, draw_folder
+from lucency.calibration import ood_folds
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Entry, load_dataset, read_folds, write_folds
 from lucency.dataset.folds import make_folds
 from lucency.errors import ConfigError, DataError, RunError
-from lucency.evaluation import read_predictions
-from lucency.evaluation.cross_validation import FIGURES
+from lucency.evaluation import (
+    OUT_OF_FOLD,
+    Evaluation,
+    Predictions,
+    cross_validation,
+    evaluate_arrays,
+    read_predictions,
+)
+from lucency.evaluation.cross_validation import FIGURES, _next
 from lucency.pipeline.train import Run, run_training
 from lucency.report import render
 from lucency.run_folder.files import EVALUATION
@@ -169,6 +179,85 @@ def test_a_column_of_the_labels_file(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'scanner', which --folds names"):
         load_dataset(tiny_folder, Config(size=16, labels=str(table), folds="scanner"))
     assert np.unique(found.folds.held_out).tolist() == [0, 1, 2]
+
+
+def evaluated(seed: int, values: str, n: int = 200) -> tuple[Evaluation, Predictions, list[str]]:
+    """Return an evaluation, its predictions, and the site of each image."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    p = 1 / (1 + np.exp(-random.normal(2 * labels - 1)))
+    probabilities = np.stack([1 - p, p], axis=1)
+    groups = [f"p{i // 2}" for i in range(n)]
+    found = evaluate_arrays(
+        labels, probabilities, groups, classes=("a", "b"), positive="b", threshold=0.5
+    )
+    files = tuple(f"{i}.png" for i in range(n))
+    decisions = (p >= 0.5).astype(np.int64)
+    given = Predictions(
+        OUT_OF_FOLD, ("a", "b"), files, tuple(groups), labels, decisions, probabilities
+    )
+    return found, given, [values[i // 2 % len(values)] for i in range(n)]
+
+
+def test_the_next_site_is_predicted_from_three_on() -> None:
+    found = cross_validation(*evaluated(0, "xyzw"), "site")
+    assert [fold.fold for fold in found.folds] == [*"wxyz"]
+    assert found.next is not None
+    for name in ("balanced_accuracy", "auroc", "log_loss"):
+        values = [fold.metrics[name].value for fold in found.folds]
+        half = stats.t.ppf(0.975, 3) * np.std(values, ddof=1) * np.sqrt(1 + 1 / 4)
+        assert found.next[name]["low"] == pytest.approx(np.mean(values) - half)
+        top = np.inf if name == "log_loss" else 1
+        assert found.next[name]["high"] == pytest.approx(min(np.mean(values) + half, top))
+    assert cross_validation(*evaluated(0, "xy"), "site").next == {}
+    assert cross_validation(*evaluated(0, "xyz"), "").next is None
+
+
+def test_the_prediction_interval_covers_the_next_site() -> None:
+    """Of 95 % of simulated sites, with sites that differ by chance and by themselves."""
+    random = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        *known, new = random.normal(0.8, 0.02, 6)
+        low, high = _next("auroc", np.array(known)).values()
+        inside += low <= new <= high
+    assert 0.92 < inside / 400 < 0.98
+
+
+def test_a_fold_without_a_class_has_no_auroc() -> None:
+    evaluation, found, _ = evaluated(0, "x")
+    sites = ["one class" if label else "other" for label in found.labels[:100]] + ["both"] * 100
+    done = cross_validation(evaluation, found, sites, "site")
+    json = done.to_json()
+    assert json["spread"]["auroc"]["folds"] == 1
+    assert json["spread"]["auroc"]["sd"] is None
+    assert {*json["next"]} == {"log_loss"}
+
+
+def test_the_ood_detector_of_folds_measures_each_image_by_the_network_new_to_it() -> None:
+    """Networks that know their own images by heart must not make the limit too small."""
+    random = np.random.default_rng(0)
+    n, d, k = 600, 6, 3
+    held_out, labels = np.arange(n) % k, np.arange(n) // k % 2
+
+    def images(count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        pixels = random.normal(128, 20, (count, 16, 16, 1)).clip(0, 255).astype(np.float32)
+        return random.normal(size=(count, k * d)), pixels
+
+    features, pixels = images(n)
+    for fold in range(k):
+        features[held_out != fold, fold * d : (fold + 1) * d] *= 0.7
+    fitted = ood_folds.fit(features, labels, pixels, held_out)
+    distances = fitted.distances(features, pixels, held_out)
+    detector = fitted.detector(distances, [f"p{i}" for i in range(n)])
+    new, theirs = images(2000)
+    assert (detector.score(new, theirs) > 1).mean() < 0.03
+    assert (detector.score(new + 8, theirs) > 1).all()
+    squares = [
+        own.distance(new[:, i * d : (i + 1) * d]) ** 2 for i, (own, _) in enumerate(fitted.folds)
+    ]
+    joined = fitted.features.distance(new) ** 2
+    assert (joined > np.sum(squares, axis=0) * 0.999).all()  # the nearest mean is that of all
 
 
 @pytest.fixture(scope="module")

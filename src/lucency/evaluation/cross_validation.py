@@ -47,8 +47,8 @@ class CrossValidation:
         column: That the folds are made by; empty for random ones.
         folds: Each fold by itself.
         spread: "mean", "sd" and the number of "folds" of each figure, over the folds that have it.
-        next: For folds by a column with three values or more: the "low" and "high" end of the 95 %
-            prediction interval of each figure for another value, such as the next site.
+        next: For folds by a column, the "low" and "high" end of the 95 % prediction interval for
+            another value, such as the next site, of each figure that three folds or more have.
     """
 
     evaluation: Evaluation

@@ -127,6 +127,14 @@ def test_intervals_cover(patients: int, most: int) -> None:
     assert (hits / 600 < 0.98).all()
 
 
+def test_patients_with_equal_shares_of_hits_count_every_image() -> None:
+    positive = np.repeat([True, False], 8)
+    decided = np.tile([True, False], 8)  # half of the images of each patient
+    single = at((positive, decided, np.arange(16)), 0.3)
+    pairs = at((positive, decided, np.arange(16) // 2), 0.3)
+    assert [(x.low, x.high) for x in pairs] == [(x.low, x.high) for x in single]
+
+
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 2.0, math.nan])
 def test_a_prevalence_is_a_share(prevalence: float) -> None:
     with pytest.raises(ConfigError, match=r"between 0 and 1\. Received"):

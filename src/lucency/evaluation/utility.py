@@ -95,6 +95,8 @@ def _rate(hits: BoolArray, cluster: IntArray) -> tuple[float, float]:
         return share, float(n**2 / (np.bincount(patient) ** 2).sum())
     apart = np.bincount(patient, hits - share)
     variance = patients / (patients - 1) * (apart**2).sum() / n**2
+    if not variance:  # each patient has the same share of hits
+        return share, float(n)
     return share, min(float(n), max(1.0, share * (1 - share) / variance))
 
 

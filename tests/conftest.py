@@ -17,7 +17,9 @@ DATA = Path(os.environ.get("LUCENCY_DATA", Path(__file__).parents[2] / "shared" 
 
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
-LONG = ("test_notebook", "test_reliability", "test_resume", "test_docs", "test_tracking")
+LONG = (
+    "test_notebook", "test_real", "test_reliability", "test_resume", "test_docs", "test_tracking",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -78,7 +78,7 @@ def test_the_recipes_augment_as_documented() -> None:
     from lucency.training.plan import _ARTICLE_AUGMENTATION, _AUGMENTATION
 
     assert (_AUGMENTATION.rotation, _AUGMENTATION.shift, _AUGMENTATION.zoom) == (10, 0.06, 0.15)
-    assert (_AUGMENTATION.stretch, _AUGMENTATION.fill) == (0.1, "constant")
+    assert (_AUGMENTATION.stretch, _AUGMENTATION.fill) == (0.1, "reflect")
     assert (_ARTICLE_AUGMENTATION.stretch, _ARTICLE_AUGMENTATION.fill) == (0.2, "nearest")
     assert _ARTICLE_AUGMENTATION.flip_vertical
     assert not _AUGMENTATION.flip_vertical

@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from lucency.errors import ClassifierError, DataError
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from lucency.metrics import FloatArray, IntArray
 
 _TEMPERATURES = (0.05, 20.0)
 _FOLDS = 5
@@ -149,15 +147,10 @@ def _fitted(z: FloatArray, labels: IntArray, w: FloatArray, *, with_bias: bool) 
     def loss(values: FloatArray) -> tuple[float, FloatArray]:
         x = values[0] / scale * z + values[1:]
         p = probabilities(x)
-        logs = (
-            np.stack([-np.logaddexp(0, x[:, 0]), -np.logaddexp(0, -x[:, 0])], 1)
-            if (units == 1)
-            else x - special.logsumexp(x, axis=1, keepdims=True)
-        )
         error = w[:, None] * (p - targets)
         error = error[:, 1:] if units == 1 else error
         gradient = np.concatenate([[(error * z).sum() / scale], error.sum(axis=0)])
-        return float(-(w[:, None] * targets * logs).sum() / w.sum()), gradient / w.sum()
+        return float(-(w[:, None] * targets * _logs(x)).sum() / w.sum()), gradient / w.sum()
 
     free = (None, None) if with_bias else (0.0, 0.0)
     bounds = [tuple(scale / t for t in reversed(_TEMPERATURES)), *[free] * units]
@@ -174,10 +167,14 @@ def _fitted(z: FloatArray, labels: IntArray, w: FloatArray, *, with_bias: bool) 
 
 def _losses(x: FloatArray, labels: IntArray) -> FloatArray:
     """Return the log loss of each image from calibrated logits."""
+    return np.asarray(-_logs(x)[np.arange(len(x)), labels])
+
+
+def _logs(x: FloatArray) -> FloatArray:
+    """Return the logarithms of the probabilities (n, classes)."""
     if x.shape[1] == 1:
-        return np.logaddexp(0, np.where(labels == 1, -1, 1) * x[:, 0])
-    rows = np.arange(len(x))
-    return np.asarray(special.logsumexp(x, axis=1) - x[rows, labels], np.float64)
+        return np.stack([-np.logaddexp(0, x[:, 0]), -np.logaddexp(0, -x[:, 0])], axis=1)
+    return np.asarray(x - special.logsumexp(x, axis=1, keepdims=True), np.float64)
 
 
 def _columns(logits: ArrayLike) -> FloatArray:

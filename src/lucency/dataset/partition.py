@@ -16,6 +16,7 @@ from lucency.dataset.split import (
     assign_pool,
     assign_splits,
     check_splits,
+    pooled,
     shared_groups,
     split_warnings,
 )
@@ -131,8 +132,7 @@ def _given_splits(entries: tuple[Entry, ...], config: Config) -> Assignment:
     """
     note = f"The images were split as in {config.split_file}."
     if config.folds:
-        pooled = tuple(e._replace(split="train") if e.split == "val" else e for e in entries)
-        return Assignment(pooled, (f"{note} Folds are made of train and validation.",), ())
+        return Assignment(pooled(entries), (f"{note} Folds are made of train and validation.",), ())
     shared = shared_groups([entry for entry in entries if entry.split != "test"])
     warning = (
         f"The split file has {counted(len(shared), 'patient')} in more than one split "

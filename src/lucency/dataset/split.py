@@ -93,11 +93,16 @@ def assign_pool(
         how = "was split off by patient, stratified by class"
     else:
         how = "is kept as given"
-    assigned = tuple(e._replace(split="train") if e.split == "val" else e for e in entries)
+    assigned = pooled(entries)
     n = sum(entry.split == "test" for entry in assigned)
     note = f"The test split {how}: {n:,} images. " if n else "There is no test split. "
     note += f"Folds are made of the other {len(assigned) - n:,} images, by patient."
     return Assignment(assigned, (note,), ())
+
+
+def pooled(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries with validation joined to train."""
+    return tuple(e._replace(split="train") if e.split == "val" else e for e in entries)
 
 
 def check_splits(

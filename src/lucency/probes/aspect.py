@@ -7,17 +7,13 @@ the class, a network can learn this ratio instead of the content.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lucency.dataset import Split, evenly
-from lucency.metrics import Estimate
+from lucency.metrics import Estimate, FloatArray
 from lucency.probes import features
 from lucency.probes.score import beyond_chance, cross_validated
-
-FloatArray = NDArray[np.float64]
 
 ASPECT = ("aspect ratio", *(f"vertical detail at {step} px" for step in (1, 2, 4)))
 LEAST_ASPECT = 0.7  # AUROC from which on a network would rely on it
@@ -67,9 +63,5 @@ def aspect_auroc(split: Split, seed: int) -> tuple[Estimate, bool]:
     values = aspect(images, np.log(np.maximum(width, 1) / np.maximum(height, 1)))
     groups = [split.groups[i] for i in chosen]
     auroc = cross_validated(values, split.labels[chosen], groups, seed, trees=False)
-    return auroc, relies(auroc.value, split.labels[chosen], groups)
-
-
-def relies(auroc: float, labels: NDArray[np.int64], groups: Sequence[str]) -> bool:
-    """Return whether a network would rely on the scale of the axes at this AUROC."""
-    return auroc >= LEAST_ASPECT and beyond_chance(auroc, labels, groups)
+    above = auroc.value >= LEAST_ASPECT
+    return auroc, above and beyond_chance(auroc.value, split.labels[chosen], groups)

@@ -92,6 +92,11 @@ class Run:
         return next((name for name in self.splits if name != "test"), "validation")
 
     @property
+    def where_chosen(self) -> str:
+        """Where choices were made, in words: "on validation" or "out of fold"."""
+        return "on validation" if self.chosen_on == "validation" else "out of fold"
+
+    @property
     def split(self) -> Json:
         """The figures of the split that counts."""
         return self.splits[self.split_name]

@@ -49,10 +49,9 @@ def calibration_shift(run: Run) -> str:
         figure_text(entry, split["n"], share=False)
         for entry, split in zip(entries, splits, strict=True)
     )
-    where = "on validation" if run.chosen_on == "validation" else "out of fold"
     what = "images are positive" if run.positive else "decisions are right"
     return (
-        f"The calibration intercept is {test} on test and {fitted} {where}, where the "
+        f"The calibration intercept is {test} on test and {fitted} {run.where_chosen}, where the "
         f"probabilities were fitted: on test, {what} {'more' if low > fit_high else 'less'} often "
         "than the probabilities say."
     )

@@ -35,7 +35,6 @@ def point(run: Run) -> dict[str, Any] | None:
         key: ((validation or {}).get("metrics") or {}).get(key) for key in _POINT
     }
     tested = "test" in run.splits
-    where = "on validation" if run.chosen_on == "validation" else "out of fold"
     rows = []
     for key in _POINT:
         entries = [(_entry(before.get(key)), validation or run.split)]
@@ -49,7 +48,7 @@ def point(run: Run) -> dict[str, Any] | None:
         "rule": chosen.get("rule"),
         "threshold": f"{float(chosen['threshold']):.3g}",
         "rows": rows,
-        "transfer": _transfer(before, run.split, where) if tested else "",
+        "transfer": _transfer(before, run.split, run.where_chosen) if tested else "",
     }
 
 

@@ -125,12 +125,11 @@ def _reference_images(classifier: Classifier) -> str:
     kept = classifier.reference_images
     if kept is None:
         raise Mismatch("There are no reference images to predict again.")
-    again = classifier.predict_pixels(kept.pixels)
-    largest = float(np.nan_to_num(np.abs(again - kept.probabilities), nan=np.inf).max())
+    largest = kept.largest_difference(classifier.predict_pixels)
     if not largest <= LARGEST:
         raise Mismatch(f"The probabilities of the reference images differ by up to {largest:.3g}.")
     return (
-        f"{len(again):,} reference images predicted again; the largest difference is "
+        f"{len(kept.pixels):,} reference images predicted again; the largest difference is "
         f"{largest:.1e}. Out-of-fold predictions are of single networks and were not repeated"
     )
 

@@ -174,7 +174,8 @@ class Config:
         if self.size:
             return self.size, self.size
         level = "standard" if self.seconds else self.effort
-        side = _RECIPE_SIZES.get(self.recipe) or (224 if self.backbone else _SIZES[level])
+        default = _BACKBONE_SIZES.get(self.backbone, 224) if self.backbone else _SIZES[level]
+        side = _RECIPE_SIZES.get(self.recipe, default)
         return side, side
 
     @property
@@ -212,6 +213,7 @@ MOST_FOLDS = 16  # networks in one
 _OF_FOLDS = ("quick", "standard")  # efforts of one network each
 _SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}
 _RECIPE_SIZES: Mapping[str, int] = {"article": 255}
+_BACKBONE_SIZES: Mapping[str, int] = {"EfficientNetLite2": 260}  # the others have 224
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),

@@ -19,7 +19,7 @@ _PARAMETERS = {
     "pretrained": frozenset({"backbone", "dropout"}),
 }
 
-# Networks of keras.applications without their top layers: number of weights, and of features.
+# Networks without their top layers: number of weights, and of features.
 BACKBONES: Mapping[str, tuple[int, int]] = {
     "ConvNeXtBase": (87_566_464, 1024),
     "ConvNeXtLarge": (196_230_336, 1536),
@@ -37,6 +37,8 @@ BACKBONES: Mapping[str, tuple[int, int]] = {
     "EfficientNetB5": (28_513_527, 2048),
     "EfficientNetB6": (40_960_143, 2304),
     "EfficientNetB7": (64_097_687, 2560),
+    "EfficientNetLite0": (3_413_024, 1280),
+    "EfficientNetLite2": (4_869_168, 1280),
     "EfficientNetV2B0": (5_919_312, 1280),
     "EfficientNetV2B1": (6_931_124, 1280),
     "EfficientNetV2B2": (8_769_374, 1408),

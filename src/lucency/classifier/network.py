@@ -24,7 +24,7 @@ def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
             f"The weights do not fit the architecture {spec.architecture!r}: {count:,} numbers, "
             f"expected {spec.weight_count:,}. Restore both files from the training run."
         )
-    from lucency.models import build, keras
+    from lucency.models import build, fix_normalization, keras
 
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -34,6 +34,7 @@ def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
     finally:
         keras.config.set_dtype_policy(policy)
     _assign(network, weights)
+    fix_normalization(network)
     return network
 
 

@@ -13,6 +13,7 @@ layer over each position is a class activation map.
 
 from __future__ import annotations
 
+from lucency.models.backbones import fix_normalization, weights_origin
 from lucency.models.networks import ARCHITECTURES, article, build, default, keras, pretrained
 from lucency.models.serving import FlatEvidence, calibrated, widened
 
@@ -23,7 +24,9 @@ __all__ = [
     "build",
     "calibrated",
     "default",
+    "fix_normalization",
     "keras",
     "pretrained",
+    "weights_origin",
     "widened",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,7 +14,12 @@ import numpy as np
 from lucency.backend import load_keras
 from lucency.errors import BackendError, ConfigError, nearest
 from lucency.io import arrays_of, read_bytes, why
-from lucency.models.efficientnet_lite import LITE, efficientnet_lite, load_imagenet
+from lucency.models.efficientnet_lite import (
+    LITE,
+    efficientnet_lite,
+    imagenet_origin,
+    load_imagenet,
+)
 
 keras = load_keras()
 
@@ -112,8 +118,44 @@ def _with_weights(make: Callable[[str | None], Any], backbone: str, weights: str
         ) from error
 
 
+def weights_origin(backbone: str, weights: str) -> str:
+    """Return where the initial weights of a backbone come from; empty if they are random.
+
+    Args:
+        backbone: Its name.
+        weights: As for ``lucency.models.pretrained``. The name of a file is not told, as it may be
+            private; its sha256 is.
+
+    Raises:
+        ConfigError: The weights file cannot be read.
+    """
+    if weights == "none":
+        return ""
+    if weights != "imagenet":
+        digest = hashlib.sha256(_weight_file(backbone, Path(weights))).hexdigest()
+        return f"a file of weights of {backbone}, sha256 {digest}"
+    if backbone in LITE:
+        return imagenet_origin(backbone)
+    return f"ImageNet weights of {backbone}, downloaded by Keras {keras.__version__}"
+
+
 def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Path) -> Any:
     """Load the user's own arrays into a backbone; all are checked before the first is used."""
+    data = _weight_file(backbone, file)
+    body = make(None)
+    variables = {variable.path: variable for variable in body.weights}
+    try:
+        arrays = arrays_of(data)
+        _check_arrays(arrays, variables)
+    except ValueError as error:
+        raise _unfit(backbone, file, error) from error
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+    return body
+
+
+def _weight_file(backbone: str, file: Path) -> bytes:
+    """Return the content of the user's own file, which must be a safetensors file."""
     if file.suffix != ".safetensors":
         # Formats that Keras would have to read can contain code or refer to other files.
         keras_file = file.suffix in (".h5", ".hdf5", ".keras") and backbone not in LITE
@@ -123,19 +165,17 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
             "--weights must be imagenet, none or an existing .safetensors file. "
             f"Received: {str(file)!r}.{how}"
         )
-    body = make(None)
-    variables = {variable.path: variable for variable in body.weights}
     try:
-        arrays = arrays_of(read_bytes(file, _MAX_WEIGHTS, follow=True))
-        _check_arrays(arrays, variables)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"The weights do not fit {backbone} without its top layers: {file} ({why(error)}). "
-            f"Write them with: {_conversion(backbone)}"
-        ) from error
-    for path, variable in variables.items():
-        variable.assign(arrays[path])
-    return body
+        return read_bytes(file, _MAX_WEIGHTS, follow=True)
+    except OSError as error:
+        raise _unfit(backbone, file, error) from error
+
+
+def _unfit(backbone: str, file: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"The weights do not fit {backbone} without its top layers: {file} ({why(error)}). "
+        f"Write them with: {_conversion(backbone)}"
+    )
 
 
 def _check_arrays(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
@@ -163,6 +203,19 @@ def _conversion(backbone: str, weights: str = "") -> str:
         f"import keras, {imports}, safetensors.numpy as s; "
         f"s.save_file({{w.path: numpy.array(w) for w in {made}.weights}}, '{backbone}.safetensors')"
     )
+
+
+def fix_normalization(network: Any) -> None:
+    """Make mean and variance of layers that normalise pixels those of their weights.
+
+    Keras computes both once, as tensors: they stay as they were when weights are assigned later,
+    and TensorFlow exports them as inputs of the network. As arrays they are constants.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+            layer.mean = keras.ops.convert_to_numpy(layer.mean)
+            layer.variance = keras.ops.convert_to_numpy(layer.variance)
 
 
 def parameters_of(function: Callable[..., Any]) -> set[str]:

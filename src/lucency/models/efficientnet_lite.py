@@ -146,6 +146,15 @@ def load_imagenet(body: Any) -> None:
             variable.assign(array)
 
 
+def imagenet_origin(name: str) -> str:
+    """Return where the ImageNet weights come from, their licence and checksum."""
+    lite = LITE[name]
+    return (
+        f"ImageNet weights of {name.replace('Lite', '-Lite')}, google/tpu, Apache-2.0, package "
+        f"{lite.package} 0.1.0, sha256 {lite.sha256}"
+    )
+
+
 def _arrays(name: str) -> Mapping[str, Any]:
     """Return the arrays of the package by their names in PyTorch."""
     lite = LITE[name]

@@ -7,7 +7,7 @@ from typing import Any
 
 from lucency.backend import load_keras
 from lucency.errors import ClassifierError, ConfigError, nearest
-from lucency.models.backbones import backbone_body, parameters_of, scaled
+from lucency.models.backbones import backbone_body, fix_normalization, parameters_of, scaled
 
 keras = load_keras()
 
@@ -110,7 +110,9 @@ def pretrained(
     x = keras.layers.Activation("linear", name="features")(body.output)
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(pixels, _head(x, classes), name="pretrained")
+    network = keras.Model(pixels, _head(x, classes), name="pretrained")
+    fix_normalization(network)
+    return network
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Any]] = {

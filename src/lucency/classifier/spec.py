@@ -50,6 +50,8 @@ class Spec:
             logits at which the colour scale ends), "informative" and a "sentence"; ``None`` if they
             were not tested.
         fingerprint: sha256 of the list of training files.
+        weights_origin: Where the initial weights come from, with their licence and checksum; empty
+            if they were random.
         versions: Versions of the software that the classifier was trained with.
     """
 
@@ -69,6 +71,7 @@ class Spec:
     conformal: Mapping[str, Any] | None = None
     explanation: Mapping[str, Any] | None = None
     fingerprint: str = ""
+    weights_origin: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     depth: int = EIGHT
 
@@ -131,6 +134,7 @@ class Spec:
             "conformal": self.conformal and dict(self.conformal),
             "explanation": self.explanation and dict(self.explanation),
             "data": {"fingerprint": self.fingerprint},
+            "weights_origin": self.weights_origin or None,
             "versions": dict(self.versions),
         }
 
@@ -177,6 +181,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "conformal": _conformal(data.get("conformal"), len(classes)),
         "explanation": _explanation(data.get("explanation")),
         "fingerprint": _text(data["data"]["fingerprint"]),
+        "weights_origin": _origin(data.get("weights_origin")),
         "versions": _versions(data["versions"]),
     }
 
@@ -211,6 +216,10 @@ def _explanation(value: Any) -> Mapping[str, Any] | None:
         "informative": value["informative"],
         "sentence": _text(value["sentence"]),
     }
+
+
+def _origin(value: Any) -> str:
+    return "" if value is None else _text(value)
 
 
 def _versions(value: Any) -> Mapping[str, str]:

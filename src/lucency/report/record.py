@@ -187,6 +187,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Network", (classifier.get("architecture") or {}).get("name")),
         ("Input", _input(classifier.get("input"))),
         ("Parameters", f"{plan['parameters']:,}" if plan.get("parameters") else None),
+        ("Initial weights", classifier.get("weights_origin")),
         ("Weights, SHA-256", weights.get("sha256")),
         ("ONNX export", _parity(classifier)),
     ]

@@ -43,6 +43,7 @@ class Plan:
         architecture: Name of a network in ``lucency.models``.
         parameters: Its parameters other than classes and input shape.
         network_channels: Channels that the network takes; grey images are repeated to fit.
+        weights_origin: Where the initial weights come from; empty if they are random.
         epochs: Largest number of passes over the training images.
         batch: Images per step.
         optimizer: ``adamw`` or ``adam``.
@@ -82,6 +83,7 @@ class Plan:
     monitor: str
     patience: int
     choices: tuple[Choice, ...]
+    weights_origin: str = ""
 
     @property
     def dtype(self) -> str:
@@ -301,7 +303,7 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
     network = {
         "size": size, "channels": channels, "depth": train.cache.depth,
         "architecture": name, "parameters": parameters,
-        "network_channels": channels_in,
+        "network_channels": channels_in, "weights_origin": _origin(config),
     }  # fmt: skip
     shape = f"{size[0]} x {size[1]} x {channels_in}"
     return network, [
@@ -313,6 +315,14 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
         ),
         _depth(train, config),
     ]
+
+
+def _origin(config: Config) -> str:
+    if not config.backbone:
+        return ""
+    from lucency.models import weights_origin  # loads the backend
+
+    return weights_origin(config.backbone, config.weights)
 
 
 def _depth(train: Split, config: Config) -> Choice:

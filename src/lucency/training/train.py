@@ -159,6 +159,7 @@ def spec_of(plan: Plan, classes: tuple[str, ...]) -> Spec:
         architecture=plan.architecture,
         network_channels=plan.network_channels,
         parameters={k: v for k, v in plan.parameters.items() if k != "weights"},
+        weights_origin=plan.weights_origin,
         versions=backend.environment(),
     )
 

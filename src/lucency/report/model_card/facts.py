@@ -59,14 +59,15 @@ def command(documents: Documents) -> str | None:
 
 
 def network(documents: Documents) -> str | None:
-    """Return the architecture and its size."""
+    """Return the architecture, its size, and where its initial weights come from."""
     name, size = at(documents.classifier, "architecture", "name"), at(documents.plan, "parameters")
-    parameters = count(size)
+    parameters, origin = count(size), at(documents.classifier, "weights_origin")
     return _joined(
         [
             name and f"architecture {plain(name)}",
             parameters and f"{parameters} parameters",
             choice(documents, "network"),
+            origin and f"initial weights: {plain(origin)}",
         ]
     )
 

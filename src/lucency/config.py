@@ -71,7 +71,7 @@ class Config:
         workers: Processes that decode images; 0 for one per processor.
         track: Trackers to log to: ``tensorboard``, ``mlflow``, both with a comma, or empty for
             none. The result does not depend on it.
-        backbone: Name of a ``keras.applications`` network to fine-tune instead of training from
+        backbone: Name of a pretrained network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or your own ``.safetensors`` file.
         size: Side of the square input in pixels.

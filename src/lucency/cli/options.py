@@ -215,7 +215,7 @@ Positive = Annotated[
 Backbone = Annotated[
     str | None,
     Option(
-        help="Fine-tune this keras.applications network.",
+        help="Fine-tune EfficientNetLite0, EfficientNetLite2 or a network of keras.applications.",
         metavar="NAME",
         rich_help_panel=_TRAINING,
     ),

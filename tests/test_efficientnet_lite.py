@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import sys
 from importlib import metadata
@@ -14,11 +16,15 @@ from benchmarks.accuracy.lite_reference import LITES, STEP, drawn
 from safetensors.numpy import save_file
 
 from lucency import models
+from lucency.classifier import Spec
 from lucency.classifier.architectures import weight_count
 from lucency.config import Config
-from lucency.errors import BackendError, ConfigError
+from lucency.errors import BackendError, ClassifierError, ConfigError
 from lucency.models import efficientnet_lite
 from lucency.models.efficientnet_lite import LITE
+from lucency.report.model_card import facts
+from lucency.report.model_card.documents import Documents
+from small_runs import spec_of
 
 REFERENCE = json.loads(Path(__file__).with_name("efficientnet_lite.json").read_text())
 
@@ -145,3 +151,37 @@ def test_a_file_that_is_not_the_known_one_is_rejected(
     file.unlink()
     with pytest.raises(BackendError, match="No such file"):
         small("EfficientNetLite0", "imagenet")
+
+
+def test_the_origin_of_weights_is_told_with_licence_and_checksum(tmp_path: Path) -> None:
+    origin = models.weights_origin("EfficientNetLite0", "imagenet")
+    assert origin.startswith("ImageNet weights of EfficientNet-Lite0, google/tpu, Apache-2.0")
+    assert LITE["EfficientNetLite0"].sha256 in origin
+    assert models.weights_origin("EfficientNetLite0", "none") == ""
+    assert "Keras" in models.weights_origin("MobileNetV2", "imagenet")
+    file = tmp_path / "private name.safetensors"
+    file.write_bytes(b"weights")
+    own = models.weights_origin("EfficientNetLite0", str(file))
+    assert own.endswith(hashlib.sha256(b"weights").hexdigest())
+    assert "private" not in own
+    with pytest.raises(ConfigError, match="No such file"):
+        models.weights_origin("EfficientNetLite0", str(tmp_path / "missing.safetensors"))
+
+
+def test_the_origin_is_kept_by_the_classifier_and_checked() -> None:
+    made = dataclasses.replace(spec_of(), weights_origin="somewhere").to_json()
+    assert Spec.from_json(made).weights_origin == "somewhere"
+    assert spec_of().to_json()["weights_origin"] is None
+    earlier = {key: value for key, value in made.items() if key != "weights_origin"}
+    assert Spec.from_json(earlier).weights_origin == ""
+    for wrong in (0, [], {"a": 1}, "two\nlines", "x" * 1001):
+        with pytest.raises(ClassifierError, match="wrong value"):
+            Spec.from_json(made | {"weights_origin": wrong})
+
+
+def test_the_model_card_names_the_origin() -> None:
+    told = dataclasses.replace(spec_of(), weights_origin="ImageNet, Apache-2.0").to_json()
+    none = {each.name: {} for each in dataclasses.fields(Documents)}
+    network = facts.network(Documents(**none | {"classifier": told}))
+    assert network is not None
+    assert "initial weights: ImageNet, Apache-2.0" in network

@@ -153,7 +153,7 @@ def test_the_plan_says_what_the_time_buys() -> None:
     assert (first.name, first.value) == ("time budget", "30min")
     assert f"buys {plan.epochs} epochs with --effort standard" in first.reason
     assert "140 images/s with --effort quick (64 px), 45 images/s" in first.reason
-    assert f"--effort standard --set epochs={plan.epochs}" in first.reason
+    assert f"--effort standard --set epochs={plan.epochs} --folds 0" in first.reason
     with pytest.raises(ConfigError, match="train measures"):
         make_plan(split, config)
 

@@ -17,7 +17,7 @@ from lucency.pipeline.check import run_check
 from lucency.pipeline.evaluate import evaluate_run
 from lucency.pipeline.train import run_training
 
-FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
+FAST = Config(effort="quick", size=32, epochs=2, precision="float32", folds=0)
 
 
 @pytest.fixture

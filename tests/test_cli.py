@@ -37,7 +37,7 @@ def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("cli")
     done = lucency(
         "train", tiny_folder, "--effort", "quick", "--set", "size=32", "--set", "epochs=3",
-        "--run", "tiny", cwd=folder,
+        "--folds", "0", "--run", "tiny", cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder / "output.txt").write_text(done.stdout)
@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_bytes(
 ) -> None:
     done = lucency(
         "train", tiny_folder, "--effort", "quick", "--set", "size=32", "--set", "epochs=3",
-        "--run", tmp_path / "again", "--quiet", "--json",
+        "--folds", "0", "--run", tmp_path / "again", "--quiet", "--json",
     )  # fmt: skip
     assert json.loads(done.stdout)["test"]["n"] > 0
     assert done.stderr == ""

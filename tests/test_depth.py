@@ -27,7 +27,7 @@ from serving import QUICK, running
 from tiff_files import tiff
 
 SIDE, PER_CLASS = 16, 12
-FAST = Config(effort="quick", size=SIDE, epochs=1, precision="float32", val_fraction=0.3)
+FAST = Config(effort="quick", size=SIDE, epochs=1, precision="float32", folds=0, val_fraction=0.3)
 
 
 def deep(random: np.random.Generator, bright: bool) -> np.ndarray:

@@ -20,7 +20,7 @@ from lucency.errors import BackendError, ClassifierError, LucencyError
 from lucency.evaluation import read_evaluation, read_predictions
 from lucency.pipeline.train import Run, run_training
 
-FAST = Config(effort="quick", size=32, epochs=4, precision="float32")
+FAST = Config(effort="quick", size=32, epochs=4, precision="float32", folds=0)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from lucency import signals
 from lucency.signals import Interrupted, check, deferred, handle_signals
 
 SCRIPT = "from lucency.cli import main; main()"
-SETTINGS = ("epochs=500", "size=16", "batch=8")
+SETTINGS = ("epochs=500", "size=16", "batch=8", "folds=0")
 
 
 def signalled(number: int, steps: list[str], *, hold: bool) -> None:

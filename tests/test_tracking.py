@@ -399,7 +399,12 @@ def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
 ) -> None:
     folder = draw_folder(tmp_path / "radiographs", 40)
     config = Config(
-        effort="quick", size=16, epochs=3, precision="float32", cache=str(tmp_path / "cache")
+        effort="quick",
+        size=16,
+        epochs=3,
+        precision="float32",
+        folds=0,
+        cache=str(tmp_path / "cache"),
     )
     plain = run_training(folder, config, run=str(tmp_path / "a" / "run"))
     tracked_config = dataclasses.replace(config, track="tensorboard")

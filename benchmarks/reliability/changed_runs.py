@@ -65,7 +65,13 @@ def _trained(folder: Path) -> Path:
 
     draw(folder / "radiographs", 40)
     config = Config(
-        effort="quick", size=16, batch=8, epochs=2, neighbours=4, cache=str(folder / "cache")
+        effort="quick",
+        size=16,
+        batch=8,
+        epochs=2,
+        folds=0,
+        neighbours=4,
+        cache=str(folder / "cache"),
     )
     return run_training(folder / "radiographs", config, run=str(folder / "run")).folder
 

@@ -27,7 +27,7 @@ from lucency.progress import Progress
 
 _BETWEEN = ("pathlib", "os", "shutil", "tempfile", "contextlib", "benchmarks")
 _CALLS = ("write", "fsync", "replace", "rename", "mkdir")
-CONFIG = Config(effort="quick", size=16, batch=8, epochs=3, checkpoint_seconds=0.0)
+CONFIG = Config(effort="quick", size=16, batch=8, epochs=3, folds=0, checkpoint_seconds=0.0)
 _QUICK = 127  # with quick, every 127th fault
 
 

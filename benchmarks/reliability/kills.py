@@ -86,7 +86,8 @@ def draw(folder: Path, per_class: int) -> None:
 
 def command(run: str) -> list[str]:
     """Return the command line of one run."""
-    settings = [f"epochs={EPOCHS}", "size=16", "batch=8", f"checkpoint_seconds={INTERVAL}"]
+    interval = f"checkpoint_seconds={INTERVAL}"
+    settings = [f"epochs={EPOCHS}", "size=16", "batch=8", "folds=0", interval]
     given = [word for setting in settings for word in ("--set", setting)]
     program = [sys.executable, "-m", "benchmarks.reliability.monitored_worker"]
     return [*program, "train", "radiographs", "--effort", "quick", "--run", run, *given]

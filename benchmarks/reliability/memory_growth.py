@@ -54,7 +54,7 @@ def _train(folder: Path, run: str, n: int) -> list[float]:
     from lucency.config import Config
     from lucency.pipeline import train
 
-    config = Config(effort="quick", size=32, epochs=n, cache=str(folder / "cache"))
+    config = Config(effort="quick", size=32, epochs=n, folds=0, cache=str(folder / "cache"))
     memory: list[float] = []
     taken: Callable[..., None] = train._History.__call__
 

@@ -22,7 +22,18 @@ from benchmarks.service.client import send
 from benchmarks.service.server import Server
 from benchmarks.trial import Trial
 
-_TINY = ("--effort", "quick", "--set", "size=32", "--set", "epochs=2", "--neighbours", "8")
+_TINY = (
+    "--effort",
+    "quick",
+    "--set",
+    "size=32",
+    "--set",
+    "epochs=2",
+    "--folds",
+    "0",
+    "--neighbours",
+    "8",
+)
 _PLACES = ("home", "temporary", "work", "output")
 _KINDS = ("png", "jpg", "dcm")
 # What names images, as the documentation says; a report is also what the service shows as such.

@@ -40,6 +40,6 @@ def _train(target: Path, recipe: str) -> Path:
     """Train for one epoch: the speed of a network does not depend on its weights."""
     images(NATIVE, 1)  # raises Skipped if there are none
     options = ("--recipe", recipe, "--effort", "quick", "--set", "epochs=1", "--quiet")
-    places = ("--run", str(target), "--cache", str(target.parent / "cache"))
+    places = ("--folds", "0", "--run", str(target), "--cache", str(target.parent / "cache"))
     run(LUCENCY, "train", str(NATIVE), *options, *places)
     return target

@@ -31,7 +31,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     with TemporaryDirectory() as temporary:
         folder = copy_images(files, Path(temporary) / "images")
         trained = f"{temporary}/run"
-        options = ("--set", "epochs=1", "--set", f"size={SIDE}", "--quiet")
+        options = ("--set", "epochs=1", "--set", f"size={SIDE}", "--folds", "0", "--quiet")
         places = ("--run", trained, "--cache", f"{temporary}/cache")
         run(LUCENCY, "train", str(folder), *options, *places)
         times: dict[str, Any] = run_json(__name__, trained, singles, rounds)

@@ -64,5 +64,5 @@ def _larger(runs: list[Finished], sides: Sequence[int], n: int) -> list[Figure]:
 def _train(folder: Path, side: int = 64) -> Finished:
     with TemporaryDirectory() as temporary:
         options = ("--effort", "quick", "--set", "epochs=1", "--set", f"size={side}", "--quiet")
-        places = ("--run", f"{temporary}/run", "--cache", f"{temporary}/cache")
+        places = ("--folds", "0", "--run", f"{temporary}/run", "--cache", f"{temporary}/cache")
         return run(LUCENCY, "train", str(folder), *options, *places)

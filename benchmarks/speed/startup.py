@@ -22,7 +22,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
     with TemporaryDirectory() as temporary:
         folder = copy_images(files, Path(temporary) / "images")
         trained = f"{temporary}/run"
-        options = ("--effort", "quick", "--set", "epochs=1", "--quiet")
+        options = ("--effort", "quick", "--set", "epochs=1", "--folds", "0", "--quiet")
         cache = ("--cache", f"{temporary}/cache")
         run(LUCENCY, "train", str(folder), *options, "--run", trained, *cache)
         figures = [_time("lucency --help", repeats, "--help", most=0.3)]

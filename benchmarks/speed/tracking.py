@@ -56,7 +56,8 @@ def _train(place: Path, folder: Path, tracker: str, epochs: int) -> tuple[float,
     command = [
         sys.executable, "-c", "from lucency.cli import main; main()", "train", str(folder),
         "--effort", "quick", "--set", f"epochs={epochs}", "--run", "run", "--quiet",
-        "--on-leak", "ignore", "--cache", str(place.parent / "cache"), "--set", f"track={tracker}",
+        "--folds", "0", "--on-leak", "ignore", "--cache", str(place.parent / "cache"),
+        "--set", f"track={tracker}",
     ]  # fmt: skip
     took = seconds(lambda: subprocess.run(command, check=True, capture_output=True, cwd=place,
                                           env=_environment()))  # fmt: skip

@@ -38,7 +38,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         folder = copy_images(files, Path(temporary) / "images") if small else radiographs
         trained = f"{temporary}/run"
         options = ("--effort", "quick", "--quiet", *(("--set", "epochs=1") if small else ()))
-        places = ("--run", trained, "--cache", f"{temporary}/cache")
+        places = ("--folds", "0", "--run", trained, "--cache", f"{temporary}/cache")
         run(LUCENCY, "train", str(folder), *options, *places)
         return [
             figure

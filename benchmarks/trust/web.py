@@ -58,7 +58,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:
         folder = copy_images(files, Path(temporary) / "images")
         for side in SIDES:
             trained = Path(temporary) / f"run-{side}"
-            options = ("--set", "epochs=2", "--set", f"size={side}", "--quiet")
+            options = ("--set", "epochs=2", "--set", f"size={side}", "--folds", "0", "--quiet")
             places = ("--run", str(trained), "--cache", f"{temporary}/cache")
             run(LUCENCY, "train", str(folder), *options, *places)
             figures += _of_run(side, trained, _collections(5 if quick else 50), str(chromium))

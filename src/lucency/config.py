@@ -23,6 +23,7 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
+AUTO = "auto"  # folds are made where the images are too few for a validation split
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
 
@@ -49,7 +50,9 @@ class Config:
         val_fraction: Share of the training images (by patient) for validation, if not given.
         test_fraction: Share of all images (by patient) for test, if not given.
         folds: Number of folds to cross-validate in, or a column of the labels file whose values
-            are held out one at a time (a site, a scanner, a year); 0 for a validation split.
+            are held out one at a time (a site, a scanner, a year); 0 for a validation split;
+            ``auto`` for 5 folds where that would be too small. ``auto`` concerns whole runs:
+            ``lucency.train`` takes the validation split that it is given.
         on_leak: What to do if images or patients of the test split are also in train or
             validation: ``stop``, ``drop`` (exclude them from train and validation, never from
             test) or ``ignore`` (the test figures are then invalid).
@@ -101,7 +104,7 @@ class Config:
     max_unreadable: float = 0.01
     val_fraction: float = 0.15
     test_fraction: float = 0.15
-    folds: int | str = 0
+    folds: int | str = AUTO
     on_leak: OnLeak = "stop"
     positive: str = "auto"
     operating_point: str = "balanced"
@@ -139,7 +142,7 @@ class Config:
                 raise ConfigError(
                     f"{name} must lie between {low:g} and {high:g}. Received: {value!r}"
                 )
-        if self.folds:
+        if self.folds and self.folds != AUTO:
             _check_folds(self)
 
     @classmethod
@@ -179,6 +182,21 @@ class Config:
         return side, side
 
     @property
+    def why_no_folds(self) -> str:
+        """Why ``folds=auto`` makes none, whatever the images; empty where they decide."""
+        if self.folds != AUTO:
+            return ""
+        if self.recipe != "default":
+            return f"--recipe {self.recipe} has another network, and folds need the default one"
+        if self.backbone:
+            return f"folds need the default network. Received: --backbone {self.backbone}"
+        if self.seconds:
+            return f"--effort {self.effort} is spent on one network; folds would divide it"
+        if self.effort not in _OF_FOLDS:
+            return f"--effort {self.effort} is an ensemble of networks already"
+        return ""
+
+    @property
     def corruption_set(self) -> Corruptions:
         """Corruptions to evaluate robustness under, also where none were chosen."""
         return self.corruptions or ("all" if self.effort == "thorough" else "standard")
@@ -188,11 +206,16 @@ class Config:
         return dataclasses.asdict(self)
 
 
+def column_of_folds(folds: int | str) -> str:
+    """Return the column that a value of ``folds`` names; empty where it names none."""
+    return folds if isinstance(folds, str) and folds != AUTO else ""
+
+
 def _check_folds(config: Config) -> None:
     """Reject folds that are too few or too many, or whose networks cannot become one."""
     if isinstance(config.folds, int) and not 2 <= config.folds <= MOST_FOLDS:
         raise ConfigError(
-            f"folds must be 0 (none), from 2 to {MOST_FOLDS}, or the name of a column of the "
+            f"folds must be auto, 0 (none), from 2 to {MOST_FOLDS}, or the name of a column of the "
             f"labels file. Received: {config.folds}"
         )
     if isinstance(config.folds, str) and not config.labels:

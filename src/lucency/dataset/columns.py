@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.config import Config
+from lucency.config import Config, column_of_folds
 from lucency.dataset.entry import SPELLINGS, listed
 from lucency.dataset.table import Table
 from lucency.errors import DataError, nearest
@@ -60,9 +60,12 @@ class Columns(NamedTuple):
 
 def columns_of(config: Config) -> Columns:
     """Return the names of columns in a configuration."""
-    fold = config.folds if isinstance(config.folds, str) else ""
     return Columns(
-        config.file_column, config.label_column, config.group_column, config.split_column, fold
+        config.file_column,
+        config.label_column,
+        config.group_column,
+        config.split_column,
+        column_of_folds(config.folds),
     )
 
 

@@ -71,6 +71,16 @@ def make_folds(entries: Sequence[Entry], config: Config) -> Folds | None:
     return Folds(tuple(names), held_out, column)
 
 
+def are_divisible(entries: Sequence[Entry], count: int, seed: int) -> bool:
+    """Tell whether so many random folds leave images of every class outside each of them.
+
+    A patient with most images of a class, and images of others, can make it impossible.
+    """
+    held_out = [str(k) for k in _random(entries, count, seed)]
+    whole = len({*held_out}) == count
+    return whole and all(len(found) > 1 for found in _by_class(entries, held_out).values())
+
+
 def write_folds(path: Path, files: Iterable[str], folds: Folds) -> None:
     """Write ``folds.csv``: the fold in which each image of train is held out."""
     FOLDS.write(path, zip(files, (folds.names[k] for k in folds.held_out), strict=True))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.config import Config
+from lucency.config import AUTO, Config
 from lucency.dataset.audit import Audit, make_audit
 from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
 from lucency.dataset.columns import columns_of
@@ -107,6 +107,7 @@ class Dataset:
         entries: Every readable image with its split or ``excluded``, as listed in split.csv.
         fingerprint: sha256 over file, content, class and split of every used image.
         folds: In which fold each image of train is held out; ``None`` without folds.
+        folds_reason: Why ``folds=auto`` made folds or none; empty where it did not decide.
     """
 
     root: Path
@@ -118,6 +119,7 @@ class Dataset:
     entries: tuple[Entry, ...]
     fingerprint: str
     folds: Folds | None = None
+    folds_reason: str = ""
 
     @property
     def held_out(self) -> Split:
@@ -131,6 +133,7 @@ def load_dataset(
     *,
     size: tuple[int, int] | None = None,
     colour: bool | None = None,
+    auto_folds: bool = False,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Find, decode, check and split the images of a folder.
@@ -148,6 +151,8 @@ def load_dataset(
         size: Height and width of the decoded images; as configured if ``None``.
         colour: Whether to keep three channels; ``None`` checks up to 200 images and keeps three
             channels where more than 2 % show colour.
+        auto_folds: Whether ``folds=auto`` may make folds, as for a whole run. Otherwise there is
+            always a validation split, which ``lucency.train`` takes.
         progress: Called for every decoded image and every comparison.
 
     Raises:
@@ -157,6 +162,8 @@ def load_dataset(
         ConfigError: An option is not valid, or there are more folds than patients.
     """
     config = config or Config()
+    if config.folds == AUTO and not auto_folds:
+        config = replace(config, folds=0)
     with DecoderPool(config.workers) as pool:
         if colour is None:
             pool.start(pool.workers)  # the processes load their modules during the scan
@@ -180,9 +187,11 @@ def load_dataset(
         audit=make_audit(found, unreadable, groups, partitioned, cache),
         entries=partitioned.entries,
         fingerprint=_fingerprint(used),
+        folds_reason=partitioned.folds_reason,
     )
     if config.on_leak == "stop" and partitioned.leaks.found:
         raise LeakError(f"{found.root}: {partitioned.leaks.message}", data)
+    config = replace(config, folds=partitioned.folds)
     return replace(data, folds=make_folds([e for e in used if e.split == "train"], config))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lucency.config import Config
+from lucency.config import AUTO, Config
 from lucency.dataset.duplicates import Match, near_pairs
 from lucency.dataset.entry import Entry, Excluded, counted, listed
+from lucency.dataset.folds import are_divisible
 from lucency.dataset.leaks import Leaks, check_leaks
 from lucency.dataset.near_duplicates import NearDuplicate
 from lucency.dataset.split import (
@@ -16,6 +17,7 @@ from lucency.dataset.split import (
     assign_pool,
     assign_splits,
     check_splits,
+    choose_folds,
     pooled,
     shared_groups,
     split_warnings,
@@ -35,6 +37,8 @@ class Partition:
         near: Near duplicates within one split.
         notes: Plain sentences.
         warnings: Plain sentences that ask for action.
+        folds: Number or column of the folds that train is to be divided in; 0 for none.
+        folds_reason: Why ``folds=auto`` decided so; empty where it did not.
     """
 
     entries: tuple[Entry, ...]
@@ -43,6 +47,8 @@ class Partition:
     near: tuple[Match, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    folds: int | str
+    folds_reason: str
 
 
 def used_entries(entries: Iterable[Entry]) -> list[Entry]:
@@ -85,21 +91,9 @@ def _partition(
     config: Config,
 ) -> Partition:
     checked = check_leaks(used_entries(entries), near, on_leak=config.on_leak)
-    if config.split_file:
-        assigned = _given_splits(checked.entries, config)
-    elif config.folds:
-        assigned = assign_pool(
-            checked.entries, classes=classes, seed=config.seed, test_fraction=config.test_fraction
-        )
-    else:
-        assigned = assign_splits(
-            checked.entries,
-            classes=classes,
-            seed=config.seed,
-            val_fraction=config.val_fraction,
-            test_fraction=config.test_fraction,
-        )
-    check_splits(assigned.entries, classes, ("train",) if config.folds else ("train", "val"))
+    folds, reason = _folds(checked.entries, classes, config)
+    assigned = _assigned(checked.entries, classes, replace(config, folds=folds), reason)
+    check_splits(assigned.entries, classes, ("train",) if folds else ("train", "val"))
     pairs = near_pairs(assigned.entries, near)
     final = {entry.file: entry._replace(split=EXCLUDED) for entry, _ in checked.excluded}
     final |= {entry.file: entry for entry in assigned.entries}
@@ -122,6 +116,47 @@ def _partition(
             *_label_doubts(pairs),
             *split_warnings(assigned.entries, classes),
         ),
+        folds=folds,
+        folds_reason=reason,
+    )
+
+
+def _folds(
+    entries: tuple[Entry, ...], classes: Sequence[str], config: Config
+) -> tuple[int | str, str]:
+    """Return number or column of the folds, and why ``folds=auto`` decided so."""
+    if config.folds != AUTO:
+        return config.folds, ""
+    if config.why_no_folds:
+        return 0, config.why_no_folds
+    without = _assigned(entries, classes, replace(config, folds=0)).entries
+    count, reason = choose_folds(without, entries, classes)
+    pool = [entry for entry in without if entry.split != "test"]
+    if count and not are_divisible(pool, count, config.seed):
+        return 0, f"{reason}, and too few patients have the images of a class for folds"
+    return count, reason
+
+
+def _assigned(
+    entries: tuple[Entry, ...], classes: Sequence[str], config: Config, reason: str = ""
+) -> Assignment:
+    """Give every image its split; ``config.folds`` is decided, for the ``reason`` if any."""
+    if config.split_file:
+        return _given_splits(entries, config)
+    if config.folds:
+        return assign_pool(
+            entries,
+            classes=classes,
+            seed=config.seed,
+            test_fraction=config.test_fraction,
+            reason=reason,
+        )
+    return assign_splits(
+        entries,
+        classes=classes,
+        seed=config.seed,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
     )
 
 

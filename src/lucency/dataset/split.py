@@ -17,6 +17,7 @@ from lucency.metrics import clopper_pearson
 
 # An epoch or a threshold chosen by a rate known to within 30 points is chosen by chance.
 _WIDEST = 0.30
+FOLDS = 5  # networks trained on 80 % of the images each; more of them gain little
 # More images would hardly improve model selection, but would be missing from training.
 MOST_VALIDATION = 2000
 # With this many images of a class, the exact interval of a rate is at most 20 points wide.
@@ -76,12 +77,17 @@ def assign_splits(
 
 
 def assign_pool(
-    entries: Sequence[Entry], *, classes: Sequence[str], seed: int, test_fraction: float
+    entries: Sequence[Entry],
+    *,
+    classes: Sequence[str],
+    seed: int,
+    test_fraction: float,
+    reason: str = "",
 ) -> Assignment:
     """Give every image its split for cross-validation: test, or train, which folds are made of.
 
     Test is kept as given. Where the folder has no splits, it is the one that ``assign_splits``
-    splits off.
+    splits off. A ``reason`` for folds is added to the note on them.
 
     Raises:
         DataError: A class has too few images or groups.
@@ -96,13 +102,53 @@ def assign_pool(
     assigned = pooled(entries)
     n = sum(entry.split == "test" for entry in assigned)
     note = f"The test split {how}: {n:,} images. " if n else "There is no test split. "
-    note += f"Folds are made of the other {len(assigned) - n:,} images, by patient."
+    why = f", as {reason}" if reason else ""
+    note += f"Folds are made of the other {len(assigned) - n:,} images, by patient{why}."
     return Assignment(assigned, (note,), ())
 
 
 def pooled(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Return the entries with validation joined to train."""
     return tuple(e._replace(split="train") if e.split == "val" else e for e in entries)
+
+
+def choose_folds(
+    entries: Sequence[Entry], given: Iterable[Entry], classes: Sequence[str]
+) -> tuple[int, str]:
+    """Decide ``folds=auto``: folds where validation would be too small to measure a rate.
+
+    It is too small by the rule that also decides whether a given one is: see ``is_measurable``. A
+    given validation split that is large enough stays.
+
+    Args:
+        entries: The images as they are split without folds.
+        given: The same images with the splits of the folder or the split file.
+        classes: All class names.
+
+    Returns:
+        The number of folds: 5, or the patients of the class that has the fewest outside test; 0 for
+        none. And the reason, without a full stop.
+    """
+    val = {entry.file for entry in entries if entry.split == "val"}
+    if val and val == {entry.file for entry in given if entry.split == "val"}:
+        return 0, f"the validation split is given, with {counted(len(val), 'image')}"
+    label, n = _smallest_class((e for e in entries if e.split == "val"), classes)
+    pool = {(e.label, e.group) for e in entries if e.split != "test"}
+    fewest = min(Counter(each for each, _ in pool)[each] for each in classes)
+    if is_measurable(n) or fewest < 2:
+        return 0, f"validation holds {counted(n, 'image')} of {label!r}"
+    if not val:
+        return min(FOLDS, fewest), "the split file has no validation split"
+    return min(FOLDS, fewest), f"validation would hold only {counted(n, 'image')} of {label!r}"
+
+
+def is_measurable(n: int) -> bool:
+    """Tell whether a rate of so many images is known to within 30 points: from 47 images on.
+
+    That is the width of its exact 95 % interval if half of them were recognised.
+    """
+    low, high = clopper_pearson(n // 2, n)
+    return high - low <= _WIDEST
 
 
 def check_splits(
@@ -127,7 +173,7 @@ def split_warnings(entries: Sequence[Entry], classes: Sequence[str]) -> list[str
         inside = [entry for entry in entries if entry.split == split]
         label, n = _smallest_class(inside, classes)
         low, high = clopper_pearson(n // 2, n)
-        if inside and n and high - low > _WIDEST:
+        if inside and n and not is_measurable(n):
             warnings.append(
                 f"The {_WORDS[split]} split has only {counted(n, 'image')} of class {label!r}. If "
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
@@ -198,7 +244,7 @@ def _reason_to_resplit(pool: Sequence[Entry], fraction: float) -> tuple[str, lis
     label, n = _smallest_class(val, _classes(pool))
     low, high = clopper_pearson(n // 2, n)
     after = fraction * sum(entry.label == label for entry in pool)
-    if high - low <= _WIDEST or after <= n:
+    if is_measurable(n) or after <= n:
         return "", []
     return (
         "The given validation split is too small for model selection: "

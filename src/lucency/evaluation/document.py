@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.classifier import Classifier
+from lucency.config import column_of_folds
 from lucency.dataset import read_folds
 from lucency.errors import DataError, RunError
 from lucency.evaluation.attributes import read_subgroups
@@ -123,11 +124,8 @@ def _stated(run: Path) -> tuple[float | None, str]:
     """Return the stated prevalence, and the column that folds are made by, where there is one."""
     try:
         config = PLAN.read(run)["config"]
-        value, column = config.get("prevalence"), config.get("folds")
-        return (
-            None if value is None else float(value),
-            column if isinstance(column, str) else "",
-        )
+        value = config.get("prevalence")
+        return None if value is None else float(value), column_of_folds(config.get("folds", 0))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"Cannot read {run / PLAN} ({error}). Give the folder of a training run."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def spend(
 ) -> tuple[Bought | None, Config]:
     """Return what the time budget buys, or ``None`` without one, and the settings to train with.
 
-    The number of epochs is decided by ``settle``, once the images have been read.
+    Time is spent on one network, without folds. The number of epochs is decided by ``settle``,
+    once the images have been read.
 
     Raises:
         ConfigError: Not even the smallest training fits.
@@ -33,7 +35,7 @@ def spend(
         return None, config
     if BUDGET.is_in(writer.partial):
         stored = _stored(writer, config)
-        return stored, stored.config
+        return stored, dataclasses.replace(stored.config, folds=0)
     from lucency.training.speed import measure_speed, noise_split  # loads the backend
 
     progress.note(f"Measuring how fast this machine trains, for --effort {config.effort}.")
@@ -48,7 +50,7 @@ def spend(
 
     images = Images(found.train, found.val, found.test)
     bought = buy(config, images, lambda: _left(writer, config), measure, found.reading)
-    return bought, bought.config
+    return bought, dataclasses.replace(bought.config, folds=0)
 
 
 def settle(

@@ -68,7 +68,7 @@ def run_check(
             f"checked at {config.input_size[0]} px."
         )
     try:
-        data = load_dataset(folder, config, progress=progress)
+        data = load_dataset(folder, config, auto_folds=True, progress=progress)
     except LeakError as error:  # a leak is a finding to show, not an error
         data = error.dataset
     return write_check_folder(

@@ -59,7 +59,7 @@ from lucency.run_folder.files import (
 )
 from lucency.run_folder.writer import RunWriter, open_run
 from lucency.tracking import Start, Trackers, tracked
-from lucency.training.plan import Plan, make_plan
+from lucency.training.plan import Plan, make_plan, without_folds
 
 if TYPE_CHECKING:
     from lucency.training.state import Epoch
@@ -148,7 +148,7 @@ def fill(
     if bought:
         clock.lap("measuring")
     data = _load(folder, settings, progress)
-    plan = _plan(data, settings)
+    plan = _plan(data, settings, data.folds_reason or config.why_no_folds)
     if config.prevalence is not None:
         class_prior(config.prevalence, data.classes, plan.positive)  # raises before training
     _write_subgroups(partial, data, config)
@@ -197,12 +197,13 @@ def fill(
     return Run(target, target / REPORT, data, plan, parity, held_out, test, clock.seconds, folds)
 
 
-def _plan(data: Dataset, config: Config) -> Plan:
+def _plan(data: Dataset, config: Config, reason: str) -> Plan:
+    """Return the plan; the reason is that for folds or for none, empty where it was requested."""
     if data.folds is None:
-        return make_plan(data.train, config)
+        return without_folds(make_plan(data.train, config), reason)
     from lucency.training.folds import plan_folds
 
-    return plan_folds(data.train, data.folds, config)
+    return plan_folds(data.train, data.folds, config, reason)
 
 
 def _trained(
@@ -312,7 +313,7 @@ class _History:
 def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
     """Load the data; if the leak check fails, write a page that shows the images."""
     try:
-        return load_dataset(folder, config, progress=progress)
+        return load_dataset(folder, config, auto_folds=True, progress=progress)
     except LeakError as error:
         audit = audit_data(error.dataset, config, progress)
         done = write_check_folder(error.dataset, audit, default_check_folder(folder))

@@ -226,7 +226,7 @@ def described(plan: Plan, bought: Bought, config: Config) -> Plan:
         str(config.effort),
         f"on this machine it buys {epochs} epochs with --effort {bought.config.effort}{more}; "
         f"measured {speeds}. The same training again: --effort {bought.config.effort} "
-        f"--set epochs={epochs}",
+        f"--set epochs={epochs} --folds 0",
     )
     reasons = {"network": f"as with --effort {bought.config.effort}"}
     if not config.epochs:

@@ -42,10 +42,11 @@ class CrossValidated(NamedTuple):
     outputs: Outputs
 
 
-def plan_folds(pool: Split, folds: Folds, config: Config) -> Plan:
+def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:
     """Return the plan of the classifier: a network for each fold.
 
-    Class weights, batch and epochs of each network follow from its own training images.
+    Class weights, batch and epochs of each network follow from its own training images. A
+    ``reason`` is that of ``folds=auto``.
     """
     plan = make_plan(pool, config)
     sizes = np.bincount(folds.held_out, minlength=len(folds))
@@ -60,11 +61,17 @@ def plan_folds(pool: Split, folds: Folds, config: Config) -> Plan:
     choice = Choice(
         "folds",
         f"{len(folds)}, {what}, each of {_span(sizes)} images",
-        "one network is trained without each of them; the classifier averages their logits, and "
-        "is calibrated and evaluated on the images that each has not seen",
+        f"{_because(reason, len(folds))}one network is trained without each of them; the "
+        "classifier averages their logits, and is calibrated and evaluated on the images that each "
+        "has not seen",
     )
     parameters = {**plan.parameters, "members": len(folds)}
     return dataclasses.replace(plan, parameters=parameters, choices=(choice, *choices))
+
+
+def _because(reason: str, count: int) -> str:
+    off = f"takes about {count} times as long as --folds 0"
+    return f"{reason}; {off}; " if reason else ""
 
 
 def _span(sizes: NDArray[np.int64]) -> str:

@@ -139,6 +139,12 @@ def make_plan(train: Split, config: Config) -> Plan:
     return _default_plan(train, config, positive)
 
 
+def without_folds(plan: Plan, reason: str) -> Plan:
+    """Return the plan with the reason why ``folds=auto`` made none; empty if it did not decide."""
+    choice = Choice("folds", "none", reason)
+    return dataclasses.replace(plan, choices=(choice, *plan.choices)) if reason else plan
+
+
 def positive_class(classes: tuple[str, ...], requested: str = "auto") -> str | None:
     """Return the class to be detected, for two classes; ``None`` for more.
 

@@ -77,7 +77,7 @@ def draw(setting: Setting, rng: np.random.Generator, *, fair: bool = False) -> D
         (n,) labels, (n, classes) probabilities, n patients.
     """
     shares = np.array(SHARES[setting.classes])
-    cluster = _patients(setting, rng)
+    cluster = draw_patients(setting, rng)
     count, n, k = int(cluster[-1]) + 1, len(cluster), setting.classes
     labels = rng.choice(k, count, p=shares)[cluster]
     distance = math.sqrt(2) * special.ndtri(setting.area)
@@ -97,7 +97,8 @@ def draw(setting: Setting, rng: np.random.Generator, *, fair: bool = False) -> D
     return labels, np.asarray(special.softmax(logits, axis=1)), [str(i) for i in cluster]
 
 
-def _patients(setting: Setting, rng: np.random.Generator) -> IntArray:
+def draw_patients(setting: Setting, rng: np.random.Generator) -> IntArray:
+    """Return the patient of each image, from 0, in groups of 1 to 30 if ``setting.alike``."""
     if not setting.alike:
         return np.arange(setting.n)
     frequency = SIZES**-2.7

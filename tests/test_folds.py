@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from scipy import stats
 from conftest import Heard, draw_folder
 from lucency.calibration import ood_folds
 from lucency.classifier import Classifier, Spec
-from lucency.config import Config
-from lucency.dataset import Entry, load_dataset, read_folds, write_folds
+from lucency.config import Config, column_of_folds
+from lucency.dataset import Entry, load_dataset, read_folds, write_folds, write_split
 from lucency.dataset.folds import make_folds
+from lucency.dataset.partition import partition
+from lucency.dataset.split import is_measurable
 from lucency.errors import ConfigError, DataError, RunError
 from lucency.evaluation import (
     OUT_OF_FOLD,
@@ -34,7 +37,7 @@ from lucency.pipeline.train import Run, run_training
 from lucency.report import render
 from lucency.run_folder.files import EVALUATION
 from lucency.signals import Interrupted
-from lucency.training.plan import LEVELS
+from lucency.training.plan import LEVELS, make_plan, without_folds
 from lucency.verify import verify
 
 QUICK = Config(effort="quick", size=32, epochs=2, precision="float32", folds=3)
@@ -179,6 +182,117 @@ def test_a_column_of_the_labels_file(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'scanner', which --folds names"):
         load_dataset(tiny_folder, Config(size=16, labels=str(table), folds="scanner"))
     assert np.unique(found.folds.held_out).tolist() == [0, 1, 2]
+
+
+def unsplit(patients: Mapping[str, int], images: int = 1, split: str = "") -> list[Entry]:
+    """Return so many patients of each class, with so many images each."""
+    return [
+        Entry(file := f"{split}{name}{i}-{j}.png", name, split, f"{split}{name}{i}", sha256=file)
+        for name, n in patients.items()
+        for i in range(n)
+        for j in range(images)
+    ]
+
+
+def decided(entries: list[Entry], **settings: Any) -> tuple[int | str, str]:
+    """Return what ``folds=auto`` decides, and why."""
+    classes = sorted({entry.label for entry in entries})
+    found = partition(entries, classes, [], Config(**settings))
+    held = {entry.split for entry in found.entries}
+    assert ("val" in held) != bool(found.folds)
+    return found.folds, found.folds_reason
+
+
+def test_folds_replace_a_validation_split_that_is_too_small() -> None:
+    assert decided(unsplit({"a": 300, "b": 900})) == (
+        5,
+        "validation would hold only 45 images of 'a'",
+    )
+    assert decided(unsplit({"a": 320, "b": 900})) == (0, "validation holds 48 images of 'a'")
+    assert decided(unsplit({"a": 4, "b": 900})) == (3, "validation would hold only 1 image of 'a'")
+    # 47 images are the fewest of which a rate is known to within 30 points.
+    assert [n for n in range(40, 60) if is_measurable(n)] == [*range(47, 60)]
+
+
+def test_a_given_validation_split_stays_if_it_is_large_enough() -> None:
+    train, test = unsplit({"a": 60, "b": 60}, split="train"), unsplit({"a": 9, "b": 9}, 1, "test")
+    given = unsplit({"a": 50, "b": 50}, split="val")
+    assert decided(train + given + test) == (0, "the validation split is given, with 100 images")
+    small = unsplit({"a": 8, "b": 8}, split="val")
+    assert decided(train + small + test) == (5, "validation would hold only 10 images of 'a'")
+    alone = unsplit({"a": 8, "b": 8}, 1, "train") + small  # a new one would be no larger
+    assert decided(alone) == (0, "the validation split is given, with 16 images")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"recipe": "article"}, "--recipe article has another network"),
+        ({"backbone": "MobileNetV2"}, "Received: --backbone MobileNetV2"),
+        ({"effort": "thorough"}, "--effort thorough is an ensemble"),
+        ({"effort": "10min"}, "--effort 10min is spent on one network"),
+        ({"folds": 0}, "^$"),
+    ],
+)
+def test_settings_without_automatic_folds(settings: dict[str, Any], reason: str) -> None:
+    folds, why = decided(unsplit({"a": 30, "b": 30}), **settings)
+    assert not folds
+    assert re.search(reason, why)
+
+
+def test_a_patient_with_nearly_all_images_of_a_class_prevents_automatic_folds() -> None:
+    mixed = [Entry(f"m{i}.png", "ab"[i % 2], "", "m", sha256=str(i)) for i in range(40)]
+    entries = [*unsplit({"a": 2, "b": 2}), *mixed]
+    for seed in range(20):
+        folds, why = decided(entries, seed=seed)
+        found = partition(entries, ["a", "b"], [], Config(seed=seed))
+        pool = [entry for entry in found.entries if entry.split == "train"]
+        if folds:
+            made = make_folds(pool, Config(seed=seed, folds=folds))
+            assert made is not None
+            assert len(made) == folds
+        else:
+            assert "too few patients have the images of a class" in why
+
+
+def test_automatic_folds_are_of_whole_runs(tiny_folder: Path, tmp_path: Path) -> None:
+    from lucency.training.folds import plan_folds
+
+    assert Config().folds == "auto"
+    alone = load_dataset(tiny_folder, Config(size=16))
+    assert len(alone.val) > 0
+    assert alone.folds is None
+    whole, again = (load_dataset(tiny_folder, Config(size=16), auto_folds=True) for _ in "12")
+    assert whole.test is not None
+    assert alone.test is not None
+    assert whole.test.files == alone.test.files
+    assert whole.folds is not None
+    assert again.folds is not None
+    assert len(whole.folds) == 5
+    assert (whole.folds.held_out == again.folds.held_out).all()
+    why = "validation would hold only 18 images of 'dark'"
+    assert whole.folds_reason == why
+    assert whole.audit.notes[0].endswith(f"by patient, as {why}.")
+    chosen = plan_folds(whole.train, whole.folds, Config(), why).choices[0]
+    assert (chosen.name, chosen.value[:2]) == ("folds", "5,")
+    assert chosen.reason.startswith(f"{why}; takes about 5 times as long as --folds 0;")
+    write_split(whole, tmp_path / "split.csv")  # it has no validation split to reuse
+    reused = Config(size=16, split_file=str(tmp_path / "split.csv"))
+    split = load_dataset(tiny_folder, reused, auto_folds=True)
+    assert split.folds_reason == "the split file has no validation split"
+    assert split.train.files == whole.train.files
+
+
+def test_a_plan_says_why_there_are_no_folds(tiny_folder: Path) -> None:
+    plan = make_plan(load_dataset(tiny_folder, Config(size=16)).train, Config(size=16))
+    assert without_folds(plan, "") is plan
+    none = without_folds(plan, "validation holds 48 images of 'a'")
+    assert (none.choices[0].name, none.choices[0].value) == ("folds", "none")
+    assert none.choices[1:] == plan.choices
+
+
+def test_auto_is_no_column() -> None:
+    assert [column_of_folds(x) for x in (0, 5, "auto", "site")] == ["", "", "", "site"]
 
 
 def evaluated(seed: int, values: str, n: int = 200) -> tuple[Evaluation, Predictions, list[str]]:

@@ -45,7 +45,7 @@ GROUPS = {
         "ood": "images that the out-of-distribution detector flags (needs $LUCENCY_RUN)",
         "explanations": "maps against evidence at known places",
         "coverage": "how often 95 % intervals contain the true value; hours",
-        "fold_coverage": "the same, for figures of cross-validation; half an hour",
+        "fold_coverage": "the same, for figures of cross-validation",
         "conformal": "how often prediction sets contain the true class",
         "comparison": "false alarms and power of comparing two classifiers",
         "export": "predictions, size and time of every export format",

@@ -284,7 +284,7 @@ def run_examples(names: dict[str, Any]) -> None:
     pages = (ROOT / "README.md", ROOT / "docs/how-to/python.md")
     for block in dict.fromkeys(block for page in pages for block in blocks(page, "python")):
         # On drawn images one short epoch is enough to see that every line works.
-        small = 'effort="quick", size=32, epochs=1, precision="float32"'
+        small = 'effort="quick", size=32, epochs=1, folds=0, precision="float32"'
         exec(compile(block.replace('effort="quick"', small), block, "exec"), names)  # noqa: S102
 
 

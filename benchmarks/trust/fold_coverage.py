@@ -4,7 +4,7 @@ Folds, calibration and threshold are made as in a training. The classifier is a 
 as thousands of them must be fitted. Two kinds of data sets: simulated features of patients with 1
 to 30 images, and 500 chest radiographs of 16 x 16 pixels, drawn by patient from the training part.
 
-The true value is measured on images that no fold has: 10,000 simulated ones, or all other
+The true value is measured on images that no fold has: 50,000 simulated ones, or all other
 radiographs. It is the mean over the classifiers of the folds, as the figures describe one
 classifier. Beside it stand the mean error against the classifier that averages their logits, and
 the interval of Nadeau and Bengio (2003), from the spread of the folds. One core needs ten minutes.
@@ -40,7 +40,7 @@ AREA = 0.9  # of the best possible classifier
 KINDS = ((100, 5), (100, 50), (300, 50))  # images and features
 FOLDS = 5
 RADIOGRAPHS, SIDE = 500, 16
-_MANY = 10_000
+_MANY = 50_000
 
 
 class Images(NamedTuple):
@@ -217,7 +217,7 @@ def _in_spread(values: Sequence[float], truth: float) -> bool:
 
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001 - the whole set
-    simulations, subsets = (10, 5) if quick else (200, 40)
+    simulations, subsets = (10, 5) if quick else (300, 40)
     kinds: dict[str, Callable[[], dict[str, Tally]]] = {
         f"simulated, n={n}, {d} features": partial(
             lambda n, d: tallied(simulated(n, d, range(simulations)), 1.0), n, d

@@ -22,6 +22,7 @@ Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
+Start = Literal["auto", "scratch", "EfficientNetLite0", "EfficientNetLite2"]
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 AUTO = "auto"  # folds are made where the images are too few for a validation split
 _LARGEST_FILE = 2**20  # bytes; a device would never end
@@ -74,6 +75,10 @@ class Config:
         workers: Processes that decode images; 0 for one per processor.
         track: Trackers to log to: ``tensorboard``, ``mlflow``, both with a comma, or empty for
             none. The result does not depend on it.
+        start: What training starts from: ``scratch``; ``EfficientNetLite0`` or
+            ``EfficientNetLite2``, pretrained on ImageNet and frozen under a linear head; or
+            ``auto``, which tries both and keeps what is better on held-out images. ``auto``
+            concerns whole runs: ``lucency.train`` trains from scratch.
         backbone: Name of a pretrained network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or your own ``.safetensors`` file.
@@ -116,6 +121,7 @@ class Config:
     cache: str = ""
     workers: int = 0
     track: str = ""
+    start: Start = "auto"
     backbone: str = ""
     weights: str = "imagenet"
     size: int | None = None
@@ -144,6 +150,11 @@ class Config:
                 )
         if self.folds and self.folds != AUTO:
             _check_folds(self)
+        if self.frozen and (self.recipe != "default" or self.backbone or self.seconds):
+            raise ConfigError(
+                f"--start {self.start} trains only the last layer: use --recipe default, an effort "
+                f"of {', '.join(_SIZES)} and no --backbone. Received: {self.why_scratch}"
+            )
 
     @classmethod
     def load(cls, file: Path | None, settings: Sequence[str] = (), **given: Any) -> Self:
@@ -177,9 +188,27 @@ class Config:
         if self.size:
             return self.size, self.size
         level = "standard" if self.seconds else self.effort
-        default = _BACKBONE_SIZES.get(self.backbone, 224) if self.backbone else _SIZES[level]
+        backbone = self.backbone or self.frozen
+        default = _BACKBONE_SIZES.get(backbone, 224) if backbone else _SIZES[level]
         side = _RECIPE_SIZES.get(self.recipe, default)
         return side, side
+
+    @property
+    def frozen(self) -> str:
+        """Name of the backbone that stays frozen under a linear head; empty for none."""
+        return "" if self.start in ("auto", "scratch") else self.start
+
+    @property
+    def why_scratch(self) -> str:
+        """Why ``start=auto`` trains from scratch, whatever the images; empty where they decide."""
+        if self.recipe != "default":
+            return f"--recipe {self.recipe} has a network of its own"
+        if self.backbone:
+            return f"--backbone {self.backbone} is fine-tuned"
+        if self.seconds:
+            return f"--effort {self.effort} is spent on one training"
+        chosen = [name for name in _OF_SCRATCH if getattr(self, name) is not None]
+        return f"{chosen[0]} is chosen, which training from scratch has" if chosen else ""
 
     @property
     def why_no_folds(self) -> str:
@@ -232,6 +261,10 @@ def _check_folds(config: Config) -> None:
         )
 
 
+# What a person who chooses it wants to train with.
+_OF_SCRATCH = (
+    *("size", "epochs", "batch", "learning_rate", "weight_decay", "label_smoothing", "precision"),
+)
 MOST_FOLDS = 16  # networks in one
 _OF_FOLDS = ("quick", "standard")  # efforts of one network each
 _SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}

@@ -34,13 +34,15 @@ class Fitted(NamedTuple):
 
     Attributes:
         folds: Of features and of thumbnails, for each fold.
-        features: Of the features of all networks, side by side.
+        features: Of the features of all networks, side by side; or of those that they share.
         image: Of all thumbnails.
+        shared: Whether all folds have the same features, of a network that is not trained.
     """
 
     folds: tuple[tuple[Distribution, Distribution], ...]
     features: Distribution
     image: Distribution
+    shared: bool
 
     def distances(
         self, features: ArrayLike, pixels: NDArray[Any], held_out: IntArray
@@ -48,19 +50,19 @@ class Fitted(NamedTuple):
         """Return the three distances of each image, (n, 3), from the network that is new to it.
 
         Args:
-            features: (n, k * d) of all networks, side by side.
+            features: (n, k * d) of all networks, side by side; or (n, d) where they are shared.
             pixels: (n, height, width, channels), or their thumbnails.
             held_out: (n,) the fold of each image.
         """
         points, small = np.asarray(features, np.float64), thumbnails(pixels)
         check_finite(points)
-        width = points.shape[1] // len(self.folds)
         found = np.zeros((len(points), 3))
         for k, fitted in enumerate(self.folds):
             held = held_out == k
-            own = points[held, k * width : (k + 1) * width]
+            own = points[held, _columns(points, len(self.folds), k, self.shared)]
             found[held] = distances_of(*fitted, own, small[held])
-        found[:, 0] *= np.sqrt(len(self.folds))
+        if not self.shared:
+            found[:, 0] *= np.sqrt(len(self.folds))
         return found
 
     def detector(self, distances: FloatArray, groups: Iterable[str]) -> OODDetector:
@@ -68,29 +70,44 @@ class Fitted(NamedTuple):
         return OODDetector(self.features, self.image, limits_of(distances, [*groups]))
 
 
-def fit(features: ArrayLike, labels: IntArray, pixels: NDArray[Any], held_out: IntArray) -> Fitted:
+def fit(
+    features: ArrayLike,
+    labels: IntArray,
+    pixels: NDArray[Any],
+    held_out: IntArray,
+    *,
+    shared: bool = False,
+) -> Fitted:
     """Fit distributions to the images that each network was trained on.
 
     Args:
-        features: (n, k * d) pooled features of all networks, side by side.
+        features: (n, k * d) pooled features of all networks, side by side; or (n, d) of one.
         labels: (n,) true class indices; each class is in two folds at least.
         pixels: (n, height, width, channels), or their thumbnails.
         held_out: (n,) the fold of each image, 0 to k - 1.
+        shared: Whether all folds have the same features.
     """
     points, small = np.asarray(features, np.float64), thumbnails(pixels)
     check_finite(points)
     count = int(held_out.max()) + 1
-    width = points.shape[1] // count
     folds = tuple(
         of_training_images(
-            points[held_out != k, k * width : (k + 1) * width],
+            points[held_out != k, _columns(points, count, k, shared)],
             labels[held_out != k],
             small[held_out != k],
         )
         for k in range(count)
     )
+    if shared:
+        return Fitted(folds, *of_training_images(points, labels, small), shared)
     _, of_images = of_training_images(points[:, :1], labels, small)
-    return Fitted(folds, _joined([of_features for of_features, _ in folds]), of_images)
+    return Fitted(folds, _joined([of_features for of_features, _ in folds]), of_images, shared)
+
+
+def _columns(points: FloatArray, count: int, fold: int, shared: bool) -> slice:
+    """Return the columns of the features of a fold's network."""
+    width = points.shape[1] // count
+    return slice(None) if shared else slice(fold * width, (fold + 1) * width)
 
 
 def _joined(networks: list[Distribution]) -> Distribution:

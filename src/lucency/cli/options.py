@@ -213,6 +213,16 @@ Positive = Annotated[
         rich_help_panel=_EVALUATION,
     ),
 ]
+Start = Annotated[
+    str | None,
+    Option(
+        help="Train from scratch, or a linear head on the frozen, pretrained EfficientNetLite0 or "
+        "EfficientNetLite2; auto tries both and keeps what is better on held-out images (auto).",
+        metavar="NAME",
+        autocompletion=words("start"),
+        rich_help_panel=_TRAINING,
+    ),
+]
 Backbone = Annotated[
     str | None,
     Option(

@@ -48,6 +48,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     neighbours: options.Neighbours = None,
     max_unreadable: options.MaxUnreadable = None,
     depth: options.Depth = None,
+    start: options.Start = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
     track: options.Track = None,
@@ -74,8 +75,8 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         split_file=split_file, group_regex=group_regex, folds=folds, on_leak=on_leak,
         positive=positive, operating_point=operating_point, prevalence=prevalence,
         subgroups=subgroups,
-        neighbours=neighbours, max_unreadable=max_unreadable, backbone=backbone, weights=weights,
-        cache=cache, workers=workers, track=track, follow_links=follow_links,
+        neighbours=neighbours, max_unreadable=max_unreadable, start=start, backbone=backbone,
+        weights=weights, cache=cache, workers=workers, track=track, follow_links=follow_links,
         file_column=file_column, label_column=label_column, group_column=group_column,
         split_column=split_column, depth=depth,
     )  # fmt: skip

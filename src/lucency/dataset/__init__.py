@@ -41,7 +41,15 @@ from __future__ import annotations
 from lucency.dataset.audit import Audit
 from lucency.dataset.entry import Entry, Excluded, NotUsed
 from lucency.dataset.folds import Folds, read_folds, write_folds
-from lucency.dataset.load import Dataset, Source, Split, load_dataset, load_labelled, write_split
+from lucency.dataset.load import (
+    Dataset,
+    Source,
+    Split,
+    at_size,
+    load_dataset,
+    load_labelled,
+    write_split,
+)
 from lucency.dataset.sampling import class_balanced, evenly
 from lucency.dataset.split_file import read_split
 
@@ -54,6 +62,7 @@ __all__ = [
     "NotUsed",
     "Source",
     "Split",
+    "at_size",
     "class_balanced",
     "evenly",
     "load_dataset",

@@ -242,6 +242,38 @@ def load_labelled(
     return _split("test", classes, tested, cache)
 
 
+def at_size(
+    data: Dataset, size: tuple[int, int], config: Config, *, progress: Progress = SILENT
+) -> Dataset:
+    """Return a data set with its images decoded to another height and width.
+
+    Raises:
+        DataError: A file has changed since the data set was loaded.
+    """
+    splits = [split for split in (data.train, data.val, data.test) if split is not None]
+    files = [file for split in splits for file in split.files]
+    old = data.train.cache
+    with DecoderPool(config.workers) as pool:
+        new = decode(
+            [SourceFile(data.root / file, file) for file in files],
+            size=size, colour=old.shape[2] == 3, depth=old.depth, pool=pool, progress=progress,
+            folder=Path(config.cache) if config.cache else default_cache(),
+        )  # fmt: skip
+    before = [old.sha256[row] for split in splits for row in split.rows]
+    changed = [file for file, a, b in zip(files, before, new.sha256, strict=True) if a != b]
+    if changed:
+        raise DataError(
+            f"{data.root / changed[0]} has changed since it was first read. Start over when no "
+            "other program writes to the folder."
+        )
+    ends = np.cumsum([len(split) for split in splits])
+    train, val, *test = (
+        replace(split, cache=new, rows=np.arange(end - len(split), end))
+        for split, end in zip(splits, ends, strict=True)
+    )
+    return replace(data, train=train, val=val, test=test[0] if test else None)
+
+
 def write_split(dataset: Dataset, path: Path) -> None:
     """Write ``split.csv``, which can be passed to another run as its split file."""
     write_entries(dataset.entries, path)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucency import backend
-from lucency.classifier import Classifier, Outputs, neighbours_of, reference_images_of
+from lucency.classifier import Classifier, neighbours_of, reference_images_of
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset, write_folds, write_split
 from lucency.errors import LeakError, RunError
@@ -39,6 +39,7 @@ from lucency.pipeline.budget import settle, spend, spent
 from lucency.pipeline.check import audit_data, default_check_folder, write_check_folder
 from lucency.pipeline.evaluate import content_of, record_test_evaluation
 from lucency.pipeline.images import write_report_images
+from lucency.pipeline.start import Trained, Training, plan_of, with_start
 from lucency.progress import SILENT, Progress
 from lucency.report import write_report
 from lucency.report.model_card import write_model_card
@@ -59,7 +60,7 @@ from lucency.run_folder.files import (
 )
 from lucency.run_folder.writer import RunWriter, open_run
 from lucency.tracking import Start, Trackers, tracked
-from lucency.training.plan import Plan, make_plan, without_folds
+from lucency.training.plan import Plan
 
 if TYPE_CHECKING:
     from lucency.training.state import Epoch
@@ -148,22 +149,21 @@ def fill(
     if bought:
         clock.lap("measuring")
     data = _load(folder, settings, progress)
-    plan = _plan(data, settings, data.folds_reason or config.why_no_folds)
+    reason = data.folds_reason or config.why_no_folds
+    plan = with_start(plan_of(data, settings, reason), config)
     if config.prevalence is not None:
         class_prior(config.prevalence, data.classes, plan.positive)  # raises before training
-    _write_subgroups(partial, data, config)
+    _write_tables(partial, data, config)
     clock.lap("reading")
     audit = audit_data(data, config, progress)
     AUDIT.write(partial, audit)
-    write_split(data, partial / SPLIT)
-    if data.folds:
-        write_folds(partial / FOLDS, data.train.files, data.folds)
     plan = settle(writer, bought, config, data, plan)
     _announce(data, audit, plan, progress)
     clock.lap("checking")
     trackers = trackers or Trackers()
     trackers.begin(Start.of(writer, data, config, plan))
-    trained, outputs = _trained(writer, data, plan, config, trackers, progress)
+    found = _trained(writer, data, plan, settings, reason, trackers, progress)
+    trained, outputs, data, plan = found.classifier, found.outputs, found.data, found.plan
     clock.lap("training")
     classifier, parity = to_onnx(trained, data.test or data.held_out, progress)
     classifier.reference_images = reference_images_of(data.held_out, classifier.predict_pixels)
@@ -189,7 +189,7 @@ def fill(
     clock.lap("robustness")
     facts = {"run": target.name, "command": command, "seconds": clock.seconds}
     facts |= _plan_json(plan, config, data, classifier, resumed=writer.resumed)
-    facts |= spent(partial)
+    facts |= spent(partial) | ({"start": found.comparison} if found.comparison else {})
     PLAN.write(partial, facts)
     write_model_card(partial)
     write_report(partial)
@@ -197,48 +197,28 @@ def fill(
     return Run(target, target / REPORT, data, plan, parity, held_out, test, clock.seconds, folds)
 
 
-def _plan(data: Dataset, config: Config, reason: str) -> Plan:
-    """Return the plan; the reason is that for folds or for none, empty where it was requested."""
-    if data.folds is None:
-        return without_folds(make_plan(data.train, config), reason)
-    from lucency.training.folds import plan_folds
-
-    return plan_folds(data.train, data.folds, config, reason)
-
-
 def _trained(
     writer: RunWriter,
     data: Dataset,
     plan: Plan,
     config: Config,
+    reason: str,
     trackers: Trackers,
     progress: Progress,
-) -> tuple[Classifier, Outputs | None]:
-    """Return the classifier and, with folds, its outputs for the images held out of each."""
+) -> Trained:
+    """Train as planned, and write ``history.csv``."""
     history = _History(writer.partial / HISTORY, progress)
 
     def on_epoch(row: Epoch) -> None:
         history(row)
         trackers.epoch(row)
 
-    outputs = None
-    if data.folds is None:
-        from lucency.training.train import train
-
-        classifier = train(
-            data.train, data.val, config,
-            plan=plan, progress=progress, on_epoch=on_epoch, checkpoints=writer.checkpoints,
-        )  # fmt: skip
-    else:
-        from lucency.training.folds import train_folds
-
-        classifier, outputs = train_folds(
-            data.train, data.folds, config,
-            plan=plan, progress=progress, on_epoch=on_epoch, checkpoints=writer.checkpoints,
-        )  # fmt: skip
-    history.write()
-    classifier.spec = dataclasses.replace(classifier.spec, fingerprint=data.fingerprint)
-    return classifier, outputs
+    training = Training(config, data, plan, reason, progress, on_epoch, writer.checkpoints)
+    found = training.run()
+    history.replace(found.classifier.history)
+    spec = dataclasses.replace(found.classifier.spec, fingerprint=data.fingerprint)
+    found.classifier.spec = spec
+    return found
 
 
 def _test_maps(
@@ -295,12 +275,16 @@ class _History:
 
     def __call__(self, epoch: Epoch) -> None:
         """Add an epoch; a full disk does not stop training."""
-        row = (getattr(epoch, name) for name in HISTORY.columns)
-        self._rows.append([value if math.isfinite(value) else "" for value in row])
+        self._rows.append(_cells(epoch))
         try:
             self.write()
         except RunError as error:
             self._progress.warn(f"Training continues. {error}")
+
+    def replace(self, epochs: Sequence[Epoch]) -> None:
+        """Write only the rows of the classifier, and not of a training that was abandoned."""
+        self._rows = [_cells(epoch) for epoch in epochs]
+        self.write()
 
     def write(self) -> None:
         """Write all rows, without times, which differ from machine to machine.
@@ -308,6 +292,11 @@ class _History:
         Undefined values are empty cells, as in the other tables.
         """
         HISTORY.write(self._path, self._rows)
+
+
+def _cells(epoch: Epoch) -> list[object]:
+    row = (getattr(epoch, name) for name in HISTORY.columns)
+    return [value if math.isfinite(value) else "" for value in row]
 
 
 def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
@@ -320,8 +309,11 @@ def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
         raise LeakError(f"{error} See the images: {done.page}", error.dataset) from error
 
 
-def _write_subgroups(partial: Path, data: Dataset, config: Config) -> None:
-    """Keep the attributes of validation and test images, so that figures can be recomputed."""
+def _write_tables(partial: Path, data: Dataset, config: Config) -> None:
+    """Write the splits, the folds, and the attributes of held-out images for their figures."""
+    write_split(data, partial / SPLIT)
+    if data.folds:
+        write_folds(partial / FOLDS, data.train.files, data.folds)
     if not config.subgroups:
         return
     files = (*data.held_out.files, *(data.test.files if data.test else ()))

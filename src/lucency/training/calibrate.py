@@ -136,7 +136,7 @@ def _operating_point(
 
 def ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDetector:
     """Fit the detector to training images that are not augmented; validation sets its limit."""
-    fitted, held_out = _sample(train), _sample(val)
+    fitted, held_out = sampled(train), sampled(val)
     return ood.fit(
         classifier.embed(train, fitted),
         train.labels[fitted],
@@ -147,8 +147,8 @@ def ood_detector(classifier: Classifier, train: Split, val: Split) -> ood.OODDet
     )
 
 
-def _sample(split: Split) -> NDArray[np.int64]:
-    """Return indices evenly over the split, as many as fit into the limits."""
+def sampled(split: Split) -> NDArray[np.int64]:
+    """Return indices evenly over a split, as many as the OOD detector is fitted on."""
     return np.unique(evenly(len(split), most_images(split)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +22,9 @@ from lucency.config import Config
 from lucency.dataset import Folds, Split, evenly
 from lucency.progress import Progress
 from lucency.training.calibrate import HeldOut, calibrate, logits_of, most_images
+from lucency.training.fit import fit, spec_of
 from lucency.training.plan import Choice, Plan, default_epochs, make_plan
 from lucency.training.state import Epoch
-from lucency.training.train import fit, spec_of
 
 _CHUNK = 256  # images embedded at once
 
@@ -42,6 +42,18 @@ class CrossValidated(NamedTuple):
     outputs: Outputs
 
 
+class OutOfFold(NamedTuple):
+    """What each image gives in the network of the fold that it was held out of.
+
+    Attributes:
+        logits: (n, units).
+        features: (n, d), where all networks have the same; ``None`` where each has its own.
+    """
+
+    logits: NDArray[np.float64]
+    features: NDArray[np.float32] | None = None
+
+
 def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:
     """Return the plan of the classifier: a network for each fold.
 
@@ -49,6 +61,8 @@ def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> P
     ``reason`` is that of ``folds=auto``.
     """
     plan = make_plan(pool, config)
+    if plan.frozen:
+        return _frozen_folds(plan, folds, reason)
     sizes = np.bincount(folds.held_out, minlength=len(folds))
     epochs = np.array([default_epochs(config, len(pool) - int(n)) for n in sizes])
     choices = [
@@ -57,16 +71,31 @@ def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> P
         else each
         for each in plan.choices
     ]
-    what = f"values of {folds.column}" if folds.column else "by patient, stratified by class"
     choice = Choice(
         "folds",
-        f"{len(folds)}, {what}, each of {_span(sizes)} images",
+        _described(folds),
         f"{_because(reason, len(folds))}one network is trained without each of them; the "
         "classifier averages their logits, and is calibrated and evaluated on the images that each "
         "has not seen",
     )
     parameters = {**plan.parameters, "members": len(folds)}
     return dataclasses.replace(plan, parameters=parameters, choices=(choice, *choices))
+
+
+def _frozen_folds(plan: Plan, folds: Folds, reason: str) -> Plan:
+    choice = Choice(
+        "folds",
+        _described(folds),
+        f"{reason}{'; ' if reason else ''}one head is trained without each of them; the classifier "
+        "has the mean of all, and is calibrated and evaluated on the images that each has not seen",
+    )
+    return dataclasses.replace(plan, choices=(choice, *plan.choices))
+
+
+def _described(folds: Folds) -> str:
+    what = f"values of {folds.column}" if folds.column else "by patient, stratified by class"
+    sizes = np.bincount(folds.held_out, minlength=len(folds))
+    return f"{len(folds)}, {what}, each of {_span(sizes)} images"
 
 
 def _because(reason: str, count: int) -> str:
@@ -91,18 +120,40 @@ def train_folds(
 ) -> CrossValidated:
     """Train a network for each fold and join them to one calibrated classifier.
 
-    Resumes from checkpoints as ``train`` does; the networks of finished folds are read from theirs.
-
     Args:
         pool: All images that are not in test.
         folds: Its folds.
         config: The user's choices.
         plan: From ``plan_folds``.
         progress: Called on every step.
+        on_epoch: As for ``fold_networks``.
+        checkpoints: As for ``fold_networks``.
+    """
+    trained = fold_networks(pool, folds, config, progress, on_epoch, checkpoints)
+    return join_folds([*trained], pool, folds, plan, config, progress)
+
+
+def fold_networks(
+    pool: Split,
+    folds: Folds,
+    config: Config,
+    progress: Progress,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Path | None = None,
+) -> Iterator[tuple[Classifier, NDArray[np.float64]]]:
+    """Yield the network of each fold, with the logits (k, units) of the k images it has not seen.
+
+    Resumes from checkpoints as ``train`` does; the networks of finished folds are read from theirs.
+
+    Args:
+        pool: All images that are not in test.
+        folds: Its folds.
+        config: The user's choices.
+        progress: Called on every step.
         on_epoch: Called with each row of the history; epochs are counted through all folds.
         checkpoints: Folder for a folder of checkpoints for each fold; ``None`` writes none.
     """
-    networks, logits, passed = [], None, 0
+    passed = 0
     for k, name in enumerate(folds.names):
         rest, held = (
             pool.subset(split, np.flatnonzero((folds.held_out == k) == held))
@@ -121,13 +172,26 @@ def train_folds(
             on_epoch=on_epoch and _shifted(on_epoch, passed),
             checkpoints=checkpoints and checkpoints / f"fold-{k + 1}",
         )
-        found = logits_of(network, held, own)
-        logits = np.zeros((len(pool), found.shape[1])) if logits is None else logits
-        logits[folds.held_out == k] = found
         passed += len(network.history)
-        networks.append(network)
-    assert logits is not None  # noqa: S101 - there are two folds at least
-    return _joined(pool, folds, networks, logits, plan, config, progress)
+        yield network, logits_of(network, held, own)
+
+
+def join_folds(
+    trained: Sequence[tuple[Classifier, NDArray[np.float64]]],
+    pool: Split,
+    folds: Folds,
+    plan: Plan,
+    config: Config,
+    progress: Progress,
+) -> CrossValidated:
+    """Join what ``fold_networks`` has yielded to one calibrated classifier."""
+    networks = [network for network, _ in trained]
+    logits = np.zeros((len(pool), trained[0][1].shape[1]))
+    for k, (_, held) in enumerate(trained):
+        logits[folds.held_out == k] = held
+    classifier = join_networks(networks, spec_of(plan, pool.classes))
+    _record(classifier, networks, folds)
+    return finish_folds(classifier, pool, folds, OutOfFold(logits), plan, config, progress)
 
 
 def _shifted(on_epoch: Callable[[Epoch], None], passed: int) -> Callable[[Epoch], None]:
@@ -140,26 +204,35 @@ def fold_seed(seed: int, fold: int) -> int:
     return int.from_bytes(digest[:4], "little") >> 1
 
 
-def _joined(
+def finish_folds(
+    classifier: Classifier,
     pool: Split,
     folds: Folds,
-    networks: Sequence[Classifier],
-    logits: NDArray[np.float64],
+    held_out: OutOfFold,
     plan: Plan,
     config: Config,
     progress: Progress,
 ) -> CrossValidated:
-    """Return the calibrated classifier of all networks, and the out-of-fold outputs."""
-    classifier = join_networks(networks, spec_of(plan, pool.classes))
-    _record(classifier, networks, folds)
+    """Calibrate the classifier of all folds, and return it with the out-of-fold outputs.
+
+    Args:
+        classifier: The mean of all folds, not calibrated.
+        pool: All images that are not in test.
+        folds: Its folds.
+        held_out: What the networks say of the images that they have not seen.
+        plan: How it was trained.
+        config: The user's choices.
+        progress: Warned if the images do not reach the rule of the operating point.
+    """
+    logits, features = held_out
     before = classifier.logits_bias
 
     def predict() -> NDArray[np.float64]:
         return _calibrated(logits + (classifier.logits_bias - before), classifier.spec)
 
-    held_out = HeldOut(logits, pool.labels, pool.groups)
-    calibrate(classifier, plan, config, pool.labels, held_out, predict, progress)
-    classifier.ood_detector, scores = _ood_detector(classifier, pool, folds)
+    images = HeldOut(logits, pool.labels, pool.groups)
+    calibrate(classifier, plan, config, pool.labels, images, predict, progress)
+    classifier.ood_detector, scores = _ood_detector(classifier, pool, folds, features)
     return CrossValidated(classifier, Outputs(predict(), scores))
 
 
@@ -214,17 +287,22 @@ def _record(classifier: Classifier, networks: Sequence[Classifier], folds: Folds
 
 
 def _ood_detector(
-    classifier: Classifier, pool: Split, folds: Folds
+    classifier: Classifier, pool: Split, folds: Folds, features: NDArray[np.float32] | None
 ) -> tuple[ood.OODDetector, NDArray[np.float64]]:
     """Return the detector, and the OOD score of each image from the network new to it."""
+
+    def embed(some: NDArray[np.int64]) -> NDArray[np.float32]:
+        return classifier.embed(pool, some) if features is None else features[some]
+
     few = _stratified(pool, folds, most_images(pool))
     fitted = ood_folds.fit(
-        classifier.embed(pool, few), pool.labels[few], pool.pixels(few), folds.held_out[few]
-    )
+        embed(few), pool.labels[few], pool.pixels(few), folds.held_out[few],
+        shared=features is not None,
+    )  # fmt: skip
     every = np.arange(len(pool))
     distances = np.concatenate(
         [
-            fitted.distances(classifier.embed(pool, some), pool.pixels(some), folds.held_out[some])
+            fitted.distances(embed(some), pool.pixels(some), folds.held_out[some])
             for some in np.split(every, every[_CHUNK::_CHUNK])
         ]
     )

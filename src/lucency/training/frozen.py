@@ -1,0 +1,217 @@
+"""Training of the last layer alone: a linear head on a frozen, pretrained backbone.
+
+The features of each image are computed once as it is and once augmented, by ONNX Runtime. With
+folds, each has its own head, and the classifier is the mean of all heads: one network.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency import backend, metrics, models
+from lucency.augmentation import draw
+from lucency.augmentation.layer import augmented
+from lucency.calibration import ood, scaling
+from lucency.classifier import Classifier
+from lucency.config import Config
+from lucency.dataset import Dataset, Folds, Split
+from lucency.dataset.batches import pixel_batches
+from lucency.imaging.decoder.pool import Pixels
+from lucency.progress import Progress
+from lucency.training.calibrate import HeldOut, calibrate, sampled
+from lucency.training.fit import untrained
+from lucency.training.folds import CrossValidated, OutOfFold, finish_folds
+from lucency.training.linear_head import Examples, cross_fit, fit_head, mean_head
+from lucency.training.plan import Plan
+from lucency.training.state import Epoch
+
+VIEWS = 2  # of each image: as it is, and augmented
+_BATCH = 32
+
+OnEpoch = Callable[[Epoch], None]
+
+
+class FrozenBackbone:
+    """Heads on a frozen backbone, trained on one split and applied to held-out images.
+
+    Args:
+        plan: With the backbone, its weights, and how images are augmented.
+        train: Images to learn from; with folds, all images that are not in test.
+        val: Held-out images; with folds none.
+        folds: Of train, if any.
+        progress: Called on every batch.
+
+    Attributes:
+        logits: (views, n, units) of the held-out images, by heads that have not seen them; the
+            first view is of the images as they are, the others are augmented.
+    """
+
+    def __init__(
+        self, plan: Plan, train: Split, val: Split, folds: Folds | None, progress: Progress
+    ) -> None:
+        self._plan, self._train, self._val, self._folds = plan, train, val, folds
+        self._backbone = untrained(plan, train.classes)
+        self._began = time.perf_counter()
+        embed = _on_onnx_runtime(self._backbone).embeddings
+        shown = Augmenter(plan)
+        self._features = _features(embed, shown, train, progress)
+        weights = np.asarray(plan.class_weights)
+        examples = Examples(self._features, train.labels, weights)
+        if folds is None:
+            self._heads = [fit_head(examples, train.groups, plan.seed)]
+            self._held_features = _features(embed, shown, val, progress)
+            self.logits = self._heads[0].logits(self._held_features)
+        else:
+            self._heads, self.logits = cross_fit(examples, folds.held_out)
+
+    def is_of(self, data: Dataset) -> bool:
+        """Tell whether it was trained on the train split of a data set."""
+        return self._train.files == data.train.files
+
+    def classifier(
+        self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
+    ) -> Classifier:
+        """Return the calibrated classifier, without folds.
+
+        Args:
+            config: The user's choices.
+            progress: Called on every step.
+            on_epoch: Called with each row of the history, one for each head.
+        """
+        made = self._made(on_epoch)
+        val, logits = self._val, self.logits[0]
+        held_out = HeldOut(logits, val.labels, val.groups)
+        calibrate(
+            made, self._plan, config, self._train.labels, held_out,
+            lambda: made.predict_split(val), progress,
+        )  # fmt: skip
+        fitted, held = sampled(self._train), sampled(val)
+        made.ood_detector = ood.fit(
+            self._features[0, fitted], self._train.labels[fitted], self._train.pixels(fitted),
+            self._held_features[0, held], val.pixels(held), [val.groups[i] for i in held],
+        )  # fmt: skip
+        return made
+
+    def cross_validated(
+        self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
+    ) -> CrossValidated:
+        """Return the calibrated classifier of all folds; arguments as of ``classifier``."""
+        assert self._folds is not None  # noqa: S101 - the caller knows
+        return finish_folds(
+            self._made(on_epoch), self._train, self._folds,
+            OutOfFold(self.logits[0], self._features[0]), self._plan, config, progress,
+        )  # fmt: skip
+
+    def _made(self, on_epoch: OnEpoch | None) -> Classifier:
+        """Return the network with the mean of all heads, and the facts of its training."""
+        head, weights = mean_head(self._heads), dict(self._backbone.weights)
+        for name, value in (("kernel", head.kernel), ("bias", head.bias)):
+            (path,) = (each for each in weights if each.endswith(f"logits/{name}"))
+            weights[path] = value.astype(np.float32)
+        made = Classifier(self._backbone.spec, weights)
+        made.history = tuple(self._row(k) for k in range(len(self._heads)))
+        made.best_epoch = len(self._heads)
+        made.training = {"divergences": [], "batch": _BATCH, "micro_batch": _BATCH}
+        if self._folds is not None:
+            folds = [{"fold": x, "epochs": 1, "best_epoch": 1} for x in self._folds.names]
+            made.training = {**made.training, "folds": folds}
+        if on_epoch:
+            for row in made.history:
+                on_epoch(row)
+        return made
+
+    def _row(self, k: int) -> Epoch:
+        """Return the row of the history for a head: its losses on images as they are."""
+        train, features = self._train, self._features[0]
+        held, truth, rest = self.logits[0], self._val.labels, np.ones(len(train), bool)
+        if self._folds is not None:
+            inside = self._folds.held_out == k
+            held, truth, rest = held[inside], train.labels[inside], ~inside
+        loss, accuracy, _ = self._measured(
+            self._heads[k].logits(features[rest]), train.labels[rest]
+        )
+        val_loss, val_accuracy, val_auroc = self._measured(held, truth)
+        seconds = (time.perf_counter() - self._began) / len(self._heads)
+        return Epoch(
+            epoch=k + 1, learning_rate=math.nan, loss=loss, accuracy=accuracy, val_loss=val_loss,
+            val_accuracy=val_accuracy, val_auroc=val_auroc,
+            seconds=seconds, images_per_second=VIEWS * rest.sum() / seconds,
+        )  # fmt: skip
+
+    def _measured(
+        self, logits: NDArray[np.float64], labels: NDArray[np.int64]
+    ) -> tuple[float, float, float]:
+        """Return loss (class-weighted), accuracy and AUROC."""
+        p = scaling.probabilities(logits)
+        weights = np.asarray(self._plan.class_weights)[labels]
+        right = float(np.mean(p.argmax(axis=1) == labels))
+        return metrics.log_loss(labels, p, weights), right, metrics.macro_auroc(labels, p)
+
+
+class Augmenter:
+    """Augments images as training does, outside of a training step.
+
+    Args:
+        plan: With the policy, the seed and the size of images.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels), plan.dtype)
+        self._model = models.keras.Model(inputs, x)
+
+    def __call__(self, pixels: Pixels, items: NDArray[np.int64], view: int) -> Pixels:
+        """Return images in their own type.
+
+        Args:
+            pixels: (n, height, width, channels), 0 to 255.
+            items: Places of the n images in their split, which determine the random numbers.
+            view: Number of the view; 0 returns the images as they are.
+        """
+        if not view:
+            return pixels
+        drawn = draw(self._plan.augmentation, self._plan.seed, view - 1, items, self._plan.size)
+        shown = np.asarray(self._model.predict_on_batch([pixels, *drawn.arrays]))
+        return shown.round().astype(np.uint8) if pixels.dtype == np.uint8 else shown
+
+    def batches(self, split: Split, view: int) -> Any:
+        """Yield the images of a split in batches of one size, the last one filled up."""
+        for start, pixels in enumerate(pixel_batches(split, _BATCH)):
+            items = np.minimum(start * _BATCH + np.arange(len(pixels)), len(split) - 1)
+            yield self(pixels, items, view)
+
+
+def _features(
+    embed: Callable[[Pixels], NDArray[np.float32]],
+    augmenter: Augmenter,
+    split: Split,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return the pooled features of all views of a split's images, (views, n, d)."""
+    found = []
+    with progress.task(f"Features of {split.name}", VIEWS * len(split), "images") as task:
+        for view in range(VIEWS):
+            rows = []
+            for pixels in augmenter.batches(split, view):
+                rows.append(embed(pixels))
+                task.advance(min(len(pixels), len(split) - _BATCH * (len(rows) - 1)))
+            found.append(np.concatenate(rows)[: len(split)])
+    return np.stack(found)
+
+
+def _on_onnx_runtime(classifier: Classifier) -> Classifier:
+    """Return the classifier with an ONNX file, which is twice as fast on processors."""
+    spec, model = classifier.spec, classifier.calibrated_model
+    model(np.zeros((1, *spec.size, spec.channels), spec.dtype))  # exporters require a call
+    with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
+        path = Path(folder) / "backbone.onnx"
+        backend.export_onnx(model, path)
+        return Classifier(spec, classifier.weights, path.read_bytes())

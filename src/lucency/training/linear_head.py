@@ -1,0 +1,189 @@
+"""A linear head on the features of a frozen network, and the strength of its penalty.
+
+The head is a logistic regression with an L2 penalty ("linear probe": Kornblith et al. 2019, "Do
+Better ImageNet Models Transfer Better?"). It learns from several views of each image, as it is and
+augmented, which together count as one image.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency import metrics
+from lucency.calibration import scaling
+
+Floats = NDArray[np.float64]
+
+_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse of the penalty, as C of scikit-learn
+_USUAL = 1e-2  # where there are too few images to choose
+_FOLDS = 5
+
+
+class Head(NamedTuple):
+    """A linear layer.
+
+    Attributes:
+        kernel: (d, units); one unit for two classes.
+        bias: (units,).
+    """
+
+    kernel: Floats
+    bias: Floats
+
+    def logits(self, features: NDArray[Any]) -> Floats:
+        """Return the logits (..., units) of features (..., d)."""
+        return np.asarray(features @ self.kernel + self.bias, np.float64)
+
+
+class Examples(NamedTuple):
+    """What a head learns from.
+
+    Attributes:
+        features: (views, n, d) float32.
+        labels: (n,) int64 class indices.
+        weights: (classes,) weight of each class in the loss.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def where(self, kept: NDArray[np.bool_]) -> Examples:
+        """Return those of some images."""
+        return Examples(self.features[:, kept], self.labels[kept], self.weights)
+
+
+def mean_head(heads: Sequence[Head]) -> Head:
+    """Return the head whose logits are the mean of those of several."""
+    kernels, biases = zip(*heads, strict=True)
+    return Head(np.mean(kernels, axis=0), np.mean(biases, axis=0))
+
+
+def fit_head(examples: Examples, groups: Sequence[str], seed: int) -> Head:
+    """Train a head, with the penalty that is best in five-fold cross-validation by group.
+
+    Args:
+        examples: What to learn from.
+        groups: n patients.
+        seed: Of the folds.
+    """
+    space = _Space.of(examples.features)
+    folds = _inner_folds(examples.labels, groups, seed)
+    if folds is None:
+        return _heads(space, examples, (_USUAL,))[0]
+    losses = [_losses(space, examples, folds != k, folds == k) for k in range(_FOLDS)]
+    return _heads(space, examples, (_STRENGTHS[int(np.sum(losses, axis=0).argmin())],))[0]
+
+
+def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Head], Floats]:
+    """Train a head without each fold, and apply it to the images of the fold.
+
+    The penalty is chosen without the fold too: on the next one, by heads trained without both.
+
+    Args:
+        examples: What to learn from.
+        held_out: (n,) fold of each image, from 0.
+
+    Returns:
+        The heads, and the logits (views, n, units) of each image by the head that has not seen it.
+    """
+    space, count = _Space.of(examples.features), int(held_out.max()) + 1
+    classes, heads = len(examples.weights), []
+    logits = np.zeros((*examples.features.shape[:2], 1 if classes == 2 else classes))
+    for k in range(count):
+        next_one = held_out == (k + 1) % count
+        inner = (held_out != k) & ~next_one
+        strength = _USUAL
+        if len(np.unique(examples.labels[inner])) == classes:
+            losses = _losses(space, examples, inner, next_one)
+            strength = _STRENGTHS[int(losses.argmin())]
+        head = _heads(space, examples.where(held_out != k), (strength,))[0]
+        logits[:, held_out == k] = head.logits(examples.features[:, held_out == k])
+        heads.append(head)
+    return heads, logits
+
+
+def _inner_folds(
+    labels: NDArray[np.int64], groups: Sequence[str], seed: int
+) -> NDArray[np.int64] | None:
+    """Return a fold for each image, by group and stratified; ``None`` if a class has too few."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    patients = np.unique(np.asarray(groups), return_inverse=True)[1]
+    classes = np.unique(labels)
+    if min(len(np.unique(patients[labels == k])) for k in classes) < _FOLDS:
+        return None
+    found = np.zeros(len(labels), np.int64)
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    for k, (rest, held) in enumerate(folds.split(found, labels, patients)):
+        if len(np.unique(labels[rest])) < len(classes):
+            return None
+        found[held] = k
+    return found
+
+
+class _Space(NamedTuple):
+    """Scaled features in as few coordinates as there are images.
+
+    Each feature is divided by the root of its variance plus the mean variance of all, so that one
+    that hardly varies in training is not blown up to the size of the others. The rotation changes
+    nothing in a penalised regression, and makes it fast where there are fewer images than features.
+    """
+
+    mean: Floats
+    axes: Floats  # (d, coordinates)
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32]) -> _Space:
+        flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
+        mean, variance = flat.mean(axis=0), flat.var(axis=0)
+        scale = 1 / np.sqrt(variance + variance.mean() + 1e-12)
+        if len(flat) >= flat.shape[1]:
+            return cls(mean, np.diag(scale))
+        _, sizes, axes = np.linalg.svd((flat - mean) * scale, full_matrices=False)
+        return cls(mean, scale[:, None] * axes[sizes > 1e-8 * sizes[0]].T)
+
+    def coordinates(self, features: NDArray[np.float32]) -> Floats:
+        """Return those of all views (views, n, d), one view after the other."""
+        flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
+        return np.asarray((flat - self.mean) @ self.axes)
+
+    def head(self, kernel: Floats, bias: Floats) -> Head:
+        """Return the head on features of one on coordinates."""
+        kernel = self.axes @ kernel
+        return Head(kernel, np.asarray(bias - self.mean @ kernel))
+
+
+def _losses(
+    space: _Space, examples: Examples, rest: NDArray[np.bool_], held: NDArray[np.bool_]
+) -> Floats:
+    """Return the weighted log loss of held-out images, the mean of all views, for each strength."""
+    views, labels, weights = examples.where(held)
+    w = weights[labels]
+    return np.array([
+        np.mean([
+            metrics.log_loss(labels, scaling.probabilities(head.logits(view)), w) for view in views
+        ])
+        for head in _heads(space, examples.where(rest), _STRENGTHS)
+    ])  # fmt: skip
+
+
+def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> list[Head]:
+    """Train a head for each strength, from the weakest on, each from the one before."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = space.coordinates(examples.features), np.tile(examples.labels, len(examples.features))
+    w = examples.weights[y] / len(examples.features)
+    model = LogisticRegression(max_iter=1000, warm_start=True)
+    heads = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a weak penalty may not converge; its loss then shows it
+        for strength in strengths:
+            model.set_params(C=strength).fit(x, y, sample_weight=w)
+            heads.append(space.head(model.coef_.T.copy(), model.intercept_.copy()))
+    return heads

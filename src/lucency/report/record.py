@@ -75,8 +75,15 @@ def pace(run: Run) -> str:
         return ""
     total = sum(number(row.get("seconds")) or 0.0 for row in epochs)
     speeds = [speed for row in epochs if (speed := number(row.get("images_per_second")))]
+    if is_frozen(run):
+        return f"the last layer in {seconds_text(total)}"
     text = f"{plural(len(epochs), 'epoch')} in {seconds_text(total)}"
     return f"{text}, {sum(speeds) / len(speeds):,.0f} images per second" if speeds else text
+
+
+def is_frozen(run: Run) -> bool:
+    """Return whether the last layer alone was trained."""
+    return bool((run.plan.get("training") or {}).get("frozen"))
 
 
 def incidents(run: Run) -> list[str]:

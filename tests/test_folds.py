@@ -252,7 +252,7 @@ def test_a_patient_with_nearly_all_images_of_a_class_prevents_automatic_folds() 
 
 
 def test_automatic_folds_are_of_whole_runs(tiny_folder: Path, tmp_path: Path) -> None:
-    from lucency.training.folds import plan_folds
+    from lucency.training.plan import plan_folds
 
     assert Config().folds == "auto"
     alone = load_dataset(tiny_folder, Config(size=16))

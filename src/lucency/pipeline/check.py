@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, write_split
 from lucency.errors import LeakError, RunError
+from lucency.imaging.depths import in_words
 from lucency.io import built_folder
 from lucency.pipeline.images import write_check_images
+from lucency.pipeline.start import plan_of, with_start
 from lucency.probes import probe
 from lucency.progress import SILENT, Progress
 from lucency.report import write_check
 from lucency.run_folder.files import AUDIT, CHECK_PAGE, SPLIT
 
+# Choices of the plan that follow from the data.
+_BY_DATA = (
+    *("start", "folds", "network", "input", "depth", "epochs", "class weights"),
+    *("stretch of each axis",),
+)
 _OURS = {AUDIT.name, CHECK_PAGE.name, "images", SPLIT.name}
 
 
@@ -71,8 +80,30 @@ def run_check(
         data = load_dataset(folder, config, auto_folds=True, progress=progress)
     except LeakError as error:  # a leak is a finding to show, not an error
         data = error.dataset
-    return write_check_folder(
-        data, audit_data(data, config, progress), out or default_check_folder(folder)
+    audit = audit_data(data, config, progress)
+    if not config.seconds:
+        _announce(data, config, progress)
+    return write_check_folder(data, audit, out or default_check_folder(folder))
+
+
+def _announce(data: Dataset, config: Config, progress: Progress) -> None:
+    """Print what the plan of a training depends on, and what it would decide."""
+    progress.note(_in_words(data))
+    reason = data.folds_reason or config.why_no_folds
+    for choice in with_start(plan_of(data, config, reason), config).choices:
+        if choice.name in _BY_DATA:
+            progress.note(f"Training would decide {choice.words}")
+
+
+def _in_words(data: Dataset) -> str:
+    """Return the properties of a data set that the plan depends on, in one sentence."""
+    train, (height, width) = data.train, data.audit.sizes["median"]
+    smallest = int(np.bincount(train.labels, minlength=len(data.classes)).min())
+    colour = "in colour" if data.audit.colour else "grey"
+    return (
+        f"Dataset: {len(train):,} images of {len(set(train.groups)):,} patients to train on, "
+        f"{len(data.classes)} classes, the smallest with {smallest:,} images; files of {height} x "
+        f"{width} pixels (median), {colour}, {in_words(train.cache.depth)}."
     )
 
 

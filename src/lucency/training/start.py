@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lucency.calibration import scaling
 from lucency.classifier import Classifier
+from lucency.config import COMPARED
 from lucency.dataset import Folds, Split
 from lucency.training.frozen import VIEWS, Augmenter, FrozenBackbone
 from lucency.training.plan import Choice, Plan
 from lucency.training.state import Epoch
 from lucency.training.trainer import eval_model
 
-BACKBONE: Final = "EfficientNetLite0"  # that `auto` compares with
 MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many
 # times that of the frozen backbone. The rest of the epochs does not make up for that: on the chest
@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
 
     def choice(self, *, frozen: bool) -> Choice:
         """Return the decision in words, with the figures that decided."""
-        value = f"{BACKBONE} with ImageNet weights, frozen" if frozen else "from scratch"
+        value = f"{COMPARED} with ImageNet weights, frozen" if frozen else "from scratch"
         how = (
             f" (ended after {self.trained:.0%} of its epochs)"
             if self.error is None
@@ -69,12 +69,12 @@ class Comparison(NamedTuple):
             "start",
             value,
             f"log loss on {self.n:,} held-out images, as they are and augmented: {self.frozen:.3f} "
-            f"from {BACKBONE}, {self.scratch:.3f} from scratch{how}",
+            f"from {COMPARED}, {self.scratch:.3f} from scratch{how}",
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures for ``plan.json``."""
-        return {"backbone": BACKBONE, **self._asdict()}
+        return {"backbone": COMPARED, **self._asdict()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,13 +18,13 @@ def trained(name: str, folder: Path, *options: str) -> tuple[float, dict[str, An
     Args:
         name: Of the run folder in ``RUNS``.
         folder: The data.
-        options: Of the command, besides ``--folds 0``, ``--quiet`` and ``--run``.
+        options: Of the command, besides ``--quiet`` and ``--run``.
     """
     place = RUNS / name
     took = place.with_suffix(".seconds")
     if not took.exists():
         RUNS.mkdir(parents=True, exist_ok=True)
-        command = ("train", str(folder), *options, "--folds", "0", "--quiet", "--run", str(place))
+        command = ("train", str(folder), *options, "--quiet", "--run", str(place))
         seconds = run(LUCENCY, *command).seconds
         took.write_text(f"{seconds:.1f}\n", encoding="ascii")
         print(name, f"{seconds / 60:.1f} min", flush=True)

@@ -134,8 +134,9 @@ class Training:
         def on_epoch(row: Epoch) -> None:
             self.on_epoch(row)
             history.append(row)
-            first = contest and len(history) < self.plan.epochs
-            if first and (found := contest.hopeless(history, self.plan.epochs)):
+            if contest is None or len(history) >= self.plan.epochs:
+                return
+            if found := contest.hopeless(history, self.plan.epochs):
                 raise _Hopeless(found)
 
         return on_epoch

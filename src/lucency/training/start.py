@@ -9,7 +9,6 @@ and far apart on augmented ones, and on those of the official test split, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,40 +76,46 @@ class Comparison(NamedTuple):
         return {"backbone": COMPARED, **self._asdict()}
 
 
-@dataclass(frozen=True, eq=False)
 class Contest:
     """A frozen backbone against the networks that are trained from scratch.
 
-    Attributes:
+    Args:
         rival: The frozen backbone, trained on the same data set or on a sample of it.
         plan: Of the training from scratch.
         held_out: The images that both are measured on, at the size of the training from scratch;
             with folds, all that are not in test.
         folds: Of these images, if any.
+
+    Attributes:
+        rival: As given.
     """
 
-    rival: FrozenBackbone
-    plan: Plan
-    held_out: Split
-    folds: Folds | None
+    def __init__(
+        self, rival: FrozenBackbone, plan: Plan, held_out: Split, folds: Folds | None
+    ) -> None:
+        self.rival = rival
+        self._plan, self._held_out = plan, held_out
+        self._fold = np.zeros(len(held_out), np.int64) if folds is None else folds.held_out
+        weights = np.asarray(plan.class_weights)[held_out.labels]
+        self._weights = weights / weights.mean()
+        self._logits = np.zeros(rival.logits.shape)
+        self._frozen = self._losses(rival.logits, np.arange(len(held_out)))
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_logits", np.zeros(self.rival.logits.shape))
-
-    def measure(self, network: Classifier, fold: int | None = None) -> Comparison:
+    def measure(self, network: Classifier, fold: int = 0) -> Comparison:
         """Compare with a network, and with those of the folds before.
 
         Args:
             network: Trained from scratch, not calibrated.
-            fold: Number of the fold that it has not seen, from 0; ``None`` without folds.
+            fold: Number of the fold that it has not seen, from 0; 0 without folds.
         """
-        every = np.arange(len(self.held_out))
-        folds = None if self.folds is None else self.folds.held_out
-        own = every if folds is None else np.flatnonzero(folds == fold)
-        seen = every if folds is None else np.flatnonzero(folds <= (fold or 0))
-        logits: Floats = self._logits  # type: ignore[attr-defined]
-        logits[:, own] = _logits(network, self.held_out.subset("val", own), self.plan)
-        return self._compared(logits[:, seen], self.rival.logits[:, seen], seen)
+        own = np.flatnonzero(self._fold == fold)
+        seen = np.flatnonzero(self._fold <= fold)
+        self._logits[:, own] = _logits(network, self._held_out.subset("val", own), self._plan)
+        scratch, frozen = self._losses(self._logits[:, seen], seen), self._frozen[seen]
+        groups = np.unique([self._held_out.groups[i] for i in seen], return_inverse=True)[1]
+        sums = np.bincount(groups, scratch - frozen)
+        error = np.sqrt(len(sums)) * sums.std(ddof=1) / len(seen) if len(sums) > 1 else np.inf
+        return Comparison(float(scratch.mean()), float(frozen.mean()), float(error), len(seen))
 
     def hopeless(self, history: Sequence[Epoch], epochs: int) -> Comparison | None:
         """Return a comparison if training from scratch should end early, else ``None``.
@@ -121,31 +126,23 @@ class Contest:
         """
         share, best = len(history) / epochs, min(row.val_loss for row in history)
         factor = next((factor for least, factor in _HOPELESS if share >= least), np.inf)
-        every = np.arange(len(self.held_out))
-        seen = every if self.folds is None else np.flatnonzero(self.folds.held_out == 0)
-        logits = self.rival.logits[:, seen]
-        frozen = self._compared(logits, logits, seen).frozen
-        if not best > factor * frozen:
+        first = self._frozen[self._fold == 0]
+        if not best > factor * first.mean():
             return None
-        return Comparison(best, frozen, None, len(seen), share)
+        return Comparison(best, float(first.mean()), None, len(first), share)
 
     def is_lost(self, found: Comparison) -> bool:
         """Tell whether training from scratch should end here."""
-        over = found.n == len(self.held_out)
-        return found.favours_frozen(_LATE if over else _EARLY)
+        return found.favours_frozen(_LATE if found.n == len(self._held_out) else _EARLY)
 
-    def _compared(self, scratch: Floats, frozen: Floats, images: NDArray[np.int64]) -> Comparison:
-        labels = self.held_out.labels[images]
-        groups = [self.held_out.groups[i] for i in images]
-        weights = np.asarray(self.plan.class_weights)[labels]
-        losses = [
-            _losses(logits, labels, weights / weights.mean(), groups, self.plan.seed)
-            for logits in (scratch, frozen)
-        ]
-        sums = np.bincount(np.unique(groups, return_inverse=True)[1], losses[0] - losses[1])
-        error = np.sqrt(len(sums)) * sums.std(ddof=1) / len(labels) if len(sums) > 1 else np.inf
-        scratch_loss, frozen_loss = (float(each.mean()) for each in losses)
-        return Comparison(scratch_loss, frozen_loss, float(error), len(labels))
+    def _losses(self, logits: Floats, images: NDArray[np.int64]) -> Floats:
+        """Return the weighted log loss of images (n,), the mean of their views, calibrated."""
+        labels, weights = self._held_out.labels[images], self._weights[images]
+        groups = [self._held_out.groups[i] for i in images]
+        fitted = scaling.fit(logits[0], labels, weights, groups=groups, seed=self._plan.seed)
+        row = np.arange(len(labels))
+        views = [scaling.probabilities(fitted(view))[row, labels] for view in logits]
+        return np.asarray(weights * np.mean(-np.log(np.maximum(views, 1e-12)), axis=0))
 
 
 def _logits(network: Classifier, split: Split, plan: Plan) -> Floats:
@@ -158,20 +155,3 @@ def _logits(network: Classifier, split: Split, plan: Plan) -> Floats:
         for view in range(VIEWS)
     ]  # fmt: skip
     return np.stack(views)[:, : len(split)].astype(np.float64)
-
-
-def _losses(
-    logits: Floats,
-    labels: NDArray[np.int64],
-    weights: Floats,
-    groups: list[str],
-    seed: int,
-) -> Floats:
-    """Return the weighted log loss of each image (n,), the mean of its views, calibrated."""
-    fitted = scaling.fit(logits[0], labels, weights, groups=groups, seed=seed)
-    row = np.arange(len(labels))
-    views = [
-        -np.log(np.maximum(scaling.probabilities(fitted(view))[row, labels], 1e-12))
-        for view in logits
-    ]
-    return np.asarray(weights * np.mean(views, axis=0))

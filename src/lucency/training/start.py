@@ -27,7 +27,7 @@ MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many
 # times that of the frozen backbone. The rest of the epochs does not make up for that: on the chest
 # radiographs the lowest loss fell to 0.55 times that of a quarter, 0.91 times that of a half.
-_HOPELESS = ((0.5, 2.0), (0.25, 3.0))
+_HOPELESS = ((0.5, 1.6), (0.25, 2.0))
 _EARLY, _LATE = 2.0, 1.0  # standard errors by which it must be better: before all folds, and after
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from conftest import Heard, draw_folder
 from lucency import metrics
@@ -203,11 +202,6 @@ def trained_on(folder: Path, run: Path, heard: Heard, **settings: Any) -> Any:
     return run_training(folder, Config(**settings), run=f"{run}", progress=heard)
 
 
-def logits_of(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    p = classifier.predict_pixels(pixels)
-    return np.asarray(np.log(p[:, 1] / p[:, 0]))
-
-
 @pytest.mark.slow
 def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> None:
     needs_weights()
@@ -250,3 +244,22 @@ def test_auto_trains_both_and_keeps_one(
     assert frozen  # three epochs of a tiny network learn nothing
     rows = (done.folder / "history.csv").read_text().splitlines()
     assert len(rows) == 3  # the abandoned network is not in it
+
+
+@pytest.mark.slow
+def test_the_python_interface_trains_a_head(spots: Path) -> None:
+    needs_weights()
+    import lucency
+
+    config = Config(folds=0, **SMALL)
+    data = load_dataset(spots, config)
+    classifier = lucency.train(data.train, data.val, config)
+    assert classifier.training["frozen"] is True
+    assert len(classifier.history) == 1
+    p = classifier.predict_split(data.val)
+    assert metrics.macro_auroc(data.val.labels, p) > 0.8
+    heads = {name: classifier.weights[f"logits/{name}"] for name in ("kernel", "bias")}
+    features = classifier.embed(data.val, np.arange(len(data.val)))
+    logits = (features @ heads["kernel"] + heads["bias"])[:, 0] / classifier.spec.temperature
+    bias = classifier.spec.bias
+    assert np.allclose(np.log(p[:, 1] / p[:, 0]), logits + bias[1] - bias[0], atol=1e-3)

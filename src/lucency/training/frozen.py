@@ -118,7 +118,6 @@ class FrozenBackbone:
             weights[path] = value.astype(np.float32)
         made = Classifier(self._backbone.spec, weights)
         made.history = tuple(self._row(k) for k in range(len(self._heads)))
-        made.best_epoch = len(self._heads)
         made.training = {"divergences": [], "frozen": True}
         if self._folds is not None:
             folds = [{"fold": x, "epochs": 1, "best_epoch": 1} for x in self._folds.names]

@@ -73,8 +73,8 @@ class FrozenBackbone:
             self._heads, self.logits = cross_fit(examples, folds.held_out)
 
     def is_of(self, data: Dataset) -> bool:
-        """Tell whether it was trained on the train split of a data set."""
-        return self._train.files == data.train.files
+        """Tell whether it was trained and measured on the whole of these splits."""
+        return (self._train.files, self._val.files) == (data.train.files, data.val.files)
 
     def classifier(
         self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None

@@ -4,7 +4,7 @@ The sets are ``$LUCENCY_DATA/chest_xray`` and those under ``$LUCENCY_DATA/proof`
 class for each image. Each row is one ``lucency train`` from the command line, evaluated on the test
 split that it made. Runs are kept in ``$LUCENCY_RUNS`` (build/accuracy) and are not trained again,
 so that the benchmark can be continued; ``LUCENCY_SEEDS`` (3), ``LUCENCY_EFFORTS``
-(quick,standard) and ``LUCENCY_SETS`` (names with commas) make it shorter. ``proof_runs.csv`` has
+(quick,standard; may be empty) and ``LUCENCY_SETS`` (names with commas) make it shorter. ``proof_runs.csv`` has
 every run with its intervals, and what it started from.
 
 The frozen backbone is ``--start EfficientNetLite0``: a linear head on ImageNet features. The linear
@@ -31,7 +31,7 @@ from benchmarks.results import Figure, Skipped, circumstances, write
 from benchmarks.sample_images import CHEST_XRAY, DATA
 
 SEEDS = int(os.environ.get("LUCENCY_SEEDS") or 3)
-EFFORTS = (os.environ.get("LUCENCY_EFFORTS") or "quick,standard").split(",")
+EFFORTS = os.environ.get("LUCENCY_EFFORTS", "quick,standard").split(",")
 FROZEN, LINEAR = "EfficientNetLite0", "linear"
 METRICS = ("balanced_accuracy", "auroc", "log_loss", "calibration_slope", "calibration_intercept")
 _SIDE, _COMPONENTS = 32, 100
@@ -77,7 +77,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
         raise Skipped("it needs $LUCENCY_DATA/proof, and hours")
     figures, rows = [], []
     for each in _chosen():
-        for recipe in (*EFFORTS, FROZEN, LINEAR):
+        for recipe in (*filter(None, EFFORTS), FROZEN, LINEAR):
             runs = [_run(each, recipe, seed) for seed in range(SEEDS)]
             rows += [_row(each, recipe, seed, *found) for seed, found in enumerate(runs)]
             figures += _figures(f"{each.name}, {recipe}", runs)
@@ -94,7 +94,7 @@ def _chosen() -> list[ProofSet]:
 def _run(each: ProofSet, recipe: str, seed: int) -> tuple[float, dict[str, Any]]:
     """Return the seconds and the evaluation on test."""
     if recipe == LINEAR:
-        return _linear(each, RUNS / _name(each, EFFORTS[0], seed))
+        return _linear(each, RUNS / _name(each, FROZEN, seed))
     options = ["--effort", recipe] if recipe != FROZEN else ["--effort", "quick", "--start", FROZEN]
     options += ["--seed", str(seed), "--set", "on_leak=drop"]
     seconds, evaluation = trained(_name(each, recipe, seed), each.folder, *options, *each.command)

@@ -28,7 +28,6 @@ MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 # times that of the frozen backbone. The rest of the epochs does not make up for that: on the chest
 # radiographs the lowest loss fell to 0.55 times that of a quarter, 0.91 times that of a half.
 _HOPELESS = ((0.5, 1.6), (0.25, 2.0))
-_EARLY, _LATE = 2.0, 1.0  # standard errors by which it must be better: before all folds, and after
 
 Floats = NDArray[np.float64]
 
@@ -52,9 +51,10 @@ class Comparison(NamedTuple):
     n: int
     trained: float = 1.0
 
-    def favours_frozen(self, errors: float) -> bool:
-        """Tell whether the frozen backbone is better by more than so many standard errors."""
-        return self.scratch - self.frozen > errors * (self.error or 0.0)
+    @property
+    def advantage(self) -> float:
+        """Of the frozen backbone, in standard errors; below 0 where it is worse."""
+        return (self.scratch - self.frozen) / max(self.error or 0.0, 1e-12)
 
     def choice(self, *, frozen: bool) -> Choice:
         """Return the decision in words, with the figures that decided."""
@@ -132,8 +132,13 @@ class Contest:
         return Comparison(best, float(first.mean()), None, len(first), share)
 
     def is_lost(self, found: Comparison) -> bool:
-        """Tell whether training from scratch should end here."""
-        return found.favours_frozen(_LATE if found.n == len(self._held_out) else _EARLY)
+        """Tell whether training from scratch should end here.
+
+        Where the two cannot be told apart, the cheaper one is kept: the frozen backbone while other
+        folds would have to be trained from scratch, and else the small network, which is trained.
+        """
+        over = found.n == len(self._held_out)
+        return found.advantage > 1 if over else found.advantage >= -1
 
     def _losses(self, logits: Floats, images: NDArray[np.int64]) -> Floats:
         """Return the weighted log loss of images (n,), the mean of their views, calibrated."""

@@ -3,9 +3,9 @@
 The sets are ``$LUCENCY_DATA/chest_xray`` and those under ``$LUCENCY_DATA/proof`` whose task is one
 class for each image. Each row is one ``lucency train`` from the command line, evaluated on the test
 split that it made. Runs are kept in ``$LUCENCY_RUNS`` (build/accuracy) and are not trained again,
-so that the benchmark can be continued; ``LUCENCY_SEEDS`` (3), ``LUCENCY_EFFORTS``
-(quick,standard; may be empty) and ``LUCENCY_SETS`` (names with commas) make it shorter. ``proof_runs.csv`` has
-every run with its intervals, and what it started from.
+so that the benchmark can be continued. ``LUCENCY_SEEDS`` (3), ``LUCENCY_EFFORTS``
+(quick,standard; may be empty) and ``LUCENCY_SETS`` (names with commas) make it shorter.
+``proof_runs.csv`` has every run with its intervals.
 
 The frozen backbone is ``--start EfficientNetLite0``: a linear head on ImageNet features. The linear
 model is a logistic regression on the principal components of the pixels at 32 x 32, which knows no

@@ -114,7 +114,9 @@ class Contest:
         scratch, frozen = self._losses(self._logits[:, seen], seen), self._frozen[seen]
         groups = np.unique([self._held_out.groups[i] for i in seen], return_inverse=True)[1]
         sums = np.bincount(groups, scratch - frozen)
-        error = np.sqrt(len(sums)) * sums.std(ddof=1) / len(seen) if len(sums) > 1 else np.inf
+        # One patient says nothing of others: the difference is then as large as its error.
+        spread = np.sqrt(len(sums)) * sums.std(ddof=1) if len(sums) > 1 else abs(sums[0])
+        error = spread / len(seen)
         return Comparison(float(scratch.mean()), float(frozen.mean()), float(error), len(seen))
 
     def hopeless(self, history: Sequence[Epoch], epochs: int) -> Comparison | None:

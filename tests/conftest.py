@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from benchmarks import small_network as small
 from PIL import Image
 
 from lucency.progress import Progress
@@ -15,6 +20,12 @@ from lucency.progress import Progress
 # Real radiographs, for whoever has them; tests marked ``real`` skip without.
 DATA = Path(os.environ.get("LUCENCY_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+# Tests run beside each other, one process for each processor: more threads would only compete.
+ONE_THREAD = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS",
+)  # fmt: skip
+for _name in ONE_THREAD:
+    os.environ.setdefault(_name, "1")
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
@@ -38,12 +49,47 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def small_network() -> Iterator[None]:
+    """Train a network that compiles in seconds, for tests of everything around it."""
+    with small.small_network():
+        yield
+
+
 @pytest.fixture(scope="session")
 def radiographs() -> Path:
     """Return the folder of real chest radiographs, or skip."""
     if not (DATA / "chest_xray").is_dir():
         pytest.skip(f"no real radiographs: set LUCENCY_DATA (looked in {DATA})")
     return DATA
+
+
+class Finished(NamedTuple):
+    """How a command line ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call_lucency(*arguments: object, cwd: Path | None = None) -> Finished:
+    """Run a command line in this process, which takes no second to start."""
+    from lucency.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["lucency", *map(str, arguments)])
+        patch.setattr("signal.signal", lambda *_: None)  # this process keeps its own
+        patch.setenv("COLUMNS", "100")
+        if cwd:
+            patch.chdir(cwd)
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    return Finished(int(stopped.value.code or 0), out.getvalue(), err.getvalue())
 
 
 class Heard(Progress):

@@ -9,36 +9,41 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from benchmarks import small_network
 from PIL import Image
 
-from conftest import draw_folder
+from conftest import ONE_THREAD, call_lucency, draw_folder
 from lucency.cli.console import Lines
 
-SCRIPT = "from lucency.cli import main; main()"
+PROGRAM = (sys.executable, "-c", "from lucency.cli import main; main()")
 
 
-def lucency(
-    *arguments: object, cwd: Path | None = None, **environment: str
+def own_process(
+    program: Sequence[str], *arguments: object, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    """Run a program as users do, on as many threads as there are processors."""
+    own = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, check=False,
-        env={**os.environ, "COLUMNS": "100", **environment},
+        [*program, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False,
+        env=own | {"COLUMNS": "100"},
     )  # fmt: skip
+
+
+def train_small(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    settings = ("--effort", "quick", "--set", "size=32", "--set", "epochs=3", "--folds", "0")
+    return own_process(small_network.COMMAND, "train", *arguments, *settings, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder above ``runs/tiny``, trained from the command line."""
     folder = tmp_path_factory.mktemp("cli")
-    done = lucency(
-        "train", tiny_folder, "--effort", "quick", "--set", "size=32", "--set", "epochs=3",
-        "--folds", "0", "--run", "tiny", cwd=folder,
-    )  # fmt: skip
+    done = train_small(tiny_folder, "--run", "tiny", cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "output.txt").write_text(done.stdout)
     (folder / "log.txt").write_text(done.stderr)
@@ -88,38 +93,40 @@ def test_predict_prints_a_table_csv_or_json(
     bad = tmp_path / "böse, datei.png"
     bad.write_bytes(b"nothing like an image")
     good = sorted((tiny_folder / "light").iterdir())[:2]
-    table = lucency("predict", "tiny", *good, bad, cwd=trained)
+    table = call_lucency("predict", "tiny", *good, bad, cwd=trained)
     assert table.returncode == 0
     assert str(good[0].name) in (table.stdout + table.stderr).replace("\n", "")
     assert "Unreadable" in table.stderr
     rows = list(csv.DictReader(io.StringIO(
-        lucency("predict", "tiny", *good, bad, "--csv", cwd=trained).stdout
+        call_lucency("predict", "tiny", *good, bad, "--csv", cwd=trained).stdout
     )))  # fmt: skip
     assert [row["file"] for row in rows] == [*map(str, good), str(bad)]
     assert rows[2]["decision"] == ""
     assert rows[2]["p_light"] == ""
     assert rows[2]["reason"]
     assert all(bool(row["decision"]) != bool(row["reason"]) for row in rows)
-    document = json.loads(lucency("predict", "tiny", tiny_folder, "--json", cwd=trained).stdout)
+    document = json.loads(
+        call_lucency("predict", "tiny", tiny_folder, "--json", cwd=trained).stdout
+    )
     assert len(document) == 240
     assert float(rows[0]["p_light"]) == pytest.approx(
         next(row for row in document if row["file"] == str(good[0]))["probabilities"]["light"]
     )
-    alone = lucency("predict", "tiny", bad, cwd=trained)
+    alone = call_lucency("predict", "tiny", bad, cwd=trained)
     assert alone.returncode == 2
 
 
 @pytest.mark.slow
 def test_evaluate_the_test_split_and_another_folder(trained: Path, tmp_path: Path) -> None:
-    own = json.loads(lucency("evaluate", "tiny", "--json", cwd=trained).stdout)
+    own = json.loads(call_lucency("evaluate", "tiny", "--json", cwd=trained).stdout)
     recorded = json.loads((trained / "runs/tiny/evaluation.json").read_text())["test"]
     assert own["metrics"] == recorded["metrics"]
     other = draw_folder(tmp_path / "other", 12)
-    measured = json.loads(lucency("evaluate", "tiny", other, "--json", cwd=trained).stdout)
+    measured = json.loads(call_lucency("evaluate", "tiny", other, "--json", cwd=trained).stdout)
     assert measured["n"] == 24
     assert measured["groups"] == 12
     foreign = draw_folder(tmp_path / "foreign", 4, ("dark", "green"))
-    failed = lucency("evaluate", "tiny", foreign, cwd=trained)
+    failed = call_lucency("evaluate", "tiny", foreign, cwd=trained)
     assert failed.returncode == 2
     assert "does not know the class 'green'" in failed.stderr
 
@@ -130,7 +137,7 @@ def test_verify_redraws_the_report_from_the_files(trained: Path, tmp_path: Path)
     shutil.copytree(trained / "runs/tiny", copy)
     before = (copy / "report.html").read_bytes()
     (copy / "report.html").unlink()
-    done = lucency("verify", copy, "--redraw")
+    done = call_lucency("verify", copy, "--redraw")
     assert done.returncode == 0
     assert str(copy / "report.html") in done.stdout
     assert (copy / "report.html").read_bytes() == before
@@ -140,10 +147,7 @@ def test_verify_redraws_the_report_from_the_files(trained: Path, tmp_path: Path)
 def test_the_same_seed_gives_the_same_bytes(
     trained: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    done = lucency(
-        "train", tiny_folder, "--effort", "quick", "--set", "size=32", "--set", "epochs=3",
-        "--folds", "0", "--run", tmp_path / "again", "--quiet", "--json",
-    )  # fmt: skip
+    done = train_small(tiny_folder, "--run", tmp_path / "again", "--quiet", "--json")
     assert json.loads(done.stdout)["test"]["n"] > 0
     assert done.stderr == ""
     for name in ("weights.safetensors", "predictions.csv", "split.csv", "evaluation.json"):
@@ -156,7 +160,7 @@ def test_the_same_seed_gives_the_same_bytes(
 
 def error_of(tmp_path: Path, *arguments: object) -> str:
     before = sorted(tmp_path.rglob("*"))
-    done = lucency(*arguments, cwd=tmp_path)
+    done = call_lucency(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     lines = done.stderr.strip().splitlines()
@@ -167,15 +171,20 @@ def error_of(tmp_path: Path, *arguments: object) -> str:
     return lines[-1]
 
 
-def test_an_error_is_reported_before_a_backend_is_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments", [("train", "none"), ("train", "three", "--prevalence", "0.1")]
+)
+def test_an_error_is_reported_before_a_backend_is_loaded(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    draw_folder(tmp_path / "three", 20, ("a", "b", "c"))
     script = (
         "import sys\n"
         "from lucency.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))\n"
     )
-    command = [sys.executable, "-c", script, "train", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = own_process((sys.executable, "-c", script), *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (2, "[]"), done.stderr
 
 
@@ -267,7 +276,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         pytest.skip("mounting a small file system is not allowed here")
     try:
         draw_folder(tmp_path / "d", 40)
-        done = lucency("train", tmp_path / "d", "--cache", disk / "c", cwd=tmp_path)
+        done = own_process(PROGRAM, "train", tmp_path / "d", "--cache", disk / "c", cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert "disk is full" in done.stderr.splitlines()[-1].lower()
         assert [p for p in disk.rglob("*") if p.is_file()] == []

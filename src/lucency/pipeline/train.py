@@ -60,7 +60,7 @@ from lucency.run_folder.files import (
 )
 from lucency.run_folder.writer import RunWriter, open_run
 from lucency.tracking import Start, Trackers, tracked
-from lucency.training.plan import Plan
+from lucency.training.plan import Plan, positive_class
 
 if TYPE_CHECKING:
     from lucency.training.state import Epoch
@@ -149,11 +149,10 @@ def fill(
     if bought:
         clock.lap("measuring")
     data = _load(folder, settings, progress)
+    _check_prevalence(data, config)  # these two raise before a backend is loaded
+    _write_tables(partial, data, config)
     reason = data.folds_reason or config.why_no_folds
     plan = with_start(plan_of(data, settings, reason), config)
-    if config.prevalence is not None:
-        class_prior(config.prevalence, data.classes, plan.positive)  # raises before training
-    _write_tables(partial, data, config)
     clock.lap("reading")
     audit = audit_data(data, config, progress)
     AUDIT.write(partial, audit)
@@ -307,6 +306,13 @@ def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
         audit = audit_data(error.dataset, config, progress)
         done = write_check_folder(error.dataset, audit, default_check_folder(folder))
         raise LeakError(f"{error} See the images: {done.page}", error.dataset) from error
+
+
+def _check_prevalence(data: Dataset, config: Config) -> None:
+    """Raise ``ConfigError`` if there is a prevalence, and the classes do not allow one."""
+    if config.prevalence is not None:
+        positive = positive_class(data.classes, config.positive)
+        class_prior(config.prevalence, data.classes, positive)
 
 
 def _write_tables(partial: Path, data: Dataset, config: Config) -> None:

@@ -137,16 +137,17 @@ def make_plan(train: Split, config: Config) -> Plan:
             f"A plan needs an effort of {', '.join(LEVELS)}. Received: {config.effort!r}. "
             "lucency.train measures what the time buys."
         )
-    positive = positive_class(train.classes, config.positive)  # before a backend is loaded
+    # Before a backend is loaded:
+    positive = positive_class(train.classes, config.positive)
+    decision = _decision(train, config)
     if config.recipe == "article":
         if config.backbone:
             raise ConfigError(
                 "--backbone belongs to --recipe default; the article has its own network."
             )
-        return _article_plan(train, config, positive)
-    if config.frozen:
-        return _frozen_plan(train, config, positive)
-    return _default_plan(train, config, positive)
+        return _article_plan(train, config, positive, decision)
+    make = _frozen_plan if config.frozen else _default_plan
+    return make(train, config, positive, decision)
 
 
 def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:
@@ -238,7 +239,7 @@ def default_epochs(config: Config, images: int) -> int:
     return int(np.clip(round(level.views / images), 3, level.max_epochs))
 
 
-def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
+def _default_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
     effort = LEVELS[config.effort]
     network, choices = _network(train, config, effort)
     epochs, why_epochs = _epochs(train, config)
@@ -276,7 +277,7 @@ def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
             "the learning rate has decayed to zero, and choosing among epochs that validation "
             "can hardly tell apart would only make its figures too optimistic",
         ),
-        _decision(train, config),
+        decision,
         _neighbours(train, config),
     ]
     return Plan(
@@ -288,7 +289,7 @@ def _default_plan(train: Split, config: Config, positive: str | None) -> Plan:
     )  # fmt: skip
 
 
-def _frozen_plan(train: Split, config: Config, positive: str | None) -> Plan:
+def _frozen_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
     size, channels = _stored(train)
     weights, why_weights = _class_weights(train, config)
     flip = config.flip is not False
@@ -315,13 +316,13 @@ def _frozen_plan(train: Split, config: Config, positive: str | None) -> Plan:
                 "each image is learned from once as it is and once augmented",
             ),
             Choice("stretch of each axis", f"{stretch:.0%}", why_stretch),
-            _decision(train, config),
+            decision,
             _neighbours(train, config),
         ),
     )  # fmt: skip
 
 
-def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
+def _article_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
     size, channels = _stored(train)
     precision, why_precision = _precision(config)
     batch = min(config.batch or 100, len(train))
@@ -351,7 +352,7 @@ def _article_plan(train: Split, config: Config, positive: str | None) -> Plan:
             Choice("augmentation", "zoom 20 %, vertical flip", f"{tutorial}; not in validation"),
             Choice("precision", precision, why_precision),
             Choice("best epoch", "highest accuracy on validation", tutorial),
-            _decision(train, config),
+            decision,
             _neighbours(train, config),
         ),
     )  # fmt: skip

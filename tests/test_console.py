@@ -15,6 +15,7 @@ import sys
 import termios
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from rich.console import Console
@@ -24,8 +25,30 @@ from lucency.evaluation import read_predictions
 from small_runs import write_images, write_predicted_run, write_run
 
 SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; main()"
+# Several command lines, one after another in one process, each followed by its exit code.
+SEVERAL = """
+import json, os, sys
+from lucency.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["lucency", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    os.write(1, b"\\n--code %d--\\n" % code)
+    os.write(2, b"\\n--code %d--\\n" % code)
+"""
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d)(?:;\d+)*m")
+
+
+class Finished(NamedTuple):
+    """What a command line wrote, and its exit code."""
+
+    stdout: str
+    stderr: str
+    returncode: int
 
 
 def environment(**given: str) -> dict[str, str]:
@@ -39,6 +62,21 @@ def piped(*arguments: object, **given: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", SCRIPT, *map(str, arguments)],
         capture_output=True, text=True, check=False, env=environment(**given),
     )  # fmt: skip
+
+
+def several(*commands: tuple[object, ...], **given: str) -> list[Finished]:
+    """Run command lines in one process; ``encoding`` is that of its streams."""
+    encoding = given.pop("encoding", "utf-8")
+    lines = json.dumps([[*map(str, command)] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, lines], capture_output=True, encoding=encoding,
+        check=True, env=environment(PYTHONIOENCODING=encoding, **given),
+    )  # fmt: skip
+    outputs, errors = (re.split(r"\n--code (\d+)--\n", text) for text in (done.stdout, done.stderr))
+    assert outputs[1::2] == errors[1::2]
+    assert (len(commands), outputs[-1], errors[-1]) == (len(outputs) // 2, "", "")
+    codes = map(int, outputs[1::2])
+    return [*map(Finished, outputs[:-1:2], errors[:-1:2], codes)]
 
 
 def on_terminal(*arguments: object, columns: int = 100, **given: str) -> str:
@@ -129,14 +167,14 @@ def test_standard_output_holds_only_the_json_document(run: Path) -> None:
     for other in both:
         other.mkdir()
         write_predicted_run(other, found, contents)
-    for arguments in (
-        ("predict", run, data, run.parent / "broken.png"),
-        ("evaluate", run, data),
-        ("verify", run),
-        ("compare", *both),
-        ("verify", run, "--redraw"),
-    ):
-        done = piped(*arguments, "--json")
+    commands = (
+        ("predict", run, data, run.parent / "broken.png", "--json"),
+        ("evaluate", run, data, "--json"),
+        ("verify", run, "--json"),
+        ("compare", *both, "--json"),
+        ("verify", run, "--redraw", "--json"),
+    )
+    for arguments, done in zip(commands, several(*commands), strict=True):
         assert json.loads(done.stdout), (arguments, done.stderr)
     shown = on_terminal("evaluate", run, data, "--json", TERM="dumb")
     document = shown[shown.index("{") :]
@@ -144,9 +182,9 @@ def test_standard_output_holds_only_the_json_document(run: Path) -> None:
 
 
 def test_quiet_prints_only_the_result(run: Path) -> None:
-    for arguments in (("evaluate", run, run.parent / "data"), ("verify", run)):
-        done = piped(*arguments, "--quiet")
-        assert done.stderr == "", arguments
+    data = run.parent / "data"
+    for done in several(("evaluate", run, data, "--quiet"), ("verify", run, "--quiet")):
+        assert done.stderr == ""
         assert done.stdout
     assert "\x1b[?25l" not in on_terminal("evaluate", run, run.parent / "data", "--quiet")
 
@@ -157,31 +195,24 @@ def test_an_error_is_one_line_on_standard_error_with_json_too(run: Path) -> None
     assert done.stderr.count("\n") == 1
 
 
-def in_encoding(encoding: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
-        capture_output=True, encoding=encoding, check=False,
-        env=environment(PYTHONIOENCODING=encoding),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "iso-8859-1", "cp437", "utf-8"])
 def test_no_sign_is_an_error_in_any_encoding(run: Path, encoding: str) -> None:
     data = run.parent / "data"
     wild = data / "test" / "caf\u00e9 \u2212 \u65e5\u672c \U0001f600.png"
     wild.write_bytes(next((data / "test").rglob("*.png")).read_bytes())
     try:
-        for arguments in (
+        commands = (
             ("check", data, "--out", run.parent / f"check-{encoding}"),
             ("evaluate", run, data),
             ("predict", run, wild),
             ("predict", run, wild, "--csv"),
-        ):
-            done = in_encoding(encoding, *arguments)
-            assert "Traceback" not in done.stderr, done.stderr
-            assert done.returncode in (0, 2, 3), (arguments, done.stderr)
-        done = in_encoding(encoding, "predict", run, wild, "--json")
-        assert json.loads(done.stdout)[0]["file"] == str(wild)
+            ("predict", run, wild, "--json"),
+        )
+        done = several(*commands, encoding=encoding)
+        for arguments, each in zip(commands, done, strict=True):
+            assert "Traceback" not in each.stderr, each.stderr
+            assert each.returncode in (0, 2, 3), (arguments, each.stderr)
+        assert json.loads(done[-1].stdout)[0]["file"] == str(wild)
     finally:
         wild.unlink()
 

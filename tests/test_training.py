@@ -21,7 +21,7 @@ from lucency.training.schedule import learning_rate
 from lucency.training.train import train
 from lucency.training.trainer import Trainer
 
-FAST = Config(effort="quick", size=32, epochs=2, precision="float32")
+FAST = Config(effort="quick", size=16, epochs=2, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,7 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None
 
 @pytest.mark.slow
 @pytest.mark.backend
+@pytest.mark.usefixtures("small_network")
 def test_progress_has_the_time_of_compiling_and_a_faster_backend(data: Dataset) -> None:
     heard = Heard()
     train(data.train, data.val, dataclasses.replace(FAST, epochs=1), progress=heard)
@@ -185,6 +186,7 @@ def test_progress_has_the_time_of_compiling_and_a_faster_backend(data: Dataset) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([0.3, 0.1, 0.2])
 

@@ -13,6 +13,8 @@ from typing import cast
 
 COMMAND = (sys.executable, "-P", __file__)
 WIDTH, BLOCKS = 8, (1, 1)
+# Keras imports these where they are installed, which takes seconds; Lucency works without them.
+_EXTRAS = ("IPython", "matplotlib", "pandas")
 
 
 def use_small_network() -> dict[str, object]:
@@ -24,6 +26,19 @@ def use_small_network() -> dict[str, object]:
     for name, level in before.items():
         levels[name] = dataclasses.replace(level, width=WIDTH, blocks=BLOCKS)
     return {**before}
+
+
+class _NotInstalled:
+    """Makes imports fail as those of absent packages do."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name in _EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def without_extras() -> None:
+    """Make this process start as it would without packages that are only for development."""
+    sys.meta_path.insert(0, _NotInstalled())
 
 
 @contextlib.contextmanager
@@ -41,5 +56,6 @@ def small_network() -> Iterator[None]:
 if __name__ == "__main__":
     from lucency.cli import main
 
+    without_extras()
     use_small_network()
     main()

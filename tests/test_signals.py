@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks import small_network
 
 from lucency import signals
 from lucency.signals import Interrupted, check, deferred, handle_signals
 
-SCRIPT = "from lucency.cli import main; main()"
 SETTINGS = ("epochs=500", "size=16", "batch=8", "folds=0")
 
 
@@ -104,12 +104,12 @@ def test_the_second_signal_ends_a_program_stuck_in_compiled_code() -> None:
 
 @pytest.fixture
 def training(tiny_folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a training of several minutes, and wait for its first steps."""
+    """Start a training of several minutes on a small network, and wait for its first steps."""
     given = [word for setting in SETTINGS for word in ("--set", setting)]
     command = ["train", str(tiny_folder), "--effort", "quick", "--run", "x", *given]
     with (tmp_path / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *command], cwd=tmp_path, stderr=log, stdout=log
+            [*small_network.COMMAND, *command], cwd=tmp_path, stderr=log, stdout=log
         )
     try:
         for _ in range(1200):

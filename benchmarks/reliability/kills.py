@@ -8,6 +8,7 @@ random checkpoint. Then the same command is repeated until the run is complete.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import random
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ SAME = (
     "classifier.json", "history.csv", "predictions.csv", "evaluation.json", "split.csv",
 )  # fmt: skip
 EPOCHS = 12
+Begin = Callable[..., subprocess.Popen[bytes]]  # start a monitored run, by its name
+_ENOUGH = 20  # failures after which nothing more is learnt
 _QUICK_SEED = 1  # a seed that kills the first process early and the second in a save
 
 
@@ -59,11 +62,12 @@ def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> 
     start = time.perf_counter()
     folder.mkdir()
     draw(folder / "radiographs", 60)
-    typical = _duration(folder, backend, ("whole",) if quick else ("warm", "whole"))
+    begin = functools.partial(started, folder, backend=backend, small=quick)
+    typical = _duration(folder, begin, ("whole",) if quick else ("warm", "whole"))
     rng, tally = random.Random(_QUICK_SEED if quick else 0), Tally()
-    while tally.kills < kills or tally.inside < inside:
+    while (tally.kills < kills or tally.inside < inside) and len(tally.failures) < _ENOUGH:
         tally.runs += 1
-        _one_run(folder, backend, typical, rng, tally, (kills, inside))
+        _one_run(folder, begin, typical, rng, tally, (kills, inside))
     notes = (
         f"{tally.inside} inside a save, {tally.runs} complete runs; at most "
         f"{tally.repeated:.1f} s of training repeated (interval {INTERVAL} s), at most "
@@ -110,18 +114,18 @@ def started(folder: Path, run: str, backend: str, **options: object) -> subproce
         )  # fmt: skip
 
 
-def _duration(folder: Path, backend: str, runs: Sequence[str]) -> float:
+def _duration(folder: Path, begin: Begin, runs: Sequence[str]) -> float:
     """Train the undisturbed run that all others are compared with; return its seconds."""
     for run in runs:
         start = time.perf_counter()
-        process = started(folder, run, backend)
+        process = begin(run)
         if process.wait():
             raise RuntimeError((folder / f"{run}.err").read_text()[-2000:])
     return time.perf_counter() - start
 
 
 def _one_run(
-    folder: Path, backend: str, typical: float, rng: random.Random, tally: Tally,
+    folder: Path, begin: Begin, typical: float, rng: random.Random, tally: Tally,
     target: tuple[int, int],
 ) -> None:  # fmt: skip
     """Kill a run repeatedly until it completes; then compare it with the undisturbed one."""
@@ -129,10 +133,10 @@ def _one_run(
     while not complete.exists():
         enough = tally.kills >= target[0] and tally.inside >= target[1]
         if enough:  # let it complete
-            code = started(folder, run, backend).wait()
+            code = begin(run).wait()
         else:
             inside = tally.inside * target[0] < tally.kills * target[1] or tally.kills >= target[0]
-            code = _one_process(folder, run, backend, typical, rng, inside)
+            code = _one_process(begin, run, typical, rng, inside)
         if code == -signal.SIGKILL:
             tally.kills += 1
             log = events(folder / f"{run}.log") if (folder / f"{run}.log").exists() else []
@@ -142,19 +146,17 @@ def _one_run(
             tally.failures.append(f"{run}: ended with {code}: {' '.join(errors.split())}")
             return
         if tally.kills % 20 == 0:
-            print(f"  {backend}: {tally.kills} kills, {tally.inside} inside a save", flush=True)
+            print(f"  {folder.name}: {tally.kills} kills, {tally.inside} inside a save", flush=True)
     _compare(folder, run, tally)
 
 
-def _one_process(
-    folder: Path, run: str, backend: str, typical: float, rng: random.Random, inside: bool
-) -> int:
+def _one_process(begin: Begin, run: str, typical: float, rng: random.Random, inside: bool) -> int:
     """Start a process that kills itself inside a save, or kill it; return its exit code."""
     if inside:
         save, call = rng.randint(1, EPOCHS), rng.randint(1, CALLS)
         half = rng.random() < 0.5
-        return started(folder, run, backend, save=save, call=call, half=half).wait()
-    process = started(folder, run, backend)
+        return begin(run, save=save, call=call, half=half).wait()
+    process = begin(run)
     try:
         return process.wait(rng.uniform(0, 1.1 * typical))
     except subprocess.TimeoutExpired:

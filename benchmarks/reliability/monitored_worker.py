@@ -7,6 +7,7 @@ The environment variable ``MONITOR`` is a JSON object:
     save    the checkpoint, from 1, in which to die; omitted for none
     call    the number, from 1, of the write, fsync, rename or mkdir at which to die by SIGKILL
     half    whether a write puts half of its bytes on the disk before that
+    small   whether the network is one that compiles in seconds
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.small_network import use_small_network, without_extras
 
 _CALLS = ("write", "fsync", "rename", "mkdir")
 
@@ -57,6 +60,8 @@ class _Killer:
 
 def main() -> None:
     options = json.loads(os.environ["MONITOR"])
+    if options.get("small"):
+        without_extras()
     log = _Log(options["log"])
     log("start")
     killer = _Killer(options.get("save", 0), options.get("call", 0), options.get("half", False))
@@ -66,6 +71,8 @@ def main() -> None:
     from lucency.training.step import Stepper
 
     _monitor(Stepper, Checkpoints, log, killer)
+    if options.get("small"):
+        use_small_network()
     from lucency.cli import main as lucency
 
     lucency()

@@ -22,6 +22,7 @@ from unittest.mock import Mock
 
 import pytest
 import typer.main
+from benchmarks import small_network
 
 from conftest import draw_folder
 from lucency.cli import app, main
@@ -301,7 +302,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
         patch.chdir(folder)
         patch.setenv("LUCENCY_CACHE", str(folder / "cache"))
         names: dict[str, Any] = {"__name__": "example"}
-        run_examples(names)
+        with small_network.small_network():
+            run_examples(names)
         yield Examples(folder, names)
 
 
@@ -513,6 +515,7 @@ def called(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_the_output_of_json_is_documented(
     examples: Examples,
     run: Path,

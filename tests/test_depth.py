@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import small_network
 from PIL import Image
 
 from conftest import Heard, draw_image
@@ -158,7 +159,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     """Yield a folder of images of 12 bits, a run that was trained on it, and what it said."""
     folder, heard = tmp_path_factory.mktemp("deep"), Heard()
     data = draw(folder / "images")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, small_network.small_network():
         patch.chdir(folder)
         run = run_training(data, config(folder, neighbours=4), run="deep", progress=heard)
         yield data, folder / run.folder, heard
@@ -227,6 +228,7 @@ def test_a_page_without_a_server_refuses(trained: tuple[Path, Path, Heard], tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_the_estimator_takes_files_of_more_than_8_bits(trained: tuple[Path, Path, Heard]) -> None:
     files = sorted(trained[0].rglob("*.png"))
     estimator = LucencyClassifier(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.command import ROOT, resident
 from benchmarks.reliability.kills import draw
+from benchmarks.small_network import small_network
 from benchmarks.trial import Trial
 
 MOST = 5.0  # percent of growth
@@ -21,8 +22,9 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     draw(folder / "radiographs", 60)
     epochs, predictions = (10, 2_000) if quick else (50, 100_000)
     run = str(folder / "run")
+    work = "train small" if quick else "train"
     return [
-        _trial("training epochs", epochs, _measured(folder, "train", run, epochs)),
+        _trial("training epochs", epochs, _measured(folder, work, run, epochs)),
         _trial("predictions", predictions, _measured(folder, "predict", run, predictions)),
     ]
 
@@ -67,6 +69,11 @@ def _train(folder: Path, run: str, n: int) -> list[float]:
     return memory
 
 
+def _train_small(folder: Path, run: str, n: int) -> list[float]:
+    with small_network():
+        return _train(folder, run, n)
+
+
 def _predict(folder: Path, run: str, n: int) -> list[float]:
     from lucency.classifier import Classifier
 
@@ -81,4 +88,5 @@ def _predict(folder: Path, run: str, n: int) -> list[float]:
 
 if __name__ == "__main__":
     work, place, name, count = sys.argv[1:]
-    print(json.dumps({"train": _train, "predict": _predict}[work](Path(place), name, int(count))))
+    works = {"train": _train, "train small": _train_small, "predict": _predict}
+    print(json.dumps(works[work](Path(place), name, int(count))))

@@ -29,7 +29,8 @@ for _name in ONE_THREAD:
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
-    "test_notebook", "test_real", "test_reliability", "test_resume", "test_docs", "test_tracking",
+    "test_notebook", "test_reliability", "test_real", "test_resume", "test_cli", "test_pipeline",
+    "test_docs", "test_training", "test_hostile_models", "test_console", "test_signals",
 )  # fmt: skip
 
 

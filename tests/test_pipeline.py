@@ -241,7 +241,7 @@ def test_a_failure_leaves_no_files(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_three_classes(tmp_path: Path) -> None:
+def test_three_classes(tmp_path: Path, small_network: None) -> None:
     folder = draw_folder(tmp_path / "three", 40, ("10", "2", "x"))
     config = dataclasses.replace(FAST, epochs=1, cache=str(tmp_path / "cache"))
     done = run_training(folder, config, run=str(tmp_path / "run"))

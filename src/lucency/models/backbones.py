@@ -123,7 +123,7 @@ def weights_origin(backbone: str, weights: str) -> str:
 
     Args:
         backbone: Its name.
-        weights: As for ``lucency.models.pretrained``. The name of a file is not told, as it may be
+        weights: As for ``lucency.models.pretrained``. The name of a file is left out, as it may be
             private; its sha256 is.
 
     Raises:

@@ -136,7 +136,7 @@ class Contest:
     def is_lost(self, found: Comparison) -> bool:
         """Tell whether training from scratch should end here.
 
-        Where the two cannot be told apart, the cheaper one is kept: the frozen backbone while other
+        Where the two do not differ clearly, the cheaper one is kept: the frozen backbone while other
         folds would have to be trained from scratch, and else the small network, which is trained.
         """
         over = found.n == len(self._held_out)

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lucency.backend.choice import captured_stderr, choose_backend, load_keras
+from lucency.backend.choice import captured_stderr, choose_backend
 from lucency.backend.onnx_rewrites import rewrite
 from lucency.errors import BackendError
 
@@ -16,8 +16,8 @@ def export_onnx(model: Any, path: Path) -> None:
     """Write a float32 Keras model as one ONNX file, with the exporter of the running backend.
 
     Args:
-        model: A ``keras.Model`` with one named input and a dictionary of outputs; the file's input
-            and outputs get the same names.
+        model: A ``keras.Model`` that has been called, with one named input and a dictionary of
+            outputs; the file's input and outputs get the same names.
         path: File to write.
 
     Raises:
@@ -26,8 +26,6 @@ def export_onnx(model: Any, path: Path) -> None:
     try:
         with warnings.catch_warnings(), captured_stderr():
             warnings.simplefilter("ignore")  # the exporters' own deprecations
-            # Keras requires a call; a symbolic one computes nothing, which JAX would do slowly.
-            model(load_keras().KerasTensor((1, *model.input_shape[1:]), model.input.dtype))
             model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))
     except OSError as error:

@@ -93,12 +93,12 @@ def _write_onnx(
 
 def _onnx_of(classifier: Classifier) -> bytes:
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
-        backend.export_onnx(classifier.calibrated_model, path := Path(folder) / "model.onnx")
+        backend.export_onnx(_called(classifier), path := Path(folder) / "model.onnx")
         return path.read_bytes()
 
 
 def _called(classifier: Classifier) -> Any:
-    """Return the calibrated model after calling it once, as a SavedModel requires."""
+    """Return the calibrated model after calling it once, as exporters require."""
     model, spec = classifier.calibrated_model, classifier.spec
     model(np.zeros((1, *spec.size, spec.channels), spec.dtype))
     return model

@@ -55,7 +55,8 @@ def to_onnx(
     Raises:
         BackendError: The exporter is missing or failed, or the file disagrees with Keras.
     """
-    model = classifier.calibrated_model
+    model, spec = classifier.calibrated_model, classifier.spec
+    model(np.zeros((1, *spec.size, spec.channels), spec.dtype))  # exporters require a call
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
         path = Path(folder) / "model.onnx"
         backend.export_onnx(model, path)

@@ -136,8 +136,8 @@ class Contest:
     def is_lost(self, found: Comparison) -> bool:
         """Tell whether training from scratch should end here.
 
-        Where the two do not differ clearly, the cheaper one is kept: the frozen backbone while other
-        folds would have to be trained from scratch, and else the small network, which is trained.
+        Where the two do not differ clearly, the cheaper one is kept: the frozen backbone while
+        other folds would have to be trained from scratch, otherwise the network from scratch.
         """
         over = found.n == len(self._held_out)
         return found.advantage > 1 if over else found.advantage >= -1

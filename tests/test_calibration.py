@@ -239,6 +239,14 @@ def test_smoothing_bounds_confidence_if_every_prediction_is_correct() -> None:
     assert smoothed == pytest.approx(3.0 / np.log(21), rel=1e-5)
 
 
+@pytest.mark.parametrize("classes", [3, 10])
+def test_many_classes_do_not_make_correct_predictions_less_confident(classes: int) -> None:
+    labels = np.repeat(np.arange(classes), 20)
+    logits = 3.0 * np.eye(classes)[labels]
+    found = scaling.probabilities(logits, best_temperature(logits, labels))
+    assert found.max(axis=1) == pytest.approx(21 / 22, rel=1e-5)  # as with two classes
+
+
 def test_smoothing_vanishes_with_more_images() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, 40_000)

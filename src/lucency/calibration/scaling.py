@@ -72,9 +72,10 @@ def fit(
 ) -> Scaling:
     """Find the scaling under which the labels are most likely.
 
-    If every prediction is correct, the likelihood always rises with confidence. So each class gets
-    one additional image of every class (Platt 1999, section 2.2): n images never make the
-    classifier more confident than n images can.
+    If every prediction is correct, the likelihood always rises with confidence. So each class of n
+    images gets two additional ones, one of the class and one of another (Platt 1999, section 2.2):
+    n images never make the classifier more confident than n images can, (n + 1) / (n + 2). The
+    other one is spread over all other classes, so that many classes do not make it less confident.
 
     Args:
         logits: (n, classes), or (n,) or (n, 1) for the log odds of the second of two classes.
@@ -140,8 +141,8 @@ def _fitted(z: FloatArray, labels: IntArray, w: FloatArray, *, with_bias: bool) 
 
     units = z.shape[1]
     classes = max(2, units)
-    share = 1 / (np.bincount(labels, w, classes) + classes)[labels, None]
-    targets = np.eye(classes)[labels] * (1 - classes * share) + share
+    wrong = 1 / ((np.bincount(labels, w, classes) + 2) * (classes - 1))[labels, None]
+    targets = np.eye(classes)[labels] * (1 - classes * wrong) + wrong
     scale = max(1.0, float(abs(z).max()))  # so that the search has values of about 1
 
     def loss(values: FloatArray) -> tuple[float, FloatArray]:

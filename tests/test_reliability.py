@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import GROUPS
+from benchmarks import __main__ as program
 from benchmarks.reliability import corrupt_checkpoints, faults, kills
 from benchmarks.trial import Trial, WarningRecorder, timed
 
-ROOT = Path(__file__).parent.parent
 # Others have their own tests: corrupt_images, hostile_models and fuzz_images. Running out of memory
 # takes minutes; test_resume.py injects it.
 HERE = ("kills", "faults", "corrupt_checkpoints", "memory_growth", "planted_words", "changed_runs")
@@ -27,7 +25,7 @@ pytestmark = [
 
 def test_every_benchmark_has_a_quick_test() -> None:
     others = {"out_of_memory", "corrupt_images", "hostile_models", "fuzz_images"}
-    assert {*GROUPS["reliability"]} == {*HERE} | others
+    assert {*program.GROUPS["reliability"]} == {*HERE} | others
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -39,11 +37,16 @@ def test_guarantees_hold(name: str, tmp_path: Path) -> None:
         assert trial.seconds > 0
 
 
-def test_results_are_written_and_a_broken_guarantee_is_exit_code_1(tmp_path: Path) -> None:
+def test_results_are_written_and_a_broken_guarantee_is_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process; others run ``python -m benchmarks`` in test_benchmarks.py."""
     options = ["corrupt_checkpoints", "--quick", "--results", str(tmp_path)]
-    command = [sys.executable, "-m", "benchmarks", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "held: a checkpoint with one bit changed" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert int(ended.value.code or 0) == 0
+    assert "held: a checkpoint with one bit changed" in capsys.readouterr().out
     with (tmp_path / "reliability.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["benchmark"], row["n"], row["failures"]) for row in rows] == [
@@ -51,15 +54,11 @@ def test_results_are_written_and_a_broken_guarantee_is_exit_code_1(tmp_path: Pat
         ("corrupt_checkpoints", "100", "0"),
     ]
     assert all(row["commit"] and row["processor"] for row in rows)
-    broken = (
-        "import benchmarks.reliability.corrupt_checkpoints as c, benchmarks.__main__ as m\n"
-        "c.flipped = lambda data, _: data\n"
-        "m.main()\n"
-    )
-    command = [sys.executable, "-c", broken, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "FAILED: a checkpoint with one bit changed" in done.stdout
+    monkeypatch.setattr(corrupt_checkpoints, "flipped", lambda data, _: data)
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert int(ended.value.code or 0) == 1
+    assert "FAILED: a checkpoint with one bit changed" in capsys.readouterr().out
 
 
 def test_an_untested_guarantee_does_not_hold() -> None:

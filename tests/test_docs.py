@@ -417,7 +417,9 @@ def document(run: Path, name: str) -> Any:
 
 CLASSES = ("dark", "light")
 # With a time as effort: see test_budget.py; with folds: see test_folds.py.
-ON_REQUEST = ("time_budget.", "seconds.measuring", "training.folds")
+ON_REQUEST = (
+    *("start.", "time_budget.", "seconds.measuring", "training.folds", "training.frozen"),
+)
 
 
 @pytest.mark.slow

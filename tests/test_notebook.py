@@ -43,7 +43,10 @@ def code(notebook: Any) -> list[Any]:
 SHORTER = {
     "EPOCHS = 4 if DATA else 3 ": "EPOCHS = 1 ",
     "epochs or int(np.clip(10_000 / len(radiographs), 8, 60))": "epochs or 2",
-    "epochs = None if DATA else 24\n": "epochs = 4\n",
+    "epochs = None if DATA else 24\n": "epochs = 2\n",
+    'on_leak="drop", cache=str(WORK / "cache"), workers=2\n)\nrun': (
+        'on_leak="drop", cache=str(WORK / "cache"), workers=2, folds=2, size=32\n)\nrun'
+    ),
     "epochs = int(np.clip(10_000 / len(f_train), 8, 60))\n": "epochs = 2\n",
 }
 

@@ -233,7 +233,7 @@ def test_a_failure_leaves_no_files(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lucency.training.train.train", full)
+    monkeypatch.setattr("lucency.training.fit.fit", full)
     config = dataclasses.replace(FAST, cache=str(tmp_path / "cache"))
     with pytest.raises(LucencyError, match="No space left") as caught:
         run_training(tiny_folder, config, run=str(tmp_path / "runs" / "x"))

@@ -176,8 +176,8 @@ def test_other_plans_data_and_backends_are_rejected_by_name(data: Dataset, tmp_p
     state = json.loads(next(tmp_path.glob("*-step-2/state.json")).read_text())
     assert state["identity"]["backend"]["backend"] in ("tensorflow", "jax")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lucency.training.train.backend.device", lambda: "gpu")
-        patch.setattr("lucency.training.train.backend.environment", lambda: {"device": "gpu"})
+        patch.setattr("lucency.training.fit.backend.device", lambda: "gpu")
+        patch.setattr("lucency.training.fit.backend.environment", lambda: {"device": "gpu"})
         assert "device is cpu there and gpu here" in rejected(FAST)
 
 
@@ -188,9 +188,7 @@ def test_other_versions_are_warned_of(
     from lucency import backend
 
     made = backend.environment()
-    monkeypatch.setattr(
-        "lucency.training.train.backend.environment", lambda: made | {"keras": "9.9"}
-    )
+    monkeypatch.setattr("lucency.training.fit.backend.environment", lambda: made | {"keras": "9.9"})
     heard = Heard()
     stopped_at(1, data, tmp_path, progress=heard)
     assert any("keras is" in line and "last digits" in line for line in heard.warnings)

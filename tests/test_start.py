@@ -242,7 +242,7 @@ def test_auto_trains_both_and_keeps_one(
     start, choice = document["start"], document["choices"][0]
     assert choice["name"] == "start"
     frozen = choice["value"] != "from scratch"
-    assert start["frozen"] < start["scratch"] + start["error"]
+    assert start["frozen"] < start["scratch"] + (start["error"] or 0)
     assert frozen == (done.plan.architecture == "pretrained")
     assert frozen  # three epochs of a tiny network learn nothing
     rows = (done.folder / "history.csv").read_text().splitlines()

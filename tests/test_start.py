@@ -18,7 +18,7 @@ from lucency.classifier import Classifier
 from lucency.config import Config, is_installed
 from lucency.dataset import at_size, load_dataset
 from lucency.errors import ConfigError, DataError
-from lucency.pipeline.start import frozen_config, why_decided
+from lucency.pipeline.start import few, frozen_config, why_decided
 from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
 
 SMALL: dict[str, Any] = {"start": "EfficientNetLite0", "size": 64, "effort": "quick"}
@@ -113,6 +113,16 @@ def test_a_file_that_has_changed_since_is_an_error(tmp_path: Path) -> None:
     changed.write_bytes((folder / data.train.files[4]).read_bytes())
     with pytest.raises(DataError, match=r"has changed since it was first read"):
         at_size(data, (48, 48), config)
+
+
+def test_a_sample_to_compare_on_has_every_class(spots: Path) -> None:
+    train = load_dataset(spots, Config(size=32, folds=0)).train
+    rare = [*np.flatnonzero(train.labels == 0)[:40], *np.flatnonzero(train.labels == 1)[:1]]
+    many = train.subset("train", np.array(rare))
+    assert few(many, 41) is many
+    sample = few(many, 8)
+    assert len(sample) <= 8
+    assert set(sample.labels.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -230,8 +240,8 @@ def test_auto_trains_both_and_keeps_one(
     needs_weights()
     from lucency.training import plan
 
-    few = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)
-    monkeypatch.setattr(plan, "LEVELS", {**plan.LEVELS, "quick": few})
+    short = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)
+    monkeypatch.setattr(plan, "LEVELS", {**plan.LEVELS, "quick": short})
     monkeypatch.setattr(
         "lucency.pipeline.start.frozen_config",
         lambda config: dataclasses.replace(frozen_config(config), size=64),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lucency.classifier import Classifier, Outputs
 from lucency.config import AUTO, COMPARED, Config, is_installed
-from lucency.dataset import Dataset, Folds, at_size, evenly
+from lucency.dataset import Dataset, Folds, Split, at_size, class_balanced, evenly
 from lucency.progress import Progress
 from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
 
@@ -147,11 +147,8 @@ class Training:
 
         data = self.data
         if data.folds is None:
-            few = [
-                split.subset(split.name, evenly(len(split), most))
-                for split, most in ((data.train, MOST_TRAIN), (data.val, MOST_HELD_OUT))
-            ]
-            data = dataclasses.replace(data, train=few[0], val=few[1], test=None)
+            val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
+            data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
         config = frozen_config(self.config)
         sample = at_size(data, config.input_size, config, progress=self.progress)
         rival = self._backbone(config, sample)
@@ -170,6 +167,13 @@ class Training:
         else:
             made, outputs = frozen.cross_validated(config, self.progress, self.on_epoch)
         return Trained(made, outputs, data, self.plan)
+
+
+def few(train: Split, most: int) -> Split:
+    """Return a split, or so many of its images, of which each class has equally many."""
+    if len(train) <= most:
+        return train
+    return train.subset("train", class_balanced(train.labels, len(train.classes), most))
 
 
 def plan_of(data: Dataset, config: Config, reason: str) -> Plan:

@@ -257,7 +257,7 @@ def at_size(
         new = decode(
             [SourceFile(data.root / file, file) for file in files],
             size=size, colour=old.shape[2] == 3, depth=old.depth, pool=pool, progress=progress,
-            folder=Path(config.cache) if config.cache else default_cache(),
+            folder=_cache_folder(config),
         )  # fmt: skip
     before = [old.sha256[row] for split in splits for row in split.rows]
     changed = [file for file, a, b in zip(files, before, new.sha256, strict=True) if a != b]
@@ -323,11 +323,15 @@ def _decode(
         ],
         size=size,
         colour=colour,
-        folder=Path(config.cache) if config.cache else default_cache(),
+        folder=_cache_folder(config),
         pool=pool,
         depth=depth,
         progress=progress,
     )
+
+
+def _cache_folder(config: Config) -> Path:
+    return Path(config.cache) if config.cache else default_cache()
 
 
 def _readable(

@@ -71,7 +71,7 @@ class Training:
     def run(self) -> Trained:
         """Train, and calibrate on the images that are held out."""
         if self.plan.frozen:
-            return self._on_backbone(self._backbone(self.config, self.data))
+            return self._on_backbone(self._backbone(self.plan, self.data))
         contest = self._contest() if not why_decided(self.config) else None
         try:
             found = self._from_scratch(contest)
@@ -86,7 +86,7 @@ class Training:
             self, config=config, data=data, plan=plan_of(data, config, self.reason)
         )
         rival = contest.rival if contest and contest.rival.is_of(data) else None
-        won = other._on_backbone(rival or other._backbone(config, data))
+        won = other._on_backbone(rival or other._backbone(other.plan, data))
         return _with_choice(won, found, frozen=True)
 
     def _from_scratch(self, contest: Contest | None) -> Trained | Comparison:
@@ -151,13 +151,12 @@ class Training:
             data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
         config = frozen_config(self.config)
         sample = at_size(data, config.input_size, config, progress=self.progress)
-        rival = self._backbone(config, sample)
+        rival = self._backbone(plan_of(sample, config, self.reason), sample)
         return Contest(rival, self.plan, data.held_out, data.folds)
 
-    def _backbone(self, config: Config, data: Dataset) -> FrozenBackbone:
+    def _backbone(self, plan: Plan, data: Dataset) -> FrozenBackbone:
         from lucency.training.frozen import FrozenBackbone
 
-        plan = plan_of(data, config, self.reason)
         return FrozenBackbone(plan, data.train, data.val, data.folds, self.progress)
 
     def _on_backbone(self, frozen: FrozenBackbone) -> Trained:

@@ -36,6 +36,7 @@ GROUPS = {
         "recipes": "every effort on the chest radiographs, with several seeds; hours",
         "ablation": "the default recipe without one of its parts; about an hour",
         "proof": "quick and standard on many data sets, beside a linear model; hours",
+        "few_images": "from scratch, frozen or chosen by evidence, on few images per class; hours",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks import small_network as small
 
 from conftest import Heard, draw_folder
 from lucency import metrics
@@ -18,8 +19,9 @@ from lucency.classifier import Classifier
 from lucency.config import Config, is_installed
 from lucency.dataset import at_size, load_dataset
 from lucency.errors import ConfigError, DataError
-from lucency.pipeline.start import few, frozen_config, why_decided
+from lucency.pipeline.start import Training, few, why_decided
 from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
+from lucency.training.start import Comparison
 
 SMALL: dict[str, Any] = {"start": "EfficientNetLite0", "size": 64, "effort": "quick"}
 
@@ -156,9 +158,10 @@ def test_a_frozen_backbone_has_no_other_network(settings: dict[str, Any]) -> Non
         Config(**{"start": "EfficientNetLite0", **settings})
 
 
-def test_an_unknown_start_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"start must be .* Received: 'EfficientNetLite1'"):
-        Config.load(None, (), start="EfficientNetLite1")
+def test_an_ensemble_needs_what_folds_need() -> None:
+    for settings in ({"recipe": "article"}, {"backbone": "MobileNetV2"}, {"size": 50}):
+        with pytest.raises(ConfigError, match=r"--start ensemble needs --recipe default"):
+            Config(**{"start": "ensemble", **settings})
 
 
 @pytest.mark.slow
@@ -178,12 +181,49 @@ def test_the_better_one_wins(spots: Path) -> None:
         contest = Contest(rival, plan, data.val, None)
         found = contest.measure(network)
         assert contest.is_lost(found) == wins
-        assert contest.is_lost(found._replace(n=1, scratch=found.frozen))  # a tie, other folds left
-        assert not contest.is_lost(found._replace(n=1, scratch=found.frozen - 2 * found.error))
-        assert not contest.is_lost(found._replace(scratch=found.frozen))
+        assert found.winner == ("frozen" if wins else "scratch")
         assert found.n == len(data.val)
-        words = found.choice(frozen=wins)
-        assert f"{found.frozen:.3f} from EfficientNetLite0" in words.reason
+        assert f"{found.frozen:.3f} from EfficientNetLite0" in found.choice.reason
+
+
+def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
+    from lucency.training.plan import make_plan
+    from lucency.training.start import Contest
+
+    data = load_dataset(spots, Config(size=32, folds=0))
+    truth = np.where(data.val.labels == 1, 2.0, -2.0)
+    noise = np.random.default_rng(0).normal(size=(2, len(truth))) * 3
+    rival: Any = SimpleNamespace(logits=np.stack([truth + noise[0]] * 2)[..., None])
+    contest = Contest(rival, make_plan(data.train, Config(effort="quick")), data.val, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "lucency.training.start._logits",
+            lambda *_: np.stack([truth + noise[1]] * 2)[..., None],
+        )
+        found = contest.measure(SimpleNamespace())
+    assert found.ensemble is not None
+    assert found.ensemble < min(found.scratch, found.frozen)
+    with_errors = found._replace(ensemble_errors=(0.0, 0.0))
+    assert with_errors.winner == "ensemble"
+    assert f"{found.ensemble:.3f} from the mean of both" in with_errors.choice.reason
+    assert found._replace(ensemble_errors=(9.0, 0.0)).winner != "ensemble"
+
+
+@pytest.mark.parametrize(
+    ("scratch", "ensemble", "winner", "worth_more"),
+    [
+        (0.5, 0.5, "scratch", False),  # a tie: the cheaper one, which depends on what is done
+        (0.7, 0.6, "frozen", False),
+        (0.3, 0.35, "scratch", True),
+        (0.5, 0.3, "ensemble", True),
+        (0.9, 0.45, "frozen", False),
+    ],
+)
+def test_what_is_kept(scratch: float, ensemble: float, winner: str, *, worth_more: bool) -> None:
+    found = Comparison(scratch, 0.5, 0.1, 100, 1.0, ensemble, (0.1, 0.1))
+    assert found.winner == winner
+    assert found.is_worth_more == worth_more
+    assert found._replace(ended=True).winner == "frozen"
 
 
 def test_training_that_is_far_behind_ends_early(spots: Path) -> None:
@@ -203,7 +243,7 @@ def test_training_that_is_far_behind_ends_early(spots: Path) -> None:
     assert found is not None
     assert (found.scratch, found.n, found.trained) == (0.6, len(data.val), 0.25)
     assert found.frozen < 0.2
-    assert "0.600 from scratch (ended after 25% of its epochs)" in found.choice(frozen=True).reason
+    assert "0.600 from scratch (ended after 25% of its epochs)" in found.choice.reason
     close = [dataclasses.replace(row, val_loss=1.9 * found.frozen) for row in rows]
     assert contest.hopeless(close, 12) is None
     assert contest.hopeless(close, 6) is not None  # less is enough after a half
@@ -243,8 +283,9 @@ def test_auto_trains_both_and_keeps_one(
     short = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)
     monkeypatch.setattr(plan, "LEVELS", {**plan.LEVELS, "quick": short})
     monkeypatch.setattr(
-        "lucency.pipeline.start.frozen_config",
-        lambda config: dataclasses.replace(frozen_config(config), size=64),
+        Training,
+        "_frozen_config",
+        lambda self: dataclasses.replace(self.config, start="EfficientNetLite0", size=64),
     )
     heard = Heard()
     done = trained_on(spots, tmp_path / "run", heard, effort="quick", folds=2)
@@ -257,6 +298,69 @@ def test_auto_trains_both_and_keeps_one(
     assert frozen  # three epochs of a tiny network learn nothing
     rows = (done.folder / "history.csv").read_text().splitlines()
     assert len(rows) == 3  # the abandoned network is not in it
+
+
+@pytest.mark.slow
+def test_the_logits_of_both_starts_are_averaged(spots: Path) -> None:
+    needs_weights()
+    from lucency.training.both_starts import downsampled, join_starts, plan_of_both
+    from lucency.training.fit import untrained
+    from lucency.training.frozen import FrozenBackbone
+    from lucency.training.plan import make_plan
+
+    config = Config(size=32, effort="quick", folds=0, start="ensemble")
+    data = load_dataset(spots, config)
+    large = at_size(data, (64, 64), config)
+    plan = make_plan(data.train, config)
+    other = make_plan(large.train, dataclasses.replace(config, start="EfficientNetLite0"))
+    network = untrained(plan, data.classes)
+    frozen = FrozenBackbone(other, large.train, large.val, None, Heard())
+    both = plan_of_both(plan, other)
+    made, outputs = join_starts([network], frozen, large, both, config, Heard())
+    assert outputs is None
+    assert made.spec.architecture == "ensemble"
+    assert made.spec.parameters["downsampling"] == 2
+    pixels = large.val.pixels(np.arange(len(large.val)))
+    small = downsampled(pixels, 2)
+    assert np.array_equal(small[0, 3, 5], pixels[0, 6:8, 10:12].mean(axis=(0, 1)))
+    own = np.asarray(network.keras_model.predict_on_batch(small))[:, 0]
+    weights = np.asarray(plan.class_weights)[large.val.labels]
+    parts = []
+    for logits in (np.log(own / (1 - own)), frozen.logits[0][:, 0]):
+        fitted = scaling.fit(
+            logits, large.val.labels, weights / weights.mean(), groups=large.val.groups
+        )
+        parts.append(fitted(logits)[:, 0])
+    found = np.asarray(made.keras_model.predict_on_batch(pixels.astype(np.float32)))[:, 0]
+    expected = np.mean(parts, axis=0)
+    difference = np.log(found / (1 - found)) - expected
+    assert np.ptp(difference) < 1e-3  # but for the bias of the calibration of the mean
+    assert np.ptp(expected) > 0.5
+
+
+@pytest.mark.slow
+def test_a_run_of_both_starts(spots: Path, tmp_path: Path) -> None:
+    needs_weights()
+    from lucency.verify import verify
+
+    settings = {**SMALL, "start": "ensemble", "size": 32, "epochs": 2}
+    with small.small_network():
+        done = trained_on(spots, tmp_path / "run", Heard(), folds=2, **settings)
+    classifier = Classifier.load(done.folder)
+    spec = classifier.spec
+    assert (spec.architecture, spec.size) == ("ensemble", (128, 128))
+    assert spec.parameters["members"] == 2
+    assert spec.weights_origin.startswith("ImageNet weights of EfficientNet-Lite0")
+    assert done.parity.max_abs_difference < 1e-4
+    assert done.folds is not None
+    choices = json.loads((done.folder / "plan.json").read_text())["choices"]
+    (network,) = (choice["value"] for choice in choices if choice["name"] == "network")
+    assert network.endswith(", and EfficientNetLite0, frozen")
+    assert len((done.folder / "history.csv").read_text().splitlines()) == 5
+    assert verify(done.folder).passed
+    file = next(spots.rglob("*.png"))
+    (prediction,) = classifier.predict([file], maps=True)
+    assert prediction.activation_map is not None
 
 
 @pytest.mark.slow

@@ -23,7 +23,9 @@ Effort = Literal["quick", "standard", "thorough"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
-Start = Literal["auto", "scratch", "EfficientNetLite0", "EfficientNetLite2"]
+Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
+SCRATCH: Final = "scratch"
+ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
 # Packages with the ImageNet weights of backbones.
@@ -83,9 +85,11 @@ class Config:
         track: Trackers to log to: ``tensorboard``, ``mlflow``, both with a comma, or empty for
             none. The result does not depend on it.
         start: What training starts from: ``scratch``; ``EfficientNetLite0`` or
-            ``EfficientNetLite2``, pretrained on ImageNet and frozen under a linear head; or
-            ``auto``, which tries both and keeps what is better on held-out images. ``auto``
-            concerns whole runs: ``lucency.train`` trains from scratch.
+            ``EfficientNetLite2``, pretrained on ImageNet and frozen under a linear head;
+            ``ensemble``, the mean of the first two; ``auto``, which keeps what is best on held-out
+            images; or an earlier classifier, also of other classes: a run folder, or a
+            ``.safetensors`` file of weights. ``auto`` and ``ensemble`` concern whole runs:
+            ``lucency.train`` trains from scratch.
         backbone: Name of a pretrained network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or your own ``.safetensors`` file.
@@ -128,7 +132,7 @@ class Config:
     cache: str = ""
     workers: int = 0
     track: str = ""
-    start: Start = "auto"
+    start: Start | str = "auto"
     backbone: str = ""
     weights: str = "imagenet"
     size: int | None = None
@@ -157,6 +161,18 @@ class Config:
                 )
         if self.folds and self.folds != AUTO:
             _check_folds(self)
+        if self.start_path and self.recipe != "default":
+            raise ConfigError(
+                f"--start {self.start} needs --recipe default. Received: {self.recipe}"
+            )
+        if self.start == ENSEMBLE and (
+            self.recipe != "default" or self.backbone or self.seconds or (self.size or 16) % 16
+        ):
+            raise ConfigError(
+                f"--start {ENSEMBLE} needs --recipe default, no --backbone, an effort of "
+                f"{', '.join(_SIZES)} and a size that is a multiple of 16. Received: "
+                f"{self.why_scratch}"
+            )
         if self.frozen and (self.recipe != "default" or self.backbone or self.seconds):
             raise ConfigError(
                 f"--start {self.start} trains only the last layer: use --recipe default, an effort "
@@ -203,7 +219,12 @@ class Config:
     @property
     def frozen(self) -> str:
         """Name of the backbone that stays frozen under a linear head; empty for none."""
-        return "" if self.start in ("auto", "scratch") else self.start
+        return self.start if self.start in PACKAGES else ""
+
+    @property
+    def start_path(self) -> str:
+        """Path of the earlier classifier that training starts from; empty for none."""
+        return "" if self.start in (AUTO, SCRATCH, ENSEMBLE, *PACKAGES) else self.start
 
     @property
     def why_scratch(self) -> str:

@@ -16,6 +16,7 @@ _MAX_WIDTH, _MAX_BLOCKS, _MAX_STAGES, _MAX_MEMBERS = 512, 64, 8, 16
 _PARAMETERS = {
     "article": frozenset[str](),
     "default": frozenset({"width", "blocks", "dropout", "members"}),
+    "ensemble": frozenset({"width", "blocks", "members", "backbone", "downsampling"}),
     "pretrained": frozenset({"backbone", "dropout"}),
 }
 
@@ -113,6 +114,11 @@ def _check_members(value: Any) -> None:
         raise ValueError(f"members must be from 1 to {_MAX_MEMBERS}, received {str(value)[:40]}")
 
 
+def _check_downsampling(value: Any) -> None:
+    if value not in (2, 4) or type(value) is not int:
+        raise ValueError(f"downsampling must be 2 or 4, received {str(value)[:40]}")
+
+
 def _check_backbone(value: Any) -> None:
     if not isinstance(value, str) or value not in BACKBONES:
         raise ValueError(f"unknown backbone {str(value)[:40]!r}")
@@ -124,6 +130,7 @@ _CHECKS = {
     "dropout": _check_dropout,
     "members": _check_members,
     "backbone": _check_backbone,
+    "downsampling": _check_downsampling,
 }
 
 
@@ -147,10 +154,13 @@ def weight_count(
     if name == "pretrained":
         weights, features = BACKBONES[parameters.get("backbone", "MobileNetV2")]
         return weights + (features + 1) * units
+    beside, others = 0, 0  # weights and features of a backbone beside the default networks
+    if name == "ensemble":
+        beside, others = BACKBONES[parameters.get("backbone", "EfficientNetLite0")]
     width, blocks = parameters.get("width", 32), parameters.get("blocks", (1, 1, 2, 2))
     weights, features = _default(shape[2], width, blocks)
     members = int(parameters.get("members", 1))
-    return members * weights + (members * features + 1) * units
+    return members * weights + beside + (members * features + others + 1) * units
 
 
 def _article(shape: tuple[int, int, int]) -> int:

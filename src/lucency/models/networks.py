@@ -13,6 +13,8 @@ keras = load_keras()
 
 Shape = tuple[int, int, int]
 
+BACKBONE_MAP = "backbone_features"  # last feature map of the pretrained network of an ensemble
+
 
 def article(classes: int = 2, input_shape: Shape = (255, 255, 3)) -> Any:
     """Build the network of the tutorial: three convolutions, then two dense layers.
@@ -69,10 +71,7 @@ def default(
     if members == 1:
         x = _stages(x, width, blocks, "", "features")
     else:
-        names = [f"member{k + 1}_" for k in range(members)]
-        maps = [_stages(x, width, blocks, name, f"{name}features") for name in names]
-        x = keras.layers.Concatenate(name="members")(maps)
-        x = keras.layers.Rescaling(1 / members, name="features")(x)
+        x = _members(x, width, blocks, members, "features")
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
@@ -115,9 +114,58 @@ def pretrained(
     return network
 
 
+def ensemble(
+    classes: int = 2,
+    input_shape: Shape = (224, 224, 1),
+    *,
+    width: int = 32,
+    blocks: tuple[int, ...] = (1, 1, 2, 2),
+    members: int = 1,
+    backbone: str = "EfficientNetLite0",
+    downsampling: int = 2,
+) -> Any:
+    """Build default networks beside a pretrained one, as an ensemble whose logits are averaged.
+
+    The default networks see the image at a lower resolution. The feature maps of all are
+    concatenated, so that the average is one dense layer over them.
+
+    Args:
+        classes: Number of classes, at least 2.
+        input_shape: Height and width, multiples of 16 times the downsampling, and 1 or 3 channels;
+            pixel values 0 to 255.
+        width: Of the default networks.
+        blocks: Of the default networks.
+        members: Default networks, at least 1; their features are divided by this number.
+        backbone: The pretrained network, built with random weights.
+        downsampling: Factor by which height and width are larger than the default networks see
+            them; even.
+
+    Returns:
+        A ``keras.Model`` whose layer ``features`` has the last feature maps of all, averaged to
+        the resolution of the smallest.
+    """
+    layers = keras.layers
+    pixels = keras.Input(input_shape, name="pixels")
+    x = layers.AveragePooling2D(downsampling, name="downsampled")(pixels)
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale_downsampled")(x)
+    maps = _members(x, width, blocks, members, "members_features")
+    y = pixels if input_shape[2] == 3 else layers.Concatenate(name="colour")([pixels] * 3)
+    body = backbone_body(backbone, scaled(y, backbone), (*input_shape[:2], 3), "none").output
+    # To one size, with the same mean.
+    ours, theirs = int(maps.shape[1]), int(body.shape[1])
+    maps = layers.AveragePooling2D(max(1, ours // theirs), name="members_pooled")(maps)
+    body = layers.AveragePooling2D(max(1, theirs // ours), name=BACKBONE_MAP)(body)
+    x = layers.Concatenate(name="features")([maps, body])
+    x = layers.GlobalAveragePooling2D(name="pooled")(x)
+    network = keras.Model(pixels, _head(x, classes), name="ensemble")
+    fix_normalization(network)
+    return network
+
+
 ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
     "article": article,
     "default": default,
+    "ensemble": ensemble,
     "pretrained": pretrained,
 }
 
@@ -148,6 +196,15 @@ def _head(x: Any, classes: int) -> Any:
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
     x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
     return keras.layers.Activation(activation, name="probabilities", dtype="float32")(x)
+
+
+def _members(x: Any, width: int, blocks: tuple[int, ...], members: int, out: str) -> Any:
+    """Add networks beside each other; their last feature maps, divided by their number."""
+    names = [f"member{k + 1}_" for k in range(members)]
+    maps = [_stages(x, width, blocks, name, f"{name}features") for name in names]
+    if members > 1:
+        maps = [keras.layers.Concatenate(name="members")(maps)]
+    return keras.layers.Rescaling(1 / members, name=out)(maps[0])
 
 
 def _stages(x: Any, width: int, blocks: tuple[int, ...], prefix: str, out: str) -> Any:

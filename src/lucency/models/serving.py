@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lucency.backend import load_keras
+from lucency.models.networks import BACKBONE_MAP
 
 keras = load_keras()
 
@@ -39,9 +40,10 @@ def calibrated(
     Returns:
         A model from ``pixels`` (n, height, width, channels), 0 to 255, to a dictionary with
         ``probabilities`` (n, classes) float32, rows sum to 1; ``embedding`` (n, d) float32, the
-        input of the last layer; and ``activation_map`` (n, h, w, units) float32, the evidence at
-        each position. The mean of a map is the logit, including the bias of the last layer and
-        before the temperature. With one unit it is the evidence for the second class.
+        input of the last layer, or that part of it which an ensemble has from its pretrained
+        network; and ``activation_map`` (n, h, w, units) float32, the evidence at each position. The
+        mean of a map is the logit, including the bias of the last layer and before the temperature.
+        With one unit it is the evidence for the second class.
 
         With a layer ``features`` the map is the last layer applied to each position (Zhou et al.
         2016, "Learning Deep Features for Discriminative Localization"). Without one it is the
@@ -60,6 +62,8 @@ def calibrated(
         embedding, evidence = flat(network.get_layer("flatten").input)
         taps = [logits_layer(embedding), embedding, evidence]
     logits, embedding, evidence = keras.Model(network.inputs, taps)(x)
+    if BACKBONE_MAP in names:
+        embedding = embedding[:, -network.get_layer(BACKBONE_MAP).output.shape[-1] :]
     scaled = logits / temperature
     if any(bias):
         shift = [bias[1] - bias[0]] if logits.shape[-1] == 1 else bias

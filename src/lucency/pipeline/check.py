@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lucency.probes import probe
 from lucency.progress import SILENT, Progress
 from lucency.report import write_check
 from lucency.run_folder.files import AUDIT, CHECK_PAGE, SPLIT
+from lucency.training.warm_start import check_unseen, settled
 
 # Choices of the plan that follow from the data.
 _BY_DATA = (
@@ -71,6 +73,7 @@ def run_check(
     Raises:
         LucencyError: The folder is not a usable data set, or the files cannot be written.
     """
+    config = settled(config)
     if config.seconds:
         progress.note(
             f"Training will measure what --effort {config.effort} buys on this machine. Images are "
@@ -80,6 +83,7 @@ def run_check(
         data = load_dataset(folder, config, auto_folds=True, progress=progress)
     except LeakError as error:  # a leak is a finding to show, not an error
         data = error.dataset
+    check_unseen(dataclasses.replace(config, on_leak="ignore"), data, progress)
     audit = audit_data(data, config, progress)
     if not config.seconds:
         _announce(data, config, progress)

@@ -1,22 +1,27 @@
-"""The training of a run: from scratch, on a frozen backbone, or on whichever is better."""
+"""The training of a run: from scratch, on a frozen backbone, or both, whichever is better."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lucency.classifier import Classifier, Outputs
-from lucency.config import AUTO, COMPARED, Config, is_installed
-from lucency.dataset import Dataset, Folds, Split, at_size, class_balanced, evenly
+from lucency.config import AUTO, COMPARED, ENSEMBLE, Config, is_installed
+from lucency.dataset import Dataset, Split, at_size, class_balanced, evenly
 from lucency.progress import Progress
 from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
 
 if TYPE_CHECKING:
     from lucency.training.frozen import FrozenBackbone
-    from lucency.training.start import Comparison, Contest
+    from lucency.training.start import Comparison, Contest, Winner
     from lucency.training.state import Epoch
+
+Fold = tuple[Classifier, NDArray[np.float64]]  # a network, and the logits of images new to it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,58 +79,92 @@ class Training:
             return self._on_backbone(self._backbone(self.plan, self.data))
         contest = self._contest() if not why_decided(self.config) else None
         try:
-            found = self._from_scratch(contest)
+            networks, comparison = self._from_scratch(contest)
         except _Hopeless as stopped:
-            found = stopped.comparison
-        if isinstance(found, Trained):
-            return found
-        self.progress.note(found.choice(frozen=True).words)
-        config = frozen_config(self.config)
-        data = at_size(self.data, config.input_size, config, progress=self.progress)
-        other = dataclasses.replace(
-            self, config=config, data=data, plan=plan_of(data, config, self.reason)
-        )
-        rival = contest.rival if contest and contest.rival.is_of(data) else None
-        won = other._on_backbone(rival or other._backbone(other.plan, data))
-        return _with_choice(won, found, frozen=True)
+            networks, comparison = [], stopped.comparison
+        winner = comparison.winner if comparison else self._named
+        if winner == "scratch":
+            return _with_choice(self._scratch_only(networks), comparison)
+        other = self._beside()
+        if comparison:
+            self.progress.note(comparison.choice.words)
+        rival = contest.rival if contest and contest.rival.is_of(other.data) else None
+        frozen = rival or other._backbone(other.plan, other.data)
+        if winner == "frozen":
+            return _with_choice(other._on_backbone(frozen), comparison)
+        return _with_choice(self._joined(networks, frozen, other), comparison)
 
-    def _from_scratch(self, contest: Contest | None) -> Trained | Comparison:
-        """Return the classifier, or the comparison that training from scratch has lost."""
-        folds = self.data.folds
-        return self._network(contest) if folds is None else self._fold_networks(folds, contest)
+    @property
+    def _named(self) -> Winner:
+        """What is trained where nothing is compared."""
+        return "ensemble" if self.config.start == ENSEMBLE else "scratch"
 
-    def _network(self, contest: Contest | None) -> Trained | Comparison:
+    def _from_scratch(self, contest: Contest | None) -> tuple[list[Fold], Comparison | None]:
+        """Train the networks, and compare them until training from scratch has lost.
+
+        Returns:
+            With folds, the network of each with the logits of its held-out images; otherwise one
+            network, with none.
+        """
+        networks: list[Fold] = []
+        comparison = None
+        for network, logits in self._networks(contest):
+            networks.append((network, logits))
+            if contest:
+                comparison = contest.measure(network, len(networks) - 1)
+                if contest.is_lost(comparison):
+                    return [], comparison._replace(ended=True)
+        return networks, comparison
+
+    def _networks(self, contest: Contest | None) -> Iterator[Fold]:
         from lucency.training.fit import fit
+        from lucency.training.folds import fold_networks
+
+        data, on_epoch = self.data, self._watched(contest)
+        if data.folds:
+            yield from fold_networks(
+                data.train, data.folds, self.config, self.progress, on_epoch, self.checkpoints
+            )
+        else:
+            network = fit(
+                (data.train, data.val), self.plan, self.config, progress=self.progress,
+                on_epoch=on_epoch, checkpoints=self.checkpoints,
+            )  # fmt: skip
+            yield network, np.zeros((0, 1))
+
+    def _scratch_only(self, networks: list[Fold]) -> Trained:
+        from lucency.training.folds import join_folds
         from lucency.training.train import finish
 
-        data, comparison = self.data, None
+        data, plan, config = self.data, self.plan, self.config
+        if data.folds:
+            joined = join_folds(networks, data.train, data.folds, plan, config, self.progress)
+            return Trained(*joined, data, plan)
         splits = (data.train, data.val)
-        network = fit(
-            splits, self.plan, self.config, progress=self.progress,
-            on_epoch=self._watched(contest), checkpoints=self.checkpoints,
-        )  # fmt: skip
-        if contest:
-            comparison = contest.measure(network)
-            if contest.is_lost(comparison):
-                return comparison
-        made = finish(network, splits, self.plan, self.config, self.progress)
-        return _with_choice(Trained(made, None, data, self.plan), comparison, frozen=False)
+        made = finish(networks[0][0], splits, plan, config, self.progress)
+        return Trained(made, None, data, plan)
 
-    def _fold_networks(self, folds: Folds, contest: Contest | None) -> Trained | Comparison:
-        from lucency.training.folds import fold_networks, join_folds
+    def _beside(self) -> Training:
+        """Return the training of the frozen backbone, on the same images at its size."""
+        config = self._frozen_config()
+        data = at_size(self.data, config.input_size, config, progress=self.progress)
+        plan = plan_of(data, config, self.reason)
+        return dataclasses.replace(self, config=config, data=data, plan=plan)
 
-        data, comparison, trained = self.data, None, []
-        networks = fold_networks(
-            data.train, folds, self.config, self.progress, self._watched(contest), self.checkpoints
-        )
-        for k, each in enumerate(networks):
-            trained.append(each)
-            if contest:
-                comparison = contest.measure(each[0], k)
-                if contest.is_lost(comparison):
-                    return comparison
-        joined = join_folds(trained, data.train, folds, self.plan, self.config, self.progress)
-        return _with_choice(Trained(*joined, data, self.plan), comparison, frozen=False)
+    def _joined(self, networks: list[Fold], frozen: FrozenBackbone, other: Training) -> Trained:
+        from lucency.training.both_starts import join_starts, plan_of_both
+
+        plan = plan_of_both(self.plan, other.plan)
+        made = [network for network, _ in networks]
+        joined = join_starts(made, frozen, other.data, plan, self.config, self.progress)
+        return Trained(*joined, other.data, plan)
+
+    def _frozen_config(self) -> Config:
+        """Return the configuration of the backbone that training from scratch is compared with."""
+        from lucency.training.both_starts import size_beside
+
+        side = size_beside(self.data.train.cache.shape[0])
+        return dataclasses.replace(self.config, start=COMPARED, size=side)
 
     def _watched(self, contest: Contest | None) -> Callable[[Epoch], None]:
         """Return ``on_epoch``, which also ends the training of the first network if hopeless."""
@@ -149,7 +188,7 @@ class Training:
         if data.folds is None:
             val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
             data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
-        config = frozen_config(self.config)
+        config = self._frozen_config()
         sample = at_size(data, config.input_size, config, progress=self.progress)
         rival = self._backbone(plan_of(sample, config, self.reason), sample)
         return Contest(rival, self.plan, data.held_out, data.folds)
@@ -190,7 +229,7 @@ def with_start(plan: Plan, config: Config) -> Plan:
     value = "from scratch" if why else "decided on held-out images"
     from_both = (
         "training from scratch is compared with a linear head on the frozen features of a "
-        "pretrained network; --start scratch does without"
+        "pretrained network, and with the mean of both; --start scratch does without"
     )
     return _chosen(plan, Choice("start", value, why or from_both))
 
@@ -209,15 +248,10 @@ def why_decided(config: Config) -> str:
     return ""
 
 
-def frozen_config(config: Config) -> Config:
-    """Return the configuration with the backbone that ``auto`` compares with."""
-    return dataclasses.replace(config, start=COMPARED)
-
-
-def _with_choice(trained: Trained, comparison: Comparison | None, *, frozen: bool) -> Trained:
+def _with_choice(trained: Trained, comparison: Comparison | None) -> Trained:
     if comparison is None:
         return trained
-    plan = _chosen(trained.plan, comparison.choice(frozen=frozen))
+    plan = _chosen(trained.plan, comparison.choice)
     return dataclasses.replace(trained, plan=plan, comparison=comparison.to_json())
 
 

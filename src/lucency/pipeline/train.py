@@ -61,6 +61,7 @@ from lucency.run_folder.files import (
 from lucency.run_folder.writer import RunWriter, open_run
 from lucency.tracking import Start, Trackers, tracked
 from lucency.training.plan import Plan, positive_class
+from lucency.training.warm_start import check_unseen, settled
 
 if TYPE_CHECKING:
     from lucency.training.state import Epoch
@@ -145,13 +146,14 @@ def fill(
     target, partial, clock = writer.target, writer.partial, Clock()
     if writer.resumed:
         progress.note(f"Resuming the unfinished run {partial}.")
-    bought, settings = spend(writer, folder, config, progress)
+    bought, settings = spend(writer, folder, settled(config), progress)
     if bought:
         clock.lap("measuring")
     data = _load(folder, settings, progress)
+    check_unseen(config, data, progress)
     _check_prevalence(data, config)  # these two raise before a backend is loaded
     _write_tables(partial, data, config)
-    reason = data.folds_reason or config.why_no_folds
+    reason = data.folds_reason or settings.why_no_folds
     plan = with_start(plan_of(data, settings, reason), config)
     clock.lap("reading")
     audit = audit_data(data, config, progress)

@@ -12,11 +12,14 @@
     trainer         the loop over epochs, and the handling of faults
     calibrate       what is chosen on validation: temperature, threshold, sets, OOD detector
     fit             one network, from its checkpoints if there are any
+    ensemble        the weights of several networks as those of one
+    warm_start      the weights of an earlier classifier to fine-tune
     folds           cross-validation: one network for each fold, joined in one classifier
     linear_head     a penalised regression on features, also cross-fitted
     frozen          the last layer alone, on a frozen backbone
     train           all of these, in order
-    start           from scratch or on a frozen backbone, by held-out images
+    both_starts     networks from scratch and a frozen backbone in one classifier
+    start           which of these it is, by held-out images
 
 The signatures of ``train.train`` and ``folds.train_folds`` show that nothing in this package can
 see the test split.

@@ -69,6 +69,24 @@ def calibrate(
     )
 
 
+def probabilities_of(
+    classifier: Classifier, logits: NDArray[np.float64], bias: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the probabilities (n, classes) that a calibrated classifier makes of known logits.
+
+    Args:
+        classifier: The classifier.
+        logits: (n, units) from before it was calibrated.
+        bias: (units,) of its last layer at that time.
+    """
+    spec, scaled = classifier.spec, logits + (classifier.logits_bias - bias)
+    scaled = scaled / spec.temperature
+    if spec.bias:
+        two = logits.shape[1] == 1
+        scaled = scaled + ([spec.bias[1] - spec.bias[0]] if two else np.asarray(spec.bias))
+    return scaling.probabilities(scaled)
+
+
 def logits_of(classifier: Classifier, split: Split, plan: Plan) -> NDArray[np.float64]:
     """Return the logits of a split's images, in float32 as in prediction."""
     model = eval_model(classifier.keras_model, plan.channels, plan.dtype)

@@ -21,6 +21,7 @@ from lucency.training.plan import Plan
 from lucency.training.state import Epoch
 from lucency.training.step import Stepper
 from lucency.training.trainer import Trainer, build_network
+from lucency.training.warm_start import warm_start
 
 
 def fit(
@@ -44,6 +45,8 @@ def fit(
     """
     classes = splits[0].classes
     network = _network(plan, len(classes), progress)
+    if start := warm_start(config):
+        start.assign(network, classes, plan.seed)
     stepper = Stepper(network, plan, len(classes))
     stored = _checkpoints(checkpoints, stepper, plan, splits, config, progress)
     trainer = Trainer(stepper, plan, splits, stored, progress)

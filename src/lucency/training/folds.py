@@ -11,17 +11,24 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration import ood, ood_folds, scaling
+from lucency.calibration import ood, ood_folds
 from lucency.classifier import Classifier, Outputs, Spec
 from lucency.config import Config
 from lucency.dataset import Folds, Split, evenly
 from lucency.progress import Progress
-from lucency.training.calibrate import HeldOut, calibrate, logits_of, most_images
+from lucency.training.calibrate import (
+    HeldOut,
+    calibrate,
+    logits_of,
+    most_images,
+    probabilities_of,
+)
+from lucency.training.ensemble import join
 from lucency.training.fit import fit, spec_of
 from lucency.training.plan import Plan, make_plan
 from lucency.training.state import Epoch
@@ -136,7 +143,7 @@ def join_folds(
     for k, (_, held) in enumerate(trained):
         logits[folds.held_out == k] = held
     classifier = join_networks(networks, spec_of(plan, pool.classes))
-    _record(classifier, networks, folds)
+    record_folds(classifier, networks, folds)
     return finish_folds(classifier, pool, folds, OutOfFold(logits), plan, config, progress)
 
 
@@ -174,7 +181,7 @@ def finish_folds(
     before = classifier.logits_bias
 
     def predict() -> NDArray[np.float64]:
-        return _calibrated(logits + (classifier.logits_bias - before), classifier.spec)
+        return probabilities_of(classifier, logits, before)
 
     images = HeldOut(logits, pool.labels, pool.groups)
     calibrate(classifier, plan, config, pool.labels, images, predict, progress)
@@ -185,36 +192,14 @@ def finish_folds(
 def join_networks(networks: Sequence[Classifier], spec: Spec) -> Classifier:
     """Return one network whose logits are the mean of those of several default networks.
 
-    Its features are theirs side by side, divided by their number; so the kernel of its last layer
-    is made of theirs, and the bias is their mean.
-
     Args:
         networks: Of one architecture.
         spec: Of the result, with so many members.
     """
-    weights: dict[str, NDArray[Any]] = {}
-    for k, network in enumerate(networks):
-        for name, array in network.weights.items():
-            if not name.startswith("logits/"):
-                weights[f"member{k + 1}_{name}"] = array
-    kernels, biases = (
-        [network.weights[f"logits/{name}"] for network in networks] for name in ("kernel", "bias")
-    )
-    weights["logits/kernel"] = np.concatenate(kernels)
-    weights["logits/bias"] = np.asarray(np.mean(biases, axis=0, dtype=np.float64), np.float32)
-    return Classifier(spec, weights)
+    return Classifier(spec, join([network.weights for network in networks]))
 
 
-def _calibrated(logits: NDArray[np.float64], spec: Spec) -> NDArray[np.float64]:
-    """Return the probabilities (n, classes) that a classifier makes of logits."""
-    scaled = logits / spec.temperature
-    if spec.bias:
-        two = logits.shape[1] == 1
-        scaled = scaled + ([spec.bias[1] - spec.bias[0]] if two else np.asarray(spec.bias))
-    return scaling.probabilities(scaled)
-
-
-def _record(classifier: Classifier, networks: Sequence[Classifier], folds: Folds) -> None:
+def record_folds(classifier: Classifier, networks: Sequence[Classifier], folds: Folds) -> None:
     """Give the classifier the facts of the training of all networks."""
     rows = [row for network in networks for row in network.history]
     classifier.history = tuple(dataclasses.replace(row, epoch=i + 1) for i, row in enumerate(rows))

@@ -26,10 +26,10 @@ from lucency.dataset import Dataset, Folds, Split
 from lucency.dataset.batches import pixel_batches
 from lucency.imaging.decoder.pool import Pixels
 from lucency.progress import Progress
-from lucency.training.calibrate import HeldOut, calibrate, sampled
+from lucency.training.calibrate import HeldOut, calibrate, probabilities_of, sampled
 from lucency.training.fit import untrained
 from lucency.training.folds import CrossValidated, OutOfFold, finish_folds
-from lucency.training.linear_head import Examples, cross_fit, fit_head, mean_head
+from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
 from lucency.training.plan import Plan
 from lucency.training.state import Epoch
 
@@ -52,6 +52,8 @@ class FrozenBackbone:
     Attributes:
         logits: (views, n, units) of the held-out images, by heads that have not seen them; the
             first view is of the images as they are, the others are augmented.
+        features: (views, n, d) of train.
+        held_features: The same of the held-out images; those of train where there are folds.
     """
 
     def __init__(
@@ -62,15 +64,16 @@ class FrozenBackbone:
         self._began = time.perf_counter()
         embed = _on_onnx_runtime(self._backbone).embeddings
         shown = Augmenter(plan)
-        self._features = _features(embed, shown, train, progress)
+        self.features = _features(embed, shown, train, progress)
         weights = np.asarray(plan.class_weights)
-        examples = Examples(self._features, train.labels, weights)
+        examples = Examples(self.features, train.labels, weights)
         if folds is None:
             self._heads = [fit_head(examples, train.groups, plan.seed)]
-            self._held_features = _features(embed, shown, val, progress)
-            self.logits = self._heads[0].logits(self._held_features)
+            self.held_features = _features(embed, shown, val, progress)
+            self.logits = self._heads[0].logits(self.held_features)
         else:
             self._heads, self.logits = cross_fit(examples, folds.held_out)
+            self.held_features = self.features
 
     def is_of(self, data: Dataset) -> bool:
         """Tell whether it was trained and measured on the whole of these splits."""
@@ -86,33 +89,69 @@ class FrozenBackbone:
             progress: Called on every step.
             on_epoch: Called with each row of the history, one for each head.
         """
-        made = self._made(on_epoch)
-        val, logits = self._val, self.logits[0]
-        held_out = HeldOut(logits, val.labels, val.groups)
-        calibrate(
-            made, self._plan, config, self._train.labels, held_out,
-            lambda: made.predict_split(val), progress,
-        )  # fmt: skip
-        fitted, held = sampled(self._train), sampled(val)
-        made.ood_detector = ood.fit(
-            self._features[0, fitted], self._train.labels[fitted], self._train.pixels(fitted),
-            self._held_features[0, held], val.pixels(held), [val.groups[i] for i in held],
-        )  # fmt: skip
-        return made
+        return self.finish(self._made(on_epoch), self.logits[0], self._plan, config, progress)
 
     def cross_validated(
         self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
     ) -> CrossValidated:
         """Return the calibrated classifier of all folds; arguments as of ``classifier``."""
-        assert self._folds is not None  # noqa: S101 - the caller knows
-        return finish_folds(
-            self._made(on_epoch), self._train, self._folds,
-            OutOfFold(self.logits[0], self._features[0]), self._plan, config, progress,
+        return self.finish_folds(self._made(on_epoch), self.logits[0], self._plan, config, progress)
+
+    def finish(
+        self,
+        made: Classifier,
+        logits: NDArray[np.float64],
+        plan: Plan,
+        config: Config,
+        progress: Progress,
+    ) -> Classifier:
+        """Calibrate a classifier with this backbone, without folds, and return it.
+
+        Args:
+            made: The classifier.
+            logits: (n, units) of the held-out images.
+            plan: How it was trained.
+            config: The user's choices.
+            progress: Warned if the images do not reach the rule of the operating point.
+        """
+        train, val, bias = self._train, self._val, made.logits_bias
+        calibrate(
+            made, plan, config, train.labels, HeldOut(logits, val.labels, val.groups),
+            lambda: probabilities_of(made, logits, bias), progress,
         )  # fmt: skip
+        fitted, held = sampled(train), sampled(val)
+        made.ood_detector = ood.fit(
+            self.features[0, fitted], train.labels[fitted], train.pixels(fitted),
+            self.held_features[0, held], val.pixels(held), [val.groups[i] for i in held],
+        )  # fmt: skip
+        return made
+
+    def finish_folds(
+        self,
+        made: Classifier,
+        logits: NDArray[np.float64],
+        plan: Plan,
+        config: Config,
+        progress: Progress,
+    ) -> CrossValidated:
+        """Calibrate a classifier with this backbone, with folds; arguments as of ``finish``."""
+        assert self._folds is not None  # noqa: S101 - the caller knows
+        held_out = OutOfFold(logits, self.features[0])
+        return finish_folds(made, self._train, self._folds, held_out, plan, config, progress)
+
+    @property
+    def head(self) -> Head:
+        """The mean of all heads."""
+        return mean_head(self._heads)
+
+    @property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """The weights of the backbone, and of a last layer that is not trained."""
+        return dict(self._backbone.weights)
 
     def _made(self, on_epoch: OnEpoch | None) -> Classifier:
         """Return the network with the mean of all heads, and the facts of its training."""
-        head, weights = mean_head(self._heads), dict(self._backbone.weights)
+        head, weights = self.head, self.weights
         for name, value in (("kernel", head.kernel), ("bias", head.bias)):
             (path,) = (each for each in weights if each.endswith(f"logits/{name}"))
             weights[path] = value.astype(np.float32)
@@ -129,7 +168,7 @@ class FrozenBackbone:
 
     def _row(self, k: int) -> Epoch:
         """Return the row of the history for a head: its losses on images as they are."""
-        train, features = self._train, self._features[0]
+        train, features = self._train, self.features[0]
         held, truth, rest = self.logits[0], self._val.labels, np.ones(len(train), bool)
         if self._folds is not None:
             inside = self._folds.held_out == k

@@ -21,6 +21,7 @@ from lucency.dataset import Folds, Split
 from lucency.errors import ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
+from lucency.training.warm_start import settled, warm_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +138,7 @@ def make_plan(train: Split, config: Config) -> Plan:
             f"A plan needs an effort of {', '.join(LEVELS)}. Received: {config.effort!r}. "
             "lucency.train measures what the time buys."
         )
+    config = settled(config)
     # Before a backend is loaded:
     positive = positive_class(train.classes, config.positive)
     decision = _decision(train, config)
@@ -244,7 +246,7 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
     network, choices = _network(train, config, effort)
     epochs, why_epochs = _epochs(train, config)
     batch = min(config.batch or 32, len(train))
-    rate = config.learning_rate or (2e-4 if config.backbone and config.weights != "none" else 3e-3)
+    rate = config.learning_rate or _learning_rate(config)
     weights, why_weights = _class_weights(train, config)
     precision, why_precision = _precision(config)
     smoothing = 0.05 if config.label_smoothing is None else config.label_smoothing
@@ -287,6 +289,13 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
         augmentation=augmentation, precision=precision, monitor="last", patience=0, frozen=False,
         choices=tuple(choices),
     )  # fmt: skip
+
+
+def _learning_rate(config: Config) -> float:
+    """Return the highest learning rate: lower where the weights are not random."""
+    if config.backbone:
+        return 2e-4 if config.weights != "none" or config.start_path else 3e-3
+    return 1e-3 if config.start_path else 3e-3
 
 
 def _frozen_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
@@ -392,13 +401,17 @@ def _neighbours(train: Split, config: Config) -> Choice:
 
 def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any], list[Choice]]:
     size, channels = _stored(train)
+    start = warm_start(config)
+    if start:
+        start.check_channels(channels)
     if config.backbone:
         parameters: dict[str, Any] = {"backbone": config.backbone, "weights": config.weights}
         choice = Choice("network", f"{config.backbone}, weights {config.weights}", "requested")
         channels_in, name = 3, "pretrained"
     else:
         parameters = {"width": effort.width, "blocks": effort.blocks, "members": effort.members}
-        what = f"residual network, {sum(effort.blocks)} blocks, width {effort.width}"
+        parameters |= start.parameters if start else {}
+        what = f"residual network, {sum(parameters['blocks'])} blocks, width {parameters['width']}"
         if effort.members > 1:
             what = f"ensemble of {effort.members}, logits averaged, each a {what}"
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
@@ -406,8 +419,13 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
     network = {
         "size": size, "channels": channels, "depth": train.cache.depth,
         "architecture": name, "parameters": parameters,
-        "network_channels": channels_in, "weights_origin": _origin(config.backbone, config.weights),
+        "network_channels": channels_in,
+        "weights_origin": start.origin if start else _origin(config.backbone, config.weights),
     }  # fmt: skip
+    if start:
+        choice = dataclasses.replace(choice, reason="that of the earlier classifier")
+        first = Choice("start", "an earlier classifier", f"requested: {config.start}")
+        return network, [first, choice, _input(train, channels_in), _depth(train, config)]
     return network, [choice, _input(train, channels_in), _depth(train, config)]
 
 

@@ -1,6 +1,6 @@
-"""From scratch or from a frozen, pretrained backbone: decided on held-out images.
+"""From scratch, on a frozen, pretrained backbone, or both: decided on held-out images.
 
-Both are measured on the same images that neither has seen, as they are and augmented as in
+All are measured on the same images that neither has seen, as they are and augmented as in
 training: images as they are come from the same cameras and scanners as those to learn from, while a
 classifier will also see others. On the chest radiographs the two are equal on images as they are,
 and far apart on augmented ones, and on those of the official test split, which differ from train.
@@ -9,7 +9,7 @@ and far apart on augmented ones, and on those of the official test split, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,11 @@ MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 _HOPELESS = ((0.5, 1.6), (0.25, 2.0))
 
 Floats = NDArray[np.float64]
+Winner = Literal["scratch", "frozen", "ensemble"]
 
 
 class Comparison(NamedTuple):
-    """The mean log loss of both on the same held-out images, over all of their views.
+    """The mean log loss on the same held-out images, over all of their views.
 
     Attributes:
         scratch: Of the network trained from scratch.
@@ -43,6 +44,9 @@ class Comparison(NamedTuple):
         trained: Share of the epochs from scratch after which they were compared; below 1 where the
             training was hopeless. ``scratch`` is then the lowest loss so far on the images as they
             are, not calibrated, and there is no ``error``.
+        ensemble: Of the mean of the logits of both, if it was measured.
+        ensemble_errors: Standard errors of its differences from ``scratch`` and from ``frozen``.
+        ended: Whether training from scratch ended before it was complete.
     """
 
     scratch: float
@@ -50,25 +54,52 @@ class Comparison(NamedTuple):
     error: float | None
     n: int
     trained: float = 1.0
+    ensemble: float | None = None
+    ensemble_errors: tuple[float, float] | None = None
+    ended: bool = False
 
     @property
-    def advantage(self) -> float:
-        """Of the frozen backbone, in standard errors; below 0 where it is worse."""
-        return (self.scratch - self.frozen) / max(self.error or 0.0, 1e-12)
+    def winner(self) -> Winner:
+        """What is better by more than the standard error of the difference, the simplest first."""
+        if self.ended or self.error is None:
+            return "frozen"
+        if self.ensemble is not None and self.ensemble_errors:
+            gains = self.scratch - self.ensemble, self.frozen - self.ensemble
+            if all(gain > error for gain, error in zip(gains, self.ensemble_errors, strict=True)):
+                return "ensemble"
+        return "frozen" if self.scratch - self.frozen > self.error else "scratch"
 
-    def choice(self, *, frozen: bool) -> Choice:
-        """Return the decision in words, with the figures that decided."""
-        value = f"{COMPARED} with ImageNet weights, frozen" if frozen else "from scratch"
-        how = (
-            f" (ended after {self.trained:.0%} of its epochs)"
-            if self.error is None
-            else f" (standard error of the difference {self.error:.3f})"
-        )
+    @property
+    def is_worth_more(self) -> bool:
+        """Whether training from scratch, or both, is better than the frozen backbone alone."""
+        if self.error is None:
+            return False
+        better = self.frozen - self.scratch > self.error
+        if self.ensemble is None or not self.ensemble_errors:
+            return better
+        return better or self.frozen - self.ensemble > self.ensemble_errors[1]
+
+    @property
+    def choice(self) -> Choice:
+        """The decision in words, with the figures that decided."""
+        backbone = f"{COMPARED} with ImageNet weights, frozen"
+        value = {
+            "scratch": "from scratch",
+            "frozen": backbone,
+            "ensemble": f"from scratch, and {backbone}: the mean of both",
+        }[self.winner]
+        found = f"{self.frozen:.3f} from {COMPARED}, {self.scratch:.3f} from scratch"
+        if self.error is None:
+            found += f" (ended after {self.trained:.0%} of its epochs)"
+        else:
+            found += f" (standard error of the difference {self.error:.3f})"
+        if self.ensemble is not None and self.ensemble_errors:
+            low, high = sorted(self.ensemble_errors)
+            found += f", {self.ensemble:.3f} from the mean of both ({low:.3f} and {high:.3f})"
         return Choice(
             "start",
             value,
-            f"log loss on {self.n:,} held-out images, as they are and augmented: {self.frozen:.3f} "
-            f"from {COMPARED}, {self.scratch:.3f} from scratch{how}",
+            f"log loss on {self.n:,} held-out images, as they are and augmented: {found}",
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -99,7 +130,9 @@ class Contest:
         weights = np.asarray(plan.class_weights)[held_out.labels]
         self._weights = weights / weights.mean()
         self._logits = np.zeros(rival.logits.shape)
-        self._frozen = self._losses(rival.logits, np.arange(len(held_out)))
+        every = np.arange(len(held_out))
+        self._calibrated = self._scaled(rival.logits, every)
+        self._frozen = self._losses(self._calibrated, every)
 
     def measure(self, network: Classifier, fold: int = 0) -> Comparison:
         """Compare with a network, and with those of the folds before.
@@ -111,13 +144,15 @@ class Contest:
         own = np.flatnonzero(self._fold == fold)
         seen = np.flatnonzero(self._fold <= fold)
         self._logits[:, own] = _logits(network, self._held_out.subset("val", own), self._plan)
-        scratch, frozen = self._losses(self._logits[:, seen], seen), self._frozen[seen]
-        groups = np.unique([self._held_out.groups[i] for i in seen], return_inverse=True)[1]
-        sums = np.bincount(groups, scratch - frozen)
-        # One patient says nothing of others: the difference is then as large as its error.
-        spread = np.sqrt(len(sums)) * sums.std(ddof=1) if len(sums) > 1 else abs(sums[0])
-        error = spread / len(seen)
-        return Comparison(float(scratch.mean()), float(frozen.mean()), float(error), len(seen))
+        calibrated = self._scaled(self._logits[:, seen], seen)
+        mean = (calibrated + self._calibrated[:, seen]) / 2
+        scratch, frozen = self._losses(calibrated, seen), self._frozen[seen]
+        both = self._losses(self._scaled(mean, seen), seen)
+        return Comparison(
+            float(scratch.mean()), float(frozen.mean()), self._error(scratch - frozen, seen),
+            len(seen), ensemble=float(both.mean()),
+            ensemble_errors=(self._error(scratch - both, seen), self._error(frozen - both, seen)),
+        )  # fmt: skip
 
     def hopeless(self, history: Sequence[Epoch], epochs: int) -> Comparison | None:
         """Return a comparison if training from scratch should end early, else ``None``.
@@ -131,7 +166,7 @@ class Contest:
         first = self._frozen[self._fold == 0]
         if not best > factor * first.mean():
             return None
-        return Comparison(best, float(first.mean()), None, len(first), share)
+        return Comparison(best, float(first.mean()), None, len(first), share, ended=True)
 
     def is_lost(self, found: Comparison) -> bool:
         """Tell whether training from scratch should end here.
@@ -140,16 +175,30 @@ class Contest:
         other folds would have to be trained from scratch, otherwise the network from scratch.
         """
         over = found.n == len(self._held_out)
-        return found.advantage > 1 if over else found.advantage >= -1
+        return found.winner == "frozen" if over else not found.is_worth_more
 
-    def _losses(self, logits: Floats, images: NDArray[np.int64]) -> Floats:
-        """Return the weighted log loss of images (n,), the mean of their views, calibrated."""
-        labels, weights = self._held_out.labels[images], self._weights[images]
-        groups = [self._held_out.groups[i] for i in images]
-        fitted = scaling.fit(logits[0], labels, weights, groups=groups, seed=self._plan.seed)
-        row = np.arange(len(labels))
-        views = [scaling.probabilities(fitted(view))[row, labels] for view in logits]
-        return np.asarray(weights * np.mean(-np.log(np.maximum(views, 1e-12)), axis=0))
+    def _error(self, differences: Floats, images: NDArray[np.int64]) -> float:
+        """Return the standard error of the mean of differences (n,), by patient."""
+        groups = np.unique([self._held_out.groups[i] for i in images], return_inverse=True)[1]
+        sums = np.bincount(groups, differences)
+        # One patient says nothing of others: the difference is then as large as its error.
+        spread = np.sqrt(len(sums)) * sums.std(ddof=1) if len(sums) > 1 else abs(sums[0])
+        return float(spread / len(images))
+
+    def _scaled(self, logits: Floats, images: NDArray[np.int64]) -> Floats:
+        """Return the logits of all views of images, calibrated on the images as they are."""
+        fitted = scaling.fit(
+            logits[0], self._held_out.labels[images], self._weights[images],
+            groups=[self._held_out.groups[i] for i in images], seed=self._plan.seed,
+        )  # fmt: skip
+        return np.stack([fitted(view) for view in logits])
+
+    def _losses(self, calibrated: Floats, images: NDArray[np.int64]) -> Floats:
+        """Return the weighted log loss of images (n,), the mean of their views."""
+        labels, row = self._held_out.labels[images], np.arange(len(images))
+        views = [scaling.probabilities(view)[row, labels] for view in calibrated]
+        loss = np.mean(-np.log(np.maximum(views, 1e-12)), axis=0)
+        return np.asarray(self._weights[images] * loss)
 
 
 def _logits(network: Classifier, split: Split, plan: Plan) -> Floats:

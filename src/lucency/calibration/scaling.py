@@ -17,10 +17,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from lucency.errors import ClassifierError, DataError
-from lucency.metrics import FloatArray, IntArray
+from lucency.metrics import FOLDS, FloatArray, IntArray, group_folds
 
 _TEMPERATURES = (0.05, 20.0)
-_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -119,16 +118,12 @@ def _cross_validated(
 
     ``None`` where a class has too few groups.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    classes = max(2, z.shape[1])
-    if min(len(np.unique(members[labels == k])) for k in range(classes)) < _FOLDS:
+    folds = group_folds(labels, members, max(2, z.shape[1]), seed)
+    if folds is None:
         return None
     losses = np.zeros((len(z), 2))
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    for rest, held in folds.split(z, labels, members):
-        if len(np.unique(labels[rest])) < classes:
-            return None
+    for fold in range(FOLDS):
+        rest, held = folds != fold, folds == fold
         for k, with_bias in enumerate((False, True)):
             scaling = _fitted(z[rest], labels[rest], w[rest], with_bias=with_bias)
             losses[held, k] = w[held] * _losses(scaling(z[held]), labels[held])

@@ -7,7 +7,7 @@
     influences     influence of each image on a metric
     intervals      Clopper-Pearson intervals, and linearised ones over patients
     delong         interval of the AUROC
-    resampling     bootstrap over patients
+    resampling     bootstrap over patients, and folds by patient
 
 Sample weights may have leading axes, so one call computes a thousand bootstrap replicates with the
 function that also computes the value. An undefined metric (a class is absent or never decided) is
@@ -49,7 +49,7 @@ from lucency.metrics.intervals import (
     t_interval,
 )
 from lucency.metrics.recalibration import calibration_intercept, calibration_slope
-from lucency.metrics.resampling import bootstrap_weights, percentiles
+from lucency.metrics.resampling import FOLDS, bootstrap_weights, group_folds, percentiles
 from lucency.metrics.scores import (
     Cuts,
     Ranking,
@@ -66,6 +66,7 @@ from lucency.metrics.scores import (
 )
 
 __all__ = [
+    "FOLDS",
     "UNDEFINED",
     "BoolArray",
     "Cuts",
@@ -95,6 +96,7 @@ __all__ = [
     "delong",
     "exact_auroc",
     "f1",
+    "group_folds",
     "independent_pairs",
     "influences",
     "linearised",

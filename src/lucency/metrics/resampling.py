@@ -1,4 +1,4 @@
-"""Bootstrap over patients."""
+"""Bootstrap over patients, and folds by patient."""
 
 from __future__ import annotations
 
@@ -8,10 +8,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lucency.metrics.arrays import FloatArray
+from lucency.metrics.arrays import FloatArray, IntArray
 
+FOLDS = 5  # of ``group_folds``
 _TAIL = 0.025  # probability outside the interval, at each end
 _CELLS = 2**18  # replicates x images in memory at once: 2 MiB an array for any n
+
+
+def group_folds(labels: IntArray, groups: IntArray, classes: int, seed: int) -> IntArray | None:
+    """Divide images into five folds by group, stratified by class.
+
+    Args:
+        labels: (n,) class indices.
+        groups: (n,) cluster of each image, all of whose images are in one fold.
+        classes: Number of classes.
+        seed: Of the division.
+
+    Returns:
+        (n,) the fold of each image, from 0; ``None`` if a class has fewer than five groups, or is
+        in one fold alone.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if min(len(np.unique(groups[labels == k])) for k in range(classes)) < FOLDS:
+        return None
+    found = np.zeros(len(labels), np.int64)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for k, (rest, held) in enumerate(folds.split(found, labels, groups)):
+        if len(np.unique(labels[rest])) < classes:
+            return None
+        found[held] = k
+    return found
 
 
 def bootstrap_weights(

@@ -15,7 +15,6 @@ from lucency.metrics import Estimate
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_FOLDS = 5
 _REPLICATES = 1000
 _TAIL = 3.29  # standard deviations that chance exceeds once in 2,000 times
 _INFLATION = 1.4  # of the standard deviation, as the folds share training data
@@ -37,19 +36,16 @@ def cross_validated(
         The AUROC of the out-of-fold scores, the mean over the classes where there are more than
         two; nan where a class has fewer than five patients.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     classes = int(labels.max()) + 1
     patients = np.unique(np.asarray(groups), return_inverse=True)[1]
-    counts = [len(np.unique(patients[labels == k])) for k in range(classes)]
-    if classes < 2 or min(counts) < _FOLDS:
+    folds = metrics.group_folds(labels, patients, classes, seed) if classes > 1 else None
+    if folds is None:
         return Estimate(math.nan, math.nan, math.nan, "undefined")
-    scores = np.full((len(labels), classes), 1 / classes)
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    for train, test in folds.split(features, labels, patients):
-        if len(np.unique(labels[train])) == classes:
-            model = _model(trees).fit(features[train], labels[train])
-            scores[test] = model.predict_proba(features[test])
+    scores = np.zeros((len(labels), classes))
+    for k in range(metrics.FOLDS):
+        train, test = folds != k, folds == k
+        model = _model(trees).fit(features[train], labels[train])
+        scores[test] = model.predict_proba(features[test])
     return auroc(labels, scores, groups)
 
 

@@ -21,7 +21,6 @@ Floats = NDArray[np.float64]
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse of the penalty, as C of scikit-learn
 _USUAL = 1e-2  # where there are too few images to choose
-_FOLDS = 5
 
 
 class Head(NamedTuple):
@@ -73,10 +72,11 @@ def fit_head(examples: Examples, groups: Sequence[str], seed: int) -> Head:
         seed: Of the folds.
     """
     space = _Space.of(examples.features)
-    folds = _inner_folds(examples.labels, groups, seed)
+    patients = np.unique(np.asarray(groups), return_inverse=True)[1]
+    folds = metrics.group_folds(examples.labels, patients, len(examples.weights), seed)
     if folds is None:
         return _heads(space, examples, (_USUAL,))[0]
-    losses = [_losses(space, examples, folds != k, folds == k) for k in range(_FOLDS)]
+    losses = [_losses(space, examples, folds != k, folds == k) for k in range(metrics.FOLDS)]
     return _heads(space, examples, (_STRENGTHS[int(np.sum(losses, axis=0).argmin())],))[0]
 
 
@@ -106,25 +106,6 @@ def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Hea
         logits[:, held_out == k] = head.logits(examples.features[:, held_out == k])
         heads.append(head)
     return heads, logits
-
-
-def _inner_folds(
-    labels: NDArray[np.int64], groups: Sequence[str], seed: int
-) -> NDArray[np.int64] | None:
-    """Return a fold for each image, by group and stratified; ``None`` if a class has too few."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    patients = np.unique(np.asarray(groups), return_inverse=True)[1]
-    classes = np.unique(labels)
-    if min(len(np.unique(patients[labels == k])) for k in classes) < _FOLDS:
-        return None
-    found = np.zeros(len(labels), np.int64)
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    for k, (rest, held) in enumerate(folds.split(found, labels, patients)):
-        if len(np.unique(labels[rest])) < len(classes):
-            return None
-        found[held] = k
-    return found
 
 
 class _Space(NamedTuple):

@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
 from lucency.classifier.activation_map import method_of
@@ -22,7 +23,7 @@ from lucency.run_folder.files import FORMAT
 
 MOST, _LEAST = 64, 32  # tested images; fewer where they are large
 _PIXELS = 64 * 128**2
-_OCCLUDED = 32  # of these, compared with occlusion
+_OCCLUDED = 32, 12  # of these, compared with occlusion; the second number where they are large
 _SCALED = 256  # images for the scale
 _PERCENTILE = 99
 _STAGES = 4
@@ -101,7 +102,7 @@ def faithfulness(
         "randomisation": shuffled
         | {"of": sum(bool(x.weights) for x in trained.keras_model.layers)},
         "border": {"width": BORDER, "share": border.to_json(), "uniform": uniform},
-        "occlusion": {"n": min(_OCCLUDED, len(sample)), "rank": agreement.to_json()},
+        "occlusion": {"n": len(_occluded(sample)), "rank": agreement.to_json()},
     }
     return Faithfulness(document, summary)
 
@@ -161,13 +162,19 @@ def _sample(classifier: Classifier, val: Split) -> Sample:
 
 def _agreement(classifier: Classifier, sample: Sample) -> Estimate:
     """Return the rank correlation of the maps with occlusion maps."""
-    few = evenly(len(sample), _OCCLUDED)
+    few = _occluded(sample)
     pixels, size = sample.pixels[few], sample.pixels.shape[1:3]
     hiding = occlusion.occlusion_maps(
         classifier.predict_pixels, pixels, sample.map_classes[few], classifier.spec.temperature
     )
     ours = occlusion.patch_means(np.stack([enlarged(each, size) for each in sample.maps[few]]))
     return mean_of(rank_correlations(ours, hiding), sample.cluster[few])
+
+
+def _occluded(sample: Sample) -> NDArray[np.int64]:
+    """Return the images whose maps are compared with occlusion, which needs 36 predictions each."""
+    height, width = sample.pixels.shape[1:3]
+    return evenly(len(sample), _OCCLUDED[_LEAST * height * width >= _PIXELS])
 
 
 def _border(sample: Sample) -> tuple[Estimate, float]:

@@ -113,7 +113,8 @@ class Training:
             if contest:
                 comparison = contest.measure(network, len(networks) - 1)
                 if contest.is_lost(comparison):
-                    return [], comparison._replace(ended=True)
+                    ended = not contest.is_complete(comparison)
+                    return [], comparison._replace(ended=ended)
         return networks, comparison
 
     def _networks(self, contest: Contest | None) -> Iterator[Fold]:

@@ -174,8 +174,13 @@ class Contest:
         Where the two do not differ clearly, the cheaper one is kept: the frozen backbone while
         other folds would have to be trained from scratch, otherwise the network from scratch.
         """
-        over = found.n == len(self._held_out)
-        return found.winner == "frozen" if over else not found.is_worth_more
+        if self.is_complete(found):
+            return found.winner == "frozen"
+        return not found.is_worth_more
+
+    def is_complete(self, found: Comparison) -> bool:
+        """Tell whether all images were compared, those of every fold."""
+        return found.n == len(self._held_out)
 
     def _error(self, differences: Floats, images: NDArray[np.int64]) -> float:
         """Return the standard error of the mean of differences (n,), by patient."""

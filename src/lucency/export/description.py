@@ -13,7 +13,8 @@ from lucency.run_folder.files import FORMAT
 
 _OUTPUTS = {
     "probabilities": "float32, one per class in the order of `classes`; calibrated, they sum to 1",
-    "embedding": "float32, the input of the last dense layer",
+    "embedding": "float32, pooled features: the input of the last dense layer, or of an ensemble "
+    "those of its pretrained network",
     "activation_map": "float32 (rows, columns, logits): the evidence at each position; its mean is "
     "the logit before calibration; with one logit it is the evidence for the second class",
 }

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator
 from typing import cast
 
+from lucency.backend import choose_backend
+
 COMMAND = (sys.executable, "-P", __file__)
-WIDTH, BLOCKS = 8, (1, 1)
+WIDTH, BLOCKS = 8, (1,)
 # Keras imports these where they are installed, which takes seconds; Lucency works without them.
 _EXTRAS = ("IPython", "matplotlib", "pandas")
+# TensorFlow does so with JAX.
+_EXTRAS_OF = {"tensorflow": (*_EXTRAS, "jax"), "jax": _EXTRAS}
 
 
 def use_small_network() -> dict[str, object]:
@@ -31,19 +36,23 @@ def use_small_network() -> dict[str, object]:
 class _NotInstalled:
     """Makes imports fail as those of absent packages do."""
 
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
     def find_spec(self, name: str, *_: object) -> None:
-        if name in _EXTRAS:
+        if name in self._names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def without_extras() -> None:
     """Make this process start as it would without packages that are only for development."""
-    sys.meta_path.insert(0, _NotInstalled())
+    backend = os.environ["KERAS_BACKEND"] = choose_backend()
+    sys.meta_path.insert(0, _NotInstalled(_EXTRAS_OF[backend]))
 
 
 @contextlib.contextmanager
 def small_network() -> Iterator[None]:
-    """Give every effort a small network, with all kinds of layers that the default one has."""
+    """Give every effort a small network while the block runs."""
     from lucency.training.plan import LEVELS
 
     before = use_small_network()

@@ -130,6 +130,12 @@ def draw_folder(folder: Path, per_class: int, classes: tuple[str, ...] = ("dark"
 
 
 @pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two classes of 40 small grey images each, for whole runs."""
+    return draw_folder(tmp_path_factory.mktemp("small") / "spots", 40)
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two classes of 120 small grey images each."""
     return draw_folder(tmp_path_factory.mktemp("tiny") / "spots", 120)

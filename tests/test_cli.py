@@ -35,15 +35,15 @@ def own_process(
 
 
 def train_small(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    settings = ("--effort", "quick", "--set", "size=32", "--set", "epochs=3", "--folds", "0")
+    settings = ("--effort", "quick", "--set", "size=32", "--set", "epochs=2", "--folds", "0")
     return own_process(small_network.COMMAND, "train", *arguments, *settings, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder above ``runs/tiny``, trained from the command line."""
     folder = tmp_path_factory.mktemp("cli")
-    done = train_small(tiny_folder, "--run", "tiny", cwd=folder)
+    done = train_small(small_folder, "--run", "tiny", cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "output.txt").write_text(done.stdout)
     (folder / "log.txt").write_text(done.stderr)
@@ -79,7 +79,7 @@ def test_training_ends_with_figures_and_next_steps(trained: Path) -> None:
     for words in ("AUROC", "95 % interval", "Baseline: always", "report.html", "lucency predict"):
         assert words in output
     log = (trained / "log.txt").read_text()
-    assert "Epoch 3/3" in log
+    assert "Epoch 2/2" in log
     assert "oneDNN" not in log
     assert "\x1b" not in output + log
     plan = json.loads((trained / "runs/tiny/plan.json").read_text())
@@ -88,11 +88,11 @@ def test_training_ends_with_figures_and_next_steps(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_predict_prints_a_table_csv_or_json(
-    trained: Path, tiny_folder: Path, tmp_path: Path
+    trained: Path, small_folder: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "böse, datei.png"
     bad.write_bytes(b"nothing like an image")
-    good = sorted((tiny_folder / "light").iterdir())[:2]
+    good = sorted((small_folder / "light").iterdir())[:2]
     table = call_lucency("predict", "tiny", *good, bad, cwd=trained)
     assert table.returncode == 0
     assert str(good[0].name) in (table.stdout + table.stderr).replace("\n", "")
@@ -106,9 +106,9 @@ def test_predict_prints_a_table_csv_or_json(
     assert rows[2]["reason"]
     assert all(bool(row["decision"]) != bool(row["reason"]) for row in rows)
     document = json.loads(
-        call_lucency("predict", "tiny", tiny_folder, "--json", cwd=trained).stdout
+        call_lucency("predict", "tiny", small_folder, "--json", cwd=trained).stdout
     )
-    assert len(document) == 240
+    assert len(document) == 80
     assert float(rows[0]["p_light"]) == pytest.approx(
         next(row for row in document if row["file"] == str(good[0]))["probabilities"]["light"]
     )
@@ -145,9 +145,9 @@ def test_verify_redraws_the_report_from_the_files(trained: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(
-    trained: Path, tiny_folder: Path, tmp_path: Path
+    trained: Path, small_folder: Path, tmp_path: Path
 ) -> None:
-    done = train_small(tiny_folder, "--run", tmp_path / "again", "--quiet", "--json")
+    done = train_small(small_folder, "--run", tmp_path / "again", "--quiet", "--json")
     assert json.loads(done.stdout)["test"]["n"] > 0
     assert done.stderr == ""
     for name in ("weights.safetensors", "predictions.csv", "split.csv", "evaluation.json"):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability.kills import differences, draw
+from benchmarks.small_network import small_network
 from benchmarks.trial import Trial, WarningRecorder
 from lucency.config import Config
 from lucency.errors import LucencyError
@@ -28,7 +29,7 @@ from lucency.progress import Progress
 _BETWEEN = ("pathlib", "os", "shutil", "tempfile", "contextlib", "benchmarks")
 _CALLS = ("write", "fsync", "replace", "rename", "mkdir")
 CONFIG = Config(effort="quick", size=16, batch=8, epochs=3, folds=0, checkpoint_seconds=0.0)
-_QUICK = 127  # with quick, every 127th fault
+_QUICK = 151  # with quick, every 151st fault
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Fault:
 def trials(folder: Path, quick: bool) -> list[Trial]:
     draw(folder / "radiographs", 20)
     (folder / "runs").mkdir()  # otherwise only the first run would create it
-    with _small_network(), _own_ledger(folder):
+    with small_network(), _own_ledger(folder):  # this is about the disk
         whole, places = _whole(folder)
         faults = [
             Fault(*each, code, permanent)
@@ -204,23 +205,6 @@ def _pattern(path: str) -> str:
     name = re.sub(r"[^/]+\.png", "X.png", name)
     name = re.sub(r"\d{6}-epoch-\d+(-step-\d+)?", "CHECKPOINT", name)
     return re.sub(r"(whole|faulty)", "RUN", name)
-
-
-@contextlib.contextmanager
-def _small_network() -> Iterator[None]:
-    """Train a network that compiles in a second: this is about the disk."""
-    from lucency.training import train
-
-    real = train.make_plan
-
-    def small(*given: Any) -> Any:
-        return dataclasses.replace(real(*given), parameters={"width": 4, "blocks": (1, 1)})
-
-    train.make_plan = small
-    try:
-        yield
-    finally:
-        train.make_plan = real
 
 
 @contextlib.contextmanager

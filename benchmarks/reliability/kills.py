@@ -61,7 +61,7 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
 def _trial(folder: Path, backend: str, kills: int, inside: int, quick: bool) -> Trial:
     start = time.perf_counter()
     folder.mkdir()
-    draw(folder / "radiographs", 60)
+    draw(folder / "radiographs", 20 if quick else 60)
     begin = functools.partial(started, folder, backend=backend, small=quick)
     typical = _duration(folder, begin, ("whole",) if quick else ("warm", "whole"))
     rng, tally = random.Random(_QUICK_SEED if quick else 0), Tally()

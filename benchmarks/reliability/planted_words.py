@@ -20,6 +20,7 @@ from benchmarks.reliability.metadata import (
 )
 from benchmarks.service.client import send
 from benchmarks.service.server import Server
+from benchmarks.small_network import COMMAND
 from benchmarks.trial import Trial
 
 _TINY = (
@@ -53,7 +54,8 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     failures = _planted(images)
     commands = _commands(images, unreadable, quick)
     for number, (arguments, expected) in enumerate(commands):
-        code = _run(folder, f"command {number} {arguments[0]}", arguments)
+        program = COMMAND if quick and arguments[0] == "train" else (LUCENCY,)
+        code = _run(folder, f"command {number} {arguments[0]}", (*program, *arguments))
         if code != expected:
             failures.append(f"lucency {' '.join(arguments)}: exit code {code}")
     requests = _serve(folder) if (folder / "work/runs/x").is_dir() else 0
@@ -130,14 +132,14 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {"HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary")}
 
 
-def _run(folder: Path, name: str, arguments: Sequence[str]) -> int:
+def _run(folder: Path, name: str, command: Sequence[str]) -> int:
     output = folder / "output"
     with (
         (output / f"{name} output").open("wb") as out,
         (output / f"{name} errors").open("wb") as err,
     ):
         done = subprocess.run(
-            [LUCENCY, *arguments], check=False, stdout=out, stderr=err, cwd=folder / "work",
+            command, check=False, stdout=out, stderr=err, cwd=folder / "work",
             env=_environment(folder),
         )  # fmt: skip
     return done.returncode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -23,6 +24,23 @@ def test_only_tensorflow_is_fast_on_a_processor() -> None:
     else:
         assert backend.is_slow_here() == (backend.choose_backend() != "tensorflow")
         assert backend.waits_for_memory() == (backend.choose_backend() == "tensorflow")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_rests_while_keras_is_imported(
+    monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        "lucency.backend.choice.import_quietly", lambda _: seen.append(gc.isenabled())
+    )
+    (gc.enable if enabled else gc.disable)()
+    try:
+        backend.load_keras()
+        assert seen == [False]
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 COMPILE = """

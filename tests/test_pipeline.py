@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import small_network
 
 from conftest import draw_folder
 from lucency.classifier import Classifier
@@ -20,14 +21,17 @@ from lucency.errors import BackendError, ClassifierError, LucencyError
 from lucency.evaluation import read_evaluation, read_predictions
 from lucency.pipeline.train import Run, run_training
 
-FAST = Config(effort="quick", size=32, epochs=4, precision="float32", folds=0)
+FAST = Config(effort="quick", size=32, epochs=4, batch=8, precision="float32", folds=0)
 
 
 @pytest.fixture(scope="module")
-def run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    config = dataclasses.replace(FAST, cache=str(folder.parent / "cache"), neighbours=10)
-    return run_training(tiny_folder, config, run=str(folder), command="lucency train tiny")
+    config = dataclasses.replace(
+        FAST, cache=str(folder.parent / "cache"), neighbours=10, operating_point="youden"
+    )
+    with small_network.small_network():
+        return run_training(small_folder, config, run=str(folder), command="lucency train tiny")
 
 
 pytestmark = pytest.mark.slow
@@ -228,7 +232,7 @@ def test_an_onnx_file_that_differs_from_keras_raises(
 
 
 def test_a_failure_leaves_no_files(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -236,13 +240,14 @@ def test_a_failure_leaves_no_files(
     monkeypatch.setattr("lucency.training.fit.fit", full)
     config = dataclasses.replace(FAST, cache=str(tmp_path / "cache"))
     with pytest.raises(LucencyError, match="No space left") as caught:
-        run_training(tiny_folder, config, run=str(tmp_path / "runs" / "x"))
+        run_training(small_folder, config, run=str(tmp_path / "runs" / "x"))
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_three_classes(tmp_path: Path, small_network: None) -> None:
-    folder = draw_folder(tmp_path / "three", 40, ("10", "2", "x"))
+@pytest.mark.usefixtures("small_network")
+def test_three_classes(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "three", 20, ("10", "2", "x"))
     config = dataclasses.replace(FAST, epochs=1, cache=str(tmp_path / "cache"))
     done = run_training(folder, config, run=str(tmp_path / "run"))
     assert done.data.classes == ("2", "10", "x")

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -23,9 +23,12 @@ from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import BackendError, RunError
+from lucency.progress import SILENT, Progress
 from lucency.signals import Interrupted
 from lucency.training.checkpoints import Checkpoints
+from lucency.training.fit import fit
 from lucency.training.plan import Plan, make_plan
+from lucency.training.state import Epoch
 from lucency.training.step import Stepper
 from lucency.training.train import train
 from lucency.training.trainer import Trainer
@@ -43,22 +46,32 @@ def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
     return load_dataset(tiny_folder, dataclasses.replace(FAST, cache=str(cache)))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_network() -> Iterator[None]:
-    """Build a network that compiles in a second, with all kinds of layers that have a state."""
+def planned(data: Dataset, config: Config = FAST) -> Plan:
+    """Plan a network that compiles in a second, with all kinds of layers that have a state."""
+    plan = make_plan(data.train, config)
+    return dataclasses.replace(plan, parameters={"width": 4, "blocks": (1,)})
 
-    def small(*given: Any) -> Plan:
-        return dataclasses.replace(make_plan(*given), parameters={"width": 4, "blocks": (1, 1)})
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lucency.training.train.make_plan", small)
-        yield
+def fitted(
+    data: Dataset,
+    checkpoints: Path | None = None,
+    config: Config = FAST,
+    *,
+    plan: Plan | None = None,
+    progress: Progress = SILENT,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Classifier:
+    """Train without the calibration, which depends on nothing but the network and the data."""
+    return fit(
+        (data.train, data.val), plan or planned(data, config), config,
+        progress=progress, on_epoch=on_epoch, checkpoints=checkpoints,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(data: Dataset) -> Classifier:
     assert -(-len(data.train) // 32) == STEPS
-    return train(data.train, data.val, FAST)
+    return fitted(data)
 
 
 def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,19 +89,17 @@ def stopped_at(call: int, data: Dataset, folder: Path, config: Config = FAST, **
     with pytest.MonkeyPatch.context() as patch:
         interrupted_at(call, patch)
         with pytest.raises(Interrupted):
-            train(data.train, data.val, config, checkpoints=folder, **given)
+            fitted(data, folder, config, **given)
 
 
-def facts(classifier: Classifier, data: Dataset) -> dict[str, Any]:
-    """Return everything that must not depend on how often training was interrupted."""
+def facts(classifier: Classifier) -> dict[str, Any]:
+    """Return what must not depend on how often training was interrupted, before calibration."""
     rows = [dataclasses.asdict(row) for row in classifier.history]
     times = {"seconds", "images_per_second"}
     return {
         "weights": {name: array.tobytes() for name, array in classifier.weights.items()},
         "history": [{k: v for k, v in row.items() if k not in times} for row in rows],
         "best": classifier.best_epoch,
-        "spec": classifier.spec.to_json(),
-        "predictions": classifier.predict_split(data.val).tobytes(),
         "training": classifier.training,
     }
 
@@ -113,15 +124,25 @@ def test_interrupted_anywhere_and_resumed(
         if call <= 3 * EPOCH:
             stopped_at(call, data, tmp_path)
         else:
-            train(data.train, data.val, FAST, checkpoints=tmp_path)
+            fitted(data, tmp_path)
     heard = Heard()
     rows: list[Any] = []
-    again = train(
-        data.train, data.val, FAST, checkpoints=tmp_path, progress=heard, on_epoch=rows.append
-    )
+    again = fitted(data, tmp_path, progress=heard, on_epoch=rows.append)
     assert any("Resuming" in line for line in heard.notes)
     assert [row.epoch for row in rows] == [1, 2, 3]
-    assert facts(again, data) == facts(uninterrupted, data)
+    assert facts(again) == facts(uninterrupted)
+
+
+def test_what_is_resumed_is_calibrated_to_the_same_bits(data: Dataset, tmp_path: Path) -> None:
+    stopped_at(EPOCH + 3, data, tmp_path)
+    again, whole = (
+        train(data.train, data.val, FAST, plan=planned(data), checkpoints=folder)
+        for folder in (tmp_path, None)
+    )
+    assert facts(again) == facts(whole)
+    assert again.spec == whole.spec
+    found, expected = (each.predict_split(data.val) for each in (again, whole))
+    assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("monitor", ["log_loss", "accuracy"])
@@ -129,11 +150,7 @@ def test_the_best_epoch_and_the_patience_survive(
     monitor: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Validation gets worse after the first epoch, so that patience ends training."""
-    plan = dataclasses.replace(
-        make_plan(data.train, FAST), parameters={"width": 4, "blocks": (1, 1)},
-        epochs=6, monitor=monitor, patience=2,
-    )  # fmt: skip
-    monkeypatch.setattr("lucency.training.train.make_plan", lambda *_: plan)
+    plan = dataclasses.replace(planned(data), epochs=6, monitor=monitor, patience=2)
     original = Trainer._validate
 
     def worse(self: Trainer) -> dict[str, float]:
@@ -142,12 +159,10 @@ def test_the_best_epoch_and_the_patience_survive(
         return values | {"val_loss": 0.1 + epoch, "val_accuracy": 0.9 - epoch / 10}
 
     monkeypatch.setattr(Trainer, "_validate", worse)
-    whole = train(data.train, data.val, FAST)
+    whole = fitted(data, plan=plan)
     assert (whole.best_epoch, len(whole.history)) == (1, 3)
-    stopped_at(EPOCH + 2, data, tmp_path)
-    assert facts(train(data.train, data.val, FAST, checkpoints=tmp_path), data) == facts(
-        whole, data
-    )
+    stopped_at(EPOCH + 2, data, tmp_path, plan=plan)
+    assert facts(fitted(data, tmp_path, plan=plan)) == facts(whole)
 
 
 def test_other_plans_data_and_backends_are_rejected_by_name(data: Dataset, tmp_path: Path) -> None:
@@ -155,7 +170,7 @@ def test_other_plans_data_and_backends_are_rejected_by_name(data: Dataset, tmp_p
 
     def rejected(config: Config, changed: Dataset = data) -> str:
         with pytest.raises(RunError) as caught:
-            train(changed.train, changed.val, config, checkpoints=tmp_path)
+            fitted(changed, tmp_path, config)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -206,12 +221,12 @@ def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_used(
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     heard = Heard()
-    again = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    again = fitted(data, tmp_path, progress=heard)
     (line,) = heard.warnings
     assert line.startswith("DAMAGED CHECKPOINT, not used:")
     assert str(newest) in line
     assert not newest.exists(), "it would displace a valid one"
-    assert facts(again, data) == facts(uninterrupted, data)
+    assert facts(again) == facts(uninterrupted)
 
 
 def test_two_checkpoints_and_the_last_epoch_start_are_kept(data: Dataset, tmp_path: Path) -> None:
@@ -252,7 +267,7 @@ def test_nan_restarts_the_epoch_at_half_the_rate(
 ) -> None:
     losing(monkeypatch, {STEPS + 3: math.nan})
     heard = Heard()
-    found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    found = fitted(data, tmp_path, progress=heard)
     (line,) = heard.warnings
     assert "epoch 2, step 3: the loss is not a number" in line
     assert found.training["divergences"] == [
@@ -260,7 +275,7 @@ def test_nan_restarts_the_epoch_at_half_the_rate(
     ]
     assert len(found.history) == 3
     assert all(np.isfinite(array).all() for array in found.weights.values())
-    whole = [row.learning_rate for row in train(data.train, data.val, FAST).history]
+    whole = [row.learning_rate for row in fitted(data).history]
     rates = [row.learning_rate for row in found.history]
     assert rates == [whole[0], whole[1] / 2, whole[2] / 2]
 
@@ -279,12 +294,12 @@ def test_divergences_do_not_depend_on_where_training_was_interrupted(
         return seen | ({"loss": math.inf} if bad else {})
 
     monkeypatch.setattr(Stepper, "train", fragile)
-    whole = facts(train(data.train, data.val, FAST), data)
+    whole = facts(fitted(data))
     assert len(whole["training"]["divergences"]) == 1
     for call in (EPOCH + 3, EPOCH + 6):  # before it diverges, and after the restart
         folder = tmp_path / str(call)
         stopped_at(call, data, folder, dataclasses.replace(FAST, checkpoint_seconds=0))
-        assert facts(train(data.train, data.val, FAST, checkpoints=folder), data) == whole
+        assert facts(fitted(data, folder)) == whole
 
 
 def test_after_three_restarts_training_ends_with_the_last_good_weights(
@@ -292,7 +307,7 @@ def test_after_three_restarts_training_ends_with_the_last_good_weights(
 ) -> None:
     losing(monkeypatch, {STEPS + n: math.inf for n in range(1, 5)})
     heard = Heard()
-    found = train(data.train, data.val, FAST, progress=heard)
+    found = fitted(data, progress=heard)
     assert len(heard.warnings) == 4
     assert "with the weights of epoch 1" in heard.warnings[-1]
     assert (found.best_epoch, len(found.history)) == (1, 1)
@@ -304,7 +319,7 @@ def test_training_that_only_diverges_fails_and_suggests_a_lower_rate(
 ) -> None:
     losing(monkeypatch, dict.fromkeys(range(1, 9), math.nan))
     with pytest.raises(RunError, match=r"--set learning_rate=0\.0003") as caught:
-        train(data.train, data.val, FAST)
+        fitted(data)
     assert "\n" not in str(caught.value)
 
 
@@ -312,7 +327,7 @@ def test_a_rate_that_is_too_high_is_reduced(data: Dataset) -> None:
     """No fault is injected here: the rate is a thousand times too high."""
     heard = Heard()
     config = dataclasses.replace(FAST, learning_rate=10.0, epochs=6)
-    found = train(data.train, data.val, config, progress=heard)
+    found = fitted(data, config=config, progress=heard)
     assert all(np.isfinite(array).all() for array in found.weights.values())
     assert any("diverged" in line for line in heard.warnings)
 
@@ -345,7 +360,7 @@ def test_out_of_memory_halves_the_micro_batch(
 ) -> None:
     little_memory(8)
     heard = Heard()
-    found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    found = fitted(data, tmp_path, progress=heard)
     assert [("16 at a time" in a, "8 at a time" in b) for a, b in [heard.warnings]] == [
         (True, True)
     ]
@@ -354,9 +369,7 @@ def test_out_of_memory_halves_the_micro_batch(
     assert math.isfinite(found.history[-1].val_loss)
     shutil.rmtree(tmp_path)
     stopped_at(STEPS + 2, data, tmp_path)
-    assert facts(train(data.train, data.val, FAST, checkpoints=tmp_path), data) == facts(
-        found, data
-    )
+    assert facts(fitted(data, tmp_path)) == facts(found)
 
 
 def test_a_crash_of_the_last_process_counts_as_out_of_memory(data: Dataset, tmp_path: Path) -> None:
@@ -370,7 +383,7 @@ def test_a_crash_of_the_last_process_counts_as_out_of_memory(data: Dataset, tmp_
     (tmp_path / ".crash").unlink()
     (tmp_path / ".crash").mkdir()  # where no trace can be written
     heard = Heard()
-    found = train(data.train, data.val, FAST, checkpoints=tmp_path, progress=heard)
+    found = fitted(data, tmp_path, progress=heard)
     assert found.training["micro_batch"] == 16
     assert any("leave no trace" in line for line in heard.warnings)
 
@@ -403,7 +416,7 @@ def test_out_of_memory_beyond_recovery_is_one_line_and_left_to_the_next_process(
     little_memory(8)
     monkeypatch.setattr(Stepper, "restore", Mock(side_effect=MemoryError()))
     with pytest.raises(BackendError, match="Run the same command again") as caught:
-        train(data.train, data.val, FAST, checkpoints=tmp_path)
+        fitted(data, tmp_path)
     assert "\n" not in str(caught.value)
     assert Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
 
@@ -413,7 +426,7 @@ def test_out_of_memory_with_one_image_is_one_line(
 ) -> None:
     little_memory(0)
     with pytest.raises(BackendError, match="one image at a time") as caught:
-        train(data.train, data.val, FAST)
+        fitted(data)
     assert "\n" not in str(caught.value)
 
 

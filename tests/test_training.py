@@ -160,8 +160,9 @@ def test_rare_classes_weigh_as_much_as_frequent_ones(data: Dataset) -> None:
 
 @pytest.mark.slow
 @pytest.mark.backend
+@pytest.mark.usefixtures("small_network")
 def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None:
-    config = dataclasses.replace(FAST, epochs=6)
+    config = dataclasses.replace(FAST, epochs=6, batch=16)
     first, second = (train(data.train, data.val, config) for _ in range(2))
     assert len(first.history) == 6
     assert max(row.val_auroc for row in first.history) > 0.9
@@ -214,12 +215,12 @@ def test_members_learn_side_by_side_and_probabilities_are_those_of_the_calibrate
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     effort = plans.LEVELS["quick"]
-    efforts = {"quick": dataclasses.replace(effort, width=8, blocks=(1, 1), members=3)}
+    efforts = {"quick": dataclasses.replace(effort, width=8, blocks=(1,), members=3)}
     monkeypatch.setattr(plans, "LEVELS", efforts)
-    classifier = train(data.train, data.val, dataclasses.replace(FAST, epochs=6))
+    classifier = train(data.train, data.val, dataclasses.replace(FAST, epochs=6, batch=16))
     assert max(row.val_auroc for row in classifier.history) > 0.9
     kernel = classifier.weights["logits/kernel"]
-    assert kernel.shape == (3 * 16, 1)
+    assert kernel.shape == (3 * 8, 1)
     assert {name.split("_")[0] for name in classifier.weights} >= {"member1", "member2", "member3"}
 
     pixels = data.val.pixels(range(6))

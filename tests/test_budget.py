@@ -181,6 +181,7 @@ def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 
 @pytest.mark.slow
 @pytest.mark.backend
+@pytest.mark.usefixtures("small_network")
 def test_measuring_changes_nothing_in_what_is_trained(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +195,7 @@ def test_measuring_changes_nothing_in_what_is_trained(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_the_speed_is_that_of_training(data: Dataset) -> None:
     found = measure_speed(data.train, FAST)
     assert found.images_per_second > 1
@@ -201,6 +203,7 @@ def test_the_speed_is_that_of_training(data: Dataset) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_a_resumed_run_keeps_what_its_time_has_bought(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

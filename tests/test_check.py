@@ -117,8 +117,8 @@ def run_files(run: Path) -> list[str]:
     return [row.split(",")[1] for row in rows]
 
 
-def test_a_time_budget_is_left_to_training(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_time_budget_is_left_to_training(small_folder: Path, tmp_path: Path) -> None:
     heard = Heard()
     config = dataclasses.replace(FAST, effort="20min", cache=str(tmp_path))
-    run_check(tiny_folder, config, out=tmp_path / "check", progress=heard)
+    run_check(small_folder, config, out=tmp_path / "check", progress=heard)
     assert any("what --effort 20min buys" in line and "32 px" in line for line in heard.notes)

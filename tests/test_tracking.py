@@ -394,10 +394,11 @@ class Stopping(Heard):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_a_tracked_run_comes_to_the_same_bytes_also_when_it_is_gone_on_with(
     event_files: Any, tmp_path: Path
 ) -> None:
-    folder = draw_folder(tmp_path / "radiographs", 40)
+    folder = draw_folder(tmp_path / "radiographs", 20)
     config = Config(
         effort="quick",
         size=16,

@@ -29,8 +29,9 @@ for _name in ONE_THREAD:
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
-    "test_notebook", "test_reliability", "test_real", "test_resume", "test_cli", "test_pipeline",
-    "test_docs", "test_training", "test_hostile_models", "test_console", "test_signals",
+    "test_reliability", "test_real", "test_start", "test_resume", "test_notebook", "test_docs",
+    "test_cli", "test_page", "test_hostile_models", "test_console", "test_export", "test_training",
+    "test_pipeline", "test_budget", "test_signals",
 )  # fmt: skip
 
 

@@ -167,7 +167,7 @@ def test_a_failing_decoder_costs_one_image(file: Path, tmp_path: Path, failure: 
     bad.write_bytes(file.read_bytes())
     with (
         nothing_left(),
-        DecoderPool(2, deadline=0.5, command=bad_command(0.5)) as pool,
+        DecoderPool(2, deadline=2, command=bad_command(2)) as pool,
     ):
         answers = [*pool.map(map(request_for, [file, bad, file, file, bad, file]))]
     assert [bool(each.reason) for each in answers] == [False, True, False, False, True, False]
@@ -230,15 +230,13 @@ def test_a_killed_decoder_is_not_attributed_to_its_image(file: Path) -> None:
 
 @LINUX
 def test_a_decoder_that_hangs_is_killed_at_the_deadline(file: Path) -> None:
-    with nothing_left(), DecoderPool(1, deadline=0.4) as pool:
+    with nothing_left(), DecoderPool(1, deadline=2) as pool:
         assert pool.submit(request_for(file)).result(10).reason == ""
         (pid,) = children()
         os.kill(pid, signal.SIGSTOP)
         start = time.monotonic()
-        assert (
-            pool.submit(request_for(file)).result(10).reason == "took longer than 0.4 s to decode"
-        )
-        assert 0.3 < time.monotonic() - start < 10  # what `result` waits
+        assert pool.submit(request_for(file)).result(30).reason == "took longer than 2 s to decode"
+        assert 1.5 < time.monotonic() - start < 30  # what `result` waits
         assert pool.submit(request_for(file)).result(10).reason == ""
         assert gone({pid})
 

@@ -30,7 +30,7 @@ from benchmarks.dicom_files import (
 )
 from numpy.typing import NDArray
 
-from conftest import draw_image
+from conftest import call_lucency, draw_image
 from lucency.dataset import load_dataset
 from lucency.dataset.beside import images_below
 from lucency.dataset.groups import find_groups
@@ -328,9 +328,7 @@ def test_the_leak_check_finds_patients_in_two_splits(tmp_path: Path) -> None:
 
 
 def _lucency(*arguments: str | Path) -> str:
-    code = "from lucency.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = call_lucency(*arguments)
     assert done.returncode in (0, 2, 3), done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

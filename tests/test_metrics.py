@@ -549,3 +549,24 @@ def test_patient_bootstrap_covers_the_truth() -> None:
         low, high = metrics.percentiles(weights @ right / weights.sum(1))
         hits += low <= 0.7 <= high
     assert FEWEST <= hits <= MOST
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_folds_keep_patients_together_and_classes_apart_from_none(classes: int) -> None:
+    groups = np.arange(240) // 3
+    labels = groups % classes
+    folds = metrics.group_folds(labels, groups, classes, seed=1)
+    assert folds is not None
+    assert all(len(np.unique(folds[groups == each])) == 1 for each in np.unique(groups))
+    for k in range(metrics.FOLDS):
+        assert set(labels[folds == k]) == set(labels[folds != k]) == set(range(classes))
+    again = metrics.group_folds(labels.astype(np.int32), groups, classes, seed=1)
+    assert np.array_equal(folds, again)
+    assert not np.array_equal(folds, metrics.group_folds(labels, groups, classes, seed=2))
+
+
+def test_there_are_no_folds_where_a_class_has_fewer_patients() -> None:
+    labels = np.array([0] * 40 + [1] * 40)
+    groups = np.concatenate([np.arange(40), np.arange(100, 140) // 10])  # four patients
+    assert metrics.group_folds(labels, groups, 2, seed=0) is None
+    assert metrics.group_folds(labels, np.arange(80), 3, seed=0) is None  # a class is absent

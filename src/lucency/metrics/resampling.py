@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,15 @@ def group_folds(labels: IntArray, groups: IntArray, classes: int, seed: int) -> 
         (n,) the fold of each image, from 0; ``None`` if a class has fewer than five groups, or is
         in one fold alone.
     """
+    of_images = (np.ascontiguousarray(each, np.int64).tobytes() for each in (labels, groups))
+    return _group_folds(*of_images, classes, seed)
+
+
+@lru_cache(maxsize=4)  # every probe of a data set divides it in the same way
+def _group_folds(labels_: bytes, groups_: bytes, classes: int, seed: int) -> IntArray | None:
     from sklearn.model_selection import StratifiedGroupKFold
 
+    labels, groups = np.frombuffer(labels_, np.int64), np.frombuffer(groups_, np.int64)
     if min(len(np.unique(groups[labels == k])) for k in range(classes)) < FOLDS:
         return None
     found = np.zeros(len(labels), np.int64)
@@ -38,6 +46,7 @@ def group_folds(labels: IntArray, groups: IntArray, classes: int, seed: int) -> 
         if len(np.unique(labels[rest])) < classes:
             return None
         found[held] = k
+    found.flags.writeable = False
     return found
 
 

@@ -24,7 +24,6 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 OnLeak = Literal["stop", "drop", "ignore"]
 Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
-SCRATCH: Final = "scratch"
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
@@ -224,7 +223,7 @@ class Config:
     @property
     def start_path(self) -> str:
         """Path of the earlier classifier that training starts from; empty for none."""
-        return "" if self.start in (AUTO, SCRATCH, ENSEMBLE, *PACKAGES) else self.start
+        return "" if self.start in typing.get_args(Start) else self.start
 
     @property
     def why_scratch(self) -> str:

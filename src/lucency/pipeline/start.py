@@ -76,7 +76,7 @@ class Training:
     def run(self) -> Trained:
         """Train, and calibrate on the images that are held out."""
         if self.plan.frozen:
-            return self._on_backbone(self._backbone(self.plan, self.data))
+            return self._on_backbone(self._backbone())
         contest = self._contest() if not why_decided(self.config) else None
         try:
             networks, comparison = self._from_scratch(contest)
@@ -89,7 +89,7 @@ class Training:
         if comparison:
             self.progress.note(comparison.choice.words)
         rival = contest.rival if contest and contest.rival.is_of(other.data) else None
-        frozen = rival or other._backbone(other.plan, other.data)
+        frozen = rival or other._backbone()
         if winner == "frozen":
             return _with_choice(other._on_backbone(frozen), comparison)
         return _with_choice(self._joined(networks, frozen, other), comparison)
@@ -189,23 +189,18 @@ class Training:
         if data.folds is None:
             val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
             data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
-        config = self._frozen_config()
-        sample = at_size(data, config.input_size, config, progress=self.progress)
-        rival = self._backbone(plan_of(sample, config, self.reason), sample)
+        rival = dataclasses.replace(self, data=data)._beside()._backbone()
         return Contest(rival, self.plan, data.held_out, data.folds)
 
-    def _backbone(self, plan: Plan, data: Dataset) -> FrozenBackbone:
+    def _backbone(self) -> FrozenBackbone:
         from lucency.training.frozen import FrozenBackbone
 
-        return FrozenBackbone(plan, data.train, data.val, data.folds, self.progress)
+        data = self.data
+        return FrozenBackbone(self.plan, data.train, data.val, data.folds, self.progress)
 
     def _on_backbone(self, frozen: FrozenBackbone) -> Trained:
-        config, data = self.config, self.data
-        if data.folds is None:
-            made, outputs = frozen.classifier(config, self.progress, self.on_epoch), None
-        else:
-            made, outputs = frozen.cross_validated(config, self.progress, self.on_epoch)
-        return Trained(made, outputs, data, self.plan)
+        made, outputs = frozen.classifier(self.config, self.progress, self.on_epoch)
+        return Trained(made, outputs, self.data, self.plan)
 
 
 def few(train: Split, most: int) -> Split:

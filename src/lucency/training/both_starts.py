@@ -18,8 +18,6 @@ from lucency.calibration import scaling
 from lucency.classifier import Classifier, Outputs
 from lucency.config import Config
 from lucency.dataset import Dataset, Split
-from lucency.dataset.batches import pixel_batches
-from lucency.imaging.decoder.pool import Pixels
 from lucency.models import keras
 from lucency.progress import Progress
 from lucency.training.ensemble import HEAD, join
@@ -28,6 +26,7 @@ from lucency.training.folds import record_folds
 from lucency.training.frozen import FrozenBackbone
 from lucency.training.linear_head import Head
 from lucency.training.plan import Choice, Plan
+from lucency.training.trainer import logits_of_split
 
 Floats = NDArray[np.float64]
 
@@ -70,9 +69,9 @@ def join_starts(
         made.history, made.best_epoch, made.training = (
             first.history, first.best_epoch, first.training,
         )  # fmt: skip
-        return frozen.finish(made, held, plan, config, progress), None
-    record_folds(made, networks, data.folds)
-    return frozen.finish_folds(made, held, plan, config, progress)
+    else:
+        record_folds(made, networks, data.folds)
+    return frozen.finish(made, held, plan, config, progress)
 
 
 def plan_of_both(plan: Plan, frozen: Plan) -> Plan:
@@ -134,28 +133,25 @@ def _held_out_logits(networks: Sequence[Classifier], data: Dataset, plan: Plan) 
     """Return the logits (n, units) of held-out images, each by the network that is new to it."""
     factor, held_out = int(plan.parameters["downsampling"]), data.held_out
     if data.folds is None:
-        return _logits(networks[0], held_out, factor, plan.batch)
+        return _logits(networks[0], held_out, factor, plan)
     fold = data.folds.held_out
     places = [np.flatnonzero(fold == k) for k in range(len(networks))]
     found = [
-        _logits(network, held_out.subset("val", own), factor, plan.batch)
+        _logits(network, held_out.subset("val", own), factor, plan)
         for network, own in zip(networks, places, strict=True)
     ]
     return np.concatenate(found)[np.argsort(np.concatenate(places))]
 
 
-def _logits(network: Classifier, split: Split, factor: int, batch: int) -> Floats:
+def _logits(network: Classifier, split: Split, factor: int, plan: Plan) -> Floats:
+    pixels = keras.Input(split.cache.shape, dtype=plan.dtype)
     model: Any = network.keras_model
     ends = keras.Model(model.inputs, model.get_layer("logits").output)
-    batches = [
-        np.asarray(ends.predict_on_batch(downsampled(pixels, factor)))
-        for pixels in pixel_batches(split, batch)
-    ]
-    return np.concatenate(batches)[: len(split)].astype(np.float64)
+    return logits_of_split(
+        keras.Model(pixels, ends(downsampled(pixels, factor))), split, plan.batch
+    )
 
 
-def downsampled(pixels: Pixels, factor: int) -> NDArray[np.float32]:
+def downsampled(pixels: Any, factor: int) -> Any:
     """Return images (n, height, width, channels) averaged over squares of ``factor`` pixels."""
-    n, height, width, channels = pixels.shape
-    shape = (n, height // factor, factor, width // factor, factor, channels)
-    return np.asarray(pixels.reshape(shape).mean(axis=(2, 4), dtype=np.float32))
+    return keras.ops.average_pool(keras.ops.cast(pixels, "float32"), factor)

@@ -54,9 +54,11 @@ def split(weights: Weights, *, head: bool = True) -> list[Weights]:
             members.setdefault(member, {})[own] = array
     if not members or f"{HEAD}kernel" not in weights or f"{HEAD}bias" not in weights:
         raise ValueError(f"it has no {HEAD}kernel and {HEAD}bias")
+    if not head and len(members) > 1:
+        members.pop("", None)  # the pretrained network
     networks = [members[name] for name in sorted(members, key=lambda name: (len(name), name))]
     if not head:
-        return [*(networks[1:] if len(networks) > 1 and "" in members else networks)]
+        return [*networks]
     for network, kernel in zip(
         networks, np.split(weights[f"{HEAD}kernel"], len(networks)), strict=True
     ):

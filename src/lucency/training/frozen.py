@@ -20,7 +20,7 @@ from lucency import backend, metrics, models
 from lucency.augmentation import draw
 from lucency.augmentation.layer import augmented
 from lucency.calibration import ood, scaling
-from lucency.classifier import Classifier
+from lucency.classifier import Classifier, Outputs
 from lucency.config import Config
 from lucency.dataset import Dataset, Folds, Split
 from lucency.dataset.batches import pixel_batches
@@ -28,7 +28,7 @@ from lucency.imaging.decoder.pool import Pixels
 from lucency.progress import Progress
 from lucency.training.calibrate import HeldOut, calibrate, probabilities_of, sampled
 from lucency.training.fit import untrained
-from lucency.training.folds import CrossValidated, OutOfFold, finish_folds
+from lucency.training.folds import OutOfFold, finish_folds
 from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
 from lucency.training.plan import Plan
 from lucency.training.state import Epoch
@@ -52,8 +52,6 @@ class FrozenBackbone:
     Attributes:
         logits: (views, n, units) of the held-out images, by heads that have not seen them; the
             first view is of the images as they are, the others are augmented.
-        features: (views, n, d) of train.
-        held_features: The same of the held-out images; those of train where there are folds.
     """
 
     def __init__(
@@ -64,16 +62,15 @@ class FrozenBackbone:
         self._began = time.perf_counter()
         embed = _on_onnx_runtime(self._backbone).embeddings
         shown = Augmenter(plan)
-        self.features = _features(embed, shown, train, progress)
+        self._features = _features(embed, shown, train, progress)
         weights = np.asarray(plan.class_weights)
-        examples = Examples(self.features, train.labels, weights)
+        examples = Examples(self._features, train.labels, weights)
         if folds is None:
             self._heads = [fit_head(examples, train.groups, plan.seed)]
-            self.held_features = _features(embed, shown, val, progress)
-            self.logits = self._heads[0].logits(self.held_features)
+            self._held_features = _features(embed, shown, val, progress)
+            self.logits = self._heads[0].logits(self._held_features)
         else:
             self._heads, self.logits = cross_fit(examples, folds.held_out)
-            self.held_features = self.features
 
     def is_of(self, data: Dataset) -> bool:
         """Tell whether it was trained and measured on the whole of these splits."""
@@ -81,8 +78,8 @@ class FrozenBackbone:
 
     def classifier(
         self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
-    ) -> Classifier:
-        """Return the calibrated classifier, without folds.
+    ) -> tuple[Classifier, Outputs | None]:
+        """Return the calibrated classifier, and with folds its out-of-fold outputs.
 
         Args:
             config: The user's choices.
@@ -91,12 +88,6 @@ class FrozenBackbone:
         """
         return self.finish(self._made(on_epoch), self.logits[0], self._plan, config, progress)
 
-    def cross_validated(
-        self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
-    ) -> CrossValidated:
-        """Return the calibrated classifier of all folds; arguments as of ``classifier``."""
-        return self.finish_folds(self._made(on_epoch), self.logits[0], self._plan, config, progress)
-
     def finish(
         self,
         made: Classifier,
@@ -104,8 +95,8 @@ class FrozenBackbone:
         plan: Plan,
         config: Config,
         progress: Progress,
-    ) -> Classifier:
-        """Calibrate a classifier with this backbone, without folds, and return it.
+    ) -> tuple[Classifier, Outputs | None]:
+        """Calibrate a classifier with this backbone; return it, with folds with its outputs.
 
         Args:
             made: The classifier.
@@ -115,29 +106,19 @@ class FrozenBackbone:
             progress: Warned if the images do not reach the rule of the operating point.
         """
         train, val, bias = self._train, self._val, made.logits_bias
+        if self._folds is not None:
+            held_out = OutOfFold(logits, self._features[0])
+            return finish_folds(made, train, self._folds, held_out, plan, config, progress)
         calibrate(
             made, plan, config, train.labels, HeldOut(logits, val.labels, val.groups),
             lambda: probabilities_of(made, logits, bias), progress,
         )  # fmt: skip
         fitted, held = sampled(train), sampled(val)
         made.ood_detector = ood.fit(
-            self.features[0, fitted], train.labels[fitted], train.pixels(fitted),
-            self.held_features[0, held], val.pixels(held), [val.groups[i] for i in held],
+            self._features[0, fitted], train.labels[fitted], train.pixels(fitted),
+            self._held_features[0, held], val.pixels(held), [val.groups[i] for i in held],
         )  # fmt: skip
-        return made
-
-    def finish_folds(
-        self,
-        made: Classifier,
-        logits: NDArray[np.float64],
-        plan: Plan,
-        config: Config,
-        progress: Progress,
-    ) -> CrossValidated:
-        """Calibrate a classifier with this backbone, with folds; arguments as of ``finish``."""
-        assert self._folds is not None  # noqa: S101 - the caller knows
-        held_out = OutOfFold(logits, self.features[0])
-        return finish_folds(made, self._train, self._folds, held_out, plan, config, progress)
+        return made, None
 
     @property
     def head(self) -> Head:
@@ -168,7 +149,7 @@ class FrozenBackbone:
 
     def _row(self, k: int) -> Epoch:
         """Return the row of the history for a head: its losses on images as they are."""
-        train, features = self._train, self.features[0]
+        train, features = self._train, self._features[0]
         held, truth, rest = self.logits[0], self._val.labels, np.ones(len(train), bool)
         if self._folds is not None:
             inside = self._folds.held_out == k

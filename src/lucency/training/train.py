@@ -63,7 +63,7 @@ def train(
     plan = plan or make_plan(train_split, config)
     if plan.frozen:
         frozen = FrozenBackbone(plan, train_split, val_split, None, progress)
-        return frozen.classifier(config, progress, on_epoch)
+        return frozen.classifier(config, progress, on_epoch)[0]
     network = fit(
         (train_split, val_split), plan, config,
         progress=progress, on_epoch=on_epoch, checkpoints=checkpoints,

@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import StoredWeights, read_document
-from lucency.config import AUTO, ENSEMBLE, PACKAGES, SCRATCH, Config
+from lucency.config import ENSEMBLE, Config, Start
 from lucency.dataset import Dataset
 from lucency.dataset.split_file import read_split
 from lucency.errors import ConfigError, LeakError, nearest
@@ -207,7 +207,7 @@ def _of_run(folder: Path) -> WarmStart:
 
 
 def _of_file(file: Path) -> WarmStart:
-    known = (AUTO, SCRATCH, ENSEMBLE, *PACKAGES)
+    known = get_args(Start)
     if file.suffix != ".safetensors":
         raise ConfigError(
             f"--start must be {', '.join(known)}, a run folder or a .safetensors file. Received: "

@@ -380,7 +380,7 @@ def few_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_logits_are_the_mean_of_those_of_the_networks(classes: int) -> None:
     from lucency import models
     from lucency.training.folds import join_networks
-    from lucency.training.trainer import eval_model
+    from lucency.training.step import eval_model
 
     names = ("a", "b", "c")[:classes]
     spec = Spec(

@@ -472,6 +472,12 @@ def test_three_classes_have_a_table_per_class_and_no_threshold(tmp_path: Path) -
     assert "threshold 0.5" not in found.text
 
 
+def test_a_class_named_by_a_number_is_called_a_class(tmp_path: Path) -> None:
+    found = page(make_run(tmp_path / "run", classes=("0", "1", "2")))
+    assert "Correctly recognised: of 100 class 0 images, about" in found.text
+    assert "Always predicting class" in found.text
+
+
 def test_without_test_split_it_says_so_and_shows_fewer_digits(tmp_path: Path) -> None:
     found = page(make_run(tmp_path / "run", sizes={"val": (25, 60)}))
     assert "There is no test split: no figure here is an independent test." in found.text

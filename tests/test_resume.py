@@ -62,10 +62,11 @@ def fitted(
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Classifier:
     """Train without the calibration, which depends on nothing but the network and the data."""
-    return fit(
+    found = fit(
         (data.train, data.val), plan or planned(data, config), config,
         progress=progress, on_epoch=on_epoch, checkpoints=checkpoints,
     )  # fmt: skip
+    return found.network
 
 
 @pytest.fixture(scope="module")

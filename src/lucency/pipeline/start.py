@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lucency.classifier import Classifier, Outputs
 from lucency.config import AUTO, COMPARED, ENSEMBLE, Config, is_installed
 from lucency.dataset import Dataset, Split, at_size, class_balanced, evenly
@@ -17,11 +14,10 @@ from lucency.progress import Progress
 from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
 
 if TYPE_CHECKING:
+    from lucency.training.fit import Fitted
     from lucency.training.frozen import FrozenBackbone
     from lucency.training.start import Comparison, Contest, Winner
     from lucency.training.state import Epoch
-
-Fold = tuple[Classifier, NDArray[np.float64]]  # a network, and the logits of images new to it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,25 +95,20 @@ class Training:
         """What is trained where nothing is compared."""
         return "ensemble" if self.config.start == ENSEMBLE else "scratch"
 
-    def _from_scratch(self, contest: Contest | None) -> tuple[list[Fold], Comparison | None]:
-        """Train the networks, and compare them until training from scratch has lost.
-
-        Returns:
-            With folds, the network of each with the logits of its held-out images; otherwise one
-            network, with none.
-        """
-        networks: list[Fold] = []
+    def _from_scratch(self, contest: Contest | None) -> tuple[list[Fitted], Comparison | None]:
+        """Train the networks, one for each fold, and compare them until they have lost."""
+        networks: list[Fitted] = []
         comparison = None
-        for network, logits in self._networks(contest):
-            networks.append((network, logits))
+        for fitted in self._networks(contest):
+            networks.append(fitted)
             if contest:
-                comparison = contest.measure(network, len(networks) - 1)
+                comparison = contest.measure(fitted.network, len(networks) - 1)
                 if contest.is_lost(comparison):
                     ended = not contest.is_complete(comparison)
                     return [], comparison._replace(ended=ended)
         return networks, comparison
 
-    def _networks(self, contest: Contest | None) -> Iterator[Fold]:
+    def _networks(self, contest: Contest | None) -> Iterator[Fitted]:
         from lucency.training.fit import fit
         from lucency.training.folds import fold_networks
 
@@ -127,13 +118,12 @@ class Training:
                 data.train, data.folds, self.config, self.progress, on_epoch, self.checkpoints
             )
         else:
-            network = fit(
+            yield fit(
                 (data.train, data.val), self.plan, self.config, progress=self.progress,
                 on_epoch=on_epoch, checkpoints=self.checkpoints,
             )  # fmt: skip
-            yield network, np.zeros((0, 1))
 
-    def _scratch_only(self, networks: list[Fold]) -> Trained:
+    def _scratch_only(self, networks: list[Fitted]) -> Trained:
         from lucency.training.folds import join_folds
         from lucency.training.train import finish
 
@@ -142,7 +132,7 @@ class Training:
             joined = join_folds(networks, data.train, data.folds, plan, config, self.progress)
             return Trained(*joined, data, plan)
         splits = (data.train, data.val)
-        made = finish(networks[0][0], splits, plan, config, self.progress)
+        made = finish(networks[0], splits, plan, config, self.progress)
         return Trained(made, None, data, plan)
 
     def _beside(self) -> Training:
@@ -152,11 +142,11 @@ class Training:
         plan = plan_of(data, config, self.reason)
         return dataclasses.replace(self, config=config, data=data, plan=plan)
 
-    def _joined(self, networks: list[Fold], frozen: FrozenBackbone, other: Training) -> Trained:
+    def _joined(self, networks: list[Fitted], frozen: FrozenBackbone, other: Training) -> Trained:
         from lucency.training.both_starts import join_starts, plan_of_both
 
         plan = plan_of_both(self.plan, other.plan)
-        made = [network for network, _ in networks]
+        made = [each.network for each in networks]
         joined = join_starts(made, frozen, other.data, plan, self.config, self.progress)
         return Trained(*joined, other.data, plan)
 

@@ -13,9 +13,9 @@ from lucency.report.images import Album
 from lucency.report.wording import (
     GLOSSARY,
     NAMES,
+    class_name,
     figure_text,
     interval_text,
-    isolated,
     meaning,
     name_of,
     plural,
@@ -55,7 +55,7 @@ def _headline(key: str, run: Run, baseline: float) -> Headline:
         support(key, run.split, run.positive),
         name_of(key),
     )
-    always = Markup("always {}").format(isolated(run.split["baseline"]["class"]))
+    always = Markup("always {}").format(class_name(run.split["baseline"]["class"]))
     return Headline(
         name.title,
         GLOSSARY[key],
@@ -79,7 +79,7 @@ def sentences(run: Run) -> list[Markup]:
     return [
         meaning(split, run.positive),
         beside.format(
-            isolated(frequent),
+            class_name(frequent),
             rounded(split["baseline"]["accuracy"], split["n"], share=True),
             count,
             split["n"],
@@ -180,6 +180,6 @@ def most_confused(split: Json) -> Markup:
     if not table.sum():
         return Markup("No image was classified wrongly.")
     i, j = (int(k) for k in np.unravel_index(int(table.argmax()), table.shape))
-    truth, decided = (isolated(split["classes"][k]) for k in (i, j))
+    truth, decided = (class_name(split["classes"][k]) for k in (i, j))
     sentence = Markup("The most frequent mistake: truth {}, decision {} ({}).")
     return sentence.format(truth, decided, plural(int(table[i, j]), "image"))

@@ -11,7 +11,7 @@ from lucency.report.data import colour_of, leak_verdict
 from lucency.report.files import Json, Run, number
 from lucency.report.record import test_evaluations
 from lucency.report.uncertainty import calibration_shift, calibration_summary
-from lucency.report.wording import isolated, listed, plural
+from lucency.report.wording import class_name, isolated, listed, plural
 
 _FEW = 30  # images of a class below which intervals are called wide
 _TESTED = {"test": "Tested on", "out-of-fold": "Cross-validated on"}
@@ -31,7 +31,7 @@ class Check:
 
 def task(run: Run) -> list[tuple[str, Markup]]:
     """Return what the classifier is for and what it was made of, as pairs of name and text."""
-    positive = Markup("; positive: {}").format(isolated(run.positive)) if run.positive else ""
+    positive = Markup("; positive: {}").format(class_name(run.positive)) if run.positive else ""
     folder = (run.plan.get("data") or {}).get("folder")
     colour = colour_of(run.audit)
     pairs = [
@@ -156,7 +156,7 @@ def _of_figures(run: Run) -> list[str]:
             Markup(
                 "Its accuracy is not shown to be better than always predicting {}: "
                 "the interval reaches down to {}."
-            ).format(isolated(baseline["class"]), percent(low, split["n"]))
+            ).format(class_name(baseline["class"]), percent(low, split["n"]))
         )
     return found
 
@@ -164,7 +164,7 @@ def _of_figures(run: Run) -> list[str]:
 def _of_data(run: Run) -> list[str]:
     found = [str(line) for line in (run.audit or {}).get("warnings", [])]
     few = [
-        Markup("{} ({})").format(isolated(key), entry["n"])
+        Markup("{} ({})").format(class_name(key), entry["n"])
         for key, entry in run.split["per_class"].items()
         if entry["n"] < _FEW
     ]

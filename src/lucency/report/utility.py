@@ -12,6 +12,7 @@ from lucency import plots
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, Run, number
 from lucency.report.wording import (
+    class_name,
     figure_text,
     isolated,
     listed,
@@ -84,7 +85,7 @@ def predictive(run: Run) -> dict[str, Any] | None:
         title="Predictive values over the prevalence",
         positive=run.positive,
     )  # fmt: skip
-    rarest, name = entries[0], isolated(run.positive)
+    rarest, name = entries[0], class_name(run.positive)
     sentence = Markup("Where {} of 100 people are {}, of 100 images predicted {} {} are correct.")
     rows = [
         [f"{100 * float(entry['prevalence']):.3g}{plots.THIN}%",
@@ -151,7 +152,7 @@ def subgroups(run: Run) -> dict[str, Any] | None:
 
 def _group(entry: Json, classes: list[str]) -> list[Markup | str]:
     counts, n, patients = entry.get("counts") or {}, int(entry["n"]), entry.get("groups")
-    held = [Markup("{:,} {}").format(int(counts.get(c, 0)), isolated(c)) for c in classes]
+    held = [Markup("{:,} {}").format(int(counts.get(c, 0)), class_name(c)) for c in classes]
     name = Markup("{}: {} <small>{}</small>").format(
         isolated(str(entry["attribute"])),
         isolated(str(entry["value"])),

@@ -185,18 +185,18 @@ def meaning(split: Json, positive: str | None) -> Markup:
         found, negative = split["metrics"]["sensitivity"], split["metrics"]["specificity"]
         return Markup(
             "Of 100 {} images, {} are detected; of 100 {} images, {} are correctly negative."
-        ).format(isolated(positive), of_hundred(found), isolated(other), of_hundred(negative))
+        ).format(class_name(positive), of_hundred(found), class_name(other), of_hundred(negative))
     if len(per_class) > 5:
         known = {name: number(entry["value"]) or 0.0 for name, entry in per_class.items()}
         ends = (max(known, key=known.__getitem__), min(known, key=known.__getitem__))
         best, worst = (
-            Markup("{}, {} of 100").format(isolated(name), of_hundred(per_class[name]))
+            Markup("{}, {} of 100").format(class_name(name), of_hundred(per_class[name]))
             for name in ends
         )
         sentence = Markup("Best recognised: {}. Worst recognised: {}.")
         return sentence.format(best, worst)
     recognised = [
-        Markup("of 100 {} images, {}").format(isolated(name), of_hundred(entry))
+        Markup("of 100 {} images, {}").format(class_name(name), of_hundred(entry))
         for name, entry in per_class.items()
     ]
     return Markup("Correctly recognised: {}.").format(Markup("; ").join(recognised))
@@ -205,6 +205,12 @@ def meaning(split: Json, positive: str | None) -> Markup:
 def isolated(name: str) -> Markup:
     """Return a name from the data whose writing direction does not affect the text around it."""
     return Markup("<bdi>{}</bdi>").format(visible(name))
+
+
+def class_name(name: str) -> Markup:
+    """Return the name of a class in a sentence: ``class 3`` where it begins with a digit."""
+    shown = isolated(name)
+    return Markup("class {}").format(shown) if name[:1].isdigit() else shown
 
 
 def seconds_text(seconds: float) -> str:

@@ -15,7 +15,6 @@ from lucency.dataset import Split, evenly
 from lucency.errors import ConfigError
 from lucency.progress import Progress
 from lucency.training.plan import Plan
-from lucency.training.trainer import eval_model, logits_of_split
 
 _MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
 _MAX_BYTES = 2**27
@@ -85,12 +84,6 @@ def probabilities_of(
         two = logits.shape[1] == 1
         scaled = scaled + ([spec.bias[1] - spec.bias[0]] if two else np.asarray(spec.bias))
     return scaling.probabilities(scaled)
-
-
-def logits_of(classifier: Classifier, split: Split, plan: Plan) -> NDArray[np.float64]:
-    """Return the logits of a split's images, in float32 as in prediction."""
-    model = eval_model(classifier.keras_model, plan.channels, plan.dtype)
-    return logits_of_split(model, split, plan.batch)
 
 
 def _scale(

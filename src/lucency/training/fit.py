@@ -7,7 +7,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lucency import backend
 from lucency.classifier import Classifier, Spec
@@ -19,9 +22,21 @@ from lucency.progress import Progress
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.plan import Plan
 from lucency.training.state import Epoch
-from lucency.training.step import Stepper
-from lucency.training.trainer import Trainer, build_network
+from lucency.training.step import Stepper, borrowed, eval_model
+from lucency.training.trainer import Trainer, build_network, logits_of_split
 from lucency.training.warm_start import warm_start
+
+
+class Fitted(NamedTuple):
+    """A network that was trained, and what it says of the images that it was validated on.
+
+    Attributes:
+        network: Not calibrated.
+        logits: (n, units) of these images, in float32 as in prediction.
+    """
+
+    network: Classifier
+    logits: NDArray[np.float64]
 
 
 def fit(
@@ -32,8 +47,8 @@ def fit(
     progress: Progress,
     on_epoch: Callable[[Epoch], None] | None,
     checkpoints: Path | None,
-) -> Classifier:
-    """Train a network, and return it as a classifier that is not calibrated.
+) -> Fitted:
+    """Train a network.
 
     Args:
         splits: Train, and the images that each epoch is validated on.
@@ -47,15 +62,20 @@ def fit(
     network = _network(plan, len(classes), progress)
     if start := warm_start(config):
         start.assign(network, classes, plan.seed)
-    stepper = Stepper(network, plan, len(classes))
-    stored = _checkpoints(checkpoints, stepper, plan, splits, config, progress)
-    trainer = Trainer(stepper, plan, splits, stored, progress)
-    trainer.run(on_epoch)
-    for variable, value in zip(network.weights, trainer.best or (), strict=True):
-        variable.assign(value)
-    classifier = _classifier(network, plan, classes)
-    _record(classifier, trainer, plan)
-    return classifier
+    with borrowed(network, plan, len(classes)) as stepper:
+        if not (stepper.is_compiled or backend.waits_for_memory()):
+            progress.note("The first step compiles the network and takes longer than the others.")
+        stored = _checkpoints(checkpoints, stepper, plan, splits, config, progress)
+        trainer = Trainer(stepper, plan, splits, stored, progress)
+        trainer.run(on_epoch)
+        for variable, value in zip(stepper.network.weights, trainer.best or (), strict=True):
+            variable.assign(value)
+        classifier = _classifier(stepper.network, plan, classes)
+        _record(classifier, trainer, plan)
+        model = stepper.eval_model
+        if plan.precision != "float32":
+            model = eval_model(classifier.keras_model, plan.channels, plan.dtype)
+        return Fitted(classifier, logits_of_split(model, splits[1], plan.batch))
 
 
 def _network(plan: Plan, classes: int, progress: Progress) -> Any:
@@ -71,8 +91,6 @@ def _network(plan: Plan, classes: int, progress: Progress) -> Any:
             'TensorFlow. To use TensorFlow: pip install "lucency[tensorflow]", then set '
             "KERAS_BACKEND=tensorflow."
         )
-    if not backend.waits_for_memory():
-        progress.note("The first step compiles the network and takes longer than the others.")
     return network
 
 

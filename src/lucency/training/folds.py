@@ -24,12 +24,11 @@ from lucency.progress import Progress
 from lucency.training.calibrate import (
     HeldOut,
     calibrate,
-    logits_of,
     most_images,
     probabilities_of,
 )
 from lucency.training.ensemble import join
-from lucency.training.fit import fit, spec_of
+from lucency.training.fit import Fitted, fit, spec_of
 from lucency.training.plan import Plan, make_plan
 from lucency.training.state import Epoch
 
@@ -93,8 +92,8 @@ def fold_networks(
     progress: Progress,
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoints: Path | None = None,
-) -> Iterator[tuple[Classifier, NDArray[np.float64]]]:
-    """Yield the network of each fold, with the logits (k, units) of the k images it has not seen.
+) -> Iterator[Fitted]:
+    """Yield the network of each fold, with the logits of the images that it has not seen.
 
     Resumes from checkpoints as ``train`` does; the networks of finished folds are read from theirs.
 
@@ -117,7 +116,7 @@ def fold_networks(
             f"{len(rest):,} images to train on, {len(held):,} held out."
         )
         own = dataclasses.replace(make_plan(rest, config), seed=fold_seed(config.seed, k))
-        network = fit(
+        trained = fit(
             (rest, held),
             own,
             config,
@@ -125,12 +124,12 @@ def fold_networks(
             on_epoch=on_epoch and _shifted(on_epoch, passed),
             checkpoints=checkpoints and checkpoints / f"fold-{k + 1}",
         )
-        passed += len(network.history)
-        yield network, logits_of(network, held, own)
+        passed += len(trained.network.history)
+        yield trained
 
 
 def join_folds(
-    trained: Sequence[tuple[Classifier, NDArray[np.float64]]],
+    trained: Sequence[Fitted],
     pool: Split,
     folds: Folds,
     plan: Plan,
@@ -138,8 +137,8 @@ def join_folds(
     progress: Progress,
 ) -> CrossValidated:
     """Join what ``fold_networks`` has yielded to one calibrated classifier."""
-    networks = [network for network, _ in trained]
-    logits = np.zeros((len(pool), trained[0][1].shape[1]))
+    networks = [each.network for each in trained]
+    logits = np.zeros((len(pool), trained[0].logits.shape[1]))
     for k, (_, held) in enumerate(trained):
         logits[folds.held_out == k] = held
     classifier = join_networks(networks, spec_of(plan, pool.classes))

@@ -21,7 +21,7 @@ from lucency.dataset import Folds, Split
 from lucency.training.frozen import VIEWS, Augmenter, FrozenBackbone
 from lucency.training.plan import Choice, Plan
 from lucency.training.state import Epoch
-from lucency.training.trainer import eval_model
+from lucency.training.step import eval_model
 
 MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many

@@ -1,9 +1,14 @@
-"""One training step: a batch in, updated weights out; and all variables that it updates."""
+"""One training step: a batch in, updated weights out; and all variables that it updates.
+
+Compiling a step takes seconds. The last one that was compiled is kept, and serves again for a
+network of the same kind, such as that of the next fold.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,6 +56,8 @@ class Stepper:
         network: The network.
         micro: Images per micro-batch. A larger batch is computed in micro-batches, whose gradients
             are accumulated before the weights are updated.
+        eval_model: From pixels that are not augmented to the logits of the network.
+        is_compiled: Whether a step has been run.
     """
 
     def __init__(self, network: Any, plan: Plan, classes: int) -> None:
@@ -60,6 +67,28 @@ class Stepper:
         self._members = int(plan.parameters.get("members", 1))
         self._class_weights = np.asarray(plan.class_weights, np.float32)
         self._trainer = self._compiled()
+        self._untrained = self._optimizer_state()
+        self.eval_model = eval_model(network, plan.channels, plan.dtype)
+        self.is_compiled = False
+
+    def adopt(self, network: Any, plan: Plan) -> None:
+        """Become what a new stepper of this network would be, which is of the same kind.
+
+        Args:
+            network: Its weights are copied, and so is the state of dropout.
+            plan: How it is trained; ``kind`` of it is that of the present plan.
+        """
+        self._plan = plan
+        self._class_weights = np.asarray(plan.class_weights, np.float32)
+        for own, other in zip(self.network.variables, network.variables, strict=True):
+            own.assign(other.value)
+        for variable, array in zip(self._slots(), self._untrained, strict=True):
+            variable.assign(array)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it computes whole batches."""
+        return self.micro == self._plan.batch
 
     def train(self, batch: TrainingBatch, rate: float) -> Mapping[str, float]:
         """Update the weights by one batch; return its mean loss and accuracy before the update.
@@ -151,6 +180,46 @@ class Stepper:
         trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=compiled)
         optimizer.build(trainer.trainable_variables)  # so that its variables can be restored
         return trainer
+
+
+_kept: list[tuple[Plan, int, Stepper]] = []  # at most one, which nobody uses
+
+
+@contextlib.contextmanager
+def borrowed(network: Any, plan: Plan, classes: int) -> Iterator[Stepper]:
+    """Lend a stepper with the weights of a network: the one that was kept, or a new one.
+
+    If the block ends without an error, it is kept for the next one.
+
+    Args:
+        network: As returned by ``build_network``; only the weights of the stepper's change.
+        plan: How it is trained.
+        classes: Number of classes.
+    """
+    found = _kept.pop() if _kept else None
+    if found and found[:2] == (kind(plan), classes):
+        stepper = found[2]
+        stepper.adopt(network, plan)
+    else:
+        stepper = Stepper(network, plan, classes)
+    yield stepper
+    if stepper.is_whole:
+        _kept[:] = [(kind(plan), classes, stepper)]
+
+
+def kind(plan: Plan) -> Plan:
+    """Return what a compiled step depends on: the plan without all else."""
+    return dataclasses.replace(
+        plan, effort="", seed=0, positive=None, weights_origin="", epochs=0,
+        class_weights=(), monitor="", patience=0, choices=(),
+    )  # fmt: skip
+
+
+def eval_model(network: Any, channels: int, dtype: str = "uint8") -> Any:
+    """Return a model from pixels that are not augmented to logits; it shares the weights."""
+    height, width = network.input_shape[1:3]
+    pixels = keras.Input((height, width, channels), dtype=dtype)
+    return keras.Model(pixels, fused(network, channels)(keras.ops.cast(pixels, "float32")))
 
 
 def _is_accumulator(variable: Any) -> bool:

@@ -12,8 +12,8 @@ from lucency.config import Config
 from lucency.dataset import Split
 from lucency.progress import SILENT, Progress
 from lucency.training.budget import Images, buy, described
-from lucency.training.calibrate import HeldOut, calibrate, logits_of, ood_detector
-from lucency.training.fit import fit
+from lucency.training.calibrate import HeldOut, calibrate, ood_detector
+from lucency.training.fit import Fitted, fit
 from lucency.training.frozen import FrozenBackbone
 from lucency.training.plan import Plan, make_plan
 from lucency.training.speed import measure_speed
@@ -64,31 +64,31 @@ def train(
     if plan.frozen:
         frozen = FrozenBackbone(plan, train_split, val_split, None, progress)
         return frozen.classifier(config, progress, on_epoch)[0]
-    network = fit(
+    fitted = fit(
         (train_split, val_split), plan, config,
         progress=progress, on_epoch=on_epoch, checkpoints=checkpoints,
     )  # fmt: skip
-    return finish(network, (train_split, val_split), plan, config, progress)
+    return finish(fitted, (train_split, val_split), plan, config, progress)
 
 
 def finish(
-    classifier: Classifier,
+    fitted: Fitted,
     splits: tuple[Split, Split],
     plan: Plan,
     config: Config,
     progress: Progress,
 ) -> Classifier:
-    """Calibrate a network that ``fit`` returned, and return it with its OOD detector.
+    """Calibrate a trained network, and return it with its OOD detector.
 
     Args:
-        classifier: The network.
+        fitted: The network.
         splits: Train, and the images to choose on.
         plan: How it was trained.
         config: The user's choices.
         progress: Warned if the images do not reach the rule of the operating point.
     """
-    train_split, val_split = splits
-    held_out = HeldOut(logits_of(classifier, val_split, plan), val_split.labels, val_split.groups)
+    classifier, (train_split, val_split) = fitted.network, splits
+    held_out = HeldOut(fitted.logits, val_split.labels, val_split.groups)
     calibrate(
         classifier, plan, config, train_split.labels, held_out,
         lambda: classifier.predict_split(val_split), progress,

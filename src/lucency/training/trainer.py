@@ -21,7 +21,6 @@ from lucency.progress import Progress
 from lucency.signals import Interrupted
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.early_stopping import EarlyStopping
-from lucency.training.fused_layers import fused
 from lucency.training.plan import Plan
 from lucency.training.schedule import learning_rate
 from lucency.training.state import Divergence, Epoch, Snapshot, TrainState
@@ -61,11 +60,9 @@ class Trainer:
         self._stepper, self._plan, self._progress = stepper, plan, progress
         self._train, self._val = splits
         self._checkpoints = checkpoints
-        self._eval_model = eval_model(stepper.network, plan.channels, plan.dtype)
         self._steps = steps_per_epoch(self._train, plan.batch)
         self.state = TrainState(EarlyStopping(plan.monitor, plan.patience), stepper.micro)
         self.best: Arrays | None = None
-        self._compiled = False
         self._epoch_start: Snapshot  # the snapshot at the start of the current epoch
         self._start_written = False  # whether that is among the checkpoints
 
@@ -179,8 +176,8 @@ class Trainer:
                 rate = self._rate(state.epoch * self._steps + state.step)
                 state.add(self._stepper.train(batch, rate))
                 state.seconds += (step_seconds := time.perf_counter() - last)
-                if not self._compiled:
-                    self._compiled = True
+                if not self._stepper.is_compiled:
+                    self._stepper.is_compiled = True
                     self._progress.note(f"Compiled and ran the first step in {step_seconds:.1f} s.")
                 last = time.perf_counter()
                 if reason := state.divergence(len(self._train.classes)):
@@ -193,7 +190,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Return loss (class-weighted), accuracy and AUROC on validation."""
         split = self._val
-        logits = logits_of_split(self._eval_model, split, self._stepper.micro)
+        logits = logits_of_split(self._stepper.eval_model, split, self._stepper.micro)
         probabilities = scaling.probabilities(logits)
         weights = np.asarray(self._plan.class_weights)[split.labels]
         return {
@@ -287,13 +284,6 @@ def build_network(plan: Plan, classes: int) -> Any:
         return models.build(plan.architecture, classes, shape, plan.parameters)
     finally:
         keras.config.set_dtype_policy("float32")
-
-
-def eval_model(network: Any, channels: int, dtype: str = "uint8") -> Any:
-    """Return a model from pixels that are not augmented to logits; it shares the weights."""
-    height, width = network.input_shape[1:3]
-    pixels = keras.Input((height, width, channels), dtype=dtype)
-    return keras.Model(pixels, fused(network, channels)(keras.ops.cast(pixels, "float32")))
 
 
 def logits_of_split(model: Any, split: Split, batch: int) -> NDArray[np.float64]:

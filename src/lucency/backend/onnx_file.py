@@ -26,7 +26,10 @@ def export_onnx(model: Any, path: Path) -> None:
     try:
         with warnings.catch_warnings(), captured_stderr():
             warnings.simplefilter("ignore")  # the exporters' own deprecations
-            model.export(str(path), format="onnx", verbose=False)
+            if choose_backend() == "tensorflow":
+                _export_from_tensorflow(model, path)
+            else:
+                model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))
     except OSError as error:
         raise BackendError(
@@ -40,6 +43,18 @@ def export_onnx(model: Any, path: Path) -> None:
             f"The classifier could not be written as ONNX ({type(error).__name__}: {error}). "
             f'Check the installation: pip install "lucency[{choose_backend()}]"'
         ) from error
+
+
+def _export_from_tensorflow(model: Any, path: Path) -> None:
+    """Write the file that ``model.export`` writes, in half the time.
+
+    That looks for lookup tables, which these models do not have, and traces every layer for it.
+    """
+    tensorflow, tf2onnx = (importlib.import_module(name) for name in ("tensorflow", "tf2onnx"))
+    pixels = model.input
+    signature = [tensorflow.TensorSpec(pixels.shape, pixels.dtype, pixels.name)]
+    function = tensorflow.function(model, input_signature=signature, autograph=False)
+    tf2onnx.convert.from_function(function, signature, output_path=str(path))
 
 
 def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:

@@ -23,7 +23,8 @@ from lucency.run_folder.files import FORMAT
 
 MOST, _LEAST = 64, 32  # tested images; fewer where they are large
 _PIXELS = 64 * 128**2
-_OCCLUDED = 32, 12  # of these, compared with occlusion; the second number where they are large
+_OCCLUDED = 32  # of these, compared with occlusion
+_FEW = 12  # and where they are large; also under randomised weights
 _SCALED = 256  # images for the scale
 _PERCENTILE = 99
 _STAGES = 4
@@ -75,7 +76,7 @@ def faithfulness(
         task.advance()
         agreement = _agreement(classifier, sample)
         task.advance()
-        shuffled = randomisation(trained, sample, seed)
+        shuffled = randomisation(trained, sample.subset(_few(sample, MOST)), seed)
         task.advance()
     border, uniform = _border(sample)
     gain_over = deletion.gain_over(hiding_curves, deletion.CENTRE, sample.cluster)
@@ -102,7 +103,7 @@ def faithfulness(
         "randomisation": shuffled
         | {"of": sum(bool(x.weights) for x in trained.keras_model.layers)},
         "border": {"width": BORDER, "share": border.to_json(), "uniform": uniform},
-        "occlusion": {"n": len(_occluded(sample)), "rank": agreement.to_json()},
+        "occlusion": {"n": len(_few(sample, _OCCLUDED)), "rank": agreement.to_json()},
     }
     return Faithfulness(document, summary)
 
@@ -162,19 +163,19 @@ def _sample(classifier: Classifier, val: Split) -> Sample:
 
 def _agreement(classifier: Classifier, sample: Sample) -> Estimate:
     """Return the rank correlation of the maps with occlusion maps."""
-    few = _occluded(sample)
-    pixels, size = sample.pixels[few], sample.pixels.shape[1:3]
+    few = sample.subset(_few(sample, _OCCLUDED))
     hiding = occlusion.occlusion_maps(
-        classifier.predict_pixels, pixels, sample.map_classes[few], classifier.spec.temperature
+        classifier.predict_pixels, few.pixels, few.map_classes, classifier.spec.temperature
     )
-    ours = occlusion.patch_means(np.stack([enlarged(each, size) for each in sample.maps[few]]))
-    return mean_of(rank_correlations(ours, hiding), sample.cluster[few])
+    size = few.pixels.shape[1:3]
+    ours = occlusion.patch_means(np.stack([enlarged(each, size) for each in few.maps]))
+    return mean_of(rank_correlations(ours, hiding), few.cluster)
 
 
-def _occluded(sample: Sample) -> NDArray[np.int64]:
-    """Return the images whose maps are compared with occlusion, which needs 36 predictions each."""
+def _few(sample: Sample, most: int) -> NDArray[np.int64]:
+    """Return the images of a test that needs dozens of predictions of each."""
     height, width = sample.pixels.shape[1:3]
-    return evenly(len(sample), _OCCLUDED[_LEAST * height * width >= _PIXELS])
+    return evenly(len(sample), _FEW if _LEAST * height * width >= _PIXELS else most)
 
 
 def _border(sample: Sample) -> tuple[Estimate, float]:

@@ -80,10 +80,11 @@ def _shuffled(
 
 def _maps(trained: Classifier, sample: Sample) -> NDArray[np.float32]:
     """Return the current maps of the network, for the same classes as before."""
-    padded = np.resize(np.arange(len(sample)), -(-len(sample) // _BATCH) * _BATCH)
+    size = min(_BATCH, len(sample))
+    padded = np.resize(np.arange(len(sample)), -(-len(sample) // size) * size)
     batches = [
         trained.calibrated_model.predict_on_batch(sample.pixels[batch])
-        for batch in padded.reshape(-1, _BATCH)
+        for batch in padded.reshape(-1, size)
     ]
     units = np.concatenate([np.asarray(batch["activation_map"]) for batch in batches])[
         : len(sample)

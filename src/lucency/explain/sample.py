@@ -39,6 +39,13 @@ class Sample:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def subset(self, places: IntArray) -> Sample:
+        """Return some of the images."""
+        return Sample(
+            self.pixels[places], self.cluster[places], self.decided[places], self.maps[places],
+            self.map_classes[places],
+        )  # fmt: skip
+
     @property
     def sides(self) -> NDArray[np.float32]:
         """The maps with the sign of the decided class, (n, h, w)."""

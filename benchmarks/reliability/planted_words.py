@@ -35,6 +35,7 @@ _TINY = (
     "--neighbours",
     "8",
 )
+_KEPT = ("PATH", "LANG", "OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS")
 _PLACES = ("home", "temporary", "work", "output")
 _KINDS = ("png", "jpg", "dcm")
 # What names images, as the documentation says; a report is also what the service shows as such.
@@ -128,7 +129,7 @@ def _commands(images: Path, unreadable: Path, quick: bool) -> list[tuple[Sequenc
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return kept | {"HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary")}
 
 

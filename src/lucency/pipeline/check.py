@@ -91,8 +91,12 @@ def run_check(
 
 
 def _announce(data: Dataset, config: Config, progress: Progress) -> None:
-    """Print what the plan of a training depends on, and what it would decide."""
+    """Print what the plan of a training depends on, and what it would decide.
+
+    The precision depends on the machine, and asking that takes seconds: a backend is imported.
+    """
     progress.note(_in_words(data))
+    config = dataclasses.replace(config, precision=config.precision or "float32")
     reason = data.folds_reason or config.why_no_folds
     for choice in with_start(plan_of(data, config, reason), config).choices:
         if choice.name in _BY_DATA:

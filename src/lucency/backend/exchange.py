@@ -26,7 +26,7 @@ def export_saved_model(model: Any, folder: Path) -> None:
     """Write a Keras model as a TensorFlow SavedModel with the signature ``serving_default``.
 
     Args:
-        model: A ``keras.Model`` that has been called, on TensorFlow.
+        model: A ``keras.Model`` on TensorFlow.
         folder: Folder to make.
 
     Raises:

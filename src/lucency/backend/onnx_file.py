@@ -16,8 +16,8 @@ def export_onnx(model: Any, path: Path) -> None:
     """Write a float32 Keras model as one ONNX file, with the exporter of the running backend.
 
     Args:
-        model: A ``keras.Model`` that has been called, with one named input and a dictionary of
-            outputs; the file's input and outputs get the same names.
+        model: A ``keras.Model`` with one named input and a dictionary of outputs; the file's input
+            and outputs get the same names.
         path: File to write.
 
     Raises:
@@ -29,6 +29,7 @@ def export_onnx(model: Any, path: Path) -> None:
             if choose_backend() == "tensorflow":
                 _export_from_tensorflow(model, path)
             else:
+                model(model.input)  # this requires that the model has been called
                 model.export(str(path), format="onnx", verbose=False)
             _name_onnx(path, [model.input.name], sorted(model.output))
     except OSError as error:

@@ -93,15 +93,8 @@ def _write_onnx(
 
 def _onnx_of(classifier: Classifier) -> bytes:
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
-        backend.export_onnx(_called(classifier), path := Path(folder) / "model.onnx")
+        backend.export_onnx(classifier.calibrated_model, path := Path(folder) / "model.onnx")
         return path.read_bytes()
-
-
-def _called(classifier: Classifier) -> Any:
-    """Return the calibrated model after calling it once, as exporters require."""
-    model, spec = classifier.calibrated_model, classifier.spec
-    model(np.zeros((1, *spec.size, spec.channels), spec.dtype))
-    return model
 
 
 def _load_onnx(path: Path) -> Predict:
@@ -115,7 +108,7 @@ def _write_saved_model(
     classifier: Classifier, path: Path, metadata: Mapping[str, str], examples: Pixels | None
 ) -> None:
     del metadata, examples
-    backend.export_saved_model(_called(classifier), path)
+    backend.export_saved_model(classifier.calibrated_model, path)
 
 
 def _load_saved_model(path: Path) -> Predict:
@@ -127,7 +120,7 @@ def _write_litert(
 ) -> None:
     del metadata
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
-        backend.export_saved_model(_called(classifier), Path(folder))
+        backend.export_saved_model(classifier.calibrated_model, Path(folder))
         backend.export_litert(Path(folder), path, examples)
 
 

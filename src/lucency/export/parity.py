@@ -55,11 +55,9 @@ def to_onnx(
     Raises:
         BackendError: The exporter is missing or failed, or the file disagrees with Keras.
     """
-    model, spec = classifier.calibrated_model, classifier.spec
-    model(np.zeros((1, *spec.size, spec.channels), spec.dtype))  # exporters require a call
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
         path = Path(folder) / "model.onnx"
-        backend.export_onnx(model, path)
+        backend.export_onnx(classifier.calibrated_model, path)
         onnx = path.read_bytes()
         exported = Classifier(classifier.spec, classifier.weights, onnx, classifier.ood_detector)
     exported.history, exported.best_epoch = classifier.history, classifier.best_epoch

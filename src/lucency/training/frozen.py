@@ -236,11 +236,9 @@ def _embedder(classifier: Classifier) -> Embed:
     key = (*spec.parameters.items(), *spec.size, spec.channels, spec.depth)
     if key not in _exported:
         _exported.clear()
-        model = classifier.calibrated_model
-        model(np.zeros((1, *spec.size, spec.channels), spec.dtype))  # exporters require a call
         with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
             path = Path(folder) / "backbone.onnx"
-            backend.export_onnx(model, path)
+            backend.export_onnx(classifier.calibrated_model, path)
             onnx = path.read_bytes()
         _exported[key] = Classifier(spec, classifier.weights, onnx).embeddings
     return _exported[key]

@@ -95,7 +95,8 @@ def _network(plan: Plan, classes: int, progress: Progress) -> Any:
 
 
 def _classifier(network: Any, plan: Plan, classes: tuple[str, ...]) -> Classifier:
-    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.weights}
+    # Copies, as the variables may serve the next network.
+    weights = {each.path: np.array(keras.ops.convert_to_numpy(each)) for each in network.weights}
     return Classifier(spec_of(plan, classes), weights)
 
 

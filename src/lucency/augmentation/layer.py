@@ -31,10 +31,11 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, name-defined]
         """
         pixels, affine, tone, rectangles = inputs
         x = keras.ops.cast(pixels, "float32") / 255
-        x = keras.ops.image.affine_transform(
-            x, affine, interpolation="bilinear", fill_mode=self.policy.fill, fill_value=0,
-            data_format="channels_last",
-        )  # fmt: skip
+        if self.policy.moves:
+            x = keras.ops.image.affine_transform(
+                x, affine, interpolation="bilinear", fill_mode=self.policy.fill, fill_value=0,
+                data_format="channels_last",
+            )  # fmt: skip
         x = self._with_detail(x, tone)
         x = self._with_tone(x, tone)
         return 255 * self._with_rectangles(x, rectangles)

@@ -50,6 +50,12 @@ class Augmentation:
     rectangles: int = 0
     fill: str = "reflect"
 
+    @property
+    def moves(self) -> bool:
+        """Whether it changes the position of anything."""
+        flips = self.flip_horizontal or self.flip_vertical
+        return flips or any((self.rotation, self.zoom, self.stretch, self.shift))
+
 
 @dataclasses.dataclass(frozen=True)
 class Draw:

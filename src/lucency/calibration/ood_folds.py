@@ -6,6 +6,9 @@ the images that this network was trained on. A new image is new to all k network
 distance is the sum of theirs: each has its own features, and they are taken as independent. The
 mean of k distances has thinner tails than one of them, so k times the limit of the squared distance
 from a single network is rather too large: fewer images than promised are rejected, not more.
+
+Where the classifier is instead one more network of the same training, on the images of all folds,
+its distances take the place of theirs, with the same limit.
 """
 
 from __future__ import annotations
@@ -34,15 +37,17 @@ class Fitted(NamedTuple):
 
     Attributes:
         folds: Of features and of thumbnails, for each fold.
-        features: Of the features of all networks, side by side; or of those that they share.
+        features: Of the features of the classifier.
         image: Of all thumbnails.
-        shared: Whether all folds have the same features, of a network that is not trained.
+        of_folds: Networks whose features are side by side; 1 where all folds share them.
+        joined: Whether the features of the classifier are those of all networks, side by side.
     """
 
     folds: tuple[tuple[Distribution, Distribution], ...]
     features: Distribution
     image: Distribution
-    shared: bool
+    of_folds: int
+    joined: bool
 
     def distances(
         self, features: ArrayLike, pixels: NDArray[Any], held_out: IntArray
@@ -50,7 +55,8 @@ class Fitted(NamedTuple):
         """Return the three distances of each image, (n, 3), from the network that is new to it.
 
         Args:
-            features: (n, k * d) of all networks, side by side; or (n, d) where they are shared.
+            features: (n, k * d) of the networks of k folds, side by side; or (n, d) of the one that
+                they share.
             pixels: (n, height, width, channels), or their thumbnails.
             held_out: (n,) the fold of each image.
         """
@@ -59,9 +65,9 @@ class Fitted(NamedTuple):
         found = np.zeros((len(points), 3))
         for k, fitted in enumerate(self.folds):
             held = held_out == k
-            own = points[held, _columns(points, len(self.folds), k, self.shared)]
+            own = points[held, _columns(points, self.of_folds, k)]
             found[held] = distances_of(*fitted, own, small[held])
-        if not self.shared:
+        if self.joined:
             found[:, 0] *= np.sqrt(len(self.folds))
         return found
 
@@ -76,38 +82,43 @@ def fit(
     pixels: NDArray[Any],
     held_out: IntArray,
     *,
-    shared: bool = False,
+    final: ArrayLike | None = None,
 ) -> Fitted:
     """Fit distributions to the images that each network was trained on.
 
     Args:
-        features: (n, k * d) pooled features of all networks, side by side; or (n, d) of one.
+        features: (n, k * d) pooled features of the networks of k folds, side by side; or (n, d) of
+            the one that they share.
         labels: (n,) true class indices; each class is in two folds at least.
         pixels: (n, height, width, channels), or their thumbnails.
         held_out: (n,) the fold of each image, 0 to k - 1.
-        shared: Whether all folds have the same features.
+        final: (n, d) features of the classifier, where it is not all networks side by side.
     """
     points, small = np.asarray(features, np.float64), thumbnails(pixels)
-    check_finite(points)
     count = int(held_out.max()) + 1
+    whole = points if final is None else np.asarray(final, np.float64)
+    for each in (points, whole):
+        check_finite(each)
+    of_folds = count if final is None else points.shape[1] // whole.shape[1]
     folds = tuple(
         of_training_images(
-            points[held_out != k, _columns(points, count, k, shared)],
+            points[held_out != k, _columns(points, of_folds, k)],
             labels[held_out != k],
             small[held_out != k],
         )
         for k in range(count)
     )
-    if shared:
-        return Fitted(folds, *of_training_images(points, labels, small), shared)
-    _, of_images = of_training_images(points[:, :1], labels, small)
-    return Fitted(folds, _joined([of_features for of_features, _ in folds]), of_images, shared)
+    if final is None:
+        _, of_images = of_training_images(points[:, :1], labels, small)
+        of_features = _joined([of_features for of_features, _ in folds])
+        return Fitted(folds, of_features, of_images, of_folds, joined=True)
+    return Fitted(folds, *of_training_images(whole, labels, small), of_folds, joined=False)
 
 
-def _columns(points: FloatArray, count: int, fold: int, shared: bool) -> slice:
+def _columns(points: FloatArray, of_folds: int, fold: int) -> slice:
     """Return the columns of the features of a fold's network."""
-    width = points.shape[1] // count
-    return slice(None) if shared else slice(fold * width, (fold + 1) * width)
+    width = points.shape[1] // of_folds
+    return slice(fold * width, (fold + 1) * width) if of_folds > 1 else slice(None)
 
 
 def _joined(networks: list[Distribution]) -> Distribution:

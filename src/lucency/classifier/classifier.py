@@ -250,11 +250,20 @@ class Classifier:
 
     def embeddings(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return the input of the last layer for images at the input's size, (n, d)."""
-        batches = self._batches(pixels)
         if self.onnx is None:
             return self._infer_with_keras(pixels)["embedding"]
-        names, session = ["probabilities", "embedding"], self._onnx_session()
-        return np.concatenate([session.run(names, batch)["embedding"] for batch in batches])
+        return self.run_onnx(pixels, ["probabilities", "embedding"])["embedding"]
+
+    def run_onnx(self, pixels: Pixels, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return outputs of the ONNX file for images at the input's size.
+
+        Args:
+            pixels: As for ``predict_pixels``.
+            names: Of the outputs, ``probabilities`` among them.
+        """
+        session = self._onnx_session()
+        found = [session.run(names, batch) for batch in self._batches(pixels)]
+        return {name: np.concatenate([each[name] for each in found]) for name in names}
 
     def embed(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the input of the last layer for images of a split, (k, d), computed by Keras."""

@@ -216,7 +216,7 @@ Positive = Annotated[
 Start = Annotated[
     str | None,
     Option(
-        help="Train from scratch; a linear head on the frozen, pretrained EfficientNetLite0 or "
+        help="Train from scratch; a linear head on the pretrained EfficientNetLite0 or "
         "EfficientNetLite2; the ensemble of the first two; or what is best of these on held-out "
         "images (auto). A run folder or a .safetensors file is fine-tuned.",
         metavar="START",

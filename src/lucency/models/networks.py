@@ -8,6 +8,7 @@ from typing import Any
 from lucency.backend import load_keras
 from lucency.errors import ClassifierError, ConfigError, nearest
 from lucency.models.backbones import backbone_body, fix_normalization, parameters_of, scaled
+from lucency.models.efficientnet_lite import last_stage_of
 
 keras = load_keras()
 
@@ -162,10 +163,41 @@ def ensemble(
     return network
 
 
+def last_stage(
+    classes: int = 2,
+    input_shape: Shape = (7, 7, 192),
+    *,
+    backbone: str = "EfficientNetLite0",
+    dropout: float = 0.2,
+) -> Any:
+    """Build the last stage of an EfficientNet-Lite and a new head, to be fine-tuned by themselves.
+
+    Its batch normalisation keeps the statistics and the scales that it has.
+
+    Args:
+        classes: Number of classes, at least 2.
+        input_shape: Height, width and channels of the feature map before the last stage.
+        backbone: ``EfficientNetLite0`` or ``EfficientNetLite2``.
+        dropout: Share of pooled features dropped in training.
+
+    Returns:
+        A ``keras.Model`` whose variables have the names that they have in ``pretrained``.
+    """
+    maps = keras.Input(input_shape, name="maps")
+    body = last_stage_of(backbone, maps)
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(body.output)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(maps, _head(x, classes), name="last_stage")
+
+
 ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
     "article": article,
     "default": default,
     "ensemble": ensemble,
+    "last_stage": last_stage,
     "pretrained": pretrained,
 }
 

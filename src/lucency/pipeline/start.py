@@ -1,4 +1,4 @@
-"""The training of a run: from scratch, on a frozen backbone, or both, whichever is better."""
+"""The training of a run: from scratch, on a pretrained backbone, or both, whichever is better."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from lucency.classifier import Classifier, Outputs
 from lucency.config import AUTO, COMPARED, ENSEMBLE, Config, is_installed
 from lucency.dataset import Dataset, Split, at_size, class_balanced, evenly
 from lucency.progress import Progress
+from lucency.training.fine_tuning import views_of
 from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
 
 if TYPE_CHECKING:
+    from lucency.training.backbone import Backbone
     from lucency.training.fit import Fitted
-    from lucency.training.frozen import FrozenBackbone
+    from lucency.training.pretrained import Pretrained
     from lucency.training.start import Comparison, Contest, Winner
     from lucency.training.state import Epoch
 
@@ -71,24 +73,33 @@ class Training:
 
     def run(self) -> Trained:
         """Train, and calibrate on the images that are held out."""
-        if self.plan.frozen:
-            return self._on_backbone(self._backbone())
-        contest = self._contest() if not why_decided(self.config) else None
-        try:
-            networks, comparison = self._from_scratch(contest)
-        except _Hopeless as stopped:
-            networks, comparison = [], stopped.comparison
-        winner = comparison.winner if comparison else self._named
+        if self.plan.trained != "all":
+            return self._on_backbone(self._backbone().backbone)
+        rival = self._rival() if not why_decided(self.config) else None
+        networks, comparison = self._from_scratch(rival and self._contest(rival.backbone))
+        if rival is None or comparison is None:
+            return self._made(self._named, networks, None)
+        choices = [each.choice for each in (rival.compared, comparison) if each]
+        for choice in choices:
+            self.progress.note(choice.words)
+        found = self._made(comparison.winner, networks, rival.backbone)
+        plan, figures = found.plan, comparison.to_json()
+        for choice in choices if comparison.winner != "scratch" else choices[-1:]:
+            plan = _chosen(plan, choice)
+        if rival.compared:
+            figures["last_stage"] = rival.compared._asdict()
+        return dataclasses.replace(found, plan=plan, comparison=figures)
+
+    def _made(self, winner: Winner, networks: list[Fitted], rival: Backbone | None) -> Trained:
+        """Return the classifier from what has been trained."""
         if winner == "scratch":
-            return _with_choice(self._scratch_only(networks), comparison)
-        other = self._beside()
-        if comparison:
-            self.progress.note(comparison.choice.words)
-        rival = contest.rival if contest and contest.rival.is_of(other.data) else None
-        frozen = rival or other._backbone()
-        if winner == "frozen":
-            return _with_choice(other._on_backbone(frozen), comparison)
-        return _with_choice(self._joined(networks, frozen, other), comparison)
+            return self._scratch_only(networks)
+        fine_tune = self.config.fine_tune if rival is None else rival.plan.trained == "last stage"
+        other = self._beside(fine_tune)
+        backbone = rival if rival and rival.is_of(other.data) else other._backbone().backbone
+        if winner == "pretrained":
+            return other._on_backbone(backbone)
+        return self._joined(networks, backbone, other)
 
     @property
     def _named(self) -> Winner:
@@ -99,13 +110,16 @@ class Training:
         """Train the networks, one for each fold, and compare them until they have lost."""
         networks: list[Fitted] = []
         comparison = None
-        for fitted in self._networks(contest):
-            networks.append(fitted)
-            if contest:
-                comparison = contest.measure(fitted.network, len(networks) - 1)
-                if contest.is_lost(comparison):
-                    ended = not contest.is_complete(comparison)
-                    return [], comparison._replace(ended=ended)
+        try:
+            for fitted in self._networks(contest):
+                networks.append(fitted)
+                if contest:
+                    comparison = contest.measure(fitted.network, len(networks) - 1)
+                    if contest.is_lost(comparison):
+                        ended = not contest.is_complete(comparison)
+                        return [], comparison._replace(ended=ended)
+        except _Hopeless as stopped:
+            return [], stopped.comparison
         return networks, comparison
 
     def _networks(self, contest: Contest | None) -> Iterator[Fitted]:
@@ -135,22 +149,22 @@ class Training:
         made = finish(networks[0], splits, plan, config, self.progress)
         return Trained(made, None, data, plan)
 
-    def _beside(self) -> Training:
-        """Return the training of the frozen backbone, on the same images at its size."""
-        config = self._frozen_config()
+    def _beside(self, fine_tune: bool | None) -> Training:
+        """Return the training of the backbone, on the same images at its size."""
+        config = dataclasses.replace(self._pretrained_config(), fine_tune=fine_tune)
         data = at_size(self.data, config.input_size, config, progress=self.progress)
         plan = plan_of(data, config, self.reason)
         return dataclasses.replace(self, config=config, data=data, plan=plan)
 
-    def _joined(self, networks: list[Fitted], frozen: FrozenBackbone, other: Training) -> Trained:
+    def _joined(self, networks: list[Fitted], backbone: Backbone, other: Training) -> Trained:
         from lucency.training.both_starts import join_starts, plan_of_both
 
         plan = plan_of_both(self.plan, other.plan)
         made = [each.network for each in networks]
-        joined = join_starts(made, frozen, other.data, plan, self.config, self.progress)
+        joined = join_starts(made, backbone, other.data, plan, self.config, self.progress)
         return Trained(*joined, other.data, plan)
 
-    def _frozen_config(self) -> Config:
+    def _pretrained_config(self) -> Config:
         """Return the configuration of the backbone that training from scratch is compared with."""
         from lucency.training.both_starts import size_beside
 
@@ -171,25 +185,44 @@ class Training:
 
         return on_epoch
 
-    def _contest(self) -> Contest | None:
-        """Train the heads of the frozen backbone that training from scratch is compared with."""
-        from lucency.training.start import MOST_HELD_OUT, MOST_TRAIN, Contest
+    def _rival(self) -> Pretrained:
+        """Train the backbone that training from scratch is compared with."""
+        chosen = self.config.fine_tune
+        other = dataclasses.replace(self, data=self._compared)._beside(chosen)
+        images, size = len(other.data.train), other.plan.size
+        if chosen is not None or not views_of(images, size):
+            return other._backbone()
+        config = dataclasses.replace(other.config, fine_tune=True)
+        return other._backbone(plan_of(other.data, config, self.reason))
 
-        data = self.data
-        if data.folds is None:
-            val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
-            data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
-        rival = dataclasses.replace(self, data=data)._beside()._backbone()
+    def _contest(self, rival: Backbone) -> Contest:
+        from lucency.training.start import Contest
+
+        data = self._compared
         return Contest(rival, self.plan, data.held_out, data.folds)
 
-    def _backbone(self) -> FrozenBackbone:
-        from lucency.training.frozen import FrozenBackbone
+    @property
+    def _compared(self) -> Dataset:
+        """The images that starts are compared on: a sample, without folds."""
+        from lucency.training.start import MOST_HELD_OUT, MOST_TRAIN
 
         data = self.data
-        return FrozenBackbone(self.plan, data.train, data.val, data.folds, self.progress)
+        if data.folds:
+            return data
+        val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
+        return dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
 
-    def _on_backbone(self, frozen: FrozenBackbone) -> Trained:
-        made, outputs = frozen.classifier(self.config, self.progress, self.on_epoch)
+    def _backbone(self, tuned: Plan | None = None) -> Pretrained:
+        from lucency.training.pretrained import train_backbone
+
+        data = self.data
+        return train_backbone(
+            self.plan, (data.train, data.val, data.folds), self.config, self.progress,
+            tuned=tuned, checkpoints=self.checkpoints,
+        )  # fmt: skip
+
+    def _on_backbone(self, backbone: Backbone) -> Trained:
+        made, outputs = backbone.classifier(self.config, self.progress, self.on_epoch)
         return Trained(made, outputs, self.data, self.plan)
 
 
@@ -214,8 +247,8 @@ def with_start(plan: Plan, config: Config) -> Plan:
     why = why_decided(config)
     value = "from scratch" if why else "decided on held-out images"
     from_both = (
-        "training from scratch is compared with a linear head on the frozen features of a "
-        "pretrained network, and with the mean of both; --start scratch does without"
+        "training from scratch is compared with a pretrained network, frozen under a linear head "
+        "or with its last stage fine-tuned, and with the mean of both; --start scratch does without"
     )
     return _chosen(plan, Choice("start", value, why or from_both))
 
@@ -232,13 +265,6 @@ def why_decided(config: Config) -> str:
             'pip install "lucency[pretrained]"'
         )
     return ""
-
-
-def _with_choice(trained: Trained, comparison: Comparison | None) -> Trained:
-    if comparison is None:
-        return trained
-    plan = _chosen(trained.plan, comparison.choice)
-    return dataclasses.replace(trained, plan=plan, comparison=comparison.to_json())
 
 
 def _chosen(plan: Plan, choice: Choice) -> Plan:

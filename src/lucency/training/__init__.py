@@ -15,10 +15,14 @@
     ensemble        the weights of several networks as those of one
     warm_start      the weights of an earlier classifier to fine-tune
     folds           cross-validation: one network for each fold, joined in one classifier
+    backbone        a pretrained backbone: its features, and what its two trainings have in common
     linear_head     a penalised regression on features, also cross-fitted
     frozen          the last layer alone, on a frozen backbone
+    fine_tuning     how often the last stage of a backbone sees each image, and in how many views
+    fine_tuned      the last stage of a backbone, on feature maps that are computed once
+    pretrained      one of the two, or the better one
     train           all of these, in order
-    both_starts     networks from scratch and a frozen backbone in one classifier
+    both_starts     networks from scratch and a backbone in one classifier
     start           which of these it is, by held-out images
 
 The signatures of ``train.train`` and ``folds.train_folds`` show that nothing in this package can

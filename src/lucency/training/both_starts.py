@@ -1,4 +1,4 @@
-"""Networks from scratch and a frozen backbone in one classifier: the mean of their logits.
+"""Networks from scratch and a pretrained backbone in one classifier: the mean of their logits.
 
 They make different mistakes: the backbone knows millions of photographs, the networks from scratch
 only these images. Both are calibrated on held-out images first, so that neither counts for more
@@ -20,10 +20,10 @@ from lucency.config import Config
 from lucency.dataset import Dataset, Split
 from lucency.models import keras
 from lucency.progress import Progress
+from lucency.training.backbone import Backbone
 from lucency.training.ensemble import HEAD, join
 from lucency.training.fit import spec_of
 from lucency.training.folds import record_folds
-from lucency.training.frozen import FrozenBackbone
 from lucency.training.linear_head import Head
 from lucency.training.plan import Choice, Plan
 from lucency.training.trainer import logits_of_split
@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 def join_starts(
     networks: Sequence[Classifier],
-    frozen: FrozenBackbone,
+    backbone: Backbone,
     data: Dataset,
     plan: Plan,
     config: Config,
@@ -43,7 +43,7 @@ def join_starts(
 
     Args:
         networks: Trained from scratch, one for each fold or one without; not calibrated.
-        frozen: The backbone, trained on the whole of ``data``.
+        backbone: Trained on the whole of ``data``.
         data: The images at the size of the backbone.
         plan: From ``plan_of_both``.
         config: The user's choices.
@@ -57,9 +57,9 @@ def join_starts(
     of_classes = np.asarray(plan.class_weights)[data.held_out.labels]
     parts = [
         _calibrated(head, found, of_classes, data.held_out, plan.seed)
-        for head, found in ((own, logits), (frozen.head, frozen.logits[0]))
+        for head, found in ((own, logits), (backbone.head, backbone.logits[0]))
     ]
-    weights |= {k: v for k, v in frozen.weights.items() if not k.startswith(HEAD)}
+    weights |= {k: v for k, v in backbone.weights.items() if not k.startswith(HEAD)}
     weights[f"{HEAD}kernel"] = np.concatenate([h.kernel / 2 for h, _ in parts]).astype(np.float32)
     weights[f"{HEAD}bias"] = np.mean([h.bias for h, _ in parts], axis=0).astype(np.float32)
     made = Classifier(spec_of(plan, data.classes), weights)
@@ -71,30 +71,32 @@ def join_starts(
         )  # fmt: skip
     else:
         record_folds(made, networks, data.folds)
-    return frozen.finish(made, held, plan, config, progress)
+    return backbone.finish(made, held, plan, config, progress)
 
 
-def plan_of_both(plan: Plan, frozen: Plan) -> Plan:
+def plan_of_both(plan: Plan, other: Plan) -> Plan:
     """Return the plan of the ensemble.
 
     Args:
         plan: Of the training from scratch; with folds, that of all of them.
-        frozen: Of the backbone, whose images are larger by an even factor.
+        other: Of the backbone, whose images are larger by an even factor.
     """
     known = {name: plan.parameters[name] for name in ("width", "blocks", "members")}
-    factor = frozen.size[0] // plan.size[0]
-    height, width = frozen.size
+    factor = other.size[0] // plan.size[0]
+    height, width = other.size
     sees = f"the networks from scratch see it at {plan.size[0]} x {plan.size[1]}"
-    backbone = frozen.parameters["backbone"]
-    head = (
-        f"a linear head is trained on the features of {backbone}; the logits of both are "
-        "calibrated and averaged"
+    backbone = other.parameters["backbone"]
+    how, trained = (
+        ("frozen", f"a linear head is trained on the features of {backbone}")
+        if other.trained == "last layer"
+        else ("its last stage fine-tuned", f"the last stage of {backbone} is fine-tuned")
     )
+    head = f"{trained}; the logits of both are calibrated and averaged"
 
     def described(each: Choice) -> Choice:
         if each.name == "network":
             return Choice(
-                each.name, f"{each.value}, and {backbone}, frozen", f"{each.reason}; {head}"
+                each.name, f"{each.value}, and {backbone}, {how}", f"{each.reason}; {head}"
             )
         if each.name == "input":
             return Choice(
@@ -104,9 +106,9 @@ def plan_of_both(plan: Plan, frozen: Plan) -> Plan:
 
     choices = map(described, plan.choices)
     return dataclasses.replace(
-        plan, size=frozen.size, architecture="ensemble", choices=tuple(choices),
+        plan, size=other.size, architecture="ensemble", choices=tuple(choices),
         parameters={**known, "backbone": backbone, "downsampling": factor},
-        weights_origin=frozen.weights_origin,
+        weights_origin=other.weights_origin,
     )  # fmt: skip
 
 

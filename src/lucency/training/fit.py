@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ def fit(
     progress: Progress,
     on_epoch: Callable[[Epoch], None] | None,
     checkpoints: Path | None,
+    initial: Mapping[str, NDArray[Any]] | None = None,
 ) -> Fitted:
     """Train a network.
 
@@ -57,9 +58,13 @@ def fit(
         progress: Called on every step.
         on_epoch: Called with each row of the history.
         checkpoints: Folder for checkpoints; ``None`` writes none.
+        initial: Arrays for some of the variables, by name, that training begins with.
     """
     classes = splits[0].classes
     network = _network(plan, len(classes), progress)
+    for variable in network.weights:
+        if initial and variable.path in initial:
+            variable.assign(initial[variable.path])
     if start := warm_start(config):
         start.assign(network, classes, plan.seed)
     with borrowed(network, plan, len(classes)) as stepper:

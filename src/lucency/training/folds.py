@@ -53,10 +53,13 @@ class OutOfFold(NamedTuple):
 
     Attributes:
         logits: (n, units).
-        features: (n, d), where all networks have the same; ``None`` where each has its own.
+        final: (n, d) features of the classifier, where it is not all networks side by side.
+        features: (n, k * d) of the networks of k folds, side by side; ``None`` where they have the
+            features of the classifier.
     """
 
     logits: NDArray[np.float64]
+    final: NDArray[np.float32] | None = None
     features: NDArray[np.float32] | None = None
 
 
@@ -176,15 +179,14 @@ def finish_folds(
         config: The user's choices.
         progress: Warned if the images do not reach the rule of the operating point.
     """
-    logits, features = held_out
-    before = classifier.logits_bias
+    logits, before = held_out.logits, classifier.logits_bias
 
     def predict() -> NDArray[np.float64]:
         return probabilities_of(classifier, logits, before)
 
     images = HeldOut(logits, pool.labels, pool.groups)
     calibrate(classifier, plan, config, pool.labels, images, predict, progress)
-    classifier.ood_detector, scores = _ood_detector(classifier, pool, folds, features)
+    classifier.ood_detector, scores = _ood_detector(classifier, pool, folds, held_out)
     return CrossValidated(classifier, Outputs(predict(), scores))
 
 
@@ -217,17 +219,18 @@ def record_folds(classifier: Classifier, networks: Sequence[Classifier], folds: 
 
 
 def _ood_detector(
-    classifier: Classifier, pool: Split, folds: Folds, features: NDArray[np.float32] | None
+    classifier: Classifier, pool: Split, folds: Folds, held_out: OutOfFold
 ) -> tuple[ood.OODDetector, NDArray[np.float64]]:
     """Return the detector, and the OOD score of each image from the network new to it."""
+    known = held_out.final if held_out.features is None else held_out.features
 
     def embed(some: NDArray[np.int64]) -> NDArray[np.float32]:
-        return classifier.embed(pool, some) if features is None else features[some]
+        return classifier.embed(pool, some) if known is None else known[some]
 
     few = _stratified(pool, folds, most_images(pool))
     fitted = ood_folds.fit(
         embed(few), pool.labels[few], pool.pixels(few), folds.held_out[few],
-        shared=features is not None,
+        final=None if held_out.final is None else held_out.final[few],
     )  # fmt: skip
     every = np.arange(len(pool))
     distances = np.concatenate(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from lucency.dataset import Folds, Split
 from lucency.errors import ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
+from lucency.training import fine_tuning
 from lucency.training.warm_start import settled, warm_start
 
 
@@ -36,6 +37,9 @@ class Choice:
     def words(self) -> str:
         """The decision in one line."""
         return f"{self.name}: {self.value} ({self.reason})"
+
+
+Trained = Literal["all", "last stage", "last layer"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,8 @@ class Plan:
         precision: Keras dtype policy of the network during training.
         monitor: Which epoch is kept: the ``last``, or the best on validation by ``accuracy`` or
             ``log_loss``.
-        frozen: Whether the last layer alone is trained, as a regression on the network's features.
+        trained: What of the network is trained: ``all``, ``last stage`` (fine-tuned), or ``last
+            layer`` (a regression on the features of a frozen network).
         patience: Epochs without a better value before training stops; 0 for never.
         choices: The same choices in words, with reasons.
     """
@@ -90,7 +95,7 @@ class Plan:
     precision: str
     monitor: str
     patience: int
-    frozen: bool
+    trained: Trained
     choices: tuple[Choice, ...]
     weights_origin: str = ""
 
@@ -148,7 +153,7 @@ def make_plan(train: Split, config: Config) -> Plan:
                 "--backbone belongs to --recipe default; the article has its own network."
             )
         return _article_plan(train, config, positive, decision)
-    make = _frozen_plan if config.frozen else _default_plan
+    make = _pretrained_plan if config.frozen else _default_plan
     return make(train, config, positive, decision)
 
 
@@ -159,8 +164,8 @@ def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> P
     ``reason`` is that of ``folds=auto``.
     """
     plan = make_plan(pool, config)
-    if plan.frozen:
-        return _frozen_folds(plan, folds, reason)
+    if plan.trained != "all":
+        return _pretrained_folds(plan, folds, reason)
     sizes = np.bincount(folds.held_out, minlength=len(folds))
     epochs = np.array([default_epochs(config, len(pool) - int(n)) for n in sizes])
     choices = [
@@ -180,12 +185,17 @@ def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> P
     return dataclasses.replace(plan, parameters=parameters, choices=(choice, *choices))
 
 
-def _frozen_folds(plan: Plan, folds: Folds, reason: str) -> Plan:
+def _pretrained_folds(plan: Plan, folds: Folds, reason: str) -> Plan:
+    trained = (
+        "one head is trained without each of them; the classifier has the mean of all and"
+        if plan.trained == "last layer"
+        else "one network is fine-tuned without each of them, and that of the classifier on all; it"
+    )
     choice = Choice(
         "folds",
         _described(folds),
-        f"{reason}{'; ' if reason else ''}one head is trained without each of them; the classifier "
-        "has the mean of all, and is calibrated and evaluated on the images that each has not seen",
+        f"{reason}{'; ' if reason else ''}{trained} is calibrated and evaluated on the images that "
+        "each has not seen",
     )
     return dataclasses.replace(plan, choices=(choice, *plan.choices))
 
@@ -286,7 +296,7 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
         recipe="default", effort=config.effort, seed=config.seed, positive=positive, **network,
         epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
         weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
-        augmentation=augmentation, precision=precision, monitor="last", patience=0, frozen=False,
+        augmentation=augmentation, precision=precision, monitor="last", patience=0, trained="all",
         choices=tuple(choices),
     )  # fmt: skip
 
@@ -298,37 +308,76 @@ def _learning_rate(config: Config) -> float:
     return 1e-3 if config.start_path else 3e-3
 
 
-def _frozen_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
+def _pretrained_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
     size, channels = _stored(train)
     weights, why_weights = _class_weights(train, config)
     flip = config.flip is not False
     stretch, why_stretch = _stretch(train, config)
+    trained, how = _fine_tuning(train) if config.fine_tune else _linear_head()
     return Plan(
         recipe="default", effort=config.effort, seed=config.seed, positive=positive, size=size,
         channels=channels, depth=train.cache.depth, architecture="pretrained",
         parameters={"backbone": config.frozen, "weights": "imagenet"}, network_channels=3,
-        epochs=1, batch=min(32, len(train)), optimizer="lbfgs", learning_rate=0.0, schedule="none",
-        weight_decay=0.0, label_smoothing=0.0, class_weights=weights, precision="float32",
-        monitor="last", patience=0, frozen=True, weights_origin=_origin(config.frozen, "imagenet"),
+        class_weights=weights, precision="float32", monitor="last", patience=0, **trained,
+        weights_origin=_origin(config.frozen, "imagenet"),
         augmentation=dataclasses.replace(_AUGMENTATION, flip_horizontal=flip, stretch=stretch),
         choices=(
-            Choice("network", f"{config.frozen} with ImageNet weights", "frozen: not trained"),
+            Choice("network", f"{config.frozen} with ImageNet weights", how[0]),
             _input(train, 3),
             _depth(train, config),
-            Choice(
-                "head", "a penalised logistic regression on the features",
-                "the penalty is chosen in cross-validation by patient",
-            ),
+            how[1],
             Choice("class weights", _shares(train.classes, weights), why_weights),
             Choice(
-                "augmentation", f"as from scratch{'' if flip else ', without flips'}",
-                "each image is learned from once as it is and once augmented",
+                "augmentation", f"as from scratch{'' if flip else ', without flips'}", how[2]
             ),
             Choice("stretch of each axis", f"{stretch:.0%}", why_stretch),
             decision,
             _neighbours(train, config),
         ),
     )  # fmt: skip
+
+
+_How = tuple[dict[str, Any], tuple[str, Choice, str]]  # of a plan, and in words
+
+
+def _linear_head() -> _How:
+    plan = {
+        "trained": "last layer", "epochs": 1, "batch": 32, "optimizer": "lbfgs",
+        "learning_rate": 0.0, "schedule": "none", "weight_decay": 0.0, "label_smoothing": 0.0,
+    }  # fmt: skip
+    head = Choice(
+        "head", "a penalised logistic regression on the features",
+        "the penalty is chosen in cross-validation by patient",
+    )  # fmt: skip
+    seen = "each image is learned from once as it is and once augmented"
+    return plan, ("frozen: not trained", head, seen)
+
+
+def _fine_tuning(train: Split) -> _How:
+    """Plan how the last stage is fine-tuned.
+
+    Raises:
+        ConfigError: There are too many images for its memory.
+    """
+    images, (size, _) = len(train), _stored(train)
+    views = fine_tuning.views_of(images, size)
+    if not views:
+        raise ConfigError(
+            f"fine_tune=true needs too much memory for {images:,} images of {size[0]} x {size[1]}. "
+            "Leave it out, or use smaller images: --set size=N"
+        )
+    epochs = fine_tuning.epochs_of(images, size)
+    plan = {
+        "trained": "last stage", "epochs": epochs, "batch": min(fine_tuning.BATCH, images),
+        "optimizer": "adamw", "learning_rate": fine_tuning.RATE, "schedule": "cosine",
+        "weight_decay": fine_tuning.DECAY, "label_smoothing": fine_tuning.SMOOTHING,
+    }  # fmt: skip
+    tuned = Choice(
+        "fine-tuning", f"AdamW, learning rate {fine_tuning.RATE:g}, {epochs * views} passes",
+        "little is trained, and does not need more",
+    )  # fmt: skip
+    seen = f"{views} views of each image, one of them as it is"
+    return plan, ("its last stage is fine-tuned, the others are frozen", tuned, seen)
 
 
 def _article_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
@@ -349,7 +398,7 @@ def _article_plan(train: Split, config: Config, positive: str | None, decision: 
         epochs=epochs, batch=batch,
         optimizer="adam", learning_rate=rate, schedule="halve every 10 epochs",
         weight_decay=config.weight_decay or 0.0, label_smoothing=config.label_smoothing or 0.0,
-        class_weights=weights, precision=precision, monitor="accuracy", patience=5, frozen=False,
+        class_weights=weights, precision=precision, monitor="accuracy", patience=5, trained="all",
         augmentation=dataclasses.replace(_ARTICLE_AUGMENTATION, flip_horizontal=flip),
         choices=(
             Choice("network", "three convolutions, two dense layers", tutorial),

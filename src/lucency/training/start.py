@@ -1,4 +1,4 @@
-"""From scratch, on a frozen, pretrained backbone, or both: decided on held-out images.
+"""From scratch, on a pretrained backbone, or both: decided on held-out images.
 
 All are measured on the same images that neither has seen, as they are and augmented as in
 training: images as they are come from the same cameras and scanners as those to learn from, while a
@@ -18,19 +18,52 @@ from lucency.calibration import scaling
 from lucency.classifier import Classifier
 from lucency.config import COMPARED
 from lucency.dataset import Folds, Split
-from lucency.training.frozen import VIEWS, Augmenter, FrozenBackbone
+from lucency.training.backbone import VIEWS, Augmenter, Backbone
 from lucency.training.plan import Choice, Plan
 from lucency.training.state import Epoch
 from lucency.training.step import eval_model
 
+_ALL = slice(None)
 MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many
-# times that of the frozen backbone. The rest of the epochs does not make up for that: on the chest
+# times that of the backbone. The rest of the epochs does not make up for that: on the chest
 # radiographs the lowest loss fell to 0.55 times that of a quarter, 0.91 times that of a half.
 _HOPELESS = ((0.5, 1.6), (0.25, 2.0))
 
 Floats = NDArray[np.float64]
-Winner = Literal["scratch", "frozen", "ensemble"]
+Winner = Literal["scratch", "pretrained", "ensemble"]
+
+
+class FineTuning(NamedTuple):
+    """The mean log loss of a backbone on held-out images, over all of their views.
+
+    Attributes:
+        frozen: With a linear head, the backbone frozen.
+        fine_tuned: With its last stage fine-tuned.
+        error: Standard error of the difference, by patient.
+        n: Images.
+    """
+
+    frozen: float
+    fine_tuned: float
+    error: float
+    n: int
+
+    @property
+    def is_better(self) -> bool:
+        """Whether fine-tuning is better by more than the standard error of the difference."""
+        return self.frozen - self.fine_tuned > self.error
+
+    @property
+    def choice(self) -> Choice:
+        """The decision in words, with the figures that decided."""
+        return Choice(
+            "last stage",
+            "fine-tuned" if self.is_better else "frozen",
+            f"log loss on {self.n:,} held-out images, as they are and augmented: "
+            f"{self.fine_tuned:.3f} fine-tuned, {self.frozen:.3f} frozen (standard error of the "
+            f"difference {self.error:.3f})",
+        )
 
 
 class Comparison(NamedTuple):
@@ -38,57 +71,60 @@ class Comparison(NamedTuple):
 
     Attributes:
         scratch: Of the network trained from scratch.
-        frozen: Of the head on the frozen backbone.
+        pretrained: Of the backbone.
         error: Standard error of the difference, by patient.
         n: Images.
         trained: Share of the epochs from scratch after which they were compared; below 1 where the
             training was hopeless. ``scratch`` is then the lowest loss so far on the images as they
             are, not calibrated, and there is no ``error``.
         ensemble: Of the mean of the logits of both, if it was measured.
-        ensemble_errors: Standard errors of its differences from ``scratch`` and from ``frozen``.
+        ensemble_errors: Standard errors of its differences from ``scratch`` and ``pretrained``.
         ended: Whether training from scratch ended before it was complete.
+        fine_tuned: Whether the last stage of the backbone is fine-tuned; it is frozen if not.
     """
 
     scratch: float
-    frozen: float
+    pretrained: float
     error: float | None
     n: int
     trained: float = 1.0
     ensemble: float | None = None
     ensemble_errors: tuple[float, float] | None = None
     ended: bool = False
+    fine_tuned: bool = False
 
     @property
     def winner(self) -> Winner:
         """What is better by more than the standard error of the difference, the simplest first."""
         if self.ended or self.error is None:
-            return "frozen"
+            return "pretrained"
         if self.ensemble is not None and self.ensemble_errors:
-            gains = self.scratch - self.ensemble, self.frozen - self.ensemble
+            gains = self.scratch - self.ensemble, self.pretrained - self.ensemble
             if all(gain > error for gain, error in zip(gains, self.ensemble_errors, strict=True)):
                 return "ensemble"
-        return "frozen" if self.scratch - self.frozen > self.error else "scratch"
+        return "pretrained" if self.scratch - self.pretrained > self.error else "scratch"
 
     @property
     def is_worth_more(self) -> bool:
-        """Whether training from scratch, or both, is better than the frozen backbone alone."""
+        """Whether training from scratch, or both, is better than the backbone alone."""
         if self.error is None:
             return False
-        better = self.frozen - self.scratch > self.error
+        better = self.pretrained - self.scratch > self.error
         if self.ensemble is None or not self.ensemble_errors:
             return better
-        return better or self.frozen - self.ensemble > self.ensemble_errors[1]
+        return better or self.pretrained - self.ensemble > self.ensemble_errors[1]
 
     @property
     def choice(self) -> Choice:
         """The decision in words, with the figures that decided."""
-        backbone = f"{COMPARED} with ImageNet weights, frozen"
+        how = "its last stage fine-tuned" if self.fine_tuned else "frozen"
+        backbone = f"{COMPARED} with ImageNet weights, {how}"
         value = {
             "scratch": "from scratch",
-            "frozen": backbone,
+            "pretrained": backbone,
             "ensemble": f"from scratch, and {backbone}: the mean of both",
         }[self.winner]
-        found = f"{self.frozen:.3f} from {COMPARED}, {self.scratch:.3f} from scratch"
+        found = f"{self.pretrained:.3f} from {COMPARED}, {self.scratch:.3f} from scratch"
         if self.error is None:
             found += f" (ended after {self.trained:.0%} of its epochs)"
         else:
@@ -107,11 +143,62 @@ class Comparison(NamedTuple):
         return {"backbone": COMPARED, **self._asdict()}
 
 
-class Contest:
-    """A frozen backbone against the networks that are trained from scratch.
+class HeldOutLosses:
+    """The log loss of held-out images, each with the weight of its class.
 
     Args:
-        rival: The frozen backbone, trained on the same data set or on a sample of it.
+        held_out: The images.
+        plan: With the weights of the classes.
+    """
+
+    def __init__(self, held_out: Split, plan: Plan) -> None:
+        self._held_out, self._seed = held_out, plan.seed
+        weights = np.asarray(plan.class_weights)[held_out.labels]
+        self._weights = weights / weights.mean()
+
+    def calibrated(self, logits: Floats, images: NDArray[np.int64] | slice = _ALL) -> Floats:
+        """Return the logits (views, n, units) of images, calibrated on their first view."""
+        fitted = scaling.fit(
+            logits[0], self._held_out.labels[images], self._weights[images],
+            groups=self._groups(images), seed=self._seed,
+        )  # fmt: skip
+        return np.stack([fitted(view) for view in logits])
+
+    def losses(self, calibrated: Floats, images: NDArray[np.int64] | slice = _ALL) -> Floats:
+        """Return the loss of images (n,), the mean of their views."""
+        labels = self._held_out.labels[images]
+        row = np.arange(len(labels))
+        views = [scaling.probabilities(view)[row, labels] for view in calibrated]
+        loss = np.mean(-np.log(np.maximum(views, 1e-12)), axis=0)
+        return np.asarray(self._weights[images] * loss)
+
+    def error(self, differences: Floats, images: NDArray[np.int64] | slice = _ALL) -> float:
+        """Return the standard error of the mean of differences (n,), by patient."""
+        groups = np.unique(self._groups(images), return_inverse=True)[1]
+        sums = np.bincount(groups, differences)
+        # One patient says nothing of others: the difference is then as large as its error.
+        spread = np.sqrt(len(sums)) * sums.std(ddof=1) if len(sums) > 1 else abs(sums[0])
+        return float(spread / len(differences))
+
+    def _groups(self, images: NDArray[np.int64] | slice) -> list[str]:
+        return [*np.asarray(self._held_out.groups)[images]]
+
+
+def compare_fine_tuning(frozen: Backbone, tuned: Backbone) -> FineTuning:
+    """Compare two trainings of a backbone on the images held out of both."""
+    train, val, folds = frozen.splits
+    measured = HeldOutLosses(val if folds is None else train, frozen.plan)
+    before, after = (measured.losses(measured.calibrated(each.logits)) for each in (frozen, tuned))
+    return FineTuning(
+        float(before.mean()), float(after.mean()), measured.error(before - after), len(before)
+    )
+
+
+class Contest:
+    """A backbone against the networks that are trained from scratch.
+
+    Args:
+        rival: The backbone, trained on the same data set or on a sample of it.
         plan: Of the training from scratch.
         held_out: The images that both are measured on, at the size of the training from scratch;
             with folds, all that are not in test.
@@ -121,18 +208,14 @@ class Contest:
         rival: As given.
     """
 
-    def __init__(
-        self, rival: FrozenBackbone, plan: Plan, held_out: Split, folds: Folds | None
-    ) -> None:
+    def __init__(self, rival: Backbone, plan: Plan, held_out: Split, folds: Folds | None) -> None:
         self.rival = rival
         self._plan, self._held_out = plan, held_out
         self._fold = np.zeros(len(held_out), np.int64) if folds is None else folds.held_out
-        weights = np.asarray(plan.class_weights)[held_out.labels]
-        self._weights = weights / weights.mean()
+        self._measured = HeldOutLosses(held_out, plan)
         self._logits = np.zeros(rival.logits.shape)
-        every = np.arange(len(held_out))
-        self._calibrated = self._scaled(rival.logits, every)
-        self._frozen = self._losses(self._calibrated, every)
+        self._calibrated = self._measured.calibrated(rival.logits)
+        self._pretrained = self._measured.losses(self._calibrated)
 
     def measure(self, network: Classifier, fold: int = 0) -> Comparison:
         """Compare with a network, and with those of the folds before.
@@ -144,14 +227,16 @@ class Contest:
         own = np.flatnonzero(self._fold == fold)
         seen = np.flatnonzero(self._fold <= fold)
         self._logits[:, own] = _logits(network, self._held_out.subset("val", own), self._plan)
-        calibrated = self._scaled(self._logits[:, seen], seen)
+        of = self._measured
+        calibrated = of.calibrated(self._logits[:, seen], seen)
         mean = (calibrated + self._calibrated[:, seen]) / 2
-        scratch, frozen = self._losses(calibrated, seen), self._frozen[seen]
-        both = self._losses(self._scaled(mean, seen), seen)
+        scratch, pretrained = of.losses(calibrated, seen), self._pretrained[seen]
+        both = of.losses(of.calibrated(mean, seen), seen)
         return Comparison(
-            float(scratch.mean()), float(frozen.mean()), self._error(scratch - frozen, seen),
+            float(scratch.mean()), float(pretrained.mean()), of.error(scratch - pretrained, seen),
             len(seen), ensemble=float(both.mean()),
-            ensemble_errors=(self._error(scratch - both, seen), self._error(frozen - both, seen)),
+            ensemble_errors=(of.error(scratch - both, seen), of.error(pretrained - both, seen)),
+            fine_tuned=self.rival.plan.trained == "last stage",
         )  # fmt: skip
 
     def hopeless(self, history: Sequence[Epoch], epochs: int) -> Comparison | None:
@@ -163,47 +248,27 @@ class Contest:
         """
         share, best = len(history) / epochs, min(row.val_loss for row in history)
         factor = next((factor for least, factor in _HOPELESS if share >= least), np.inf)
-        first = self._frozen[self._fold == 0]
+        first = self._pretrained[self._fold == 0]
         if not best > factor * first.mean():
             return None
-        return Comparison(best, float(first.mean()), None, len(first), share, ended=True)
+        return Comparison(
+            best, float(first.mean()), None, len(first), share, ended=True,
+            fine_tuned=self.rival.plan.trained == "last stage",
+        )  # fmt: skip
 
     def is_lost(self, found: Comparison) -> bool:
         """Tell whether training from scratch should end here.
 
-        Where the two do not differ clearly, the cheaper one is kept: the frozen backbone while
+        Where the two do not differ clearly, the cheaper one is kept: the backbone while
         other folds would have to be trained from scratch, otherwise the network from scratch.
         """
         if self.is_complete(found):
-            return found.winner == "frozen"
+            return found.winner == "pretrained"
         return not found.is_worth_more
 
     def is_complete(self, found: Comparison) -> bool:
         """Tell whether all images were compared, those of every fold."""
         return found.n == len(self._held_out)
-
-    def _error(self, differences: Floats, images: NDArray[np.int64]) -> float:
-        """Return the standard error of the mean of differences (n,), by patient."""
-        groups = np.unique([self._held_out.groups[i] for i in images], return_inverse=True)[1]
-        sums = np.bincount(groups, differences)
-        # One patient says nothing of others: the difference is then as large as its error.
-        spread = np.sqrt(len(sums)) * sums.std(ddof=1) if len(sums) > 1 else abs(sums[0])
-        return float(spread / len(images))
-
-    def _scaled(self, logits: Floats, images: NDArray[np.int64]) -> Floats:
-        """Return the logits of all views of images, calibrated on the images as they are."""
-        fitted = scaling.fit(
-            logits[0], self._held_out.labels[images], self._weights[images],
-            groups=[self._held_out.groups[i] for i in images], seed=self._plan.seed,
-        )  # fmt: skip
-        return np.stack([fitted(view) for view in logits])
-
-    def _losses(self, calibrated: Floats, images: NDArray[np.int64]) -> Floats:
-        """Return the weighted log loss of images (n,), the mean of their views."""
-        labels, row = self._held_out.labels[images], np.arange(len(images))
-        views = [scaling.probabilities(view)[row, labels] for view in calibrated]
-        loss = np.mean(-np.log(np.maximum(views, 1e-12)), axis=0)
-        return np.asarray(self._weights[images] * loss)
 
 
 def _logits(network: Classifier, split: Split, plan: Plan) -> Floats:

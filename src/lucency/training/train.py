@@ -14,8 +14,8 @@ from lucency.progress import SILENT, Progress
 from lucency.training.budget import Images, buy, described
 from lucency.training.calibrate import HeldOut, calibrate, ood_detector
 from lucency.training.fit import Fitted, fit
-from lucency.training.frozen import FrozenBackbone
 from lucency.training.plan import Plan, make_plan
+from lucency.training.pretrained import train_backbone
 from lucency.training.speed import measure_speed
 from lucency.training.state import Epoch
 
@@ -61,9 +61,11 @@ def train(
     if plan is None and config.seconds:
         plan = _plan_in_time(train_split, val_split, config)
     plan = plan or make_plan(train_split, config)
-    if plan.frozen:
-        frozen = FrozenBackbone(plan, train_split, val_split, None, progress)
-        return frozen.classifier(config, progress, on_epoch)[0]
+    if plan.trained != "all":
+        found = train_backbone(
+            plan, (train_split, val_split, None), config, progress, checkpoints=checkpoints
+        )  # fmt: skip
+        return found.backbone.classifier(config, progress, on_epoch)[0]
     fitted = fit(
         (train_split, val_split), plan, config,
         progress=progress, on_epoch=on_epoch, checkpoints=checkpoints,

@@ -1,0 +1,38 @@
+"""How the last stage of a backbone is fine-tuned: views of each image, and passes over them.
+
+About 15 passes are enough, as little is trained. Feature maps of at most seven views of each image
+are kept in memory, so that each is seen about twice.
+"""
+
+from __future__ import annotations
+
+import math
+
+RATE, DECAY, SMOOTHING, BATCH = 1e-3, 0.05, 0.05, 32
+_LEAST_VIEWS, _MOST_VIEWS = 2, 7  # of each training image
+_PASSES = 15  # over the training images, each time in another view
+_SHOWN = 30_000  # images in all passes together, where there are more than 2,000
+_BYTES = 2**30  # of feature maps in memory
+_STRIDE, _MAP_BYTES = 32, 2 * 208  # of the feature maps, and of each of their positions
+
+
+def views_of(images: int, size: tuple[int, int]) -> int:
+    """Return how many views of each training image are kept; 0 where memory holds too few.
+
+    Args:
+        images: To train on.
+        size: Height and width of each in pixels.
+    """
+    positions = math.prod(-(-side // _STRIDE) for side in size)
+    held = _BYTES // (images * positions * _MAP_BYTES)
+    views = min(_MOST_VIEWS, held, round(_passes(images)))
+    return views if views >= _LEAST_VIEWS else 0
+
+
+def epochs_of(images: int, size: tuple[int, int]) -> int:
+    """Return how often all views of the images are seen."""
+    return max(1, round(_passes(images) / views_of(images, size)))
+
+
+def _passes(images: int) -> float:
+    return min(_PASSES, max(_LEAST_VIEWS, _SHOWN / images))

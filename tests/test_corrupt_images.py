@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
 from benchmarks.reliability import corrupt_images, fuzz_images
-from benchmarks.reliability.corrupt_cases import cases
+from benchmarks.reliability.corrupt_cases import cases as all_cases
 from benchmarks.reliability.corrupt_files import CUTS
 from benchmarks.reliability.corrupt_images import _differences, _miscounted
 from benchmarks.reliability.format_mutations import format_seeds
@@ -15,6 +16,9 @@ from benchmarks.trial import Trial
 
 from lucency.imaging.image import full_size
 
+# To make them takes seconds, and the trials ask for them again and again.
+cases = functools.cache(lambda: tuple(all_cases()))
+
 
 def held(trials: list[Trial]) -> None:
     assert len(trials) > 1
@@ -22,7 +26,8 @@ def held(trials: list[Trial]) -> None:
         assert each.held, f"{each.name}: {[*each.failures]}"
 
 
-def test_each_corrupt_image_is_reported(tmp_path: Path) -> None:
+def test_each_corrupt_image_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrupt_images, "cases", cases)
     held(corrupt_images.trials(tmp_path, quick=True))
 
 

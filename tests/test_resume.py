@@ -33,6 +33,7 @@ from lucency.training.step import Stepper
 from lucency.training.train import train
 from lucency.training.trainer import Trainer
 
+ROOT = Path(__file__).parent.parent
 FAST = Config(effort="quick", size=32, epochs=3, precision="float32", batch=32)
 STEPS = 6  # of an epoch: 168 training images
 EPOCH = STEPS + 2  # points in an epoch where training can stop: validation has two batches
@@ -394,6 +395,8 @@ def test_a_crash_of_the_last_process_counts_as_out_of_memory(data: Dataset, tmp_
 CRASHING = """
 import ctypes, sys
 from pathlib import Path
+from benchmarks.small_network import without_extras
+without_extras()
 from lucency.training.checkpoints import Checkpoints
 kept = Checkpoints(Path(sys.argv[1]), {}, seconds=0, largest=0)
 with kept.traced():
@@ -403,11 +406,12 @@ with kept.traced():
 
 def test_a_real_crash_leaves_a_trace_and_a_kill_does_not(tmp_path: Path) -> None:
     command = [sys.executable, "-c", CRASHING, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
     assert done.returncode == -signal.SIGSEGV
     assert Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
     quiet = CRASHING.replace("ctypes.string_at(0)", "import os; os.kill(os.getpid(), 9)")
-    done = subprocess.run([*command[:2], quiet, command[3]], capture_output=True, check=False)
+    command[2] = quiet
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert not Checkpoints(tmp_path, {}, seconds=0, largest=0).crashed()
 

@@ -103,10 +103,10 @@ def test_the_second_signal_ends_a_program_stuck_in_compiled_code() -> None:
 
 
 @pytest.fixture
-def training(tiny_folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def training(small_folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start a training of several minutes on a small network, and wait for its first steps."""
     given = [word for setting in SETTINGS for word in ("--set", setting)]
-    command = ["train", str(tiny_folder), "--effort", "quick", "--run", "x", *given]
+    command = ["train", str(small_folder), "--effort", "quick", "--run", "x", *given]
     with (tmp_path / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [*small_network.COMMAND, *command], cwd=tmp_path, stderr=log, stdout=log

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from lucency.config import Config
 from lucency.dataset import load_dataset
 from lucency.errors import ConfigError, LeakError
 from lucency.pipeline.train import run_training
+from lucency.signals import Interrupted
 from lucency.training import ensemble
 from lucency.training.plan import make_plan
 from lucency.training.train import train
@@ -130,8 +132,15 @@ def test_images_that_the_run_has_learned_from_are_not_held_out(
         places / "spots", places / "folded", tmp_path / "ignored", folds=2, on_leak="ignore"
     )
     assert any("figures are invalid" in line for line in heard.warnings)
-    kept = {"split_file": str(places / "single" / "split.csv")}
-    _, heard = trained(places / "spots", places / "single", tmp_path / "kept", **kept)
+    kept = Config(
+        **FEW, folds=0, start=str(places / "single"), split_file=str(places / "single/split.csv")
+    )
+    with pytest.MonkeyPatch.context() as patch:  # what follows is that of every run
+        patch.setattr("lucency.pipeline.train._trained", Mock(side_effect=Interrupted(15)))
+        with pytest.raises(Interrupted):
+            run_training(
+                places / "spots", kept, run=str(tmp_path / "kept"), progress=(heard := Heard())
+            )
     assert not any("learned from" in line for line in heard.warnings)
 
 

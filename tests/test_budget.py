@@ -205,7 +205,7 @@ def test_the_speed_is_that_of_training(data: Dataset) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_network")
 def test_a_resumed_run_keeps_what_its_time_has_bought(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = dataclasses.replace(
         FAST, effort="1h", epochs=None, size=None, cache=str(tmp_path / "cache")
@@ -221,17 +221,17 @@ def test_a_resumed_run_keeps_what_its_time_has_bought(
             raise Interrupted(15)
 
     run = tmp_path / "run"
-    monkeypatch.setattr(training_speed, "measure_speed", measures(0.6))
+    monkeypatch.setattr(training_speed, "measure_speed", measures(0.35))
     with monkeypatch.context() as patch:
         patch.setattr(signals, "check", check)
         with pytest.raises(Interrupted):
-            run_training(tiny_folder, config, run=str(run))
+            run_training(small_folder, config, run=str(run))
     partial = tmp_path / "run.unfinished"
     stored = BUDGET.read(partial)
     assert (stored["effort"], stored["epochs"]) == ("quick", pytest.approx(4, abs=1))
 
     monkeypatch.setattr(training_speed, "measure_speed", measures(1e6))
-    done = run_training(tiny_folder, config, run=str(run), resume=True)
+    done = run_training(small_folder, config, run=str(run), resume=True)
     plan = PLAN.read(done.folder)
     assert plan["time_budget"] == {k: v for k, v in stored.items() if k != "format"}
     assert len(plan["epochs"]) == stored["epochs"]

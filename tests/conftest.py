@@ -152,14 +152,16 @@ def needs_weights() -> None:
 
 @pytest.fixture
 def shallow_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give backbones seven blocks with random weights, for tests of everything around them."""
+    """Give backbones five blocks, random weights and few features, to test what is around them."""
     from lucency.classifier.architectures import BACKBONES
     from lucency.models import backbones, efficientnet_lite
-    from lucency.training import backbone
+    from lucency.training import backbone, step
 
     needs_weights()
-    stages = tuple((1, *stage[1:]) for stage in efficientnet_lite._STAGES)
+    stages = tuple((1, *efficientnet_lite._STAGES[k][1:]) for k in (0, 1, 2, 3, 5))
     monkeypatch.setattr(efficientnet_lite, "_STAGES", stages)
+    monkeypatch.setattr(efficientnet_lite, "_HEAD", 64)
     monkeypatch.setattr(backbones, "load_imagenet", lambda _: None)
     monkeypatch.setattr(backbone, "_exported", {})
-    monkeypatch.setitem(cast("dict[str, Any]", BACKBONES), "EfficientNetLite0", (1_415_968, 1280))
+    monkeypatch.setattr(step, "_kept", [])
+    monkeypatch.setitem(cast("dict[str, Any]", BACKBONES), "EfficientNetLite0", (214_592, 64))

@@ -171,7 +171,7 @@ def test_a_run_with_folds(spots: Path, tmp_path: Path) -> None:
     from lucency.verify import verify
 
     heard = Heard()
-    config = Config(folds=2, fine_tune=True, **SETTINGS)
+    config = Config(folds=2, fine_tune=True, **SETTINGS | {"size": 32})
     done = run_training(spots, config, run=f"{tmp_path / 'run'}", progress=heard)
     assert done.folds is not None
     assert done.parity.max_abs_difference < 1e-4

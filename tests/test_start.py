@@ -259,7 +259,7 @@ def trained_on(folder: Path, run: Path, heard: Heard, **settings: Any) -> Any:
 def test_a_run_with_folds_on_a_frozen_backbone(spots: Path, tmp_path: Path) -> None:
     from lucency.verify import verify
 
-    done = trained_on(spots, tmp_path / "run", Heard(), folds=3, **SMALL)
+    done = trained_on(spots, tmp_path / "run", Heard(), folds=3, **SMALL | {"size": 32})
     assert done.folds is not None
     assert len(done.folds.folds) == 3
     classifier = Classifier.load(done.folder)
@@ -279,12 +279,12 @@ def test_auto_trains_both_and_keeps_one(
 ) -> None:
     from lucency.training import plan
 
-    short = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4)
+    short = dataclasses.replace(plan.LEVELS["quick"], views=60, width=4, blocks=(1,))
     monkeypatch.setattr(plan, "LEVELS", {**plan.LEVELS, "quick": short})
     monkeypatch.setattr(
         Training,
         "_pretrained_config",
-        lambda self: dataclasses.replace(self.config, start="EfficientNetLite0", size=64),
+        lambda self: dataclasses.replace(self.config, start="EfficientNetLite0", size=32),
     )
     heard = Heard()
     done = trained_on(spots, tmp_path / "run", heard, effort="quick", folds=2)
@@ -305,8 +305,8 @@ def test_auto_trains_both_and_keeps_one(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_the_logits_of_both_starts_are_averaged(spots: Path) -> None:
-    needs_weights()
     from lucency.training.both_starts import downsampled, join_starts, plan_of_both
     from lucency.training.fit import untrained
     from lucency.training.frozen import FrozenBackbone
@@ -347,12 +347,12 @@ def test_the_logits_of_both_starts_are_averaged(spots: Path) -> None:
 def test_a_run_of_both_starts(spots: Path, tmp_path: Path) -> None:
     from lucency.verify import verify
 
-    settings = {**SMALL, "start": "ensemble", "size": 32, "epochs": 2}
+    settings = {**SMALL, "start": "ensemble", "size": 16, "epochs": 2}
     with small.small_network():
         done = trained_on(spots, tmp_path / "run", Heard(), folds=2, **settings)
     classifier = Classifier.load(done.folder)
     spec = classifier.spec
-    assert (spec.architecture, spec.size) == ("ensemble", (128, 128))
+    assert (spec.architecture, spec.size) == ("ensemble", (64, 64))
     assert spec.parameters["members"] == 2
     assert spec.weights_origin.startswith("ImageNet weights of EfficientNet-Lite0")
     assert done.parity.max_abs_difference < 1e-4

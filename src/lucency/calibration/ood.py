@@ -69,19 +69,36 @@ class Distribution:
 
 def distribution(points: FloatArray, labels: IntArray, max_axes: int) -> Distribution:
     """Fit a distribution to points (n, d) with these classes."""
-    from sklearn.covariance import ledoit_wolf
-
     present, index = np.unique(labels, return_inverse=True)
     means = np.stack([points[labels == k].mean(0) for k in present])
-    # Ledoit & Wolf (2004): well-conditioned even with fewer images than features.
-    covariance, _ = ledoit_wolf(points - means[index], assume_centered=True)
-    variances, axes = (x[..., ::-1] for x in np.linalg.eigh(covariance))
+    variances, axes, total = _principal(points - means[index])
     # A direction without any variance would make every deviation infinitely large.
-    variances = np.maximum(variances, max(1e-6 * float(variances[0]), 1e-12))
-    kept = min(max_axes, len(variances))
-    rest = variances[kept:].mean() if kept < len(variances) else variances[-1]
-    arrays = (means, axes[:, :kept].T, variances[:kept], np.array([rest]))
+    least = max(1e-6 * float(variances[0]), 1e-12)
+    variances = np.maximum(variances, least)
+    kept, d = min(max_axes, len(variances)), points.shape[1]
+    rest = max((total - variances[:kept].sum()) / (d - kept), least) if kept < d else variances[-1]
+    arrays = (means, axes[:kept], variances[:kept], np.array([rest]))
     return Distribution(*(np.ascontiguousarray(array, np.float32) for array in arrays))
+
+
+def _principal(centred: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Return variances, the largest first, their axes (k, d), and the sum of all variances.
+
+    They are those of the covariance of Ledoit & Wolf (2004): well-conditioned even with fewer
+    images than features, where all other directions have one variance.
+    """
+    from sklearn.covariance import ledoit_wolf, ledoit_wolf_shrinkage
+
+    n, d = centred.shape
+    if n >= d:
+        covariance, _ = ledoit_wolf(centred, assume_centered=True)
+        variances, axes = np.linalg.eigh(covariance)
+        return variances[::-1], axes.T[::-1], float(variances.sum())
+    shrinkage = ledoit_wolf_shrinkage(centred, assume_centered=True)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    variances = sizes**2 / n
+    total = float(variances.sum())
+    return (1 - shrinkage) * variances + shrinkage * total / d, axes, total
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,7 @@ def cross_validated(
     scores = np.zeros((len(labels), classes))
     for k in range(metrics.FOLDS):
         train, test = folds != k, folds == k
-        model = _fitted(features[train], labels[train], trees=trees)
+        model = _model(trees).fit(features[train], labels[train])
         scores[test] = model.predict_proba(features[test])
     return auroc(labels, scores, groups)
 
@@ -59,7 +58,7 @@ def transfer(
 ) -> Estimate:
     """Train a small model on one sample and estimate its AUROC on another."""
     features, labels, groups = test
-    model = _fitted(*train, trees=trees)
+    model = _model(trees).fit(*train)
     if len(np.unique(labels)) < len(model.classes_):
         return Estimate(math.nan, math.nan, math.nan, "undefined")
     return auroc(labels, model.predict_proba(features), groups)
@@ -110,32 +109,47 @@ def beyond_chance(auc: float, labels: IntArray, groups: Sequence[str]) -> bool:
     return bool(auc > 0.5 + _TAIL * _INFLATION * np.mean(deviations))
 
 
-def _fitted(features: FloatArray, labels: IntArray, *, trees: bool) -> Any:
+def _model(trees: bool) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if trees:
-        return _fitted_trees(features, labels)
+        return _Trees()
     logistic = LogisticRegression(C=0.05, max_iter=300, class_weight="balanced")
-    return make_pipeline(StandardScaler(), logistic).fit(features, labels)
+    return make_pipeline(StandardScaler(), logistic)
 
 
-def _fitted_trees(features: FloatArray, labels: IntArray) -> Any:
-    """Fit boosted trees to features in bins of equally many images.
+class _Trees:
+    """Boosted trees on features that are numbered by bins of equally many images.
 
-    With weights, the trees look for their own bins more than ten times as long as they grow.
+    With weights, scikit-learn's trees look for such bins more than ten times as long as they grow,
+    unless a feature has few values. ``KBinsDiscretizer`` puts the two values of a flag in one bin.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import KBinsDiscretizer
 
-    bins = KBinsDiscretizer(
-        _BINS, encode="ordinal", quantile_method="averaged_inverted_cdf", subsample=None
-    )
-    trees = HistGradientBoostingClassifier(
-        max_depth=3, max_iter=60, min_samples_leaf=10, class_weight="balanced", random_state=0
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a feature with few values has fewer bins
-        return make_pipeline(bins, trees).fit(features, labels)
+    def __init__(self) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        self._edges: list[FloatArray] = []
+        self._trees = HistGradientBoostingClassifier(
+            max_depth=3, max_iter=60, min_samples_leaf=10, class_weight="balanced", random_state=0
+        )
+
+    def fit(self, features: FloatArray, labels: IntArray) -> Self:
+        shares = np.linspace(0, 1, _BINS)
+        found = np.quantile(features, shares, axis=0, method="averaged_inverted_cdf")
+        values = (np.unique(column) for column in found.T)
+        self._edges = [(each[1:] + each[:-1]) / 2 for each in values]
+        self._trees.fit(self._binned(features), labels)
+        return self
+
+    @property
+    def classes_(self) -> IntArray:
+        return np.asarray(self._trees.classes_)
+
+    def predict_proba(self, features: FloatArray) -> FloatArray:
+        return np.asarray(self._trees.predict_proba(self._binned(features)))
+
+    def _binned(self, features: FloatArray) -> FloatArray:
+        pairs = zip(self._edges, features.T, strict=True)
+        return np.stack([np.searchsorted(*pair) for pair in pairs], axis=1).astype(np.float64)

@@ -11,8 +11,7 @@ from benchmarks.trial import Trial, WarningRecorder
 from lucency.progress import Progress
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.early_stopping import EarlyStopping
-from lucency.training.state import Snapshot, TrainState
-from lucency.training.step import Weights
+from lucency.training.state import Snapshot, TrainState, Weights
 
 _IDENTITY = {"plan": {"seed": 0}, "data": {"train": "x"}, "backend": {}, "versions": {}}
 

@@ -28,8 +28,7 @@ from typing import Any, Self
 from lucency.errors import RunError
 from lucency.io import arrays_of, parse_json, read_bytes, write_folder
 from lucency.progress import SILENT, Progress
-from lucency.training.state import Snapshot, TrainState
-from lucency.training.step import Arrays, Weights
+from lucency.training.state import Arrays, Snapshot, TrainState, Weights
 
 FORMAT = 2
 _MANIFEST, _STATE = "manifest.json", "state.json"

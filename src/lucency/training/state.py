@@ -8,11 +8,32 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self
 
+from numpy.typing import NDArray
+
 from lucency.training.early_stopping import EarlyStopping
-from lucency.training.step import Arrays, Weights
+
+Arrays = list[NDArray[Any]]
 
 _RECENT = 20  # steps; their mean loss shows whether training has exploded
 _EXPLODED = 10  # times the loss of guessing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weights:
+    """Copies of the variables that a step updates.
+
+    Attributes:
+        network: Weights, moving statistics and the state of dropout, in the network's order.
+        optimizer: Step count, learning rate and moments, in the optimizer's order.
+    """
+
+    network: Arrays
+    optimizer: Arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in (*self.network, *self.optimizer))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lucency import backend, models
 from lucency.augmentation.layer import augmented
@@ -20,28 +19,9 @@ from lucency.dataset.batches import TrainingBatch
 from lucency.errors import BackendError
 from lucency.training.fused_layers import fused
 from lucency.training.plan import Plan
+from lucency.training.state import Arrays, Weights
 
 keras = models.keras
-
-Arrays = list[NDArray[Any]]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Weights:
-    """Copies of the variables that a step updates.
-
-    Attributes:
-        network: Weights, moving statistics and the state of dropout, in the network's order.
-        optimizer: Step count, learning rate and moments, in the optimizer's order.
-    """
-
-    network: Arrays
-    optimizer: Arrays
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(array.nbytes for array in (*self.network, *self.optimizer))
 
 
 class Stepper:

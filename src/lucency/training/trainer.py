@@ -23,8 +23,8 @@ from lucency.training.checkpoints import Checkpoints
 from lucency.training.early_stopping import EarlyStopping
 from lucency.training.plan import Plan
 from lucency.training.schedule import learning_rate
-from lucency.training.state import Divergence, Epoch, Snapshot, TrainState
-from lucency.training.step import Arrays, Stepper
+from lucency.training.state import Arrays, Divergence, Epoch, Snapshot, TrainState
+from lucency.training.step import Stepper
 
 keras = models.keras
 

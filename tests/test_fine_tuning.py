@@ -64,6 +64,18 @@ def test_more_images_than_memory_holds_are_an_error(
         plan_of(data, config, "")
 
 
+def test_that_is_known_before_anything_is_trained(
+    spots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lucency.pipeline.train import run_training
+
+    monkeypatch.setattr(fine_tuning, "_BYTES", 2**16)
+    config = Config(start="ensemble", fine_tune=True, effort="quick", size=16, folds=0)
+    with pytest.raises(ConfigError, match=r"too much memory for \d+ images of 64 x 64"):
+        run_training(spots, config, run=f"{tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("start", ["scratch", "runs/earlier"])
 def test_only_a_pretrained_network_is_fine_tuned(start: str) -> None:
     with pytest.raises(ConfigError, match=rf"fine_tune needs --start auto, .*--start {start}"):

@@ -11,7 +11,7 @@ from lucency.classifier import Classifier, Outputs
 from lucency.config import AUTO, COMPARED, ENSEMBLE, Config, is_installed
 from lucency.dataset import Dataset, Split, at_size, class_balanced, evenly
 from lucency.progress import Progress
-from lucency.training.fine_tuning import views_of
+from lucency.training.fine_tuning import check_memory, views_of
 from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Training:
         """Train, and calibrate on the images that are held out."""
         if self.plan.trained != "all":
             return self._on_backbone(self._backbone().backbone)
+        if self.config.fine_tune:
+            check_memory(len(self.data.train), self._pretrained_config().input_size)
         rival = self._rival() if not why_decided(self.config) else None
         networks, comparison = self._from_scratch(rival and self._contest(rival.backbone))
         if rival is None or comparison is None:
@@ -189,8 +191,7 @@ class Training:
         """Train the backbone that training from scratch is compared with."""
         chosen = self.config.fine_tune
         other = dataclasses.replace(self, data=self._compared)._beside(chosen)
-        images, size = len(other.data.train), other.plan.size
-        if chosen is not None or not views_of(images, size):
+        if chosen is not None or not views_of(len(self.data.train), other.plan.size):
             return other._backbone()
         config = dataclasses.replace(other.config, fine_tune=True)
         return other._backbone(plan_of(other.data, config, self.reason))

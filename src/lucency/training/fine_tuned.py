@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,6 @@ from lucency.training.plan import Plan
 from lucency.training.trainer import build_network
 
 _BATCH = 32
-
-Array = NDArray[Any]
 
 
 class FineTunedBackbone(Backbone):
@@ -93,13 +91,13 @@ class FineTunedBackbone(Backbone):
     ) -> tuple[Classifier, Outputs | None]:
         """As ``Backbone``; the history is that of the networks of all folds."""
         made = Classifier(spec_of(self.plan, self._train.classes), self.weights)
-        self.record(made)
+        self._record(made)
         if on_epoch:
             for row in made.history:
                 on_epoch(row)
         return self.finish(made, self.logits[0], self.plan, config, progress)
 
-    def record(self, made: Classifier) -> None:
+    def _record(self, made: Classifier) -> None:
         """Give a classifier the facts of this training."""
         networks = [each.network for each in self._fitted]
         if self._folds is None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from lucency.errors import ConfigError
+
 RATE, DECAY, SMOOTHING, BATCH = 1e-3, 0.05, 0.05, 32
 _LEAST_VIEWS, _MOST_VIEWS = 2, 7  # of each training image
 _PASSES = 15  # over the training images, each time in another view
@@ -27,6 +29,15 @@ def views_of(images: int, size: tuple[int, int]) -> int:
     held = _BYTES // (images * positions * _MAP_BYTES)
     views = min(_MOST_VIEWS, held, round(_passes(images)))
     return views if views >= _LEAST_VIEWS else 0
+
+
+def check_memory(images: int, size: tuple[int, int]) -> None:
+    """Raise ``ConfigError`` where there are too many images to keep views of each."""
+    if not views_of(images, size):
+        raise ConfigError(
+            f"fine_tune=true needs too much memory for {images:,} images of {size[0]} x {size[1]}. "
+            "Leave it out, or use smaller images: --set size=N"
+        )
 
 
 def epochs_of(images: int, size: tuple[int, int]) -> int:

@@ -360,12 +360,8 @@ def _fine_tuning(train: Split) -> _How:
         ConfigError: There are too many images for its memory.
     """
     images, (size, _) = len(train), _stored(train)
+    fine_tuning.check_memory(images, size)
     views = fine_tuning.views_of(images, size)
-    if not views:
-        raise ConfigError(
-            f"fine_tune=true needs too much memory for {images:,} images of {size[0]} x {size[1]}. "
-            "Leave it out, or use smaller images: --set size=N"
-        )
     epochs = fine_tuning.epochs_of(images, size)
     plan = {
         "trained": "last stage", "epochs": epochs, "batch": min(fine_tuning.BATCH, images),

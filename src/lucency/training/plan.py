@@ -187,16 +187,14 @@ def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> P
 
 def _pretrained_folds(plan: Plan, folds: Folds, reason: str) -> Plan:
     trained = (
-        "one head is trained without each of them; the classifier has the mean of all and"
+        "one head is trained without each of them; the classifier has the mean of all, and is "
+        "calibrated and evaluated on the images that each has not seen"
         if plan.trained == "last layer"
-        else "one network is fine-tuned without each of them, and that of the classifier on all; it"
+        else "one network is fine-tuned without each of them, and the classifier on all; it is "
+        "calibrated and evaluated on the images that each of the others has not seen"
     )
-    choice = Choice(
-        "folds",
-        _described(folds),
-        f"{reason}{'; ' if reason else ''}{trained} is calibrated and evaluated on the images that "
-        "each has not seen",
-    )
+    reason = f"{reason}; {trained}" if reason else trained
+    choice = Choice("folds", _described(folds), reason)
     return dataclasses.replace(plan, choices=(choice, *plan.choices))
 
 

@@ -197,23 +197,26 @@ ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
     "article": article,
     "default": default,
     "ensemble": ensemble,
-    "last_stage": last_stage,
     "pretrained": pretrained,
 }
+_PARTS = {"last_stage": last_stage}  # trained by themselves; no classifier consists of one
 
 
 def build(name: str, classes: int, input_shape: Shape, parameters: Mapping[str, Any]) -> Any:
     """Build the architecture ``name`` with random weights, as ``classifier.json`` describes it.
 
+    The part ``last_stage`` of one can be built, too.
+
     Raises:
         ClassifierError: The name or a parameter is unknown.
     """
-    if name not in ARCHITECTURES:
+    functions: Mapping[str, Callable[..., Any]] = {**ARCHITECTURES, **_PARTS}
+    if name not in functions:
         raise ClassifierError(
             f"Unknown architecture {name!r}.{nearest(name, ARCHITECTURES)} "
             f"Known: {', '.join(ARCHITECTURES)}."
         )
-    function = ARCHITECTURES[name]
+    function = functions[name]
     unknown = set(parameters) - (parameters_of(function) - {"classes", "input_shape"})
     if unknown:
         raise ClassifierError(f"Architecture {name!r} has no parameter {sorted(unknown)[0]!r}.")

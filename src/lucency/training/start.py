@@ -24,6 +24,7 @@ from lucency.training.state import Epoch
 from lucency.training.step import eval_model
 
 _ALL = slice(None)
+_ENOUGH = 0.5  # standard errors by which the mean must be better, once both have been trained
 MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many
 # times that of the backbone. The rest of the epochs does not make up for that: on the chest
@@ -95,12 +96,18 @@ class Comparison(NamedTuple):
 
     @property
     def winner(self) -> Winner:
-        """What is better by more than the standard error of the difference, the simplest first."""
+        """What is kept of that which has been trained.
+
+        That is the mean of both where it is better than either by more than half of the standard
+        error of the difference, as averages vary less. Else it is the network from scratch, unless
+        the backbone is better by more than the standard error.
+        """
         if self.ended or self.error is None:
             return "pretrained"
         if self.ensemble is not None and self.ensemble_errors:
             gains = self.scratch - self.ensemble, self.pretrained - self.ensemble
-            if all(gain > error for gain, error in zip(gains, self.ensemble_errors, strict=True)):
+            pairs = zip(gains, self.ensemble_errors, strict=True)
+            if all(gain > _ENOUGH * error for gain, error in pairs):
                 return "ensemble"
         return "pretrained" if self.scratch - self.pretrained > self.error else "scratch"
 

@@ -348,7 +348,7 @@ def test_the_logits_of_both_starts_are_averaged(spots: Path) -> None:
 def test_a_run_of_both_starts(spots: Path, tmp_path: Path) -> None:
     from lucency.verify import verify
 
-    settings = {**SMALL, "start": "ensemble", "size": 16, "epochs": 2}
+    settings = {**SMALL, "start": "ensemble", "size": 16, "epochs": 2, "fine_tune": True}
     with small.small_network():
         done = trained_on(spots, tmp_path / "run", Heard(), folds=2, **settings)
     classifier = Classifier.load(done.folder)
@@ -360,7 +360,7 @@ def test_a_run_of_both_starts(spots: Path, tmp_path: Path) -> None:
     assert done.folds is not None
     choices = json.loads((done.folder / "plan.json").read_text())["choices"]
     (network,) = (choice["value"] for choice in choices if choice["name"] == "network")
-    assert network.endswith(", and EfficientNetLite0, frozen")
+    assert network.endswith(", and EfficientNetLite0, its last stage fine-tuned")
     assert len((done.folder / "history.csv").read_text().splitlines()) == 5
     assert verify(done.folder).passed
     file = next(spots.rglob("*.png"))

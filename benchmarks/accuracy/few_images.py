@@ -86,10 +86,7 @@ def _table(each: ProofSet, size: int, seed: int) -> Path:
 
 def _outside_test(each: ProofSet) -> list[tuple[str, str, str]]:
     """Return file, label and group of the images that are not in test of the whole data set."""
-    from lucency.config import Config
     from lucency.dataset import load_dataset
 
-    options = dict(zip(each.command[::2], each.command[1::2], strict=True))
-    given = {name.removeprefix("--").replace("-", "_"): value for name, value in options.items()}
-    data = load_dataset(each.folder, Config(**given, size=64, folds=0, on_leak="drop"))
+    data = load_dataset(each.folder, each.config(size=64, folds=0))
     return [(x.file, x.label, x.group) for x in data.entries if x.split in ("train", "val")]

@@ -8,14 +8,13 @@ validation split, and 1,500 images to train on, as when starts are compared.
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.proof import SETS, ProofSet
+from benchmarks.accuracy.proof import ProofSet, chosen
 from benchmarks.results import Figure, Skipped
 from benchmarks.sample_images import CHEST_XRAY, DATA
 
@@ -23,15 +22,13 @@ from benchmarks.sample_images import CHEST_XRAY, DATA
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001
     if quick or not (DATA / "proof").is_dir():
         raise Skipped("it needs $LUCENCY_DATA/proof, and an hour")
-    names = os.environ.get("LUCENCY_SETS") or ",".join(each.name for each in SETS)
-    chosen = [each for each in SETS if each.name in names.split(",")]
-    return [figure for each in chosen for figure in _figures(each)]
+    return [figure for each in chosen() for figure in _figures(each)]
 
 
 def _figures(each: ProofSet) -> Iterator[Figure]:
     from lucency import metrics
     from lucency.calibration import scaling
-    from lucency.config import COMPARED, Config
+    from lucency.config import COMPARED
     from lucency.dataset import evenly, load_dataset
     from lucency.pipeline.start import few, plan_of
     from lucency.progress import SILENT
@@ -44,11 +41,9 @@ def _figures(each: ProofSet) -> Iterator[Figure]:
         compare_fine_tuning,
     )
 
-    options = dict(zip(each.command[::2], each.command[1::2], strict=True))
-    given = {name.removeprefix("--").replace("-", "_"): value for name, value in options.items()}
-    config = Config(**given, start=COMPARED, size=224, effort="quick", on_leak="drop")
-    given_splits = each.name == CHEST_XRAY.name
-    data = load_dataset(each.folder, dataclasses.replace(config, folds=0 if given_splits else 5))
+    folds = 0 if each.name == CHEST_XRAY.name else 5
+    config = each.config(start=COMPARED, size=224, effort="quick", folds=folds)
+    data = load_dataset(each.folder, config)
     if data.folds is None:
         val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
         data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val)

@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from benchmarks.accuracy.kept_runs import RUNS, trained
 from benchmarks.command import ROOT
 from benchmarks.results import Figure, Skipped, circumstances, write
 from benchmarks.sample_images import CHEST_XRAY, DATA
+
+if TYPE_CHECKING:
+    from lucency.config import Config
 
 SEEDS = int(os.environ.get("LUCENCY_SEEDS") or 3)
 EFFORTS = os.environ.get("LUCENCY_EFFORTS", "quick,standard").split(",")
@@ -58,6 +61,14 @@ class ProofSet(NamedTuple):
         table = str(self.folder / "labels.csv")
         return [table if word == "LABELS" else word for word in self.options]
 
+    def config(self, **settings: Any) -> Config:
+        """The configuration that the options make, with further settings."""
+        from lucency.config import Config
+
+        given = zip(self.command[::2], self.command[1::2], strict=True)
+        named = {name.removeprefix("--").replace("-", "_"): value for name, value in given}
+        return Config(**named, on_leak="drop", **settings)
+
 
 SETS = (
     ProofSet(CHEST_XRAY.name),
@@ -76,7 +87,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
     if quick or not (DATA / "proof").is_dir():
         raise Skipped("it needs $LUCENCY_DATA/proof, and hours")
     figures, rows = [], []
-    for each in _chosen():
+    for each in chosen():
         for recipe in (*filter(None, EFFORTS), FROZEN, LINEAR):
             runs = [_run(each, recipe, seed) for seed in range(SEEDS)]
             rows += [_row(each, recipe, seed, *found) for seed, found in enumerate(runs)]
@@ -86,7 +97,8 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
     return figures
 
 
-def _chosen() -> list[ProofSet]:
+def chosen() -> list[ProofSet]:
+    """The sets that ``LUCENCY_SETS`` names, all without it."""
     names = os.environ.get("LUCENCY_SETS") or ",".join(each.name for each in SETS)
     return [each for each in SETS if each.name in names.split(",")]
 

@@ -114,10 +114,10 @@ class Backbone(ABC):
     @property
     def head(self) -> Head:
         """The last layer."""
-        kernel, bias = (self.weights[f"{HEAD}{name}"] for name in ("kernel", "bias"))
+        weights = self.weights
+        kernel, bias = (weights[f"{HEAD}{name}"] for name in ("kernel", "bias"))
         return Head(kernel.astype(np.float64), bias.astype(np.float64))
 
-    @abstractmethod
     def classifier(
         self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
     ) -> tuple[Classifier, Outputs | None]:
@@ -128,6 +128,15 @@ class Backbone(ABC):
             progress: Called on every step.
             on_epoch: Called with each row of the history.
         """
+        made = self._made()
+        if on_epoch:
+            for row in made.history:
+                on_epoch(row)
+        return self.finish(made, self.logits[0], self.plan, config, progress)
+
+    @abstractmethod
+    def _made(self) -> Classifier:
+        """Return the classifier with the facts of its training, not calibrated."""
 
     @abstractmethod
     def _pooled(self) -> Pooled:

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lucency.augmentation import Augmentation
-from lucency.classifier import Classifier, Outputs
+from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.dataset.cache import PixelCache
 from lucency.models import keras
 from lucency.progress import Progress
-from lucency.training.backbone import VIEWS, Backbone, OnEpoch, Pooled, Weights
+from lucency.training.backbone import VIEWS, Backbone, Pooled, Weights
 from lucency.training.ensemble import HEAD
 from lucency.training.fine_tuning import views_of
 from lucency.training.fit import Fitted, fit, spec_of
@@ -58,6 +58,10 @@ class FineTunedBackbone(Backbone):
         super().__init__(plan, train, val, folds)
         views = views_of(len(train), plan.size)
         self._frozen, self._config, self._progress = frozen, config, progress
+        # A head that separates the images already would leave little to learn.
+        self._initial = frozen.weights
+        for name in (f"{HEAD}kernel", f"{HEAD}bias"):
+            self._initial[name] = np.zeros_like(self._initial[name])
         self._folder = checkpoints and checkpoints / f"last-stage-{len(train)}"
         more = frozen.features(train, range(VIEWS, views), progress)
         maps = np.concatenate([each.kept_maps for each in (frozen.train_features, more)])
@@ -86,25 +90,16 @@ class FineTunedBackbone(Backbone):
         """All weights: those of the network trained on all images in place of the frozen ones."""
         return self._frozen.weights | self._fitted[-1].network.weights
 
-    def classifier(
-        self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
-    ) -> tuple[Classifier, Outputs | None]:
-        """As ``Backbone``; the history is that of the networks of all folds."""
+    def _made(self) -> Classifier:
+        """Return the classifier; its history is that of the networks of all folds."""
         made = Classifier(spec_of(self.plan, self._train.classes), self.weights)
-        self._record(made)
-        if on_epoch:
-            for row in made.history:
-                on_epoch(row)
-        return self.finish(made, self.logits[0], self.plan, config, progress)
-
-    def _record(self, made: Classifier) -> None:
-        """Give a classifier the facts of this training."""
         networks = [each.network for each in self._fitted]
         if self._folds is None:
             (of,) = networks
             made.history, made.best_epoch, made.training = of.history, of.best_epoch, of.training
         else:
             record_folds(made, networks[:-1], self._folds)
+        return made
 
     def _fit(self, train: Split, held_out: Split) -> NDArray[np.float64]:
         """Train the next network; return the logits (views, n, units) of held-out images."""
@@ -112,35 +107,26 @@ class FineTunedBackbone(Backbone):
         plan = dataclasses.replace(
             self._of_maps(train.cache.shape), seed=fold_seed(self.plan.seed, number)
         )
-        # A head that separates the images already would leave little to learn.
-        nothing = {
-            name: np.zeros_like(x) for name, x in self._frozen.weights.items() if HEAD in name
-        }
         fitted = fit(
             (train, held_out), plan, self._config, progress=self._progress, on_epoch=None,
             checkpoints=self._folder and self._folder / str(number + 1),
-            initial=self._frozen.weights | nothing,
+            initial=self._initial,
         )  # fmt: skip
         self._fitted.append(fitted)
         return fitted.logits.reshape(VIEWS, -1, fitted.logits.shape[-1])
 
     def _pooled(self) -> Pooled:
-        *folds, train = [self._features(each.network, self._maps) for each in self._fitted]
-        val = self._features(self._fitted[-1].network, self._val_maps)
-        return Pooled(train, val, np.concatenate(folds, axis=1) if folds else None)
-
-    def _features(self, network: Classifier, maps: NDArray[np.float16]) -> NDArray[np.float32]:
-        """Return the pooled features (n, d) that a network makes of feature maps."""
-        if not len(maps):
-            return np.zeros((0, 0), np.float32)
-        model = build_network(self._of_maps(maps.shape[1:]), len(self._train.classes))
-        for variable in model.weights:
-            variable.assign(network.weights[variable.path])
+        model = build_network(self._of_maps(self._maps.shape[1:]), len(self._train.classes))
         pooled = keras.Model(model.input, model.get_layer("pooled").output)
-        batches = np.split(maps, range(_BATCH, len(maps), _BATCH))
-        return np.concatenate(
-            [np.asarray(pooled.predict_on_batch(each.astype(np.float32))) for each in batches]
-        )
+        found = []
+        for each in self._fitted:
+            for variable in model.weights:
+                variable.assign(each.network.weights[variable.path])
+            found.append(_predicted(pooled, self._maps))
+        *folds, train = found
+        # The weights are now those of the classifier.
+        val = _predicted(pooled, self._val_maps) if len(self._val_maps) else train[:0]
+        return Pooled(train, val, np.concatenate(folds, axis=1) if folds else None)
 
     def _of_maps(self, shape: tuple[int, ...]) -> Plan:
         """Return the plan for feature maps of a shape (height, width, channels)."""
@@ -178,3 +164,10 @@ class _Maps:
         rows = (np.arange(views)[:, None] * len(self._of) + images).reshape(-1)
         shown = self._of.subset(name, rows % len(self._of))
         return dataclasses.replace(shown, cache=cast("PixelCache", self), rows=rows)
+
+
+def _predicted(model: Any, maps: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Return what a model makes of feature maps, in batches."""
+    batches = np.split(maps, range(_BATCH, len(maps), _BATCH))
+    found = [np.asarray(model.predict_on_batch(each.astype(np.float32))) for each in batches]
+    return np.concatenate(found)

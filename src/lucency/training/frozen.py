@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from lucency import metrics
 from lucency.calibration import scaling
-from lucency.classifier import Classifier, Outputs
-from lucency.config import Config
+from lucency.classifier import Classifier
 from lucency.dataset import Folds, Split
 from lucency.progress import Progress
 from lucency.training.backbone import (
@@ -22,7 +21,6 @@ from lucency.training.backbone import (
     Augmenter,
     Backbone,
     Features,
-    OnEpoch,
     Pooled,
     Weights,
     embedder,
@@ -94,20 +92,15 @@ class FrozenBackbone(Backbone):
         weights[f"{HEAD}bias"] = head.bias.astype(np.float32)
         return weights
 
-    def classifier(
-        self, config: Config, progress: Progress, on_epoch: OnEpoch | None = None
-    ) -> tuple[Classifier, Outputs | None]:
-        """As ``Backbone``; the history has a row for each head."""
+    def _made(self) -> Classifier:
+        """Return the classifier; its history has a row for each head."""
         made = Classifier(self._backbone.spec, self.weights)
         made.history = tuple(self._row(k) for k in range(len(self.heads)))
         made.training = {"divergences": [], "frozen": True}
         if self._folds is not None:
             folds = [{"fold": x, "epochs": 1, "best_epoch": 1} for x in self._folds.names]
             made.training = {**made.training, "folds": folds}
-        if on_epoch:
-            for row in made.history:
-                on_epoch(row)
-        return self.finish(made, self.logits[0], self.plan, config, progress)
+        return made
 
     def _pooled(self) -> Pooled:
         return Pooled(self.train_features.pooled[0], self.val_features.pooled[0])

@@ -311,7 +311,7 @@ def _pretrained_plan(train: Split, config: Config, positive: str | None, decisio
     weights, why_weights = _class_weights(train, config)
     flip = config.flip is not False
     stretch, why_stretch = _stretch(train, config)
-    trained, how = _fine_tuning(train) if config.fine_tune else _linear_head()
+    trained, (why, how, seen) = _fine_tuning(train) if config.fine_tune else _linear_head()
     return Plan(
         recipe="default", effort=config.effort, seed=config.seed, positive=positive, size=size,
         channels=channels, depth=train.cache.depth, architecture="pretrained",
@@ -320,13 +320,13 @@ def _pretrained_plan(train: Split, config: Config, positive: str | None, decisio
         weights_origin=_origin(config.frozen, "imagenet"),
         augmentation=dataclasses.replace(_AUGMENTATION, flip_horizontal=flip, stretch=stretch),
         choices=(
-            Choice("network", f"{config.frozen} with ImageNet weights", how[0]),
+            Choice("network", f"{config.frozen} with ImageNet weights", why),
             _input(train, 3),
             _depth(train, config),
-            how[1],
+            how,
             Choice("class weights", _shares(train.classes, weights), why_weights),
             Choice(
-                "augmentation", f"as from scratch{'' if flip else ', without flips'}", how[2]
+                "augmentation", f"as from scratch{'' if flip else ', without flips'}", seen
             ),
             Choice("stretch of each axis", f"{stretch:.0%}", why_stretch),
             decision,

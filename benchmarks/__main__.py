@@ -52,6 +52,7 @@ GROUPS = {
         "comparison": "false alarms and power of comparing two classifiers",
         "export": "predictions, size and time of every export format",
         "web": "predictions of the page in a browser",
+        "backbones": "ONNX files of the networks of keras.applications",
     },
     "reliability": {
         "kills": "SIGKILL at random moments of a training",

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -21,12 +20,12 @@ from lucency.signals import Interrupted
 from lucency.training import speed as training_speed
 from lucency.training.budget import Bought, Images, Speed, buy, choose, described
 from lucency.training.budget import Offer as Measured
-from lucency.training.plan import LEVELS, Level, make_plan
+from lucency.training.plan import make_plan
 from lucency.training.speed import measure_speed, noise_split
 from lucency.training.train import train
 
 IMAGES = Images(train=1000, val=180, test=300)
-SPEEDS = {"quick": Speed(140, 6), "standard": Speed(45, 7), "thorough": Speed(12, 25)}
+SPEEDS = {"quick": Speed(140, 6), "standard": Speed(45, 7)}
 FAST = Config(effort="quick", size=32, epochs=2, precision="float32", batch=32)
 
 
@@ -81,7 +80,7 @@ def bought(
 
 @pytest.mark.parametrize(
     ("time", "level", "measured"),
-    [("5min", "quick", 1), ("17min", "quick", 2), ("30min", "standard", 2), ("3h", "thorough", 3)],
+    [("5min", "quick", 1), ("17min", "quick", 2), ("30min", "standard", 2), ("1h", "standard", 2)],
 )
 def test_more_time_buys_more(time: str, level: str, measured: int) -> None:
     found, levels = bought(time)
@@ -114,7 +113,7 @@ def test_too_little_time_is_one_line_that_says_how_much_is_needed() -> None:
 
 def test_more_time_than_helps_is_not_spent() -> None:
     found, _ = bought("3h", images=Images(200, 40, 60))
-    assert (found.config.effort, found.config.epochs) == ("thorough", 500)
+    assert (found.config.effort, found.config.epochs) == ("standard", 400)
     assert found.complete
     assert not bought("5min")[0].complete
 
@@ -122,7 +121,7 @@ def test_more_time_than_helps_is_not_spent() -> None:
 def test_settings_stay_as_they_are() -> None:
     found, _ = bought("20min", epochs=7)
     assert found.config.epochs == 7
-    assert found.config.effort == "thorough"
+    assert found.config.effort == "standard"
     found, levels = bought("30min", size=96)
     assert levels[0] == "standard"  # quick has the same network
     assert found.config.input_size == (96, 96)
@@ -130,7 +129,7 @@ def test_settings_stay_as_they_are() -> None:
         found, levels = bought("30min", **fixed)
         assert levels == ["standard"]
     assert (bought("8h", recipe="article")[0].config.epochs, bought("8h", size=64)[1][-1]) == (
-        30, "thorough",
+        30, "standard",
     )  # fmt: skip
 
 
@@ -182,10 +181,7 @@ def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 @pytest.mark.slow
 @pytest.mark.backend
 @pytest.mark.usefixtures("small_network")
-def test_measuring_changes_nothing_in_what_is_trained(
-    data: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(cast("dict[str, Level]", LEVELS), "thorough")  # four networks take long
+def test_measuring_changes_nothing_in_what_is_trained(data: Dataset) -> None:
     timed = dataclasses.replace(FAST, effort="1h")
     measured = train(data.train, data.val, timed)
     assert len(measured.history) == 2

@@ -173,7 +173,6 @@ def test_the_efforts_are_documented_as_they_are() -> None:
     for name, effort in plan.LEVELS.items():
         side = Config.load(None, [f"effort={name}"]).input_size[0]
         network = f"width {effort.width}, blocks {'-'.join(map(str, effort.blocks))}"
-        network = network if effort.members == 1 else f"{effort.members} members of {network}"
         expected = [f"{side}", network, f"{effort.views:,}", f"{effort.max_epochs}"]
         assert table[name] == expected, "docs/reference/configuration.md"
     assert table["size"][2] == str(Config(recipe="article").input_size[0])

@@ -100,7 +100,7 @@ def test_the_last_stage_stays_frozen_unless_the_gain_is_clear(
             logits=logits, plan=plan, splits=(data.train, data.val, None)
         )  # fmt: skip
 
-    found = compare_fine_tuning(with_logits(2.5 - gain / 2), with_logits(2.5 + gain / 2))
+    found = compare_fine_tuning(with_logits(2.5 - gain / 2), with_logits(2.5 + gain / 2), plan)
     assert found.is_better == better
     assert found.choice.value == ("fine-tuned" if better else "frozen")
     assert f"{found.fine_tuned:.3f} fine-tuned" in found.choice.reason

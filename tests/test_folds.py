@@ -139,8 +139,7 @@ def test_more_folds_than_patients_of_the_smallest_class() -> None:
         (["folds=site"], "Give the file with --labels"),
         (["folds=5", "recipe=article"], "Folds need the default network"),
         (["folds=5", "backbone=MobileNetV2"], "Received: .*--backbone MobileNetV2"),
-        (["folds=5", "effort=thorough"], "--effort quick or standard"),
-        (["folds=5", "effort=20min"], "--effort quick or standard"),
+        (["folds=5", "effort=20min"], "--effort quick or standard or thorough"),
     ],
 )
 def test_folds_that_cannot_be(settings: list[str], message: str) -> None:
@@ -224,12 +223,22 @@ def test_a_given_validation_split_stays_if_it_is_large_enough() -> None:
     assert decided(alone) == (0, "the validation split is given, with 16 images")
 
 
+def test_thorough_trains_a_network_for_each_fold_however_many_images_there_are() -> None:
+    why = "--effort thorough trains a network for each fold"
+    many, given = unsplit({"a": 320, "b": 900}), unsplit({"a": 50, "b": 50}, split="val")
+    train = unsplit({"a": 60, "b": 60}, split="train")
+    for entries in (many, train + given):
+        assert decided(entries)[0] == 0
+        assert decided(entries, effort="thorough") == (5, why)
+        assert decided(entries, effort="thorough", folds=0) == (0, "")
+    assert decided(unsplit({"a": 3, "b": 90}, split="train"), effort="thorough") == (2, why)
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
         ({"recipe": "article"}, "--recipe article has another network"),
         ({"backbone": "MobileNetV2"}, "Received: --backbone MobileNetV2"),
-        ({"effort": "thorough"}, "--effort thorough is an ensemble"),
         ({"effort": "10min"}, "--effort 10min is spent on one network"),
         ({"folds": 0}, "^$"),
     ],

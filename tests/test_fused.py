@@ -119,31 +119,3 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     pairs = kept.reshape(-1, 2) == 0
     assert np.mean(pairs.all(axis=1)) == pytest.approx(0.09, abs=0.005)
     np.testing.assert_array_equal(quick(x, training=False), x)
-
-
-def test_the_mean_of_the_members_logits_is_that_of_the_ensemble() -> None:
-    keras.utils.set_random_seed(0)
-    network = models.default(3, (SIDE, SIDE, 1), width=16, blocks=(1, 1), members=3)
-    x = pixels(network, 1)
-    together, each = fused(network, 1)(x), fused(network, 1, members=3)(x)
-    assert tuple(each.shape) == (4, 3, 3)
-    np.testing.assert_allclose(np.mean(each, axis=1), together, rtol=1e-4, atol=1e-5)
-    assert np.ptp(np.asarray(each), axis=1).max() > 0.01  # they differ
-
-
-def test_a_member_learns_from_its_own_loss_alone() -> None:
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(0)
-    network = without_dropout(
-        models.default(2, (SIDE, SIDE, 1), width=16, blocks=(1, 1), members=2)
-    )
-    model = fused(network, 1, members=2)
-    first = [v for v in network.trainable_variables if v.path.startswith("member1_")]
-    second = [v for v in network.trainable_variables if v.path.startswith("member2_")]
-    assert len(first) == len(second) > 10
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(model(pixels(network, 1), training=True)[:, 0])
-    gradients = tape.gradient(loss, [v.value for v in (*first, *second)])
-    assert all(g is not None and np.abs(g).max() > 0 for g in gradients[: len(first) - 1])
-    assert all(g is None or np.abs(g).max() == 0 for g in gradients[len(first) :])

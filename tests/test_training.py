@@ -14,7 +14,6 @@ from lucency import backend
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import ConfigError
-from lucency.training import plan as plans
 from lucency.training.early_stopping import EarlyStopping
 from lucency.training.plan import make_plan, positive_class
 from lucency.training.schedule import learning_rate
@@ -230,25 +229,3 @@ def test_the_best_epoch_is_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
     classifier = train(data.train, data.val, FAST, plan=plan)
     assert recorded == [0.3, 0.1, 0.2]
     assert classifier.best_epoch == 2
-
-
-@pytest.mark.slow
-@pytest.mark.backend
-def test_members_learn_side_by_side_and_probabilities_are_those_of_the_calibrated_mean(
-    data: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    effort = plans.LEVELS["quick"]
-    efforts = {"quick": dataclasses.replace(effort, width=8, blocks=(1,), members=3)}
-    monkeypatch.setattr(plans, "LEVELS", efforts)
-    classifier = train(data.train, data.val, dataclasses.replace(FAST, epochs=6, batch=16))
-    assert max(row.val_auroc for row in classifier.history) > 0.9
-    kernel = classifier.weights["logits/kernel"]
-    assert kernel.shape == (3 * 8, 1)
-    assert {name.split("_")[0] for name in classifier.weights} >= {"member1", "member2", "member3"}
-
-    pixels = data.val.pixels(range(6))
-    plain = np.asarray(classifier.keras_model(pixels.astype(np.float32)))[:, 0].astype(np.float64)
-    logits = np.log(plain / (1 - plain))
-    expected = 1 / (1 + np.exp(-logits / classifier.spec.temperature))
-    found = classifier.predict_pixels(pixels)[:, 1]
-    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)

@@ -53,7 +53,7 @@ def _figures(each: ProofSet) -> Iterator[Figure]:
     between = time.perf_counter()
     tuned = FineTunedBackbone(plans[1], frozen, config, SILENT)
     seconds = between - started, time.perf_counter() - between
-    found, labels = compare_fine_tuning(frozen, tuned), data.held_out.labels
+    found, labels = compare_fine_tuning(frozen, tuned, plans[0]), data.held_out.labels
     measured = HeldOutLosses(data.held_out, plans[0])
     for name, backbone, took in zip(
         ("frozen", "fine-tuned"), (frozen, tuned), seconds, strict=True

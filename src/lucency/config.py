@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from lucency.errors import ConfigError, nearest
 
@@ -60,8 +60,9 @@ class Config:
         test_fraction: Share of all images (by patient) for test, if not given.
         folds: Number of folds to cross-validate in, or a column of the labels file whose values
             are held out one at a time (a site, a scanner, a year); 0 for a validation split;
-            ``auto`` for 5 folds where that would be too small. ``auto`` concerns whole runs:
-            ``lucency.train`` takes the validation split that it is given.
+            ``auto`` for 5 folds where that would be too small, and with the effort ``thorough``.
+            ``auto`` concerns whole runs: ``lucency.train`` takes the validation split that it is
+            given.
         on_leak: What to do if images or patients of the test split are also in train or
             validation: ``stop``, ``drop`` (exclude them from train and validation, never from
             test) or ``ignore`` (the test figures are then invalid).
@@ -256,14 +257,22 @@ class Config:
             return f"folds need the default network. Received: --backbone {self.backbone}"
         if self.seconds:
             return f"--effort {self.effort} is spent on one network; folds would divide it"
-        if self.effort not in _OF_FOLDS:
-            return f"--effort {self.effort} is an ensemble of networks already"
         return ""
+
+    @property
+    def why_folds(self) -> str:
+        """Why ``folds=auto`` makes some, however many images there are; empty if they decide."""
+        return "--effort thorough trains a network for each fold" if self.is_thorough else ""
 
     @property
     def corruption_set(self) -> Corruptions:
         """Corruptions to evaluate robustness under, also where none were chosen."""
-        return self.corruptions or ("all" if self.effort == "thorough" else "standard")
+        return self.corruptions or ("all" if self.is_thorough else "standard")
+
+    @property
+    def is_thorough(self) -> bool:
+        """Whether time counts for little."""
+        return self.effort == "thorough"
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a JSON object."""
@@ -296,11 +305,11 @@ def _check_folds(config: Config) -> None:
             f"folds={config.folds} names a column of a labels file, and there is none. Give the "
             f"file with --labels, or a number of folds from 2 to {MOST_FOLDS}."
         )
-    if config.recipe != "default" or config.backbone or config.effort not in _OF_FOLDS:
+    if config.recipe != "default" or config.backbone or config.seconds:
         backbone = f", --backbone {config.backbone}" if config.backbone else ""
         raise ConfigError(
             "Folds need the default network, one for each fold: use --recipe default without "
-            f"--backbone, and --effort {' or '.join(_OF_FOLDS)}. Received: --recipe "
+            f"--backbone, and --effort {' or '.join(get_args(Effort))}. Received: --recipe "
             f"{config.recipe}, --effort {config.effort}{backbone}"
         )
 
@@ -310,7 +319,6 @@ _OF_SCRATCH = (
     *("size", "epochs", "batch", "learning_rate", "weight_decay", "label_smoothing", "precision"),
 )
 MOST_FOLDS = 16  # networks in one
-_OF_FOLDS = ("quick", "standard")  # efforts of one network each
 _SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}
 _RECIPE_SIZES: Mapping[str, int] = {"article": 255}
 _BACKBONE_SIZES: Mapping[str, int] = {"EfficientNetLite2": 260}  # the others have 224

@@ -135,8 +135,8 @@ Folds = Annotated[
     str | None,
     Option(
         help="Cross-validate in so many folds, or hold out each value of a column of the CSV, such "
-        "as the site; 0 for a validation split; auto for 5 folds where that would be too small "
-        "(auto).",
+        "as the site; 0 for a validation split; auto for 5 folds where that would be too small, "
+        "and with --effort thorough (auto).",
         metavar="auto|N|COLUMN",
         rich_help_panel=_DATA,
     ),

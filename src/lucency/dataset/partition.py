@@ -130,7 +130,7 @@ def _folds(
     if config.why_no_folds:
         return 0, config.why_no_folds
     without = _assigned(entries, classes, replace(config, folds=0)).entries
-    count, reason = choose_folds(without, entries, classes)
+    count, reason = choose_folds(without, entries, classes, config.why_folds)
     pool = [entry for entry in without if entry.split != "test"]
     if count and not are_divisible(pool, count, config.seed):
         return 0, f"{reason}, and too few patients have the images of a class for folds"

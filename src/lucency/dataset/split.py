@@ -113,7 +113,7 @@ def pooled(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def choose_folds(
-    entries: Sequence[Entry], given: Iterable[Entry], classes: Sequence[str]
+    entries: Sequence[Entry], given: Iterable[Entry], classes: Sequence[str], always: str = ""
 ) -> tuple[int, str]:
     """Decide ``folds=auto``: folds where validation would be too small to measure a rate.
 
@@ -124,17 +124,20 @@ def choose_folds(
         entries: The images as they are split without folds.
         given: The same images with the splits of the folder or the split file.
         classes: All class names.
+        always: Why there are folds whatever the size of validation; empty where it decides.
 
     Returns:
         The number of folds: 5, or the patients of the class that has the fewest outside test; 0 for
         none. And the reason, without a full stop.
     """
+    pool = {(e.label, e.group) for e in entries if e.split != "test"}
+    fewest = min(Counter(each for each, _ in pool)[each] for each in classes)
+    if always and fewest > 1:
+        return min(FOLDS, fewest), always
     val = {entry.file for entry in entries if entry.split == "val"}
     if val and val == {entry.file for entry in given if entry.split == "val"}:
         return 0, f"the validation split is given, with {counted(len(val), 'image')}"
     label, n = _smallest_class((e for e in entries if e.split == "val"), classes)
-    pool = {(e.label, e.group) for e in entries if e.split != "test"}
-    fewest = min(Counter(each for each, _ in pool)[each] for each in classes)
     if is_measurable(n) or fewest < 2:
         return 0, f"validation holds {counted(n, 'image')} of {label!r}"
     if not val:

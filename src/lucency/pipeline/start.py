@@ -96,7 +96,7 @@ class Training:
         """Return the classifier from what has been trained."""
         if winner == "scratch":
             return self._scratch_only(networks)
-        fine_tune = self.config.fine_tune if rival is None else rival.plan.trained == "last stage"
+        fine_tune = self.config.fine_tune if rival is None else rival.plan.is_fine_tuned
         other = self._beside(fine_tune)
         backbone = rival if rival and rival.is_of(other.data) else other._backbone().backbone
         if winner == "pretrained":
@@ -194,7 +194,7 @@ class Training:
         if chosen is not None or not views_of(len(self.data.train), other.plan.size):
             return other._backbone()
         config = dataclasses.replace(other.config, fine_tune=True)
-        return other._backbone(plan_of(other.data, config, self.reason))
+        return other._backbone(plan_of(other.data, config, self.reason), self.plan)
 
     def _contest(self, rival: Backbone) -> Contest:
         from lucency.training.start import Contest
@@ -213,13 +213,13 @@ class Training:
         val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
         return dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
 
-    def _backbone(self, tuned: Plan | None = None) -> Pretrained:
+    def _backbone(self, tuned: Plan | None = None, whole: Plan | None = None) -> Pretrained:
         from lucency.training.pretrained import train_backbone
 
         data = self.data
         return train_backbone(
             self.plan, (data.train, data.val, data.folds), self.config, self.progress,
-            tuned=tuned, checkpoints=self.checkpoints,
+            tuned=tuned, whole=whole, checkpoints=self.checkpoints,
         )  # fmt: skip
 
     def _on_backbone(self, backbone: Backbone) -> Trained:

@@ -1,8 +1,9 @@
 """Decide what a time budget buys: the network, the side of its input and the number of epochs.
 
-The networks are those of the levels ``quick``, ``standard`` and ``thorough``. The largest whose
-training fits is taken, and the number of epochs fills the time. The choice is a pure function of
-the speeds that were measured; what a setting fixes stays as it is.
+The networks are those of the levels ``quick`` and ``standard``; ``thorough`` has folds, and a time
+is spent on one network. The larger one is taken if its training fits, and the number of epochs
+fills the time. The choice is a pure function of the speeds that were measured; what a setting fixes
+stays as it is.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 
 from lucency.config import Config
 from lucency.errors import ConfigError
-from lucency.training.plan import LEVELS, Choice, Plan, default_epochs
+from lucency.training.plan import Choice, Plan, default_epochs
 
+_LEVELS = ("quick", "standard")
 _USED = 0.93  # of the time that is left; the rest is a reserve
 _FEWEST_EPOCHS = 3
 _WORTH = 0.5  # share of a level's epochs below which the level before it is better
 _MOST = 2.0  # times a level's epochs, beyond which training longer is of no use
-_FASTER = 1.5  # times the speed that the number of pixels and members predicts, at most
+_FASTER = 1.5  # times the speed that the number of pixels predicts, at most
 _MEASURING = 3.0  # seconds besides compiling
 
 # Measured on two processors, idle and busy, with 400 to 600 images and the levels quick and
@@ -28,7 +30,7 @@ _MEASURING = 3.0  # seconds besides compiling
 # predictions in times that training on an image takes.
 _CHECKS = 3.5
 _CALIBRATED, _EVALUATED = 2.4, 2.0
-_CORRUPTION = 0.001  # for each corrupted image, and member of an ensemble
+_CORRUPTION = 0.001  # for each corrupted image
 _VALIDATION, _PREDICTION = 0.3, 0.2
 _MAPS = 4500  # predictions that the tests of the activation maps take
 _CORRUPTIONS = {"standard": 15, "all": 37}  # predictions of each test image
@@ -246,17 +248,14 @@ def _candidates(config: Config) -> list[Config]:
     """Return the settings of each level, smallest first; one per network."""
     if config.recipe == "article" or config.backbone:
         return [dataclasses.replace(config, effort="standard")]
-    levels = [dataclasses.replace(config, effort=level) for level in LEVELS]
-    networks = {(each.input_size, LEVELS[each.effort].members): each for each in levels}
-    return [*networks.values()]
+    levels = [dataclasses.replace(config, effort=level) for level in _LEVELS]
+    return [*{each.input_size: each for each in levels}.values()]
 
 
 def _expected(offer: Offer, candidate: Config) -> Speed:
     """Return the most that can be hoped of a level that is not measured yet."""
     pixels = (candidate.input_size[0] / offer.config.input_size[0]) ** 2
-    members = LEVELS[candidate.effort].members / LEVELS[offer.config.effort].members
-    speed = offer.speed
-    return Speed(_FASTER * speed.images_per_second / (pixels * members), speed.ready * members)
+    return Speed(_FASTER * offer.speed.images_per_second / pixels, offer.speed.ready)
 
 
 def _is_worth(offer: Offer, images: Images, left: float) -> bool:
@@ -281,14 +280,14 @@ def _epoch_seconds(offer: Offer, images: Images) -> float:
 
 def _seconds(offer: Offer, images: Images, epochs: int) -> float:
     """Return the expected time of training and everything after it."""
-    speed, members = offer.speed, LEVELS[offer.config.effort].members
+    speed = offer.speed
     predicted = 5 * images.val + min(2000, images.train)
     fixed = _CALIBRATED * speed.ready
     if images.evaluated:
         tested = min(_MOST_CORRUPTED, images.test or images.val)
         corrupted = _CORRUPTIONS[offer.config.corruption_set] * tested
         predicted += 2 * images.test + corrupted + _MAPS
-        fixed += (_EVALUATED + _CORRUPTION * corrupted / members) * speed.ready
+        fixed += (_EVALUATED + _CORRUPTION * corrupted) * speed.ready
     after = fixed + _PREDICTION * predicted / speed.images_per_second
     return after + epochs * _epoch_seconds(offer, images)
 

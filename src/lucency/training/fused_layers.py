@@ -21,27 +21,21 @@ _SMALL = 4096  # values per image, below which the cost of dropout is negligible
 _EQUAL_CHANNELS = "article"  # the network that scales all channels of a grey image the same way
 
 
-def fused(network: Any, channels: int, members: int = 1) -> Any:
+def fused(network: Any, channels: int) -> Any:
     """Return a model from stored pixels to logits that shares the variables of ``network``.
 
     Args:
         network: A network of ``lucency.models``.
         channels: Channels of the stored images: 1 (grey) or 3.
-        members: Networks in the ensemble; the logits of each are returned.
 
     Returns:
-        A model from (n, height, width, channels) pixel values 0 to 255 to logits (n, units); with
-        several members to (n, members, units), whose mean over the members is the logits of the
-        ensemble.
+        A model from (n, height, width, channels) pixel values 0 to 255 to logits (n, units).
     """
     height, width, wanted = network.input_shape[1:]
-    logits = network.get_layer("logits")
-    end = logits.output if members == 1 else logits.input
-    plain = keras.Model(network.input, end, name=network.name)
+    plain = keras.Model(network.input, network.get_layer("logits").output, name=network.name)
     pixels = keras.Input((height, width, channels))
-    heads = _Members(logits, members) if members > 1 else lambda x: x
     if not backend.waits_for_memory():
-        return keras.Model(pixels, heads(plain(models.widened(network, channels)(pixels))))
+        return keras.Model(pixels, plain(models.widened(network, channels)(pixels)))
     x = pixels
     if network.name != _EQUAL_CHANNELS:
         x, channels = models.widened(network, channels)(pixels), wanted
@@ -49,7 +43,7 @@ def fused(network: Any, channels: int, members: int = 1) -> Any:
     clone = keras.models.clone_model(
         plain, input_tensors=inputs, clone_function=_replacement(plain)
     )
-    return keras.Model(pixels, heads(clone(x)))
+    return keras.Model(pixels, clone(x))
 
 
 def _replacement(network: Any) -> Callable[[Any], Any]:
@@ -159,21 +153,6 @@ class _Normalization(_Shared):
             for moving, now in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
                 moving.assign(moving * norm.momentum + now * (1 - norm.momentum))
         return x
-
-
-class _Members(_Shared):
-    """A dense layer over all members' features, split into the logits of each member."""
-
-    def __init__(self, dense: Any, members: int) -> None:
-        super().__init__(dense)
-        self.members = members
-
-    def call(self, x: Any) -> Any:
-        count, units = self.members, self.inner.kernel.shape[-1]
-        # The features of an ensemble are divided by the number of members.
-        x = count * ops.reshape(x, (-1, count, x.shape[-1] // count))
-        kernel = ops.reshape(self.inner.kernel, (count, x.shape[-1], units))
-        return ops.einsum("nkd,kdu->nku", x, kernel) + self.inner.bias
 
 
 class _Dropout(_Shared):

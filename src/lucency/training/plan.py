@@ -100,6 +100,11 @@ class Plan:
     weights_origin: str = ""
 
     @property
+    def is_fine_tuned(self) -> bool:
+        """Whether the last stage of a pretrained network is trained, and the others are frozen."""
+        return self.trained == "last stage"
+
+    @property
     def dtype(self) -> str:
         """Type of stored pixels: ``uint8``, or ``float32`` if they have more than 8 bits."""
         return dtype_of(self.depth)
@@ -114,13 +119,13 @@ class Level:
     width: int
     blocks: tuple[int, ...]
     time: str
-    members: int = 1  # networks in the ensemble, each of that width
 
 
 LEVELS: Mapping[str, Level] = {
     "quick": Level(71_000, 150, 32, (1, 1, 2, 2), "minutes on two processors"),
     "standard": Level(97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
-    "thorough": Level(120_000, 250, 32, (1, 1, 2, 2), "half an hour on two processors", 4),
+    # With a network for each of five folds: see ``Config.why_folds``.
+    "thorough": Level(97_000, 200, 32, (1, 1, 2, 2), "an hour on two processors"),
 }
 _AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,
@@ -452,11 +457,9 @@ def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any
         choice = Choice("network", f"{config.backbone}, weights {config.weights}", "requested")
         channels_in, name = 3, "pretrained"
     else:
-        parameters = {"width": effort.width, "blocks": effort.blocks, "members": effort.members}
+        parameters = {"width": effort.width, "blocks": effort.blocks, "members": 1}
         parameters |= start.parameters if start else {}
         what = f"residual network, {sum(parameters['blocks'])} blocks, width {parameters['width']}"
-        if effort.members > 1:
-            what = f"ensemble of {effort.members}, logits averaged, each a {what}"
         choice = Choice("network", what, f"fits --effort {config.effort}: {effort.time}")
         channels_in, name = channels, "default"
     network = {

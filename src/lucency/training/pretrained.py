@@ -34,6 +34,7 @@ def train_backbone(
     progress: Progress,
     *,
     tuned: Plan | None = None,
+    whole: Plan | None = None,
     checkpoints: Path | None = None,
 ) -> Pretrained:
     """Train a linear head on a frozen backbone, or fine-tune its last stage, as planned.
@@ -45,14 +46,16 @@ def train_backbone(
         progress: Called on every step.
         tuned: A plan of fine-tuning. Its result is returned where it is better than that of
             ``plan`` on the held-out images.
+        whole: The plan of the training on all images, if ``splits`` are a sample: with the weights
+            that classes have on the held-out images.
         checkpoints: Folder for checkpoints; ``None`` writes none.
     """
-    fine_tuned = plan if plan.trained == "last stage" else tuned
+    fine_tuned = plan if plan.is_fine_tuned else tuned
     frozen = FrozenBackbone(plan, *splits, progress, keep_maps=fine_tuned is not None)
     if fine_tuned is None:
         return Pretrained(frozen)
     other = FineTunedBackbone(fine_tuned, frozen, config, progress, checkpoints)
     if tuned is None:
         return Pretrained(other)
-    compared = compare_fine_tuning(frozen, other)
+    compared = compare_fine_tuning(frozen, other, whole or plan)
     return Pretrained(other if compared.is_better else frozen, compared)

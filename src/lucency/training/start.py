@@ -155,7 +155,7 @@ class HeldOutLosses:
 
     Args:
         held_out: The images.
-        plan: With the weights of the classes.
+        plan: Of the training on all images, with the weights of the classes.
     """
 
     def __init__(self, held_out: Split, plan: Plan) -> None:
@@ -191,10 +191,16 @@ class HeldOutLosses:
         return [*np.asarray(self._held_out.groups)[images]]
 
 
-def compare_fine_tuning(frozen: Backbone, tuned: Backbone) -> FineTuning:
-    """Compare two trainings of a backbone on the images held out of both."""
+def compare_fine_tuning(frozen: Backbone, tuned: Backbone, plan: Plan) -> FineTuning:
+    """Compare two trainings of a backbone, perhaps on a sample, on the images held out of both.
+
+    Args:
+        frozen: With a linear head.
+        tuned: Fine-tuned.
+        plan: Of the training on all images, with the weights of the classes.
+    """
     train, val, folds = frozen.splits
-    measured = HeldOutLosses(val if folds is None else train, frozen.plan)
+    measured = HeldOutLosses(val if folds is None else train, plan)
     before, after = (measured.losses(measured.calibrated(each.logits)) for each in (frozen, tuned))
     return FineTuning(
         float(before.mean()), float(after.mean()), measured.error(before - after), len(before)
@@ -243,7 +249,7 @@ class Contest:
             float(scratch.mean()), float(pretrained.mean()), of.error(scratch - pretrained, seen),
             len(seen), ensemble=float(both.mean()),
             ensemble_errors=(of.error(scratch - both, seen), of.error(pretrained - both, seen)),
-            fine_tuned=self.rival.plan.trained == "last stage",
+            fine_tuned=self.rival.plan.is_fine_tuned,
         )  # fmt: skip
 
     def hopeless(self, history: Sequence[Epoch], epochs: int) -> Comparison | None:
@@ -260,7 +266,7 @@ class Contest:
             return None
         return Comparison(
             best, float(first.mean()), None, len(first), share, ended=True,
-            fine_tuned=self.rival.plan.trained == "last stage",
+            fine_tuned=self.rival.plan.is_fine_tuned,
         )  # fmt: skip
 
     def is_lost(self, found: Comparison) -> bool:

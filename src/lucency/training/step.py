@@ -44,7 +44,6 @@ class Stepper:
         self.network = network
         self.micro = plan.batch
         self._plan, self._classes = plan, classes
-        self._members = int(plan.parameters.get("members", 1))
         self._class_weights = np.asarray(plan.class_weights, np.float32)
         self._trainer = self._compiled()
         self._untrained = self._optimizer_state()
@@ -80,9 +79,6 @@ class Stepper:
         self._trainer.optimizer.learning_rate = rate
         arrays = _arrays(batch, self._classes)
         weights = self._class_weights[batch.labels]
-        if self._members > 1:  # each has its own loss
-            arrays[-1] = np.repeat(arrays[-1][:, None], self._members, axis=1)
-            weights = np.repeat(weights[:, None], self._members, axis=1)
         results = []
         for start in range(0, len(batch.labels), self.micro):
             rows = slice(start, start + self.micro)
@@ -152,7 +148,7 @@ class Stepper:
         """Wrap the network: stored pixels and random numbers in, logits out."""
         plan = self._plan
         inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels), plan.dtype)
-        logits = fused(self.network, plan.channels, self._members)(x)
+        logits = fused(self.network, plan.channels)(x)
         trainer = keras.Model(inputs, logits)
         loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
         optimizer = _optimizer(plan, self._micro_batches)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -122,3 +123,21 @@ def test_a_time_budget_is_left_to_training(small_folder: Path, tmp_path: Path) -
     config = dataclasses.replace(FAST, effort="20min", cache=str(tmp_path))
     run_check(small_folder, config, out=tmp_path / "check", progress=heard)
     assert any("what --effort 20min buys" in line and "32 px" in line for line in heard.notes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "decision"),
+    [({}, "start: decided on held-out images"), ({"precision": "float32"}, "start: from scratch")],
+)
+def test_the_start_is_announced_as_training_will_decide_it(
+    settings: dict[str, Any],
+    decision: str,
+    small_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lucency.pipeline.start.is_installed", lambda _: True)
+    heard = Heard()
+    config = Config(effort="quick", cache=str(tmp_path), **settings)
+    run_check(small_folder, config, out=tmp_path / "check", progress=heard)
+    assert any(line.startswith(f"Training would decide {decision}") for line in heard.notes)

@@ -96,9 +96,9 @@ def _announce(data: Dataset, config: Config, progress: Progress) -> None:
     The precision depends on the machine, and asking that takes seconds: a backend is imported.
     """
     progress.note(_in_words(data))
-    config = dataclasses.replace(config, precision=config.precision or "float32")
     reason = data.folds_reason or config.why_no_folds
-    for choice in with_start(plan_of(data, config, reason), config).choices:
+    plan = plan_of(data, dataclasses.replace(config, precision="float32"), reason)
+    for choice in with_start(plan, config).choices:
         if choice.name in _BY_DATA:
             progress.note(f"Training would decide {choice.words}")
 

@@ -24,11 +24,11 @@ FAST = Config(effort="quick", size=32, epochs=2, precision="float32", folds=0)
 @pytest.fixture
 def splits(tmp_path: Path) -> Path:
     """Return a folder with train and test splits that share nothing."""
-    draw_folder(tmp_path / "data/train", 40)
-    whole = draw_folder(tmp_path / "whole", 60)
+    draw_folder(tmp_path / "data/train", 20)
+    whole = draw_folder(tmp_path / "whole", 32)
     for name in ("dark", "light"):
         (tmp_path / "data/test" / name).mkdir(parents=True)
-        for file in sorted((whole / name).iterdir())[40:]:
+        for file in sorted((whole / name).iterdir())[20:]:
             shutil.move(file, tmp_path / "data/test" / name)
     return tmp_path / "data"
 

@@ -209,7 +209,7 @@ def test_no_sign_is_an_error_in_any_encoding(run: Path) -> None:
     wild.write_bytes(next((data / "test").rglob("*.png")).read_bytes())
     try:
         commands = (
-            ("check", data, "--out", run.parent / "check"),
+            ("check", data / "test", "--out", run.parent / "check"),
             ("evaluate", run, data),
             ("predict", run, wild),
             ("predict", run, wild, "--csv"),

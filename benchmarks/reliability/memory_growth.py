@@ -20,7 +20,7 @@ _WARM_UP = 0.2  # share of the work in which memory may still grow: buffers, thr
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
     draw(folder / "radiographs", 20 if quick else 60)
-    epochs, predictions = (10, 2_000) if quick else (50, 100_000)
+    epochs, predictions = (10, 1_000) if quick else (50, 100_000)
     run = str(folder / "run")
     work = "train small" if quick else "train"
     return [

@@ -109,10 +109,10 @@ def test_planted_shortcuts_are_flagged_by_the_right_probe(plant: Plant, tmp_path
         assert findings[0].level == "alarm"
 
 
-def test_nothing_is_flagged_in_ten_clean_shuffles(clean: Sample) -> None:
-    # By chance one probe in 2,000 is flagged: 60 probes of other seeds fail 3 % of the time, less
+def test_nothing_is_flagged_in_five_clean_shuffles(clean: Sample) -> None:
+    # By chance one probe in 2,000 is flagged: 30 probes of other seeds fail 1.5 % of the time, less
     # as the AUROC must be 0.6 or 0.7 as well (python -m benchmarks probes counts).
-    assert false_alarms(clean, range(10)) == []
+    assert false_alarms(clean, range(5)) == []
 
 
 def test_shuffling_keeps_patients_and_shares(clean: Sample) -> None:

@@ -239,6 +239,7 @@ def test_classes_that_cannot_be_split_are_rejected(quick: LucencyClassifier) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_it_can_be_trained_pickled_and_saved(tmp_path: Path) -> None:
     X, y = images(80)
     fitted = LucencyClassifier(**{**FAST, "epochs": 8}).fit(X, y)

@@ -19,7 +19,7 @@ from lucency.errors import ClassifierError
 from small_runs import SIDE, brightness_network, spec_of
 
 NETWORKS = {
-    "default": lambda channels: models.default(3, (64, 64, channels), width=8),
+    "default": lambda channels: models.default(3, (64, 64, channels), width=8, blocks=(1, 1)),
     "article": lambda channels: models.article(3, (64, 64, channels)),
     "pretrained": lambda _: models.pretrained(3, (64, 64, 3), backbone="MobileNet", weights="none"),
 }

@@ -28,10 +28,14 @@ def test_the_article_has_the_layers_and_parameters_of_the_tutorial() -> None:
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("name", ["article", "default"])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("article", {}), ("default", {"width": 8, "blocks": (1, 1)})]
+)
 @pytest.mark.parametrize(("classes", "units"), [(2, 1), (5, 5)])
-def test_any_number_of_classes(name: str, classes: int, units: int) -> None:
-    model = models.build(name, classes, (48, 48, 1), {})
+def test_any_number_of_classes(
+    name: str, parameters: dict[str, Any], classes: int, units: int
+) -> None:
+    model = models.build(name, classes, (48, 48, 1), parameters)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1)).astype(np.float32)
     outputs = model.predict_on_batch(pixels)
     assert outputs.shape == (3, units)
@@ -42,7 +46,7 @@ def test_any_number_of_classes(name: str, classes: int, units: int) -> None:
 
 @pytest.mark.backend
 def test_the_mean_of_the_activation_map_is_the_logit() -> None:
-    network = models.default(3, (64, 64, 1), width=8, blocks=(1, 1, 1, 1))
+    network = models.default(3, (64, 64, 1), width=8, blocks=(1, 1))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 1), dtype=np.uint8)
     outputs = models.calibrated(network, 1, 2.0).predict_on_batch(pixels)
     maps, probabilities = (outputs[k] for k in ("activation_map", "probabilities"))

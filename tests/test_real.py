@@ -31,8 +31,9 @@ def some(radiographs: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("small_network")
 def test_from_radiographs_to_a_report(some: Path, tmp_path: Path) -> None:
-    config = Config(effort="quick", size=32, epochs=3, folds=0, cache=str(tmp_path / "cache"))
+    config = Config(effort="quick", size=32, epochs=12, folds=0, cache=str(tmp_path / "cache"))
     run = run_training(some, config, run=str(tmp_path / "run"))
     audit = run.data.audit
     assert audit.found == audit.used + len(audit.excluded)

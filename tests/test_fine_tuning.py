@@ -132,8 +132,8 @@ def test_the_classifier_is_the_network_that_was_fine_tuned(spots: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_no_network_knows_the_labels_of_its_fold(spots: Path) -> None:
-    needs_weights()
     data = load_dataset(spots, Config(folds=2, **SETTINGS))
     assert data.folds is not None
     labels = data.train.labels.copy()

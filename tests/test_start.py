@@ -369,8 +369,8 @@ def test_a_run_of_both_starts(spots: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_the_python_interface_trains_a_head(spots: Path) -> None:
-    needs_weights()
     import lucency
 
     config = Config(folds=0, **SMALL)

@@ -81,9 +81,12 @@ def test_a_check_replaces_an_earlier_check_and_nothing_else(splits: Path, tmp_pa
     before = first.page.read_bytes()
     assert run_check(splits, FAST, out=tmp_path / "check").page.read_bytes() == before
     (tmp_path / "check/thesis.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"thesis\.txt"):
-        run_check(splits, FAST, out=tmp_path / "check")
+    for data in (splits, tmp_path / "none"):  # it fails before it reads anything
+        with pytest.raises(RunError, match=r"thesis\.txt"):
+            run_check(data, FAST, out=tmp_path / "check")
     assert (tmp_path / "check/thesis.txt").read_text() == "mine"
+    with pytest.raises(RunError, match=r"thesis\.txt is a file"):
+        run_check(splits, FAST, out=tmp_path / "check/thesis.txt")
 
 
 @pytest.mark.slow

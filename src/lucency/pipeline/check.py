@@ -73,7 +73,8 @@ def run_check(
     Raises:
         LucencyError: The folder is not a usable data set, or the files cannot be written.
     """
-    config = settled(config)
+    config, out = settled(config), out or default_check_folder(folder)
+    _check_replaceable(out)
     if config.seconds:
         progress.note(
             f"Training will measure what --effort {config.effort} buys on this machine. Images are "
@@ -87,7 +88,7 @@ def run_check(
     audit = audit_data(data, config, progress)
     if not config.seconds:
         _announce(data, config, progress)
-    return write_check_folder(data, audit, out or default_check_folder(folder))
+    return write_check_folder(data, audit, out)
 
 
 def _announce(data: Dataset, config: Config, progress: Progress) -> None:
@@ -128,19 +129,23 @@ def audit_data(data: Dataset, config: Config, progress: Progress) -> dict[str, A
 
 def write_check_folder(data: Dataset, audit: Mapping[str, Any], out: Path) -> Check:
     """Write the folder of a check atomically, replacing an earlier check."""
-    others = (
-        sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-        if out.exists()
-        else []
-    )
-    if others:
-        raise RunError(
-            f"{out} would be replaced, but holds other files than a check ({others[0]!r}). "
-            "Give a new folder with --out."
-        )
+    _check_replaceable(out)
     with built_folder(out, replace=True) as partial:
         AUDIT.write(partial, audit)
         write_split(data, partial / SPLIT)
         write_check_images(partial, data, audit)
         write_check(partial)
     return Check(out, out / CHECK_PAGE, data, audit)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raise ``RunError`` where a folder holds other files than those of a check, or is a file."""
+    if out.is_file():
+        raise RunError(f"{out} is a file. Give a new folder with --out.")
+    found = out.iterdir() if out.exists() else ()
+    others = sorted(path.name for path in found if path.name not in _OURS)
+    if others:
+        raise RunError(
+            f"{out} would be replaced, but holds other files than a check ({others[0]!r}). "
+            "Give a new folder with --out."
+        )

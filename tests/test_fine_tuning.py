@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ from lucency.errors import ConfigError
 from lucency.pipeline.start import plan_of
 from lucency.signals import Interrupted
 from lucency.training import fine_tuning
+
+if TYPE_CHECKING:
+    from lucency.training.plan import Plan
 
 SETTINGS: dict[str, Any] = {"start": "EfficientNetLite0", "size": 64, "effort": "quick"}
 
@@ -42,6 +45,30 @@ def tuned(data: Dataset, checkpoints: Path | None = None, **settings: Any) -> An
     splits = data.train, data.val, data.folds
     plan = plan_of(data, config, "")
     return train_backbone(plan, splits, config, Heard(), checkpoints=checkpoints).backbone
+
+
+def test_two_views_that_are_only_trained_on_are_noisy() -> None:
+    from lucency.augmentation import Augmentation
+    from lucency.training.backbone import Augmenter
+
+    policy = Augmentation(rotation=10, sharpness=1.5, rectangles=2)
+    shown = Augmenter(
+        cast("Plan", SimpleNamespace(
+            augmentation=policy, seed=3, size=(64, 64), channels=1, dtype="uint8"
+        ))
+    )  # fmt: skip
+    grey, items = np.full((40, 64, 64, 1), 128, np.uint8), np.arange(40)
+    for view in range(7):
+        pixels = shown(grey, items, view)
+        assert pixels.dtype == np.uint8
+        spread = pixels[:, 24:40, 24:40].std(axis=(1, 2, 3))  # no rectangle is there
+        if view in (2, 5):
+            assert spread.max() == pytest.approx(0.05 * 255, rel=0.1)
+            assert spread.mean() == pytest.approx(0.025 * 255, rel=0.2)
+            alone = shown(grey[:1], items[7:8], view)
+            np.testing.assert_array_equal(alone[0], pixels[7])
+        else:
+            assert spread.max() < 1
 
 
 def test_many_images_are_seen_less_often(monkeypatch: pytest.MonkeyPatch) -> None:

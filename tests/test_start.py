@@ -160,7 +160,7 @@ def test_an_ensemble_needs_what_folds_need() -> None:
 
 def known(logits: np.ndarray[Any, Any]) -> Any:
     """Return a backbone with a linear head that says (views, n) of held-out images."""
-    return SimpleNamespace(logits=logits[..., None], plan=SimpleNamespace(trained="last layer"))
+    return SimpleNamespace(logits=logits[..., None], plan=SimpleNamespace(is_fine_tuned=False))
 
 
 @pytest.mark.slow

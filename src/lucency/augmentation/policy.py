@@ -82,7 +82,7 @@ def generator(seed: int, epoch: int, item: int, stream: int = 0) -> np.random.Ge
     """Return the random generator of one image in one epoch (Philox, counter-based).
 
     Equal arguments give equal numbers on any machine; different ones give independent numbers.
-    ``stream`` separates purposes (0 augmentation, 1 order).
+    ``stream`` separates purposes (0 augmentation, 1 order, 2 noise).
     """
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, item, epoch, stream]))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import backend, models
-from lucency.augmentation import draw
+from lucency.augmentation import draw, generator
 from lucency.augmentation.layer import augmented
 from lucency.calibration import ood
 from lucency.classifier import Classifier, Outputs
@@ -24,6 +24,7 @@ from lucency.dataset import Dataset, Folds, Split
 from lucency.dataset.batches import pixel_batches
 from lucency.imaging.decoder.pool import Pixels
 from lucency.progress import Progress
+from lucency.training import fine_tuning
 from lucency.training.calibrate import HeldOut, calibrate, probabilities_of, sampled
 from lucency.training.ensemble import HEAD
 from lucency.training.folds import OutOfFold, finish_folds
@@ -179,6 +180,9 @@ class Backbone(ABC):
 class Augmenter:
     """Augments images as training does, outside of a training step.
 
+    Some of the views that are only trained on are noisy, too. Fine-tuned on images without noise, a
+    backbone takes it for content.
+
     Args:
         plan: With the policy, the seed and the size of images.
     """
@@ -200,7 +204,21 @@ class Augmenter:
             return pixels
         drawn = draw(self._plan.augmentation, self._plan.seed, view - 1, items, self._plan.size)
         shown = np.asarray(self._model.predict_on_batch([pixels, *drawn.arrays]))
+        if view in fine_tuning.NOISY:
+            shown = self._noisy(shown, items, view)
         return shown.round().astype(np.uint8) if pixels.dtype == np.uint8 else shown
+
+    def _noisy(
+        self, shown: NDArray[np.float32], items: NDArray[np.int64], view: int
+    ) -> NDArray[np.float32]:
+        """Return images with Gaussian noise, of another standard deviation for each."""
+        noisy = np.empty_like(shown)
+        for place, item in enumerate(items):
+            of_image = generator(self._plan.seed, view - 1, int(item), stream=2)
+            spread = 255 * fine_tuning.NOISE * np.float32(of_image.random())
+            noise = of_image.standard_normal(shown.shape[1:], np.float32)
+            noisy[place] = shown[place] + spread * noise
+        return noisy.clip(0, 255)
 
     def batches(self, split: Split, view: int) -> Iterator[Pixels]:
         """Yield the images of a split in batches of one size, the last one filled up."""

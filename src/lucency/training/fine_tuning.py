@@ -15,6 +15,8 @@ _LEAST_VIEWS, _MOST_VIEWS = 2, 7  # of each training image
 _PASSES = 15  # over the training images, each time in another view
 _SHOWN = 30_000  # images in all passes together, where there are more than 2,000
 _BYTES = 2**30  # of feature maps in memory
+NOISY = 2, 5  # views that have noise, too; with folds, the first two are also held out
+NOISE = 0.05  # its largest standard deviation, as a share of white
 _STRIDE, _MAP_BYTES = 32, 2 * 208  # of the feature maps, and of each of their positions
 
 

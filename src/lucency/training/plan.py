@@ -375,7 +375,8 @@ def _fine_tuning(train: Split) -> _How:
         "fine-tuning", f"AdamW, learning rate {fine_tuning.RATE:g}, {epochs * views} passes",
         "little is trained, and does not need more",
     )  # fmt: skip
-    seen = f"{views} views of each image, one of them as it is"
+    noisy = sum(view < views for view in fine_tuning.NOISY)
+    seen = f"{views} views of each image, one of them as it is, {noisy} with noise"
     return plan, ("its last stage is fine-tuned, the others are frozen", tuned, seen)
 
 

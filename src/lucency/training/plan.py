@@ -124,8 +124,9 @@ class Level:
 LEVELS: Mapping[str, Level] = {
     "quick": Level(71_000, 150, 32, (1, 1, 2, 2), "minutes on two processors"),
     "standard": Level(97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
-    # With a network for each of five folds: see ``Config.why_folds``.
-    "thorough": Level(97_000, 200, 32, (1, 1, 2, 2), "an hour on two processors"),
+    "thorough": Level(
+        97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors for each fold"
+    ),
 }
 _AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,

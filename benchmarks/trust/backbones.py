@@ -23,7 +23,7 @@ from benchmarks.command import run_json
 from benchmarks.results import Figure, Skipped
 
 FAMILIES = (
-    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetLite0", "EfficientNetV2B0"),
+    *("DenseNet121", "EfficientNetLite0", "EfficientNetV2B0"),
     *("EfficientNetV2S", "InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2"),
     *("MobileNetV3Large", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16"),
     "Xception",

@@ -22,22 +22,9 @@ _PARAMETERS = {
 
 # Networks without their top layers: number of weights, and of features.
 BACKBONES: Mapping[str, tuple[int, int]] = {
-    "ConvNeXtBase": (87_566_464, 1024),
-    "ConvNeXtLarge": (196_230_336, 1536),
-    "ConvNeXtSmall": (49_454_688, 768),
-    "ConvNeXtTiny": (27_820_128, 768),
-    "ConvNeXtXLarge": (348_147_968, 2048),
     "DenseNet121": (7_037_504, 1024),
     "DenseNet169": (12_642_880, 1664),
     "DenseNet201": (18_321_984, 1920),
-    "EfficientNetB0": (4_049_571, 1280),
-    "EfficientNetB1": (6_575_239, 1280),
-    "EfficientNetB2": (7_768_569, 1408),
-    "EfficientNetB3": (10_783_535, 1536),
-    "EfficientNetB4": (17_673_823, 1792),
-    "EfficientNetB5": (28_513_527, 2048),
-    "EfficientNetB6": (40_960_143, 2304),
-    "EfficientNetB7": (64_097_687, 2560),
     "EfficientNetLite0": (3_413_024, 1280),
     "EfficientNetLite2": (4_869_168, 1280),
     "EfficientNetV2B0": (5_919_312, 1280),

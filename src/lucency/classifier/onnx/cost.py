@@ -16,7 +16,7 @@ from lucency.classifier.spec import Spec
 _PER_PIXEL = 512  # bytes of one value per pixel; 64 channels at full size (VGG) are 256
 _ALWAYS = 64 * 2**20  # bytes of a value, whatever the image
 _MAX_WORK = 1e12  # multiplications for one image: about ten seconds
-_WORK_PER_PIXEL = 4e6  # the largest of keras.applications (ConvNeXtXLarge) needs 1.2e6
+_WORK_PER_PIXEL = 4e6  # the largest network of keras.applications (ConvNeXtXLarge) needs 1.2e6
 _WORK_ALWAYS = 1e9
 # Bytes of one number, by onnx.TensorProto.DataType: float, uint8, int8, int32, int64, bool.
 WIDTHS = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1}

@@ -95,7 +95,6 @@ def test_the_users_own_weight_file_is_loaded(tmp_path: Path) -> None:
     ("backbone", "module"),
     [
         ("MobileNetV2", "mobilenet_v2"),
-        ("Xception", "xception"),
         ("DenseNet121", "densenet"),
         ("ResNet50", "resnet"),
         ("VGG16", "vgg16"),

@@ -24,9 +24,8 @@ from benchmarks.results import Figure, Skipped
 
 FAMILIES = (
     *("DenseNet121", "EfficientNetLite0", "EfficientNetV2B0"),
-    *("EfficientNetV2S", "InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2"),
+    *("EfficientNetV2S", "MobileNet", "MobileNetV2"),
     *("MobileNetV3Large", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16"),
-    "Xception",
 )
 _BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
 _SIDE, _IMAGES = 96, 16

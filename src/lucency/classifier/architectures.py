@@ -34,8 +34,6 @@ BACKBONES: Mapping[str, tuple[int, int]] = {
     "EfficientNetV2L": (117_746_848, 1280),
     "EfficientNetV2M": (53_150_388, 1280),
     "EfficientNetV2S": (20_331_360, 1280),
-    "InceptionResNetV2": (54_336_736, 1536),
-    "InceptionV3": (21_802_784, 2048),
     "MobileNet": (3_228_864, 1024),
     "MobileNetV2": (2_257_984, 1280),
     "MobileNetV3Large": (2_996_352, 960),
@@ -50,7 +48,6 @@ BACKBONES: Mapping[str, tuple[int, int]] = {
     "ResNet50V2": (23_564_800, 2048),
     "VGG16": (14_714_688, 512),
     "VGG19": (20_024_384, 512),
-    "Xception": (20_861_480, 2048),
 }
 
 

@@ -24,12 +24,12 @@ from lucency.models.efficientnet_lite import (
 keras = load_keras()
 
 # How the networks of keras.applications expect 0..255 scaled; networks not listed are rejected.
-# ConvNeXt and the first EfficientNet name some variables by a counter of the process, so that their
-# stored weights fit no network that is built later.
+# ConvNeXt, the first EfficientNet, Inception and Xception name some variables by a counter of the
+# process, so that their stored weights fit no network that is built later.
 _SELF_SCALING = ("EfficientNetV2", "MobileNetV3")
 _MINUS_ONE_TO_ONE = (
-    *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
-    *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
+    *("MobileNet", "MobileNetV2", "NASNetLarge", "NASNetMobile"),
+    *("ResNet50V2", "ResNet101V2", "ResNet152V2"),
 )
 _STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
 _BLUE_FIRST = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")

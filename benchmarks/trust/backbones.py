@@ -27,12 +27,12 @@ FAMILIES = (
     *("EfficientNetV2S", "MobileNet", "MobileNetV2"),
     *("MobileNetV3Large", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16"),
 )
-_BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
+_BACKENDS = ("tensorflow", "jax")
 _SIDE, _IMAGES = 96, 16
 
 
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001
-    backends = [name for name, library in _BACKENDS.items() if importlib.util.find_spec(library)]
+    backends = [name for name in _BACKENDS if importlib.util.find_spec(name)]
     if not backends:
         raise Skipped("neither TensorFlow nor JAX is installed")
     figures = []

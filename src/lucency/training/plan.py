@@ -121,12 +121,11 @@ class Level:
     time: str
 
 
+_STANDARD = Level(97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors")
 LEVELS: Mapping[str, Level] = {
     "quick": Level(71_000, 150, 32, (1, 1, 2, 2), "minutes on two processors"),
-    "standard": Level(97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors"),
-    "thorough": Level(
-        97_000, 200, 32, (1, 1, 2, 2), "a quarter of an hour on two processors for each fold"
-    ),
+    "standard": _STANDARD,
+    "thorough": dataclasses.replace(_STANDARD, time=f"{_STANDARD.time} for each fold"),
 }
 _AUGMENTATION = Augmentation(
     flip_horizontal=True, rotation=10, zoom=0.15, stretch=0.1, shift=0.06,

@@ -81,17 +81,17 @@ def write_web(
         ParityError: The predictions for the reference images differ from those after training.
         RunError: The output folder exists or cannot be written.
     """
-    if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
-        raise BackendError(
-            f"ONNX Runtime for browsers is missing ({VENDOR / missing[0]}). In a checkout of "
-            "Lucency run `make vendor`, which needs npm; a released wheel includes it."
-        )
     if classifier.onnx is None:
         raise ClassifierError(f"{run} has no ONNX file for the page to run. Train again.")
     if is_deep(classifier.spec.depth):
         raise ClassifierError(
             f"{run} was trained on images of {in_words(classifier.spec.depth)}, and a page without "
             "a server reads 8 bits. Use lucency serve."
+        )
+    if missing := [name for name in VENDORED if not (VENDOR / name).is_file()]:
+        raise BackendError(
+            f"ONNX Runtime for browsers is missing ({VENDOR / missing[0]}). In a checkout of "
+            "Lucency run `make vendor`, which needs npm; a released wheel includes it."
         )
     check_output(out, force=force)
     synthetic = synthetic_images(classifier)

@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, load_model, numpy_helper
 
 from lucency import backend, models
 from lucency.backend.onnx_rewrites import rewrite
+from lucency.classifier.onnx.validate import OPERATIONS
+from lucency.models import backbones
 
 keras = models.keras
 layers = keras.layers
@@ -22,6 +24,7 @@ LAYERS: dict[str, Callable[[Any], Any]] = {
     "max pooling over a border": layers.MaxPooling2D(3, strides=2, padding="same"),
     "max pooling of odd sides": layers.MaxPooling2D((3, 2), strides=(1, 2)),
     "two max poolings": lambda x: layers.MaxPooling2D(2)(layers.MaxPooling2D(3, strides=1)(x)),
+    "colours in another order": lambda x: backbones.scaled(x, "VGG16"),
     "GELU": layers.Activation("gelu"),
     "two GELUs": lambda x: layers.Activation("gelu")(layers.Activation("gelu")(x)),
     "pixels with given mean": layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 1.0, 9.0]),
@@ -44,9 +47,10 @@ def test_exported_layers_compute_the_same(name: str, tmp_path: Path) -> None:
     assert [value.name for value in session.get_inputs()] == ["pixels"]
     (output,) = session.run(["output"], {"pixels": pixels})
     np.testing.assert_allclose(output, expected, atol=1e-5)
-    used = {end for node in load_model(tmp_path / "model.onnx").graph.node for end in node.input}
-    named = {each.name for each in load_model(tmp_path / "model.onnx").graph.initializer}
-    assert named <= used
+    graph = load_model(tmp_path / "model.onnx").graph
+    assert {node.op_type for node in graph.node} <= OPERATIONS
+    used = {end for node in graph.node for end in node.input}
+    assert {each.name for each in graph.initializer} <= used
 
 
 def test_mean_and_variance_follow_weights_that_are_assigned_later() -> None:

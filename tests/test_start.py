@@ -19,7 +19,7 @@ from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import at_size, load_dataset
 from lucency.errors import ConfigError, DataError
-from lucency.pipeline.start import Training, few, why_decided
+from lucency.pipeline.start import Training, why_decided
 from lucency.training.linear_head import Examples, Head, cross_fit, fit_head, mean_head
 from lucency.training.start import Comparison
 
@@ -111,14 +111,25 @@ def test_a_file_that_has_changed_since_is_an_error(tmp_path: Path) -> None:
         at_size(data, (48, 48), config)
 
 
-def test_a_sample_to_compare_on_has_every_class(spots: Path) -> None:
-    train = load_dataset(spots, Config(size=32, folds=0)).train
+def test_starts_are_compared_on_all_images_or_a_sample(
+    spots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lucency.training import start
+
+    data = load_dataset(spots, Config(size=32, folds=0))
+    train = data.train
     rare = [*np.flatnonzero(train.labels == 0)[:40], *np.flatnonzero(train.labels == 1)[:1]]
-    many = train.subset("train", np.array(rare))
-    assert few(many, 41) is many
-    sample = few(many, 8)
-    assert len(sample) <= 8
-    assert set(sample.labels.tolist()) == {0, 1}
+    data = dataclasses.replace(data, train=train.subset("train", np.array(rare)))
+    every = start.compared_on(data)
+    assert (every.train, every.val, every.test) == (data.train, data.val, None)
+    monkeypatch.setattr(start, "_WHOLE", 40 + len(data.val))
+    monkeypatch.setattr(start, "_TRAIN", 8)
+    monkeypatch.setattr(start, "_HELD_OUT", 5)
+    sample = start.compared_on(data)
+    assert (len(sample.train), len(sample.val)) == (5, 5)
+    assert set(sample.train.labels.tolist()) == {0, 1}
+    with_folds = load_dataset(spots, Config(size=32, folds=3))
+    assert start.compared_on(with_folds).train is with_folds.train
 
 
 @pytest.mark.parametrize(
@@ -211,18 +222,19 @@ def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
 @pytest.mark.parametrize(
     ("scratch", "ensemble", "winner", "worth_more"),
     [
-        (0.5, 0.5, "scratch", False),  # a tie: the cheaper one, which depends on what is done
-        (0.7, 0.6, "pretrained", False),
-        (0.3, 0.35, "scratch", True),
-        (0.5, 0.3, "ensemble", True),
-        (0.9, 0.44, "ensemble", False),  # best of what is trained, but not worth training more for
-        (0.9, 0.46, "pretrained", False),
+        (0.5, 0.5, "scratch", 0),  # a tie: the cheaper one, which depends on what is done
+        (0.7, 0.6, "pretrained", 0),
+        (0.35, 0.4, "scratch", 1),
+        (0.2, 0.3, "scratch", 2),
+        (0.5, 0.25, "ensemble", 2),
+        (0.9, 0.44, "ensemble", 0),  # best of what is trained, but not worth training more for
+        (0.9, 0.46, "pretrained", 0),
     ],
 )
-def test_what_is_kept(scratch: float, ensemble: float, winner: str, *, worth_more: bool) -> None:
+def test_what_is_kept(scratch: float, ensemble: float, winner: str, worth_more: int) -> None:
     found = Comparison(scratch, 0.5, 0.1, 100, 1.0, ensemble, (0.1, 0.1))
     assert found.winner == winner
-    assert found.is_worth_more == worth_more
+    assert [found.is_worth_more(errors) for errors in (1, 2)] == [worth_more > 0, worth_more > 1]
     assert found._replace(ended=True).winner == "pretrained"
 
 

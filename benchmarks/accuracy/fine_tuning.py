@@ -2,7 +2,7 @@
 
 The sets are those of ``proof``, and ``LUCENCY_SETS`` (names with commas) makes it shorter. No test
 split is looked at: with folds, each image outside test is held out once; the radiographs have their
-validation split, and 1,500 images to train on, as when starts are compared.
+validation split.
 """
 
 from __future__ import annotations
@@ -29,24 +29,20 @@ def _figures(each: ProofSet) -> Iterator[Figure]:
     from lucency import metrics
     from lucency.calibration import scaling
     from lucency.config import COMPARED
-    from lucency.dataset import evenly, load_dataset
-    from lucency.pipeline.start import few, plan_of
+    from lucency.dataset import load_dataset
+    from lucency.pipeline.start import plan_of
     from lucency.progress import SILENT
     from lucency.training.fine_tuned import FineTunedBackbone
     from lucency.training.frozen import FrozenBackbone
     from lucency.training.start import (
-        MOST_HELD_OUT,
-        MOST_TRAIN,
         HeldOutLosses,
         compare_fine_tuning,
+        compared_on,
     )
 
     folds = 0 if each.name == CHEST_XRAY.name else 5
     config = each.config(start=COMPARED, size=224, effort="quick", folds=folds)
-    data = load_dataset(each.folder, config)
-    if data.folds is None:
-        val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
-        data = dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val)
+    data = compared_on(load_dataset(each.folder, config))
     plans = [plan_of(data, dataclasses.replace(config, fine_tune=x), "") for x in (False, True)]
     started = time.perf_counter()
     frozen = FrozenBackbone(plans[0], data.train, data.val, data.folds, SILENT, keep_maps=True)

@@ -92,7 +92,9 @@ def scaled(pixels: Any, backbone: str) -> Any:
         scale = [1 / (255 * sd) for sd in _SD]
         offset = [-mean / sd for mean, sd in zip(_MEAN, _SD, strict=True)]
     elif backbone in _BLUE_FIRST:
-        pixels, scale, offset = pixels[..., ::-1], 1.0, [-mean for mean in _BLUE_FIRST_MEAN]
+        # Reversed by slices: flip and steps of -1 become operators that few runtimes have.
+        pixels = keras.ops.concatenate([pixels[..., c : c + 1] for c in (2, 1, 0)], axis=-1)
+        scale, offset = 1.0, [-mean for mean in _BLUE_FIRST_MEAN]
     elif backbone in LITE:
         scale, offset = 1 / 128, -127 / 128
     else:

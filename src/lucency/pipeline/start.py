@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lucency.classifier import Classifier, Outputs
 from lucency.config import AUTO, COMPARED, ENSEMBLE, Config, is_installed
-from lucency.dataset import Dataset, Split, at_size, class_balanced, evenly
+from lucency.dataset import Dataset, at_size
 from lucency.progress import Progress
 from lucency.training.fine_tuning import check_memory, views_of
 from lucency.training.plan import Choice, Plan, make_plan, plan_folds, without_folds
@@ -189,29 +189,20 @@ class Training:
 
     def _rival(self) -> Pretrained:
         """Train the backbone that training from scratch is compared with."""
+        from lucency.training.start import compared_on
+
         chosen = self.config.fine_tune
-        other = dataclasses.replace(self, data=self._compared)._beside(chosen)
+        other = dataclasses.replace(self, data=compared_on(self.data))._beside(chosen)
         if chosen is not None or not views_of(len(self.data.train), other.plan.size):
             return other._backbone()
         config = dataclasses.replace(other.config, fine_tune=True)
         return other._backbone(plan_of(other.data, config, self.reason), self.plan)
 
     def _contest(self, rival: Backbone) -> Contest:
-        from lucency.training.start import Contest
+        from lucency.training.start import Contest, compared_on
 
-        data = self._compared
+        data = compared_on(self.data)
         return Contest(rival, self.plan, data.held_out, data.folds)
-
-    @property
-    def _compared(self) -> Dataset:
-        """The images that starts are compared on: a sample, without folds."""
-        from lucency.training.start import MOST_HELD_OUT, MOST_TRAIN
-
-        data = self.data
-        if data.folds:
-            return data
-        val = data.val.subset("val", evenly(len(data.val), MOST_HELD_OUT))
-        return dataclasses.replace(data, train=few(data.train, MOST_TRAIN), val=val, test=None)
 
     def _backbone(self, tuned: Plan | None = None, whole: Plan | None = None) -> Pretrained:
         from lucency.training.pretrained import train_backbone
@@ -225,13 +216,6 @@ class Training:
     def _on_backbone(self, backbone: Backbone) -> Trained:
         made, outputs = backbone.classifier(self.config, self.progress, self.on_epoch)
         return Trained(made, outputs, self.data, self.plan)
-
-
-def few(train: Split, most: int) -> Split:
-    """Return a split, or so many of its images, of which each class has equally many."""
-    if len(train) <= most:
-        return train
-    return train.subset("train", class_balanced(train.labels, len(train.classes), most))
 
 
 def plan_of(data: Dataset, config: Config, reason: str) -> Plan:

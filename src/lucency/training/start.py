@@ -8,6 +8,7 @@ and far apart on augmented ones, and on those of the official test split, which 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from lucency.calibration import scaling
 from lucency.classifier import Classifier
 from lucency.config import COMPARED
-from lucency.dataset import Folds, Split
+from lucency.dataset import Dataset, Folds, Split, class_balanced, evenly
 from lucency.training.backbone import VIEWS, Augmenter, Backbone
 from lucency.training.plan import Choice, Plan
 from lucency.training.state import Epoch
@@ -25,7 +26,9 @@ from lucency.training.step import eval_model
 
 _ALL = slice(None)
 _ENOUGH = 0.5  # standard errors by which the mean must be better, once both have been trained
-MOST_TRAIN, MOST_HELD_OUT = 1500, 750  # images that it is measured on
+_WORTH_MORE = {"quick": 2.0}  # standard errors by which other folds must be worth their time
+_WHOLE = 6000  # images to train on and held out, up to which starts are compared on all of them
+_TRAIN, _HELD_OUT = 1500, 750  # images of the sample of a larger data set
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many
 # times that of the backbone. The rest of the epochs does not make up for that: on the chest
 # radiographs the lowest loss fell to 0.55 times that of a quarter, 0.91 times that of a half.
@@ -111,15 +114,19 @@ class Comparison(NamedTuple):
                 return "ensemble"
         return "pretrained" if self.scratch - self.pretrained > self.error else "scratch"
 
-    @property
-    def is_worth_more(self) -> bool:
-        """Whether training from scratch, or both, is better than the backbone alone."""
+    def is_worth_more(self, errors: float) -> bool:
+        """Tell whether the other folds should be trained from scratch, too.
+
+        Args:
+            errors: Standard errors by which that, or the mean of both, must be better than the
+                backbone.
+        """
         if self.error is None:
             return False
-        better = self.pretrained - self.scratch > self.error
+        better = self.pretrained - self.scratch > errors * self.error
         if self.ensemble is None or not self.ensemble_errors:
             return better
-        return better or self.pretrained - self.ensemble > self.ensemble_errors[1]
+        return better or self.pretrained - self.ensemble > errors * self.ensemble_errors[1]
 
     @property
     def choice(self) -> Choice:
@@ -189,6 +196,17 @@ class HeldOutLosses:
 
     def _groups(self, images: NDArray[np.int64] | slice) -> list[str]:
         return [*np.asarray(self._held_out.groups)[images]]
+
+
+def compared_on(data: Dataset) -> Dataset:
+    """Return the images to compare starts on: all but those of test, of many a sample."""
+    train, val = data.train, data.val
+    if data.folds is None and len(train) + len(val) > _WHOLE:
+        if len(train) > _TRAIN:
+            kept = class_balanced(train.labels, len(train.classes), _TRAIN)
+            train = train.subset("train", kept)
+        val = val.subset("val", evenly(len(val), _HELD_OUT))
+    return dataclasses.replace(data, train=train, val=val, test=None)
 
 
 def compare_fine_tuning(frozen: Backbone, tuned: Backbone, plan: Plan) -> FineTuning:
@@ -277,7 +295,7 @@ class Contest:
         """
         if self.is_complete(found):
             return found.winner == "pretrained"
-        return not found.is_worth_more
+        return not found.is_worth_more(_WORTH_MORE.get(self._plan.effort, 1.0))
 
     def is_complete(self, found: Comparison) -> bool:
         """Tell whether all images were compared, those of every fold."""

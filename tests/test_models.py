@@ -98,7 +98,8 @@ def test_the_users_own_weight_file_is_loaded(tmp_path: Path) -> None:
         ("DenseNet121", "densenet"),
         ("ResNet50", "resnet"),
         ("VGG16", "vgg16"),
-        ("EfficientNetV2B0", "efficientnet_v2"),
+        ("EfficientNetB0", "efficientnet"),
+        ("Xception", "xception"),
     ],
 )
 def test_every_kind_of_backbone_gets_its_own_scaling(backbone: str, module: str) -> None:

@@ -23,9 +23,10 @@ from benchmarks.command import run_json
 from benchmarks.results import Figure, Skipped
 
 FAMILIES = (
-    *("DenseNet121", "EfficientNetLite0", "EfficientNetV2B0"),
-    *("EfficientNetV2S", "MobileNet", "MobileNetV2"),
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetLite0", "EfficientNetV2B0"),
+    *("EfficientNetV2S", "InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2"),
     *("MobileNetV3Large", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16"),
+    "Xception",
 )
 _BACKENDS = ("tensorflow", "jax")
 _SIDE, _IMAGES = 96, 16
@@ -57,7 +58,7 @@ def _measured(name: str) -> dict[str, Any]:
     from lucency.classifier import Classifier
     from lucency.errors import BackendError
     from lucency.export.parity import to_onnx
-    from lucency.models import keras
+    from lucency.models import keras, variables_of
     from lucency.training.fit import spec_of
     from lucency.training.plan import make_plan
     from lucency.training.speed import noise_split
@@ -71,7 +72,8 @@ def _measured(name: str) -> dict[str, Any]:
     spread = np.asarray(keras.ops.convert_to_numpy(logits))
     last.kernel.assign(last.kernel / spread.std())
     last.bias.assign((last.bias - spread.mean()) / spread.std())
-    weights = {each.path: keras.ops.convert_to_numpy(each.value) for each in network.weights}
+    variables = variables_of(network).items()
+    weights = {name: keras.ops.convert_to_numpy(each.value) for name, each in variables}
     try:
         _, parity = to_onnx(Classifier(spec_of(plan, split.classes), weights), split)
     except BackendError as error:

@@ -6,6 +6,7 @@ import importlib
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from lucency.backend.choice import captured_stderr, choose_backend
 from lucency.backend.onnx_rewrites import rewrite
@@ -55,7 +56,9 @@ def _export_from_tensorflow(model: Any, path: Path) -> None:
     pixels = model.input
     signature = [tensorflow.TensorSpec(pixels.shape, pixels.dtype, pixels.name)]
     function = tensorflow.function(model, input_signature=signature, autograph=False)
-    tf2onnx.convert.from_function(function, signature, output_path=str(path))
+    # Keras compiles grouped convolutions by themselves, into calls that have no ONNX operator.
+    with mock.patch.object(tensorflow, "function", return_value=lambda call: call):
+        tf2onnx.convert.from_function(function, signature, output_path=str(path))
 
 
 def _name_onnx(path: Path, inputs: list[str], outputs: list[str]) -> None:

@@ -22,9 +22,22 @@ _PARAMETERS = {
 
 # Networks without their top layers: number of weights, and of features.
 BACKBONES: Mapping[str, tuple[int, int]] = {
+    "ConvNeXtBase": (87_566_464, 1024),
+    "ConvNeXtLarge": (196_230_336, 1536),
+    "ConvNeXtSmall": (49_454_688, 768),
+    "ConvNeXtTiny": (27_820_128, 768),
+    "ConvNeXtXLarge": (348_147_968, 2048),
     "DenseNet121": (7_037_504, 1024),
     "DenseNet169": (12_642_880, 1664),
     "DenseNet201": (18_321_984, 1920),
+    "EfficientNetB0": (4_049_570, 1280),
+    "EfficientNetB1": (6_575_238, 1280),
+    "EfficientNetB2": (7_768_568, 1408),
+    "EfficientNetB3": (10_783_534, 1536),
+    "EfficientNetB4": (17_673_822, 1792),
+    "EfficientNetB5": (28_513_526, 2048),
+    "EfficientNetB6": (40_960_142, 2304),
+    "EfficientNetB7": (64_097_686, 2560),
     "EfficientNetLite0": (3_413_024, 1280),
     "EfficientNetLite2": (4_869_168, 1280),
     "EfficientNetV2B0": (5_919_312, 1280),
@@ -34,6 +47,8 @@ BACKBONES: Mapping[str, tuple[int, int]] = {
     "EfficientNetV2L": (117_746_848, 1280),
     "EfficientNetV2M": (53_150_388, 1280),
     "EfficientNetV2S": (20_331_360, 1280),
+    "InceptionResNetV2": (54_336_736, 1536),
+    "InceptionV3": (21_802_784, 2048),
     "MobileNet": (3_228_864, 1024),
     "MobileNetV2": (2_257_984, 1280),
     "MobileNetV3Large": (2_996_352, 960),
@@ -48,6 +63,7 @@ BACKBONES: Mapping[str, tuple[int, int]] = {
     "ResNet50V2": (23_564_800, 2048),
     "VGG16": (14_714_688, 512),
     "VGG19": (20_024_384, 512),
+    "Xception": (20_861_480, 2048),
 }
 
 

@@ -24,7 +24,7 @@ def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
             f"The weights do not fit the architecture {spec.architecture!r}: {count:,} numbers, "
             f"expected {spec.weight_count:,}. Restore both files from the training run."
         )
-    from lucency.models import build, fix_normalization, keras
+    from lucency.models import build, fix_normalization, keras, variables_of
 
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -33,13 +33,14 @@ def rebuilt(spec: Spec, weights: Mapping[str, NDArray[Any]]) -> Any:
         network = build(spec.architecture, len(spec.classes), shape, spec.parameters)
     finally:
         keras.config.set_dtype_policy(policy)
-    _assign(network, weights)
+    _assign(network.name, variables_of(network), weights)
     fix_normalization(network)
     return network
 
 
-def _assign(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-    variables = {variable.path: variable for variable in network.weights}
+def _assign(
+    network: str, variables: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]
+) -> None:
     wrong = sorted(
         name
         for name in variables.keys() | weights.keys()
@@ -50,7 +51,7 @@ def _assign(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
     )
     if wrong:
         raise ClassifierError(
-            f"The weights do not fit the architecture {network.name!r}: {wrong[0]} "
+            f"The weights do not fit the architecture {network!r}: {wrong[0]} "
             f"({len(wrong)} of {len(variables)} differ). Restore both files from the training run."
         )
     for name, variable in variables.items():

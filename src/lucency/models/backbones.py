@@ -20,16 +20,15 @@ from lucency.models.efficientnet_lite import (
     imagenet_origin,
     load_imagenet,
 )
+from lucency.models.variables import variables_of
 
 keras = load_keras()
 
 # How the networks of keras.applications expect 0..255 scaled; networks not listed are rejected.
-# ConvNeXt, the first EfficientNet, Inception and Xception name some variables by a counter of the
-# process, so that their stored weights fit no network that is built later.
-_SELF_SCALING = ("EfficientNetV2", "MobileNetV3")
+_SELF_SCALING = ("ConvNeXt", "EfficientNet", "MobileNetV3")
 _MINUS_ONE_TO_ONE = (
-    *("MobileNet", "MobileNetV2", "NASNetLarge", "NASNetMobile"),
-    *("ResNet50V2", "ResNet101V2", "ResNet152V2"),
+    *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
+    *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
 )
 _STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
 _BLUE_FIRST = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
@@ -147,7 +146,7 @@ def _with_weight_file(make: Callable[[str | None], Any], backbone: str, file: Pa
     """Load the user's own arrays into a backbone; all are checked before the first is used."""
     data = _weight_file(backbone, file)
     body = make(None)
-    variables = {variable.path: variable for variable in body.weights}
+    variables = variables_of(body)
     try:
         arrays = arrays_of(data)
         _check_arrays(arrays, variables)
@@ -204,8 +203,8 @@ def _conversion(backbone: str, weights: str = "") -> str:
         made = f"b.backbone_body('{backbone}', keras.Input({shape}), {shape}, 'imagenet')"
     imports = "lucency.models.backbones as b, numpy" if backbone in LITE else "numpy"
     return (
-        f"import keras, {imports}, safetensors.numpy as s; "
-        f"s.save_file({{w.path: numpy.array(w) for w in {made}.weights}}, '{backbone}.safetensors')"
+        f"import keras, {imports}, safetensors.numpy as s; s.save_file({{w.path: numpy.array(w) "
+        f"for w in {made}.weights if len(w.shape)}}, '{backbone}.safetensors')"
     )
 
 

@@ -21,7 +21,7 @@ from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.dataset.cache import PixelCache
-from lucency.models import keras
+from lucency.models import keras, variables_of
 from lucency.progress import Progress
 from lucency.training.backbone import VIEWS, Backbone, Pooled, Weights
 from lucency.training.ensemble import HEAD
@@ -120,8 +120,8 @@ class FineTunedBackbone(Backbone):
         pooled = keras.Model(model.input, model.get_layer("pooled").output)
         found = []
         for each in self._fitted:
-            for variable in model.weights:
-                variable.assign(each.network.weights[variable.path])
+            for name, variable in variables_of(model).items():
+                variable.assign(each.network.weights[name])
             found.append(_predicted(pooled, self._maps))
         *folds, train = found
         # The weights are now those of the classifier.

@@ -17,7 +17,7 @@ from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.dataset.cache import default_cache
-from lucency.models import keras
+from lucency.models import keras, variables_of
 from lucency.progress import Progress
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.plan import Plan
@@ -62,9 +62,10 @@ def fit(
     """
     classes = splits[0].classes
     network = _network(plan, len(classes), progress)
-    for variable in network.weights:
-        if initial and variable.path in initial:
-            variable.assign(initial[variable.path])
+    if initial:
+        for name, variable in variables_of(network).items():
+            if name in initial:
+                variable.assign(initial[name])
     if start := warm_start(config):
         start.assign(network, classes, plan.seed)
     with borrowed(network, plan, len(classes)) as stepper:
@@ -101,7 +102,8 @@ def _network(plan: Plan, classes: int, progress: Progress) -> Any:
 
 def _classifier(network: Any, plan: Plan, classes: tuple[str, ...]) -> Classifier:
     # Copies, as the variables may serve the next network.
-    weights = {each.path: np.array(keras.ops.convert_to_numpy(each)) for each in network.weights}
+    variables = variables_of(network).items()
+    weights = {name: np.array(keras.ops.convert_to_numpy(each)) for name, each in variables}
     return Classifier(spec_of(plan, classes), weights)
 
 

@@ -135,7 +135,7 @@ class Trainer:
     def _end_epoch(self, row: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
         self.state.next_epoch(row)
         if self.state.early_stopping.is_best(row.val_loss, row.val_accuracy):
-            self.best = self._stepper.network.get_weights()
+            self.best = [*map(np.asarray, self._stepper.network.get_weights())]
         stopped = self.state.early_stopping.should_stop
         self.state.finished = stopped or self.state.epoch == self._plan.epochs
         self._mark_epoch_start()

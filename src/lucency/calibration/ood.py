@@ -88,14 +88,16 @@ def _principal(centred: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     images than features, where all other directions have one variance.
     """
     from sklearn.covariance import ledoit_wolf, ledoit_wolf_shrinkage
+    from threadpoolctl import threadpool_limits
 
     n, d = centred.shape
-    if n >= d:
-        covariance, _ = ledoit_wolf(centred, assume_centered=True)
-        variances, axes = np.linalg.eigh(covariance)
-        return variances[::-1], axes.T[::-1], float(variances.sum())
-    shrinkage = ledoit_wolf_shrinkage(centred, assume_centered=True)
-    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    with threadpool_limits(1, "blas"):  # several threads lose much beside other processes
+        if n >= d:
+            covariance, _ = ledoit_wolf(centred, assume_centered=True)
+            variances, axes = np.linalg.eigh(covariance)
+            return variances[::-1], axes.T[::-1], float(variances.sum())
+        shrinkage = ledoit_wolf_shrinkage(centred, assume_centered=True)
+        _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     variances = sizes**2 / n
     total = float(variances.sum())
     return (1 - shrinkage) * variances + shrinkage * total / d, axes, total

@@ -71,6 +71,11 @@ def fit_head(examples: Examples, groups: Sequence[str], seed: int) -> Head:
         groups: n patients.
         seed: Of the folds.
     """
+    with _single_thread():
+        return _fit(examples, groups, seed)
+
+
+def _fit(examples: Examples, groups: Sequence[str], seed: int) -> Head:
     space = _Space.of(examples.features)
     patients = np.unique(np.asarray(groups), return_inverse=True)[1]
     folds = metrics.group_folds(examples.labels, patients, len(examples.weights), seed)
@@ -92,6 +97,11 @@ def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Hea
     Returns:
         The heads, and the logits (views, n, units) of each image by the head that has not seen it.
     """
+    with _single_thread():
+        return _cross_fit(examples, held_out)
+
+
+def _cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Head], Floats]:
     space, count = _Space.of(examples.features), int(held_out.max()) + 1
     classes, heads = len(examples.weights), []
     logits = np.zeros((*examples.features.shape[:2], 1 if classes == 2 else classes))
@@ -106,6 +116,13 @@ def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Hea
         logits[:, held_out == k] = head.logits(examples.features[:, held_out == k])
         heads.append(head)
     return heads, logits
+
+
+def _single_thread() -> Any:
+    """Keep BLAS to one thread: others gain little here, and lose much beside other processes."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
 
 
 class _Space(NamedTuple):

@@ -222,19 +222,21 @@ def test_two_that_make_different_mistakes_are_both_kept(spots: Path) -> None:
 @pytest.mark.parametrize(
     ("scratch", "ensemble", "winner", "worth_more"),
     [
-        (0.5, 0.5, "scratch", 0),  # a tie: the cheaper one, which depends on what is done
-        (0.7, 0.6, "pretrained", 0),
-        (0.35, 0.4, "scratch", 1),
-        (0.2, 0.3, "scratch", 2),
-        (0.5, 0.25, "ensemble", 2),
-        (0.9, 0.44, "ensemble", 0),  # best of what is trained, but not worth training more for
-        (0.9, 0.46, "pretrained", 0),
+        (0.5, 0.5, "scratch", ()),  # a tie: the cheaper one, which depends on what is done
+        (0.7, 0.6, "pretrained", ()),
+        (0.3, 0.35, "scratch", ("quick", "standard")),
+        (0.5, 0.3, "ensemble", ("standard",)),
+        (0.9, 0.44, "ensemble", ()),  # best of what is trained, but not worth training more for
+        (0.9, 0.46, "pretrained", ()),
     ],
 )
-def test_what_is_kept(scratch: float, ensemble: float, winner: str, worth_more: int) -> None:
+def test_what_is_kept(
+    scratch: float, ensemble: float, winner: str, worth_more: tuple[str, ...]
+) -> None:
     found = Comparison(scratch, 0.5, 0.1, 100, 1.0, ensemble, (0.1, 0.1))
     assert found.winner == winner
-    assert [found.is_worth_more(errors) for errors in (1, 2)] == [worth_more > 0, worth_more > 1]
+    efforts = ("quick", "standard")
+    assert tuple(effort for effort in efforts if found.is_worth_more(effort)) == worth_more
     assert found._replace(ended=True).winner == "pretrained"
 
 

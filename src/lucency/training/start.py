@@ -26,7 +26,6 @@ from lucency.training.step import eval_model
 
 _ALL = slice(None)
 _ENOUGH = 0.5  # standard errors by which the mean must be better, once both have been trained
-_WORTH_MORE = {"quick": 2.0}  # standard errors by which other folds must be worth their time
 _WHOLE = 6000  # images to train on and held out, up to which starts are compared on all of them
 _TRAIN, _HELD_OUT = 1500, 750  # images of the sample of a larger data set
 # Training from scratch ends after this share of its epochs if its lowest loss so far is this many
@@ -114,19 +113,23 @@ class Comparison(NamedTuple):
                 return "ensemble"
         return "pretrained" if self.scratch - self.pretrained > self.error else "scratch"
 
-    def is_worth_more(self, errors: float) -> bool:
+    def is_worth_more(self, effort: str) -> bool:
         """Tell whether the other folds should be trained from scratch, too.
 
+        That is so where it, or the mean of both, is better than the backbone by more than the
+        standard error. The mean takes all those trainings to gain a little on a good backbone:
+        ``quick`` does without it.
+
         Args:
-            errors: Standard errors by which that, or the mean of both, must be better than the
-                backbone.
+            effort: Of the plan.
         """
         if self.error is None:
             return False
-        better = self.pretrained - self.scratch > errors * self.error
-        if self.ensemble is None or not self.ensemble_errors:
-            return better
-        return better or self.pretrained - self.ensemble > errors * self.ensemble_errors[1]
+        if self.pretrained - self.scratch > self.error:
+            return True
+        if effort == "quick" or self.ensemble is None or not self.ensemble_errors:
+            return False
+        return self.pretrained - self.ensemble > self.ensemble_errors[1]
 
     @property
     def choice(self) -> Choice:
@@ -295,7 +298,7 @@ class Contest:
         """
         if self.is_complete(found):
             return found.winner == "pretrained"
-        return not found.is_worth_more(_WORTH_MORE.get(self._plan.effort, 1.0))
+        return not found.is_worth_more(self._plan.effort)
 
     def is_complete(self, found: Comparison) -> bool:
         """Tell whether all images were compared, those of every fold."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lucency.config import Config
 from test_docs import rows, section
 
 ROOT = Path(__file__).parent.parent
@@ -27,3 +28,23 @@ def test_the_demo_is_as_documented() -> None:
     assert drawn
     assert f"images={drawn[1]}" in making
     assert len(MESSAGES) == 4
+
+
+@pytest.mark.parametrize(
+    ("start", "epochs", "compared"),
+    [(None, 60, False), ("scratch", None, False), ("auto", None, True)],
+)
+def test_the_demo_compares_starts_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str | None, epochs: int | None,
+    *, compared: bool,
+) -> None:  # fmt: skip
+    from lucency.cli import train
+    from lucency.pipeline.start import why_decided
+
+    (tmp_path / "radiographs").mkdir()
+    made: list[Config] = []
+    monkeypatch.setattr(train, "_train", lambda _folder, config, *_, **__: made.append(config))
+    monkeypatch.setattr("lucency.pipeline.start.is_installed", lambda _name: True)
+    train.demo(tmp_path, start)
+    assert made[0].epochs == epochs
+    assert (why_decided(made[0]) == "") == compared

@@ -86,16 +86,18 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
 
 def demo(
     folder: Annotated[Path, Argument(help="New folder for the images and the run.")] = Path("demo"),
+    start: options.Start = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw synthetic chest radiographs and train on them.
 
-    The images have known flaws, which the report finds.
+    The images have known flaws, which the report finds. Training is from scratch, in minutes;
+    --start auto compares it with a pretrained network.
 
     Examples:
         lucency demo
-        lucency demo my_demo --quiet
+        lucency demo my_demo --start auto
     """
     from lucency.config import Config
     from lucency.dataset.phantoms import draw_dataset
@@ -106,8 +108,8 @@ def demo(
     # With fewer validation patients, no class could be ruled out: every prediction would abstain.
     # Folds would hold more of them out, and take five times as long.
     config = Config(
-        effort="quick", epochs=60, folds=0, on_leak="drop", cache=str(folder / "cache"),
-        val_fraction=0.25,
+        effort="quick", epochs=None if start else 60, start=start or "scratch", folds=0,
+        on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25,
     )  # fmt: skip
     number = 1
     while (folder / f"run-{number}").exists():

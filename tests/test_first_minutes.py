@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from lucency.cli import demo
 from lucency.config import Config
 from test_docs import rows, section
 
@@ -38,13 +40,13 @@ def test_the_demo_compares_starts_only_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str | None, epochs: int | None,
     *, compared: bool,
 ) -> None:  # fmt: skip
-    from lucency.cli import train
     from lucency.pipeline.start import why_decided
 
     (tmp_path / "radiographs").mkdir()
     made: list[Config] = []
-    monkeypatch.setattr(train, "_train", lambda _folder, config, *_, **__: made.append(config))
+    module = sys.modules["lucency.cli.train"]
+    monkeypatch.setattr(module, "_train", lambda _folder, config, *_, **__: made.append(config))
     monkeypatch.setattr("lucency.pipeline.start.is_installed", lambda _name: True)
-    train.demo(tmp_path, start)
+    demo(tmp_path, start)
     assert made[0].epochs == epochs
     assert (why_decided(made[0]) == "") == compared

@@ -302,7 +302,7 @@ def _check_folds(config: Config) -> None:
         )
     if isinstance(config.folds, str) and not config.labels:
         raise ConfigError(
-            f"folds={config.folds} names a column of a labels file, and there is none. Give the "
+            f"folds={config.folds!r} names a column of a labels file, and there is none. Give the "
             f"file with --labels, or a number of folds from 2 to {MOST_FOLDS}."
         )
     if config.recipe != "default" or config.backbone or config.seconds:

@@ -1,8 +1,8 @@
 """How the last stage of a backbone is fine-tuned: views of each image, and passes over them.
 
 About 15 passes are enough, as little is trained. Feature maps of at most seven views of each image
-are kept in memory, so that each is seen about twice. Of many images there are fewer views, which take
-most of the time: on 4,434 radiographs three are as good as seven.
+are kept in memory, so that each is seen about twice. Of many images there are fewer views, as these
+take most of the time: on 4,434 radiographs three are as good as seven.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import importlib
 import warnings
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from lucency.backend.choice import captured_stderr, choose_backend
 from lucency.backend.onnx_rewrites import rewrite
@@ -52,6 +51,8 @@ def _export_from_tensorflow(model: Any, path: Path) -> None:
 
     That looks for lookup tables, which these models do not have, and traces every layer for it.
     """
+    from unittest import mock  # imports much that only exports need
+
     tensorflow, tf2onnx = (importlib.import_module(name) for name in ("tensorflow", "tf2onnx"))
     pixels = model.input
     signature = [tensorflow.TensorSpec(pixels.shape, pixels.dtype, pixels.name)]

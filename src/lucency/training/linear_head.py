@@ -7,8 +7,9 @@ augmented, which together count as one image.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,15 @@ Floats = NDArray[np.float64]
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse of the penalty, as C of scikit-learn
 _USUAL = 1e-2  # where there are too few images to choose
+
+
+@contextlib.contextmanager
+def _single_thread() -> Iterator[None]:
+    """Keep BLAS to one thread: others gain little here, and lose much beside other processes."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 class Head(NamedTuple):
@@ -63,6 +73,7 @@ def mean_head(heads: Sequence[Head]) -> Head:
     return Head(np.mean(kernels, axis=0), np.mean(biases, axis=0))
 
 
+@_single_thread()
 def fit_head(examples: Examples, groups: Sequence[str], seed: int) -> Head:
     """Train a head, with the penalty that is best in five-fold cross-validation by group.
 
@@ -71,11 +82,6 @@ def fit_head(examples: Examples, groups: Sequence[str], seed: int) -> Head:
         groups: n patients.
         seed: Of the folds.
     """
-    with _single_thread():
-        return _fit(examples, groups, seed)
-
-
-def _fit(examples: Examples, groups: Sequence[str], seed: int) -> Head:
     space = _Space.of(examples.features)
     patients = np.unique(np.asarray(groups), return_inverse=True)[1]
     folds = metrics.group_folds(examples.labels, patients, len(examples.weights), seed)
@@ -85,6 +91,7 @@ def _fit(examples: Examples, groups: Sequence[str], seed: int) -> Head:
     return _heads(space, examples, (_STRENGTHS[int(np.sum(losses, axis=0).argmin())],))[0]
 
 
+@_single_thread()
 def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Head], Floats]:
     """Train a head without each fold, and apply it to the images of the fold.
 
@@ -97,11 +104,6 @@ def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Hea
     Returns:
         The heads, and the logits (views, n, units) of each image by the head that has not seen it.
     """
-    with _single_thread():
-        return _cross_fit(examples, held_out)
-
-
-def _cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Head], Floats]:
     space, count = _Space.of(examples.features), int(held_out.max()) + 1
     classes, heads = len(examples.weights), []
     logits = np.zeros((*examples.features.shape[:2], 1 if classes == 2 else classes))
@@ -116,13 +118,6 @@ def _cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[He
         logits[:, held_out == k] = head.logits(examples.features[:, held_out == k])
         heads.append(head)
     return heads, logits
-
-
-def _single_thread() -> Any:
-    """Keep BLAS to one thread: others gain little here, and lose much beside other processes."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, "blas")
 
 
 class _Space(NamedTuple):

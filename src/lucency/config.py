@@ -82,6 +82,9 @@ class Config:
             comparison with new ones; 0 stores none, as they become part of the folder.
         cache: Folder for decoded images; empty for the user's cache folder.
         workers: Processes that decode images; 0 for one per processor.
+        on: Cluster whose nodes decode images: ``ray`` for the Ray cluster of this environment,
+            ``ray://HOST:PORT`` for a Ray Client server, ``local:N`` for N processes of a cluster on
+            this machine; empty for this process alone. The result does not depend on it.
         track: Trackers to log to: ``tensorboard``, ``mlflow``, both with a comma, or empty for
             none. The result does not depend on it.
         start: What training starts from: ``scratch``; ``EfficientNetLite0`` or
@@ -133,6 +136,7 @@ class Config:
     neighbours: int = 0
     cache: str = ""
     workers: int = 0
+    on: str = ""
     track: str = ""
     start: Start | str = "auto"
     fine_tune: bool | None = None
@@ -162,6 +166,11 @@ class Config:
                 raise ConfigError(
                     f"{name} must lie between {low:g} and {high:g}. Received: {value!r}"
                 )
+        if self.on and not _CLUSTER.fullmatch(self.on):
+            raise ConfigError(
+                "on must be ray, ray://HOST:PORT, or local:N with N from 1 to 999. Received: "
+                f"{self.on!r}"
+            )
         if self.folds and self.folds != AUTO:
             _check_folds(self)
         if self.start_path and self.recipe != "default":
@@ -322,6 +331,8 @@ MOST_FOLDS = 16  # networks in one
 _SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}
 _RECIPE_SIZES: Mapping[str, int] = {"article": 255}
 _BACKBONE_SIZES: Mapping[str, int] = {"EfficientNetLite2": 260}  # the others have 224
+
+_CLUSTER = re.compile(r"ray|ray://[^\s/:]+:\d{1,5}|local:[1-9]\d{0,2}")
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),

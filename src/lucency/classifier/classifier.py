@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +27,7 @@ from lucency.classifier.stored_files import StoredWeights
 from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
 from lucency.errors import ClassifierError
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels
+from lucency.imaging.decoder.pool import Decoded, DecoderPool, Decoders, Pixels
 from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
@@ -50,6 +51,7 @@ class Classifier:
         training: Divergences and batch sizes if it was trained in this process.
         parity: How well the ONNX model agrees with Keras, as ``lucency.export.Parity``.
         reference_images: Real images with the predictions for them; ``None`` if none were kept.
+        threads: Threads of ONNX Runtime, as of its first use; 0 for one per processor.
     """
 
     def __init__(
@@ -69,10 +71,15 @@ class Classifier:
         self.training: Mapping[str, Any] = {}
         self.parity: Mapping[str, Any] | None = None
         self.reference_images: ReferenceImages | None = None
+        self.threads = 0
         self._neighbours: Neighbours | StoredNeighbours | None = None
         self._session: Session | None = None
         self._keras_model: Any = None
         self._calibrated: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; it loads the network itself."""
+        return {**self.__dict__, "_session": None, "_keras_model": None, "_calibrated": None}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -195,15 +202,29 @@ class Classifier:
         """
         results: list[Prediction] = []
         with DecoderPool() as pool, progress.task("Predicting", len(files), "files") as task:
-            decoded = pool.map(self.spec.request(str(file)) for file in files)
+            for some in self.predict_batches(pool, files, maps=maps):
+                results += some
+                task.advance(len(some))
+        return results
+
+    def predict_batches(
+        self, pool: Decoders, files: Sequence[str | Path], *, maps: bool = False
+    ) -> Iterator[list[Prediction]]:
+        """Yield what ``predict`` returns, a batch of files at a time.
+
+        Args:
+            pool: What decodes.
+            files: Image files, whatever their names.
+            maps: Whether to compute activation maps.
+        """
+        decoded = pool.map(self.spec.request(str(file)) for file in files)
+        with contextlib.closing(decoded):
             if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
                 self._onnx_session()
             batch = batch_of(self.spec)
             for start in range(0, len(files), batch):
                 some = files[start : start + batch]
-                results += self._predict_decoded(some, [*islice(decoded, batch)], maps)
-                task.advance(len(some))
-        return results
+                yield self._predict_decoded(some, [*islice(decoded, batch)], maps)
 
     def predict_pixels(self, pixels: Pixels) -> NDArray[np.float64]:
         """Return the calibrated probabilities of images at the input's size.
@@ -398,5 +419,5 @@ class Classifier:
 
     def _onnx_session(self) -> Session:
         if self._session is None:
-            self._session = Session(self.onnx or b"", self.spec)
+            self._session = Session(self.onnx or b"", self.spec, self.threads)
         return self._session

@@ -31,6 +31,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
     settings: options.Settings = None,
     cache: options.Cache = None,
     workers: options.Workers = None,
+    on: options.On = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -51,7 +52,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
         max_unreadable=max_unreadable, follow_links=follow_links, cache=cache, workers=workers,
         file_column=file_column, label_column=label_column, group_column=group_column,
-        split_column=split_column, depth=depth,
+        split_column=split_column, depth=depth, on=on,
     )  # fmt: skip
     folder = options.data_folder(folders, made.cache, quiet)
     done = run_check(folder, made, out=out, progress=progress(quiet))

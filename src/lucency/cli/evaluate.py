@@ -24,6 +24,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     subgroups: options.Subgroups = None,
     follow_links: options.FollowLinks = None,
     cache: options.Cache = None,
+    on: options.On = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -39,7 +40,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
 
     made = Config.load(
         None, operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
-        cache=cache, follow_links=follow_links,
+        cache=cache, follow_links=follow_links, on=on,
     )  # fmt: skip
     chosen = operating_point is not None
     done = evaluate_run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +14,12 @@ from lucency.cli.console import print_message, progress, visible
 from lucency.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lucency.classifier import Classifier, Prediction
+    from lucency.classifier import Classifier
     from lucency.explain import Explanation
     from lucency.explain.explanations import Method
+    from lucency.pipeline.predict import Adjust
 
 _METHODS = ("cam", "occlusion")
-Adjust = Callable[["Prediction"], "Prediction"]
 
 
 def explain(

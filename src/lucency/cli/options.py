@@ -131,6 +131,15 @@ Workers = Annotated[
     int | None,
     Option(help="Decode with this many processes (one per processor).", rich_help_panel=_DATA),
 ]
+On = Annotated[
+    str | None,
+    Option(
+        help="Decode images, and predict, on the nodes of a Ray cluster: ray (of this environment), "
+        "ray://HOST:PORT, or local:N (N processes of this machine).",
+        metavar="CLUSTER",
+        rich_help_panel=_DATA,
+    ),
+]
 Folds = Annotated[
     str | None,
     Option(

@@ -11,13 +11,14 @@ from typer import Argument, Option
 
 from lucency.cli import options
 from lucency.cli.console import console, print_message, progress, visible
+from lucency.errors import ConfigError
 
 if TYPE_CHECKING:
     from lucency.classifier import Classifier, Prediction
-    from lucency.cli.explain import Adjust
+    from lucency.pipeline.predict import Adjust, Written
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     files: Annotated[list[Path], Argument(help="Image files, or folders.")],
     prevalence: options.Prevalence = None,
@@ -26,6 +27,15 @@ def predict(
     ] = False,
     as_csv: Annotated[bool, Option("--csv", help="Print comma-separated values.")] = False,
     as_json: options.AsJson = False,
+    out: Annotated[
+        Path | None,
+        Option(
+            help="Write the predictions to Parquet files in this folder; repeat the command to "
+            "continue.",
+            metavar="DIR",
+        ),
+    ] = None,
+    on: options.On = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Classify images.
@@ -38,17 +48,29 @@ def predict(
         lucency predict chest_xray-quick-1 new.jpeg
         lucency predict chest_xray-quick-1 new_images/ --csv > predictions.csv
         lucency predict chest_xray-quick-1 new_images/ --prevalence 0.02 --json
+        lucency predict chest_xray-quick-1 archive/ --out predictions --on ray
     """
     from lucency.classifier import Classifier
+    from lucency.config import Config
+    from lucency.pipeline.predict import adjustment, predict_files, predict_to_folder
 
+    _check_options(out, explain, as_csv)
+    cluster = Config.load(None, on=on).on
     folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
-    adjust = _adjustment(classifier, prevalence)
+    if out is not None:
+        written = predict_to_folder(
+            classifier, images, out, on=cluster, prevalence=prevalence, progress=progress(quiet)
+        )
+        _print_written(written, as_json)
+        return
+    adjust = adjustment(classifier, prevalence)
     shown = progress(quiet or not sys.stderr.isatty())
     if explain and not as_json:
         predictions = _predict_and_explain(classifier, folder, images, adjust)
     else:
-        predictions = [adjust(each) for each in classifier.predict(images, shown, maps=explain)]
+        found = predict_files(classifier, images, cluster, maps=explain, progress=shown)
+        predictions = [*map(adjust, found)]
     if as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
@@ -77,26 +99,40 @@ def _predict_and_explain(
     return [each.prediction for each in found]
 
 
-def _adjustment(classifier: Classifier, prevalence: float | None) -> Adjust:
-    """Return a function that moves a prediction's probabilities to another prevalence."""
-    if prevalence is None:
-        return lambda prediction: prediction
-    import dataclasses
+def _check_options(out: Path | None, explain: bool, as_csv: bool) -> None:
+    if out is not None and (explain or as_csv):
+        raise ConfigError(
+            f"--out writes Parquet files without maps. Leave out "
+            f"{'--explain' if explain else '--csv'}, or leave out --out."
+        )
 
-    import numpy as np
 
-    from lucency.evaluation import class_prior, with_prior
+def _print_written(written: Written, as_json: bool) -> None:
+    """Print how many images were decided how, and where the predictions are."""
+    from lucency.pipeline.predict import UNREADABLE
 
-    old = classifier.spec.class_prior
-    new = class_prior(prevalence, classifier.classes, classifier.positive)
-
-    def adjust(prediction: Prediction) -> Prediction:
-        if not prediction.probabilities:
-            return prediction
-        (row,) = with_prior(np.array([prediction.probabilities]), old, new)
-        return dataclasses.replace(prediction, probabilities=tuple(map(float, row)))
-
-    return adjust
+    counts = dict(written.counts)
+    unreadable, undecided = counts.pop(UNREADABLE, 0), counts.pop(None, 0)
+    total = sum(written.counts.values())
+    if as_json:
+        options.print_json(
+            {
+                "folder": str(written.folder),
+                "files": total,
+                "decisions": counts,
+                "no_decision": undecided,
+                "unreadable": unreadable,
+                "predicted_now": written.predicted,
+                "seconds": written.seconds,
+            }
+        )
+    else:
+        cells = [(str(name), count) for name, count in sorted(counts.items(), key=str)]
+        cells += [("no decision", undecided), ("unreadable", unreadable)]
+        typer.echo(", ".join(f"{visible(name)} {count:,}" for name, count in cells))
+        typer.echo(f"{total:,} predictions: {written.folder}")
+    if unreadable == total:
+        raise typer.Exit(2)
 
 
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:

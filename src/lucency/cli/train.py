@@ -54,6 +54,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     track: options.Track = None,
     cache: options.Cache = None,
     workers: options.Workers = None,
+    on: options.On = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -78,7 +79,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         neighbours=neighbours, max_unreadable=max_unreadable, start=start, backbone=backbone,
         weights=weights, cache=cache, workers=workers, track=track, follow_links=follow_links,
         file_column=file_column, label_column=label_column, group_column=group_column,
-        split_column=split_column, depth=depth,
+        split_column=split_column, depth=depth, on=on,
     )  # fmt: skip
     folder = options.data_folder(folders, made.cache, quiet)
     _train(folder, made, run, resume, as_json=as_json, quiet=quiet)

@@ -24,7 +24,7 @@ from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
 # Keys that repeats of one system may differ in: chance, the machine, and what is only reported.
 _REPEAT_KEYS = frozenset(
     {
-        *("seed", "cache", "workers", "checkpoint_seconds", "track"),
+        *("seed", "cache", "workers", "on", "checkpoint_seconds", "track"),
         *("prevalence", "subgroups", "corruptions"),
     }
 )

@@ -32,7 +32,7 @@ import PIL
 from numpy.typing import NDArray
 
 from lucency.errors import RunError
-from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels, Request
+from lucency.imaging.decoder.pool import Decoded, Decoders, Pixels, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.depths import EIGHT, WORD, is_deep, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
@@ -199,7 +199,7 @@ def decode(
     size: tuple[int, int],
     colour: bool,
     folder: Path,
-    pool: DecoderPool,
+    pool: Decoders,
     depth: int = 0,
     progress: Progress = SILENT,
 ) -> PixelCache:
@@ -237,7 +237,7 @@ def _decoded(
     files: Sequence[SourceFile],
     form: _Form,
     folder: Path,
-    pool: DecoderPool,
+    pool: Decoders,
     progress: Progress,
 ) -> PixelCache:
     entry = folder / _key(files, form)

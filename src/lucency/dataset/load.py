@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lucency.cluster import decoders
 from lucency.config import AUTO, Config
 from lucency.dataset.audit import Audit, make_audit
 from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
@@ -32,7 +33,7 @@ from lucency.dataset.scan import Scan, scan
 from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
 from lucency.errors import ConfigError, DataError, LeakError
-from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
+from lucency.imaging.decoder.pool import Decoders, Pixels, Request
 from lucency.imaging.depths import EIGHT
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import missing_home
@@ -164,7 +165,7 @@ def load_dataset(
     config = config or Config()
     if config.folds == AUTO and not auto_folds:
         config = replace(config, folds=0)
-    with DecoderPool(config.workers) as pool:
+    with decoders(config, progress) as pool:
         if colour is None:
             pool.start(pool.workers)  # the processes load their modules during the scan
         found = scan_source(folder, config, progress)
@@ -227,7 +228,7 @@ def load_labelled(
             f"{found.root}: the classifier does not know the class {foreign[0]!r}. "
             f"Expected folders named {', '.join(classes)}."
         )
-    with DecoderPool(config.workers) as pool:
+    with decoders(config, progress) as pool:
         cache = _decode(found, size, colour, config, pool, progress, depth=depth)
     for line in found.warnings:
         progress.warn(line)
@@ -253,7 +254,7 @@ def at_size(
     splits = [split for split in (data.train, data.val, data.test) if split is not None]
     files = [file for split in splits for file in split.files]
     old = data.train.cache
-    with DecoderPool(config.workers) as pool:
+    with decoders(config, progress) as pool:
         new = decode(
             [SourceFile(data.root / file, file) for file in files],
             size=size, colour=old.shape[2] == 3, depth=old.depth, pool=pool, progress=progress,
@@ -279,7 +280,7 @@ def write_split(dataset: Dataset, path: Path) -> None:
     write_entries(dataset.entries, path)
 
 
-def is_colour_dataset(files: Sequence[str], pool: DecoderPool) -> bool:
+def is_colour_dataset(files: Sequence[str], pool: Decoders) -> bool:
     """Tell whether more than 2 % of up to 200 files, evenly spaced, show colour.
 
     Unreadable files are not counted.
@@ -309,7 +310,7 @@ def _decode(
     size: tuple[int, int],
     colour: bool,
     config: Config,
-    pool: DecoderPool,
+    pool: Decoders,
     progress: Progress,
     *,
     depth: int,

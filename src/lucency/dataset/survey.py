@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from lucency.cluster import decoders
 from lucency.config import Config
 from lucency.dataset.load import COLOUR_SAMPLE, is_colour_dataset, scan_source
 from lucency.dataset.split import MOST_VALIDATION
-from lucency.imaging.decoder.pool import DecoderPool
 from lucency.progress import SILENT
 
 _WARM_UP = 4  # images per process, decoded before time is measured
@@ -45,7 +45,7 @@ def survey(folder: Path, config: Config) -> Survey:
     """
     found = scan_source(folder, config, SILENT)
     files = [str(found.root / entry.file) for entry in found.entries]
-    with DecoderPool(config.workers) as pool:
+    with decoders(config) as pool:
         is_colour_dataset(files[: _WARM_UP * pool.workers], pool)
         start = time.perf_counter()
         colour = is_colour_dataset(files, pool)

@@ -29,7 +29,7 @@ _ENDING = ".unfinished"
 # Kept of an earlier attempt; all else is written again.
 _KEPT = {file.name for file in (*UNFINISHED, TEST_EVALUATIONS)}
 # What may differ without the result being another.
-_WITHOUT_EFFECT = ("cache", "workers", "checkpoint_seconds", "track")
+_WITHOUT_EFFECT = ("cache", "workers", "on", "checkpoint_seconds", "track")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lucency.training.plan import Plan
 
 # Keys that concern this machine alone: they may change on resuming, or name its folders.
-_MACHINE_KEYS = ("cache", "workers", "checkpoint_seconds", "track")
+_MACHINE_KEYS = ("cache", "workers", "on", "checkpoint_seconds", "track")
 _FILE_KEYS = ("labels", "split_file", "subgroups", "weights")  # logged without their folders
 SPLITS = ("validation", "cross_validation", "test")
 

@@ -53,6 +53,7 @@ class Session:
     Args:
         onnx: The file.
         spec: The values of ``classifier.json``.
+        threads: How many images are computed in parallel; 0 for one per processor.
 
     Attributes:
         outputs: Names of its outputs.
@@ -61,7 +62,7 @@ class Session:
         ClassifierError: The file is not valid, needs too much memory or cannot be run.
     """
 
-    def __init__(self, onnx: bytes, spec: Spec) -> None:
+    def __init__(self, onnx: bytes, spec: Spec, threads: int = 0) -> None:
         try:
             needs = check_graph(onnx, spec)
         except ValueError as error:
@@ -71,8 +72,8 @@ class Session:
             ) from error
         self._classes = len(spec.classes)
         self._runtime = _started(onnx, needs, memory_limit(needs, batch_of(spec)))
-        self._share = batch_per_processor(spec)
-        self._threads = ThreadPoolExecutor(PROCESSORS, "network")
+        self._share = -(-batch_of(spec) // threads) if threads else batch_per_processor(spec)
+        self._threads = ThreadPoolExecutor(threads or PROCESSORS, "network")
         self.outputs = {value.name for value in self._runtime.get_outputs()}
 
     def run(self, names: Sequence[str], pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from lucency.imaging.depths import WORD
 from lucency.imaging.notes import Note
 from lucency.imaging.source import OTHER_CONTENT, changed_error
 
-__all__ = ["Decoded", "DecoderPool", "Pixels", "Request", "decode_again"]
+__all__ = ["Decoded", "DecoderPool", "Decoders", "Pixels", "Request", "decode_again"]
 
 Pixels = NDArray[np.uint8 | np.float32]  # 0 to 255; floats where a data set has more than 8 bits
 
@@ -73,6 +73,29 @@ class Decoded(NamedTuple):
         if self.pixels is None:
             raise (TransientError if self.transient else ImageError)(self.reason)
         return self.pixels
+
+
+class Decoders(Protocol):
+    """What decodes images, on this machine or on others; a context manager."""
+
+    @property
+    def workers(self) -> int:
+        """Return the maximum number of processes."""
+
+    def start(self, count: int) -> None:
+        """Start up to ``count`` processes, so that they are ready for the first images."""
+
+    def map(self, requests: Iterable[Request]) -> Generator[Decoded, None, None]:
+        """Yield decoded images in order, with a bounded number in flight."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 class DecoderPool:

@@ -60,7 +60,8 @@ def test_options_are_shown_once_and_in_groups() -> None:
     assert titles == ["Arguments", "Training", "Data", "Evaluation", "Options"]
     for parameter in command.params:
         if parameter.param_type_name == "option":
-            assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[0]}\b", text, re.MULTILINE)) == 1
+            option = rf"^  (?:-\w, )?{parameter.opts[0]}(?![\w-])"
+            assert len(re.findall(option, text, re.MULTILINE)) == 1
 
 
 # -- completion ------------------------------------------------------------------------------------

@@ -47,7 +47,6 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     Examples:
         lucency predict chest_xray-quick-1 new.jpeg
         lucency predict chest_xray-quick-1 new_images/ --csv > predictions.csv
-        lucency predict chest_xray-quick-1 new_images/ --prevalence 0.02 --json
         lucency predict chest_xray-quick-1 archive/ --out predictions --on ray
     """
     from lucency.classifier import Classifier

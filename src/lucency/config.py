@@ -101,6 +101,9 @@ class Config:
         size: Side of the square input in pixels.
         epochs: Passes over the training images.
         batch: Images per step.
+        shards: Number of parts of each batch, whose gradients are computed on different devices;
+            needs JAX. Batch and learning rate are as many times as large, unless they are set.
+            Weights do not depend on the number of devices.
         learning_rate: Highest learning rate.
         weight_decay: Decoupled weight decay (AdamW), per unit of learning rate.
         label_smoothing: Share of the label spread over all classes, 0 to below 1.
@@ -145,6 +148,7 @@ class Config:
     size: int | None = None
     epochs: int | None = None
     batch: int | None = None
+    shards: int = 1
     learning_rate: float | None = None
     weight_decay: float | None = None
     label_smoothing: float | None = None
@@ -166,11 +170,7 @@ class Config:
                 raise ConfigError(
                     f"{name} must lie between {low:g} and {high:g}. Received: {value!r}"
                 )
-        if self.on and not _CLUSTER.fullmatch(self.on):
-            raise ConfigError(
-                "on must be ray, ray://HOST:PORT, or local:N with N from 1 to 999. Received: "
-                f"{self.on!r}"
-            )
+        _check_machines(self)
         if self.folds and self.folds != AUTO:
             _check_folds(self)
         if self.start_path and self.recipe != "default":
@@ -302,6 +302,20 @@ def column_of_folds(folds: int | str) -> str:
     return folds if isinstance(folds, str) and folds != AUTO else ""
 
 
+def _check_machines(config: Config) -> None:
+    """Reject what is no cluster, and shards of another training than the default one."""
+    if config.on and not _CLUSTER.fullmatch(config.on):
+        raise ConfigError(
+            "on must be ray, ray://HOST:PORT, or local:N with N from 1 to 999. Received: "
+            f"{config.on!r}"
+        )
+    if config.shards > 1 and (config.recipe != "default" or config.seconds):
+        raise ConfigError(
+            "shards needs --recipe default and an effort that is not a time. Received: "
+            f"--recipe {config.recipe}, --effort {config.effort}"
+        )
+
+
 def _check_folds(config: Config) -> None:
     """Reject folds that are too few or too many, or whose networks cannot become one."""
     if isinstance(config.folds, int) and not 2 <= config.folds <= MOST_FOLDS:
@@ -345,6 +359,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "size": (16, 2048),
     "epochs": (1, 100_000),
     "batch": (1, 65_536),
+    "shards": (1, 256),
     "learning_rate": (1e-9, 10),
     "weight_decay": (0, 10),
     "label_smoothing": (0, 0.9),

@@ -4,6 +4,7 @@
     onnx_file      export a Keras model as ONNX
     onnx_rewrites  operators of the exporters that ONNX Runtime cannot run
     exchange       export to SavedModel and LiteRT, and run these files
+    shards         training steps on several devices, with the same bits
 
 Everything else uses ``keras``, ``keras.ops`` and NumPy.
 """
@@ -34,9 +35,14 @@ from lucency.backend.exchange import (
     saved_model_runner,
 )
 from lucency.backend.onnx_file import export_onnx
+from lucency.backend.shards import Computed, Shard, ShardedStep, Variables
 
 __all__ = [
     "BACKENDS",
+    "Computed",
+    "Shard",
+    "ShardedStep",
+    "Variables",
     "add_bias",
     "choose_backend",
     "device",

@@ -7,6 +7,7 @@
     early_stopping  the best epoch so far, and when to stop
     fused_layers    the same network in fewer passes over memory
     step            one step: loss, optimizer, and the variables that they change
+    parallel        one step on several devices, with the same bits whatever their number
     state           the state of training besides the weights
     checkpoints     snapshots on disk, verified before use
     trainer         the loop over epochs, and the handling of faults

@@ -20,6 +20,7 @@ from lucency.dataset.cache import default_cache
 from lucency.models import keras, variables_of
 from lucency.progress import Progress
 from lucency.training.checkpoints import Checkpoints
+from lucency.training.parallel import stepper_for
 from lucency.training.plan import Plan
 from lucency.training.state import Epoch
 from lucency.training.step import Stepper, borrowed, eval_model
@@ -68,7 +69,7 @@ def fit(
                 variable.assign(initial[name])
     if start := warm_start(config):
         start.assign(network, classes, plan.seed)
-    with borrowed(network, plan, len(classes)) as stepper:
+    with borrowed(network, plan, len(classes), stepper_for(plan)) as stepper:
         if not (stepper.is_compiled or backend.waits_for_memory()):
             progress.note("The first step compiles the network and takes longer than the others.")
         stored = _checkpoints(checkpoints, stepper, plan, splits, config, progress)

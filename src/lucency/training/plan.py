@@ -18,7 +18,7 @@ from lucency.augmentation import Augmentation
 from lucency.calibration import operating_point
 from lucency.config import Config
 from lucency.dataset import Folds, Split
-from lucency.errors import ConfigError
+from lucency.errors import BackendError, ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
 from lucency.training import fine_tuning
@@ -57,6 +57,7 @@ class Plan:
         weights_origin: Where the initial weights come from; empty if they are random.
         epochs: Largest number of passes over the training images.
         batch: Images per step.
+        shards: Parts of each batch, which are computed on different devices.
         optimizer: ``adamw`` or ``adam``.
         learning_rate: Highest learning rate.
         schedule: ``cosine`` (after a warm-up) or ``halve every 10 epochs``.
@@ -98,6 +99,7 @@ class Plan:
     trained: Trained
     choices: tuple[Choice, ...]
     weights_origin: str = ""
+    shards: int = 1
 
     @property
     def is_fine_tuned(self) -> bool:
@@ -258,8 +260,8 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
     effort = LEVELS[config.effort]
     network, choices = _network(train, config, effort)
     epochs, why_epochs = _epochs(train, config)
-    batch = min(config.batch or 32, len(train))
-    rate = config.learning_rate or _learning_rate(config)
+    batch, why_batch = _batch(train, config)
+    rate = config.learning_rate or config.shards * _learning_rate(config)
     weights, why_weights = _class_weights(train, config)
     precision, why_precision = _precision(config)
     smoothing = 0.05 if config.label_smoothing is None else config.label_smoothing
@@ -269,7 +271,7 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
     augmentation = dataclasses.replace(_AUGMENTATION, flip_horizontal=flip, stretch=stretch)
     choices += [
         Choice("epochs", str(epochs), why_epochs),
-        Choice("batch", str(batch), "small batches generalise well and fit into any memory"),
+        Choice("batch", str(batch), why_batch),
         Choice(
             "optimiser",
             f"AdamW, learning rate {rate:g}, weight decay {decay:g}",
@@ -300,8 +302,30 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
         epochs=epochs, batch=batch, optimizer="adamw", learning_rate=rate, schedule="cosine",
         weight_decay=decay, label_smoothing=smoothing, class_weights=weights,
         augmentation=augmentation, precision=precision, monitor="last", patience=0, trained="all",
-        choices=tuple(choices),
+        choices=tuple(choices), shards=config.shards,
     )  # fmt: skip
+
+
+def _batch(train: Split, config: Config) -> tuple[int, str]:
+    """Return the number of images per step, a multiple of the shards, and why."""
+    shards = config.shards
+    if shards > 1 and backend.choose_backend() != "jax":
+        raise BackendError(
+            'shards needs JAX: set KERAS_BACKEND=jax, after pip install "lucency[jax]". Received: '
+            f"{backend.choose_backend()}."
+        )
+    batch = min(config.batch or 32 * shards, len(train)) // shards * shards
+    if not batch:
+        raise ConfigError(
+            f"shards must be at most the number of images per step, of which there are "
+            f"{min(config.batch or len(train), len(train)):,}. Received: {shards}"
+        )
+    if shards == 1:
+        return batch, "small batches generalise well and fit into any memory"
+    return batch, (
+        f"{shards} shards of {batch // shards} images, computed on different devices; the learning "
+        "rate grows with their number"
+    )
 
 
 def _learning_rate(config: Config) -> float:

@@ -77,7 +77,7 @@ class Stepper:
             rate: The learning rate.
         """
         self._trainer.optimizer.learning_rate = rate
-        arrays = _arrays(batch, self._classes)
+        arrays = arrays_of(batch, self._classes)
         weights = self._class_weights[batch.labels]
         results = []
         for start in range(0, len(batch.labels), self.micro):
@@ -150,7 +150,7 @@ class Stepper:
         inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels), plan.dtype)
         logits = fused(self.network, plan.channels)(x)
         trainer = keras.Model(inputs, logits)
-        loss, accuracy = _loss_and_accuracy(logits.shape[-1] == 1, plan.label_smoothing)
+        loss, accuracy = loss_of(logits.shape[-1] == 1, plan.label_smoothing)
         optimizer = _optimizer(plan, self._micro_batches)
         compiled = False if backend.waits_for_memory() else "auto"
         trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=compiled)
@@ -162,7 +162,9 @@ _kept: list[tuple[tuple[Plan, int], Stepper]] = []  # at most one, which nobody 
 
 
 @contextlib.contextmanager
-def borrowed(network: Any, plan: Plan, classes: int) -> Iterator[Stepper]:
+def borrowed(
+    network: Any, plan: Plan, classes: int, kind: type[Stepper] = Stepper
+) -> Iterator[Stepper]:
     """Lend a stepper with the weights of a network: the one that was kept, or a new one.
 
     If the block ends without an error, it is kept for the next one.
@@ -172,6 +174,7 @@ def borrowed(network: Any, plan: Plan, classes: int) -> Iterator[Stepper]:
             copies its weights, and trains its own.
         plan: How it is trained.
         classes: Number of classes.
+        kind: What a new stepper is.
     """
     key = _kind(plan), classes
     if _kept and _kept[0][0] == key:
@@ -179,7 +182,7 @@ def borrowed(network: Any, plan: Plan, classes: int) -> Iterator[Stepper]:
         stepper.adopt(network, plan)
     else:
         _kept.clear()  # its memory is needed
-        stepper = Stepper(network, plan, classes)
+        stepper = kind(network, plan, classes)
     yield stepper
     if stepper.is_whole:
         _kept[:] = [(key, stepper)]
@@ -214,7 +217,7 @@ def _check_fit(variables: list[Any], arrays: Arrays) -> None:
         raise ValueError(f"array {wrong} of {len(received)} does not fit; {len(shapes)} expected")
 
 
-def _loss_and_accuracy(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
+def loss_of(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
     """Return the loss and the metric of logits."""
     if two_classes:
         loss = keras.losses.BinaryCrossentropy(True, smoothing)
@@ -233,7 +236,7 @@ def _optimizer(plan: Plan, micro_batches: int) -> Any:
     return optimizer
 
 
-def _arrays(batch: TrainingBatch, classes: int) -> Arrays:
+def arrays_of(batch: TrainingBatch, classes: int) -> Arrays:
     """Return the inputs of the training model, the targets last."""
     targets = (
         batch.labels[:, None].astype(np.float32)

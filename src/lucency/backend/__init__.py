@@ -35,10 +35,12 @@ from lucency.backend.exchange import (
     saved_model_runner,
 )
 from lucency.backend.onnx_file import export_onnx
-from lucency.backend.shards import Computed, Shard, ShardedStep, Variables
+from lucency.backend.shards import OF_WORKERS, Arrays, Computed, Shard, ShardedStep, Variables
 
 __all__ = [
     "BACKENDS",
+    "OF_WORKERS",
+    "Arrays",
     "Computed",
     "Shard",
     "ShardedStep",

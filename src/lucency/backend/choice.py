@@ -35,6 +35,8 @@ def load_keras() -> Any:
     """
     os.environ["KERAS_BACKEND"] = choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides start-up messages, not errors
+    if _processors() == 1:  # XLA has other kernels for one thread, whose results differ
+        os.environ.setdefault("NPROC", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with _without_collections():
@@ -44,6 +46,12 @@ def load_keras() -> Any:
             f"This needs Keras, which is not installed ({error}). "
             'Run: pip install "lucency[tensorflow]"'
         ) from error
+
+
+def _processors() -> int:
+    """Return the number of processors that this process may use."""
+    counted = getattr(os, "sched_getaffinity", None)
+    return len(counted(0)) if counted else os.cpu_count() or 1
 
 
 @contextmanager

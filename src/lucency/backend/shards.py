@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from lucency.backend.choice import import_quietly
 
 Arrays = list[Any]  # of JAX or NumPy
+# XLA computes with other kernels on one thread than on several.
+OF_WORKERS = {"KERAS_BACKEND": "jax", "NPROC": "2"}
 
 
 class Shard(NamedTuple):
@@ -56,11 +58,15 @@ class ShardedStep:
         loss: From targets, logits and weights to the mean loss.
         optimizer: Built for the trainable variables of the model.
         count: Number of shards.
+
+    Attributes:
+        optimizer: The optimizer.
     """
 
     def __init__(self, model: Any, loss: Callable[..., Any], optimizer: Any, count: int) -> None:
         self._jax = import_quietly("jax")
         self._model, self._loss, self._count = model, loss, count
+        self.optimizer = optimizer
         self._is_random = [str(each.dtype) == "uint32" for each in model.non_trainable_variables]
         # Of 31 bits, those that are left when so many shards are added.
         self._bits = 30 - math.ceil(math.log2(count))

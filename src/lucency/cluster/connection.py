@@ -8,7 +8,7 @@ import platform
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ _QUEUED = 2  # tasks per processor that run or wait
 _RETRIES = 5  # of a task whose node or process died
 _ANSWER = 60.0  # seconds until each node must answer, a worker's start included
 _EMPTY = 60.0  # seconds that a cluster may be without any processor before a command gives up
+_OTHERS = 20.0  # seconds to wait for further actors when the first is ready
 _INTERVAL = 5.0  # seconds between two looks at the nodes while nothing is finished
 
 
@@ -167,6 +168,61 @@ class Cluster:
                 ray.cancel(reference, force=True)
 
     @property
+    def devices(self) -> int:
+        """Number of GPUs of all nodes; of processors where there is none."""
+        return self._gpus() or self.processors
+
+    def actor(self, kind: type, *given: Any, env: Mapping[str, str]) -> Any:
+        """Start an object that lives on a node, with a GPU of its own if the cluster has any.
+
+        Args:
+            kind: Its class.
+            given: Arguments of its constructor.
+            env: Environment variables of its process.
+        """
+        import ray
+
+        needs = {"num_gpus": 1} if self._gpus() else {"num_cpus": 1}
+        return ray.remote(runtime_env={"env_vars": dict(env)}, **needs)(kind).remote(*given)
+
+    @staticmethod
+    def end(actor: Any) -> None:
+        """End an actor, which may be dead."""
+        import ray
+
+        ray.kill(actor)
+
+    @staticmethod
+    def ready(actors: Sequence[Any], seconds: float) -> list[Any]:
+        """Return the actors whose constructors have finished.
+
+        Args:
+            actors: From ``actor``.
+            seconds: How long to wait for the first one; 0 not to wait.
+
+        Raises:
+            BackendError: A constructor failed.
+        """
+        import ray
+
+        asked = {actor.__ray_ready__.remote(): actor for actor in actors}
+        if not asked:
+            return []
+        if seconds and ray.wait([*asked], timeout=seconds)[0]:
+            ray.wait([*asked], num_returns=len(asked), timeout=_OTHERS)
+        found = []
+        for reference in ray.wait([*asked], num_returns=len(asked), timeout=0)[0]:
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayActorError as error:
+                raise BackendError(
+                    f"A worker of the cluster could not start ({_short(error)}). Install what "
+                    "training needs on all nodes."
+                ) from error
+            found.append(asked[reference])
+        return found
+
+    @property
     def _most(self) -> int:
         return _QUEUED * self.processors
 
@@ -184,6 +240,10 @@ class Cluster:
                     "nodes have died or left. Start nodes and repeat the command; what is finished "
                     "is kept."
                 )
+
+    @staticmethod
+    def _gpus() -> int:
+        return int(sum(node["Resources"].get("GPU", 0) for node in _alive()))
 
     def _processors(self) -> int:
         """Return the number of processors of all nodes, and remember the nodes."""

@@ -69,7 +69,7 @@ def fit(
                 variable.assign(initial[name])
     if start := warm_start(config):
         start.assign(network, classes, plan.seed)
-    with borrowed(network, plan, len(classes), stepper_for(plan)) as stepper:
+    with borrowed(network, plan, len(classes), stepper_for(plan, config, progress)) as stepper:
         if not (stepper.is_compiled or backend.waits_for_memory()):
             progress.note("The first step compiles the network and takes longer than the others.")
         stored = _checkpoints(checkpoints, stepper, plan, splits, config, progress)

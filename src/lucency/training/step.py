@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,9 @@ class Stepper:
         del self._trainer
         self._trainer = self._compiled()
 
+    def release(self) -> None:
+        """Release what is not needed until the next step."""
+
     @property
     def _micro_batches(self) -> int:
         return self._plan.batch // self.micro
@@ -163,7 +166,7 @@ _kept: list[tuple[tuple[Plan, int], Stepper]] = []  # at most one, which nobody 
 
 @contextlib.contextmanager
 def borrowed(
-    network: Any, plan: Plan, classes: int, kind: type[Stepper] = Stepper
+    network: Any, plan: Plan, classes: int, new: Callable[..., Stepper] = Stepper
 ) -> Iterator[Stepper]:
     """Lend a stepper with the weights of a network: the one that was kept, or a new one.
 
@@ -174,7 +177,7 @@ def borrowed(
             copies its weights, and trains its own.
         plan: How it is trained.
         classes: Number of classes.
-        kind: What a new stepper is.
+        new: What makes a stepper.
     """
     key = _kind(plan), classes
     if _kept and _kept[0][0] == key:
@@ -182,8 +185,11 @@ def borrowed(
         stepper.adopt(network, plan)
     else:
         _kept.clear()  # its memory is needed
-        stepper = kind(network, plan, classes)
-    yield stepper
+        stepper = new(network, plan, classes)
+    try:
+        yield stepper
+    finally:
+        stepper.release()
     if stepper.is_whole:
         _kept[:] = [(key, stepper)]
 

@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # long to import otherwise, and the tests start it in hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo docs test check bench bench-reliability bench-service vendor wheel lock clean
+.PHONY: install demo docs test check bench bench-reliability bench-service chaos vendor wheel lock clean
 
 install: $(INSTALLED)
 
@@ -45,6 +45,10 @@ bench-reliability: install
 # The service under load, restarts and hostile clients, on this computer only: about 20 minutes.
 bench-service: install
 	$(BIN)/python -m benchmarks service
+
+# Kills of processes, nodes and commands of a cluster on this computer: about half an hour.
+chaos: install
+	$(BIN)/python -m benchmarks cluster_kills
 
 # What the page of `lucency export --format web` needs from elsewhere; needs npm.
 VENDOR := src/lucency/serve/web/static/vendor

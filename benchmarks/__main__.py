@@ -31,6 +31,8 @@ GROUPS = {
         "scaling": "time and memory of training with more and larger images",
         "startup": "seconds that commands need before they print anything",
         "tracking": "what TensorBoard and MLflow add to a training",
+        "cluster": "decoding and predicting on a cluster, beside this machine alone",
+        "shards": "training steps in shards: cost of exact sums, and equal bits",
     },
     "accuracy": {
         "recipes": "every effort on the chest radiographs, with several seeds; hours",
@@ -56,6 +58,7 @@ GROUPS = {
     },
     "reliability": {
         "kills": "SIGKILL at random moments of a training",
+        "cluster_kills": "SIGKILL of processes, nodes and drivers of a cluster",
         "faults": "a full or broken disk",
         "corrupt_checkpoints": "truncated and altered checkpoints",
         "changed_runs": "random changes in the files of a run, and whether verify names them",

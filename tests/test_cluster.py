@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.local_cluster import LocalCluster, local_cluster, wait_until
 from PIL import Image
 
 from conftest import Heard, call_lucency
@@ -39,60 +40,16 @@ pq = pytest.importorskip("pyarrow.parquet", reason='no pyarrow: pip install "luc
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of Ray's own processes
 
 
-class Nodes:
-    """A cluster of processes of this machine, whose head does not work."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.store = {"object_store_memory": 100 * 2**20}
-        head = {
-            "num_cpus": 0, "node_ip_address": "127.0.0.2", "include_dashboard": False,
-            "_system_config": {  # a dead node is noticed within a second
-                "health_check_initial_delay_ms": 0, "health_check_period_ms": 300,
-                "health_check_failure_threshold": 2,
-            },
-        }  # fmt: skip
-        self.cluster = Cluster(initialize_head=True, head_node_args=head | self.store)
-        self.started, self.killed = 0, list[Any]()
-
-    def add(self) -> Any:
-        """Start a node with one processor."""
-        self.started += 1
-        address = f"127.0.0.{2 + self.started}"
-        node = self.cluster.add_node(num_cpus=1, node_ip_address=address, **self.store)
-        self.cluster.wait_for_nodes()
-        return node
-
-    def kill(self, node: Any) -> None:
-        """Kill a node as a power cut would."""
-        (raylet,) = node.all_processes["raylet"]
-        os.kill(raylet.process.pid, signal.SIGKILL)
-        self.cluster.worker_nodes.remove(node)  # it is not waited for
-        self.killed.append(node)
-
-    def close(self) -> None:
-        for node in self.killed:
-            node.kill_all_processes(check_alive=False)
-        self.cluster.shutdown()
-
-
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def nodes() -> Iterator[LocalCluster]:
     """Return a cluster of two nodes that this process is connected to."""
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # which no node can import
-    started = Nodes()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", started.cluster.address)
+    with pytest.MonkeyPatch.context() as patch, local_cluster(2) as cluster:
         patch.setattr(connection, "_connected", {})
-        started.add()
-        started.add()
         connect("ray")
-        yield started
-        ray.shutdown()
-    started.close()
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +133,7 @@ def rows_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("small_tasks")
 def test_a_killed_node_changes_no_decoded_byte(
-    nodes: Nodes, images: list[Path], tmp_path: Path
+    nodes: LocalCluster, images: list[Path], tmp_path: Path
 ) -> None:
     files = [SourceFile(path, path.name) for path in images]
     form: dict[str, Any] = {"size": (SIDE, SIDE), "colour": False}
@@ -203,7 +160,7 @@ def test_a_killed_node_changes_no_decoded_byte(
 
 @pytest.mark.usefixtures("small_tasks")
 def test_predictions_are_the_same_bytes_whatever_dies(
-    nodes: Nodes,
+    nodes: LocalCluster,
     images: list[Path],
     classifier: Classifier,
     tmp_path: Path,
@@ -238,7 +195,7 @@ def test_predictions_are_the_same_bytes_whatever_dies(
     assert table["unreadable"].to_pylist() == [i == 7 for i in range(60)]
 
 
-def test_tasks_of_a_killed_node_are_repeated(nodes: Nodes) -> None:
+def test_tasks_of_a_killed_node_are_repeated(nodes: LocalCluster) -> None:
     cluster, doomed = connect("ray"), nodes.add()
     before = cluster.lost
     numbers = [[i] for i in range(24)]
@@ -248,14 +205,11 @@ def test_tasks_of_a_killed_node_are_repeated(nodes: Nodes) -> None:
             nodes.kill(doomed)
         found.append(each)
     assert found == [*range(24)]
-    deadline = time.monotonic() + 60
-    while cluster.lost == before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert cluster.lost == before + 1
+    assert wait_until(lambda: cluster.lost == before + 1, 60)
     assert "lost" in in_words(cluster, 1, "counted")
 
 
-def test_a_killed_process_is_replaced(nodes: Nodes, tmp_path: Path) -> None:
+def test_a_killed_process_is_replaced(nodes: LocalCluster, tmp_path: Path) -> None:
     marker = tmp_path / "died"
     found = connect("ray").run(_die_once, [[1], [2], [3]], marker)
     assert [*found] == [1, 2, 3]
@@ -269,7 +223,7 @@ def _die_once(item: list[int], marker: Path) -> int:
     return item[0]
 
 
-def test_an_error_of_a_task_is_raised_here(nodes: Nodes) -> None:
+def test_an_error_of_a_task_is_raised_here(nodes: LocalCluster) -> None:
     with pytest.raises(ImageError, match="broken 1"):
         [*connect("ray").run(_fail, [[1], [2]])]
 
@@ -278,15 +232,17 @@ def _fail(item: list[int]) -> None:
     raise ImageError(f"broken {item[0]}")
 
 
-def test_a_node_must_see_the_images(nodes: Nodes, images: list[Path]) -> None:
+def test_a_node_must_see_the_images(nodes: LocalCluster, images: list[Path]) -> None:
     connect("ray").check_sees([str(images[0].parent)])
     with pytest.raises(
-        DataError, match=r"Node 127\.0\.0\.\d+ of the cluster does not see /nowhere"
+        DataError, match=r"Node 127\.0\.\d+\.\d+ of the cluster does not see /nowhere"
     ):
         connect("ray").check_sees(["/nowhere"])
 
 
-def test_a_node_must_have_the_same_versions(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_must_have_the_same_versions(
+    nodes: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "_connected", {})
     monkeypatch.setattr(connection, "_versions", lambda: "Python 3.9.1 and Lucency 0.0.1")
     with pytest.raises(BackendError, match=r"this process has Python 3\.9\.1 and Lucency 0\.0\.1"):
@@ -294,7 +250,7 @@ def test_a_node_must_have_the_same_versions(nodes: Nodes, monkeypatch: pytest.Mo
 
 
 def test_a_cluster_without_processors_is_no_cluster(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+    nodes: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_connected", {})
     monkeypatch.setattr(connection.Cluster, "_processors", lambda _: 0)
@@ -303,7 +259,7 @@ def test_a_cluster_without_processors_is_no_cluster(
 
 
 def test_a_cluster_that_loses_all_nodes_is_given_up(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+    nodes: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = connect("ray")
     monkeypatch.setattr(connection, "_INTERVAL", 0.05)

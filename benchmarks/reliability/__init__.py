@@ -3,6 +3,7 @@
 ``python -m benchmarks`` names the benchmarks; the other files are parts of them.
 
     kills                 SIGKILL at random moments of a training
+    cluster_kills         SIGKILL of processes, nodes and drivers of a cluster
     monitored_worker      a training that logs its steps and can kill itself
     faults                failing system calls: a full or broken disk
     corrupt_checkpoints   truncated and altered checkpoints

@@ -32,12 +32,12 @@ class Setup(NamedTuple):
 
 def classifiers(folder: Path, given: Path | None, heavy: Path | None) -> tuple[Path, Path]:
     """Return the classifiers that the user has given; train the others in a folder."""
-    fast = given or _train(folder / "quick", "default")
-    return fast, heavy or given or _train(folder / "article", "article")
+    fast = given or trained_for_one_epoch(folder / "quick", "default")
+    return fast, heavy or given or trained_for_one_epoch(folder / "article", "article")
 
 
-def _train(target: Path, recipe: str) -> Path:
-    """Train for one epoch: the speed of a network does not depend on its weights."""
+def trained_for_one_epoch(target: Path, recipe: str) -> Path:
+    """Train a run for one epoch, and return its folder: the speed does not depend on weights."""
     images(NATIVE, 1)  # raises Skipped if there are none
     options = ("--recipe", recipe, "--effort", "quick", "--set", "epochs=1", "--quiet")
     places = ("--folds", "0", "--run", str(target), "--cache", str(target.parent / "cache"))

@@ -10,5 +10,7 @@ Each file but the package ``peers`` is one benchmark.
     scaling         time and memory of training with more and larger images
     startup         seconds that commands need before they print anything
     tracking        what TensorBoard and MLflow add to a training
+    cluster         decoding and predicting on a cluster, beside this machine alone
+    shards          training steps in shards: cost of exact sums, and equal bits
     peers           the same trainings in Keras and PyTorch
 """

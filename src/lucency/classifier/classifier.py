@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lucency.calibration.conformal import Conformal, Kind
 from lucency.calibration.ood import OODDetector
@@ -32,6 +35,8 @@ from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
 
 LOGITS_BIAS = "logits/bias"  # the end of the name of the last layer's bias
+# Batches that are decoded or predicted at once: at the end of each, some processors would wait.
+_AT_ONCE = 2
 ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # the sets that make an image ambiguous
 
 
@@ -218,13 +223,22 @@ class Classifier:
             maps: Whether to compute activation maps.
         """
         decoded = pool.map(self.spec.request(str(file)) for file in files)
-        with contextlib.closing(decoded):
-            if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
-                self._onnx_session()
-            batch = batch_of(self.spec)
+        if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
+            self._onnx_session()
+        batch, waiting = batch_of(self.spec), deque[Future[list[Prediction]]]()
+        with (
+            contextlib.closing(decoded),
+            threadpool_limits(1, "blas"),  # its threads would wait busily between two batches
+            ThreadPoolExecutor(_AT_ONCE, "predicting") as threads,
+        ):
             for start in range(0, len(files), batch):
-                some = files[start : start + batch]
-                yield self._predict_decoded(some, [*islice(decoded, batch)], maps)
+                some = files[start : start + batch], [*islice(decoded, batch)]
+                waiting.append(threads.submit(self._predict_decoded, *some, maps))
+                # Keras computes one batch at a time.
+                if len(waiting) > (0 if self.onnx is None else _AT_ONCE):
+                    yield waiting.popleft().result()
+            for each in waiting:
+                yield each.result()
 
     def predict_pixels(self, pixels: Pixels) -> NDArray[np.float64]:
         """Return the calibrated probabilities of images at the input's size.

@@ -95,6 +95,8 @@ def main() -> None:
     interrupted run that can be resumed exits with 75 (EX_TEMPFAIL of sysexits.h).
     """
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # unused, and it warns without /dev/shm
+    # Between two products its threads wait busily, which takes processors from all else.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.umask(os.umask(0o002) | 0o002)  # nobody else may change what we write
     with standard_streams():
         raise SystemExit(_exit_code())

@@ -73,7 +73,7 @@ class Cluster:
 
     Attributes:
         on: The value of ``--on``.
-        work: Number of items that each node has finished, by its address.
+        work: Number of items of the latest ``run`` that each node has finished, by its address.
     """
 
     def __init__(self, on: str) -> None:
@@ -138,6 +138,7 @@ class Cluster:
         """
         import ray
 
+        self.work = Counter()
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_on_node)
         begin = partial(task.remote, function)
         remaining = iter(items)
@@ -193,8 +194,10 @@ class Cluster:
         ray.kill(actor)
 
     @staticmethod
-    def ready(actors: Sequence[Any], seconds: float) -> list[Any]:
-        """Return the actors whose constructors have finished.
+    def ready(actors: Sequence[Any], seconds: float) -> tuple[list[Any], list[Any]]:
+        """Return the actors whose constructors have finished, and those that are starting.
+
+        Those that have died are in neither.
 
         Args:
             actors: From ``actor``.
@@ -206,21 +209,24 @@ class Cluster:
         import ray
 
         asked = {actor.__ray_ready__.remote(): actor for actor in actors}
-        if not asked:
-            return []
-        if seconds and ray.wait([*asked], timeout=seconds)[0]:
+        if asked and seconds and ray.wait([*asked], timeout=seconds)[0]:
             ray.wait([*asked], num_returns=len(asked), timeout=_OTHERS)
-        found = []
-        for reference in ray.wait([*asked], num_returns=len(asked), timeout=0)[0]:
+        found, starting = [], []
+        for reference, actor in asked.items():
             try:
-                ray.get(reference)
-            except ray.exceptions.RayActorError as error:
+                ray.get(reference, timeout=0)
+            except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
+                starting.append(actor)
+            except ray.exceptions.ActorDiedError as error:
+                if not error.actor_init_failed:
+                    continue
                 raise BackendError(
                     f"A worker of the cluster could not start ({_short(error)}). Install what "
                     "training needs on all nodes."
                 ) from error
-            found.append(asked[reference])
-        return found
+            else:
+                found.append(actor)
+        return found, starting
 
     @property
     def _most(self) -> int:

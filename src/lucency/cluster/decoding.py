@@ -6,7 +6,6 @@ import functools
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice
 from types import TracebackType
@@ -72,7 +71,7 @@ class ClusterDecoders:
             self._cluster.check_sees([os.path.dirname(first[0].source)])  # noqa: PTH120
             self._checked = True
         batches = _batches(chain(first, remaining))
-        self._seconds, self._cluster.work = 0.0, Counter()
+        self._seconds = 0.0
         return self._decoded(self._cluster.run(decode_batch, batches))
 
     def _decoded(self, results: Iterator[Batch]) -> Generator[Decoded, None, None]:

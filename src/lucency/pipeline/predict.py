@@ -119,7 +119,6 @@ def _on_cluster(
     start = time.monotonic()
     parts = (files[i : i + ROWS] for i in range(0, len(files), ROWS))
     here = Path.cwd()
-    cluster.work = Counter()
     with closing(cluster.run(predict_part, parts, cluster.share(classifier), here, maps)) as done:
         yield from done
     progress.note(in_words(cluster, time.monotonic() - start, "predicted"))

@@ -158,6 +158,7 @@ class ClusterStepper(ParallelStepper):
                 found.append((worker, ray.get(reference)))
             except ray.exceptions.RayActorError:
                 self._workers.remove(worker)
+                self._cluster.end(worker)  # where it was only out of reach
                 self._looked = 0.0
                 self._progress.warn(
                     f"A worker of the cluster died; {len(self._workers)} are left. The step is "
@@ -180,8 +181,8 @@ class ClusterStepper(ParallelStepper):
         for _ in range(wanted - len(self._workers) - len(self._starting)):
             worker = self._cluster.actor(Worker, self._plan, self._classes, env=backend.OF_WORKERS)
             self._starting.append(worker)
-        ready = self._cluster.ready(self._starting, 0.0 if self._workers else _STARTED)
-        self._starting = [each for each in self._starting if each not in ready]
+        seconds = 0.0 if self._workers else _STARTED
+        ready, self._starting = self._cluster.ready(self._starting, seconds)
         self._workers += ready
         if not self._workers:
             raise RunError(

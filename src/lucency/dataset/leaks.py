@@ -246,7 +246,7 @@ def _validation_notes(in_val: dict[str, Match]) -> list[str]:
 
 def _file_name_notes(tested: Iterable[Entry], others: Iterable[Entry]) -> list[str]:
     """Return a note on shared file names: cameras and exports restart their numbering."""
-    here, there = ({PurePosixPath(each.file).name for each in some} for some in (tested, others))
+    here, there = ({each.file.rpartition("/")[2] for each in some} for some in (tested, others))
     if not (shared := sorted(here & there)):
         return []
     return [

@@ -296,3 +296,14 @@ def test_lines_show_figures_and_rate(capsys: pytest.CaptureFixture[str]) -> None
     assert line.startswith("Reading: 3 of 3 files, loss 0.250, ")
     assert " files/s, done in " in line
     assert line.count("\n") == 1
+
+
+def test_the_command_line_leaves_blas_one_thread_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    call_lucency("--version")
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    call_lucency("--version")
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"

@@ -297,6 +297,25 @@ def test_predictions_of_something_else_are_not_continued(
         predict_to_folder(classifier, images[:5], tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"{", b"7"])
+def test_a_damaged_manifest_is_named(
+    content: bytes, images: list[Path], classifier: Classifier, tmp_path: Path
+) -> None:
+    (tmp_path / "_manifest.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"_manifest\.json is damaged"):
+        predict_to_folder(classifier, images, tmp_path)
+
+
+def test_what_a_killed_process_left_is_removed(
+    images: list[Path], classifier: Classifier, tmp_path: Path
+) -> None:
+    (tmp_path / "._manifest.json.123.tmp").write_bytes(b"{")
+    predict_to_folder(classifier, images, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock", "_manifest.json", "part-000000.parquet",
+    ]  # fmt: skip
+
+
 def test_a_damaged_part_is_named(
     images: list[Path], classifier: Classifier, tmp_path: Path
 ) -> None:
@@ -354,6 +373,8 @@ def test_the_command_writes_a_folder_and_counts(
     ]
     both = call_lucency("predict", tmp_path / "run", images[0], "--out", out, "--csv")
     assert (both.returncode, "Leave out --csv" in both.stderr) == (2, True)
+    maps = call_lucency("predict", tmp_path / "run", images[0], "--explain", "--on", "ray")
+    assert (maps.returncode, "Leave out --on" in maps.stderr) == (2, True)
 
 
 def test_nothing_of_ray_is_imported_without_a_cluster(

@@ -53,7 +53,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     from lucency.config import Config
     from lucency.pipeline.predict import adjustment, predict_files, predict_to_folder
 
-    _check_options(out, explain, as_csv)
+    _check_options(out, explain, as_csv, on)
     cluster = Config.load(None, on=on).on
     folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
@@ -98,12 +98,14 @@ def _predict_and_explain(
     return [each.prediction for each in found]
 
 
-def _check_options(out: Path | None, explain: bool, as_csv: bool) -> None:
+def _check_options(out: Path | None, explain: bool, as_csv: bool, on: str | None) -> None:
     if out is not None and (explain or as_csv):
         raise ConfigError(
             f"--out writes Parquet files without maps. Leave out "
             f"{'--explain' if explain else '--csv'}, or leave out --out."
         )
+    if explain and on:
+        raise ConfigError("--explain works on this machine only. Leave out --on.")
 
 
 def _print_written(written: Written, as_json: bool) -> None:

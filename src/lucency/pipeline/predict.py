@@ -235,9 +235,16 @@ def _job(classifier: Classifier, files: Sequence[Path], prevalence: float | None
 
 def _begin(folder: Path, job: Mapping[str, Any]) -> None:
     """Write the manifest of a new folder, or check that it is the one that is there."""
+    for left in folder.glob(".*.tmp"):  # by a process that was killed
+        left.unlink()
     if (folder / _MANIFEST).exists():
-        found = read_json(folder / _MANIFEST)
-        if {name: found.get(name) for name in job} == job:
+        try:
+            found = dict(read_json(folder / _MANIFEST))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(
+                f"{folder / _MANIFEST} is damaged ({error}). Give a new folder to --out."
+            ) from error
+        if {name: found.get(name) for name in job} == dict(job):
             return
         raise RunError(
             f"{folder} holds the predictions of other images, of another classifier or at another "

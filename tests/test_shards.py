@@ -91,9 +91,10 @@ import sys
 sys.path[:0] = sys.argv[1:]
 import numpy as np
 from test_shards import hash_of, program, values_of
-for given in (slice(0, 1), slice(0, 2), slice(0, 3), slice(2, 0, -1)):
-    step, variables, shards = program()
-    slots = values_of(step.optimizer.variables)
+step, start, shards = program()
+first = values_of(step.optimizer.variables)
+for given in (slice(0, 1), slice(0, 2), slice(None, None, -1)):
+    variables, slots = start, first
     for _ in range(3):
         computed = step.on_devices(variables, shards, step.devices[given])
         largest = computed.largest
@@ -140,14 +141,14 @@ def program() -> tuple[Any, Any, list[Any]]:
 @pytest.mark.slow
 @pytest.mark.backend
 def test_any_number_of_devices_gives_the_same_bits() -> None:
-    flags = "--xla_force_host_platform_device_count=3"
+    flags = "--xla_force_host_platform_device_count=2"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", DEVICES, *sys.path],
         env=os.environ | {"XLA_FLAGS": flags},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     hashes = done.stdout.split()
-    assert len(hashes) == 4
+    assert len(hashes) == 3
     assert len(set(hashes)) == 1
 
 

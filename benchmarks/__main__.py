@@ -32,6 +32,7 @@ GROUPS = {
         "startup": "seconds that commands need before they print anything",
         "tracking": "what TensorBoard and MLflow add to a training",
         "cluster": "decoding and predicting on a cluster, beside this machine alone",
+        "manifest": "time and memory to split ten million images",
         "shards": "training steps in shards: cost of exact sums, and equal bits",
     },
     "accuracy": {

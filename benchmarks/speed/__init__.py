@@ -11,6 +11,7 @@ Each file but the package ``peers`` is one benchmark.
     startup         seconds that commands need before they print anything
     tracking        what TensorBoard and MLflow add to a training
     cluster         decoding and predicting on a cluster, beside this machine alone
+    manifest        time and memory to split ten million images
     shards          training steps in shards: cost of exact sums, and equal bits
     peers           the same trainings in Keras and PyTorch
 """

@@ -91,8 +91,9 @@ def _partition(
     config: Config,
 ) -> Partition:
     checked = check_leaks(used_entries(entries), near, on_leak=config.on_leak)
-    folds, reason = _folds(checked.entries, classes, config)
-    assigned = _assigned(checked.entries, classes, replace(config, folds=folds), reason)
+    folds, reason, assigned = _folds(checked.entries, classes, config)
+    if assigned is None:
+        assigned = _assigned(checked.entries, classes, replace(config, folds=folds), reason)
     check_splits(assigned.entries, classes, ("train",) if folds else ("train", "val"))
     pairs = near_pairs(assigned.entries, near)
     final = {entry.file: entry._replace(split=EXCLUDED) for entry, _ in checked.excluded}
@@ -123,18 +124,22 @@ def _partition(
 
 def _folds(
     entries: tuple[Entry, ...], classes: Sequence[str], config: Config
-) -> tuple[int | str, str]:
-    """Return number or column of the folds, and why ``folds=auto`` decided so."""
+) -> tuple[int | str, str, Assignment | None]:
+    """Return number or column of the folds, and why ``folds=auto`` decided so.
+
+    The splits without folds come with it, where they were needed to decide against folds.
+    """
     if config.folds != AUTO:
-        return config.folds, ""
+        return config.folds, "", None
     if config.why_no_folds:
-        return 0, config.why_no_folds
-    without = _assigned(entries, classes, replace(config, folds=0)).entries
-    count, reason = choose_folds(without, entries, classes, config.why_folds)
-    pool = [entry for entry in without if entry.split != "test"]
+        return 0, config.why_no_folds, None
+    without = _assigned(entries, classes, replace(config, folds=0))
+    count, reason = choose_folds(without.entries, entries, classes, config.why_folds)
+    pool = [entry for entry in without.entries if entry.split != "test"]
     if count and not are_divisible(pool, count, config.seed):
-        return 0, f"{reason}, and too few patients have the images of a class for folds"
-    return count, reason
+        reason = f"{reason}, and too few patients have the images of a class for folds"
+        return 0, reason, without
+    return count, reason, None if count else without
 
 
 def _assigned(

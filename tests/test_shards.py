@@ -235,7 +235,9 @@ def test_workers_of_a_cluster_give_the_same_bits_also_where_one_dies(
     assert hash_of([*ours.network, *ours.optimizer]) == hash_of(
         [*theirs.network, *theirs.optimizer]
     )
-    assert heard.warnings == ["A worker of the cluster died; 1 are left. The step is repeated."]
+    assert heard.warnings == [
+        "A worker of the cluster died (workers left: 1). The step is repeated."
+    ]
 
 
 @needs_jax

@@ -161,8 +161,8 @@ class ClusterStepper(ParallelStepper):
                 self._cluster.end(worker)  # where it was only out of reach
                 self._looked = 0.0
                 self._progress.warn(
-                    f"A worker of the cluster died; {len(self._workers)} are left. The step is "
-                    "repeated."
+                    f"A worker of the cluster died (workers left: {len(self._workers)}). The step "
+                    "is repeated."
                 )
         return found
 

@@ -47,7 +47,7 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
         found = [
             _trial("decode", counts[0], folder, cluster, lambda out: (
                 *check, "--cache", str(out), "--out", f"{out}-page"
-            ), "*/pixels.bin"),
+            ), "[0-9a-f]*/pixels.bin"),
             _trial("predict", counts[1], folder, cluster, lambda out: (*predict, str(out)),
                    "*.parquet"),
             _trial("train", counts[2], folder, cluster, lambda out: (*shards, "--run", str(out)),

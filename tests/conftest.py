@@ -29,7 +29,8 @@ for _name in ONE_THREAD:
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
-    "test_reliability", "test_resume", "test_start", "test_notebook", "test_warm_start",
+    "test_reliability", "test_cluster", "test_resume", "test_start", "test_notebook",
+    "test_warm_start",
     "test_fine_tuning", "test_cli", "test_docs", "test_console", "test_folds", "test_page",
     "test_corrupt_images", "test_real", "test_signals", "test_hostile_models", "test_probes",
     "test_check", "test_report_trust", "test_export", "test_budget", "test_tracking",

@@ -24,7 +24,10 @@ pytestmark = [
 
 
 def test_every_benchmark_has_a_quick_test() -> None:
-    others = {"out_of_memory", "corrupt_images", "hostile_models", "fuzz_images"}
+    others = {
+        *("out_of_memory", "corrupt_images", "hostile_models", "fuzz_images"),
+        "cluster_kills",  # in test_cluster.py
+    }
     assert {*program.GROUPS["reliability"]} == {*HERE} | others
 
 

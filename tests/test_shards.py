@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import subprocess
@@ -109,6 +110,7 @@ def values_of(variables: Any) -> list[Any]:
     return [each.value for each in variables]
 
 
+@functools.cache
 def program() -> tuple[Any, Any, list[Any]]:
     """Return the program of a step, the variables of a small network, and the shards of a batch."""
     keras = backend.load_keras()

@@ -281,7 +281,7 @@ def _fail_to_decode(root: Path, cache: Path) -> Trial:
         return DecoderPool(workers, deadline=0.5, command=faulty_decoder.command(0.5))
 
     start = time.perf_counter()
-    with patch("lucency.dataset.load.DecoderPool", pool):
+    with patch("lucency.cluster.decoding.DecoderPool", pool):
         data = load_dataset(root, _config(cache))
     failures = _differences(known, _of_data(data))
     audit = data.audit

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from threadpoolctl import threadpool_limits
+
 from benchmarks.local_cluster import local_cluster
 from benchmarks.results import Figure, Skipped, ratio
 from benchmarks.sample_images import CHEST_XRAY, copy_images, images
@@ -78,5 +80,6 @@ def _decode(files: Sequence[Path], side: int, on: str) -> None:
 
 
 def _predict(classifier: Classifier, files: Sequence[Path], on: str) -> None:
-    for _ in predict_files(classifier, files, on):
-        pass
+    with threadpool_limits(1, "blas"):  # as the command line has it
+        for _ in predict_files(classifier, files, on):
+            pass

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lucency.calibration.conformal import Conformal, Kind
 from lucency.calibration.ood import OODDetector
@@ -226,11 +225,7 @@ class Classifier:
         if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
             self._onnx_session()
         batch, waiting = batch_of(self.spec), deque[Future[list[Prediction]]]()
-        with (
-            contextlib.closing(decoded),
-            threadpool_limits(1, "blas"),  # its threads would wait busily between two batches
-            ThreadPoolExecutor(_AT_ONCE, "predicting") as threads,
-        ):
+        with contextlib.closing(decoded), ThreadPoolExecutor(_AT_ONCE, "predicting") as threads:
             for start in range(0, len(files), batch):
                 some = files[start : start + batch], [*islice(decoded, batch)]
                 waiting.append(threads.submit(self._predict_decoded, *some, maps))

@@ -59,9 +59,11 @@ class ParallelStepper(Stepper):
         """
         trainer, optimizer = self._trainer, self._trainer.optimizer
         optimizer.learning_rate = rate
-        variables = variables_of(trainer)
+        variables = Variables(
+            _values(trainer.trainable_variables), _values(trainer.non_trainable_variables)
+        )
         sums, largest = self._sums(variables, self._shards(batch))
-        slots = [each.value for each in optimizer.variables]
+        slots = _values(optimizer.variables)
         new, slots, loss, accuracy = self._step.update(variables, slots, sums, largest)
         for variable, value in zip(
             (*trainer.trainable_variables, *trainer.non_trainable_variables, *optimizer.variables),
@@ -221,12 +223,8 @@ class Worker:
         return _on_host(self._computed.sum(largest))
 
 
-def variables_of(trainer: Any) -> Variables:
-    """Return the values of the variables of a model."""
-    return Variables(
-        [each.value for each in trainer.trainable_variables],
-        [each.value for each in trainer.non_trainable_variables],
-    )
+def _values(variables: Sequence[Any]) -> Arrays:
+    return [each.value for each in variables]
 
 
 def _on_host(arrays: Sequence[Any]) -> Arrays:

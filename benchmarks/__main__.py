@@ -41,6 +41,7 @@ GROUPS = {
         "proof": "quick and standard on many data sets, beside a linear model; hours",
         "few_images": "from scratch, frozen or chosen by evidence, on few images per class; hours",
         "fine_tuning": "a backbone with its last stage frozen or fine-tuned; about an hour",
+        "shard_accuracy": "four shards with two learning rates, beside none; half an hour",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {

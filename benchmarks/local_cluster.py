@@ -16,7 +16,7 @@ _NOTICED = {  # a dead node is noticed within a second
     "health_check_failure_threshold": 2,
 }
 _MEMORY = {"object_store_memory": 100 * 2**20}
-_BUSY = ("ray::_on_node", "ray::Worker")  # titles of processes that work for Lucency
+_BUSY = ("ray::_on_node", "ray::Worker", "ray::Trial")  # titles of processes that work for Lucency
 
 
 class LocalCluster:

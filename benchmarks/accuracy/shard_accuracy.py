@@ -1,10 +1,10 @@
 """What larger steps cost in accuracy: without shards, and in four shards with two learning rates.
 
-The network of ``quick`` at half its width learns from a sample of the training radiographs at 32 px,
-with JAX. Four shards make a step four times as large, so there are a quarter as many; the highest
-learning rate is then four times as high (the linear rule) or twice (the square-root rule). Measured
-on held-out radiographs of other patients, as the network gives them, not calibrated. The official
-test split is not evaluated.
+The network of ``quick`` at half its width learns from a sample of the training radiographs at
+32 px, with JAX. Four shards make a step four times as large, so there are a quarter as many; the
+highest learning rate is then four times as high (the linear rule) or twice (the square-root rule).
+Measured on held-out radiographs of other patients, as the network gives them, not calibrated. The
+official test split is not evaluated.
 
 Differences are those from training without shards with the same seed. ``LUCENCY_SEEDS`` (5) and
 ``LUCENCY_EPOCHS`` (12) change the length.

@@ -54,6 +54,19 @@ def _processors() -> int:
     return len(counted(0)) if counted else os.cpu_count() or 1
 
 
+def for_the_same_bits() -> dict[str, str]:
+    """Return the environment in which another process of such a machine computes the same bits.
+
+    On a processor they depend on the number of threads. TensorFlow takes one for each processor
+    that its process may use, and divides sums among them; XLA only differs between one and several.
+    """
+    count = _processors()
+    defaults = {"TF_NUM_INTRAOP_THREADS": count, "NPROC": max(2, count)}
+    return {"KERAS_BACKEND": choose_backend()} | {
+        name: os.environ.get(name, str(value)) for name, value in defaults.items()
+    }
+
+
 @contextmanager
 def _without_collections() -> Iterator[None]:
     """Pause the garbage collector, which needs a fifth of the time of an import and finds little.

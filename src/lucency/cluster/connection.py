@@ -15,7 +15,7 @@ from functools import partial
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from lucency.errors import BackendError, ConfigError, DataError, LucencyError, RunError
 from lucency.progress import SILENT, Progress
@@ -112,8 +112,8 @@ class Cluster:
         for node in _asked(paths):
             if node.unseen:
                 raise DataError(
-                    f"Node {node.address} of the cluster does not see {node.unseen}. Keep the "
-                    "images on storage that all nodes mount at the same path."
+                    f"Node {node.address} of the cluster does not see {node.unseen}. Keep "
+                    "it on storage that all nodes mount at the same path."
                 )
 
     def run(
@@ -156,7 +156,7 @@ class Cluster:
         try:
             while waiting:
                 count, reference = waiting.popleft()
-                self._wait(reference)
+                self.first([reference])
                 with _errors_of_ray():
                     address, result = ray.get(reference)
                 self.work[address] += count
@@ -173,18 +173,41 @@ class Cluster:
         """Number of GPUs of all nodes; of processors where there is none."""
         return self._gpus() or self.processors
 
-    def actor(self, kind: type, *given: Any, env: Mapping[str, str]) -> Any:
+    def actor(self, kind: type, *given: Any, env: Mapping[str, str], spread: bool = False) -> Any:
         """Start an object that lives on a node, with a GPU of its own if the cluster has any.
 
         Args:
             kind: Its class.
             given: Arguments of its constructor.
             env: Environment variables of its process.
+            spread: Whether to prefer nodes on which few others are.
         """
         import ray
 
-        needs = {"num_gpus": 1} if self._gpus() else {"num_cpus": 1}
-        return ray.remote(runtime_env={"env_vars": dict(env)}, **needs)(kind).remote(*given)
+        options: dict[str, Any] = {"num_gpus": 1} if self._gpus() else {"num_cpus": 1}
+        if spread:
+            options["scheduling_strategy"] = "SPREAD"
+        return ray.remote(runtime_env={"env_vars": dict(env)}, **options)(kind).remote(*given)
+
+    @staticmethod
+    def answer(reference: Any) -> Any:
+        """Return what a method of an actor gave; ``None`` where it was lost with the actor.
+
+        Raises:
+            LucencyError: As the method raises it.
+            BackendError: The constructor of the actor failed.
+        """
+        import ray
+
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            _raise_cause(error)
+        except ray.exceptions.ActorDiedError as error:
+            _check_started(error)
+        except ray.exceptions.RayError:
+            pass
+        return None
 
     @staticmethod
     def end(actor: Any) -> None:
@@ -218,12 +241,7 @@ class Cluster:
             except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
                 starting.append(actor)
             except ray.exceptions.ActorDiedError as error:
-                if not error.actor_init_failed:
-                    continue
-                raise BackendError(
-                    f"A worker of the cluster could not start ({_short(error)}). Install what "
-                    "training needs on all nodes."
-                ) from error
+                _check_started(error)
             else:
                 found.append(actor)
         return found, starting
@@ -232,12 +250,16 @@ class Cluster:
     def _most(self) -> int:
         return _QUEUED * self.processors
 
-    def _wait(self, reference: Any) -> None:
-        """Wait until a task is finished, while there are nodes."""
+    def first(self, references: Sequence[Any]) -> Any:
+        """Wait until one of several references is finished, while there are nodes; return it.
+
+        Raises:
+            RunError: No node is left.
+        """
         import ray
 
         began = time.monotonic()
-        while not ray.wait([reference], timeout=_INTERVAL)[0]:
+        while not (ready := ray.wait([*references], timeout=_INTERVAL)[0]):
             if self._processors():
                 began = time.monotonic()
             elif time.monotonic() - began > _EMPTY:
@@ -246,6 +268,7 @@ class Cluster:
                     "nodes have died or left. Start nodes and repeat the command; what is finished "
                     "is kept."
                 )
+        return ready[0]
 
     @staticmethod
     def _gpus() -> int:
@@ -404,13 +427,27 @@ def _errors_of_ray() -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, LucencyError):
-            raise error.cause from error
-        raise  # a bug, with the traceback of the node
+        _raise_cause(error)
     except ray.exceptions.RayError as error:
         raise RunError(
             f"A task of the cluster was lost {_RETRIES + 1} times ({_short(error)}). Repeat the "
             "command; what is finished is kept."
+        ) from error
+
+
+def _raise_cause(error: Any) -> NoReturn:
+    """Raise what a task raised: an error for the user, or a bug with the traceback of the node."""
+    if isinstance(error.cause, LucencyError):
+        raise error.cause from error
+    raise error
+
+
+def _check_started(error: Any) -> None:
+    """Raise ``BackendError`` where an actor died because its constructor failed."""
+    if error.actor_init_failed:
+        raise BackendError(
+            f"A worker of the cluster could not start ({_short(error)}). Install what training "
+            "needs on all nodes."
         ) from error
 
 

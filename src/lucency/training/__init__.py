@@ -15,6 +15,7 @@
     fit             one network, from its checkpoints if there are any
     ensemble        the weights of several networks as those of one
     warm_start      the weights of an earlier classifier to fine-tune
+    trials          the networks of folds, here or at once on the nodes of a cluster
     folds           cross-validation: one network for each fold, joined in one classifier
     backbone        a pretrained backbone: its features, and what its two trainings have in common
     linear_head     a penalised regression on features, also cross-fitted

@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lucency.errors import RunError
 from lucency.io import arrays_of, parse_json, read_bytes, write_folder
@@ -209,6 +209,47 @@ class Checkpoints:
                 "Training resumes; its result may differ in the last digits from that of an "
                 "uninterrupted training."
             )
+
+
+class Stored(NamedTuple):
+    """A checkpoint as files, to be stored in another folder.
+
+    Attributes:
+        name: Of its folder.
+        files: Content by name, in the order of writing.
+        finished: Whether training is complete.
+    """
+
+    name: str
+    files: dict[str, bytes]
+    finished: bool
+
+
+def newest(folder: Path) -> Stored | None:
+    """Return the newest valid checkpoint in a folder; ``None`` where there is none."""
+    for path in sorted(folder.glob("[0-9]*"), reverse=True):
+        try:
+            document, files = read_verified(path)
+            finished = bool(document["train_state"]["finished"])
+        except (Damaged, OSError, KeyError, TypeError, ValueError, RecursionError):
+            continue  # ``Checkpoints.latest`` warns of it
+        manifest = _manifest({name: _listed(data) for name, data in files.items()})
+        return Stored(path.name, files | {_MANIFEST: manifest}, finished)
+    return None
+
+
+def store(folder: Path, checkpoint: Stored) -> None:
+    """Store a checkpoint in a folder, which is made if missing.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"Cannot use {folder} ({error.strerror or error}).") from error
+    shutil.rmtree(folder / checkpoint.name, ignore_errors=True)  # a damaged one
+    write_folder(folder / checkpoint.name, checkpoint.files)
 
 
 def _restore_faulthandler(was_enabled: bool) -> None:

@@ -28,9 +28,10 @@ from lucency.training.calibrate import (
     probabilities_of,
 )
 from lucency.training.ensemble import join
-from lucency.training.fit import Fitted, fit, spec_of
+from lucency.training.fit import Fitted, spec_of
 from lucency.training.plan import Plan, make_plan
 from lucency.training.state import Epoch
+from lucency.training.trials import Fold, fold_trainer
 
 _CHUNK = 256  # images embedded at once
 
@@ -99,6 +100,7 @@ def fold_networks(
     """Yield the network of each fold, with the logits of the images that it has not seen.
 
     Resumes from checkpoints as ``train`` does; the networks of finished folds are read from theirs.
+    On a cluster, several are trained at once.
 
     Args:
         pool: All images that are not in test.
@@ -108,27 +110,29 @@ def fold_networks(
         on_epoch: Called with each row of the history; epochs are counted through all folds.
         checkpoints: Folder for a folder of checkpoints for each fold; ``None`` writes none.
     """
+    networks = [
+        _fold(pool, folds, k, config, checkpoints and checkpoints / f"fold-{k + 1}")
+        for k in range(len(folds))
+    ]
     passed = 0
-    for k, name in enumerate(folds.names):
-        rest, held = (
-            pool.subset(split, np.flatnonzero((folds.held_out == k) == held))
-            for split, held in (("train", False), ("val", True))
-        )
-        progress.note(
-            f"Fold {k + 1} of {len(folds)}{f' ({folds.column} {name})' if folds.column else ''}: "
-            f"{len(rest):,} images to train on, {len(held):,} held out."
-        )
-        own = dataclasses.replace(make_plan(rest, config), seed=fold_seed(config.seed, k))
-        trained = fit(
-            (rest, held),
-            own,
-            config,
-            progress=progress,
-            on_epoch=on_epoch and _shifted(on_epoch, passed),
-            checkpoints=checkpoints and checkpoints / f"fold-{k + 1}",
-        )
-        passed += len(trained.network.history)
-        yield trained
+    with fold_trainer(pool, networks, config, progress) as trainer:
+        for k, name in enumerate(folds.names):
+            held = int(networks[k].held.sum())
+            which = f" ({folds.column} {name})" if folds.column else ""
+            progress.note(
+                f"Fold {k + 1} of {len(folds)}{which}: "
+                f"{len(pool) - held:,} images to train on, {held:,} held out."
+            )
+            trained = trainer.train(k, on_epoch and _shifted(on_epoch, passed))
+            passed += len(trained.network.history)
+            yield trained
+
+
+def _fold(pool: Split, folds: Folds, k: int, config: Config, checkpoints: Path | None) -> Fold:
+    """Plan the network of a fold, which nothing of the images that it is evaluated on enters."""
+    held = folds.held_out == k
+    plan = make_plan(pool.subset("train", np.flatnonzero(~held)), config)
+    return Fold(held, dataclasses.replace(plan, seed=fold_seed(config.seed, k)), checkpoints)
 
 
 def join_folds(

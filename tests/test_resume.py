@@ -211,6 +211,21 @@ def test_other_versions_are_warned_of(
     assert any("keras is" in line and "last digits" in line for line in heard.warnings)
 
 
+def test_another_device_may_have_finished_the_training(
+    data: Dataset, uninterrupted: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted(data, tmp_path)
+    from lucency import backend
+
+    made = backend.environment()
+    monkeypatch.setattr(
+        "lucency.training.fit.backend.environment", lambda: made | {"device": "gpu"}
+    )
+    heard = Heard()
+    assert facts(fitted(data, tmp_path, progress=heard)) == facts(uninterrupted)
+    assert any("device is cpu there and gpu here" in line for line in heard.warnings)
+
+
 def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_used(
     data: Dataset, uninterrupted: Classifier, tmp_path: Path
 ) -> None:

@@ -183,7 +183,7 @@ class Checkpoints:
             try:
                 document, files = read_verified(entry.path, self._largest)
                 state = TrainState.from_json(document["train_state"])
-                self._check_identity(entry.path, document["identity"])
+                self._check_identity(entry.path, document["identity"], finished=state.finished)
                 return _snapshot(state, files)
             except (Damaged, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
                 self._damaged.add(entry.path)
@@ -193,8 +193,10 @@ class Checkpoints:
                 )
         return None
 
-    def _check_identity(self, path: Path, theirs: Mapping[str, Any]) -> None:
-        ours = self._identity
+    def _check_identity(self, path: Path, theirs: Mapping[str, Any], *, finished: bool) -> None:
+        ours: Mapping[str, Any] = self._identity
+        if finished:  # nothing more is computed, so another device may have trained it
+            theirs, ours = _device_as_version(theirs), _device_as_version(ours)
         for name in ("plan", "data", "backend"):
             if theirs[name] != ours[name]:
                 what = _difference(name, theirs[name], ours[name])
@@ -328,6 +330,13 @@ def _snapshot(state: TrainState, files: Mapping[str, bytes]) -> Snapshot:
     return Snapshot(
         state, Weights(arrays["network"] or [], arrays["optimizer"] or []), arrays["best"]
     )
+
+
+def _device_as_version(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the identity with the device among what should be the same, but need not."""
+    backend = dict(identity["backend"])
+    versions = {**identity["versions"], "device": backend.pop("device")}
+    return {**identity, "backend": backend, "versions": versions}
 
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:

@@ -46,9 +46,9 @@ bench-reliability: install
 bench-service: install
 	$(BIN)/python -m benchmarks service
 
-# Kills of processes, nodes and commands of a cluster on this computer: about half an hour.
+# Kills of processes, nodes and commands of a cluster on this computer: about an hour.
 chaos: install
-	$(BIN)/python -m benchmarks cluster_kills
+	$(BIN)/python -m benchmarks cluster_kills fold_kills
 
 # What the page of `lucency export --format web` needs from elsewhere; needs npm.
 VENDOR := src/lucency/serve/web/static/vendor

@@ -61,6 +61,7 @@ GROUPS = {
     "reliability": {
         "kills": "SIGKILL at random moments of a training",
         "cluster_kills": "SIGKILL of processes, nodes and drivers of a cluster",
+        "fold_kills": "the same while folds are trained there",
         "faults": "a full or broken disk",
         "corrupt_checkpoints": "truncated and altered checkpoints",
         "changed_runs": "random changes in the files of a run, and whether verify names them",

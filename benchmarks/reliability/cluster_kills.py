@@ -15,7 +15,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ _LONGEST = 600.0  # seconds of one command
 def trials(folder: Path, quick: bool) -> list[Trial]:
     if not importlib.util.find_spec("ray"):
         raise Skipped('it needs Ray: pip install "lucency[cluster]"')
-    data = _draw(folder / "data", 400 if quick else 1500)
+    data = draw(folder / "data", 400 if quick else 1500)
     run = folder / "run"
     train = (*COMMAND, "train", str(data), "--effort", "quick", "--start", "scratch", "--quiet")
     train = (*train, "--folds", "0", "--set", "size=32", "--set", "precision=float32")
@@ -45,24 +45,26 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     counts = (0, 2, 0) if quick else (20, 60, 20)
     with local_cluster(2) as cluster:
         found = [
-            _trial("decode", counts[0], folder, cluster, lambda out: (
+            kill_trial("decode", counts[0], folder, cluster, lambda out: (
                 *check, "--cache", str(out), "--out", f"{out}-page"
-            ), "[0-9a-f]*/pixels.bin"),
-            _trial("predict", counts[1], folder, cluster, lambda out: (*predict, str(out)),
-                   "*.parquet"),
-            _trial("train", counts[2], folder, cluster, lambda out: (*shards, "--run", str(out)),
-                   "weights.safetensors", {"KERAS_BACKEND": "jax"}),
+            ), ("[0-9a-f]*/pixels.bin",)),
+            kill_trial("predict", counts[1], folder, cluster, lambda out: (
+                *predict, str(out)
+            ), ("*.parquet",)),
+            kill_trial("train", counts[2], folder, cluster, lambda out: (
+                *shards, "--run", str(out)
+            ), ("weights.safetensors",), {"KERAS_BACKEND": "jax"}),
         ]  # fmt: skip
         return [each for each in found if each.n]
 
 
-def _trial(
+def kill_trial(
     name: str,
     kills: int,
     folder: Path,
     cluster: LocalCluster,
     command: Callable[[Path], tuple[str, ...]],
-    files: str,
+    files: Sequence[str],
     env: dict[str, str] | None = None,
 ) -> Trial:
     """Give a command again and again, kill something each time, and compare its files."""
@@ -124,10 +126,9 @@ def _disturbed(
     return killed
 
 
-def _hashes(folder: Path, files: str) -> list[str]:
-    return [
-        hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob(files))
-    ] or ["nothing"]
+def _hashes(folder: Path, files: Sequence[str]) -> list[str]:
+    paths = [path for pattern in files for path in sorted(folder.glob(pattern))]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] or ["nothing"]
 
 
 def _call(*command: str, env: dict[str, str] | None = None) -> None:
@@ -138,7 +139,7 @@ def _call(*command: str, env: dict[str, str] | None = None) -> None:
         raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
-def _draw(folder: Path, per_class: int) -> Path:
+def draw(folder: Path, per_class: int) -> Path:
     """Draw noise that is darker in one class than in the other."""
     for k, name in enumerate(("dark", "light")):
         (folder / name).mkdir(parents=True)

@@ -82,7 +82,7 @@ class Config:
             comparison with new ones; 0 stores none, as they become part of the folder.
         cache: Folder for decoded images; empty for the user's cache folder.
         workers: Processes that decode images; 0 for one per processor.
-        on: Cluster whose nodes decode images: ``ray`` for the Ray cluster of this environment,
+        on: Cluster whose nodes decode images and train folds: ``ray`` for that of this environment,
             ``ray://HOST:PORT`` for a Ray Client server, ``local:N`` for N processes of a cluster on
             this machine; empty for this process alone. The result does not depend on it.
         track: Trackers to log to: ``tensorboard``, ``mlflow``, both with a comma, or empty for

@@ -134,8 +134,8 @@ Workers = Annotated[
 On = Annotated[
     str | None,
     Option(
-        help="Decode images, and predict, on the nodes of a Ray cluster: ray (of this "
-        "environment), ray://HOST:PORT, or local:N (N processes of this machine).",
+        help="Decode images, predict, and train folds, on the nodes of a Ray cluster: ray (of "
+        "this environment), ray://HOST:PORT, or local:N (N processes of this machine).",
         metavar="CLUSTER",
         rich_help_panel=_DATA,
     ),

@@ -27,7 +27,7 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     train = (*train, "--set", "epochs=8", "--cache", str(folder / "cache"))
     with local_cluster(2) as cluster:
         found = kill_trial(
-            "folds", 1 if quick else 9, folder, cluster,
+            "folds", 3 if quick else 9, folder, cluster,
             lambda out: (*train, "--run", str(out)), _FILES,
         )  # fmt: skip
         return [found]

@@ -60,7 +60,7 @@ def test_a_plan_with_shards_has_larger_batches_and_rates(
     monkeypatch.setattr(backend, "choose_backend", lambda: "jax")
     one, two = (plan_for(data, batch=None, shards=shards) for shards in (1, 2))
     assert (one.batch, two.batch) == (32, 2 * (len(data.train) // 2))  # no more than there are
-    assert two.learning_rate == 2 * one.learning_rate
+    assert two.learning_rate == pytest.approx(2**0.5 * one.learning_rate)
     assert plan_for(data, shards=5).batch == 20
     assert plan_for(data, learning_rate=1e-4).learning_rate == 1e-4
 

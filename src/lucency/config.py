@@ -102,8 +102,8 @@ class Config:
         epochs: Passes over the training images.
         batch: Images per step.
         shards: Number of parts of each batch, whose gradients are computed on different devices;
-            needs JAX. Batch and learning rate are as many times as large, unless they are set.
-            Weights do not depend on the number of devices.
+            needs JAX. The batch is as many times as large, and the learning rate grows with the
+            square root, unless they are set. Weights do not depend on the number of devices.
         learning_rate: Highest learning rate.
         weight_decay: Decoupled weight decay (AdamW), per unit of learning rate.
         label_smoothing: Share of the label spread over all classes, 0 to below 1.

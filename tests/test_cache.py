@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import resource
 import stat
@@ -18,11 +17,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
+from lucency.dataset.cache_index import Hexadecimal, empty_index, fill, packed, read_index
 from lucency.errors import RunError
-from lucency.imaging.decoder.pool import DecoderPool
+from lucency.imaging.decoder.pool import Decoded, DecoderPool
 from lucency.imaging.image import encode_png, read_image
+from lucency.imaging.notes import Note
+from lucency.io import arrays_of
 from lucency.progress import Progress, Task
 
 SIZE = (12, 16)
@@ -147,18 +150,41 @@ def test_corrected_permissions_are_noticed(files: list[Path], tmp_path: Path) ->
     assert (again.decoded, 0 in again.reasons) == (10, False)
 
 
-@pytest.mark.parametrize("damage", ["short", "long", "json", "keys", "no pixels", "no index"])
+DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "fewer rows": lambda arrays: arrays.update(notes=arrays["notes"][1:]),
+    "no column": lambda arrays: arrays.pop("sizes"),
+    "other type": lambda arrays: arrays.update(sizes=arrays["sizes"].astype(np.float32)),
+    "other format": lambda arrays: arrays["facts"].put(0, 4),
+    "no channels": lambda arrays: arrays["facts"].put(3, 0),
+    "other shape": lambda arrays: arrays["facts"].put(1, 2**40),
+    "foreign depth": lambda arrays: arrays["facts"].put(4, 9),
+    "foreign note": lambda arrays: arrays["notes"].put(0, 2**15),
+    "foreign bits": lambda arrays: arrays["bits"].put(0, 200),
+    "foreign row": lambda arrays: arrays["failed"].put(0, 10),
+    "foreign reason": lambda arrays: arrays["reasons"].put(0, -1),
+    "no text": lambda arrays: arrays.update(texts=np.frombuffer(b"[1]", np.uint8)),
+    "no json": lambda arrays: arrays.update(texts=np.frombuffer(b"[", np.uint8)),
+}
+
+
+@pytest.mark.parametrize(
+    "damage", ["short", "long", "cut", "list", "no pixels", "no index", *DAMAGES]
+)
 def test_a_damaged_entry_is_decoded_again(files: list[Path], tmp_path: Path, damage: str) -> None:
     cache = tmp_path / "cache"
     expected = decoded(files, cache).read(range(10))
     (entry,) = entries(cache)
-    pixels, index = entry / "pixels.bin", entry / "index.json"
+    pixels, index = entry / "pixels.bin", entry / "index.safetensors"
     if damage in ("short", "long"):
         os.truncate(pixels, pixels.stat().st_size + (1 if damage == "long" else -1))
-    elif damage == "json":
+    elif damage == "cut":
         os.truncate(index, 40)
-    elif damage == "keys":
+    elif damage == "list":
         index.write_text("[]")
+    elif damage in DAMAGES:
+        arrays = {name: column.copy() for name, column in arrays_of(index.read_bytes()).items()}
+        DAMAGES[damage](arrays)
+        index.write_bytes(save(arrays))
     else:
         (pixels if damage == "no pixels" else index).unlink()
     listener = Listener()
@@ -264,7 +290,7 @@ def test_old_entries_are_removed_and_open_ones_stay_readable(
     first = decoded(files, cache)
     expected = first.read(range(10))
     (oldest,) = entries(cache)
-    os.utime(oldest / "index.json", (0, 0))
+    os.utime(oldest / "index.safetensors", (0, 0))
     (cache / "letter.txt").write_text("not ours")
     abandoned, recent = cache / ".decoding-old", cache / ".decoding-new"
     for partial in (abandoned, recent):
@@ -286,7 +312,7 @@ def test_a_clock_that_was_set_back_costs_no_new_entry(files: list[Path], tmp_pat
     for side in range(10, 18):
         decoded(files, cache, size=(side, side))
     for entry in entries(cache):
-        os.utime(entry / "index.json", (4e9, 4e9))  # in the future
+        os.utime(entry / "index.safetensors", (4e9, 4e9))  # in the future
     assert decoded(files, cache, size=(30, 30)).decoded == 10
     assert decoded(files, cache, size=(30, 30)).decoded == 0
     assert len(entries(cache)) == 8
@@ -296,9 +322,9 @@ def test_a_used_entry_is_kept(files: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     decoded(files, cache)
     (entry,) = entries(cache)
-    os.utime(entry / "index.json", (0, 0))
+    os.utime(entry / "index.safetensors", (0, 0))
     decoded(files, cache)
-    assert (entry / "index.json").stat().st_mtime > 1e9
+    assert (entry / "index.safetensors").stat().st_mtime > 1e9
 
 
 def test_only_the_owner_has_access(files: list[Path], tmp_path: Path) -> None:
@@ -311,19 +337,44 @@ def test_only_the_owner_has_access(files: list[Path], tmp_path: Path) -> None:
 def test_the_index_describes_the_rows(files: list[Path], tmp_path: Path) -> None:
     decoded(files, tmp_path / "cache")
     (entry,) = entries(tmp_path / "cache")
-    index = json.loads((entry / "index.json").read_text())
-    assert (index["format"], index["n"], index["shape"]) == (4, 10, [12, 16, 1])
-    assert index["files"][2] == [
-        "2.png",
-        hashlib.sha256(files[2].read_bytes()).hexdigest(),
-        22,
-        30,
-        None,
-        "",
-        0,
-        0,
-    ]
+    index = read_index(entry / "index.safetensors")
+    assert (index.shape, index.depth, len(index.notes)) == ((12, 16, 1), 8, 10)
+    assert index.sha256[2].tobytes() == hashlib.sha256(files[2].read_bytes()).digest()
+    assert index.sizes[2].tolist() == [22, 30]
+    assert (index.notes[2], index.bits[2]) == (0, 0)
+    assert not index.patients.any()
+    assert [*index.reasons] == [3]
     assert (entry / "pixels.bin").stat().st_size == 10 * 12 * 16
+
+
+def test_the_index_keeps_every_fact_of_a_file(tmp_path: Path) -> None:
+    index = empty_index(4, (5, 6, 3), 12)
+    fill(index, 0, Decoded(None, "broken\nμ", sha256="ab" * 32, size=(3, 70_000)))
+    fill(index, 2, Decoded(None, notes=Note.LATERAL | Note.CLIPPED, patient="0c" * 16, bits=12))
+    fill(index, 3, Decoded(None, "broken\nμ", True))
+    (tmp_path / "index").write_bytes(packed(index))
+    found = read_index(tmp_path / "index")
+    assert (found.shape, found.depth) == ((5, 6, 3), 12)
+    assert [*Hexadecimal(found.sha256)] == ["ab" * 32, "", "", ""]
+    assert [*Hexadecimal(found.patients)] == ["", "", "0c" * 16, ""]
+    assert found.sizes.tolist() == [[3, 70_000], [0, 0], [0, 0], [0, 0]]
+    assert found.notes.tolist() == [0, 0, Note.LATERAL | Note.CLIPPED, 0]
+    assert found.bits.tolist() == [0, 0, 12, 0]
+    assert found.reasons == {0: "broken\nμ", 3: "broken\nμ"}
+
+
+def test_an_index_takes_few_bytes_per_file(tmp_path: Path) -> None:
+    few, many = (len(packed(empty_index(n, (8, 8, 1), 8))) for n in (1_000, 11_000))
+    assert (many - few) / 10_000 == pytest.approx(59, abs=0.1)
+
+
+def test_hexadecimal_text_is_a_sequence() -> None:
+    text = Hexadecimal(np.array([[0, 1], [0, 0], [254, 255]], np.uint8))
+    assert [*text] == ["0001", "", "feff"]
+    assert [*text[1:]] == ["", "feff"]
+    assert (text[-1], len(text)) == ("feff", 3)
+    assert text == Hexadecimal(text._rows.copy())
+    assert text != text[1:]
 
 
 def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,16 +23,21 @@ from PIL import Image
 
 from conftest import Heard, call_lucency
 from lucency.classifier import Classifier
-from lucency.cluster import connect, connection, decoding, in_words
+from lucency.cluster import Cluster, connect, connection, decoding, in_words
 from lucency.cluster.decoding import ClusterDecoders
 from lucency.config import Config
+from lucency.dataset import near_duplicates
 from lucency.dataset.cache import SourceFile, decode
+from lucency.dataset.candidates import compared
+from lucency.dataset.near_duplicates import find_near_duplicates, registered
 from lucency.errors import BackendError, ConfigError, DataError, ImageError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.io import read_json
 from lucency.pipeline import predict
 from lucency.pipeline.predict import predict_to_folder
 from small_runs import SIDE, brightness_network, spec_of
+from test_leaks import scene
+from test_near_duplicates import entries, stored
 
 pytest.importorskip("ray", reason='no Ray: pip install "lucency[cluster]"')
 pq = pytest.importorskip("pyarrow.parquet", reason='no pyarrow: pip install "lucency[parquet]"')
@@ -193,6 +198,34 @@ def test_predictions_are_the_same_bytes_whatever_dies(
     table = pq.read_table(tmp_path / "there")
     assert table["file"].to_pylist() == [str(path) for path in images]
     assert table["unreadable"].to_pylist() == [i == 7 for i in range(60)]
+
+
+def test_the_search_for_copies_finds_the_same_pairs_whatever_dies(
+    nodes: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_duplicates, "ROWS", 8)
+    monkeypatch.setattr("lucency.dataset.candidates.ROWS", 8)
+    monkeypatch.setattr(near_duplicates, "_TASK", 4)
+    originals = [scene(seed).resize((96, 90)) for seed in range(40)]
+    store = stored([*originals, *(each.resize((70, 64)) for each in originals)], tmp_path / "p")
+    every = entries(store, ["train"] * 40 + ["test"] * 40)
+    here = find_near_duplicates(store, every, Config(workers=1))
+    assert len(here) == 40
+    doomed, cluster = nodes.add(), connect("ray")
+    begun: list[Any] = []
+    run = Cluster.run
+
+    def dying(self: Cluster, function: Any, items: Any, *given: Any) -> Iterator[Any]:
+        begun.append(function)
+        for k, result in enumerate(run(self, function, items, *given)):
+            if k == 2 and len(begun) == 1:
+                nodes.kill(doomed)
+            yield result
+
+    monkeypatch.setattr(Cluster, "run", dying)
+    assert find_near_duplicates(store, every, Config(on="ray")) == here
+    assert begun == [compared, registered]
+    assert sum(cluster.work.values()) >= 40
 
 
 def test_tasks_of_a_killed_node_are_repeated(nodes: LocalCluster) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from lucency.cluster import Threads
 from lucency.config import Config
-from lucency.dataset import load_dataset
+from lucency.dataset import load_dataset, near_duplicates
 from lucency.dataset.cache import PixelCache, SourceFile, decode
-from lucency.dataset.candidates import GRID, candidates, grids
+from lucency.dataset.candidates import Candidates, candidates
+from lucency.dataset.descriptors import GRID, Small, normalised, shrunk
 from lucency.dataset.entry import Entry
 from lucency.dataset.near_duplicates import NearDuplicate, _significant, find_near_duplicates
+from lucency.dataset.nearest import nearest
 from lucency.dataset.phantoms import draw_dataset
 from lucency.dataset.registration import SIDE, blur, similarity
+from lucency.errors import BackendError
 from lucency.imaging.decoder.pool import DecoderPool
 from test_leaks import scene
 
@@ -199,38 +202,116 @@ def test_blur_is_that_of_scipy() -> None:
     np.testing.assert_allclose(matrix @ image @ matrix.T, wanted, atol=1e-5)
 
 
-def test_candidates_are_those_of_an_exhaustive_search() -> None:
+def drawn(n: int) -> Small:
+    """Return small images, of which 600 to 649 are mirrored copies of 0 to 49."""
     random = np.random.default_rng(5)
+    grids = random.normal(128, 30, (n, GRID, GRID))
+    grids[600:650] = grids[:50][:, :, ::-1] + 5 * random.normal(size=(50, GRID, GRID))
+    small = grids.clip(0, 255).astype(np.uint8)
+    return Small(small, small)
+
+
+def pairs(blocks: list[Candidates]) -> set[tuple[int, int]]:
+    columns = ((each.first.tolist(), each.second.tolist()) for each in blocks)
+    return {pair for first, second in columns for pair in zip(first, second, strict=True)}
+
+
+def test_candidates_are_those_of_an_exhaustive_search() -> None:
     n = 700  # more than one block of rows
-    small: NDArray[np.float32] = random.normal(size=(n, GRID, GRID)).astype(np.float32)
-    small[600:650] = small[:50][:, :, ::-1] + 0.3 * random.normal(size=(50, GRID, GRID))
-    splits = np.repeat([0, 1], [400, 300])
-    blocks = [*candidates(small, small, np.arange(n), splits)]
-    found = {
-        (int(a), int(b)) for each in blocks for a, b in zip(each.first, each.second, strict=True)
-    }
-    common = small.sum(0) / (n + 100)
+    small, splits = drawn(n), np.repeat([0, 1], [400, 300])
+    blocks = [*candidates(small, np.arange(n), splits, Threads(1))]
+    found = pairs(blocks)
+    whole = normalised(small.whole)
+    common = whole.sum(0) / (n + 100)
     common = (common + common[:, ::-1]) / 2
-    flat = (small - common).reshape(n, -1)
-    turned = (small[:, :, ::-1] - common).reshape(n, -1)
-    whole, mirrored = (np.corrcoef(flat, each)[:n, n:] for each in (flat, turned))
-    alike = np.maximum(whole, mirrored)
+    flat = (whole - common).reshape(n, -1)
+    turned = (whole[:, :, ::-1] - common).reshape(n, -1)
+    plain, mirrored = (np.corrcoef(flat, each)[:n, n:] for each in (flat, turned))
+    alike = np.maximum(plain, mirrored)
     np.fill_diagonal(alike, 0)
     assert found == {(int(a), int(b)) for a, b in zip(*np.nonzero(alike > 0.84), strict=True)}
     assert len(found) >= 90
     assert {int(view) % 2 for each in blocks for view in each.view} == {1}
-    same = [*candidates(small, small, np.arange(n) % 600, splits)]
+    same = [*candidates(small, np.arange(n) % 600, splits, Threads(1))]
     assert not any(len(each.first) for each in same)
 
 
-def test_grids_are_invariant_to_brightness_and_contrast(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [2, 7])
+def test_threads_change_neither_the_pairs_nor_their_order(threads: int) -> None:
+    n = 2000
+    given = drawn(n), np.arange(n), np.repeat([0, 1], [n - 300, 300])
+    one, several = ([*candidates(*given, Threads(k))] for k in (1, threads))
+    assert len(one) == 4
+    for a, b in zip(one, several, strict=True):
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+def test_threads_work_in_order_and_not_far_ahead() -> None:
+    begun: list[int] = []
+
+    def items() -> Iterator[list[int]]:
+        for i in range(50):
+            begun.append(i)
+            yield [i]
+
+    results = Threads(3).run(sum, items())
+    assert next(results) == 0
+    assert len(begun) <= 2 * 3
+    assert [*results] == [*range(1, 50)]
+    with pytest.raises(ZeroDivisionError):
+        [*Threads(2).run(lambda item, by: item[0] / by, [[1], [2]], 0)]
+
+
+def test_small_images_are_invariant_to_brightness_and_contrast(tmp_path: Path) -> None:
     dim = [ImageEnhance.Brightness(large(seed)).enhance(0.5) for seed in range(3)]
     store = stored([*map(large, range(3)), *dim, Image.new("L", (64, 64), 9)], tmp_path / "p")
-    whole, inside = grids(store, range(7))
+    whole, inner = map(normalised, shrunk(store, range(7)))
     np.testing.assert_allclose(whole[3:6], whole[:3], atol=0.12)
     assert not whole[6].any()
-    assert not inside[6].any()
-    assert np.abs(whole[:3] - inside[:3]).max() > 0.05
+    assert not inner[6].any()
+    assert np.abs(whole[:3] - inner[:3]).max() > 0.05
+
+
+def test_an_index_finds_the_same_near_duplicates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss", reason='no FAISS: pip install "lucency[search]"')
+    originals = [large(seed) for seed in range(40)]
+    copies = [how(image) for image in originals[:8] for _, how in CHANGES.values()]
+    store = stored([*originals, *copies], tmp_path / "p")
+    every = entries(store, ["train"] * len(originals) + ["test"] * len(copies))
+    exact = find_near_duplicates(store, every)
+    assert len(exact) > 8 * len(CHANGES)
+    monkeypatch.setattr(near_duplicates, "MOST_COMPARED", 100)
+    assert find_near_duplicates(store, every, Config(workers=1)) == exact
+    assert find_near_duplicates(store, every, Config(workers=2)) == exact
+
+
+def test_an_index_finds_the_candidates_of_all_pairs() -> None:
+    pytest.importorskip("faiss", reason='no FAISS: pip install "lucency[search]"')
+    n = 6000  # 93 groups, of which each image is compared with 32
+    small, contents, splits = drawn(n), np.arange(n), np.repeat([0, 1], [620, n - 620])
+    contents[610] = contents[10]
+    exact = pairs([*candidates(small, contents, splits, Threads(1))])
+    found = [*nearest(small, contents, splits, 1)]
+    assert {(600 + k, k) for k in range(50)} - pairs(found) == {(610, 10)}
+    assert len(pairs(found) ^ exact) <= 2
+    assert all((each.similarity > 0.84).all() for each in found)
+    again = [*nearest(small, contents, splits, 2)]
+    for a, b in zip(found, again, strict=True):
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+def test_many_images_without_an_index_end_in_one_line_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_dataset(tmp_path / "radiographs", images=40)
+    monkeypatch.setattr(near_duplicates, "MOST_COMPARED", 10)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    config = Config(cache=str(tmp_path / "cache"), workers=1)
+    with pytest.raises(BackendError, match=r"needs FAISS.*lucency\[search\]"):
+        load_dataset(tmp_path / "radiographs", config, size=(64, 64))
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.real

@@ -21,13 +21,16 @@ from typing import Any, cast
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from benchmarks.command import run
 from benchmarks.file_structure import saved
 from benchmarks.results import Figure
 from benchmarks.sample_images import CHEST_XRAY
+from lucency.cluster import Threads
 from lucency.dataset.cache import PixelCache, SourceFile, decode
-from lucency.dataset.candidates import GRID, ROWS, candidates
+from lucency.dataset.candidates import ROWS, candidates
+from lucency.dataset.descriptors import GRID, Small
 from lucency.dataset.entry import Entry
 from lucency.dataset.near_duplicates import NearDuplicate, find_near_duplicates
 from lucency.imaging.decoder.pool import DecoderPool
@@ -199,15 +202,20 @@ def _search(n: int) -> tuple[int, float]:
 
 def _compare(n: int) -> tuple[int, float]:
     draw = np.random.default_rng(0)
-    whole = draw.normal(size=(n, GRID, GRID)).astype(np.float32)
-    whole[n // 2 :] = whole[: n - n // 2] + 0.2 * whole[n // 2 :]
-    inside = whole + np.float32(0.3) * whole[::-1]
+    whole = draw.normal(128, 30, (n, GRID, GRID)).astype(np.float32)
+    whole[n // 2 :] = whole[: n - n // 2] + draw.normal(0, 6, (n - n // 2, GRID, GRID))
+    inner = whole + np.float32(0.3) * (whole[::-1] - 128)
+    small = Small(*(each.clip(0, 255).astype(np.uint8) for each in (whole, inner)))
+    del whole, inner
     start = time.process_time()
-    blocks = [*itertools.islice(candidates(whole, inside, np.arange(n), np.zeros(n, int)), _BLOCKS)]
+    found = candidates(small, np.arange(n), np.zeros(n, int), Threads(1))
+    blocks = [*itertools.islice(found, _BLOCKS)]
+    found.close()
     share = min(1.0, _BLOCKS * ROWS / n)
     pairs = sum(len(block.first) for block in blocks)
     return round(pairs / share), (time.process_time() - start) / share
 
 
 if __name__ == "__main__":
-    print(*(_search if sys.argv[1] == "search" else _compare)(int(sys.argv[2])))
+    with threadpool_limits(1):
+        print(*(_search if sys.argv[1] == "search" else _compare)(int(sys.argv[2])))

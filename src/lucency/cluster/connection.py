@@ -8,7 +8,7 @@ import platform
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -119,7 +119,7 @@ class Cluster:
     def run(
         self,
         function: Callable[..., ResultT],
-        items: Iterable[Sequence[ItemT]],
+        items: Iterable[Sized],
         *given: Any,
     ) -> Generator[ResultT, None, None]:
         """Yield ``function(item, *given)`` for each item, in order, with a bounded number at work.
@@ -148,8 +148,8 @@ class Cluster:
     def _results(
         self,
         waiting: deque[tuple[int, Any]],
-        remaining: Iterator[Sequence[ItemT]],
-        begin: Callable[[Sequence[ItemT]], Any],
+        remaining: Iterator[Sized],
+        begin: Callable[[Sized], Any],
     ) -> Generator[Any, None, None]:
         import ray
 

@@ -17,9 +17,12 @@
     columns           recognise the columns of a labels file
     locate            find the image that a row names
     cache             decode every image once, then read pixels by row
+    cache_index       the index of the cache: facts of every file as columns
     groups            identify which images show the same patient
     near_duplicates   find images that show the same although their bytes differ
+    descriptors       small descriptors of images, for near_duplicates
     candidates        first stage of near_duplicates: descriptors, all against all
+    nearest           the same among more than a million images, by an index
     registration      second stage of near_duplicates: register one image to another
     duplicates        match, join and compare duplicates, exact and near
     partition         check for leaks, then give every image its split

@@ -144,6 +144,8 @@ def make_audit(
     images = Counter((entry.split, entry.label) for entry in used)
     patients = Counter(split for split, _ in {(entry.split, entry.group) for entry in used})
     identical = identical_pairs(used)
+    rows = np.fromiter((entry.row for entry in used), np.int64, len(used))
+    notes = cache.notes[rows]
     return Audit(
         found=len(unreadable)
         + len(partition.entries)
@@ -159,31 +161,35 @@ def make_audit(
         leaks=partition.leaks,
         near_duplicates=partition.near,
         colour=cache.shape[2] == 3,
-        sizes=_size_range(cache.sizes[[entry.row for entry in used]]),
+        sizes=_size_range(cache.sizes[rows]),
         warnings=(
             *found.warnings,
             *groups.warnings,
             *partition.warnings,
-            *_sentences(used, cache.notes, "DICOM image", _DICOM_WARNINGS),
+            *_sentences(used, notes, "DICOM image", _DICOM_WARNINGS),
             *_unreadable_sentences(len(unreadable)),
         ),
         notes=(
             *found.notes,
             *partition.notes,
-            *_sentences(used, cache.notes, "DICOM image", _DICOM_NOTES),
-            *_sentences(used, cache.notes, "image", _IMAGE_NOTES),
+            *_sentences(used, notes, "DICOM image", _DICOM_NOTES),
+            *_sentences(used, notes, "image", _IMAGE_NOTES),
             *_duplicate_sentences(len(identical), len(partition.near)),
         ),
     )
 
 
 def _sentences(
-    entries: Sequence[Entry], notes: Sequence[Note], noun: str, sentences: Mapping[Note, str]
+    entries: Sequence[Entry],
+    notes: NDArray[np.uint16],
+    noun: str,
+    sentences: Mapping[Note, str],
 ) -> list[str]:
     """Return a sentence for each note that applies to some of the images."""
     found = []
     for note, sentence in sentences.items():
-        if files := [entry.file for entry in entries if note in notes[entry.row]]:
+        if len(places := np.flatnonzero(notes & note)):
+            files = [entries[i].file for i in places.tolist()]
             found.append(f"{counted(len(files), noun)} ({listed(files)}) {sentence}")
     return found
 

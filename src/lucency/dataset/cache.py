@@ -1,8 +1,8 @@
 """The pixel cache: every image is decoded once into a file, from which batches are read by row.
 
-    CACHE/<key>/pixels.bin    one row of height x width x channels per image: uint8, or two bytes
-                              per value where the data set has more than 8 bits
-    CACHE/<key>/index.json    the rows: names, sha256, original sizes, reasons; the depth
+    CACHE/<key>/pixels.bin           one row of height x width x channels per image: uint8, or two
+                                     bytes per value where the data set has more than 8 bits
+    CACHE/<key>/index.safetensors    the rows: sha256, original sizes, reasons; the depth
 
 Rows are read with ``os.preadv``, not memory-mapped: mapped pages count as memory of the process and
 grow with the data, until a batch system kills the job.
@@ -31,18 +31,24 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from lucency.dataset.cache_index import (
+    FORMAT,
+    Hexadecimal,
+    empty_index,
+    fill,
+    packed,
+    read_index,
+)
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import Decoded, Decoders, Pixels, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.depths import EIGHT, WORD, is_deep, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
-from lucency.imaging.notes import Note
 from lucency.imaging.source import Stamp, stamp_of
 from lucency.io import home
 from lucency.progress import SILENT, Progress, Task
 
-FORMAT = 4  # 1 kept transient reasons, 2 had no DICOM, 3 no depth
-_PIXELS, _INDEX = "pixels.bin", "index.json"
+_PIXELS, _INDEX = "pixels.bin", "index.safetensors"
 _MOST_ENTRIES = 8  # in a cache folder
 _PARTIAL = ".decoding-"
 _ABANDONED = 7 * 24 * 3600  # seconds after which a partial entry is removed
@@ -62,19 +68,6 @@ class SourceFile(NamedTuple):
     stamp: Stamp | None = None
 
 
-class _Record(NamedTuple):
-    """The record of a file in the index."""
-
-    name: str
-    sha256: str
-    height: int
-    width: int
-    reason: str | None
-    patient: str
-    notes: int
-    bits: int
-
-
 class _Form(NamedTuple):
     """What files are decoded to; a depth of 0 takes each at its own, to find that of all."""
 
@@ -83,7 +76,7 @@ class _Form(NamedTuple):
     depth: int
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
         return (*self.size, 3 if self.colour else 1)
 
@@ -103,10 +96,10 @@ class PixelCache:
         shape: Height, width and channels of every row.
         sha256: Of the bytes of each file, in hexadecimal; empty where they could not be read.
         reasons: Row -> why that file is no image. Such rows are zeros and must not be used.
-        sizes: (n, 2) int64, height and width of the files; zeros where unknown.
+        sizes: (n, 2) int32, height and width of the files; zeros where unknown.
         patients: PatientID of DICOM files, hashed with a discarded salt: equal values are the same
             patient, and nothing else can be inferred. Empty where unknown.
-        notes: What users should know of each file.
+        notes: (n,) uint16, what users should know of each file, as flags of ``Note``.
         depth: Bits of files of more than 8; white is the largest number of so many.
         needed: The smallest depth that holds all of them.
         decoded: Number of files decoded just now; 0 if the cache had them.
@@ -123,17 +116,17 @@ class PixelCache:
             RunError: It is damaged or cannot be read.
         """
         try:
-            records, self.shape, self.depth = _read_index(entry / _INDEX)
+            index = read_index(entry / _INDEX)
             self._file = os.open(entry / _PIXELS, os.O_RDONLY | os.O_CLOEXEC)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(f"{entry}: decoded images cannot be read ({error}).") from error
         self.close = weakref.finalize(self, os.close, self._file)
-        self.sha256 = tuple(record.sha256 for record in records)
-        self.reasons = {row: r.reason for row, r in enumerate(records) if r.reason is not None}
-        self.sizes = np.array([(r.height, r.width) for r in records], np.int64).reshape(-1, 2)
-        self.patients = tuple(record.patient for record in records)
-        self.notes = tuple(Note(record.notes) for record in records)
-        self.needed = needed({record.bits for record in records})
+        self.shape, self.depth = index.shape, index.depth
+        self.sha256: Sequence[str] = Hexadecimal(index.sha256)
+        self.patients: Sequence[str] = Hexadecimal(index.patients)
+        self.sizes: NDArray[np.integer[Any]] = index.sizes
+        self.reasons, self.notes = index.reasons, index.notes
+        self.needed = needed({*np.unique(index.bits).tolist()})
         self.decoded = decoded
         self._type = _stored_type(self.depth)
         self._stride = math.prod(self.shape) * self._type.itemsize
@@ -303,13 +296,6 @@ def _cached(entry: Path, progress: Progress) -> PixelCache | None:
     return cached
 
 
-def _read_index(path: Path) -> tuple[list[_Record], tuple[int, int, int], int]:
-    index = json.loads(path.read_bytes())
-    height, width, channels = index["shape"]
-    files = [_Record(*record) for record in index["files"]]
-    return files, (height, width, channels), int(index["depth"])
-
-
 @contextlib.contextmanager
 def _partial(folder: Path) -> Iterator[Path]:
     """Yield a private folder in the cache that is removed afterwards, unless it was renamed."""
@@ -334,26 +320,18 @@ def _write(
         Whether a file failed for a transient reason.
     """
     depth = form.depth or EIGHT
-    records, transient = [], False
+    index, transient = empty_index(len(files), form.shape, depth), False
     blank = np.zeros(form.shape, _stored_type(depth))
     with _synced(partial / _PIXELS) as file:
-        for (_, name, _), decoded in zip(files, rows, strict=True):
+        for row, (_, decoded) in enumerate(zip(files, rows, strict=True)):
             pixels = decoded.pixels
             file.write((blank if pixels is None else _stored(pixels, blank.dtype)).data)
-            records.append(_record(name, decoded))
+            fill(index, row, decoded)
             transient = transient or decoded.transient
             task.advance()
     with _synced(partial / _INDEX) as file:
-        facts = {"format": FORMAT, "n": len(records), "shape": form.shape, "depth": depth}
-        file.write(json.dumps(facts | {"files": records}).encode())
+        file.write(packed(index))
     return transient
-
-
-def _record(name: str, decoded: Decoded) -> _Record:
-    height, width = decoded.size
-    reason, notes = decoded.reason or None, int(decoded.notes)
-    patient, bits = decoded.patient, decoded.bits
-    return _Record(name, decoded.sha256, height, width, reason, patient, notes, bits)
 
 
 def _stored_type(depth: int) -> np.dtype[Any]:

@@ -26,7 +26,7 @@ from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
 from lucency.dataset.groups import Groups, find_groups
 from lucency.dataset.labels import labels_path
-from lucency.dataset.near_duplicates import find_near_duplicates
+from lucency.dataset.near_duplicates import check_search, find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
@@ -169,13 +169,14 @@ def load_dataset(
         if colour is None:
             pool.start(pool.workers)  # the processes load their modules during the scan
         found = scan_source(folder, config, progress)
+        check_search(len(found.entries))
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         side = size or config.input_size
         cache = _decode(found, side, colour, config, pool, progress, depth=config.depth or 0)
     readable, unreadable = _readable(found, cache, config.max_unreadable)
     entries, groups = _identify_patients(readable, cache, config)
-    near = find_near_duplicates(cache, used_entries(entries), progress=progress)
+    near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config)
     used = used_entries(partitioned.entries)
     splits = {split: _split(split, found.classes, used, cache) for split in SPLITS}
@@ -222,6 +223,7 @@ def load_labelled(
     """
     config = config or Config()
     found = scan_source(folder, config, progress, least=1)
+    check_search(len(found.entries))
     foreign = [name for name in found.classes if name not in classes]
     if foreign:
         raise DataError(
@@ -236,7 +238,7 @@ def load_labelled(
     tested = [entry for entry in readable if entry.split == "test"] or readable
     entries, _ = _identify_patients(tested, cache, replace(config, split_file=""))
     tested = [entry._replace(split="test") for entry in entries]
-    near = near_pairs(tested, find_near_duplicates(cache, tested, progress=progress))
+    near = near_pairs(tested, find_near_duplicates(cache, tested, config, progress=progress))
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
         progress.note(f"Near-duplicate images: {counted(len(near), 'pair')} ({pairs}).")

@@ -1,30 +1,32 @@
 """Find near duplicates: images that show the same although their bytes differ.
 
 People resize, re-encode, mirror, crop and brighten images before they share them. Pairs with
-similar descriptors (``candidates``) are registered to each other and compared (``registration``).
+similar descriptors (``candidates``, or ``nearest`` among more than a million images) are registered
+to each other and compared (``registration``).
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from lucency.cluster import Tasks, tasks, threads
+from lucency.config import Config
 from lucency.dataset.cache import PixelCache
-from lucency.dataset.candidates import (
-    MARGIN,
-    ROWS,
-    Candidates,
-    candidates,
-    concatenated,
-    grey,
-    grids,
-)
+from lucency.dataset.candidates import ROWS, Candidates, candidates, concatenated
+from lucency.dataset.descriptors import MARGIN, grey, shrunk
 from lucency.dataset.entry import Entry
-from lucency.dataset.registration import SIDE, Images, Transforms, similarity
+from lucency.dataset.nearest import BLOCK, nearest
+from lucency.dataset.registration import SIDE, Transforms, similarity
+from lucency.errors import BackendError
 from lucency.progress import SILENT, Progress
+
+MOST_COMPARED = 1_000_000  # images, all with all; an index of nearest neighbours takes over
 
 # No two of 5,535 chest radiographs reach 0.94, not even two of the same child. Of their copies, all
 # that are not moved exceed 0.98, and 99 % of those cropped by 3 % exceed 0.96.
@@ -34,6 +36,10 @@ _MOST_CROPPED = 0.07
 _MOST_DEVIATION = 0.012  # of a transform from that of a crop
 _MOST_FALSE = 0.02  # expected share of false ones among the reported crops
 _PAIRS = 128  # registered at a time
+_TASK = 1024  # pairs that a task registers
+_PAIR = np.dtype([("images", np.uint8, (2, SIDE, SIDE)), ("start", np.float32, 4)])
+
+Pairs = NDArray[np.void]  # (n,) of _PAIR: the first image is registered to the second
 
 
 class NearDuplicate(NamedTuple):
@@ -54,7 +60,11 @@ class NearDuplicate(NamedTuple):
 
 
 def find_near_duplicates(
-    cache: PixelCache, entries: Sequence[Entry], *, progress: Progress = SILENT
+    cache: PixelCache,
+    entries: Sequence[Entry],
+    config: Config | None = None,
+    *,
+    progress: Progress = SILENT,
 ) -> tuple[NearDuplicate, ...]:
     """Return pairs of images that show the same although their bytes differ.
 
@@ -65,22 +75,63 @@ def find_near_duplicates(
     Args:
         cache: Pixels; the measured recall is that of sides of 64 to 255.
         entries: Images with row, sha256 and split; partners are searched split by split.
+        config: Where to work: on how many threads or on which cluster. The pairs do not depend on
+            it.
         progress: Called for every block of images.
+
+    Raises:
+        BackendError: There are more images than can be compared without FAISS, which is missing.
+        LucencyError: The cluster cannot be used.
     """
-    once = {(entry.split, entry.sha256): entry for entry in reversed(entries)}
-    images = sorted(once.values(), key=lambda entry: (entry.split, entry.row))
+    config = config or Config()
+    images, contents, splits = _once(entries)
     if len(images) < 2:
         return ()
-    contents = np.unique([entry.sha256 for entry in images], return_inverse=True)[1]
-    splits = np.unique([entry.split for entry in images], return_inverse=True)[1]
-    small = grids(cache, [entry.row for entry in images])
+    check_search(len(images))
+    small = shrunk(cache, [entry.row for entry in images])
+    work = tasks(config, progress)
+    if len(images) > MOST_COMPARED:
+        search, rows = nearest(small, contents, splits, threads(config)), BLOCK
+    else:
+        search, rows = candidates(small, contents, splits, work), ROWS
     blocks: list[Candidates] = []
     with progress.task("Comparing images", len(images), "images") as task:
-        for block in candidates(*small, contents, splits):
-            task.advance(min(ROWS, len(images) - ROWS * len(blocks)))
+        for block in search:
+            task.advance(min(rows, len(images) - rows * len(blocks)))
             blocks.append(block)
-    found = _significant([*_registered(cache, images, _unordered(concatenated(blocks)))])
+    pairs = _unordered(concatenated(blocks))
+    found = _significant([*_registered(cache, images, pairs, work, progress)])
     return tuple(sorted(found, key=lambda pair: (pair.first.row, pair.second.row)))
+
+
+def check_search(n: int) -> None:
+    """Check that near duplicates among so many images can be searched for here.
+
+    Raises:
+        BackendError: They need FAISS, which is missing.
+    """
+    if n > MOST_COMPARED and not importlib.util.find_spec("faiss"):
+        raise BackendError(
+            f"{n:,} images: the search for copies among more than {MOST_COMPARED:,} needs FAISS, "
+            'as it would take days without: pip install "lucency[search]". Or give fewer images.'
+        )
+
+
+def _once(
+    entries: Sequence[Entry],
+) -> tuple[list[Entry], NDArray[np.int64], NDArray[np.int64]]:
+    """Return one image of each content and split, by split and row, with numbers of both."""
+    numbers: dict[str, int] = {}
+    count = len(entries)
+    contents = np.fromiter(
+        (numbers.setdefault(entry.sha256, len(numbers)) for entry in entries), np.int64, count
+    )
+    names = {name: k for k, name in enumerate(sorted({entry.split for entry in entries}))}
+    splits = np.fromiter((names[entry.split] for entry in entries), np.int64, count)
+    rows = np.fromiter((entry.row for entry in entries), np.int64, count)
+    first = np.unique(splits * count + contents, return_index=True)[1]
+    order = first[np.lexsort((rows[first], splits[first]))]
+    return [entries[i] for i in order], contents[order], splits[order]
 
 
 def _significant(registered: Sequence[tuple[NearDuplicate, float]]) -> list[NearDuplicate]:
@@ -120,24 +171,56 @@ def _unordered(found: Candidates) -> Candidates:
 
 
 def _registered(
-    cache: PixelCache, images: Sequence[Entry], found: Candidates
+    cache: PixelCache, images: Sequence[Entry], found: Candidates, work: Tasks, progress: Progress
 ) -> Iterator[tuple[NearDuplicate, float]]:
     """Yield the pairs that are similar after registration, and the deviation from a crop."""
-    for start in range(0, len(found.first), _PAIRS):
-        some = found.at(slice(start, start + _PAIRS))
-        first = _read(cache, [images[i].row for i in some.first])
-        second = _read(cache, [images[i].row for i in some.second])
-        mirrored = some.view % 2 == 1
-        first[mirrored] = first[mirrored][:, :, ::-1]
-        begin = np.zeros((len(first), 4), np.float32)
-        begin[some.view >= 2, ::2] = -2 * MARGIN
-        scores, transforms = similarity(first, second, begin)
-        for k in np.flatnonzero(scores >= _LEAST_CROPPED):
-            pair = images[some.first[k]], images[some.second[k]]
-            kind = _kind(cache, pair, bool(mirrored[k]), transforms[k])
-            low, high = sorted(pair, key=lambda entry: entry.row)
-            duplicate = NearDuplicate(low, high, kind, min(float(scores[k]), 1.0))
-            yield duplicate, _crop_deviation(transforms[k])
+    n = len(found.first)
+    some = [found.at(slice(k, k + _TASK)) for k in range(0, n, _TASK)]
+    results = work.run(registered, (_pairs(cache, images, each) for each in some))
+    with progress.task("Comparing similar images", n, "pairs") as task:
+        for each, (scores, transforms) in zip(some, results, strict=True):
+            task.advance(len(scores))
+            for k in np.flatnonzero(scores >= _LEAST_CROPPED):
+                pair = images[each.first[k]], images[each.second[k]]
+                yield _duplicate(
+                    cache, pair, bool(each.view[k] % 2), float(scores[k]), transforms[k]
+                )
+
+
+def _duplicate(
+    cache: PixelCache,
+    pair: tuple[Entry, Entry],
+    mirrored: bool,
+    score: float,
+    transform: Transforms,
+) -> tuple[NearDuplicate, float]:
+    """Return a pair that is similar after registration, and its deviation from a crop."""
+    kind = _kind(cache, pair, mirrored, transform)
+    low, high = sorted(pair, key=lambda entry: entry.row)
+    return NearDuplicate(low, high, kind, min(score, 1.0)), _crop_deviation(transform)
+
+
+def _pairs(cache: PixelCache, images: Sequence[Entry], found: Candidates) -> Pairs:
+    """Return the pixels of pairs, and the transforms to start with."""
+    pairs = np.zeros(len(found.first), _PAIR)
+    for k, column in enumerate((found.first, found.second)):
+        pairs["images"][:, k] = _read(cache, [images[i].row for i in column])
+    mirrored = found.view % 2 == 1
+    pairs["images"][mirrored, 0] = pairs["images"][mirrored, 0, :, ::-1]
+    pairs["start"][found.view >= 2, ::2] = -2 * MARGIN
+    return pairs
+
+
+def registered(pairs: Pairs) -> tuple[NDArray[np.float32], Transforms]:
+    """Return the similarity of pairs after registration, (n,), and the transforms, (n, 4)."""
+    parts = [pairs[start : start + _PAIRS] for start in range(0, len(pairs), _PAIRS)]
+    scores, transforms = zip(*map(_similarity, parts), strict=True)
+    return np.concatenate(scores), np.concatenate(transforms)
+
+
+def _similarity(pairs: Pairs) -> tuple[NDArray[np.float32], Transforms]:
+    images = pairs["images"].astype(np.float32)
+    return similarity(images[:, 0], images[:, 1], pairs["start"])
 
 
 def _crop_deviation(transform: Transforms) -> float:
@@ -163,7 +246,7 @@ def _kind(
     return "re-encoded" if (first == second).all() else "resized"
 
 
-def _read(cache: PixelCache, rows: Sequence[int]) -> Images:
+def _read(cache: PixelCache, rows: Sequence[int]) -> NDArray[np.uint8]:
     size, method = (SIDE, SIDE), Image.Resampling.BILINEAR
     images = [grey(pixels).resize(size, method) for pixels in cache.read_8bit(rows)]
-    return np.stack([np.asarray(image, np.float32) for image in images])
+    return np.stack([np.asarray(image) for image in images])

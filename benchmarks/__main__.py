@@ -47,6 +47,7 @@ GROUPS = {
     "trust": {
         "dicom": "decoded DICOM files, beside an independent reader",
         "leaks": "recall, false alarms and growth of the leak check",
+        "copies": "an index of nearest neighbours, beside comparing all images; half an hour",
         "probes": "planted shortcuts and outliers",
         "ood": "images that the out-of-distribution detector flags (needs $LUCENCY_RUN)",
         "explanations": "maps against evidence at known places",

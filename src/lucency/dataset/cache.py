@@ -187,7 +187,7 @@ class PixelCache:
 
 
 def decode(
-    files: Iterable[SourceFile],
+    files: Sequence[SourceFile],
     *,
     size: tuple[int, int],
     colour: bool,
@@ -218,7 +218,8 @@ def decode(
     Raises:
         RunError: The cache cannot be written, the disk is full, or no decoder can be started.
     """
-    files = [each if each.stamp else each._replace(stamp=_stamp(each.path)) for each in files]
+    if not all(each.stamp for each in files):
+        files = [each if each.stamp else each._replace(stamp=_stamp(each.path)) for each in files]
     cache = _decoded(files, _Form(size, colour, depth), folder, pool, progress)
     if depth or not is_deep(cache.needed):
         return cache

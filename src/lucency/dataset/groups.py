@@ -152,7 +152,10 @@ def _alone(files: Sequence[str], keys: Sequence[str]) -> list[str]:
 def _filled(source: str, files: Sequence[str], keys: Sequence[str]) -> Groups:
     """Let images without a patient stand alone, and warn how many there are."""
     alone = _alone(files, keys)
-    filled = tuple(key or file for file, key in zip(files, keys, strict=True))
+    same: dict[str, str] = {}  # one text per patient, not one per image
+    filled = tuple(
+        same.setdefault(key, key) if key else file for file, key in zip(files, keys, strict=True)
+    )
     if not alone:
         return Groups(source, filled)
     warning = (

@@ -11,7 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +177,9 @@ def load_dataset(
         side = size or config.input_size
         cache = _decode(found, side, colour, config, pool, progress, depth=config.depth or 0)
     readable, unreadable = _readable(found, cache, config.max_unreadable)
+    found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
+    del readable
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config)
     used = used_entries(partitioned.entries)
@@ -320,10 +324,7 @@ def _decode(
     if line := missing_home():
         progress.warn(line)
     return decode(
-        [
-            SourceFile(found.root / entry.file, entry.file, found.stamps[entry.file])
-            for entry in found.entries
-        ],
+        _SourceFiles(found),
         size=size,
         colour=colour,
         folder=_cache_folder(config),
@@ -331,6 +332,26 @@ def _decode(
         depth=depth,
         progress=progress,
     )
+
+
+class _SourceFiles(Sequence[SourceFile]):
+    """The files of a scan, each made when it is asked for: millions of paths take gigabytes."""
+
+    def __init__(self, found: Scan) -> None:
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(self._found.entries)
+
+    @overload
+    def __getitem__(self, row: int) -> SourceFile: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[SourceFile]: ...
+    def __getitem__(self, row: int | slice) -> SourceFile | list[SourceFile]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(len(self))[row]]
+        name = self._found.entries[row].file
+        return SourceFile(self._found.root / name, name, self._found.stamps[name])
 
 
 def _cache_folder(config: Config) -> Path:
@@ -405,5 +426,10 @@ def _split(
 
 
 def _fingerprint(entries: Sequence[Entry]) -> str:
-    lines = sorted((entry.file, entry.sha256, entry.label, entry.split) for entry in entries)
-    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+    """Return the sha256 of a JSON list of all images, in the order of their paths."""
+    found = hashlib.sha256()
+    for k, entry in enumerate(sorted(entries, key=attrgetter("file"))):
+        line = json.dumps((entry.file, entry.sha256, entry.label, entry.split))
+        found.update(f"{', ' if k else '['}{line}".encode())
+    found.update(b"]" if entries else b"[]")
+    return found.hexdigest()

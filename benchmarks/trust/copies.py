@@ -90,7 +90,7 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _measured(n: int, planted: int) -> Iterator[dict[str, object]]:
-    blends = Blends([*CHEST_XRAY.glob("train/*/*.jpeg")], n, planted)
+    blends = Blends(sorted(CHEST_XRAY.glob("train/*/*.jpeg")), n, planted)
     rows = np.arange(len(blends))
     small = shrunk(cast(PixelCache, blends), rows)
     splits = np.repeat([0, 1], [n, len(blends) - n])

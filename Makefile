@@ -76,7 +76,7 @@ wheel: install $(if $(shell command -v npm),vendor)
 # Needs uv; the lock holds names, versions and hashes, and no address of an index.
 lock:
 	uv pip compile pyproject.toml --group dev --group docs \
-		$(foreach extra,tensorflow jax pretrained serve gdcm openvino tensorboard mlflow cluster parquet,--extra $(extra)) \
+		$(foreach extra,tensorflow jax pretrained serve gdcm openvino tensorboard mlflow cluster parquet search,--extra $(extra)) \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--output-file requirements.lock
 

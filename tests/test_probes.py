@@ -38,7 +38,7 @@ from lucency.probes.features import name_features
 from lucency.probes.findings import Finding, make_findings
 from lucency.probes.headers import NAMES, headers
 from lucency.probes.outliers import Outliers, find_outliers
-from lucency.probes.sample import Sample, draw_sample
+from lucency.probes.sample import Sample, draw_sample, probed
 from lucency.probes.score import beyond_chance, cross_validated, single_features, transfer
 from lucency.probes.shift import _probes
 from lucency.probes.shortcuts import SHORTCUT_PROBES, Shortcut, shortcut
@@ -371,6 +371,32 @@ SURE = {
     "tiny": "smaller",
     "noise": "unlike",
 }
+
+
+def test_large_splits_are_sampled_by_patient_and_class(
+    moved: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert probed(moved, 0) is moved
+    whole = probe(moved, seed=3).to_json()
+    monkeypatch.setattr("lucency.probes.sample.MOST_PROBED", len(moved.train))
+    assert probe(moved, seed=3).to_json() == whole  # no split is larger
+    assert not any(each["probe"] == "sample" for each in whole["findings"])
+
+    most = len(moved.train) // 2
+    monkeypatch.setattr("lucency.probes.sample.MOST_PROBED", most)
+    some, again, other = probed(moved, 3), probed(moved, 3), probed(moved, 4)
+    assert most - 4 <= len(some.train) <= most
+    drawn = {*some.train.groups}
+    assert [group in drawn for group in moved.train.groups].count(True) == len(some.train)
+    assert some.train.files == again.train.files != other.train.files
+    shares = [split.labels.mean() for split in (some.train, moved.train)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.06)
+    n = sum(len(split) for split in (moved.train, moved.val, moved.test) if split)
+    used = sum(len(split) for split in (some.train, some.val, some.test) if split)
+    found = probe(moved, seed=3)
+    assert f"a sample of {used:,} of {n:,} images" in found.findings[-1].text
+    listed = {file for file, *_ in found.outliers.images}
+    assert listed <= {*some.train.files, *some.val.files, *(some.test.files if some.test else ())}
 
 
 def test_outliers_are_listed_and_no_others(tmp_path: Path) -> None:

@@ -96,6 +96,20 @@ def make_findings(
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
 
 
+def sample_findings(used: int, n: int) -> tuple[Finding, ...]:
+    """Return a note where only some of the images were probed."""
+    if used == n:
+        return ()
+    return (
+        Finding(
+            "note",
+            f"Shortcuts, shift and outliers are those of a sample of {used:,} of {n:,} images: "
+            "whole patients, drawn at random from each class.",
+            "sample",
+        ),
+    )
+
+
 def _described(each: Shortcut) -> str:
     """Return the AUROC with its interval, on test where there is one, and the main features."""
     text = f"AUROC {_interval(each.auc)} by cross-validation"

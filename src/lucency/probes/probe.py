@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucency.dataset import Dataset
-from lucency.probes.findings import Finding, make_findings
+from lucency.probes.findings import Finding, make_findings, sample_findings
 from lucency.probes.outliers import Outliers, find_outliers
-from lucency.probes.sample import draw_sample
+from lucency.probes.sample import draw_sample, probed
 from lucency.probes.shift import Shift, shift
 from lucency.probes.shortcuts import SHORTCUT_PROBES, Shortcut, name_shortcut, shortcut
 from lucency.progress import SILENT, Progress
@@ -44,6 +44,7 @@ class Probes:
 def probe(data: Dataset, *, seed: int = 0, workers: int = 0, progress: Progress = SILENT) -> Probes:
     """Search for shortcuts, for shift between train and test, and for outliers.
 
+    Of splits of more than 200,000 images, a sample of the patients is used, and a finding says so.
     Test labels are never used to choose anything: probes train on train and validation, and their
     score on test is only reported.
 
@@ -57,6 +58,7 @@ def probe(data: Dataset, *, seed: int = 0, workers: int = 0, progress: Progress 
     from threadpoolctl import threadpool_limits
 
     threads = workers or os.cpu_count() or 1
+    whole, data = data, probed(data, seed)
     # Several threads would only slow down so little work, above all next to other processes.
     with (
         threadpool_limits(1),
@@ -75,5 +77,12 @@ def probe(data: Dataset, *, seed: int = 0, workers: int = 0, progress: Progress 
         task.advance()
         outliers = find_outliers(data, threads)
         task.advance()
-    findings = make_findings(shortcuts, name, shifted, outliers)
+    findings = (
+        *make_findings(shortcuts, name, shifted, outliers),
+        *sample_findings(_count(data), _count(whole)),
+    )
     return Probes((*shortcuts, name), shifted, outliers, findings)
+
+
+def _count(data: Dataset) -> int:
+    return sum(len(split) for split in (data.train, data.val, data.test) if split)

@@ -1,18 +1,19 @@
-"""A sample of the images, whole patients at a time, so that the probes stay fast."""
+"""Samples of the images, whole patients at a time, so that the probes stay fast."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset import Split
+from lucency.dataset import Dataset, Split
 from lucency.probes import features
 from lucency.probes.headers import headers
 
+MOST_PROBED = 200_000  # images of a split
 _MOST = 3000  # images in a sample
 _READ = 512  # images read at a time
 
@@ -73,6 +74,41 @@ def draw_sample(splits: Sequence[Split], root: Path, seed: int, workers: int) ->
         ),
         images=np.concatenate(images),
     )
+
+
+def probed(data: Dataset, seed: int) -> Dataset:
+    """Return a data set with up to 200,000 images of each split; itself if no split has more.
+
+    All or none of the images of a patient are drawn, with the same share of the patients of each
+    class.
+
+    Args:
+        data: The data set.
+        seed: Of the sample.
+    """
+    train, val = (_some_patients(split, seed) for split in (data.train, data.val))
+    test = data.test and _some_patients(data.test, seed)
+    if (train, val, test) == (data.train, data.val, data.test):
+        return data
+    return replace(data, train=train, val=val, test=test)
+
+
+def _some_patients(split: Split, seed: int) -> Split:
+    if len(split) <= MOST_PROBED:
+        return split
+    numbers: dict[str, int] = {}
+    patients = np.array([numbers.setdefault(group, len(numbers)) for group in split.groups])
+    first = np.unique(patients, return_index=True)[1]
+    shuffled = np.random.default_rng(seed).permutation(len(first))
+    label = split.labels[first][shuffled]
+    turn = np.zeros(len(first))
+    for k in np.unique(label):
+        count = int((label == k).sum())
+        turn[label == k] = (np.arange(count) + 0.5) / count
+    order = shuffled[np.argsort(turn, kind="stable")]
+    sizes = np.cumsum(np.bincount(patients)[order])
+    kept = order[: max(1, int(np.searchsorted(sizes, MOST_PROBED, side="right")))]
+    return split.subset(split.name, np.flatnonzero(np.isin(patients, kept)))
 
 
 def _alternating(

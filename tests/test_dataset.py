@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -185,6 +186,14 @@ def test_same_folder_same_data_set(folder: Path, load: Load) -> None:
     assert first.fingerprint != other.fingerprint
     draw(folder / "train/cat/patientcat_3.png", 12345)
     assert load(folder).fingerprint != first.fingerprint
+
+
+def test_the_fingerprint_is_that_of_a_list_of_all_images(folder: Path, load: Load) -> None:
+    data = load(folder)
+    used = [entry for entry in data.entries if entry.split != "excluded"]
+    lines = sorted((entry.file, entry.sha256, entry.label, entry.split) for entry in used)
+    assert data.fingerprint == hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+    assert len(lines) > 60
 
 
 def test_split_file_gives_the_same_data_set(folder: Path, load: Load, tmp_path: Path) -> None:

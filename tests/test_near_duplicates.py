@@ -309,7 +309,7 @@ def test_many_images_without_an_index_end_in_one_line_before_they_are_decoded(
     monkeypatch.setattr(near_duplicates, "MOST_COMPARED", 10)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     config = Config(cache=str(tmp_path / "cache"), workers=1)
-    with pytest.raises(BackendError, match=r"needs FAISS.*lucency\[search\]"):
+    with pytest.raises(BackendError, match=r"more than 10 needs FAISS: pip .*lucency\[search\]"):
         load_dataset(tmp_path / "radiographs", config, size=(64, 64))
     assert not (tmp_path / "cache").exists()
 

@@ -43,6 +43,8 @@ _MIB = 2**20 if sys.platform == "darwin" else 2**10  # in units of ru_maxrss
 def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG001
     if not importlib.util.find_spec("faiss"):
         raise Skipped('it needs FAISS: pip install "lucency[search]"')
+    if not CHEST_XRAY.is_dir():
+        raise Skipped("it needs the whole data set ($LUCENCY_DATA/chest_xray)")
     n, planted = (3_000, 20) if quick else (IMAGES, _PLANTED)
     return [Figure(**each) for each in run_json(__name__, n, planted)]
 

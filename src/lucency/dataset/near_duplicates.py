@@ -114,9 +114,9 @@ def check_search(n: int) -> None:
     if n > MOST_COMPARED and not importlib.util.find_spec("faiss"):
         hours = _HOURS * (n / 1e6) ** 2
         raise BackendError(
-            f"{n:,} images: the search for copies among more than {MOST_COMPARED:,} needs FAISS: pip "
-            f'install "lucency[search]". Comparing all with all would take {hours:,.0f} processor '
-            "hours. Or give fewer images."
+            f"{n:,} images: the search for copies among more than {MOST_COMPARED:,} needs FAISS: "
+            'pip install "lucency[search]". Comparing all with all would take '
+            f"{hours:,.0f} processor hours. Or give fewer images."
         )
 
 

@@ -81,7 +81,8 @@ class Config:
         neighbours: Number of training images to store in the run folder, as small images, for
             comparison with new ones; 0 stores none, as they become part of the folder.
         cache: Folder for decoded images; empty for the user's cache folder.
-        workers: Processes that decode images; 0 for one per processor.
+        workers: Processes that decode images and threads that compare them; 0 for one per
+            processor.
         on: Cluster whose nodes decode images and train folds: ``ray`` for that of this environment,
             ``ray://HOST:PORT`` for a Ray Client server, ``local:N`` for N processes of a cluster on
             this machine; empty for this process alone. The result does not depend on it.

@@ -6,6 +6,7 @@ depends on them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
@@ -104,8 +105,6 @@ def fill(index: Index, row: int, decoded: Decoded) -> None:
 
 def packed(index: Index) -> bytes:
     """Return an index as the content of its file."""
-    import json
-
     from safetensors.numpy import save
 
     texts = {text: code for code, text in enumerate(dict.fromkeys(index.reasons.values()))}

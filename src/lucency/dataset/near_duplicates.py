@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from lucency.cluster import Tasks, tasks, threads
 from lucency.config import Config
 from lucency.dataset.cache import PixelCache
 from lucency.dataset.candidates import ROWS, Candidates, candidates, concatenated
-from lucency.dataset.descriptors import MARGIN, grey, shrunk
+from lucency.dataset.descriptors import MARGIN, Small, grey, shrunk
 from lucency.dataset.entry import Entry
 from lucency.dataset.nearest import BLOCK, nearest
 from lucency.dataset.registration import SIDE, Transforms, similarity
@@ -89,19 +90,11 @@ def find_near_duplicates(
     if len(images) < 2:
         return ()
     check_search(len(images))
-    small = shrunk(cache, [entry.row for entry in images])
     work = tasks(config, progress)
-    if len(images) > MOST_COMPARED:
-        search, rows = nearest(small, contents, splits, threads(config)), BLOCK
-    else:
-        search, rows = candidates(small, contents, splits, work), ROWS
-    blocks: list[Candidates] = []
-    with progress.task("Comparing images", len(images), "images") as task:
-        for block in search:
-            task.advance(min(rows, len(images) - rows * len(blocks)))
-            blocks.append(block)
-    pairs = _unordered(concatenated(blocks))
-    found = _significant([*_registered(cache, images, pairs, work, progress)])
+    with threadpool_limits(1, "blas"):  # each thread compares images of its own
+        small = shrunk(cache, [entry.row for entry in images])
+        pairs = _compared(small, contents, splits, config, work, progress)
+        found = _significant([*_registered(cache, images, pairs, work, progress)])
     return tuple(sorted(found, key=lambda pair: (pair.first.row, pair.second.row)))
 
 
@@ -135,6 +128,29 @@ def _once(
     first = np.unique(splits * count + contents, return_index=True)[1]
     order = first[np.lexsort((rows[first], splits[first]))]
     return [entries[i] for i in order], contents[order], splits[order]
+
+
+def _compared(
+    small: Small,
+    contents: NDArray[np.int64],
+    splits: NDArray[np.int64],
+    config: Config,
+    work: Tasks,
+    progress: Progress,
+) -> Candidates:
+    """Return the pairs of similar descriptors, each once, with all others or by an index."""
+    n = len(contents)
+    search: Iterator[Candidates]
+    if n > MOST_COMPARED:
+        search, rows = nearest(small, contents, splits, threads(config)), BLOCK
+    else:
+        search, rows = candidates(small, contents, splits, work), ROWS
+    blocks: list[Candidates] = []
+    with progress.task("Comparing images", n, "images") as task:
+        for block in search:
+            task.advance(min(rows, n - rows * len(blocks)))
+            blocks.append(block)
+    return _unordered(concatenated(blocks))
 
 
 def _significant(registered: Sequence[tuple[NearDuplicate, float]]) -> list[NearDuplicate]:

@@ -23,9 +23,9 @@ from lucency.config import Config
 from lucency.dataset import archive as archives
 from lucency.dataset import load_dataset
 from lucency.dataset.archive import unpack
-from lucency.dataset.remote import address_of, redacted
 from lucency.dataset.source import open_source
 from lucency.errors import BackendError, DataError, RunError
+from lucency.io import address_of, redacted
 from lucency.progress import Progress, Task
 
 

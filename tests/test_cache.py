@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
+from lucency.dataset.cache import PixelCache, SourceFile, decode
 from lucency.dataset.cache_index import Hexadecimal, empty_index, fill, packed, read_index
 from lucency.errors import RunError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool
 from lucency.imaging.image import encode_png, read_image
 from lucency.imaging.notes import Note
-from lucency.io import arrays_of
+from lucency.io import arrays_of, default_cache
 from lucency.progress import Progress, Task
 
 SIZE = (12, 16)

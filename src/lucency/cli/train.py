@@ -121,6 +121,7 @@ def demo(
 def _train(
     folder: Path, config: Any, run: str, resume: bool | None, *, as_json: bool, quiet: bool
 ) -> None:
+    from lucency.io import redacted
     from lucency.run_folder.writer import open_run
     from lucency.tracking import tracked
 
@@ -128,7 +129,6 @@ def _train(
     with tracked(config.track, shown) as trackers, open_run(folder, config, run, resume) as writer:
         # Imported only now, so that a second process on the same run fails at once.
         from lucency.cli.console.results import show_run
-        from lucency.dataset.remote import redacted
         from lucency.pipeline.train import fill
 
         # An address may hold a password or a signature, and the run folder keeps the command.

@@ -45,7 +45,6 @@ from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.depths import EIGHT, WORD, is_deep, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
 from lucency.imaging.source import Stamp, stamp_of
-from lucency.io import home
 from lucency.progress import SILENT, Progress, Task
 
 _PIXELS, _INDEX = "pixels.bin", "index.safetensors"
@@ -250,19 +249,6 @@ def _decoded(
     except OSError as error:
         raise RunError(_message(folder, error)) from error
     return PixelCache(entry, decoded=len(files))
-
-
-def default_cache() -> Path:
-    """Return ``$LUCENCY_CACHE``, else ``lucency`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
-
-    Raises:
-        RunError: There is no home folder, and none can be made in its place.
-    """
-    if chosen := os.environ.get("LUCENCY_CACHE"):
-        return Path(chosen)
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification requires that relative paths are ignored.
-    return (base if base.is_absolute() else home() / ".cache") / "lucency"
 
 
 def _stamp(path: Path) -> Stamp | None:

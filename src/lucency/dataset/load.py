@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lucency.cluster import decoders
 from lucency.config import AUTO, Config
 from lucency.dataset.audit import Audit, make_audit
-from lucency.dataset.cache import PixelCache, SourceFile, decode, default_cache
+from lucency.dataset.cache import PixelCache, SourceFile, decode
 from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
@@ -38,7 +38,7 @@ from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import Decoders, Pixels, Request
 from lucency.imaging.depths import EIGHT
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
-from lucency.io import missing_home
+from lucency.io import default_cache, missing_home
 from lucency.progress import SILENT, Progress
 
 Source = Path | str | Sequence[Path | str]  # a folder, zip file or address, or several of these

@@ -1,25 +1,21 @@
-"""Download a zip file or a folder from an address: https, S3, Google Cloud and what fsspec knows.
-
-``fsspec`` is only imported here, for an address (extra ``remote``).
-"""
+"""Download a zip file or a folder from an address: https, S3, Google Cloud and others."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import itertools
 import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lucency.dataset.archive import safe_path, unpack
-from lucency.errors import BackendError, DataError, LucencyError, RunError
+from lucency.errors import DataError, RunError
+from lucency.io import explained, file_system, redacted
 from lucency.progress import SILENT, Progress, Task
 
 MOST_BYTES = 64 * 2**30  # of one download
@@ -28,29 +24,17 @@ _MEBIBYTE = 2**20
 _BLOCK = 8 * _MEBIBYTE
 _BATCH = 64  # files of a folder that are requested at once
 _RESERVE = 64 * _MEBIBYTE
-_SCHEMES = frozenset(("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"))
-# An address as an argument, also after it was taken for a path: "s3:/bucket/key".
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")
+_MISSING = (
+    "there is nothing at this address, or it may not be read. Expected a zip file or a folder. "
+    "Check the address."
+)
+_FAILED = (
+    "the download failed ({}). Check the address, your access and the network, and run again to "
+    "resume."
+)
 # What tells whether a file has changed, by the names of the different services.
 _VERSION = ("etag", "content-md5", "digest", "last-modified", "lastmodified", "generation",
     "md5hash", "updated", "created", "mtime")  # fmt: skip
-
-
-def address_of(folder: str | Path) -> str:
-    """Return the address that an argument stands for; empty for a path."""
-    found = _ADDRESS.fullmatch(str(folder))
-    return f"{found[1].lower()}://{found[2]}" if found else ""
-
-
-def redacted(text: str) -> str:
-    """Return an address without what may be secret: password, query and fragment.
-
-    Anything else than an address stays as it is.
-    """
-    if not (address := address_of(text)):
-        return text
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class Remote:
@@ -73,8 +57,8 @@ class Remote:
         """
         self._shown = redacted(address)
         self._is_http = address.startswith(("http://", "https://"))
-        with _explained(self._shown):
-            self._system = _file_system(address)
+        with explained(self._shown, _MISSING, _FAILED):
+            self._system = file_system(address)
             self._path = address if self._is_http else self._system._strip_protocol(address)
             info = self._system.info(self._path)
             self._files = self._listing(info)
@@ -101,7 +85,7 @@ class Remote:
         size = sum(self._size(info) for info in self._files.values())
         self._check_size(partial, size)
         target = partial / self.name
-        with _explained(self._shown):
+        with explained(self._shown, _MISSING, _FAILED):
             if not self._is_zip:
                 self._download_folder(target, progress)
                 return []
@@ -224,59 +208,6 @@ class Remote:
                             f"{self._shown}/{path}: only a part arrived. Run again to resume."
                         )
                 task.advance(len(batch))
-
-
-def _file_system(address: str) -> Any:
-    scheme = address.partition(":")[0]
-    if scheme not in _SCHEMES or "::" in address:
-        raise DataError(
-            f"{redacted(address)}: expected a folder, a zip file, or an address that begins with "
-            "https://, s3:// or gs://. Check the spelling, or download the data yourself."
-        )
-    import fsspec
-
-    options: dict[str, Any] = {}
-    if scheme in ("http", "https"):
-        from aiohttp import ClientTimeout
-
-        # Without these, fsspec ends a download after five minutes and ignores HTTPS_PROXY.
-        timeout = ClientTimeout(total=None, sock_connect=30, sock_read=60)
-        options["client_kwargs"] = {"timeout": timeout, "trust_env": True}
-    return fsspec.filesystem(scheme, **options)
-
-
-@contextlib.contextmanager
-def _explained(shown: str) -> Iterator[None]:
-    """Turn whatever a service raises into one line, without what may be secret."""
-    try:
-        yield
-    except LucencyError:
-        raise
-    except ImportError as error:
-        raise BackendError(
-            f"{shown}: an address needs a library that is missing ({error.name or error}). "
-            'Install it: pip install "lucency[remote]"'
-        ) from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
-                f"{shown}: the disk is full. Free some space, or choose another folder with "
-                "--cache DIR, and run again to resume."
-            ) from error
-        # Over HTTP, fsspec raises the same error whatever the reason.
-        cause = error.__cause__ or error
-        status = getattr(cause, "status", None)
-        if isinstance(cause, FileNotFoundError) or status == 404:
-            raise DataError(
-                f"{shown}: there is nothing at this address, or it may not be read. Expected a "
-                "zip file or a folder. Check the address."
-            ) from error
-        # The text of the error may repeat the whole address.
-        reason = f"{type(cause).__name__}{f' {status}' if isinstance(status, int) else ''}"
-        raise DataError(
-            f"{shown}: the download failed ({reason}). Check the address, your access and the "
-            "network, and run again to resume."
-        ) from error
 
 
 def _has_size(path: Path, size: int) -> bool:

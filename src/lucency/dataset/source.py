@@ -14,21 +14,16 @@ import json
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lucency.dataset.archive import is_zip, unpack
-from lucency.dataset.cache import default_cache
 from lucency.errors import DataError, RunError
-from lucency.io import lock, read_json, why, write_json
+from lucency.io import address_of, default_cache, locked, prune, read_json, why, write_json
 from lucency.progress import SILENT, Progress
 
 _SOURCES, _INDEX, _PARTIAL = "sources", "source.json", ".partial-"
-_MOST_ENTRIES = 8
-_KEPT = 7 * 24 * 3600  # seconds after the last use, in which an entry is never removed
 _ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tbz", ".tgz", ".txz", ".xz", ".zst")
 
 
@@ -54,10 +49,10 @@ def open_source(folder: str | Path, cache: str = "", progress: Progress = SILENT
     base = sources_folder(cache)
     if path.is_file():
         return _unpacked(path, base, progress)
-    from lucency.dataset.remote import Remote, address_of
-
     if path.exists() or not (address := address_of(folder)):
         return path
+    from lucency.dataset.remote import Remote
+
     remote = Remote(address)
     return entry_of(base, remote.key, remote.name, remote.download, progress)
 
@@ -116,7 +111,7 @@ def entry_of(
     entry, partial = base / key, base / f"{_PARTIAL}{key}"
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(base / f"{key}.lock"):
+        with locked(base / f"{key}.lock", wait=True):  # for another process that builds it
             document = _read(entry)
             if document.get("files") != _count(entry / name):
                 shutil.rmtree(entry, ignore_errors=True)
@@ -128,7 +123,7 @@ def entry_of(
                     os.sync()  # a name that is there after a power cut stands for all files
                 partial.rename(entry)
             os.utime(entry)
-        _prune(base)
+        prune(base)
     except OSError as error:
         raise RunError(
             f"The cache {base} cannot be used ({why(error)}). Expected a writable folder. "
@@ -150,24 +145,3 @@ def _read(entry: Path) -> dict[str, Any]:
 def _count(folder: Path) -> int:
     """Return how many files there are; programs that clean caches remove single ones."""
     return sum(len(files) for _, _, files in os.walk(folder))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for other processes that build the same entry."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _prune(base: Path) -> None:
-    """Remove entries that were not used for a week, but keep the eight used last."""
-    old = time.time() - _KEPT
-    ages = {each: each.stat().st_mtime for each in base.iterdir() if each.is_dir()}
-    entries = sorted((x for x in ages if not x.name.startswith(".")), key=ages.__getitem__)
-    for each in [*entries[:-_MOST_ENTRIES], *(x for x in ages if x.name.startswith(_PARTIAL))]:
-        if ages[each] < old:
-            shutil.rmtree(each, ignore_errors=True)

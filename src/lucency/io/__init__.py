@@ -1,6 +1,8 @@
 """Files: written atomically, read as untrusted input.
 
+    addresses      addresses of files, through fsspec
     atomic         write under a temporary name, sync to disk, rename
+    caches         the cache folder, and what is removed from it
     cells          cells of CSV files, exact and harmless in spreadsheets
     home           the home folder, or a private folder in its place
     locks          one process at a time
@@ -13,6 +15,7 @@ No other module opens a file of a run folder.
 
 from __future__ import annotations
 
+from lucency.io.addresses import address_of, explained, file_system, redacted
 from lucency.io.atomic import (
     built_folder,
     rename_folder,
@@ -22,6 +25,7 @@ from lucency.io.atomic import (
     write_json,
     write_text,
 )
+from lucency.io.caches import default_cache, prune
 from lucency.io.cells import csv_lines, from_text
 from lucency.io.home import home, missing_home
 from lucency.io.locks import lock, locked
@@ -43,10 +47,14 @@ __all__ = [
     "LARGEST_JSON",
     "LARGEST_TABLE",
     "ArrayPlace",
+    "address_of",
     "array_places",
     "arrays_of",
     "built_folder",
     "csv_lines",
+    "default_cache",
+    "explained",
+    "file_system",
     "from_text",
     "home",
     "lock",
@@ -54,9 +62,11 @@ __all__ = [
     "missing_home",
     "open_regular",
     "parse_json",
+    "prune",
     "read_bytes",
     "read_json",
     "read_table",
+    "redacted",
     "rename_folder",
     "sha256_of",
     "sync_files",

@@ -16,11 +16,12 @@ from lucency.errors import RunError
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock; its file is kept.
 
     Args:
         path: The lock file, created if missing; it contains the process number of the holder.
+        wait: Whether to wait for it.
 
     Raises:
         RunError: Another process holds it; the message is its process number, if known.
@@ -29,7 +30,7 @@ def locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            lock(descriptor, wait=False)
+            lock(descriptor, wait=wait)
         except OSError as error:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             raise RunError(holder or "unknown") from error

@@ -16,7 +16,7 @@ from lucency import backend
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
-from lucency.dataset.cache import default_cache
+from lucency.io import default_cache
 from lucency.models import keras, variables_of
 from lucency.progress import Progress
 from lucency.training.checkpoints import Checkpoints

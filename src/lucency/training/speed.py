@@ -15,7 +15,8 @@ from lucency import backend
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.dataset.batches import TrainingBatch, training_batches
-from lucency.dataset.cache import PixelCache, default_cache
+from lucency.dataset.cache import PixelCache
+from lucency.io import default_cache
 from lucency.models import keras
 from lucency.training.budget import Speed
 from lucency.training.plan import Plan, make_plan

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from lucency.cli import options
 from lucency.cli.completion import run_names
 from lucency.cli.console import progress
+from lucency.errors import ConfigError
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one per option
@@ -58,7 +59,8 @@ def compare(
     runs: Annotated[
         list[Path],
         Argument(
-            help="Two or more run folders, or their names under runs/.", autocompletion=run_names
+            help="Two or more run folders, their names under runs/, or their addresses.",
+            autocompletion=run_names,
         ),
     ],
     as_json: options.AsJson = False,
@@ -112,6 +114,10 @@ def verify(
     from lucency.report import render, write_report
     from lucency.verify import verify as verify_run
 
+    if redraw and options.run_address(run):
+        raise ConfigError(
+            "--redraw writes report.html, and a run at an address is never changed. Leave it out."
+        )
     run = options.run_folder(run)
     page = write_report(run) if redraw else None
     folder = options.data_folder(folders, "", quiet) if folders else None

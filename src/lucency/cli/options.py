@@ -27,7 +27,11 @@ Folders = Annotated[
     ),
 ]
 RunFolder = Annotated[
-    Path, Argument(help="Run folder, or its name under runs/.", autocompletion=run_names)
+    Path,
+    Argument(
+        help="Run folder, its name under runs/, or its address (https, s3, gs).",
+        autocompletion=run_names,
+    ),
 ]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print no progress, only the result.")]
 AsJson = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
@@ -279,17 +283,32 @@ def data_folder(folders: list[Path], cache: str, quiet: bool) -> Path:
 
 
 def run_folder(run: Path) -> Path:
-    """Return the run folder for a path or a name under ``runs/``.
+    """Return the run folder for a path, a name under ``runs/`` or an address.
+
+    A run at an address is downloaded to the cache.
 
     Raises:
         ConfigError: There is no such folder.
+        RunError: There is no complete run at the address, or it cannot be read.
     """
     named = Path("runs") / run
     if not run.exists() and named.exists():
         return named
+    if address := run_address(run):
+        from lucency.cli.console import progress
+        from lucency.run_folder.stored import local_copy
+
+        return local_copy(address, progress(not sys.stderr.isatty()))
     if not run.is_dir():
         raise ConfigError(f"No run folder: {run}. Give the path or name of a training run.")
     return run
+
+
+def run_address(run: Path) -> str:
+    """Return the address that an argument for a run stands for; empty for a path or a name."""
+    from lucency.io import address_of
+
+    return "" if run.exists() else address_of(run)
 
 
 def image_files(files: list[Path], quiet: bool) -> list[Path]:

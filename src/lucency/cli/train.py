@@ -19,7 +19,11 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     effort: options.Effort = None,
     seed: options.Seed = None,
     run: Annotated[
-        str, Option(help="Name of the run (under runs/), or path of its folder.", metavar="RUN")
+        str,
+        Option(
+            help="Name of the run (under runs/), path of its folder, or address (s3, gs).",
+            metavar="RUN",
+        ),
     ] = "",
     resume: Annotated[
         bool | None,
@@ -126,7 +130,10 @@ def _train(
     from lucency.tracking import tracked
 
     shown = progress(quiet)
-    with tracked(config.track, shown) as trackers, open_run(folder, config, run, resume) as writer:
+    with (
+        tracked(config.track, shown) as trackers,
+        open_run(folder, config, run, resume, shown) as writer,
+    ):
         # Imported only now, so that a second process on the same run fails at once.
         from lucency.cli.console.results import show_run
         from lucency.pipeline.train import fill
@@ -138,7 +145,7 @@ def _train(
         show_run(done)
         return
     document = {
-        "run": str(done.folder),
+        "run": done.shown,
         "report": str(done.report),
         "seconds": done.seconds,
         "validation": None if done.folds else done.validation.to_json(),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from lucency.errors import BackendError, DataError, LucencyError, RunError
 
 _SCHEMES = frozenset(("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"))
+_CODE = re.compile(r"\w{1,60}")  # of a kind of error
 # An address as an argument, also after it was taken for a path: "s3:/bucket/key".
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")
 
@@ -103,16 +104,25 @@ def explained(
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError) or _status(cause) == 404:
             raise kind(f"{shown}: {missing}") from error
-        # The text of the error may repeat the whole address.
-        status = _status(cause)
-        reason = f"{type(cause).__name__}{'' if status is None else f' {status}'}"
-        raise kind(f"{shown}: {failed.format(reason)}") from error
+        raise kind(f"{shown}: {failed.format(_reason(cause))}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the kind of an error and its codes; its text may repeat the whole address."""
+    words = [type(error).__name__, _status(error), _response(error).get("Error", {}).get("Code")]
+    return " ".join(str(word) for word in words if word is not None and _CODE.fullmatch(str(word)))
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the status code of HTTP that is in an error of aiohttp, gcsfs or botocore."""
-    if isinstance(status := getattr(error, "status", None), int):
-        return status
-    if isinstance(response := getattr(error, "response", None), dict):
-        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return code if isinstance(code := getattr(error, "code", None), int) else None
+    """Return the status code of HTTP that is in an error of aiohttp, botocore or gcsfs."""
+    found = getattr(error, "status", None)
+    if found is None:
+        found = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if found is None and type(error).__module__.startswith("gcsfs"):
+        found = getattr(error, "code", None)
+    return found if isinstance(found, int) else None
+
+
+def _response(error: BaseException) -> dict[str, Any]:
+    found = getattr(error, "response", None)
+    return found if isinstance(found, dict) else {}

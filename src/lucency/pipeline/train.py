@@ -75,6 +75,7 @@ class Run:
 
     Attributes:
         folder: The run folder.
+        shown: The address that it was published to, if there is one, else the folder.
         report: The page to open.
         data: The data set, with its splits.
         plan: Every choice, with its reason.
@@ -87,6 +88,7 @@ class Run:
     """
 
     folder: Path
+    shown: str
     report: Path
     data: Dataset
     plan: Plan
@@ -116,7 +118,7 @@ def run_training(
     Args:
         folder: Folder of class folders, or of train/val/test folders with class folders.
         config: What a person decided.
-        run: Name of the run (made under ``runs/``) or a path; empty for a new name.
+        run: Name of the run (made under ``runs/``), a path or an address; empty for a new name.
         resume: ``True`` requires an unfinished run, ``False`` starts over, ``None`` resumes an
             unfinished run of the same configuration.
         command: The command line, recorded in the plan.
@@ -128,7 +130,7 @@ def run_training(
     """
     with (
         tracked(config.track, progress) as trackers,
-        open_run(folder, config, run, resume) as writer,
+        open_run(folder, config, run, resume, progress) as writer,
     ):
         return fill(writer, folder, config, command=command, progress=progress, trackers=trackers)
 
@@ -145,7 +147,7 @@ def fill(
     """Do the whole job in an open run folder, as ``run_training``."""
     target, partial, clock = writer.target, writer.partial, Clock()
     if writer.resumed:
-        progress.note(f"Resuming the unfinished run {partial}.")
+        progress.note(f"Resuming the unfinished run {writer.unfinished}.")
     bought, settings = spend(writer, folder, settled(config), progress)
     if bought:
         clock.lap("measuring")
@@ -166,6 +168,7 @@ def fill(
     found = _trained(writer, data, plan, settings, reason, trackers, progress)
     trained, outputs, data, plan = found.classifier, found.outputs, found.data, found.plan
     clock.lap("training")
+    writer.save()
     classifier, parity = to_onnx(trained, data.test or data.held_out, progress)
     classifier.reference_images = reference_images_of(data.held_out, classifier.predict_pixels)
     if config.neighbours:
@@ -195,7 +198,10 @@ def fill(
     write_model_card(partial)
     write_report(partial)
     write_checksums(partial)
-    return Run(target, target / REPORT, data, plan, parity, held_out, test, clock.seconds, folds)
+    return Run(
+        target, writer.shown, target / REPORT, data, plan, parity, held_out, test, clock.seconds,
+        folds,
+    )  # fmt: skip
 
 
 def _trained(

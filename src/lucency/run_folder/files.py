@@ -289,4 +289,29 @@ BUDGET = Document(
     "What a time budget buys, as measured when the run began; a resumed run keeps to it.",
     _MIB,
 )
+# What lies at an address beside the files of a run: below ADDRESS, and below ADDRESS.unfinished.
+MANIFEST = RunFile(
+    "manifest.json",
+    "Name, size and sha256 of every file of the run. Written last; without it there is no run.",
+    4 * _MIB,
+)
+CLAIM = RunFile(
+    "claim-N.json",
+    "Which command works on the run: host, process and time. It is created and never changed; the "
+    "highest number counts.",
+    2**14,
+)
+SIGN = RunFile(
+    "sign-N.json",
+    "When the holder of that claim last gave a sign of life, and whether it has released it.",
+    2**14,
+)
+PUBLISHED = RunFile(
+    "checkpoints.json",
+    "As `manifest.json`, for the latest checkpoints and what else a run resumes from.",
+    4 * _MIB,
+)
+CONTENT = RunFile("SHA256", "One of these files, by the sha256 of its content.")
+AT_ADDRESS: tuple[RunFile, ...] = (MANIFEST, CLAIM, SIGN, PUBLISHED, CONTENT)
+
 UNFINISHED: tuple[RunFile, ...] = (SETTINGS, LOCK, TRACKED, BUDGET, CHECKPOINTS)

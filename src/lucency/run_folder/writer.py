@@ -3,7 +3,8 @@
     runs/NAME.unfinished/    while it is made: the files of ``UNFINISHED``, and those that are ready
     runs/NAME/               once all files are written
 
-So a run folder without the ending is complete. This module imports nothing heavy: a second process
+So a run folder without the ending is complete. A run at an address is made in the local cache, and
+published from there. This module imports nothing heavy: a second process
 on the same run is refused before it has loaded anything.
 """
 
@@ -14,13 +15,14 @@ import dataclasses
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lucency.config import Config
 from lucency.errors import LucencyError, RunError
-from lucency.io import locked, read_json, rename_folder, write_json
+from lucency.io import address_of, locked, read_json, rename_folder, write_json
+from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import CHECKPOINTS, LOCK, SETTINGS, TEST_EVALUATIONS, UNFINISHED
 from lucency.signals import Interrupted
 
@@ -32,6 +34,10 @@ _KEPT = {file.name for file in (*UNFINISHED, TEST_EVALUATIONS)}
 _WITHOUT_EFFECT = ("cache", "workers", "on", "checkpoint_seconds", "track")
 
 
+def _nothing() -> None:
+    """Do nothing: a run in a folder need not be published."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RunWriter:
     """An unfinished run folder that only this process works on.
@@ -40,13 +46,24 @@ class RunWriter:
         target: The folder of the complete run.
         partial: The folder of the unfinished run.
         resumed: Whether training resumes from a checkpoint.
+        shown: What the complete run is called: its folder, or its address.
+        save: Publishes the checkpoints of a run at an address; called when a stage ends.
+        publish: Publishes the complete run, where it is one at an address.
         began: When it was opened, in seconds of ``time.monotonic``.
     """
 
     target: Path
     partial: Path
     resumed: bool
+    shown: str
+    save: Callable[[], None] = _nothing
+    publish: Callable[[], None] = _nothing
     began: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def unfinished(self) -> str:
+        """What the unfinished run is called."""
+        return f"{self.shown}{_ENDING}"
 
     @property
     def checkpoints(self) -> Path:
@@ -56,7 +73,11 @@ class RunWriter:
 
 @contextlib.contextmanager
 def open_run(
-    folder: Path, config: Config, run: str = "", resume: bool | None = None
+    folder: Path,
+    config: Config,
+    run: str = "",
+    resume: bool | None = None,
+    progress: Progress = SILENT,
 ) -> Iterator[RunWriter]:
     """Yield an unfinished run folder, and give it its name when the block ends without an error.
 
@@ -65,39 +86,59 @@ def open_run(
     Args:
         folder: The data folder, which names the run where ``run`` is empty.
         config: What a person decided.
-        run: A name (the folder is made under ``runs/``) or a path (with a slash). If empty, the
-            name of an unfinished run of the same command, else a new name.
+        run: A name (the folder is made under ``runs/``), a path (with a slash) or an address. If
+            empty, the name of an unfinished run of the same command, else a new name.
         resume: ``True`` requires an unfinished run, ``False`` ignores one, ``None`` resumes one if
             the same command has left it.
+        progress: Called while a run at an address is sent or received.
 
     Raises:
         RunError: The name is in use, another process works on the run, the unfinished run
             belongs to another command, or there is none to resume.
         Interrupted: As raised in the block; its message says what is kept.
     """
-    target = _target(run, folder, config, resume)
-    partial = target.with_name(target.name + _ENDING)
-    with _locked_folder(target, partial):
-        known = _is_resumable(partial, folder, config, resume)
-        writer = RunWriter(target, partial, known and _has_checkpoint(partial))
-        if resume and not writer.resumed:
-            _remove(partial)
-            raise RunError(_nothing(target))
-        try:
-            _clear(partial, keep=_KEPT if known else {LOCK.name})
-        except OSError as error:
-            raise RunError(f"Cannot empty {partial} ({error.strerror}). Remove it.") from error
-        write_json(partial / SETTINGS, _document(folder, config))
-        try:
-            yield writer
-        except OSError as error:
-            known_as = RunError(f"The run could not be written: {target} ({error.strerror}).")
-            _close_after(writer, known_as)
-            raise known_as from error
-        except BaseException as error:
-            _close_after(writer, error)
-            raise
-        _complete(writer)
+    with contextlib.ExitStack() as stack:
+        if address := address_of(run):
+            from lucency.run_folder.stored import working_copy
+
+            copy = stack.enter_context(working_copy(address, config.cache, resume, progress))
+            target, shown = copy.stored.target, copy.stored.shown
+            save, publish = copy.save, copy.publish
+        else:
+            target = _target(run, folder, config, resume)
+            shown, save, publish = str(target), _nothing, _nothing
+        partial = target.with_name(target.name + _ENDING)
+        stack.enter_context(_locked_folder(target, partial, shown))
+        writer = RunWriter(target, partial, False, shown, save, publish)
+        yield from _written(writer, folder, config, resume)
+
+
+def _written(
+    writer: RunWriter, folder: Path, config: Config, resume: bool | None
+) -> Iterator[RunWriter]:
+    """Yield the writer of a locked folder, which is published and gets its name at the end."""
+    partial = writer.partial
+    known = _is_resumable(writer, folder, config, resume)
+    writer = dataclasses.replace(writer, resumed=known and _has_checkpoint(partial))
+    if resume and not writer.resumed:
+        _remove(partial)
+        raise RunError(_nothing_there(writer))
+    try:
+        _clear(partial, keep=_KEPT if known else {LOCK.name})
+    except OSError as error:
+        raise RunError(f"Cannot empty {partial} ({error.strerror}). Remove it.") from error
+    write_json(partial / SETTINGS, _document(folder, config))
+    try:
+        yield writer
+        writer.publish()
+    except OSError as error:
+        known_as = RunError(f"The run could not be written: {writer.shown} ({error.strerror}).")
+        _close_after(writer, known_as)
+        raise known_as from error
+    except BaseException as error:
+        _close_after(writer, error)
+        raise
+    _complete(writer)
 
 
 def _target(run: str, folder: Path, config: Config, resume: bool | None) -> Path:
@@ -126,12 +167,12 @@ def _named(folder: Path, config: Config, resume: bool | None) -> Path:
         elif not target.exists():
             break
     if resume and others:
-        raise RunError(_foreign(others[-1], _read(others[-1]), config))
+        raise RunError(_foreign(str(others[-1]), _read(others[-1]), config))
     return target
 
 
 @contextlib.contextmanager
-def _locked_folder(target: Path, partial: Path) -> Iterator[None]:
+def _locked_folder(target: Path, partial: Path, shown: str) -> Iterator[None]:
     """Make the folder if it is missing, and hold its lock."""
     with contextlib.ExitStack() as stack:
         try:
@@ -139,8 +180,8 @@ def _locked_folder(target: Path, partial: Path) -> Iterator[None]:
             stack.enter_context(locked(partial / LOCK))
         except RunError as holder:
             raise RunError(
-                f"Another process (PID {holder}) is working on {partial}. Wait for it, or give "
-                "another name with --run."
+                f"Another process (PID {holder}) is working on {shown}{_ENDING}. Wait for it, or "
+                "give another name with --run."
             ) from holder
         except OSError as error:
             raise RunError(
@@ -148,17 +189,18 @@ def _locked_folder(target: Path, partial: Path) -> Iterator[None]:
                 "Give a folder that can be written."
             ) from error
         if target.exists():  # the other process was just about to finish
-            raise RunError(f"Another process has just finished the run: {target}.")
+            raise RunError(f"Another process has just finished the run: {shown}.")
         yield
 
 
-def _is_resumable(partial: Path, folder: Path, config: Config, resume: bool | None) -> bool:
+def _is_resumable(writer: RunWriter, folder: Path, config: Config, resume: bool | None) -> bool:
     """Tell whether the folder holds an unfinished run of the same command."""
+    partial = writer.partial
     if resume is False or not (partial / SETTINGS).exists():
         return False
     found = _read(partial)
     if not _same(found, _document(folder, config), folders=False):
-        raise RunError(_foreign(partial, found, config))
+        raise RunError(_foreign(writer.unfinished, found, config))
     return True
 
 
@@ -186,7 +228,7 @@ def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}
 
 
-def _foreign(partial: Path, found: Mapping[str, Any], config: Config) -> str:
+def _foreign(unfinished: str, found: Mapping[str, Any], config: Config) -> str:
     """Say how an unfinished run differs from the requested one."""
     theirs, ours = _effective(found["config"]), _effective(config.to_json())
     what = [
@@ -195,14 +237,14 @@ def _foreign(partial: Path, found: Mapping[str, Any], config: Config) -> str:
         if theirs.get(key) != ours.get(key)
     ]
     return (
-        f"{partial} is an unfinished run with other settings: {', '.join(what)}. Use the "
+        f"{unfinished} is an unfinished run with other settings: {', '.join(what)}. Use the "
         "same settings, another name with --run, or --no-resume to start over."
     )
 
 
-def _nothing(target: Path) -> str:
+def _nothing_there(writer: RunWriter) -> str:
     return (
-        f"There is no checkpoint to resume from: {target}{_ENDING}. Leave out --resume to start, "
+        f"There is no checkpoint to resume from: {writer.unfinished}. Leave out --resume to start, "
         "or give the same name and settings as before."
     )
 
@@ -229,9 +271,9 @@ def _close_after(writer: RunWriter, error: BaseException) -> None:
         if isinstance(error, Interrupted):
             error.kept = "Nothing was trained yet; the same command starts again."
     elif isinstance(error, Interrupted):
-        error.kept = f"Kept in {writer.partial}; the same command resumes it."
+        error.kept = f"Kept in {writer.unfinished}; the same command resumes it."
     elif isinstance(error, LucencyError) and error.args:
-        kept = f"The training so far is kept in {writer.partial}."
+        kept = f"The training so far is kept in {writer.unfinished}."
         error.args = (f"{error.args[0]} {kept}", *error.args[1:])
 
 

@@ -49,7 +49,7 @@ def show_run(run: Run) -> None:
     console.print(f"\nDone in {duration(run.seconds['total'])}. Open the report:", markup=False)
     console.print(f"  {run.report}", style="bold", markup=False, soft_wrap=True)
     console.print("Use the classifier:", markup=False)
-    console.print(f"  lucency predict {run.folder} IMAGE ...", markup=False, soft_wrap=True)
+    console.print(f"  lucency predict {run.shown} IMAGE ...", markup=False, soft_wrap=True)
 
 
 def _spread(found: CrossValidation) -> str:

@@ -116,7 +116,8 @@ def verify(
 
     if redraw and options.run_address(run):
         raise ConfigError(
-            "--redraw writes report.html, and a run at an address is never changed. Leave it out."
+            "--redraw writes report.html, and a run at an address is never changed. Copy it "
+            "to a folder first."
         )
     run = options.run_folder(run)
     page = write_report(run) if redraw else None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lucency.errors import BackendError, DataError, LucencyError, RunError
 
 _SCHEMES = frozenset(("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"))
-_CODE = re.compile(r"\w{1,60}")  # of a kind of error
+_WORD = re.compile(r"(?!None)\w{1,60}")  # of an error, as a service names it
 # An address as an argument, also after it was taken for a path: "s3:/bucket/key".
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")
 
@@ -109,8 +109,8 @@ def explained(
 
 def _reason(error: BaseException) -> str:
     """Return the kind of an error and its codes; its text may repeat the whole address."""
-    words = [type(error).__name__, _status(error), _response(error).get("Error", {}).get("Code")]
-    return " ".join(str(word) for word in words if word is not None and _CODE.fullmatch(str(word)))
+    words = (type(error).__name__, _status(error), _response(error).get("Error", {}).get("Code"))
+    return " ".join(dict.fromkeys(word for word in map(str, words) if _WORD.fullmatch(word)))
 
 
 def _status(error: BaseException) -> int | None:

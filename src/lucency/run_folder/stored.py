@@ -152,7 +152,12 @@ def working_copy(
         RunError: There is a run already, or another command works on it; or as ``local_copy``.
     """
     stored = Stored(address, cache, writing=True)
-    _check_free(stored)
+    _check_absent(stored)
+    if not holder_of(stored.unfinished) and (names := stored.run.names()):
+        raise RunError(
+            f"{stored.shown} holds files that are no run, as {names[0][:80]}. Give another name "
+            "with --run, or delete them."
+        )
     with contextlib.ExitStack() as stack:
         with _usable(stored):
             stored.make_entry()
@@ -188,7 +193,7 @@ class WorkingCopy:
         """Hold the claim while the block runs, and publish checkpoints meanwhile."""
         prepared = False
         try:
-            _check_free(self.stored, first=self._claim.before is None)
+            _check_absent(self.stored)  # nobody can finish it from now on
             self._prepare(resume)
             prepared = True
             with (
@@ -316,16 +321,11 @@ class WorkingCopy:
             )
 
 
-def _check_free(stored: Stored, *, first: bool = False) -> None:
-    """Raise ``RunError`` where there is a run, or before a first claim anything else."""
+def _check_absent(stored: Stored) -> None:
+    """Raise ``RunError`` where there is a run already."""
     if stored.run.read(MANIFEST.name, MANIFEST.largest) is not None:
         raise RunError(
             f"The run exists already: {stored.shown}. Give another name with --run, or delete it."
-        )
-    if first and (names := stored.run.names()):
-        raise RunError(
-            f"{stored.shown} holds files that are no run, as {names[0][:80]}. Give another name "
-            "with --run, or delete them."
         )
 
 

@@ -715,8 +715,8 @@ def test_commands_read_a_run_at_an_address(published: str, here: Path) -> None:
     found = read_predictions(here / "made" / "x" / "predictions.csv")[-1]
     contents = [hashlib.sha256((here / "data" / x).read_bytes()).hexdigest() for x in found.files]
     (here / "made" / "y").mkdir()
-    other = write_predicted_run(here / "made" / "y", found, contents)
-    assert " x " in well(call_lucency("compare", published, other))
+    other = write_predicted_run(here / "made" / "y", found, contents, recipe="article")
+    assert "On 12 test images" in well(call_lucency("compare", published, other))
     assert there(published) == before
 
 

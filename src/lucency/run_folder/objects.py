@@ -173,11 +173,14 @@ class Objects:
         return f"{self._root}/{name}"
 
     def _content(self, name: str, most: int) -> bytes | None:
+        """Return the content of an object; of a longer one only that it has so many bytes."""
         try:
             if self._is_http:  # whose servers may ignore the range, and send without end
                 return b"".join(self._chunks(name, most))
             # Not ``open``: S3 fails there if the object is replaced between two requests.
-            return bytes(self._system.cat_file(self._path(name), 0, most))
+            if self._system.info(self._path(name))["size"] > most:
+                return bytes(most)
+            return bytes(self._system.cat_file(self._path(name)))
         except FileNotFoundError as error:
             if self._is_http and not isinstance(error.__cause__, FileNotFoundError | None):
                 raise  # fsspec raises the same error whatever the reason

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lucency.run_folder.files import FILES, UNFINISHED, RunFile, Table
+from lucency.run_folder.files import AT_ADDRESS, FILES, UNFINISHED, RunFile, Table
 
 PAGE = Path(__file__).with_name("reference") / "run-folder.md"
-TABLES = {"files": FILES, "unfinished": UNFINISHED}
+TABLES = {"files": FILES, "unfinished": UNFINISHED, "at address": AT_ADDRESS}
 
 
 def written(page: str) -> str:

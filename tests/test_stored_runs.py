@@ -45,7 +45,7 @@ KEY = {"AWS_ACCESS_KEY_ID": "public", "AWS_SECRET_ACCESS_KEY": "topsecret"}
 def s3_server() -> Iterator[str]:
     """Start an S3 server, and return its address."""
     pytest.importorskip("s3fs", reason='no s3fs: pip install "lucency[remote]"')
-    reason = 'no S3 server: pip install "moto[server]"'
+    reason = 'no S3 server: pip install "moto[s3]" flask-cors'
     moto = pytest.importorskip("moto.server", reason=reason)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

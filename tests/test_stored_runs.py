@@ -6,7 +6,9 @@ On the in-memory file system of fsspec, and where it is installed on a local S3 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import http.server
 import json
 import logging
 import os
@@ -401,6 +403,30 @@ def test_leftovers_of_a_killed_command_are_replaced(address: str) -> None:
     system_of(address).pipe_file(f"{path}/report.html", b"of an attempt that was killed")
     train(address, "b")
     assert there(address)["report.html"] == FILES["report.html"]
+
+
+def test_a_run_on_a_web_server(memory: Any, here: Path) -> None:
+    pytest.importorskip("aiohttp", reason='no aiohttp: pip install "lucency[remote]"')
+    train("memory://bucket/runs/x")
+    for name, data in there("memory://bucket/runs/x").items():
+        path = here / "web" / "x" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    handler = functools.partial(Quiet, directory=str(here / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, args=(0.02,), daemon=True).start()
+        address = f"http://127.0.0.1:{serving.server_address[1]}"
+        assert tree(local_copy(f"{address}/x")) == FILES
+        with pytest.raises(RunError, match=f"There is no run at {address}/y"):
+            local_copy(f"{address}/y")
+        serving.shutdown()
+    with pytest.raises(RunError, match=r"cannot be read \(ClientConnectorError"):
+        local_copy(f"{address}/x")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 def damaged(address: str, document: Any = None, data: bytes | None = None) -> None:

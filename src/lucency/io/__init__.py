@@ -15,7 +15,7 @@ No other module opens a file of a run folder.
 
 from __future__ import annotations
 
-from lucency.io.addresses import address_of, explained, file_system, redacted
+from lucency.io.addresses import address_of, explained, file_system, is_missing, redacted
 from lucency.io.atomic import (
     built_folder,
     rename_folder,
@@ -57,6 +57,7 @@ __all__ = [
     "file_system",
     "from_text",
     "home",
+    "is_missing",
     "lock",
     "locked",
     "missing_home",

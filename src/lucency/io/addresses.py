@@ -100,11 +100,18 @@ def explained(
                 f"{shown}: the disk is full. Free some space, or choose another folder with "
                 "--cache DIR or LUCENCY_CACHE, and run again to resume."
             ) from error
-        # Over HTTP, fsspec raises the same error whatever the reason.
-        cause = error.__cause__ or error
-        if isinstance(cause, FileNotFoundError) or _status(cause) == 404:
+        if is_missing(error):
             raise kind(f"{shown}: {missing}") from error
-        raise kind(f"{shown}: {failed.format(_reason(cause))}") from error
+        raise kind(f"{shown}: {failed.format(_reason(error.__cause__ or error))}") from error
+
+
+def is_missing(error: Exception) -> bool:
+    """Tell whether an error of ``fsspec`` says that there is no such file or bucket.
+
+    Over HTTP it is a ``FileNotFoundError`` whatever the reason, and only its cause tells.
+    """
+    cause = error.__cause__ or error
+    return isinstance(cause, FileNotFoundError) or _status(cause) == 404
 
 
 def _reason(error: BaseException) -> str:

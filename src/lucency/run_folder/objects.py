@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lucency.errors import RunError
-from lucency.io import explained, file_system, open_regular, parse_json, redacted, sha256_of
+from lucency.io import (
+    explained,
+    file_system,
+    is_missing,
+    open_regular,
+    parse_json,
+    redacted,
+    sha256_of,
+)
 from lucency.progress import Progress
 from lucency.run_folder.files import FILES, MANIFEST
 
@@ -182,9 +190,9 @@ class Objects:
                 return bytes(most)
             return bytes(self._system.cat_file(self._path(name)))
         except FileNotFoundError as error:
-            if self._is_http and not isinstance(error.__cause__, FileNotFoundError | None):
-                raise  # fsspec raises the same error whatever the reason
-            return None
+            if is_missing(error):
+                return None
+            raise
 
     def _chunks(self, name: str, most: int) -> Iterator[bytes]:
         blocks = {"block_size": 0} if self._is_http else {}  # one request for the whole file

@@ -344,6 +344,33 @@ def test_checkpoints_are_published_while_training(
         wait_for(lambda: hashlib.sha256(b"\1").hexdigest() not in there(f"{address}.unfinished"))
 
 
+def test_signs_and_checkpoints_until_the_very_end(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "SIGN_SECONDS", 0.001)
+    monkeypatch.setattr(stored, "PUBLISH_SECONDS", 0.001)
+    for i in range(5):
+        train(f"{address}{i}")
+        assert there(f"{address}{i}.unfinished") == {}
+        assert there(f"{address}{i}").keys() == {*FILES, "manifest.json"}
+
+
+def test_checkpoints_that_cannot_be_published_cost_a_warning(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Heard()
+    with open_run(DATA, Config(), address, progress=heard) as writer:
+        checkpoint(writer)
+        with monkeypatch.context() as patch:
+            patch.setattr(Objects, "write", fail_for("checkpoints.json", Objects.write))
+            writer.save()
+        fill(writer)
+    assert heard.warnings == [
+        "Checkpoints were not published. Training continues. There is no network."
+    ]
+    assert there(address).keys() == {*FILES, "manifest.json"}
+
+
 def _published(address: str) -> set[str]:
     manifest = there(f"{address}.unfinished").get("checkpoints.json")
     return {each.sha256 for each in read_manifest(manifest, "").values()} if manifest else set()
@@ -370,8 +397,9 @@ def test_a_command_that_was_taken_for_dead_publishes_nothing(
         assert writer.resumed
         monkeypatch.setattr(claim, "STALE", 600.0)
         checkpoint(before, 2)
-        with pytest.raises(RunError, match="Another command has taken over"):
-            before.save()
+        published = there(f"{address}.unfinished")
+        before.save()
+        assert there(f"{address}.unfinished") == published
         fill(writer)
 
     with pytest.raises(RunError, match="Another command has taken over"):
@@ -676,7 +704,7 @@ def start_writer(address: str, machine: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("sent", [1, 7, 20])
+@pytest.mark.parametrize("sent", [1, 7, 20, 21])
 def test_killed_while_publishing(s3: Any, sent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every moment there is no run or the whole run; the same command resumes at once."""
     address = "s3://bucket/runs/x"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lucency.errors import BackendError, DataError, LucencyError, RunError
 
 _SCHEMES = frozenset(("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"))
-_WORD = re.compile(r"(?!None)\w{1,60}")  # of an error, as a service names it
+_WORD = re.compile(r"\w{1,60}")  # of an error, as a service names it
 # An address as an argument, also after it was taken for a path: "s3:/bucket/key".
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")
 
@@ -116,8 +116,9 @@ def is_missing(error: Exception) -> bool:
 
 def _reason(error: BaseException) -> str:
     """Return the kind of an error and its codes; its text may repeat the whole address."""
-    words = (type(error).__name__, _status(error), _response(error).get("Error", {}).get("Code"))
-    return " ".join(dict.fromkeys(word for word in map(str, words) if _WORD.fullmatch(word)))
+    found = (type(error).__name__, _status(error), _response(error).get("Error", {}).get("Code"))
+    words = [str(word) for word in found if word is not None]
+    return " ".join(dict.fromkeys(word for word in words if _WORD.fullmatch(word)))
 
 
 def _status(error: BaseException) -> int | None:

@@ -269,6 +269,7 @@ FILES: tuple[RunFile, ...] = (
 
 CHECK_PAGE = RunFile("check.html", "The page of a check of the data.")  # beside AUDIT and SPLIT
 
+ENDING = ".unfinished"  # of the name of an unfinished run
 # What lies in the folder while the run is unfinished, and goes when it is complete.
 SETTINGS = RunFile(
     "run.json",

@@ -38,6 +38,7 @@ _CHUNK = 2**20
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
 _NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}")
 # Where fsspec's "create" is one request with a condition; elsewhere it first looks, then writes.
+# What is in memory is of one process.
 _CONDITIONAL = frozenset(("s3", "s3a", "gs", "gcs", "memory"))
 
 

@@ -36,6 +36,7 @@ from lucency.progress import SILENT, Progress
 from lucency.run_folder.claim import SIGN_SECONDS, Claim, holder_of
 from lucency.run_folder.files import (
     CHECKPOINTS,
+    ENDING,
     LOCK,
     MANIFEST,
     PUBLISHED,
@@ -44,7 +45,6 @@ from lucency.run_folder.files import (
 )
 from lucency.run_folder.objects import Entry, Objects, for_all, listed, manifest_of, read_manifest
 
-ENDING = ".unfinished"
 PUBLISH_SECONDS = 300.0
 _RUNS, _TOKEN, _SNAPSHOT = "runs", "token", "snapshot"
 _ATTEMPTS = 3  # to read checkpoints that are replaced meanwhile
@@ -187,6 +187,7 @@ class WorkingCopy:
         # We hold the local lock: a claim of this folder was left by a process that is dead.
         self._claim = Claim(stored.unfinished, stored.shown, self._own)
         self._sent: dict[str, Entry] = {}
+        self._saving, self._is_published = threading.Lock(), False
 
     @contextlib.contextmanager
     def held(self, resume: bool | None) -> Iterator[None]:
@@ -198,17 +199,33 @@ class WorkingCopy:
             prepared = True
             with (
                 _repeated(SIGN_SECONDS, self._give_sign),
-                _repeated(PUBLISH_SECONDS, self._save_or_warn),
+                _repeated(PUBLISH_SECONDS, self.save),
             ):
                 yield
         except BaseException as error:
-            self._release(save=prepared)
             if self._claim.lost:
                 raise RunError(self._claim.loss) from error
+            if not self._is_published:
+                self._release(save=prepared)
             raise
+        finally:
+            if self._is_published:
+                self._remove_unfinished()
 
     def save(self) -> None:
-        """Publish the checkpoints, if there are others than before.
+        """Publish the checkpoints, if there are others than before; warn where that fails."""
+        try:
+            self._save()
+        except LucencyError as error:
+            if not self._claim.lost:  # else this process is about to stop
+                self._progress.warn(f"Checkpoints were not published. Training continues. {error}")
+
+    def _save(self) -> None:
+        with self._saving:
+            self._send_checkpoints()
+
+    def _send_checkpoints(self) -> None:
+        """Publish the checkpoints.
 
         Raises:
             RunError: The claim is lost, or they cannot be published.
@@ -256,11 +273,12 @@ class WorkingCopy:
         for_all(files, upload, self._progress, "Publishing")
         self._claim.check()
         manifest = manifest_of(files)
+        read_manifest(manifest, f"{stored.shown}/{MANIFEST}")  # nothing that cannot be read
         if not run.create(MANIFEST.name, manifest):
             raise RunError(f"Another command has just finished the run: {stored.shown}.")
+        self._is_published = True
         with contextlib.suppress(LucencyError):  # without it, the copy is downloaded again
             write_bytes(stored.entry / MANIFEST, manifest)
-        self._remove_unfinished()
 
     def _prepare(self, resume: bool | None) -> None:
         """Bring the local folder to what was published last, unless it is ahead of that."""
@@ -289,19 +307,10 @@ class WorkingCopy:
         if self._claim.lost:
             _thread.interrupt_main()
 
-    def _save_or_warn(self) -> None:
-        try:
-            self.save()
-        except LucencyError as error:
-            if not self._claim.lost:
-                self._progress.warn(f"Checkpoints were not published. Training continues. {error}")
-
     def _release(self, *, save: bool) -> None:
-        if self._claim.lost:
-            return
         try:
             if save:
-                self.save()
+                self._save()
             self._claim.give_sign(released=True)
         except LucencyError as error:
             self._progress.warn(

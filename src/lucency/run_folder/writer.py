@@ -4,8 +4,8 @@
     runs/NAME/               once all files are written
 
 So a run folder without the ending is complete. A run at an address is made in the local cache, and
-published from there. This module imports nothing heavy: a second process
-on the same run is refused before it has loaded anything.
+published from there. This module imports nothing heavy: a second process on the same run is refused
+before it has loaded anything.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ from lucency.config import Config
 from lucency.errors import LucencyError, RunError
 from lucency.io import address_of, locked, read_json, rename_folder, write_json
 from lucency.progress import SILENT, Progress
-from lucency.run_folder.files import CHECKPOINTS, LOCK, SETTINGS, TEST_EVALUATIONS, UNFINISHED
+from lucency.run_folder.files import (
+    CHECKPOINTS,
+    ENDING,
+    LOCK,
+    SETTINGS,
+    TEST_EVALUATIONS,
+    UNFINISHED,
+)
 from lucency.signals import Interrupted
 
 FORMAT = 1  # of what only an unfinished run has
-_ENDING = ".unfinished"
 # Kept of an earlier attempt; all else is written again.
 _KEPT = {file.name for file in (*UNFINISHED, TEST_EVALUATIONS)}
 # What may differ without the result being another.
@@ -63,7 +69,7 @@ class RunWriter:
     @property
     def unfinished(self) -> str:
         """What the unfinished run is called."""
-        return f"{self.shown}{_ENDING}"
+        return f"{self.shown}{ENDING}"
 
     @property
     def checkpoints(self) -> Path:
@@ -107,7 +113,7 @@ def open_run(
         else:
             target = _target(run, folder, config, resume)
             shown, save, publish = str(target), _nothing, _nothing
-        partial = target.with_name(target.name + _ENDING)
+        partial = target.with_name(target.name + ENDING)
         stack.enter_context(_locked_folder(target, partial, shown))
         writer = RunWriter(target, partial, False, shown, save, publish)
         yield from _written(writer, folder, config, resume)
@@ -159,7 +165,7 @@ def _named(folder: Path, config: Config, resume: bool | None) -> Path:
     others = []
     for number in range(1, 1_000_000):
         target = Path("runs") / f"{stem}-{kind}-{number}"
-        partial = target.with_name(target.name + _ENDING)
+        partial = target.with_name(target.name + ENDING)
         if partial.is_dir() and not target.exists():
             if _same(_read(partial), _document(folder, config)):
                 return target
@@ -180,7 +186,7 @@ def _locked_folder(target: Path, partial: Path, shown: str) -> Iterator[None]:
             stack.enter_context(locked(partial / LOCK))
         except RunError as holder:
             raise RunError(
-                f"Another process (PID {holder}) is working on {shown}{_ENDING}. Wait for it, or "
+                f"Another process (PID {holder}) is working on {shown}{ENDING}. Wait for it, or "
                 "give another name with --run."
             ) from holder
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A network that compiles in seconds, to test everything around it.
+"""A network that compiles in seconds and probes of few trees, to test everything around them.
 
 ``COMMAND`` with arguments is the command line ``lucency`` with such a network.
 """
@@ -10,12 +10,13 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 from lucency.backend import choose_backend
 
 COMMAND = (sys.executable, "-P", __file__)
 WIDTH, BLOCKS = 8, (1,)
+_TREES = 2  # of each small model of a probe, instead of 60, which take a third of a small run
 # Keras imports these where they are installed, which takes seconds; Lucency works without them.
 _EXTRAS = ("IPython", "matplotlib", "pandas")
 # TensorFlow does so with JAX.
@@ -31,6 +32,21 @@ def use_small_network() -> dict[str, object]:
     for name, level in before.items():
         levels[name] = dataclasses.replace(level, width=WIDTH, blocks=BLOCKS)
     return {**before}
+
+
+def use_few_trees() -> type:
+    """Give the probes small models of few trees from now on; return the models as they were."""
+    from lucency.probes import score
+
+    before: Any = score._Trees
+
+    class FewTrees(before):
+        def __init__(self) -> None:
+            super().__init__()
+            self._trees.set_params(max_iter=_TREES)
+
+    score._Trees = FewTrees  # type: ignore[misc]
+    return before
 
 
 class _NotInstalled:
@@ -67,4 +83,5 @@ if __name__ == "__main__":
 
     without_extras()
     use_small_network()
+    use_few_trees()
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave out what the imports have made, which stays."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep decoded images and looks of tests out of the user's cache and ledger."""
@@ -52,6 +59,20 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUCENCY_CACHE", str(folder / "cache"))
         patch.setenv("LUCENCY_LEDGER", str(folder / "test_evaluations.jsonl"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_trees() -> type:
+    """Give the probes few trees, and return the models as they are; ``all_trees`` brings back."""
+    return small.use_few_trees()
+
+
+@pytest.fixture(scope="module")
+def all_trees(_few_trees: type) -> Iterator[None]:
+    """Measure shortcuts as the product does, for tests of what the probes find."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lucency.probes.score._Trees", _few_trees)
         yield
 
 

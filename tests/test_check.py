@@ -91,6 +91,7 @@ def test_a_check_replaces_an_earlier_check_and_nothing_else(splits: Path, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_network")
+@pytest.mark.usefixtures("small_network")
 def test_evaluation_with_other_options(splits: Path, tmp_path: Path) -> None:
     """Another threshold, prevalence and subgroups leave the run folder unchanged."""
     run = run_training(splits, FAST, run=str(tmp_path / "run")).folder

@@ -29,7 +29,9 @@ SCRIPT = "import sys; sys.argv[0] = 'lucency'; from lucency.cli import main; mai
 # Several command lines, one after another in one process, each followed by its exit code.
 SEVERAL = """
 import json, os, sys
+from benchmarks.small_network import use_few_trees
 from lucency.cli import main
+use_few_trees()
 for encoding, *arguments in json.loads(sys.argv[1]):
     sys.stdout.reconfigure(encoding=encoding)
     sys.stderr.reconfigure(encoding=encoding, errors="backslashreplace")

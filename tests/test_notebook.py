@@ -68,8 +68,8 @@ SHORTER = {
 }
 SMALL = f"""import sys
 sys.path.append({str(ROOT)!r})
-from benchmarks.small_network import use_small_network
-use_small_network();
+from benchmarks.small_network import use_few_trees, use_small_network
+use_few_trees(), use_small_network();
 """
 
 

@@ -43,6 +43,8 @@ from lucency.probes.score import beyond_chance, cross_validated, single_features
 from lucency.probes.shift import _probes
 from lucency.probes.shortcuts import SHORTCUT_PROBES, Shortcut, shortcut
 
+pytestmark = pytest.mark.usefixtures("all_trees")
+
 IMAGES, SIDE = 200, 72
 PATIENTS = [f"p{i // 2}" for i in range(IMAGES)]
 PROBES = ["file", "aspect", "marks", "border", "tone", "centre removed", "thumbnail", "name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -29,7 +30,7 @@ from lucency.training.checkpoints import Checkpoints
 from lucency.training.fit import fit
 from lucency.training.plan import Plan, make_plan
 from lucency.training.state import Epoch
-from lucency.training.step import Stepper
+from lucency.training.step import Stepper, _kind
 from lucency.training.train import train
 from lucency.training.trainer import Trainer
 
@@ -45,6 +46,35 @@ pytestmark = pytest.mark.slow
 def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     cache = tmp_path_factory.mktemp("cache")
     return load_dataset(tiny_folder, dataclasses.replace(FAST, cache=str(cache)))
+
+
+_steppers: dict[str, Stepper] = {}
+
+
+@contextlib.contextmanager
+def lent(
+    network: Any, plan: Plan, classes: int, new: Callable[..., Stepper] = Stepper
+) -> Iterator[Stepper]:
+    """Do what ``borrowed`` does, but keep steps of all kinds, and also after an interruption."""
+    key = repr((_kind(plan), classes))
+    stepper = _steppers.pop(key, None)
+    if stepper:
+        stepper.adopt(network, plan)
+    else:
+        stepper = new(network, plan, classes)
+    try:
+        yield stepper
+    finally:
+        stepper.release()
+        if stepper.is_whole:
+            _steppers[key] = stepper
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile each kind of step once; what runs on every backend compiles as a new process does."""
+    if not request.node.get_closest_marker("backend"):
+        monkeypatch.setattr("lucency.training.fit.borrowed", lent)
 
 
 def planned(data: Dataset, config: Config = FAST) -> Plan:

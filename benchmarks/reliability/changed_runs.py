@@ -28,7 +28,7 @@ _DIGITS = "0123456789"
 def trials(folder: Path, quick: bool) -> list[Trial]:
     with small_network() if quick else contextlib.nullcontext():
         run = _trained(folder)
-    return [trial(run, 30 if quick else 300)]
+    return [trial(run, len(_slots(run)) if quick else 300)]
 
 
 def trial(run: Path, times: int, seed: int = 0) -> Trial:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.command import ROOT, resident
 from benchmarks.reliability.kills import draw
-from benchmarks.small_network import small_network
+from benchmarks.small_network import small_network, use_few_trees, without_extras
 from benchmarks.trial import Trial
 
 MOST = 5.0  # percent of growth
@@ -20,7 +20,7 @@ _WARM_UP = 0.2  # share of the work in which memory may still grow: buffers, thr
 
 def trials(folder: Path, quick: bool) -> list[Trial]:
     draw(folder / "radiographs", 20 if quick else 60)
-    epochs, predictions = (10, 1_000) if quick else (50, 100_000)
+    epochs, predictions = (10, 500) if quick else (50, 100_000)
     run = str(folder / "run")
     work = "train small" if quick else "train"
     return [
@@ -70,6 +70,8 @@ def _train(folder: Path, run: str, n: int) -> list[float]:
 
 
 def _train_small(folder: Path, run: str, n: int) -> list[float]:
+    without_extras()
+    use_few_trees()
     with small_network():
         return _train(folder, run, n)
 

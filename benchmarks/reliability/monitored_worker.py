@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.small_network import use_small_network, without_extras
+from benchmarks.small_network import use_few_trees, use_small_network, without_extras
 
 _CALLS = ("write", "fsync", "rename", "mkdir")
 
@@ -73,6 +73,7 @@ def main() -> None:
     _monitor(Stepper, Checkpoints, log, killer)
     if options.get("small"):
         use_small_network()
+        use_few_trees()
     from lucency.cli import main as lucency
 
     lucency()

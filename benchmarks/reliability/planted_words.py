@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.command import LUCENCY
+from benchmarks.command import LUCENCY, ROOT
 from benchmarks.reliability import traces
 from benchmarks.reliability.metadata import (
     CLASSES,
@@ -20,7 +22,6 @@ from benchmarks.reliability.metadata import (
 )
 from benchmarks.service.client import send
 from benchmarks.service.server import Server
-from benchmarks.small_network import COMMAND
 from benchmarks.trial import Trial
 
 _TINY = (
@@ -54,9 +55,9 @@ def trials(folder: Path, quick: bool) -> list[Trial]:
     start = time.perf_counter()
     failures = _planted(images)
     commands = _commands(images, unreadable, quick)
-    for number, (arguments, expected) in enumerate(commands):
-        program = COMMAND if quick and arguments[0] == "train" else (LUCENCY,)
-        code = _run(folder, f"command {number} {arguments[0]}", (*program, *arguments))
+    run = _run_in_one_process if quick else _run_each
+    codes = run(folder, [arguments for arguments, _ in commands])
+    for code, (arguments, expected) in zip(codes, commands, strict=True):
         if code != expected:
             failures.append(f"lucency {' '.join(arguments)}: exit code {code}")
     requests = _serve(folder) if (folder / "work/runs/x").is_dir() else 0
@@ -133,17 +134,37 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {"HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary")}
 
 
-def _run(folder: Path, name: str, command: Sequence[str]) -> int:
-    output = folder / "output"
-    with (
-        (output / f"{name} output").open("wb") as out,
-        (output / f"{name} errors").open("wb") as err,
-    ):
-        done = subprocess.run(
-            command, check=False, stdout=out, stderr=err, cwd=folder / "work",
-            env=_environment(folder),
-        )  # fmt: skip
-    return done.returncode
+def _shown(folder: Path, number: int, arguments: Sequence[str]) -> tuple[str, str]:
+    """Return the files for what a command prints, and for its errors."""
+    name = f"command {number} {arguments[0]}"
+    return str(folder / f"output/{name} output"), str(folder / f"output/{name} errors")
+
+
+def _run_each(folder: Path, commands: Sequence[Sequence[str]]) -> list[int]:
+    """Run each command as users do; return the exit codes."""
+    codes = []
+    for number, arguments in enumerate(commands):
+        output, errors = _shown(folder, number, arguments)
+        with Path(output).open("wb") as out, Path(errors).open("wb") as err:
+            done = subprocess.run(
+                (LUCENCY, *arguments), check=False, stdout=out, stderr=err, cwd=folder / "work",
+                env=_environment(folder),
+            )  # fmt: skip
+        codes.append(done.returncode)
+    return codes
+
+
+def _run_in_one_process(folder: Path, commands: Sequence[Sequence[str]]) -> list[int]:
+    """Run all commands in one process and with a small network; return the exit codes."""
+    given = [(*_shown(folder, i, arguments), *arguments) for i, arguments in enumerate(commands)]
+    search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "benchmarks.reliability.one_process", json.dumps(given)],
+        check=True, stdout=subprocess.PIPE, cwd=folder / "work",
+        env=_environment(folder) | {"PYTHONPATH": search},
+    )  # fmt: skip
+    found: list[int] = json.loads(done.stdout)
+    return found
 
 
 def _serve(folder: Path) -> int:

@@ -30,13 +30,13 @@ for _name in ONE_THREAD:
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
-    "test_reliability", "test_cluster", "test_resume", "test_start", "test_notebook",
-    "test_warm_start",
-    "test_fine_tuning", "test_cli", "test_docs", "test_console", "test_folds", "test_page",
-    "test_corrupt_images", "test_real", "test_signals", "test_hostile_models", "test_probes",
-    "test_check", "test_report_trust", "test_export", "test_budget", "test_tracking",
-    "test_efficientnet_lite", "test_pipeline", "test_training", "test_near_duplicates",
-    "test_dicom_files",
+    "test_reliability", "test_cluster", "test_resume", "test_start", "test_notebook", "test_page",
+    "test_fine_tuning", "test_warm_start", "test_cli", "test_docs", "test_probes", "test_console",
+    "test_hostile_models", "test_corrupt_images", "test_signals", "test_report_trust",
+    "test_folds", "test_export", "test_real", "test_efficientnet_lite", "test_budget",
+    "test_check", "test_near_duplicates", "test_dicom_files", "test_pipeline", "test_depth",
+    "test_training", "test_graph", "test_tracking", "test_cache", "test_explain_learnt",
+    "test_models", "test_verify", "test_decoding", "test_variables", "test_architectures",
 )  # fmt: skip
 
 

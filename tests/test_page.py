@@ -117,19 +117,35 @@ class Monitor:
         assert any(each.endswith("/page/page.js") for each in self.requests)
 
 
+def new_context(browser: Any, **options: Any) -> Any:
+    options = {"viewport": {"width": 1100, "height": 800}, "accept_downloads": True} | options
+    context = browser.new_context(**options)
+    context.set_default_timeout(30_000)
+    return context
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any) -> Any:
+    """Return a context for all tests: each has services, and so a storage, of its own."""
+    return new_context(browser)
+
+
 @dataclasses.dataclass
 class Opener:
     """Opens pages of services, and checks them all at the end."""
 
     browser: Any
-    open: list[tuple[Monitor, Any]] = dataclasses.field(default_factory=list)
+    shared: Any
+    own: list[Any] = dataclasses.field(default_factory=list)
+    monitors: list[Monitor] = dataclasses.field(default_factory=list)
 
     def __call__(self, url: str, *, ready: bool = True, **options: Any) -> Any:
-        options = {"viewport": {"width": 1100, "height": 800}, "accept_downloads": True} | options
-        context = self.browser.new_context(**options)
-        context.set_default_timeout(30_000)
+        context = self.shared
+        if options:
+            context = new_context(self.browser, **options)
+            self.own.append(context)
         monitor = Monitor(context.new_page(), url)
-        self.open.append((monitor, context))
+        self.monitors.append(monitor)
         monitor.page.goto(url)
         if ready:
             monitor.page.locator("#input").wait_for()
@@ -137,11 +153,13 @@ class Opener:
 
 
 @pytest.fixture
-def opened(browser: Any) -> Iterator[Opener]:
-    opener = Opener(browser)
+def opened(browser: Any, shared: Any) -> Iterator[Opener]:
+    opener = Opener(browser, shared)
     yield opener
-    for monitor, context in opener.open:
-        context.close()
+    shared.set_offline(False)
+    for closed in (*shared.pages, *opener.own):
+        closed.close()
+    for monitor in opener.monitors:
         monitor.check()
 
 

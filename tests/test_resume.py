@@ -374,8 +374,9 @@ def test_a_rate_that_is_too_high_is_reduced(data: Dataset) -> None:
     """No fault is injected here: the rate is a thousand times too high."""
     heard = Heard()
     config = dataclasses.replace(FAST, learning_rate=10.0, epochs=6)
-    # The whole network, as one block alone stands any rate.
-    plan = make_plan(data.train, config)
+    # Three blocks, as one alone stands any rate.
+    small = {"width": 4, "blocks": (1, 1, 1)}
+    plan = dataclasses.replace(make_plan(data.train, config), parameters=small)
     found = fitted(data, config=config, plan=plan, progress=heard)
     assert all(np.isfinite(array).all() for array in found.weights.values())
     assert any("diverged" in line for line in heard.warnings)

@@ -67,9 +67,9 @@ $(VENDOR)/ort-wasm-simd-threaded.wasm: vendor/package-lock.json
 wheel: install $(if $(shell command -v npm),vendor)
 	rm -rf build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
-	$(PYTHON) -m venv build/wheel/venv
+	$(PYTHON) -m venv --without-pip build/wheel/venv
 	sed -n 's/^\([a-z0-9._-]*==.*\) \\$$/\1/p' requirements.lock > build/wheel/constraints.txt
-	build/wheel/venv/bin/python -m pip install --quiet --no-compile -c build/wheel/constraints.txt build/wheel/*.whl
+	$(BIN)/python -m pip --python build/wheel/venv install --quiet --no-compile -c build/wheel/constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/lucency --help > /dev/null
 	cd build/wheel && venv/bin/python -c "from lucency import Classifier, report, evaluation"
 

@@ -49,6 +49,7 @@ SHORTER = {
         "    x_train[::4], y_train[::4], validation_data=(x_val[::4], y_val[::4])"
     ),
     "epochs or int(np.clip(10_000 / len(radiographs), 8, 60))": "epochs or 2",
+    "for seed in range(3)": "for seed in range(2)",
     "side=64": "side=32",
     "article_network(64,": "article_network(32,",
     # One long epoch takes half as long as many short ones.

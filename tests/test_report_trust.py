@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_everything_is_there_and_every_link_leads_somewhere(run: Path) -> None:
     assert not found.open
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as started:
+        yield started
+
+
 SCREEN = 800  # pixels of height; the width is 1280
 
 
@@ -76,56 +83,52 @@ def height(shown: Any) -> int:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("status", ["passed", "ignored"])
-def test_the_report_is_short(plain: Path, status: str) -> None:
+def test_the_report_is_short(chromium: Any, plain: Path, status: str) -> None:
     """Measure the page as it opens, and with every section open.
 
     Details inside a section (long tables, file names, pages of the glossary) stay closed.
     """
     run = trust(plain, status=status)
     page(run)
-    with browser() as started:
-        shown = started.new_page(viewport={"width": 1280, "height": SCREEN})
-        shown.goto((run / "report.html").as_uri())
-        first = shown.locator("#trust").bounding_box()
-        assert first["y"] + first["height"] <= SCREEN
-        assert height(shown) <= 1.6 * SCREEN
-        shown.evaluate("document.querySelectorAll('.fold').forEach(fold => fold.open = true)")
-        tall = height(shown)
-        assert tall <= 6 * SCREEN, f"{tall} pixels, {tall / SCREEN:.1f} screens"
+    shown = chromium.new_page(viewport={"width": 1280, "height": SCREEN})
+    shown.goto((run / "report.html").as_uri())
+    first = shown.locator("#trust").bounding_box()
+    assert first["y"] + first["height"] <= SCREEN
+    assert height(shown) <= 1.6 * SCREEN
+    shown.evaluate("document.querySelectorAll('.fold').forEach(fold => fold.open = true)")
+    tall = height(shown)
+    assert tall <= 6 * SCREEN, f"{tall} pixels, {tall / SCREEN:.1f} screens"
 
 
 @pytest.mark.browser
-def test_a_link_opens_the_section_it_leads_to(run: Path) -> None:
+def test_a_link_opens_the_section_it_leads_to(chromium: Any, run: Path) -> None:
     page(run)
-    with browser() as started:
-        shown = started.new_page()
-        shown.goto((run / "report.html").as_uri())
-        assert not shown.locator("#shortcuts").is_visible()
-        shown.locator("#trust a[href='#shortcuts']").click()
-        assert shown.locator("#shortcuts").is_visible()
-        shown.locator("#performance a[href='#glossary-roc-auroc']").click()
-        assert shown.locator("#glossary-roc-auroc").is_visible()
+    shown = chromium.new_page()
+    shown.goto((run / "report.html").as_uri())
+    assert not shown.locator("#shortcuts").is_visible()
+    shown.locator("#trust a[href='#shortcuts']").click()
+    assert shown.locator("#shortcuts").is_visible()
+    shown.locator("#performance a[href='#glossary-roc-auroc']").click()
+    assert shown.locator("#glossary-roc-auroc").is_visible()
 
 
 @pytest.mark.browser
-def test_the_report_fits_a_phone(run: Path) -> None:
+def test_the_report_fits_a_phone(chromium: Any, run: Path) -> None:
     page(run)
-    with browser() as started:
-        shown = started.new_page(viewport={"width": 390, "height": 844})
-        shown.goto((run / "report.html").as_uri())
-        shown.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-        assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+    shown = chromium.new_page(viewport={"width": 390, "height": 844})
+    shown.goto((run / "report.html").as_uri())
+    shown.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.browser
-def test_a_printed_report_opens_its_sections(run: Path) -> None:
+def test_a_printed_report_opens_its_sections(chromium: Any, run: Path) -> None:
     page(run)
-    with browser() as started:
-        shown = started.new_page()
-        shown.goto((run / "report.html").as_uri())
-        shown.emulate_media(media="print")
-        assert shown.locator("#mistakes").is_visible()
-        assert not shown.locator("#glossary .glossary").is_visible()
+    shown = chromium.new_page()
+    shown.goto((run / "report.html").as_uri())
+    shown.emulate_media(media="print")
+    assert shown.locator("#mistakes").is_visible()
+    assert not shown.locator("#glossary .glossary").is_visible()
 
 
 def test_the_baseline_is_counted_in_images(plain: Path) -> None:

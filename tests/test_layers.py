@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "lucency"
 FLOORS = [
     "errors | plots | progress | signals",
     "backend | config | imaging | io | metrics",
-    "augmentation | calibration | cluster | models | run_folder",
+    "augmentation | calibration | cluster | models | run_folder | task",
     "dataset",
     "classifier | probes",
     "evaluation | explain | training",

@@ -26,6 +26,7 @@ Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
+TaskName = Literal["auto", "classification", "ordinal"]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
 # Packages with the ImageNet weights of backbones.
 PACKAGES: Mapping[str, str] = {
@@ -66,9 +67,15 @@ class Config:
         on_leak: What to do if images or patients of the test split are also in train or
             validation: ``stop``, ``drop`` (exclude them from train and validation, never from
             test) or ``ignore`` (the test figures are then invalid).
+        task: ``classification``, or ``ordinal`` where the classes are grades, lowest first;
+            ``auto`` takes ``ordinal`` where ``order`` is given.
+        order: The classes, lowest grade first, separated by commas; empty for natural order.
+        positive_from: Grade from which on an image counts as positive, such as one to refer: a
+            threshold for it is chosen by ``operating_point``. Empty for none.
         positive: The positive class (two classes); ``auto`` takes the one that is not called
             normal, negative, healthy or the like, else the last in natural order.
-        operating_point: Rule that chooses the threshold on validation (two classes):
+        operating_point: Rule that chooses the threshold on validation (two classes, or
+            ``positive_from``):
             ``balanced`` (the more probable class, both weighted as in training),
             ``sensitivity>=0.95``, ``specificity>=0.9`` or both with a comma, ``youden`` or
             ``cost:FN=5,FP=1``.
@@ -131,6 +138,9 @@ class Config:
     test_fraction: float = 0.15
     folds: int | str = AUTO
     on_leak: OnLeak = "stop"
+    task: TaskName = "auto"
+    order: str = ""
+    positive_from: str = ""
     positive: str = "auto"
     operating_point: str = "balanced"
     prevalence: float | None = None
@@ -172,6 +182,7 @@ class Config:
                     f"{name} must lie between {low:g} and {high:g}. Received: {value!r}"
                 )
         _check_machines(self)
+        _check_task(self)
         if self.folds and self.folds != AUTO:
             _check_folds(self)
         if self.start_path and self.recipe != "default":
@@ -233,6 +244,11 @@ class Config:
         default = _BACKBONE_SIZES.get(backbone, 224) if backbone else _SIZES[level]
         side = _RECIPE_SIZES.get(self.recipe, default)
         return side, side
+
+    @property
+    def is_ordinal(self) -> bool:
+        """Whether the classes are grades, with an order."""
+        return self.task == "ordinal" or bool(self.order)
 
     @property
     def frozen(self) -> str:
@@ -314,6 +330,23 @@ def _check_machines(config: Config) -> None:
         raise ConfigError(
             "shards needs --recipe default and an effort that is not a time. Received: "
             f"--recipe {config.recipe}, --effort {config.effort}"
+        )
+
+
+def _check_task(config: Config) -> None:
+    """Reject an order or a cut without grades, and grades with the network of the tutorial."""
+    if config.is_ordinal and config.task == "classification":
+        raise ConfigError(
+            f"order={config.order!r} makes the classes grades; leave out --task classification."
+        )
+    if config.positive_from and not config.is_ordinal:
+        raise ConfigError(
+            "positive_from needs grades: add --task ordinal. Received: --positive-from "
+            f"{config.positive_from}"
+        )
+    if config.is_ordinal and config.recipe != "default":
+        raise ConfigError(
+            f"--task ordinal needs --recipe default. Received: --recipe {config.recipe}"
         )
 
 

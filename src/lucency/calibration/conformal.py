@@ -41,12 +41,14 @@ class Threshold:
         scores: The largest 1 - probability at which each class is in the set, in [0, 1]; 1 if there
             are too few patients for this alpha, and the class is in every set.
         patients: Number of validation patients behind each score.
+        runs: Whether the classes are grades, and a set also has those between two of its grades.
     """
 
     alpha: float
     kind: Kind
     scores: tuple[float, ...]
     patients: tuple[int, ...]
+    runs: bool = False
 
     @property
     def unlimited(self) -> tuple[bool, ...]:
@@ -62,7 +64,11 @@ class Threshold:
         Returns:
             (n, classes); a set may be empty, or contain all classes.
         """
-        return np.asarray(1 - probabilities <= np.array(self.scores))
+        inside = np.asarray(1 - probabilities <= np.array(self.scores))
+        if not self.runs:
+            return inside
+        up, down = (np.logical_or.accumulate(x, axis=1) for x in (inside, inside[:, ::-1]))
+        return np.asarray(up & down[:, ::-1])
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,15 @@ class Conformal:
         return None if any(rule.unlimited) else rule
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``{"score", "thresholds": [{"alpha", "kind", "scores", "patients"}...]}``."""
+        """Return ``{"score", "thresholds": [{"alpha", "kind", "scores", "patients"}...]}``.
+
+        For grades, each also has ``"runs": true``.
+        """
         rows = [{**vars(each), "scores": list(each.scores)} for each in self.thresholds]
         rows = [{**row, "patients": list(row["patients"])} for row in rows]
+        for row in rows:
+            if not row["runs"]:
+                del row["runs"]
         return {"score": _SCORE, "thresholds": rows}
 
     @classmethod
@@ -164,7 +176,10 @@ def _threshold(row: Mapping[str, Any], classes: int) -> Threshold:
         raise ValueError(f"scores {str(scores)[:80]} are not all from 0 to 1")
     if not all(type(count) is int and 0 <= count < _MAX_PATIENTS for count in patients):
         raise ValueError(f"counts of patients {str(patients)[:80]}")
-    return Threshold(float(alpha), kind, tuple(map(float, scores)), tuple(patients))
+    runs = row.get("runs", False)
+    if type(runs) is not bool:
+        raise TypeError(f"runs must be true or false, received {str(runs)[:40]}")
+    return Threshold(float(alpha), kind, tuple(map(float, scores)), tuple(patients), runs)
 
 
 def _numeric(value: Any) -> bool:
@@ -186,6 +201,8 @@ def fit(
     labels: ArrayLike,
     groups: Sequence[str] | IntArray | None = None,
     alphas: Sequence[float] = ALPHAS,
+    *,
+    runs: bool = False,
 ) -> Conformal:
     """Find the thresholds on validation, both kinds for every alpha.
 
@@ -194,6 +211,8 @@ def fit(
         labels: (n,) true class indices.
         groups: (n,) patient of each image, "" for an image without one; None if none has one.
         alphas: Miscoverage rates, each in (0, 1).
+        runs: Whether the classes are grades. A set then also has the grades between two of its own,
+            which can only raise its coverage.
 
     Returns:
         The thresholds. With fewer than ``needed_patients(alpha)`` patients only the set of all
@@ -223,6 +242,7 @@ def fit(
                 kind,
                 tuple(_quantile(scores[rows], patient[rows], alpha) for rows in members),
                 tuple(len(np.unique(patient[rows])) for rows in members),
+                runs,
             )
             for alpha in alphas
             for kind, members in subsets.items()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lucency.classifier.spec import Spec
 from lucency.errors import ClassifierError
+from lucency.task import task_of
 
 DEFAULT_SCALE = 5.0  # logits; for classifiers whose maps were not tested
 _DECIMALS = 4
@@ -73,22 +74,33 @@ def signed(
         spec: Of the classifier.
 
     Returns:
-        (n, h, w) float32, and the class of each map, (n,). For two classes it is the positive one,
-        or the second if there is none. For more it is the most probable one, and the map is its
-        logit minus the mean logit of the others.
+        (n, h, w) float32, and the class of each map, (n,), as ``classes_of`` returns it. With more
+        than two classes the map is the logit of the class minus the mean logit of the others.
 
     Raises:
         ClassifierError: The values are not finite, or their shape is invalid.
     """
     _check(units, spec)
     rows = np.arange(len(units))
+    of = classes_of(probabilities, spec)
+    if len(spec.classes) == 2:
+        signs = (2 * of - 1).astype(np.float32)
+        return units[..., 0] * signs[:, None, None], of
+    chosen = units[rows, :, :, of]
+    others = (units.sum(axis=-1) - chosen) / (units.shape[-1] - 1)
+    return np.asarray(chosen - others, np.float32), of
+
+
+def classes_of(probabilities: NDArray[np.float64], spec: Spec) -> NDArray[np.int64]:
+    """Return the class whose evidence the map of each image shows, (n,).
+
+    For two classes it is the positive one, or the second if there is none. For more it is the most
+    probable one, and for grades the highest.
+    """
     if len(spec.classes) == 2:
         of = spec.classes.index(spec.positive or spec.classes[1])
-        return units[..., 0] * np.float32(2 * of - 1), np.full(len(units), of, np.int64)
-    best = np.asarray(probabilities.argmax(axis=1), np.int64)
-    chosen = units[rows, :, :, best]
-    others = (units.sum(axis=-1) - chosen) / (units.shape[-1] - 1)
-    return np.asarray(chosen - others, np.float32), best
+        return np.full(len(probabilities), of, np.int64)
+    return task_of(spec.task).evidence_class(probabilities)
 
 
 def _check(units: NDArray[np.float32], spec: Spec) -> None:

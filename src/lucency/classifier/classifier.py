@@ -21,7 +21,7 @@ from lucency.classifier.activation_map import ActivationMap, method_of, scale_of
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.onnx.session import BATCH, Session, batch_of
-from lucency.classifier.prediction import Outputs, Prediction, concatenated, predicted
+from lucency.classifier.prediction import Outputs, Prediction, at_cut, concatenated, predicted
 from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import Spec
 from lucency.classifier.storage import Contents, load_contents, save_contents, weights_file
@@ -30,8 +30,8 @@ from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
 from lucency.errors import ClassifierError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Decoders, Pixels
-from lucency.metrics import decide
 from lucency.progress import SILENT, Progress
+from lucency.task import Task, task_of
 
 LOGITS_BIAS = "logits/bias"  # the end of the name of the last layer's bias
 # Batches that are decoded or predicted at once: at the end of each, some processors would wait.
@@ -94,6 +94,11 @@ class Classifier:
     def positive(self) -> str | None:
         """For two classes, the one to be detected."""
         return self.spec.positive
+
+    @property
+    def task(self) -> Task:
+        """What the classifier answers: one of several classes, or a grade."""
+        return task_of(self.spec.task)
 
     @property
     def threshold(self) -> float:
@@ -318,7 +323,7 @@ class Classifier:
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the index of the predicted class for each row of probabilities."""
         positive = None if self.positive is None else self.classes.index(self.positive)
-        return decide(probabilities, positive, self.threshold)
+        return self.task.decide(probabilities, positive, self.threshold)
 
     def predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
         """Turn outputs into predictions, which abstain rather than guess.
@@ -330,7 +335,7 @@ class Classifier:
         decisions = self.decide(outputs.probabilities)
         rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
         sets = rule.sets(outputs.probabilities) if rule else None
-        return [
+        made = [
             predicted(
                 str(file),
                 self.classes,
@@ -338,9 +343,17 @@ class Classifier:
                 int(decisions[i]),
                 None if sets is None else sets[i],
                 None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
-                self.activation_map(outputs, i),
+                self.task,
             )
             for i, file in enumerate(files)
+        ]
+        return [
+            dataclasses.replace(
+                each,
+                activation_map=self.activation_map(outputs, i),
+                cut=at_cut(self.spec.cut, self.classes, outputs.probabilities[i]),
+            )
+            for i, each in enumerate(made)
         ]
 
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:

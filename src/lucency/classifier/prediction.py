@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lucency.classifier.activation_map import ActivationMap
 from lucency.imaging.notes import Note, describe_notes
+from lucency.task import CLASSES, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Prediction:
         activation_map: The evidence at each position for and against a class, if requested and
             available.
         notes: Properties of a DICOM file that its reader should know, in words.
+        cut: For grades, "from" which one on an image is positive, the "probability" of this one or
+            a higher one, and whether that makes it "positive"; ``None`` if no grade was chosen.
     """
 
     file: str
@@ -74,6 +77,7 @@ class Prediction:
     ood_score: float | None = None
     activation_map: ActivationMap | None = None
     notes: tuple[str, ...] = ()
+    cut: Mapping[str, Any] | None = None
 
     def with_notes(self, notes: Note) -> Prediction:
         """Return the prediction with the notes on its file."""
@@ -93,6 +97,8 @@ class Prediction:
             "ood_score": self.ood_score,
             "notes": list(self.notes),
         }
+        if self.cut is not None:
+            document["cut"] = dict(self.cut)
         if self.activation_map is not None:
             document["activation_map"] = self.activation_map.to_json()
         return document
@@ -105,12 +111,12 @@ def predicted(
     decision: int,
     in_set: NDArray[np.bool_] | None,
     ood_score: float | None,
-    activation_map: ActivationMap | None = None,
+    task: Task = CLASSES,
 ) -> Prediction:
     """Turn numbers into a prediction that abstains rather than guesses.
 
     It abstains if the image is out of distribution, and if the prediction set is not the decided
-    class alone.
+    class alone; for grades, if it is not at most two neighbouring ones.
 
     Args:
         file: Name of the image.
@@ -119,14 +125,16 @@ def predicted(
         decision: Index of the decided class.
         in_set: (classes,) which classes the prediction set contains; ``None`` without sets.
         ood_score: Above 1 is out of distribution; ``None`` without a detector.
-        activation_map: Of the image, if there is one.
+        task: Of the classifier.
     """
     names = () if in_set is None else tuple(np.array(classes, object)[in_set])
     reason = ""
     if ood_score is not None and not ood_score <= 1:
         reason = f"out of distribution: OOD score {ood_score:.3g}, limit 1"
-    elif in_set is not None and names != (classes[decision],):
-        reason = f"ambiguous: {' or '.join(names)}" if names else "ambiguous: no class fits well"
+    elif in_set is not None and not task.is_clear(in_set[None], np.array([decision]))[0]:
+        between = f"{names[0]} to {names[-1]}" if len(names) > 1 and task.is_ordinal else ""
+        shown = between or " or ".join(names)
+        reason = f"ambiguous: {shown}" if names else "ambiguous: no class fits well"
         if len(names) == 1:
             reason = f"ambiguous: {classes[decision]} by the threshold, {names[0]} by validation"
     return Prediction(
@@ -136,5 +144,21 @@ def predicted(
         reason=reason,
         prediction_set=names,
         ood_score=ood_score,
-        activation_map=activation_map,
     )
+
+
+def at_cut(
+    cut: Mapping[str, Any] | None, classes: tuple[str, ...], probabilities: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """Return ``Prediction.cut`` of an image with these probabilities (classes,), if there is one.
+
+    Args:
+        cut: ``Spec.cut``.
+        classes: The grades.
+        probabilities: Of each grade.
+    """
+    if cut is None:
+        return None
+    probability = float(probabilities[classes.index(cut["from"]) :].sum())
+    positive = probability >= cut["threshold"]
+    return {"from": cut["from"], "probability": probability, "positive": positive}

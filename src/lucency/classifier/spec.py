@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from lucency.calibration.conformal import Conformal
 from lucency.classifier.architectures import check_parameters, weight_count
-from lucency.errors import ClassifierError
+from lucency.errors import ClassifierError, ConfigError
 from lucency.imaging.decoder.protocol import Request
 from lucency.imaging.depths import EIGHT, KNOWN, dtype_of, is_deep
 from lucency.run_folder.files import CLASSIFIER, FORMAT
+from lucency.task import CLASSIFICATION, check_grades, task_of
 
 _MAX_CLASSES = 10_000
 _MAX_LENGTH = 1000  # characters of a name or a sentence
@@ -27,8 +28,12 @@ class Spec:
     """The values of ``classifier.json``.
 
     Attributes:
-        classes: Class names in natural order.
+        classes: Class names in natural order; grades from the lowest to the highest.
         positive: For two classes, the one to be detected; else ``None``.
+        task: Name of the task, see ``lucency.task``.
+        cut: Of grades, from which one on an image is positive: "from", "threshold" (the smallest
+            probability of this grade or a higher one at which it is), "rule" and "validation" (as
+            ``validation_rates``); ``None`` for none.
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
         depth: Bits of the training images: the largest number of so many is white in files of more
@@ -74,6 +79,8 @@ class Spec:
     weights_origin: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     depth: int = EIGHT
+    task: str = CLASSIFICATION
+    cut: Mapping[str, Any] | None = None
 
     @property
     def dtype(self) -> str:
@@ -111,7 +118,9 @@ class Spec:
         return {
             "format": FORMAT,
             "classes": list(self.classes),
+            "task": self.task,
             "positive": self.positive,
+            "cut": self.cut and dict(self.cut),
             "input": {
                 "height": self.size[0],
                 "width": self.size[1],
@@ -147,7 +156,7 @@ class Spec:
         """
         try:
             return cls(**_fields(data))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise ClassifierError(
                 f"{CLASSIFIER} is incomplete or has a wrong value ({type(error).__name__}: "
                 f"{error}). Restore it from the training run, or train again."
@@ -159,6 +168,9 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     classes = _classes(data["classes"])
     if data["positive"] is not None and (data["positive"] not in classes or len(classes) != 2):
         raise ValueError(f"positive must be one of two classes: {_shown(data['positive'])}")
+    task = task_of(_text(data.get("task", CLASSIFICATION)))
+    if task.is_ordinal:
+        check_grades(classes)
     given, network = data["input"], data["architecture"]
     check_parameters(_text(network["name"]), _typed(network["parameters"], dict))
     channels = _one_of(given["channels"], (1, 3))
@@ -166,6 +178,8 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "classes": classes,
         "positive": data["positive"],
+        "task": task.name,
+        "cut": _cut(data.get("cut"), classes),
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
         "depth": _one_of(given.get("depth", EIGHT), KNOWN),
@@ -233,6 +247,20 @@ def _rates(value: Any) -> Mapping[str, float] | None:
     if value is None:
         return None
     return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}
+
+
+def _cut(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any] | None:
+    """Return from which grade on an image is positive, if that was chosen."""
+    if value is None:
+        return None
+    if value["from"] not in classes[1:]:
+        raise ValueError(f"the cut must be one of the grades above the lowest: {_shown(value)}")
+    return {
+        "from": value["from"],
+        "threshold": _number(value["threshold"], 0, 1),
+        "rule": _text(value["rule"]),
+        "validation": _rates(value.get("validation")),
+    }
 
 
 def _class_prior(value: Any, classes: int) -> tuple[float, ...]:

@@ -226,6 +226,32 @@ Positive = Annotated[
         rich_help_panel=_EVALUATION,
     ),
 ]
+Task = Annotated[
+    str | None,
+    Option(
+        help="classification, or ordinal: the classes are grades, lowest first (auto: ordinal "
+        "with --order).",
+        metavar="TASK",
+        autocompletion=words("task"),
+        rich_help_panel=_DATA,
+    ),
+]
+Order = Annotated[
+    str | None,
+    Option(
+        help="The grades, lowest first, as in none,mild,severe (natural order).",
+        metavar="CLASS,...",
+        rich_help_panel=_DATA,
+    ),
+]
+PositiveFrom = Annotated[
+    str | None,
+    Option(
+        help="Grade from which on an image is positive, such as one to refer.",
+        metavar="CLASS",
+        rich_help_panel=_EVALUATION,
+    ),
+]
 Start = Annotated[
     str | None,
     Option(

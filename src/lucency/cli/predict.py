@@ -139,11 +139,15 @@ def _print_written(written: Written, as_json: bool) -> None:
 def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     from lucency.io import csv_lines
 
-    rows = [["file", "decision", *(f"p_{name}" for name in classes), "reason", "notes"]]
+    cut = any(each.cut for each in predictions)
+    at_cut = ["positive", "p_positive"] if cut else []
+    rows = [["file", "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
+        found = [repr(each.cut[key]) for key in ("positive", "probability")] if each.cut else []
+        found = (found or ["", ""]) if cut else []
         notes = "; ".join(each.notes)
-        rows.append([each.file, each.decision, *probabilities, each.reason, notes])
+        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])
     if sys.stdout.isatty():
         rows = [[*map(visible, row)] for row in rows]
     sys.stdout.writelines(csv_lines(rows))
@@ -155,11 +159,15 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> Non
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("file", "decision", *classes):
+    cut = next((each.cut["from"] for each in predictions if each.cut), None)
+    for name in ("file", "decision", *classes, *([f"from {cut}"] if cut else [])):
         table.add_column(Text(visible(name)), overflow="fold")
     for each in predictions:
         if each.decision:
             percent = [f"{value:.1%}" for value in each.probabilities]
+            if each.cut:
+                side = "positive" if each.cut["positive"] else "negative"
+                percent.append(f"{side}, {each.cut['probability']:.1%}")
             table.add_row(*(Text(visible(cell)) for cell in (each.file, each.decision, *percent)))
     if table.row_count:
         console().print(table)

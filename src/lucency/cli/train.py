@@ -45,6 +45,9 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     group_regex: options.GroupRegex = None,
     folds: options.Folds = None,
     on_leak: options.OnLeak = None,
+    task: options.Task = None,
+    order: options.Order = None,
+    positive_from: options.PositiveFrom = None,
     positive: options.Positive = None,
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
@@ -79,7 +82,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
         split_file=split_file, group_regex=group_regex, folds=folds, on_leak=on_leak,
         positive=positive, operating_point=operating_point, prevalence=prevalence,
-        subgroups=subgroups,
+        subgroups=subgroups, task=task, order=order, positive_from=positive_from,
         neighbours=neighbours, max_unreadable=max_unreadable, start=start, backbone=backbone,
         weights=weights, cache=cache, workers=workers, track=track, follow_links=follow_links,
         file_column=file_column, label_column=label_column, group_column=group_column,
@@ -92,29 +95,32 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
 def demo(
     folder: Annotated[Path, Argument(help="New folder for the images and the run.")] = Path("demo"),
     start: options.Start = None,
+    task: options.Task = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw synthetic chest radiographs and train on them.
 
     The images have known flaws, which the report finds. Training is from scratch, in minutes;
-    --start auto compares it with a pretrained network.
+    --start auto compares it with a pretrained network. With --task ordinal, the classes are grades.
 
     Examples:
         lucency demo
         lucency demo my_demo --start auto
+        lucency demo grades --task ordinal
     """
     from lucency.config import Config
-    from lucency.dataset.phantoms import draw_dataset
+    from lucency.dataset.phantoms import GRADES, draw_dataset
 
-    radiographs = folder / "radiographs"
+    radiographs, order = folder / "radiographs", ",".join(GRADES) if task == "ordinal" else ""
     if not radiographs.exists():
-        draw_dataset(radiographs, images=600, progress=progress(quiet))
+        shown = progress(quiet)
+        draw_dataset(radiographs, images=600, grades=bool(order), progress=shown)
     # With fewer validation patients, no class could be ruled out: every prediction would abstain.
     # Folds would hold more of them out, and take five times as long.
-    config = Config(
-        effort="quick", epochs=None if start else 60, start=start or "scratch", folds=0,
-        on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25,
+    config = Config.load(
+        None, effort="quick", epochs=None if start else 60, start=start or "scratch", folds=0,
+        on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25, task=task, order=order,
     )  # fmt: skip
     number = 1
     while (folder / f"run-{number}").exists():

@@ -72,7 +72,7 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
     for run in found:
         by_system.setdefault(run.system if repeats else run.name, []).append(run)
     outputs = {run.name: run.outputs for run in found}
-    drawn = replicated(truth.labels, outputs, truth.positive, truth.cluster)
+    drawn = replicated(truth.labels, outputs, truth.positive, truth.cluster, truth.task)
     systems = [_system(members, truth, drawn) for members in by_system.values()]
     pairs = _pairs(systems, truth, outputs, drawn)
     return Comparison(
@@ -118,9 +118,10 @@ def _pairs(
 ) -> list[Pair]:
     first = systems[0]
     differences = [_differences(first, other, truth, outputs, drawn) for other in systems[1:]]
-    # Without both classes there is no AUROC: the accuracy decides.
-    ranked = all(math.isfinite(each["auroc"].value) for each in differences)
-    figure = "auroc" if ranked else "accuracy"
+    # Without all classes there is no AUROC: the accuracy decides.
+    best = "quadratic_kappa" if truth.task.is_ordinal else "auroc"
+    defined = all(math.isfinite(each[best].value) for each in differences)
+    figure = best if defined else "accuracy"
     corrected = holm([each[figure].p for each in differences])
     pairs = []
     for other, each, p in zip(systems[1:], differences, corrected, strict=True):

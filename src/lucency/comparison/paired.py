@@ -13,6 +13,7 @@ from scipy import special
 
 from lucency import metrics
 from lucency.metrics import BoolArray, FloatArray, IntArray
+from lucency.task import CLASSES, Task
 
 REPLICATES = 2000
 _TAIL = 0.025  # probability outside the interval, at each end
@@ -155,7 +156,11 @@ def _components(positive: BoolArray, scores: FloatArray) -> FloatArray:
 
 
 def figures(
-    labels: IntArray, outputs: Outputs, positive: int | None, weights: FloatArray
+    labels: IntArray,
+    outputs: Outputs,
+    positive: int | None,
+    weights: FloatArray,
+    task: Task = CLASSES,
 ) -> Figures:
     """Compute the compared metrics under every row of weights.
 
@@ -164,6 +169,7 @@ def figures(
         outputs: Of one classifier.
         positive: Index of the positive class; None for means over all classes.
         weights: (rows, n) sample weights.
+        task: Grades have metrics of their own.
 
     Returns:
         Metrics by name, each (rows,).
@@ -173,7 +179,16 @@ def figures(
     confusion = metrics.confusion_matrix(labels, outputs.decisions, given.shape[1], weights)
     areas = [metrics.rank(labels == k, given[:, k]).cut(weights).auroc() for k in classes]
     total = weights.sum(axis=1)
+    of_grades = (
+        {
+            "quadratic_kappa": metrics.quadratic_kappa(confusion),
+            "mean_absolute_error": metrics.mean_absolute_error(confusion),
+        }
+        if task.is_ordinal
+        else {}
+    )
     return {
+        **of_grades,
         "auroc": np.mean(areas, axis=0),
         "accuracy": metrics.accuracy(confusion),
         "balanced_accuracy": metrics.balanced_accuracy(confusion),
@@ -185,7 +200,11 @@ def figures(
 
 
 def replicated(
-    labels: IntArray, runs: Mapping[str, Outputs], positive: int | None, cluster: IntArray
+    labels: IntArray,
+    runs: Mapping[str, Outputs],
+    positive: int | None,
+    cluster: IntArray,
+    task: Task = CLASSES,
 ) -> dict[str, tuple[Figures, Figures]]:
     """Compute the metrics of every run and their replicates under the same bootstrap samples.
 
@@ -194,6 +213,7 @@ def replicated(
         runs: Outputs by name.
         positive: Index of the positive class, or None.
         cluster: (n,) number of the patient, from 0.
+        task: What the runs answer.
 
     Returns:
         By name the metrics (1,) and their replicates (REPLICATES,): replicate i has the same
@@ -203,10 +223,10 @@ def replicated(
     drawn: dict[str, list[Figures]] = {name: [] for name in runs}
     for weights in metrics.bootstrap_weights(cluster, REPLICATES):
         for name, outputs in runs.items():
-            drawn[name].append(figures(labels, outputs, positive, weights))
+            drawn[name].append(figures(labels, outputs, positive, weights, task))
     return {
         name: (
-            figures(labels, outputs, positive, once),
+            figures(labels, outputs, positive, once, task),
             {key: np.concatenate([batch[key] for batch in drawn[name]]) for key in drawn[name][0]},
         )
         for name, outputs in runs.items()

@@ -20,6 +20,7 @@ from lucency.evaluation.ledger import test_set_id
 from lucency.io import read_json
 from lucency.metrics import IntArray, cluster_numbers, positive_index
 from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
+from lucency.task import CLASSES, Task, task_of
 
 # Keys that repeats of one system may differ in: chance, the machine, and what is only reported.
 _REPEAT_KEYS = frozenset(
@@ -40,6 +41,7 @@ class Run:
         seed: Of its training, where known.
         system: Its configuration without seed and machine; equal in repeats.
         positive: The positive class, or None.
+        task: What it answers.
         keys: n test images: the sha256 of their bytes, or their file without a split.csv.
         predictions: Of these images, in the order of ``keys``.
     """
@@ -49,6 +51,7 @@ class Run:
     seed: int | None
     system: str
     positive: str | None
+    task: Task
     keys: tuple[str, ...]
     predictions: Predictions
 
@@ -68,6 +71,7 @@ class Truth:
         labels: (n,) true class indices.
         cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
+        task: ``ordinal`` where one of the runs answers with grades, as all then have these classes.
         test_set: Identity of the test set in the ledger; None where a split.csv is missing.
     """
 
@@ -76,6 +80,7 @@ class Truth:
     labels: IntArray
     cluster: IntArray
     known: bool
+    task: Task
     test_set: str | None
 
     @property
@@ -119,7 +124,8 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
             )
         seen[run.classifier] = run.name
         _same_images(runs[0], run)
-    return runs, _truth(runs[0], hashed)
+    task = next((run.task for run in runs if run.task.is_ordinal), CLASSES)
+    return runs, _truth(runs[0], task, hashed=hashed)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -151,6 +157,7 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
         classifier=str(weights.get("sha256")) if isinstance(weights, dict) else str(folder),
         **_system(folder),
         positive=spec.positive,
+        task=task_of(spec.task),
         keys=tuple(keys[i] for i in order),
         predictions=_in_order(found, order),
     )
@@ -228,7 +235,7 @@ def _same_images(first: Run, other: Run) -> None:
             )
 
 
-def _truth(run: Run, hashed: bool) -> Truth:
+def _truth(run: Run, task: Task, *, hashed: bool) -> Truth:
     classes = run.predictions.classes
     rows = zip(run.keys, (classes[k] for k in run.predictions.labels), strict=True)
     return Truth(
@@ -237,5 +244,6 @@ def _truth(run: Run, hashed: bool) -> Truth:
         labels=run.predictions.labels,
         cluster=cluster_numbers(run.predictions.groups),
         known=any(run.predictions.groups),
+        task=task,
         test_set=test_set_id(rows) if hashed else None,
     )

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from lucency.comparison.paired import Difference
 
 NAMES: Mapping[str, str] = {
+    "quadratic_kappa": "quadratic weighted kappa",
+    "mean_absolute_error": "mean absolute error",
     "auroc": "AUROC",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",

@@ -40,6 +40,7 @@ from lucency.imaging.depths import EIGHT
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import default_cache, missing_home
 from lucency.progress import SILENT, Progress
+from lucency.task import in_order
 
 Source = Path | str | Sequence[Path | str]  # a folder, zip file or address, or several of these
 
@@ -53,7 +54,7 @@ class Split:
 
     Attributes:
         name: ``train``, ``val`` or ``test``.
-        classes: Class names, in natural order.
+        classes: Class names, in natural order or in that of their grades.
         files: Paths relative to the root of the data set.
         groups: The patient of each image.
         labels: (n,) int64, indices into ``classes``.
@@ -102,7 +103,7 @@ class Dataset:
 
     Attributes:
         root: Folder that the paths are relative to.
-        classes: Names, in natural order.
+        classes: Names, in natural order or in that of their grades.
         train: Images to train on.
         val: Images for model selection; none where there are folds.
         test: Images that no choice depends on; ``None`` where the folders contain none.
@@ -172,6 +173,7 @@ def load_dataset(
             pool.start(pool.workers)  # the processes load their modules during the scan
         found = scan_source(folder, config, progress)
         check_search(len(found.entries))
+        found = replace(found, classes=in_order(found.classes, config.order))
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         side = size or config.input_size

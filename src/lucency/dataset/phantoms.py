@@ -2,7 +2,8 @@
 
 Brightness is the attenuation of the X-rays: air is black, bone and fluid are white. Half of the
 images have one to three opacities in their lungs, soft clouds of different density. Nothing else
-depends on the class: exposure, size, format, marker and file names have the same distribution.
+depends on the class: exposure, size, format, marker and file names have the same distribution. With
+grades, the density of the opacities grows from one to the next.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from lucency.errors import RunError
 from lucency.progress import SILENT, Progress
 
 CLASSES = ("NORMAL", "OPACITY")
+GRADES = ("none", "mild", "moderate", "severe")
+# How dense the opacities of each class are.
+_DENSITY = {"NORMAL": 0.0, "OPACITY": 1.0, "none": 0.0, "mild": 0.5, "moderate": 0.9, "severe": 1.5}
 _VAL = 8  # images per class, as in the best-known data set of chest radiographs
 _TEST = 0.2
 _SIDE = 320  # pixels in which anatomy is drawn, before scaling and noise
@@ -40,19 +44,26 @@ class _Shot(NamedTuple):
 
 
 def draw_dataset(
-    folder: Path, *, seed: int = 0, images: int = 240, progress: Progress = SILENT
+    folder: Path,
+    *,
+    seed: int = 0,
+    images: int = 240,
+    grades: bool = False,
+    progress: Progress = SILENT,
 ) -> None:
     """Draw a data set with train, val and test folders and a few planted faults.
 
-    The classes are NORMAL and OPACITY, in equal numbers. The faults: a truncated image (only in
-    100 images or more, as it would be more than 1 % of fewer), a copy inside train, a copy of a
-    test image in train under another name, a hidden file and a ``__MACOSX`` folder. The same
-    seed gives the same bytes, with the same versions of NumPy and Pillow.
+    The classes are NORMAL and OPACITY, or the grades none to severe, in equal numbers. The faults:
+    a truncated image (only in 100 images or more, as it would be more than 1 % of fewer), a copy
+    inside train, a copy of a test image in train under another name, a hidden file and a
+    ``__MACOSX`` folder. The same seed gives the same bytes, with the same versions of NumPy and
+    Pillow.
 
     Args:
         folder: Output folder; it must be missing or empty.
         seed: Determines everything.
         images: Images to draw, at least 40; the two copies are added to them.
+        grades: Whether the classes are grades.
         progress: Called for every image.
 
     Raises:
@@ -68,7 +79,7 @@ def draw_dataset(
         # Drawn in a temporary folder and renamed, so that an interruption leaves nothing behind.
         with TemporaryDirectory(prefix=".drawing-", dir=folder.parent) as temporary:
             partial = Path(temporary) / "images"
-            _draw_all(partial, seed, images, progress)
+            _draw_all(partial, seed, images, GRADES if grades else CLASSES, progress)
             partial.rename(folder)
     except OSError as error:
         raise RunError(
@@ -76,23 +87,25 @@ def draw_dataset(
         ) from error
 
 
-def _draw_all(folder: Path, seed: int, images: int, progress: Progress) -> None:
+def _draw_all(
+    folder: Path, seed: int, images: int, classes: tuple[str, ...], progress: Progress
+) -> None:
     files = []
     with progress.task("Drawing phantoms", images, "images") as task:
-        for shot in _plan(np.random.default_rng([seed, 0]), images):
+        for shot in _plan(np.random.default_rng([seed, 0]), images, classes):
             files.append(_write(folder, shot, seed))
             task.advance()
     _plant_faults(folder, files)
 
 
-def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
+def _plan(rng: Generator, images: int, classes: tuple[str, ...]) -> Iterator[_Shot]:
     """Distribute the images over patients of one to four images, each in one split."""
     test = round(images * _TEST / 2)
     train = images - 2 * (_VAL + test)
     numbers = iter(rng.permutation(10 * images))  # a patient's number must not reveal the class
     for split, wanted in (("train", train), ("val", 2 * _VAL), ("test", 2 * test)):
-        for label, count in zip(CLASSES, (wanted // 2, wanted - wanted // 2), strict=True):
-            left = count
+        for k, label in enumerate(classes):
+            left = (wanted + k) // len(classes)
             while left:
                 shots = min(int(rng.integers(1, 5)), left)
                 patient = int(next(numbers))
@@ -103,7 +116,7 @@ def _plan(rng: Generator, images: int) -> Iterator[_Shot]:
 def _write(folder: Path, shot: _Shot, seed: int) -> Path:
     rng = np.random.default_rng([seed, 1, shot.patient, shot.number])
     anatomy = np.random.default_rng([seed, 2, shot.patient])
-    image = _expose(_draw_chest(anatomy, rng, sick=shot.label == CLASSES[1]), rng)
+    image = _expose(_draw_chest(anatomy, rng, density=_DENSITY[shot.label]), rng)
     _burn_in_marker(image, rng)
     place = folder / shot.split / shot.label
     place.mkdir(parents=True, exist_ok=True)
@@ -126,8 +139,8 @@ def _plant_faults(folder: Path, files: list[Path]) -> None:
     _copy(leaked, folder / "train" / leaked.parent.name / other_patient)
     if len(files) >= 100:
         truncated.write_bytes(truncated.read_bytes()[:2000])
-    (folder / "train" / CLASSES[0] / ".hidden.png").write_bytes(b"left behind by a file manager")
-    packed = folder / "__MACOSX" / "train" / CLASSES[0]
+    (copied.parent / ".hidden.png").write_bytes(b"left behind by a file manager")
+    packed = folder / "__MACOSX" / "train" / copied.parent.name
     packed.mkdir(parents=True)
     (packed / f"._{copied.name}").write_bytes(b"left behind by a packing program")
 
@@ -136,11 +149,11 @@ def _copy(source: Path, target: Path) -> None:
     target.write_bytes(source.read_bytes())
 
 
-def _draw_chest(anatomy: Generator, shot: Generator, *, sick: bool) -> Field:
+def _draw_chest(anatomy: Generator, shot: Generator, *, density: float) -> Field:
     """Return the attenuation, (320, 320) from 0 (air) to about 1 (spine, belly).
 
     Properties of the patient are drawn from ``anatomy``, those of the exposure from ``shot``; the
-    number of draws is the same for both classes.
+    number of draws is the same for all classes.
     """
     x, y = _pose(shot)
     build = anatomy.uniform(0.92, 1.08)
@@ -155,8 +168,8 @@ def _draw_chest(anatomy: Generator, shot: Generator, *, sick: bool) -> Field:
     chest += air * _vessels(x, y, anatomy)
     chest += _bones(x, y, torso, anatomy)
     opacities = _opacities(x, y, anatomy)
-    if sick:
-        chest += opacities * air
+    if density:
+        chest += density * opacities * air
     return chest
 
 

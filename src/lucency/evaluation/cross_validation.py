@@ -21,9 +21,12 @@ from lucency.evaluation.figures import make_sample, overall_metrics
 from lucency.evaluation.predictions import Predictions
 from lucency.evaluation.result import Evaluation, plain
 from lucency.metrics import Estimate, FloatArray, IntArray, positive_index
+from lucency.task import CLASSES, ORDINAL, Task, task_of
 
 OUT_OF_FOLD = "out_of_fold"
 FIGURES = ("balanced_accuracy", "auroc", "log_loss")  # of every fold
+_OF_GRADES = ("quadratic_kappa", "mean_absolute_error", "log_loss")
+_UNBOUNDED = ("log_loss", "mean_absolute_error")
 _FEWEST = 3  # values of a column from which the next one is predicted
 _LEVEL = 0.95
 
@@ -90,11 +93,12 @@ def cross_validation(
         column: That the folds are made by; empty for random ones.
     """
     where = np.array(held_out, object)
+    task = CLASSES if evaluation.grades is None else task_of(ORDINAL)
     folds = tuple(
-        _fold(name, predictions, np.flatnonzero(where == name), evaluation.positive)
+        _fold(name, predictions, np.flatnonzero(where == name), evaluation.positive, task)
         for name in dict.fromkeys(sorted(held_out, key=natural))
     )
-    values = {x: np.array([fold.metrics[x].value for fold in folds]) for x in FIGURES}
+    values = {x: np.array([fold.metrics[x].value for fold in folds]) for x in _figures(task)}
     defined = {name: each[np.isfinite(each)] for name, each in values.items()}
     return CrossValidation(
         evaluation=evaluation,
@@ -107,7 +111,11 @@ def cross_validation(
     )
 
 
-def _fold(name: str, found: Predictions, rows: IntArray, positive: str | None) -> Fold:
+def _figures(task: Task) -> tuple[str, ...]:
+    return _OF_GRADES if task.is_ordinal else FIGURES
+
+
+def _fold(name: str, found: Predictions, rows: IntArray, positive: str | None, task: Task) -> Fold:
     groups = [found.groups[i] for i in rows]
     sample = make_sample(
         found.labels[rows],
@@ -116,12 +124,12 @@ def _fold(name: str, found: Predictions, rows: IntArray, positive: str | None) -
         groups,
         positive_index(found.classes, positive),
     )
-    estimates = overall_metrics(sample)
+    estimates = overall_metrics(sample, task)
     return Fold(
         fold=name,
         n=len(rows),
         groups=sample.patients if any(groups) else None,
-        metrics={x: estimates[x] for x in FIGURES},
+        metrics={x: estimates[x] for x in _figures(task)},
     )
 
 
@@ -145,5 +153,5 @@ def _next(name: str, values: FloatArray) -> dict[str, float]:
     k = len(values)
     t = stats.t.ppf((1 + _LEVEL) / 2, k - 1)
     half = float(t * values.std(ddof=1) * math.sqrt(1 + 1 / k))
-    mean, highest = float(values.mean()), math.inf if name == "log_loss" else 1.0
+    mean, highest = float(values.mean()), math.inf if name in _UNBOUNDED else 1.0
     return {"low": max(0.0, mean - half), "high": min(highest, mean + half)}

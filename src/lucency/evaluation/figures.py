@@ -24,6 +24,7 @@ from lucency.metrics import (
     WeightedDecisions,
     influences,
 )
+from lucency.task import CLASSES, Task
 
 REPLICATES = 2000
 RECALL = np.linspace(0.0, 1.0, 101)
@@ -167,11 +168,12 @@ def _curve(ranking: metrics.Ranking, weights: FloatArray) -> Figures:
     }
 
 
-def overall_metrics(sample: Sample) -> dict[str, Estimate]:
+def overall_metrics(sample: Sample, task: Task = CLASSES) -> dict[str, Estimate]:
     """Estimate the metrics of the split: of the positive class, or means over all classes.
 
     Args:
         sample: The split.
+        task: Grades have metrics of their own.
 
     Returns:
         Estimates by name.
@@ -194,6 +196,39 @@ def overall_metrics(sample: Sample) -> dict[str, Estimate]:
         "mcc": metrics.linearised(float(metrics.mcc(table)), matthews, smoothed.cluster, "Fisher"),
         "average_precision": _average_precision(sample),
         **_of_probabilities(sample),
+        **(_of_grades(sample) if task.is_ordinal else {}),
+    }
+
+
+def _of_grades(sample: Sample) -> dict[str, Estimate]:
+    """Estimate the metrics that count by how many grades a decision is wrong."""
+    labels, decisions, cluster = sample.labels, sample.decisions, sample.cluster
+    apart = abs(labels - decisions).astype(np.float64)
+    mean = influences.of_mean(apart)
+    # No counts are added: among so many cells, far from the diagonal, they would weigh too much.
+    kappa = influences.of_quadratic_kappa(labels, decisions)
+    return {
+        "quadratic_kappa": metrics.linearised(kappa.value, kappa, cluster, "Fisher"),
+        "mean_absolute_error": metrics.linearised(mean.value, mean, cluster, "log"),
+        "within_one": metrics.proportion(apart <= 1, cluster),
+    }
+
+
+def cut_metrics(sample: Sample, k: int) -> dict[str, Estimate]:
+    """Estimate how well the probability of grade ``k`` or a higher one separates and predicts."""
+    truth, p = sample.labels >= k, sample.probabilities[:, k:].sum(axis=1)
+    fits = {
+        "calibration_slope": metrics.calibration_slope(p, truth),
+        "calibration_intercept": metrics.calibration_intercept(p, truth),
+    }
+    return {
+        "auroc": metrics.delong(truth, p, sample.cluster),
+        **{
+            name: UNDEFINED
+            if fit is None
+            else metrics.linearised(fit.value, fit, sample.cluster, "plain")
+            for name, fit in fits.items()
+        },
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from lucency.evaluation.figures import (
     Sample,
     class_metrics,
     curves_and_replicates,
+    cut_metrics,
     make_sample,
     overall_metrics,
     proportion,
@@ -34,6 +35,7 @@ from lucency.evaluation.subgroups import subgroups
 from lucency.evaluation.utility import PREVALENCES, decision_curve, predictive_values, with_prior
 from lucency.metrics import FloatArray
 from lucency.progress import SILENT, Progress
+from lucency.task import task_of
 
 
 def evaluate(
@@ -94,6 +96,8 @@ def evaluate_predictions(
         attributes=(
             from_names(predictions.files, predictions.labels) if attributes is None else attributes
         ),
+        task=task_of(spec.task),
+        cut=spec.cut,
     )
     return _evaluate(predictions, conditions)
 
@@ -147,12 +151,12 @@ def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -
     classes, truth = predictions.classes, predictions.labels
     index = metrics.positive_index(classes, conditions.positive)
     _check(truth, predictions.probabilities, predictions.groups, len(classes))
-    decisions = metrics.decide(predictions.probabilities, index, conditions.threshold)
+    decisions = conditions.task.decide(predictions.probabilities, index, conditions.threshold)
     sample = make_sample(truth, decisions, predictions.probabilities, predictions.groups, index)
     value, replicates = curves_and_replicates(sample, seed)
     counts = np.bincount(truth, minlength=len(classes)).tolist()
     most = counts.index(max(counts))
-    estimates = overall_metrics(sample)
+    estimates = overall_metrics(sample, conditions.task)
     return Evaluation(
         n=len(truth),
         groups=sample.patients if any(predictions.groups) else None,
@@ -180,6 +184,54 @@ def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -
             classes=classes,
             positive=index,
         ),
+        grades=_grades(sample, predictions, conditions, seed)
+        if conditions.task.is_ordinal
+        else None,
+    )
+
+
+def _grades(
+    sample: Sample, predictions: Predictions, conditions: Conditions, seed: int
+) -> dict[str, Any]:
+    """Evaluate the probabilities of each grade or a higher one."""
+    classes = predictions.classes
+    cuts = [
+        {
+            "from": classes[k],
+            "n": int((sample.labels >= k).sum()),
+            "metrics": cut_metrics(sample, k),
+        }
+        for k in range(1, len(classes))
+    ]
+    if conditions.cut is None:
+        return {"cuts": cuts, "positive": None}
+    at_cut = _evaluate(*_binary(predictions, conditions, conditions.cut), seed)
+    return {"cuts": cuts, "positive": at_cut}
+
+
+def _binary(
+    predictions: Predictions, conditions: Conditions, cut: Mapping[str, Any]
+) -> tuple[Predictions, Conditions]:
+    """Return predictions of grades as those of two classes: below a grade, and from it on."""
+    k = predictions.classes.index(cut["from"])
+    higher = predictions.probabilities[:, k:].sum(axis=1)
+    below, above = f"below {cut['from']}", f"{cut['from']} or higher"
+    share = float(np.sum(conditions.prior[k:])) if conditions.prior else 0.5
+    two = replace(
+        predictions,
+        classes=(below, above),
+        labels=(predictions.labels >= k).astype(np.int64),
+        decisions=(higher >= cut["threshold"]).astype(np.int64),
+        probabilities=np.stack([1 - higher, higher], axis=1),
+    )
+    return two, Conditions(
+        positive=above,
+        threshold=float(cut["threshold"]),
+        rule=str(cut["rule"]),
+        chosen=cut["validation"],
+        prior=(1 - share, share),
+        prevalence=conditions.prevalence,
+        attributes=conditions.attributes,
     )
 
 
@@ -264,7 +316,7 @@ def _calibration(sample: Sample, error: float) -> dict[str, Any]:
 
 def _operating_point(conditions: Conditions) -> dict[str, Any]:
     if conditions.positive is None:
-        return {"rule": "the most probable class", "threshold": None, "validation": None}
+        return {"rule": conditions.task.decision, "threshold": None, "validation": None}
     rule = conditions.rule or f"{conditions.positive} at the threshold or above"
     return {"rule": rule, "threshold": conditions.threshold, "validation": conditions.chosen}
 
@@ -338,6 +390,7 @@ def _selective(
             sample.positive,
             _weights(sample, seed),
             sample.cluster,
+            task=conditions.task,
         ),
     }
 

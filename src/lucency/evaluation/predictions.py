@@ -14,9 +14,10 @@ import numpy as np
 from lucency.classifier import Outputs, Spec
 from lucency.errors import ConfigError, RunError
 from lucency.io import from_text, read_table, why
-from lucency.metrics import FloatArray, IntArray, decide, positive_index
+from lucency.metrics import FloatArray, IntArray, positive_index
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS
+from lucency.task import task_of
 
 _COLUMNS = [*PREDICTIONS.columns]
 _PREFIX = "p_"
@@ -118,7 +119,9 @@ def predict(
         files=split.files,
         groups=split.groups,
         labels=split.labels,
-        decisions=decide(outputs.probabilities, positive, classifier.threshold),
+        decisions=task_of(classifier.spec.task).decide(
+            outputs.probabilities, positive, classifier.threshold
+        ),
         probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from lucency.calibration.conformal import Conformal
 from lucency.metrics import Estimate
+from lucency.task import CLASSES, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Conditions:
         prevalence: Prevalence where the classifier will be used; that of the images if None.
         conformal: The conformal thresholds, if any.
         attributes: Name -> a value for each image, for subgroups.
+        task: What the classifier answers.
+        cut: Of grades, ``Spec.cut``.
     """
 
     positive: str | None
@@ -34,6 +37,8 @@ class Conditions:
     prevalence: float | None = None
     conformal: Conformal | None = None
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    task: Task = CLASSES
+    cut: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ class Evaluation:
         decision_curve: Net benefit by threshold; None without a positive class.
         selective: Risk over coverage, conformal coverage and metrics with abstention.
         subgroups: Metrics of the images with each value of each attribute.
+        grades: For grades, "cuts" (for each grade but the lowest "from", "n" and the "metrics" of
+            the probability of this grade or a higher one) and "positive" (the ``Evaluation``
+            at the chosen cut; None without one). None for other tasks.
     """
 
     n: int
@@ -77,6 +85,7 @@ class Evaluation:
     decision_curve: Mapping[str, Any] | None
     selective: Mapping[str, Any]
     subgroups: Sequence[Mapping[str, Any]]
+    grades: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None."""
@@ -86,6 +95,8 @@ class Evaluation:
 def plain(value: Any) -> Any:
     """Return a value as dictionaries, lists and finite numbers, nan as None."""
     if isinstance(value, Estimate):
+        return value.to_json()
+    if isinstance(value, Evaluation):
         return value.to_json()
     if isinstance(value, Mapping):
         return {key: plain(x) for key, x in value.items()}

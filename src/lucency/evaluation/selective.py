@@ -11,6 +11,7 @@ import numpy as np
 from lucency import metrics
 from lucency.calibration.conformal import Conformal, Threshold, expected_coverage, rank_of
 from lucency.metrics import BoolArray, Estimate, FloatArray, IntArray, Ranking
+from lucency.task import CLASSES, Task
 
 COVERAGE = np.arange(1, 101) / 100
 _DRAWS = 20_000
@@ -156,7 +157,7 @@ def _expected_overall(
     return float(low), float(high)
 
 
-def abstention(
+def abstention(  # noqa: PLR0913 - each is an array of its own
     labels: IntArray,
     decisions: IntArray,
     sets: BoolArray,
@@ -164,10 +165,12 @@ def abstention(
     positive: int | None,
     weights: Iterable[FloatArray],
     cluster: IntArray,
+    *,
+    task: Task = CLASSES,
 ) -> dict[str, Any]:
     """Evaluate the predictions that remain when the classifier abstains on doubtful images.
 
-    A prediction is made when the image is in distribution and its set is the decided class alone.
+    A prediction is made when the image is in distribution and its set allows it: ``Task.is_clear``.
 
     Args:
         labels: (n,) true class indices.
@@ -177,13 +180,13 @@ def abstention(
         positive: Index of the positive class; None for means over all classes.
         weights: Parts (rows, n) of ``metrics.bootstrap_weights``; unused with a positive class.
         cluster: (n,) number of the patient.
+        task: Decides which sets are clear.
 
     Returns:
         "n", its parts "predicted", "out_of_distribution" and "ambiguous", and "metrics" of those
         predicted: Estimates "accuracy", "sensitivity", "specificity".
     """
-    decided = np.take_along_axis(sets, decisions[:, None], axis=1)[:, 0]
-    clear = (sets.sum(axis=1) == 1) & decided
+    clear = task.is_clear(sets, decisions)
     predicted = clear & ~outside
     true, given, own = labels[predicted], decisions[predicted], cluster[predicted]
     if positive is None:

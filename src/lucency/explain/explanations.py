@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import ActivationMap, Classifier, Prediction
-from lucency.classifier.activation_map import scale_of
+from lucency.classifier.activation_map import classes_of, scale_of
 from lucency.errors import ClassifierError
 from lucency.explain import occlusion
 from lucency.imaging.decoder.pool import Decoded, DecoderPool
@@ -113,9 +113,7 @@ def _predictions(
     predictions = classifier.predictions(outputs, [str(files[i]) for i in readable])
     if method == "cam":
         return predictions
-    named = classifier.positive or (classifier.classes[1] if len(classifier.classes) == 2 else None)
-    best = outputs.probabilities.argmax(axis=1)
-    of = np.full(len(best), classifier.classes.index(named)) if named else best
+    of = classes_of(outputs.probabilities, classifier.spec)
     hiding = occlusion.occlusion_maps(
         classifier.predict_pixels, pixels, of, classifier.spec.temperature, _GRID
     )

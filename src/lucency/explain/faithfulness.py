@@ -157,7 +157,7 @@ def _sample(classifier: Classifier, val: Split) -> Sample:
     if outputs.maps is None or outputs.map_classes is None:
         raise ClassifierError(_NO_MAPS)
     cluster = cluster_numbers([val.groups[i] for i in places])
-    decided = np.asarray(outputs.probabilities.argmax(axis=1), np.int64)
+    decided = classifier.task.evidence_side(outputs.probabilities)
     return Sample(pixels, cluster, decided, outputs.maps, outputs.map_classes)
 
 

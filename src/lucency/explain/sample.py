@@ -25,7 +25,8 @@ class Sample:
     Attributes:
         pixels: (n, height, width, channels) uint8.
         cluster: (n,) int64, number of the patient.
-        decided: (n,) int64, the most probable class.
+        decided: (n,) int64, the most probable class; for grades the lowest or the highest,
+            whichever has more evidence.
         maps: (n, h, w) float32, as ``Outputs.maps``.
         map_classes: (n,) int64, the class of each map.
     """

@@ -10,6 +10,7 @@ from lucency.classifier import Classifier, Spec
 from lucency.imaging.depths import is_deep, white_of
 from lucency.imaging.raster import DRAFT
 from lucency.run_folder.files import FORMAT
+from lucency.task import task_of
 
 _OUTPUTS = {
     "probabilities": "float32, one per class in the order of `classes`; calibrated, they sum to 1",
@@ -68,7 +69,7 @@ def metadata(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _decision(spec: Spec) -> str:
     if spec.positive is None:
-        return "the most probable class"
+        return task_of(spec.task).decision
     other = next(name for name in spec.classes if name != spec.positive)
     return (
         f"{spec.positive} if its probability is at least {spec.threshold!r}, else {other} "

@@ -150,6 +150,28 @@ def balanced_accuracy(confusion: FloatArray) -> FloatArray:
     return np.asarray(sensitivity(confusion).mean(-1))
 
 
+def quadratic_kappa(confusion: FloatArray) -> FloatArray:
+    """Return Cohen's kappa with quadratic weights (Cohen 1968), (...), of grades 0, 1, 2, ...
+
+    It is 1 minus the mean squared difference between true and decided grade, divided by the one
+    that is expected by chance. It is nan when all truths and all decisions are one grade.
+    """
+    grades = np.arange(confusion.shape[-1])
+    squares = (grades[:, None] - grades) ** 2
+    by_chance = confusion.sum(-1)[..., :, None] * confusion.sum(-2)[..., None, :]
+    chance = (by_chance * squares).sum((-2, -1))
+    return np.asarray(
+        1 - ratio((confusion * squares).sum((-2, -1)) * confusion.sum((-2, -1)), chance)
+    )
+
+
+def mean_absolute_error(confusion: FloatArray) -> FloatArray:
+    """Return the mean number of grades between true and decided grade, (...)."""
+    grades = np.arange(confusion.shape[-1])
+    apart = abs(grades[:, None] - grades)
+    return ratio((confusion * apart).sum((-2, -1)), confusion.sum((-2, -1)))
+
+
 def mcc(confusion: FloatArray) -> FloatArray:
     """Return Matthews' correlation for any number of classes (Gorodkin 2004), (...).
 

@@ -138,6 +138,22 @@ def of_mcc(given: WeightedDecisions, classes: int) -> Linear:
     return Linear(value, _weighed(given, cells[given.labels, given.decisions]))
 
 
+def of_quadratic_kappa(labels: IntArray, decisions: IntArray) -> Linear:
+    """Linearise Cohen's kappa with quadratic weights, of (n,) grades 0, 1, 2, ...
+
+    The value is nan where all labels and decisions are one grade.
+    """
+    true, decided = labels.astype(np.float64), decisions.astype(np.float64)
+    squares, means = (true - decided) ** 2, (true.mean(), decided.mean())
+    # The squared difference of two independent grades is the mean of these, less a constant.
+    chances = true**2 + decided**2 - 2 * (true * means[1] + means[0] * decided)
+    square, chance = squares.mean(), chances.mean() + 2 * means[0] * means[1]
+    if not chance > 0:
+        return Linear(math.nan, np.zeros(len(labels)))
+    change = (square - squares) / chance + square / chance**2 * (chances - chances.mean())
+    return Linear(float(1 - square / chance), change / len(labels))
+
+
 def components(positive: BoolArray, scores: FloatArray) -> FloatArray:
     """Return DeLong's structural components, (n,).
 

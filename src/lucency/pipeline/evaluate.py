@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lucency.calibration import operating_point
-from lucency.classifier import Classifier
+from lucency.classifier import Classifier, Spec
 from lucency.comparison import Comparison
 from lucency.config import Config
 from lucency.dataset import Source, Split, load_labelled, read_split
@@ -25,6 +25,7 @@ from lucency.evaluation import (
     read_subgroups,
 )
 from lucency.evaluation.ledger import LedgerEntries, What, record, test_set_id
+from lucency.metrics import BoolArray, FloatArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS, SPLIT
 
@@ -68,7 +69,7 @@ def evaluate_run(
         LucencyError: Anything a user can fix, such as a rule that validation cannot meet.
     """
     classifier = Classifier.load(run)
-    if config.prevalence is not None:
+    if config.prevalence is not None and classifier.spec.cut is None:
         class_prior(config.prevalence, classifier.classes, classifier.positive)  # fail early
     if choose:
         choose_threshold(classifier, run, config)
@@ -97,33 +98,38 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     """Set a classifier's threshold by a rule on the validation split of its run, or its folds.
 
     Raises:
-        ConfigError: There is no positive class, or validation cannot meet the rule.
+        ConfigError: There is no positive class and no grade from which on an image is positive, or
+            validation cannot meet the rule.
         RunError: The run has no predictions for validation.
     """
-    rule = operating_point.parse(config.operating_point)
-    if classifier.positive is None:
+    rule, spec = operating_point.parse(config.operating_point), classifier.spec
+    if classifier.positive is None and spec.cut is None:
         raise ConfigError(
-            "--operating-point needs two classes, one of them positive. This classifier has "
-            f"{len(classifier.classes)} classes."
+            "--operating-point needs two classes, one of them positive, or grades and a training "
+            f"with --positive-from. This classifier has {len(classifier.classes)} classes."
         )
     splits = {split.split: split for split in read_predictions(run / PREDICTIONS)}
     val = splits.get("val") or splits.get(OUT_OF_FOLD)
     if val is None:
         raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
-    k = classifier.classes.index(classifier.positive)
-    point = operating_point.choose(
-        rule,
-        val.probabilities[:, k],
-        val.labels == k,
-        even=classifier.spec.even,
-        prevalence=config.prevalence,
-    )
-    classifier.spec = dataclasses.replace(
-        classifier.spec,
-        threshold=point.threshold,
-        rule=point.rule,
-        validation_rates=point.rates(),
-    )
+    scores, truth, even = _scored(spec, val)
+    point = operating_point.choose(rule, scores, truth, even=even, prevalence=config.prevalence)
+    if spec.cut is None:
+        classifier.spec = dataclasses.replace(
+            spec, threshold=point.threshold, rule=point.rule, validation_rates=point.rates()
+        )
+    else:
+        chosen = {"threshold": point.threshold, "rule": point.rule, "validation": point.rates()}
+        classifier.spec = dataclasses.replace(spec, cut={**spec.cut, **chosen})
+
+
+def _scored(spec: Spec, val: Predictions) -> tuple[FloatArray, BoolArray, float]:
+    """Return the probability of a positive image, whether it is one, and ``Spec.even`` for it."""
+    if spec.cut:
+        k = spec.classes.index(spec.cut["from"])
+        return val.probabilities[:, k:].sum(axis=1), val.labels >= k, 0.5
+    k = spec.classes.index(str(spec.positive))
+    return val.probabilities[:, k], val.labels == k, spec.even
 
 
 def content_of(split: Split) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from lucency.classifier import Classifier, Prediction
+from lucency.classifier import Classifier, Prediction, Spec
 from lucency.cluster import Shared, connect, in_words, kept_pool
 from lucency.errors import BackendError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
@@ -180,7 +180,7 @@ def predict_to_folder(
             progress.note(f"Continuing behind {first:,} images that are predicted.")
         found = map(adjust, predict_files(classifier, files[first:], on, progress=progress))
         while some := [*islice(found, ROWS)]:
-            parts.append(_write_part(out, len(parts), some, classifier.classes))
+            parts.append(_write_part(out, len(parts), some, classifier.spec))
         rows = [{"name": part.name, "sha256": part.sha256} for part in parts]
         write_json(out / _MANIFEST, job | {"parts": rows})
     counts: Counter[str | None] = sum((part.counts for part in parts), Counter())
@@ -274,14 +274,12 @@ def _finished(folder: Path) -> list[_Part]:
     return parts
 
 
-def _write_part(
-    folder: Path, number: int, some: Sequence[Prediction], classes: Sequence[str]
-) -> _Part:
+def _write_part(folder: Path, number: int, some: Sequence[Prediction], spec: Spec) -> _Part:
     """Write the next part, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    nothing = [None] * len(classes)
+    nothing = [None] * len(spec.classes)
     columns = {
         "file": pa.array([_text(each.file) for each in some], pa.string()),
         "decision": pa.array([each.decision or None for each in some], pa.string()),
@@ -289,8 +287,18 @@ def _write_part(
             f"p_{name}": pa.array(
                 [(each.probabilities or nothing)[k] for each in some], pa.float64()
             )
-            for k, name in enumerate(classes)
+            for k, name in enumerate(spec.classes)
         },
+        **(
+            {
+                "positive": pa.array([_at_cut(each, "positive") for each in some], pa.bool_()),
+                "p_positive": pa.array(
+                    [_at_cut(each, "probability") for each in some], pa.float64()
+                ),
+            }
+            if spec.cut
+            else {}
+        ),
         "reason": pa.array([each.reason or None for each in some], pa.string()),
         "unreadable": pa.array([not each.probabilities for each in some], pa.bool_()),
         "prediction_set": pa.array(
@@ -305,6 +313,10 @@ def _write_part(
     write_bytes(folder / name, data)
     counts = _counted(*(columns[name].to_pylist() for name in ("decision", "unreadable")))
     return _Part(name, hashlib.sha256(data).hexdigest(), counts)
+
+
+def _at_cut(prediction: Prediction, key: str) -> Any:
+    return prediction.cut[key] if prediction.cut else None
 
 
 def _name(number: int) -> str:

@@ -94,16 +94,19 @@ def _first_screen(run: Run) -> dict[str, Any]:
 
 def _performance(run: Run, album: Album) -> dict[str, Any]:
     """Return the sections on how good the decisions and the probabilities are."""
+    at_cut = run.at_cut
     return {
+        "positive": at_cut.positive,
         "mistakes": performance.mistakes(run, album),
         "most_confused": performance.most_confused(run.split),
         "confusions": drawings.confusions(run),
-        "curves": drawings.curves(run),
+        "curves": drawings.curves(at_cut),
         "histograms": drawings.histograms(run),
         "rule": _rule(run),
-        "point": utility.point(run),
-        "predictive": utility.predictive(run),
-        "decision_curve": utility.decision_curve(run),
+        "point": utility.point(at_cut),
+        "grades": performance.grades(run),
+        "predictive": utility.predictive(at_cut),
+        "decision_curve": utility.decision_curve(at_cut),
         "calibrations": drawings.calibrations(run),
         "calibration": uncertainty.calibration_summary(run.split)[0],
         "reliability": uncertainty.reliability(run),

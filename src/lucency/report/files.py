@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,28 @@ class Run:
     def split(self) -> Json:
         """The figures of the split that counts."""
         return self.splits[self.split_name]
+
+    @property
+    def is_ordinal(self) -> bool:
+        """Whether the classes are grades."""
+        return bool(self.split.get("grades"))
+
+    @property
+    def at_cut(self) -> Run:
+        """The run with grades as two classes, below the chosen grade and from it on.
+
+        The run itself where no such grade was chosen.
+        """
+        found = {
+            key: (split.get("grades") or {}).get("positive")
+            for key in ("test", "validation", "cross_validation")
+            if (split := self.evaluation.get(key))
+        }
+        first = next(iter(found.values()))
+        if first is None:
+            return self
+        two = {**found, "classes": first["classes"], "positive": first["positive"]}
+        return replace(self, evaluation=two, predictions=())
 
     def predictions_of(self, split: str) -> Predictions | None:
         """Return the predictions of one of ``splits``; None where there are none."""

@@ -28,7 +28,8 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "method": str(found["method"]),
         "grid": f"{int(found['height'])} x {int(found['width'])}",
         "scale": f"{float(found['scale']):.2g}",
-        "target": run.positive or "the most probable class",
+        "target": run.positive
+        or ("the highest grade" if run.is_ordinal else "the most probable class"),
         "n": plural(int(found["n"]), "image"),
         "pairs": _pairs(album),
         "gain": _gain(found["deletion"]),

@@ -43,7 +43,9 @@ class Headline:
 def headlines(run: Run) -> list[Headline]:
     """Return the figures that say how good the classifier is."""
     names = ["auroc", "sensitivity", "specificity", "accuracy"]
-    if not run.positive:
+    if run.is_ordinal:
+        names = ["quadratic_kappa", "within_one", "mean_absolute_error", "accuracy"]
+    elif not run.positive:
         names = ["auroc", "balanced_accuracy", "accuracy", "f1"]
     baselines = trivial(run.split, run.positive)
     return [_headline(key, run, baselines[key]) for key in names]
@@ -62,7 +64,8 @@ def _headline(key: str, run: Run, baseline: float) -> Headline:
         value_text(entry, n, share=name.share),
         interval_text(entry, n, share=name.share),
         Markup("{}: {}").format(
-            "guessing" if key == "auroc" else always, rounded(baseline, n, share=name.share)
+            "guessing" if key == "auroc" else always,
+            rounded(baseline, n, share=name.share, largest=baseline),
         ),
     )
 
@@ -132,6 +135,23 @@ def per_class(run: Run) -> dict[str, Any] | None:
     ]
     heads = ["PPV" if key == "ppv" else name_of(key).title for key in _PER_CLASS]
     return {"heads": ["Class", "Images", *heads], "rows": rows}
+
+
+def grades(run: Run) -> list[list[str]]:
+    """Return the rows of each grade or a higher one, with its figures; empty for other tasks."""
+    cuts = (run.split.get("grades") or {}).get("cuts") or []
+    return [
+        [
+            f"{each['from']} or higher",
+            f"{each['n']:,}",
+            *(
+                figure_text(each["metrics"].get(key), min(each["n"], run.split["n"] - each["n"]),
+                            share=False)
+                for key in ("auroc", "calibration_slope", "calibration_intercept")
+            ),
+        ]
+        for each in cuts
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,14 @@ class Check:
 
 def task(run: Run) -> list[tuple[str, Markup]]:
     """Return what the classifier is for and what it was made of, as pairs of name and text."""
-    positive = Markup("; positive: {}").format(class_name(run.positive)) if run.positive else ""
+    shown = run.at_cut.positive
+    positive = Markup("; positive: {}").format(class_name(shown)) if shown else ""
+    ordinal, count = run.is_ordinal, len(run.classes)
+    kind = ("ordinal", count, "grades") if ordinal else ("classification", count, "classes")
     folder = (run.plan.get("data") or {}).get("folder")
     colour = colour_of(run.audit)
     pairs = [
-        ("Task", Markup("classification, {} classes{}").format(len(run.classes), positive)),
+        ("Task", Markup("{}, {} {}{}").format(*kind, positive)),
         (
             "Data",
             Markup("{}{}").format(isolated(str(folder or "unknown")), colour and f", {colour}"),

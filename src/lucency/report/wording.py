@@ -41,6 +41,9 @@ NAMES = {
     "npv": Name("Negative predictive value", share=True),
     "f1": Name("F1"),
     "mcc": Name("Matthews correlation"),
+    "quadratic_kappa": Name("Quadratic weighted kappa"),
+    "mean_absolute_error": Name("Mean absolute error, in grades"),
+    "within_one": Name("Within one grade", share=True),
     "average_precision": Name("Average precision"),
     "brier": Name("Brier score"),
     "log_loss": Name("Log loss"),
@@ -58,10 +61,14 @@ GLOSSARY = {
     **dict.fromkeys(("ppv", "npv"), "predictive-values"),
     **dict.fromkeys(("lr_plus", "lr_minus"), "likelihood-ratios"),
     **dict.fromkeys(("f1", "mcc"), "f1-mcc"),
+    **dict.fromkeys(("quadratic_kappa", "mean_absolute_error", "within_one"), "grades"),
     "average_precision": "average-precision",
     **dict.fromkeys(("brier", "log_loss"), "brier-log-loss"),
     **dict.fromkeys(("ece", "calibration_slope", "calibration_intercept"), "calibration"),
 }
+
+
+_OF_ALL = ("accuracy", "quadratic_kappa", "mean_absolute_error", "within_one")  # rest on all images
 
 
 def name_of(metric: str) -> Name:
@@ -127,7 +134,7 @@ def support(metric: str, split: Json, positive: str | None) -> int:
     table, classes = split["confusion"], split["classes"]
     rows = [sum(row) for row in table]
     if positive is None or positive not in classes:
-        return int(split["n"]) if metric == "accuracy" else min(rows)
+        return int(split["n"]) if metric in _OF_ALL else min(rows)
     i = classes.index(positive)
     called = sum(row[i] for row in table)
     known = {
@@ -148,12 +155,24 @@ def trivial(split: Json, positive: str | None) -> dict[str, float]:
     common = {"accuracy": share, "balanced_accuracy": 1 / count, "auroc": 0.5, "mcc": 0.0}
     if positive is None:
         macro = {"sensitivity": 1 / count, "specificity": 1 - 1 / count, "f1": f1 / count}
-        return {**common, **macro, "average_precision": 1 / count}
+        found = {**common, **macro, "average_precision": 1 / count}
+        return {**found, **_trivial_grade(split)} if split.get("grades") else found
     if constant == positive:
         found = {"sensitivity": 1.0, "specificity": 0.0, "ppv": share, "f1": f1}
         return {**common, **found, "average_precision": share}
     missed = {"sensitivity": 0.0, "specificity": 1.0, "npv": share, "f1": 0.0}
     return {**common, **missed, "average_precision": 1 - share}
+
+
+def _trivial_grade(split: Json) -> dict[str, float]:
+    """Return what always predicting the most frequent grade scores."""
+    constant, n = split["classes"].index(split["baseline"]["class"]), float(split["n"])
+    images = [(abs(k - constant), sum(row)) for k, row in enumerate(split["confusion"])]
+    return {
+        "quadratic_kappa": 0.0,
+        "mean_absolute_error": sum(apart * count for apart, count in images) / n,
+        "within_one": sum(count for apart, count in images if apart <= 1) / n,
+    }
 
 
 def of_hundred(entry: Mapping[str, Any]) -> str:
@@ -186,6 +205,11 @@ def meaning(split: Json, positive: str | None) -> Markup:
         return Markup(
             "Of 100 {} images, {} are detected; of 100 {} images, {} are correctly negative."
         ).format(class_name(positive), of_hundred(found), class_name(other), of_hundred(negative))
+    if split.get("grades"):
+        metrics = split["metrics"]
+        return Markup(
+            "Of 100 images, {} get the right grade, and {} the right one or a neighbouring one."
+        ).format(of_hundred(metrics["accuracy"]), of_hundred(metrics["within_one"]))
     if len(per_class) > 5:
         known = {name: number(entry["value"]) or 0.0 for name, entry in per_class.items()}
         ends = (max(known, key=known.__getitem__), min(known, key=known.__getitem__))

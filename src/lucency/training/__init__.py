@@ -18,6 +18,7 @@
     trials          the networks of folds, here or at once on the nodes of a cluster
     folds           cross-validation: one network for each fold, joined in one classifier
     backbone        a pretrained backbone: its features, and what its two trainings have in common
+    ordinal         the last layer of grades, on which one score decides
     linear_head     a penalised regression on features, also cross-fitted
     frozen          the last layer alone, on a frozen backbone
     fine_tuning     how often the last stage of a backbone sees each image, and in how many views

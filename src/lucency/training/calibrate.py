@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +58,13 @@ def calibrate(
     """
     _scale(classifier, plan, labels, held_out)
     probabilities = predict()
-    sets = conformal.fit(probabilities, held_out.labels, held_out.groups)
+    runs = classifier.task.is_ordinal
+    sets = conformal.fit(probabilities, held_out.labels, held_out.groups, runs=runs)
     point = _operating_point(classifier, config, probabilities, held_out.labels, progress)
     classifier.spec = dataclasses.replace(
         classifier.spec,
         conformal=sets.to_json(),
+        cut=_cut(classifier, plan, config, probabilities, held_out.labels, progress),
         threshold=point.threshold,
         rule=point.rule,
         validation_rates=point.rates(),
@@ -125,23 +128,50 @@ def _operating_point(
 ) -> operating_point.OperatingPoint:
     """Choose the threshold; if the images do not reach the rule, warn and use the default."""
     if classifier.positive is None:
-        return operating_point.OperatingPoint(0.5, "the most probable class", np.nan, np.nan)
+        return operating_point.OperatingPoint(0.5, classifier.task.decision, np.nan, np.nan)
     k = classifier.classes.index(classifier.positive)
+    return _chosen(probabilities[:, k], labels == k, classifier.spec.even, config, progress)
+
+
+def _cut(
+    classifier: Classifier,
+    plan: Plan,
+    config: Config,
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    progress: Progress,
+) -> dict[str, Any] | None:
+    """Choose the threshold of the grade from which on an image is positive, if there is one."""
+    if not plan.positive_from:
+        return None
+    k = classifier.classes.index(plan.positive_from)
+    scores = probabilities[:, k:].sum(axis=1)
+    point = _chosen(scores, labels >= k, 0.5, config, progress)
+    return {
+        "from": plan.positive_from,
+        "threshold": point.threshold,
+        "rule": point.rule,
+        "validation": point.rates(),
+    }
+
+
+def _chosen(
+    scores: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    even: float,
+    config: Config,
+    progress: Progress,
+) -> operating_point.OperatingPoint:
     rule = operating_point.parse(config.operating_point)
-    scores, truth = probabilities[:, k], labels == k
     try:
-        point = operating_point.choose(
-            rule, scores, truth, even=classifier.spec.even, prevalence=config.prevalence
-        )
+        point = operating_point.choose(rule, scores, truth, even=even, prevalence=config.prevalence)
     except ConfigError as error:
         # Hours of training are not discarded for a rule that can be changed afterwards.
         progress.warn(
             f"{error} The threshold weighs both classes equally; choose another with lucency "
             "evaluate."
         )
-        point = operating_point.choose(
-            operating_point.parse("balanced"), scores, truth, even=classifier.spec.even
-        )
+        point = operating_point.choose(operating_point.parse("balanced"), scores, truth, even=even)
     return point
 
 

@@ -119,6 +119,7 @@ def spec_of(plan: Plan, classes: tuple[str, ...]) -> Spec:
     return Spec(
         classes=classes,
         positive=plan.positive,
+        task=plan.task,
         size=plan.size,
         channels=plan.channels,
         depth=plan.depth,

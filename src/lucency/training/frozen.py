@@ -16,6 +16,7 @@ from lucency.calibration import scaling
 from lucency.classifier import Classifier
 from lucency.dataset import Folds, Split
 from lucency.progress import Progress
+from lucency.task import task_of
 from lucency.training.backbone import (
     VIEWS,
     Augmenter,
@@ -67,7 +68,9 @@ class FrozenBackbone(Backbone):
         self.train_features = self.features(train, range(VIEWS), progress)
         self.val_features = self.features(val, range(VIEWS), progress)
         weights = np.asarray(plan.class_weights)
-        examples = Examples(self.train_features.pooled, train.labels, weights)
+        examples = Examples(
+            self.train_features.pooled, train.labels, weights, task_of(plan.task).is_ordinal
+        )
         if folds is None:
             self.heads = [fit_head(examples, train.groups, plan.seed)]
             self.logits = self.heads[0].logits(self.val_features.pooled)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lucency import metrics
 from lucency.calibration import scaling
+from lucency.training.ordinal import ordinal_heads
 
 Floats = NDArray[np.float64]
 
@@ -56,15 +57,17 @@ class Examples(NamedTuple):
         features: (views, n, d) float32.
         labels: (n,) int64 class indices.
         weights: (classes,) weight of each class in the loss.
+        ordinal: Whether the classes are grades, with an order.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
+    ordinal: bool = False
 
     def where(self, kept: NDArray[np.bool_]) -> Examples:
         """Return those of some images."""
-        return Examples(self.features[:, kept], self.labels[kept], self.weights)
+        return self._replace(features=self.features[:, kept], labels=self.labels[kept])
 
 
 def mean_head(heads: Sequence[Head]) -> Head:
@@ -156,7 +159,7 @@ def _losses(
     space: _Space, examples: Examples, rest: NDArray[np.bool_], held: NDArray[np.bool_]
 ) -> Floats:
     """Return the weighted log loss of held-out images, the mean of all views, for each strength."""
-    views, labels, weights = examples.where(held)
+    views, labels, weights, _ = examples.where(held)
     w = weights[labels]
     return np.array([
         np.mean([
@@ -172,6 +175,8 @@ def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> lis
 
     x, y = space.coordinates(examples.features), np.tile(examples.labels, len(examples.features))
     w = examples.weights[y] / len(examples.features)
+    if examples.ordinal:
+        return [space.head(*each) for each in ordinal_heads(x, y, w, strengths)]
     model = LogisticRegression(max_iter=1000, warm_start=True)
     heads = []
     with warnings.catch_warnings():

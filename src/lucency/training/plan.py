@@ -21,6 +21,7 @@ from lucency.dataset import Folds, Split
 from lucency.errors import BackendError, ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
+from lucency.task import CLASSIFICATION, ORDINAL, check_grades, counts_up, task_of
 from lucency.training import fine_tuning
 from lucency.training.warm_start import settled, warm_start
 
@@ -48,6 +49,8 @@ class Plan:
 
     Attributes:
         positive: For two classes, the one to be detected; ``None`` for more.
+        task: Name of the task, see ``lucency.task``.
+        positive_from: Of grades, the lowest that counts as positive; empty for none.
         size: Height and width of the network's input in pixels.
         channels: Channels of the stored images: 1 (grey) or 3.
         depth: Bits of images of more than 8; the largest number of so many is white.
@@ -100,6 +103,8 @@ class Plan:
     choices: tuple[Choice, ...]
     weights_origin: str = ""
     shards: int = 1
+    task: str = CLASSIFICATION
+    positive_from: str = ""
 
     @property
     def is_fine_tuned(self) -> bool:
@@ -152,8 +157,17 @@ def make_plan(train: Split, config: Config) -> Plan:
         )
     config = settled(config)
     # Before a backend is loaded:
+    if config.is_ordinal:
+        check_grades(train.classes)
     positive = positive_class(train.classes, config.positive)
     decision = _decision(train, config)
+    plan = _make_plan(train, config, positive, decision)
+    task = ORDINAL if config.is_ordinal else CLASSIFICATION
+    choices = (*_task(train.classes, config), *plan.choices)
+    return dataclasses.replace(plan, task=task, positive_from=config.positive_from, choices=choices)
+
+
+def _make_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
     if config.recipe == "article":
         if config.backbone:
             raise ConfigError(
@@ -162,6 +176,27 @@ def make_plan(train: Split, config: Config) -> Plan:
         return _article_plan(train, config, positive, decision)
     make = _pretrained_plan if config.frozen else _default_plan
     return make(train, config, positive, decision)
+
+
+def _task(classes: tuple[str, ...], config: Config) -> list[Choice]:
+    """Describe the task, unless its name says it all."""
+    if config.is_ordinal:
+        return [
+            Choice(
+                "task", f"ordinal, from {classes[0]} to {classes[-1]}",
+                "requested; one score orders the images, and the network learns where the next "
+                "grade begins",
+            )
+        ]  # fmt: skip
+    if config.task == "auto" and counts_up(classes):
+        return [
+            Choice(
+                "task", "classification",
+                f"the classes {classes[0]} to {classes[-1]} count; if they are grades, train with "
+                "--task ordinal, which knows their order",
+            )
+        ]  # fmt: skip
+    return []
 
 
 def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:
@@ -447,6 +482,8 @@ def _decision(train: Split, config: Config) -> Choice:
         ConfigError: The rule is unknown, or there is no positive class.
     """
     rule = operating_point.parse(config.operating_point)
+    if config.is_ordinal:
+        return _grade_decision(train.classes, config, rule)
     if rule.kind != "balanced":
         if len(train.classes) > 2:
             raise ConfigError(
@@ -461,6 +498,31 @@ def _decision(train: Split, config: Config) -> Choice:
         "where validation is almost separable, the best threshold on it is hardly determined "
         "and is often a poor one on other data",
     )
+
+
+def _grade_decision(classes: tuple[str, ...], config: Config, rule: operating_point.Rule) -> Choice:
+    """Describe how probabilities of grades become decisions.
+
+    Raises:
+        ConfigError: There is a rule for a threshold, or a prevalence, and no grade that it is for;
+            or that grade is not one of those above the lowest.
+    """
+    cut = config.positive_from
+    if cut and cut not in classes[1:]:
+        raise ConfigError(
+            f"--positive-from must be one of the grades above the lowest: {', '.join(classes[1:])}."
+            f" Received: {cut!r}"
+        )
+    if not cut and (rule.kind != "balanced" or config.prevalence is not None):
+        option = "--prevalence" if rule.kind == "balanced" else "--operating-point"
+        raise ConfigError(
+            f"{option} needs a grade from which on an image is positive: add --positive-from "
+            f"{classes[1]}, or another of {', '.join(classes[1:])}."
+        )
+    words = task_of(ORDINAL).decision
+    if cut:
+        words += f"; positive from {cut} on, {rule.words}"
+    return Choice("decision", words, "the median has the least expected absolute error")
 
 
 def _neighbours(train: Split, config: Config) -> Choice:
@@ -562,6 +624,11 @@ def _class_weights(train: Split, config: Config) -> tuple[tuple[float, ...], str
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if config.class_weighting is False:
         return (1.0,) * len(counts), "switched off"
+    if config.is_ordinal and config.class_weighting is None:
+        return (1.0,) * len(counts), (
+            "every image counts the same, so that the probability of each grade is that of its "
+            "share in train"
+        )
     weights = len(train) / (len(counts) * counts)
     return tuple(map(float, weights)), "every class counts the same, however many images it has"
 

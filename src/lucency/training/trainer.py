@@ -19,8 +19,10 @@ from lucency.dataset.batches import pixel_batches, steps_per_epoch, training_bat
 from lucency.errors import BackendError, LucencyError, RunError
 from lucency.progress import Progress
 from lucency.signals import Interrupted
+from lucency.task import task_of
 from lucency.training.checkpoints import Checkpoints
 from lucency.training.early_stopping import EarlyStopping
+from lucency.training.ordinal import OneScore
 from lucency.training.plan import Plan
 from lucency.training.schedule import learning_rate
 from lucency.training.state import Arrays, Divergence, Epoch, Snapshot, TrainState
@@ -281,7 +283,10 @@ def build_network(plan: Plan, classes: int) -> Any:
     keras.config.set_dtype_policy(plan.precision)
     try:
         shape = (*plan.size, plan.network_channels)
-        return models.build(plan.architecture, classes, shape, plan.parameters)
+        network = models.build(plan.architecture, classes, shape, plan.parameters)
+        if task_of(plan.task).is_ordinal:
+            network.get_layer("logits").kernel.constraint = OneScore()
+        return network
     finally:
         keras.config.set_dtype_policy("float32")
 

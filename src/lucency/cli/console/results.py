@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lucency.verify import Verification
 
 _HEADLINES = {
+    "quadratic_kappa": "Quadratic weighted kappa",
+    "within_one": "Within one grade",
+    "mean_absolute_error": "Mean absolute error",
     "auroc": "AUROC",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
@@ -28,7 +31,7 @@ _HEADLINES = {
     "brier": "Brier score",
     "log_loss": "Log loss",
 }
-_PERCENT = ("sensitivity", "specificity", "accuracy", "balanced_accuracy")
+_PERCENT = ("sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one")
 _PAIRS = 5  # leaking pairs to show
 
 
@@ -68,6 +71,11 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     console = terminal.console()
     console.print(f"\n{title}", style="bold", markup=False)
     console.print(_table("", evaluation.metrics))
+    if at_cut := (evaluation.grades or {}).get("positive"):
+        title = (
+            f"{at_cut.positive}, from a probability of {at_cut.operating_point['threshold']:.3g}"
+        )
+        console.print(_table(f"\n{title}", at_cut.metrics))
     baseline = evaluation.baseline
     console.print(
         f"\nBaseline: always predicting {baseline['class']} has an accuracy of "

@@ -22,6 +22,7 @@ _NAMES = (
     "roc-auroc",
     "average-precision",
     "f1-mcc",
+    "grades",
     "brier-log-loss",
     "calibration",
     "operating-point",

@@ -13,6 +13,7 @@ from lucency.report.model_card.documents import (
     plain,
     without_names,
 )
+from lucency.task import ORDINAL
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _TRAINING = ("epochs", "batch", "optimiser", "label smoothing", "precision")
@@ -97,8 +98,12 @@ def outcome(documents: Documents) -> str | None:
     if not classes:
         return None
     positive = at(documents.classifier, "positive") or at(documents.evaluation, "positive")
+    cut = at(documents.classifier, "cut", "from")
     suffix = f"; positive: {plain(positive)}" if positive else ""
-    return f"{len(classes)} classes: {', '.join(map(plain, classes))}{suffix}"
+    suffix = f"; positive from {plain(cut)} on" if cut else suffix
+    ordinal = at(documents.classifier, "task") == ORDINAL
+    kind = "grades, the lowest first" if ordinal else "classes"
+    return f"{len(classes)} {kind}: {', '.join(map(plain, classes))}{suffix}"
 
 
 def source(documents: Documents) -> str | None:

@@ -17,8 +17,13 @@ from lucency.report.model_card.documents import (
 )
 
 _CHOSEN_ON = ("validation", "cross_validation")  # images that choices are based on
-_SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
-_HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
+_SHARES = (
+    *("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"), "within_one",
+)  # fmt: skip
+_HEADLINE = (
+    *("quadratic_kappa", "within_one", "mean_absolute_error"),  # of grades
+    *("auroc", "accuracy", "sensitivity", "specificity"),
+)
 
 
 def figure(split: Any, name: str) -> str | None:

@@ -15,7 +15,10 @@ from lucency.imaging.source import MOST_BYTES
 from lucency.run_folder.files import EVALUATION, REPORT
 from lucency.serve.web.meaning import meaning, prevalence
 
-_METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
+_METRICS = (
+    *("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"),
+    *("quadratic_kappa", "mean_absolute_error", "within_one"),
+)
 _FILES = 64  # in one request; the page sends each by itself
 
 
@@ -40,7 +43,9 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "name": run.resolve().name,
         "sha256": classifier.fingerprint,
         "classes": list(spec.classes),
+        "task": spec.task,
         "positive": spec.positive,
+        "cut": spec.cut and dict(spec.cut),
         "threshold": spec.threshold,
         "rule": spec.rule,
         "size": list(spec.size),

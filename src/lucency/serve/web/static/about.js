@@ -8,9 +8,15 @@ const METRICS = {
   sensitivity: ["Sensitivity", "The share of the positive images that is found."],
   specificity: ["Specificity", "The share of the negative images that is recognised as negative."],
   accuracy: ["Accuracy", "The share of all images with the right decision. It is misleading if one class is frequent."],
+  quadratic_kappa: ["Quadratic weighted kappa", "The agreement with the true grades beyond chance; errors count by the square of their size. 0 is chance, 1 is perfect."],
+  within_one: ["Within one grade", "The share of all images that get the right grade or a neighbouring one."],
+  mean_absolute_error: ["Mean absolute error", "By how many grades a decision is wrong on average."],
   balanced_accuracy: ["Balanced accuracy", "The share of right decisions in each class, averaged over the classes."],
 };
-const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy"]);
+const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one"]);
+const OF_GRADES = ["quadratic_kappa", "within_one", "mean_absolute_error", "accuracy"];
+const OF_CLASSES = ["auroc", "balanced_accuracy", "accuracy"];
+const OF_TWO = ["auroc", "sensitivity", "specificity", "accuracy"];
 
 /** Return the title of the page: the classes, if they are few. */
 export function title(about) {
@@ -51,7 +57,7 @@ export function aboutPart(about) {
 
 function headlines(about) {
   const { evaluation } = about;
-  const keys = about.positive === null ? ["auroc", "balanced_accuracy", "accuracy"] : ["auroc", "sensitivity", "specificity", "accuracy"];
+  const keys = about.task === "ordinal" ? OF_GRADES : about.positive === null ? OF_CLASSES : OF_TWO;
   const known = keys.filter((key) => evaluation.metrics[key]?.value != null);
   return make("dl", { class: "headlines" }, known.map((key) => {
     const [heading, explanation] = METRICS[key];
@@ -77,6 +83,7 @@ function scope(evaluation) {
 }
 
 function decisionRule(about) {
+  if (about.task === "ordinal") return ["The classifier decides for the median grade: it and the grades below have a probability of 50\u202f% or more.", about.cut && [" An image is positive where ", isolated(about.cut.from), ` or a higher grade has a probability of ${share(about.cut.threshold)} or more: ${about.cut.rule}.`]];
   if (about.positive === null) return "The classifier decides for the most probable class.";
   return ["The classifier decides for ", isolated(about.positive), ` at a probability of ${share(about.threshold)} or more: ${about.rule}.`];
 }
@@ -84,7 +91,7 @@ function decisionRule(about) {
 function abstentionRule(about) {
   const reasons = [];
   if (about.ood_detector) reasons.push("if an image is out of distribution");
-  if (about.conformal) reasons.push("if more than one class remains possible");
+  if (about.conformal) reasons.push(about.task === "ordinal" ? "if more than two neighbouring grades remain possible" : "if more than one class remains possible");
   const classes = `It knows only ${about.classes.length === 2 ? "these two classes" : "these classes"}.`;
   return reasons.length ? `It abstains ${reasons.join(", or ")}. ${classes}` : `It never abstains, not even on images of another kind. ${classes}`;
 }

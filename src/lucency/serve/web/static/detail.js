@@ -29,8 +29,9 @@ function decided(item, about) {
   return [
     make("p", { class: "kicker" }, "Decision"),
     make("h3", { class: "decision" }, isolated(prediction.decision)),
-    binary ? positiveBar(prediction, about) : classBars(prediction),
+    binary ? positiveBar(prediction, about) : classBars(prediction, about),
     make("p", {}, meaning(prediction, about)),
+    cutPart(prediction, about),
     predictionSet(prediction, about),
     oodScore(prediction, about),
     fileNotes(prediction),
@@ -58,9 +59,16 @@ function abstained(item, about) {
         {},
         make("summary", {}, "Computed probabilities"),
         make("p", { class: "hint" }, "These numbers are not a decision. The table does not show them."),
-        classBars(prediction),
+        classBars(prediction, about),
       ),
   ];
+}
+
+/** Return whether an image is positive at the chosen cut of the grades. */
+function cutPart({ cut }, about) {
+  if (!cut) return null;
+  const side = cut.positive ? "Positive" : "Negative";
+  return make("p", {}, make("b", {}, side), ": the probability of ", isolated(cut.from), ` or a higher grade is ${percent(cut.probability)}; the threshold is ${share(about.cut.threshold)}.`);
 }
 
 /** Return what a DICOM file states about itself that its reader should know. */
@@ -99,9 +107,10 @@ function positiveBar(prediction, about) {
   ];
 }
 
-/** Return the probability of every class, the highest first. */
-function classBars(prediction) {
-  const rows = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1]);
+/** Return the probability of every class, the highest first; of grades in their order. */
+function classBars(prediction, about) {
+  const rows = about.classes.map((label) => [label, prediction.probabilities[label]]);
+  if (about.task !== "ordinal") rows.sort((one, other) => other[1] - one[1]);
   return make(
     "table",
     { class: "bars" },

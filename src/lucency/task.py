@@ -1,0 +1,182 @@
+"""The task: what a classifier answers, and how its probabilities become decisions.
+
+``classification`` answers with one of several classes, none of which is nearer to one than to
+another. ``ordinal`` answers with a grade: its classes have an order, the lowest first. Everything
+between the split and the page that differs asks the task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucency import metrics
+from lucency.errors import ConfigError, DataError
+from lucency.metrics import BoolArray, FloatArray, IntArray
+
+CLASSIFICATION: Final = "classification"
+ORDINAL: Final = "ordinal"
+_FEWEST_GRADES = 3  # two are the same with and without an order
+_GRADE = re.compile(r"\D*?(?P<number>\d+)\D*")
+
+
+class Task:
+    """What differs between tasks; this one is ``classification``.
+
+    Attributes:
+        name: As in the configuration and in ``classifier.json``.
+        is_ordinal: Whether the classes have an order.
+        decision: How a decision is made without a positive class, in words.
+    """
+
+    name: ClassVar[str] = CLASSIFICATION
+    is_ordinal: ClassVar[bool] = False
+    decision: ClassVar[str] = "the most probable class"
+
+    def decide(
+        self, probabilities: FloatArray, positive: int | None, threshold: float | None
+    ) -> IntArray:
+        """Decide on one class for each image.
+
+        Args:
+            probabilities: (n, classes), rows sum to 1.
+            positive: Index of the positive class of two, or None.
+            threshold: Least probability of the positive class; unused without one.
+
+        Returns:
+            (n,) class indices; of equally probable classes the first.
+
+        Raises:
+            ConfigError: There is a positive class and no threshold.
+        """
+        return metrics.decide(probabilities, positive, threshold)
+
+    def is_clear(self, sets: BoolArray, decisions: IntArray) -> BoolArray:
+        """Return for which images the prediction set allows a decision.
+
+        Args:
+            sets: (n, classes) which classes each set contains.
+            decisions: (n,) decided class indices.
+
+        Returns:
+            (n,) whether the set is the decided class alone.
+        """
+        return np.asarray(sets.sum(axis=1) == 1) & _contains(sets, decisions)
+
+    def evidence_class(self, probabilities: NDArray[np.floating[Any]]) -> IntArray:
+        """Return the class that positive values of each activation map are evidence for, (n,)."""
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+
+    def evidence_side(self, probabilities: NDArray[np.floating[Any]]) -> IntArray:
+        """Return the class that the evidence in each image speaks for, (n,)."""
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+
+
+class Ordinal(Task):
+    """Grades: classes with an order, the lowest first."""
+
+    name = ORDINAL
+    is_ordinal = True
+    decision = "the median grade: it and the grades below have a probability of 50 % or more"
+
+    def decide(
+        self,
+        probabilities: FloatArray,
+        positive: int | None,  # noqa: ARG002
+        threshold: float | None,  # noqa: ARG002
+    ) -> IntArray:
+        """Decide on the median grade, which has the least expected absolute error.
+
+        Args:
+            probabilities: (n, grades), rows sum to 1.
+            positive: None; grades have no positive class.
+            threshold: Unused.
+        """
+        return np.asarray((np.cumsum(probabilities, axis=1)[:, :-1] < 0.5).sum(axis=1), np.int64)
+
+    def is_clear(self, sets: BoolArray, decisions: IntArray) -> BoolArray:
+        """Return for which images the prediction set allows a decision.
+
+        Args:
+            sets: (n, grades) which grades each set contains.
+            decisions: (n,) decided grades.
+
+        Returns:
+            (n,) whether the set has one grade or two neighbouring ones, the decided one among them.
+            Experts, too, often differ by one grade.
+        """
+        lowest = sets.argmax(axis=1)
+        highest = sets.shape[1] - 1 - sets[:, ::-1].argmax(axis=1)
+        return np.asarray(highest - lowest <= 1) & _contains(sets, decisions)
+
+    def evidence_class(self, probabilities: NDArray[np.floating[Any]]) -> IntArray:
+        """Return the highest grade for each image, (n,): maps show evidence for higher grades."""
+        return np.full(len(probabilities), probabilities.shape[1] - 1, np.int64)
+
+    def evidence_side(self, probabilities: NDArray[np.floating[Any]]) -> IntArray:
+        """Return the highest or the lowest grade, whichever is more probable, (n,)."""
+        higher = probabilities[:, -1] >= probabilities[:, 0]
+        return np.where(higher, probabilities.shape[1] - 1, 0).astype(np.int64)
+
+
+def _contains(sets: BoolArray, decisions: IntArray) -> BoolArray:
+    return np.asarray(np.take_along_axis(sets, decisions[:, None], axis=1)[:, 0])
+
+
+CLASSES = Task()
+_TASKS = {task.name: task for task in (CLASSES, Ordinal())}
+
+
+def task_of(name: str) -> Task:
+    """Return the task of a name.
+
+    Raises:
+        ConfigError: There is no such task.
+    """
+    if name not in _TASKS:
+        raise ConfigError(f"task must be one of {', '.join(_TASKS)}. Received: {name!r}")
+    return _TASKS[name]
+
+
+def in_order(classes: Sequence[str], order: str) -> tuple[str, ...]:
+    """Return the class names in an order given by the user.
+
+    Args:
+        classes: All class names.
+        order: The same, lowest first, separated by commas; empty to leave them as they are.
+
+    Raises:
+        DataError: The order does not name each class once.
+    """
+    if not order:
+        return tuple(classes)
+    named = tuple(each.strip() for each in order.split(","))
+    if sorted(named) != sorted(classes):
+        raise DataError(
+            f"--order must name each class once, lowest first: {', '.join(classes)}. "
+            f"Received: {order}"
+        )
+    return named
+
+
+def check_grades(classes: Sequence[str]) -> None:
+    """Raise ``ConfigError`` where there are too few classes for an order to matter."""
+    if len(classes) < _FEWEST_GRADES:
+        raise ConfigError(
+            f"--task {ORDINAL} needs {_FEWEST_GRADES} classes or more. Received: "
+            f"{', '.join(classes)}. Leave it out: two classes are the same with an order."
+        )
+
+
+def counts_up(classes: Sequence[str]) -> bool:
+    """Tell whether class names count, as ``0`` to ``4`` or ``grade1`` to ``grade3`` do."""
+    found = [_GRADE.fullmatch(name) for name in classes]
+    numbers = [int(each["number"]) for each in found if each]
+    if not len(numbers) == len(classes) >= _FEWEST_GRADES:
+        return False
+    forms = {re.sub(r"\d+", "#", name) for name in classes}
+    return len(forms) == 1 and numbers == [*range(numbers[0], numbers[0] + len(numbers))]

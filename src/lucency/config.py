@@ -344,6 +344,11 @@ def _check_task(config: Config) -> None:
             "positive_from needs grades: add --task ordinal. Received: --positive-from "
             f"{config.positive_from}"
         )
+    if config.is_ordinal and config.positive != AUTO:
+        raise ConfigError(
+            "grades have no positive class: use --positive-from, the grade from which on an image "
+            f"is positive. Received: --positive {config.positive}"
+        )
     if config.is_ordinal and config.recipe != "default":
         raise ConfigError(
             f"--task ordinal needs --recipe default. Received: --recipe {config.recipe}"

@@ -29,6 +29,7 @@ from lucency.errors import InputError
 from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
 from lucency.imaging.depths import EIGHT, is_deep, needed
 from lucency.imaging.image import SourceImage, encode_png
+from lucency.task import in_order
 
 __all__ = ["LucencyClassifier"]
 
@@ -92,7 +93,10 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = self._labels(X, y)
         cache = _decoded(X, config.input_size, depth=config.depth or 0)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
-        splits = _split(cache, labels, names, tuple(map(str, self.classes_)), config)
+        classes = in_order([*map(str, self.classes_)], config.order)
+        # Of each label, its place in the order of the classifier.
+        self._places = np.array([classes.index(str(each)) for each in self.classes_])
+        splits = _split(cache, self._places[labels], names, classes, config)
         self.classifier_: Classifier = train(*splits, config)
         if X.ndim > 1:
             self.n_features_in_ = int(np.prod(X.shape[1:]))
@@ -107,12 +111,14 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         spec = self.classifier_.spec
         images = _decoded(_images(X), spec.size, spec.channels == 3, spec.depth)
-        return self.classifier_.predict_pixels(images.read(range(len(images))))
+        found = self.classifier_.predict_pixels(images.read(range(len(images))))
+        return np.asarray(found[:, self._places])
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predicted labels, (n,), at the operating point of ``settings``."""
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[self.classifier_.decide(probabilities)])
+        of_label = np.argsort(self._places)  # of each place, the label
+        probabilities = self.predict_proba(X)[:, of_label]
+        return np.asarray(self.classes_[of_label[self.classifier_.decide(probabilities)]])
 
     def _config(self) -> Config:
         values = {

@@ -31,11 +31,13 @@ class Task:
         name: As in the configuration and in ``classifier.json``.
         is_ordinal: Whether the classes have an order.
         decision: How a decision is made without a positive class, in words.
+        rule: What decides, in words.
     """
 
     name: ClassVar[str] = CLASSIFICATION
     is_ordinal: ClassVar[bool] = False
     decision: ClassVar[str] = "the most probable class"
+    rule: ClassVar[str] = "the threshold"
 
     def decide(
         self, probabilities: FloatArray, positive: int | None, threshold: float | None
@@ -82,6 +84,7 @@ class Ordinal(Task):
     name = ORDINAL
     is_ordinal = True
     decision = "the median grade: it and the grades below have a probability of 50 % or more"
+    rule = "the median"
 
     def decide(
         self,
@@ -167,8 +170,8 @@ def check_grades(classes: Sequence[str]) -> None:
     """Raise ``ConfigError`` where there are too few classes for an order to matter."""
     if len(classes) < _FEWEST_GRADES:
         raise ConfigError(
-            f"--task {ORDINAL} needs {_FEWEST_GRADES} classes or more. Received: "
-            f"{', '.join(classes)}. Leave it out: two classes are the same with an order."
+            f"--task {ORDINAL} and --order need {_FEWEST_GRADES} classes or more. Received: "
+            f"{', '.join(classes)}. Leave them out: two classes are the same with an order."
         )
 
 

@@ -351,7 +351,7 @@ class Classifier:
             dataclasses.replace(
                 each,
                 activation_map=self.activation_map(outputs, i),
-                cut=at_cut(self.spec.cut, self.classes, outputs.probabilities[i]),
+                cut=at_cut(self.spec.cut, self.classes, each),
             )
             for i, each in enumerate(made)
         ]

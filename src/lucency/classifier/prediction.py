@@ -66,7 +66,8 @@ class Prediction:
             available.
         notes: Properties of a DICOM file that its reader should know, in words.
         cut: For grades, "from" which one on an image is positive, the "probability" of this one or
-            a higher one, and whether that makes it "positive"; ``None`` if no grade was chosen.
+            a higher one, and whether that makes it "positive" (``None`` where the classifier
+            abstains); ``None`` if no grade was chosen.
     """
 
     file: str
@@ -136,7 +137,7 @@ def predicted(
         shown = between or " or ".join(names)
         reason = f"ambiguous: {shown}" if names else "ambiguous: no class fits well"
         if len(names) == 1:
-            reason = f"ambiguous: {classes[decision]} by the threshold, {names[0]} by validation"
+            reason = f"ambiguous: {classes[decision]} by {task.rule}, {names[0]} by validation"
     return Prediction(
         file=file,
         decision="" if reason else classes[decision],
@@ -148,17 +149,17 @@ def predicted(
 
 
 def at_cut(
-    cut: Mapping[str, Any] | None, classes: tuple[str, ...], probabilities: NDArray[np.float64]
+    cut: Mapping[str, Any] | None, classes: tuple[str, ...], prediction: Prediction
 ) -> dict[str, Any] | None:
-    """Return ``Prediction.cut`` of an image with these probabilities (classes,), if there is one.
+    """Return ``Prediction.cut`` of a prediction, if there is one.
 
     Args:
         cut: ``Spec.cut``.
         classes: The grades.
-        probabilities: Of each grade.
+        prediction: With the probability of each.
     """
     if cut is None:
         return None
-    probability = float(probabilities[classes.index(cut["from"]) :].sum())
-    positive = probability >= cut["threshold"]
+    probability = sum(prediction.probabilities[classes.index(cut["from"]) :])
+    positive = probability >= cut["threshold"] if prediction.decision else None
     return {"from": cut["from"], "probability": probability, "positive": positive}

@@ -179,7 +179,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "classes": classes,
         "positive": data["positive"],
         "task": task.name,
-        "cut": _cut(data.get("cut"), classes),
+        "cut": _cut(data.get("cut"), classes[1:] if task.is_ordinal else ()),
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
         "depth": _one_of(given.get("depth", EIGHT), KNOWN),
@@ -249,11 +249,11 @@ def _rates(value: Any) -> Mapping[str, float] | None:
     return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}
 
 
-def _cut(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any] | None:
-    """Return from which grade on an image is positive, if that was chosen."""
+def _cut(value: Any, known: tuple[str, ...]) -> Mapping[str, Any] | None:
+    """Return from which of the known grades on an image is positive, if that was chosen."""
     if value is None:
         return None
-    if value["from"] not in classes[1:]:
+    if value["from"] not in known:
         raise ValueError(f"the cut must be one of the grades above the lowest: {_shown(value)}")
     return {
         "from": value["from"],

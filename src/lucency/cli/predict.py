@@ -140,12 +140,12 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     from lucency.io import csv_lines
 
     cut = any(each.cut for each in predictions)
-    at_cut = ["positive", "p_positive"] if cut else []
+    at_cut = ["positive", "positive_probability"] if cut else []
     rows = [["file", "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
-        found = [repr(each.cut[key]) for key in ("positive", "probability")] if each.cut else []
-        found = (found or ["", ""]) if cut else []
+        values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
+        found = ["" if value is None else repr(value) for value in values]
         notes = "; ".join(each.notes)
         rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])
     if sys.stdout.isatty():

@@ -112,16 +112,17 @@ def demo(
     from lucency.config import Config
     from lucency.dataset.phantoms import GRADES, draw_dataset
 
-    radiographs, order = folder / "radiographs", ",".join(GRADES) if task == "ordinal" else ""
-    if not radiographs.exists():
-        shown = progress(quiet)
-        draw_dataset(radiographs, images=600, grades=bool(order), progress=shown)
+    order = ",".join(GRADES) if task == "ordinal" else ""
+    radiographs = folder / ("graded_radiographs" if order else "radiographs")
     # With fewer validation patients, no class could be ruled out: every prediction would abstain.
     # Folds would hold more of them out, and take five times as long.
     config = Config.load(
         None, effort="quick", epochs=None if start else 60, start=start or "scratch", folds=0,
         on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25, task=task, order=order,
     )  # fmt: skip
+    if not radiographs.exists():
+        shown = progress(quiet)
+        draw_dataset(radiographs, images=600, grades=bool(order), progress=shown)
     number = 1
     while (folder / f"run-{number}").exists():
         number += 1

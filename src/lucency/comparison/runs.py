@@ -114,7 +114,7 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
         raise DataError(f"A comparison needs two runs or more. Received: {len(folders)}.")
     names = _names(folders)
     hashed = all((folder / SPLIT).is_file() for folder in folders)
-    runs = [_read(*pair, split, hashed) for pair in zip(folders, names, strict=True)]
+    runs = _graded([_read(*pair, split, hashed) for pair in zip(folders, names, strict=True)])
     seen: dict[str, str] = {}
     for run in runs:
         if run.classifier in seen:
@@ -124,8 +124,34 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
             )
         seen[run.classifier] = run.name
         _same_images(runs[0], run)
-    task = next((run.task for run in runs if run.task.is_ordinal), CLASSES)
-    return runs, _truth(runs[0], task, hashed=hashed)
+    return runs, _truth(runs[0], _task(runs), hashed=hashed)
+
+
+def _task(runs: Sequence[Run]) -> Task:
+    return next((run.task for run in runs if run.task.is_ordinal), CLASSES)
+
+
+def _graded(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs with the classes of all in the order of the first one with grades."""
+    order = next((run.predictions.classes for run in runs if run.task.is_ordinal), ())
+    return [
+        run
+        if run.task.is_ordinal or sorted(run.predictions.classes) != sorted(order)
+        else replace(run, predictions=_with_classes(run.predictions, order))
+        for run in runs
+    ]
+
+
+def _with_classes(found: Predictions, order: tuple[str, ...]) -> Predictions:
+    """Return predictions with the same classes in another order."""
+    places = np.array([order.index(name) for name in found.classes])
+    return replace(
+        found,
+        classes=order,
+        labels=places[found.labels],
+        decisions=places[found.decisions],
+        probabilities=found.probabilities[:, np.argsort(places)],
+    )
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -150,7 +176,8 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
             "from different runs: restore them."
         )
     keys = _hashes(folder, found) if hashed else found.files
-    order = sorted(range(len(keys)), key=lambda i: (keys[i], found.labels[i], found.files[i]))
+    names = [found.classes[k] for k in found.labels]
+    order = sorted(range(len(keys)), key=lambda i: (keys[i], names[i], found.files[i]))
     weights = document.get("weights")
     return Run(
         name=name,

@@ -154,4 +154,5 @@ def _next(name: str, values: FloatArray) -> dict[str, float]:
     t = stats.t.ppf((1 + _LEVEL) / 2, k - 1)
     half = float(t * values.std(ddof=1) * math.sqrt(1 + 1 / k))
     mean, highest = float(values.mean()), math.inf if name in _UNBOUNDED else 1.0
-    return {"low": max(0.0, mean - half), "high": min(highest, mean + half)}
+    lowest = -1.0 if name == "quadratic_kappa" else 0.0
+    return {"low": max(lowest, mean - half), "high": min(highest, mean + half)}

@@ -82,6 +82,7 @@ def _drawn(
     known = next((each for each in maps if each is not None), None)
     informative, sentence = trust_of(classifier.spec)
     plus, minus = (_probability(classifier, logit) for logit in (2, -2))
+    ordinal = classifier.task.is_ordinal
     text = sentence.partition(": ")[2] or sentence
     return draw(
         PAGES,
@@ -95,7 +96,8 @@ def _drawn(
         scale=f"{known.scale:.2g}" if known else "",
         plus=f"{100 * plus:.0f}",
         minus=f"{100 * minus:.0f}",
-        of=known.of if known and len(classifier.classes) == 2 else None,
+        of=known.of if known and (len(classifier.classes) == 2 or ordinal) else None,
+        ordinal=ordinal,
         informative=informative,
         sentence=text[:1].upper() + text[1:],
         grid=" x ".join(map(str, known.values.shape)) if known else "",

@@ -292,7 +292,7 @@ def _write_part(folder: Path, number: int, some: Sequence[Prediction], spec: Spe
         **(
             {
                 "positive": pa.array([_at_cut(each, "positive") for each in some], pa.bool_()),
-                "p_positive": pa.array(
+                "positive_probability": pa.array(
                     [_at_cut(each, "probability") for each in some], pa.float64()
                 ),
             }

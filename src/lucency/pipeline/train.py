@@ -318,7 +318,7 @@ def _load(folder: Path, config: Config, progress: Progress) -> Dataset:
 
 def _check_prevalence(data: Dataset, config: Config) -> None:
     """Raise ``ConfigError`` if there is a prevalence, and the classes do not allow one."""
-    if config.prevalence is not None and not config.positive_from:
+    if config.prevalence is not None and not config.is_ordinal:  # the plan checks that of grades
         positive = positive_class(data.classes, config.positive)
         class_prior(config.prevalence, data.classes, positive)
 

@@ -176,7 +176,8 @@ def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> lis
     x, y = space.coordinates(examples.features), np.tile(examples.labels, len(examples.features))
     w = examples.weights[y] / len(examples.features)
     if examples.ordinal:
-        return [space.head(*each) for each in ordinal_heads(x, y, w, strengths)]
+        fitted = ordinal_heads(x, y, w, strengths, len(examples.weights))
+        return [space.head(*each) for each in fitted]
     model = LogisticRegression(max_iter=1000, warm_start=True)
     heads = []
     with warnings.catch_warnings():

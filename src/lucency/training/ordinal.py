@@ -38,7 +38,11 @@ class OneScore:
 
 
 def ordinal_heads(
-    x: Floats, labels: NDArray[np.int64], weights: Floats, strengths: Sequence[float]
+    x: Floats,
+    labels: NDArray[np.int64],
+    weights: Floats,
+    strengths: Sequence[float],
+    grades: int,
 ) -> Iterator[tuple[Floats, Floats]]:
     """Fit the model with an L2 penalty on the kernel, as a logistic regression has it.
 
@@ -48,14 +52,14 @@ def ordinal_heads(
         weights: (n,) weight of each row.
         strengths: Inverse of the penalty, as ``C`` of scikit-learn; each fit starts from the one
             before.
+        grades: Number of grades, also of those without a row.
 
     Yields:
         For each strength, the kernel (d, grades) and the bias (grades,).
     """
     from scipy import optimize
 
-    grades, d = int(labels.max()) + 1, x.shape[1]
-    of, targets = scales(grades), np.eye(grades)[labels]
+    d, of, targets = x.shape[1], scales(grades), np.eye(grades)[labels]
     found = np.zeros(d + grades)
 
     def loss(values: Floats, strength: float) -> tuple[float, Floats]:

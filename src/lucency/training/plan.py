@@ -21,7 +21,7 @@ from lucency.dataset import Folds, Split
 from lucency.errors import BackendError, ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
-from lucency.task import CLASSIFICATION, ORDINAL, check_grades, counts_up, task_of
+from lucency.task import CLASSIFICATION, ORDINAL, check_grades, counts_up, in_order, task_of
 from lucency.training import fine_tuning
 from lucency.training.warm_start import settled, warm_start
 
@@ -159,6 +159,11 @@ def make_plan(train: Split, config: Config) -> Plan:
     # Before a backend is loaded:
     if config.is_ordinal:
         check_grades(train.classes)
+        if in_order(train.classes, config.order) != train.classes:
+            raise ConfigError(
+                f"The images were loaded in another order of the classes: "
+                f"{', '.join(train.classes)}. Load them with order={config.order!r} too."
+            )
     positive = positive_class(train.classes, config.positive)
     decision = _decision(train, config)
     plan = _make_plan(train, config, positive, decision)

@@ -3,7 +3,7 @@
 import { button, isolated, make } from "./dom.js";
 import { describe, informative, legend, overlay, trust } from "./map.js";
 import { prevalencePart } from "./prevalence.js";
-import { abstention, mostProbable, ofHundred, outcomeOf, percent, share } from "./text.js";
+import { abstention, ofHundred, outcomeOf, percent, share } from "./text.js";
 
 const MAX_HEIGHT = 32; // rem of an image
 
@@ -131,7 +131,8 @@ function classBars(prediction, about) {
 
 function meaning(prediction, about) {
   if (about.positive === null) {
-    const [label, p] = mostProbable(prediction.probabilities);
+    const label = prediction.decision;
+    const p = prediction.probabilities[label];
     return ["This means: of 100 images with ", percent(p), " for ", isolated(label), `, ${ofHundred(p, "belongs", "belong")} to it, if the classes are as frequent as the classifier assumes.`];
   }
   const p = prediction.probabilities[about.positive];

@@ -1,7 +1,7 @@
 // Several images: a table that can be sorted; each row opens its image.
 
 import { announce, fill, isolated, make } from "./dom.js";
-import { mostProbable, outcomeOf, percent } from "./text.js";
+import { outcomeOf, percent } from "./text.js";
 
 const MAX_CLASS_COLUMNS = 4; // with more classes, only the highest probability has a column
 const THUMBNAIL = 48; // pixels
@@ -84,7 +84,7 @@ export class Table {
   #row(item) {
     const outcome = outcomeOf(item);
     const p = outcome === "decided" ? item.prediction.probabilities : null;
-    const values = this.#classes.length ? this.#classes.map((label) => p && p[label]) : [p && mostProbable(p)[1]];
+    const values = this.#classes.length ? this.#classes.map((label) => p && p[label]) : [p && p[item.prediction.decision]];
     const opener = make("button", { type: "button", class: "open" }, isolated(item.name));
     const reason = outcome === "abstained" ? item.prediction.reason : outcome === "failed" ? item.error : item.note;
     const row = make(
@@ -144,7 +144,8 @@ function sortValue(item, key) {
   if (key === "decision") return outcome === "decided" ? item.prediction.decision : `\uffff${LABELS[outcome]}`;
   if (key === "reason") return (outcome === "abstained" ? item.prediction.reason : item.error) || null;
   if (outcome !== "decided") return null;
-  return key === "p" ? mostProbable(item.prediction.probabilities)[1] : item.prediction.probabilities[key.slice(2)];
+  const { decision, probabilities } = item.prediction;
+  return probabilities[key === "p" ? decision : key.slice(2)];
 }
 
 function outcomeCell(item, outcome) {

@@ -52,8 +52,3 @@ export function abstention(reason) {
     meaning: meaning[kind] ?? "The classifier does not guess.",
   };
 }
-
-/** Return the most probable class and its probability. */
-export function mostProbable(probabilities) {
-  return Object.entries(probabilities).reduce((best, each) => (each[1] > best[1] ? each : best));
-}

@@ -25,7 +25,7 @@ export function predictionOf(about, scores, probabilities, oodScore) {
     const shown = ordinal && names.length > 1 ? `${names[0]} to ${names.at(-1)}` : names.join(" or ");
     reason = `ambiguous: ${names.length ? shown : "no class fits well"}`;
     if (names.length === 1) {
-      reason = `ambiguous: ${decided} by the threshold, ${names[0]} by validation`;
+      reason = `ambiguous: ${decided} by the ${ordinal ? "median" : "threshold"}, ${names[0]} by validation`;
     }
   }
   return {
@@ -34,7 +34,7 @@ export function predictionOf(about, scores, probabilities, oodScore) {
     reason,
     prediction_set: names,
     ood_score: oodScore,
-    ...(about.cut && { cut: atCut(about.cut, classes, probabilities) }),
+    ...(about.cut && { cut: atCut(about.cut, classes, probabilities, reason) }),
   };
 }
 
@@ -45,11 +45,11 @@ function setOf(classes, scores, probabilities, ordinal) {
   return classes.filter((_, k) => (ordinal ? first >= 0 && first <= k && k <= last : inside[k]));
 }
 
-/** Return whether an image is positive at the chosen cut of the grades. */
-function atCut({ from, threshold }, classes, probabilities) {
+/** Return whether an image is positive at the chosen cut of the grades; null where it abstains. */
+function atCut({ from, threshold }, classes, probabilities, reason) {
   const higher = probabilities.slice(classes.indexOf(from));
   const probability = higher.reduce((sum, p) => sum + p, 0);
-  return { from, probability, positive: probability >= threshold };
+  return { from, probability, positive: reason ? null : probability >= threshold };
 }
 
 function decide({ classes, task, positive, threshold }, probabilities) {

@@ -238,6 +238,30 @@ def test_classes_that_cannot_be_split_are_rejected(quick: LucencyClassifier) -> 
 # -- the training itself ---------------------------------------------------------------------------
 
 
+def test_grades_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Split] = []
+
+    def training(train: Split, val: Split, config: Config) -> Classifier:
+        heard.append(train)
+        return fake_training(train, val, config)
+
+    monkeypatch.setattr("lucency.training.train.train", training)
+    grades = ("none", "mild", "severe")
+    labels = np.array(grades)[np.arange(60) % 3]
+    X = np.random.default_rng(0).normal(60 + 60 * (np.arange(60) % 3), 5, (8, 8, 60)).T
+    X = X.astype(np.uint8)
+    estimator = LucencyClassifier(size=16, settings={"order": ",".join(grades)}).fit(X, labels)
+    assert heard[0].classes == grades
+    assert [heard[0].classes[k] for k in heard[0].labels] == [
+        labels[int(file)] for file in heard[0].files
+    ]
+    assert estimator.classes_.tolist() == sorted(grades)
+    assert np.mean(estimator.predict(X) == labels) > 0.9
+    assert np.mean(estimator.classes_[estimator.predict_proba(X).argmax(axis=1)] == labels) > 0.9
+    with pytest.raises(LucencyError, match="--order must name each class once"):
+        LucencyClassifier(size=16, settings={"order": "none,mild"}).fit(X, labels)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_network")
 def test_it_can_be_trained_pickled_and_saved(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from lucency.calibration.conformal import Threshold
 from lucency.calibration.ood import OODDetector, fit
 from lucency.classifier import Spec
 from lucency.classifier.activation_map import ActivationMap, signed
-from lucency.classifier.prediction import predicted
+from lucency.classifier.prediction import at_cut, predicted
 from lucency.metrics import decide
+from lucency.task import task_of
 from web_browser import browser, modules, packed
 
 OOD_DETECTOR = """async ([file, requests]) => {
@@ -105,6 +107,35 @@ def test_predictions_are_those_of_predict(page: Any) -> None:
         assert tuple(found["probabilities"].values()) == prediction.probabilities
 
 
+def test_grades_are_those_of_predict(page: Any) -> None:
+    """The median, sets without gaps, and whether an image is positive from a grade on."""
+    random, ordinal = np.random.default_rng(0), task_of("ordinal")
+    classes = ("none", "mild", "moderate", "severe")
+    rows = [*random.dirichlet([0.6] * 4, 300), [0.5, 0, 0, 0.5], [0.25] * 4, [0.1, 0.4, 0.5, 0]]
+    requests, expected = [], []
+    for i, row in enumerate(map(np.asarray, rows)):
+        held = None if i % 5 == 0 else random.uniform(0.2, 1, 4)
+        ood_score = (None, 0.5, 2.0)[i % 3]
+        cut = None if i % 4 == 0 else {"from": classes[1 + i % 3], "threshold": 0.3}
+        sets = held is not None and Threshold(0.1, "marginal", tuple(held), (9,) * 4, runs=True)
+        found = predicted(
+            "", classes, row, int(ordinal.decide(row[None], None, None)[0]),
+            sets.sets(row[None])[0] if sets else None, ood_score, ordinal,
+        )  # fmt: skip
+        expected.append({**found.to_json(classes), "cut": at_cut(cut, classes, found)})
+        about = {"classes": classes, "task": "ordinal", "positive": None, "threshold": 0.5}
+        requests.append({
+            "about": {**about, "cut": cut}, "probabilities": row.tolist(), "ood_score": ood_score,
+            "scores": None if held is None else held.tolist(),
+        })  # fmt: skip
+    for wanted, found in zip(expected, page.evaluate(PREDICT, requests), strict=True):
+        assert found == {name: wanted[name] for name in found}
+        assert found.get("cut") == wanted["cut"]
+    reasons = {str(each["reason"]).partition(":")[0] for each in expected}
+    assert reasons == {"None", "ambiguous", "out of distribution"}
+    assert {each["cut"] and each["cut"]["positive"] for each in expected} == {None, True, False}
+
+
 def test_numbers_are_formatted_as_in_python(page: Any) -> None:
     rng = np.random.default_rng(1)
     values = [*(10.0 ** rng.uniform(-8, 8, 200)), 0.0, 1.0, 999.4, 999.6, 1e5, 0.0001, 123.0]
@@ -112,22 +143,26 @@ def test_numbers_are_formatted_as_in_python(page: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "positive"),
-    [(("a", "b"), "b"), (("a", "b"), "a"), (("a", "b"), None), (("a", "b", "c"), None)],
-)
+    ("classes", "positive", "task"),
+    [
+        (("a", "b"), "b", "classification"), (("a", "b"), "a", "classification"),
+        (("a", "b"), None, "classification"), (("a", "b", "c"), None, "classification"),
+        (("a", "b", "c"), None, "ordinal"),
+    ],
+)  # fmt: skip
 def test_maps_are_those_of_predict(
-    page: Any, classes: tuple[str, ...], positive: str | None
+    page: Any, classes: tuple[str, ...], positive: str | None, task: str
 ) -> None:
     rng = np.random.default_rng(2)
     spec = Spec(
-        classes=classes, positive=positive, size=(8, 8), channels=1, architecture="default",
-        network_channels=1, parameters={"width": 1, "blocks": [1]},
+        classes=classes, positive=positive, task=task, size=(8, 8), channels=1,
+        architecture="default", network_channels=1, parameters={"width": 1, "blocks": [1]},
     )  # fmt: skip
     units = rng.normal(0, 3, (1, 3, 4, 1 if len(classes) == 2 else 3)).astype(np.float32)
     probabilities = rng.dirichlet(np.ones(len(classes)), 1)
     values, of = signed(units, probabilities, spec)
     expected = ActivationMap(classes[int(of[0])], "a method", 5.0, values[0]).to_json()
-    about = {"classes": classes, "positive": positive}
+    about = {"classes": classes, "positive": positive, "task": task}
     given = [units.shape, units.ravel().tolist(), probabilities[0].tolist(), about]
     found = page.evaluate(MAP, [*given, {"method": "a method", "scale": 5.0}])
     assert {**found, "values": None} == {**expected, "values": None}

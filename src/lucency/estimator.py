@@ -116,9 +116,10 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predicted labels, (n,), at the operating point of ``settings``."""
-        of_label = np.argsort(self._places)  # of each place, the label
-        probabilities = self.predict_proba(X)[:, of_label]
-        return np.asarray(self.classes_[of_label[self.classifier_.decide(probabilities)]])
+        probabilities = self.predict_proba(X)
+        label_of = np.argsort(self._places)
+        decisions = self.classifier_.decide(probabilities[:, label_of])
+        return np.asarray(self.classes_[label_of[decisions]])
 
     def _config(self) -> Config:
         values = {

@@ -108,9 +108,9 @@ def _schemas() -> dict[str, Any]:
             "prediction_set": {"type": "array", "items": _STRING},
             "ood_score": {"type": ["number", "null"]},
             "notes": {"type": "array", "items": _STRING},
-            "cut": _object({
-                "from": _STRING, "probability": _NUMBER, "positive": {"type": ["boolean", "null"]}
-            }),
+            "cut": _object(
+                {"from": _STRING, "probability": _NUMBER, "positive": {"type": ["boolean", "null"]}}
+            ),
             "activation_map": {"type": ["object", "null"]},
             "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},

@@ -540,7 +540,7 @@ def test_from_class_folders_to_predictions(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "Quadratic weighted kappa" in done.stdout
-        assert "moderate or higher" in done.stdout
+        assert "\nmoderate or higher, from a probability of 0." in done.stdout
         classes = tmp_path / "classes"
         done = call_lucency("train", folder, "--run", classes, *settings)
         assert done.returncode == 0, done.stderr

@@ -72,10 +72,10 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     console.print(f"\n{title}", style="bold", markup=False)
     console.print(_table("", evaluation.metrics))
     if at_cut := (evaluation.grades or {}).get("positive"):
-        title = (
-            f"{at_cut.positive}, from a probability of {at_cut.operating_point['threshold']:.3g}"
-        )
-        console.print(_table(f"\n{title}", at_cut.metrics))
+        threshold = at_cut.operating_point["threshold"]
+        title = f"{at_cut.positive}, from a probability of {threshold:.3g}"
+        console.print()
+        console.print(_table(title, at_cut.metrics))
     baseline = evaluation.baseline
     console.print(
         f"\nBaseline: always predicting {baseline['class']} has an accuracy of "

@@ -6,5 +6,6 @@ Each file but ``shifted_splits`` and ``lite_reference`` is one benchmark.
     ablation         the default recipe without one of its parts
     shifted_splits   splits whose radiographs differ from the training radiographs
     other_datasets   the default recipe on images that are not radiographs
+    grades           last layers for grades on a frozen backbone
     lite_reference   features of the EfficientNet-Lites, as PyTorch computes them
 """

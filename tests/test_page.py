@@ -334,6 +334,38 @@ def test_more_than_two_classes_get_bars_and_no_prevalence(opened: Opener, serve:
     ]  # fmt: skip
 
 
+def test_grades_are_in_their_order_with_the_side_of_the_cut(
+    opened: Opener, serve: Serve, tmp_path: Path
+) -> None:
+    grades = ("none", "mild", "moderate", "severe")
+    cut = {"from": "moderate", "probability": 0.7, "positive": True}
+    reason = "ambiguous: none to moderate"
+    found = {
+        "clear": prediction(0.4, grades, decision="moderate", cut=cut),
+        "wide": prediction(0.4, grades, decision=None, reason=reason, cut=cut | {"positive": None}),
+    }
+    url = serve(
+        lambda body: predicted(found[body.decode()]), classes=list(grades), task="ordinal",
+        positive=None, prevalence=None, cut=cut | {"threshold": 0.35, "rule": "a rule"},
+    )  # fmt: skip
+    page = opened(url)
+    assert "the median grade" in text(page, "body")
+    give(page, "clear")
+    assert text(page, ".decision") == "moderate"
+    rows = page.locator(".bars tr").all_inner_texts()
+    assert [row.split("\t")[0] for row in rows] == [*grades]
+    shown = text(page, ".prediction").replace("\u202f", " ")
+    assert "Positive: the probability of moderate or a higher grade is 70.0 %" in shown
+    assert "of 100 images with 20.0 % for moderate" in shown
+    give(page, "wide")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download CSV").click()
+    saved.value.save_as(tmp_path / "a.csv")
+    clear, wide = csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text()))
+    assert (clear["positive"], clear["positive_probability"]) == ("true", "0.7")
+    assert (wide["decision"], wide["positive"], wide["reason"]) == ("", "", reason)
+
+
 # The service itself
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,7 +146,7 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
-        found = ["" if value is None else repr(value) for value in values]
+        found = ["" if value is None else json.dumps(value) for value in values]
         notes = "; ".join(each.notes)
         rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])
     if sys.stdout.isatty():

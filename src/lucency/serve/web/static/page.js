@@ -187,7 +187,7 @@ function buildResults() {
       "p",
       { class: "buttons" },
       make("button", { type: "button", id: "resume", class: "primary", hidden: true }, "Resume"),
-      button("Download CSV", () => download(csv(items, about.classes), "text/csv;charset=utf-8", file("csv"))),
+      button("Download CSV", () => download(csv(items, about), "text/csv;charset=utf-8", file("csv"))),
       button("Download JSON", () => download(json(items), "application/json", file("json"))),
       button("Clear", clear),
     ),

@@ -6,12 +6,14 @@ import { outcomeOf } from "./text.js";
 const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 
 /** Return the predictions as CSV, with a header row. */
-export function csv(items, classes) {
-  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), "reason", "notes"]];
+export function csv(items, { classes, cut: chosen }) {
+  const atCut = chosen ? ["positive", "positive_probability"] : [];
+  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), ...atCut, "reason", "notes"]];
   for (const item of finished(items)) {
-    const { decision, probabilities, reason, notes } = record(item);
+    const { decision, probabilities, reason, notes, cut } = record(item);
     const shares = classes.map((label) => (probabilities ? String(probabilities[label]) : ""));
-    rows.push([text(item.name), text(decision ?? ""), ...shares, text(reason ?? ""), text(notes.join("; "))]);
+    const side = chosen ? [String(cut?.positive ?? ""), String(cut?.probability ?? "")] : [];
+    rows.push([text(item.name), text(decision ?? ""), ...shares, ...side, text(reason ?? ""), text(notes.join("; "))]);
   }
   return rows.map((row) => `${row.map(quoted).join(",")}\n`).join("");
 }
@@ -39,8 +41,8 @@ function record(item) {
   if (item.state === "failed") {
     return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], ood_score: null, notes: [] };
   }
-  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes } = item.prediction;
-  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [] };
+  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes, cut } = item.prediction;
+  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [], ...(cut && { cut }) };
 }
 
 /** Return text that no spreadsheet takes for a formula. */

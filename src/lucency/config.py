@@ -26,6 +26,7 @@ Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
+UnitName = Literal["image", "patient"]
 TaskName = Literal["auto", "classification", "ordinal"]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
 # Packages with the ImageNet weights of backbones.
@@ -72,6 +73,8 @@ class Config:
         order: The classes, lowest grade first, separated by commas; empty for natural order.
         positive_from: Grade from which on an image counts as positive, such as one to refer: a
             threshold for it is chosen by ``operating_point``. Empty for none.
+        unit: What has one answer: each ``image``, or also each ``patient``, from all of its images,
+            which must be of one class.
         positive: The positive class (two classes); ``auto`` takes the one that is not called
             normal, negative, healthy or the like, else the last in natural order.
         operating_point: Rule that chooses the threshold on validation (two classes, or
@@ -141,6 +144,7 @@ class Config:
     task: TaskName = "auto"
     order: str = ""
     positive_from: str = ""
+    unit: UnitName = "image"
     positive: str = "auto"
     operating_point: str = "balanced"
     prevalence: float | None = None

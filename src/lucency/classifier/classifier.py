@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from lucency.calibration.conformal import Conformal, Kind
 from lucency.calibration.ood import OODDetector
+from lucency.calibration.units import UnitRule
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
@@ -30,6 +32,7 @@ from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
 from lucency.errors import ClassifierError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Decoders, Pixels
+from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.progress import SILENT, Progress
 from lucency.task import Task, task_of
 
@@ -76,6 +79,7 @@ class Classifier:
         self.parity: Mapping[str, Any] | None = None
         self.reference_images: ReferenceImages | None = None
         self.threads = 0
+        self._salt = secrets.token_bytes(SALT_BYTES)
         self._neighbours: Neighbours | StoredNeighbours | None = None
         self._session: Session | None = None
         self._keras_model: Any = None
@@ -99,6 +103,12 @@ class Classifier:
     def task(self) -> Task:
         """What the classifier answers: one of several classes, or a grade."""
         return task_of(self.spec.task)
+
+    @property
+    def unit(self) -> UnitRule | None:
+        """How the images of a patient become one answer, if they do."""
+        document = self.spec.unit
+        return None if document is None else UnitRule.from_json(document, len(self.classes))
 
     @property
     def threshold(self) -> float:
@@ -226,7 +236,9 @@ class Classifier:
             files: Image files, whatever their names.
             maps: Whether to compute activation maps.
         """
-        decoded = pool.map(self.spec.request(str(file)) for file in files)
+        salt = self._salt if self.spec.unit else b""
+        requests = (self.spec.request(str(file)) for file in files)
+        decoded = pool.map(each._replace(salt=salt) for each in requests)
         if self.onnx is not None:  # the processes start while ONNX Runtime is loaded
             self._onnx_session()
         batch, waiting = batch_of(self.spec), deque[Future[list[Prediction]]]()
@@ -356,6 +368,45 @@ class Classifier:
             for i, each in enumerate(made)
         ]
 
+    def predict_unit(self, name: str, images: Sequence[Prediction]) -> Prediction:
+        """Return the answer for a patient from the predictions for its images.
+
+        Args:
+            name: Of the patient.
+            images: Predictions; those of unreadable files are not used.
+
+        Returns:
+            A prediction whose ``file`` is the name. It abstains as that of an image does: if half
+            of the images are out of distribution, or if the prediction set is ambiguous.
+
+        Raises:
+            ClassifierError: The classifier has answers for images only.
+        """
+        rule = self.unit
+        if rule is None:
+            raise ClassifierError(
+                "This classifier has answers for images only. Train with --unit patient."
+            )
+        used = [each for each in images if each.probabilities]
+        if not used:
+            return Prediction(name, "", (), "no image of the patient can be read")
+        numbers = np.zeros(len(used), np.int64)
+        p = rule.probabilities(np.array([each.probabilities for each in used]), numbers)
+        positive = None if self.positive is None else self.classes.index(self.positive)
+        decision = int(self.task.decide(p, positive, rule.threshold)[0])
+        sets = rule.conformal.deciding(*ABSTAIN)
+        scores = [each.ood_score for each in used if each.ood_score is not None]
+        found = predicted(
+            name,
+            self.classes,
+            p[0],
+            decision,
+            sets.sets(p)[0] if sets else None,
+            float(np.median(scores)) if scores else None,
+            self.task,
+        )
+        return dataclasses.replace(found, cut=at_cut(rule.cut, self.classes, p[0]))
+
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
         """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""
         if outputs.maps is None or outputs.map_classes is None:
@@ -413,7 +464,9 @@ class Classifier:
             outputs = self.infer(np.stack([decoded[i].or_error() for i in readable]), maps)
             predictions = self.predictions(outputs, [files[i] for i in readable])
             found = {
-                i: each.with_notes(decoded[i].notes)
+                i: dataclasses.replace(
+                    each.with_notes(decoded[i].notes), patient=decoded[i].patient
+                )
                 for i, each in zip(readable, predictions, strict=True)
             }
         return [

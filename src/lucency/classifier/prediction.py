@@ -68,6 +68,8 @@ class Prediction:
         cut: For grades, "from" which one on an image is positive, the "probability" of this one or
             a higher one, and whether that makes it "positive" (``None`` where the classifier
             abstains); ``None`` if no grade was chosen.
+        patient: PatientID of a DICOM file, hashed with a key of this process, to tell which images
+            belong together; empty where unknown or not needed. It is not in ``to_json``.
     """
 
     file: str
@@ -79,6 +81,7 @@ class Prediction:
     activation_map: ActivationMap | None = None
     notes: tuple[str, ...] = ()
     cut: Mapping[str, Any] | None = None
+    patient: str = ""
 
     def with_notes(self, notes: Note) -> Prediction:
         """Return the prediction with the notes on its file."""

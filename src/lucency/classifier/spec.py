@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lucency.calibration.conformal import Conformal
+from lucency.calibration.units import UnitRule
 from lucency.classifier.architectures import check_parameters, weight_count
 from lucency.errors import ClassifierError, ConfigError
 from lucency.imaging.decoder.protocol import Request
@@ -34,6 +35,8 @@ class Spec:
         cut: Of grades, from which one on an image is positive: "from", "threshold" (the smallest
             probability of this grade or a higher one at which it is), "rule" and "validation" (as
             ``validation_rates``); ``None`` for none.
+        unit: How the images of a patient become one answer, as ``UnitRule.to_json`` writes it;
+            ``None`` where only images have answers.
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
         depth: Bits of the training images: the largest number of so many is white in files of more
@@ -81,6 +84,7 @@ class Spec:
     depth: int = EIGHT
     task: str = CLASSIFICATION
     cut: Mapping[str, Any] | None = None
+    unit: Mapping[str, Any] | None = None
 
     @property
     def dtype(self) -> str:
@@ -121,6 +125,7 @@ class Spec:
             "task": self.task,
             "positive": self.positive,
             "cut": self.cut and dict(self.cut),
+            "unit": self.unit and dict(self.unit),
             "input": {
                 "height": self.size[0],
                 "width": self.size[1],
@@ -180,6 +185,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "positive": data["positive"],
         "task": task.name,
         "cut": _cut(data.get("cut"), classes[1:] if task.is_ordinal else ()),
+        "unit": _unit(data.get("unit"), len(classes)),
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
         "depth": _one_of(given.get("depth", EIGHT), KNOWN),
@@ -261,6 +267,13 @@ def _cut(value: Any, known: tuple[str, ...]) -> Mapping[str, Any] | None:
         "rule": _text(value["rule"]),
         "validation": _rates(value.get("validation")),
     }
+
+
+def _unit(value: Any, classes: int) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    UnitRule.from_json(value, classes)
+    return dict(value)
 
 
 def _class_prior(value: Any, classes: int) -> tuple[float, ...]:

@@ -244,6 +244,16 @@ Order = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+Unit = Annotated[
+    str | None,
+    Option(
+        help="Give one answer for each image, or also for each patient, from all its images "
+        "(image).",
+        metavar="image|patient",
+        autocompletion=words("unit"),
+        rich_help_panel=_EVALUATION,
+    ),
+]
 PositiveFrom = Annotated[
     str | None,
     Option(

@@ -41,7 +41,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
 ) -> None:
     """Classify images.
 
-    The classifier abstains if an image is unreadable, out of distribution or ambiguous. With
+    The classifier abstains if an image is unreadable, out of distribution or ambiguous. If it was
+    trained with --unit patient, each patient has one answer, from all of its images. With
     --explain, a page with overlays is written, as by lucency explain; with --json as well, the
     maps are in the JSON document.
 
@@ -52,7 +53,12 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     """
     from lucency.classifier import Classifier
     from lucency.config import Config
-    from lucency.pipeline.predict import adjustment, predict_files, predict_to_folder
+    from lucency.pipeline.predict import (
+        adjustment,
+        predict_files,
+        predict_patients,
+        predict_to_folder,
+    )
 
     _check_options(out, explain, as_csv, on)
     cluster = Config.load(None, on=on).on
@@ -71,6 +77,12 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     else:
         found = predict_files(classifier, images, cluster, maps=explain, progress=shown)
         predictions = [*map(adjust, found)]
+    if classifier.unit and not explain:
+        patients = predict_patients(classifier, predictions, progress(quiet))
+        if as_json:
+            options.print_json([each.to_json(classifier.classes) for each in patients])
+            return
+        predictions = [each.prediction for each in patients]
     if as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(

@@ -78,6 +78,7 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
     return Comparison(
         split=split,
         test_set=truth.test_set,
+        unit=truth.unit,
         n=len(truth.labels),
         groups=truth.patients if truth.known else None,
         classes=truth.classes,
@@ -133,7 +134,9 @@ def _pairs(
             only = (decisions.only_first, decisions.only_second)
             p_decided = decisions.by_patient
             names = (first.name, other.name)
-            sentences += [wording.decided(*names, only, p_decided, clustered=truth.clustered)]
+            sentences += [
+                wording.decided(*names, only, p_decided, clustered=truth.clustered, unit=truth.unit)
+            ]
             if figure == "auroc" and p_decided < 0.05 <= p:
                 sentences += [wording.OPERATING_POINT]
         sentences += [_seeds(first, other, figure, each[figure])]
@@ -199,8 +202,8 @@ def _seeds(first: System, second: System, figure: str, found: Difference) -> str
 
 
 def _images(truth: Truth) -> str:
-    n = f"{len(truth.labels):,} images"
-    return f"{n} of {truth.patients:,} patients" if truth.known else n
+    n = f"{len(truth.labels):,} {truth.unit}s"
+    return f"{n} of {truth.patients:,} patients" if truth.known and truth.unit == "image" else n
 
 
 def _conclusions(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:

@@ -118,7 +118,8 @@ class Comparison:
     Attributes:
         split: "test", "val" or "out_of_fold".
         test_set: Identity of the test set in the ledger; None where a run has no split.csv.
-        n: Images.
+        unit: What is compared: "image", or "patient" where all runs have answers for patients.
+        n: How many of these.
         groups: Patients; None when unknown.
         classes: Class names in order.
         positive: The positive class, or None.
@@ -130,6 +131,7 @@ class Comparison:
 
     split: str
     test_set: str | None
+    unit: str
     n: int
     groups: int | None
     classes: tuple[str, ...]

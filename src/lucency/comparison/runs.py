@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lucency.calibration.units import UnitRule
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Outputs
@@ -17,6 +18,7 @@ from lucency.dataset import read_split
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import test_set_id
+from lucency.evaluation.predictions import pooled
 from lucency.io import read_json
 from lucency.metrics import IntArray, cluster_numbers, positive_index
 from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
@@ -42,6 +44,7 @@ class Run:
         system: Its configuration without seed and machine; equal in repeats.
         positive: The positive class, or None.
         task: What it answers.
+        spec: Of its classifier.
         keys: n test images: the sha256 of their bytes, or their file without a split.csv.
         predictions: Of these images, in the order of ``keys``.
     """
@@ -52,6 +55,7 @@ class Run:
     system: str
     positive: str | None
     task: Task
+    spec: Spec
     keys: tuple[str, ...]
     predictions: Predictions
 
@@ -71,6 +75,7 @@ class Truth:
         labels: (n,) true class indices.
         cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
+        unit: What is compared: "image", or "patient" where all runs have answers for patients.
         task: ``ordinal`` where one of the runs answers with grades, as all then have these classes.
         test_set: Identity of the test set in the ledger; None where a split.csv is missing.
     """
@@ -80,6 +85,7 @@ class Truth:
     labels: IntArray
     cluster: IntArray
     known: bool
+    unit: str
     task: Task
     test_set: str | None
 
@@ -124,7 +130,12 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
             )
         seen[run.classifier] = run.name
         _same_images(runs[0], run)
-    return runs, _truth(runs[0], _task(runs), hashed=hashed)
+    task = _task(runs)
+    test_set = _test_set(runs[0]) if hashed else None
+    unit = "patient" if all(run.spec.unit for run in runs) else "image"
+    if unit == "patient":
+        runs = [_per_patient(run) for run in runs]
+    return runs, _truth(runs[0], task, unit, test_set)
 
 
 def _task(runs: Sequence[Run]) -> Task:
@@ -152,6 +163,22 @@ def _with_classes(found: Predictions, order: tuple[str, ...]) -> Predictions:
         decisions=places[found.decisions],
         probabilities=found.probabilities[:, np.argsort(places)],
     )
+
+
+def _per_patient(run: Run) -> Run:
+    """Return a run with one prediction for each patient."""
+    spec = run.spec
+    rule = UnitRule.from_json(spec.unit or {}, len(spec.classes))
+    found = pooled(run.predictions, rule)
+    positive = positive_index(spec.classes, spec.positive)
+    decisions = run.task.decide(found.probabilities, positive, rule.threshold)
+    return replace(run, predictions=replace(found, decisions=decisions))
+
+
+def _test_set(run: Run) -> str:
+    """Return the identity of the test images in the ledger."""
+    classes, labels = run.predictions.classes, run.predictions.labels
+    return test_set_id(zip(run.keys, (classes[k] for k in labels), strict=True))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -185,6 +212,7 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
         **_system(folder),
         positive=spec.positive,
         task=task_of(spec.task),
+        spec=spec,
         keys=tuple(keys[i] for i in order),
         predictions=_in_order(found, order),
     )
@@ -262,15 +290,15 @@ def _same_images(first: Run, other: Run) -> None:
             )
 
 
-def _truth(run: Run, task: Task, *, hashed: bool) -> Truth:
-    classes = run.predictions.classes
-    rows = zip(run.keys, (classes[k] for k in run.predictions.labels), strict=True)
+def _truth(run: Run, task: Task, unit: str, test_set: str | None) -> Truth:
+    found = run.predictions
     return Truth(
-        classes=classes,
-        positive=positive_index(classes, run.positive),
-        labels=run.predictions.labels,
-        cluster=cluster_numbers(run.predictions.groups),
-        known=any(run.predictions.groups),
+        classes=found.classes,
+        positive=positive_index(found.classes, run.positive),
+        labels=found.labels,
+        cluster=cluster_numbers(found.groups),
+        known=any(found.groups),
+        unit=unit,
         task=task,
-        test_set=test_set_id(rows) if hashed else None,
+        test_set=test_set,
     )

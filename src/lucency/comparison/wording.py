@@ -79,7 +79,15 @@ def resolution(figure: str, found: Difference, images: str) -> str:
     )
 
 
-def decided(first: str, second: str, only: tuple[int, int], p: float, *, clustered: bool) -> str:
+def decided(
+    first: str,
+    second: str,
+    only: tuple[int, int],
+    p: float,
+    *,
+    clustered: bool,
+    unit: str = "image",
+) -> str:
     """Return the sentence on discordant decisions.
 
     Args:
@@ -88,10 +96,11 @@ def decided(first: str, second: str, only: tuple[int, int], p: float, *, cluster
         only: Images on which only the first, and only the second, is correct.
         p: The deciding p-value.
         clustered: Whether some patient has several images.
+        unit: What is decided on: "image" or "patient".
     """
     test = "predictions swapped patient by patient" if clustered else "McNemar's exact test"
     return (
-        f"Decisions: only {second} is correct on {only[1]:,} images, only {first} on "
+        f"Decisions: only {second} is correct on {only[1]:,} {unit}s, only {first} on "
         f"{only[0]:,} ({test}: {p_text(p)})."
     )
 

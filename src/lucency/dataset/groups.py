@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lucency.dataset.entry import listed
+from lucency.dataset.entry import Entry, listed, natural
 from lucency.errors import ConfigError, DataError
 
 # Each is matched against the whole path without its suffix; the first group is the patient.
@@ -94,6 +94,21 @@ def find_groups(
         f"the figures are too optimistic; {_HOW}."
     )
     return Groups("none", tuple(files), (*doubt, warning))
+
+
+def check_units(entries: Iterable[Entry]) -> None:
+    """Raise ``DataError`` where the images of a patient have several classes."""
+    classes = defaultdict(set)
+    for entry in entries:
+        classes[entry.group].add(entry.label)
+    several = sorted((group for group in classes if len(classes[group]) > 1), key=natural)
+    if several:
+        shown = [f"{group} ({', '.join(sorted(classes[group]))})" for group in several]
+        raise DataError(
+            f"--unit patient needs one class for each patient. The images of {len(several):,} "
+            f"patients have several: {listed(shown, 5)}. Correct the labels, name finer groups "
+            "with --group-column (such as the side), or leave out --unit."
+        )
 
 
 def _by_first_file(

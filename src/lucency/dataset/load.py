@@ -26,7 +26,7 @@ from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
-from lucency.dataset.groups import Groups, find_groups
+from lucency.dataset.groups import Groups, check_units, find_groups
 from lucency.dataset.labels import labels_path
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
@@ -181,7 +181,8 @@ def load_dataset(
     readable, unreadable = _readable(found, cache, config.max_unreadable)
     found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
-    del readable
+    if config.unit != "image":
+        check_units(entries)
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config)
     used = used_entries(partitioned.entries)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import metrics
-from lucency.calibration import reliability
+from lucency.calibration import reliability, units
 from lucency.calibration.conformal import Conformal
+from lucency.calibration.units import UnitRule
 from lucency.classifier import ABSTAIN
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.evaluation.attributes import from_names
@@ -28,7 +29,7 @@ from lucency.evaluation.figures import (
     overall_metrics,
     proportion,
 )
-from lucency.evaluation.predictions import Predictions, Predictor, SplitT, predict
+from lucency.evaluation.predictions import Predictions, Predictor, SplitT, pooled, predict
 from lucency.evaluation.result import Conditions, Evaluation
 from lucency.evaluation.selective import abstention, conformal_coverage, risk_coverage
 from lucency.evaluation.subgroups import subgroups
@@ -98,6 +99,7 @@ def evaluate_predictions(
         ),
         task=task_of(spec.task),
         cut=spec.cut,
+        unit=None if spec.unit is None else UnitRule.from_json(spec.unit, len(spec.classes)),
     )
     return _evaluate(predictions, conditions)
 
@@ -187,6 +189,32 @@ def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -
         grades=_grades(sample, predictions, conditions, seed)
         if conditions.task.is_ordinal
         else None,
+        per_patient=None
+        if conditions.unit is None
+        else _evaluate(*_per_patient(predictions, conditions, conditions.unit), seed),
+    )
+
+
+def _per_patient(
+    predictions: Predictions, conditions: Conditions, rule: UnitRule
+) -> tuple[Predictions, Conditions]:
+    """Return predictions of patients, and the conditions that they are evaluated under."""
+    found = pooled(predictions, rule)
+    _, unit = units.numbered(predictions.groups)
+    first = units.first_of(unit)
+    attributes = {
+        name: [values[i] for i in first] for name, values in conditions.attributes.items()
+    }
+    threshold = None if conditions.threshold is None else rule.threshold
+    return found, replace(
+        conditions,
+        threshold=threshold,
+        rule=rule.rule,
+        chosen=rule.validation,
+        conformal=rule.conformal,
+        attributes=attributes,
+        cut=rule.cut,
+        unit=None,
     )
 
 

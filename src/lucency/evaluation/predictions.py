@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from lucency.calibration import units
+from lucency.calibration.units import UnitRule
 from lucency.classifier import Outputs, Spec
 from lucency.errors import ConfigError, RunError
 from lucency.io import from_text, read_table, why
@@ -124,6 +126,36 @@ def predict(
         ),
         probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
+    )
+
+
+def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
+    """Return one prediction for each patient, from all of its images.
+
+    Args:
+        predictions: Of images. The images of a patient have one class.
+        rule: How they become one.
+
+    Returns:
+        Predictions of patients in order of their first image, whose file they have. The OOD score
+        is the median of the images; the decision is the most probable class, to be made again at
+        a threshold.
+    """
+    names, unit = units.numbered(predictions.groups)
+    first = units.first_of(unit)
+    probabilities = rule.probabilities(predictions.probabilities, unit)
+    scores = predictions.ood_scores
+    return Predictions(
+        split=predictions.split,
+        classes=predictions.classes,
+        files=tuple(predictions.files[i] for i in first),
+        groups=names,
+        labels=predictions.labels[first],
+        decisions=np.asarray(probabilities.argmax(axis=1), np.int64),
+        probabilities=probabilities,
+        ood_scores=None
+        if scores is None
+        else np.array([np.median(scores[unit == k]) for k in range(len(names))]),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lucency.calibration.conformal import Conformal
+from lucency.calibration.units import UnitRule
 from lucency.metrics import Estimate
 from lucency.task import CLASSES, Task
 
@@ -27,6 +28,7 @@ class Conditions:
         attributes: Name -> a value for each image, for subgroups.
         task: What the classifier answers.
         cut: Of grades, ``Spec.cut``.
+        unit: How the images of a patient become one answer, if they do.
     """
 
     positive: str | None
@@ -39,6 +41,7 @@ class Conditions:
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     task: Task = CLASSES
     cut: Mapping[str, Any] | None = None
+    unit: UnitRule | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Evaluation:
         grades: For grades, "cuts" (for each grade but the lowest "from", "n" and the "metrics" of
             the probability of this grade or a higher one) and "positive" (the ``Evaluation``
             at the chosen cut; None without one). None for other tasks.
+        per_patient: The evaluation of one answer for each patient, where there is one; what it
+            counts are patients.
     """
 
     n: int
@@ -86,6 +91,7 @@ class Evaluation:
     selective: Mapping[str, Any]
     subgroups: Sequence[Mapping[str, Any]]
     grades: Mapping[str, Any] | None = None
+    per_patient: Evaluation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None."""

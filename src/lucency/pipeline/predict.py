@@ -25,8 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from lucency.calibration.units import numbered
 from lucency.classifier import Classifier, Prediction, Spec
 from lucency.cluster import Shared, connect, in_words, kept_pool
+from lucency.dataset.groups import find_groups
 from lucency.errors import BackendError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.imaging.source import stamp_of
@@ -142,6 +144,62 @@ def predict_part(
     return [
         dataclasses.replace(each, file=str(file)) for file, each in zip(files, found, strict=True)
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Patient:
+    """The answer for a patient, and those for its images.
+
+    Attributes:
+        prediction: Of the patient; its ``file`` is the name of the patient.
+        images: Of each image.
+    """
+
+    prediction: Prediction
+    images: tuple[Prediction, ...]
+
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return the name, the prediction and those of the images."""
+        images = [{"file": each.file, **each.to_json(classes)} for each in self.images]
+        return {
+            "patient": self.prediction.file,
+            **self.prediction.to_json(classes),
+            "images": images,
+        }
+
+
+def predict_patients(
+    classifier: Classifier, predictions: Sequence[Prediction], progress: Progress = SILENT
+) -> list[Patient]:
+    """Return one answer for each patient, in order of their first image.
+
+    Patients are identified as in training: by PatientID of DICOM, well-known names of files, or the
+    regular expression that was given.
+
+    Args:
+        classifier: Trained with ``unit=patient``.
+        predictions: For the images.
+        progress: Warned if the patients are unknown.
+
+    Raises:
+        ClassifierError: The classifier has answers for images only.
+        DataError: The regular expression matches fewer than 95 % of the paths.
+    """
+    rule = classifier.unit
+    groups = find_groups(
+        [each.file for each in predictions],
+        regex=rule.regex or None if rule else None,
+        patients=[each.patient for each in predictions],
+    )
+    for line in groups.warnings:
+        progress.warn(line)
+    names, unit = numbered(groups.keys)
+    images = [
+        tuple(each for each, own in zip(predictions, unit, strict=True) if own == k)
+        for k in range(len(names))
+    ]
+    pairs = zip(names, images, strict=True)
+    return [Patient(classifier.predict_unit(name, own), own) for name, own in pairs]
 
 
 def predict_to_folder(

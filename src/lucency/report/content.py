@@ -79,16 +79,28 @@ def of_run(run: Run) -> dict[str, Any]:
 
 def _first_screen(run: Run) -> dict[str, Any]:
     shown, folded = trust.warnings(run)
+    answered = run.per_patient
     return {
         "title": _title(run),
         "subtitle": _subtitle(run),
         "void": data.is_void(run.audit),
         "task": trust.task(run),
-        "headlines": performance.headlines(run),
-        "sentences": performance.sentences(run),
+        "headlines": performance.headlines(answered),
+        "sentences": performance.sentences(answered),
+        "units": performance.units(run),
+        "patients": _patients(answered),
         "checks": trust.checks(run),
         "warnings": shown,
         "more_warnings": folded,
+    }
+
+
+def _patients(run: Run) -> dict[str, Any]:
+    """Return what the section on one answer for each patient shows."""
+    return {
+        "gist": wording.plural(int(run.split["n"]), "patient"),
+        "point": utility.point(run.at_cut),
+        "confusion": drawings.confusions(run)[0],
     }
 
 

@@ -62,6 +62,7 @@ class Run:
     test_evaluations: Json | None = None
     checklist: Json | None = None
     explanation: Json | None = None
+    unit: str = "image"  # what the figures count
 
     @property
     def classes(self) -> list[str]:
@@ -105,6 +106,20 @@ class Run:
     def is_ordinal(self) -> bool:
         """Whether the classes are grades."""
         return bool(self.split.get("grades"))
+
+    @property
+    def per_patient(self) -> Run:
+        """The run with one answer for each patient; itself where only images have answers."""
+        found = {
+            key: split.get("per_patient")
+            for key in ("test", "validation", "cross_validation")
+            if (split := self.evaluation.get(key))
+        }
+        if None in found.values():
+            return self
+        return replace(
+            self, evaluation={**self.evaluation, **found}, predictions=(), unit="patient"
+        )
 
     @property
     def at_cut(self) -> Run:

@@ -26,6 +26,8 @@ from lucency.report.wording import (
 )
 
 _MISTAKES = 10
+_OF_GRADES = ("quadratic_kappa", "within_one", "mean_absolute_error", "accuracy")
+_OF_UNITS = ("auroc", "sensitivity", "specificity", "accuracy", "brier", "log_loss")
 _PER_CLASS = ("sensitivity", "specificity", "ppv", "f1", "auroc")
 
 
@@ -44,7 +46,7 @@ def headlines(run: Run) -> list[Headline]:
     """Return the figures that say how good the classifier is."""
     names = ["auroc", "sensitivity", "specificity", "accuracy"]
     if run.is_ordinal:
-        names = ["quadratic_kappa", "within_one", "mean_absolute_error", "accuracy"]
+        names = [*_OF_GRADES]
     elif not run.positive:
         names = ["auroc", "balanced_accuracy", "accuracy", "f1"]
     baselines = trivial(run.split, run.positive)
@@ -76,17 +78,17 @@ def sentences(run: Run) -> list[Markup]:
     frequent = split["baseline"]["class"]
     count = int(split["per_class"][frequent]["n"])
     beside = Markup(
-        "Always predicting {} scores {} accuracy ({:,} of {:,} {} images); this classifier "
-        "scores {}."
+        "Always predicting {} scores {} accuracy ({:,} of {:,} {} {}s); this classifier scores {}."
     )
     return [
-        meaning(split, run.positive),
+        meaning(split, run.positive, run.unit),
         beside.format(
             class_name(frequent),
             rounded(split["baseline"]["accuracy"], split["n"], share=True),
             count,
             split["n"],
             name,
+            run.unit,
             figure_text(split["metrics"]["accuracy"], split["n"], share=True),
         ),
     ]
@@ -151,6 +153,28 @@ def grades(run: Run) -> list[list[str]]:
             ),
         ]
         for each in cuts
+    ]  # fmt: skip
+
+
+def units(run: Run) -> list[list[str]]:
+    """Return the headline figures of patients beside those of images; empty without the former."""
+    other = run.per_patient
+    if other is run:
+        return []
+    keys = [*(_OF_GRADES if run.is_ordinal else _OF_UNITS)]
+    return [
+        [
+            name_of(key).title,
+            *(
+                figure_text(
+                    each.split["metrics"].get(key), support(key, each.split, each.positive),
+                    share=name_of(key).share,
+                )
+                for each in (other, run)
+            ),
+        ]
+        for key in keys
+        if key in run.split["metrics"]
     ]  # fmt: skip
 
 

@@ -194,8 +194,8 @@ def of_hundred(entry: Mapping[str, Any]) -> str:
     return f"{text} ({100 * ends[0]:.0f}–{100 * ends[1]:.0f})"
 
 
-def meaning(split: Json, positive: str | None) -> Markup:
-    """Return the headline figures as a plain sentence, in images of a hundred."""
+def meaning(split: Json, positive: str | None, unit: str = "image") -> Markup:
+    """Return the headline figures as a plain sentence, in images or patients of a hundred."""
     per_class = {
         name: entry["metrics"]["sensitivity"] for name, entry in split["per_class"].items()
     }
@@ -203,13 +203,18 @@ def meaning(split: Json, positive: str | None) -> Markup:
         other = next(name for name in split["classes"] if name != positive)
         found, negative = split["metrics"]["sensitivity"], split["metrics"]["specificity"]
         return Markup(
-            "Of 100 {} images, {} are detected; of 100 {} images, {} are correctly negative."
-        ).format(class_name(positive), of_hundred(found), class_name(other), of_hundred(negative))
+            "Of 100 {} {unit}, {} are detected; of 100 {} {unit}, {} are correctly negative."
+        ).format(
+            class_name(positive), of_hundred(found), class_name(other), of_hundred(negative),
+            unit=f"{unit}s",
+        )  # fmt: skip
     if split.get("grades"):
         metrics = split["metrics"]
         return Markup(
-            "Of 100 images, {} get the right grade, and {} the right one or a neighbouring one."
-        ).format(of_hundred(metrics["accuracy"]), of_hundred(metrics["within_one"]))
+            "Of 100 {unit}, {} get the right grade, and {} the right one or a neighbouring one."
+        ).format(
+            of_hundred(metrics["accuracy"]), of_hundred(metrics["within_one"]), unit=f"{unit}s"
+        )
     if len(per_class) > 5:
         known = {name: number(entry["value"]) or 0.0 for name, entry in per_class.items()}
         ends = (max(known, key=known.__getitem__), min(known, key=known.__getitem__))
@@ -220,7 +225,7 @@ def meaning(split: Json, positive: str | None) -> Markup:
         sentence = Markup("Best recognised: {}. Worst recognised: {}.")
         return sentence.format(best, worst)
     recognised = [
-        Markup("of 100 {} images, {}").format(class_name(name), of_hundred(entry))
+        Markup("of 100 {} {}s, {}").format(class_name(name), unit, of_hundred(entry))
         for name, entry in per_class.items()
     ]
     return Markup("Correctly recognised: {}.").format(Markup("; ").join(recognised))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration import conformal, ood, operating_point, scaling
+from lucency.calibration import conformal, ood, operating_point, scaling, units
+from lucency.calibration.units import UnitRule
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Split, evenly
@@ -68,6 +69,42 @@ def calibrate(
         threshold=point.threshold,
         rule=point.rule,
         validation_rates=point.rates(),
+    )
+    if config.unit != "image":
+        rule = _unit(classifier, plan, config, probabilities, held_out, progress)
+        classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
+
+
+def _unit(
+    classifier: Classifier,
+    plan: Plan,
+    config: Config,
+    probabilities: NDArray[np.float64],
+    held_out: HeldOut,
+    progress: Progress,
+) -> UnitRule:
+    """Choose how the images of a patient become one answer, on held-out patients.
+
+    The probabilities assume the same class shares as those of images.
+    """
+    names, unit = units.numbered(held_out.groups)
+    labels = held_out.labels[units.first_of(unit)]
+    prior = np.asarray(classifier.spec.class_prior)
+    seen = np.bincount(labels, minlength=len(prior)) / len(labels)
+    weights = np.divide(prior, seen, out=np.ones_like(prior), where=seen > 0)[labels]
+    fitted = scaling.fit(units.pooled_logits(probabilities, unit), labels, weights)
+    uncalibrated = UnitRule(
+        config.group_regex, fitted.temperature, fitted.bias, 0.5, "", None, conformal.Conformal(())
+    )
+    pooled = uncalibrated.probabilities(probabilities, unit)
+    point = _operating_point(classifier, config, pooled, labels, progress)
+    return dataclasses.replace(
+        uncalibrated,
+        threshold=point.threshold,
+        rule=point.rule,
+        validation=point.rates(),
+        conformal=conformal.fit(pooled, labels, names, runs=classifier.task.is_ordinal),
+        cut=_cut(classifier, plan, config, pooled, labels, progress),
     )
 
 

@@ -168,7 +168,7 @@ def make_plan(train: Split, config: Config) -> Plan:
     decision = _decision(train, config)
     plan = _make_plan(train, config, positive, decision)
     task = ORDINAL if config.is_ordinal else CLASSIFICATION
-    choices = (*_task(train.classes, config), *plan.choices)
+    choices = (*_task(train.classes, config), *plan.choices, *_unit(config))
     return dataclasses.replace(plan, task=task, positive_from=config.positive_from, choices=choices)
 
 
@@ -202,6 +202,19 @@ def _task(classes: tuple[str, ...], config: Config) -> list[Choice]:
             )
         ]  # fmt: skip
     return []
+
+
+def _unit(config: Config) -> list[Choice]:
+    """Describe what has one answer, if not only images have."""
+    if config.unit == "image":
+        return []
+    return [
+        Choice(
+            "unit", config.unit,
+            "requested; the mean of the logits of all images of a patient, calibrated on held-out "
+            "patients with a threshold and prediction sets of its own",
+        )
+    ]  # fmt: skip
 
 
 def plan_folds(pool: Split, folds: Folds, config: Config, reason: str = "") -> Plan:

@@ -76,6 +76,8 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         title = f"{at_cut.positive}, from a probability of {threshold:.3g}"
         console.print()
         console.print(_table(title, at_cut.metrics))
+    if patients := evaluation.per_patient:
+        console.print(_table(f"\nOne answer for each of {patients.n:,} patients", patients.metrics))
     baseline = evaluation.baseline
     console.print(
         f"\nBaseline: always predicting {baseline['class']} has an accuracy of "
@@ -114,8 +116,10 @@ def show_check(check: Check) -> None:
 def show_comparison(found: Comparison) -> None:
     """Print the figures of every system, their differences and the verdict."""
     console = terminal.console()
-    people = f" of {found.groups:,} patients" if found.groups else ""
-    console.print(f"\nOn {found.n:,} {found.split} images{people}", style="bold", markup=False)
+    of_images = found.groups and found.unit == "image"
+    people = f" of {found.groups:,} patients" if of_images else ""
+    title = f"\nOn {found.n:,} {found.split} {found.unit}s{people}"
+    console.print(title, style="bold", markup=False)
     for system in found.systems:
         console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))
         if len(system.runs) > 1:

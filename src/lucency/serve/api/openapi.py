@@ -125,9 +125,15 @@ def _schemas() -> dict[str, Any]:
         "Error": _object({"error": _STRING, "code": {"enum": [*CODES]}}),
         "Classifier": about,
         "Reloaded": _object({"classifier": about}),
-        "Predictions": _object(
-            {"classifier": about, "predictions": {"type": "array", "items": either}}
-        ),
+        "Predictions": {
+            "type": "object",
+            "required": ["classifier", "predictions"],
+            "properties": {
+                "classifier": about,
+                "predictions": {"type": "array", "items": either},
+                "patient": prediction,
+            },
+        },
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lucency.classifier import Classifier, Prediction
 from lucency.imaging.headers import MOST_PIXELS
 from lucency.serve.api.extras import MAX_NEIGHBOURS, Extras
 from lucency.serve.api.multipart import files_in, is_form
@@ -53,7 +55,10 @@ class Rest:
                 if not form and isinstance(found[0], RequestError):
                     raise found[0]
                 predictions = [self._document(each) for each in found]
-                return as_json({"classifier": version.about, "predictions": predictions})
+                document = {"classifier": version.about, "predictions": predictions}
+                if form and version.classifier.unit:
+                    document["patient"] = _patient(version.classifier, found)
+                return as_json(document)
 
     async def classifier(self, _: Request) -> Response:
         """Describe the classifier."""
@@ -94,6 +99,18 @@ class Rest:
             self._service.metrics.errors.labels(found.code).inc()
             return dict(found.to_json())
         return found
+
+
+def _patient(
+    classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]
+) -> dict[str, Any]:
+    """Return the answer for the patient whose images are in one form."""
+    images = [
+        Prediction("", "", tuple(each["probabilities"].values()), ood_score=each["ood_score"])
+        for each in found
+        if not isinstance(each, RequestError)
+    ]
+    return classifier.predict_unit("", images).to_json(classifier.classes)
 
 
 def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:

@@ -1,0 +1,171 @@
+"""One answer for a unit of several images, such as all those of a patient.
+
+The logarithms of the images' probabilities are averaged, which is the mean of their logits; then a
+temperature and a bias of their own make probabilities of the mean. So several images that agree
+may say more than one, or no more, as the held-out units show. The order of the images changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from lucency.calibration import scaling
+from lucency.calibration.conformal import Conformal
+from lucency.errors import ClassifierError
+from lucency.metrics import FloatArray, IntArray
+
+_TINY = 1e-30  # float32 probabilities can be 0
+_LONGEST = 1000  # characters of a text
+
+
+@dataclass(frozen=True)
+class UnitRule:
+    """How the images of a unit become one answer; ``unit`` of ``classifier.json``.
+
+    Attributes:
+        regex: The regular expression that finds the patient in a path; empty where the patients
+            are those of well-known names of files or of DICOM.
+        temperature: Divides the mean log probabilities.
+        bias: Added to them before, one value for each class; for two classes one for their log
+            odds.
+        threshold: Smallest probability at which a unit of the positive class is predicted.
+        rule: How the threshold was chosen, in words.
+        validation: Sensitivity and specificity of the threshold on held-out units, if known.
+        conformal: Thresholds of the prediction sets of units.
+        cut: Of grades, ``Spec.cut`` for units.
+    """
+
+    regex: str
+    temperature: float
+    bias: tuple[float, ...]
+    threshold: float
+    rule: str
+    validation: Mapping[str, float] | None
+    conformal: Conformal
+    cut: Mapping[str, Any] | None = None
+
+    def probabilities(self, probabilities: FloatArray, unit: IntArray) -> FloatArray:
+        """Return the probabilities of units.
+
+        Args:
+            probabilities: (n, classes) of the images, rows sum to 1.
+            unit: (n,) number of the unit of each image, from 0.
+
+        Returns:
+            (units, classes) float64, rows sum to 1.
+        """
+        z = pooled_logits(probabilities, unit)
+        return scaling.probabilities((z + np.asarray(self.bias)) / self.temperature)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values for ``classifier.json``."""
+        return {
+            **vars(self),
+            "bias": list(self.bias),
+            "validation": self.validation and dict(self.validation),
+            "conformal": self.conformal.to_json(),
+            "cut": self.cut and dict(self.cut),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], classes: int) -> Self:
+        """Check the output of ``to_json``.
+
+        Args:
+            data: The object.
+            classes: Number of classes.
+
+        Raises:
+            ClassifierError: It is incomplete, or a value is out of range.
+        """
+        try:
+            return cls(
+                regex=_text(data["regex"]),
+                temperature=_number(data["temperature"], 1e-3, 1e3),
+                bias=_bias(data["bias"], classes),
+                threshold=_number(data["threshold"], 0, 1),
+                rule=_text(data["rule"]),
+                validation=_rates(data["validation"]),
+                conformal=Conformal.from_json(data["conformal"], classes),
+                cut=_cut(data.get("cut")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClassifierError(
+                "The unit in classifier.json is incomplete or has a wrong value "
+                f"({type(error).__name__}: {str(error)[:80]}). Restore the file from the training "
+                "run, or train again."
+            ) from error
+
+
+def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
+    """Return the names of units in order of appearance, and the number of each image's unit.
+
+    Args:
+        names: The unit of each image; one without a name is a unit of its own.
+    """
+    keys = [(name, -1) if name else ("", i) for i, name in enumerate(names)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return tuple(name for name, _ in numbers), np.array([numbers[key] for key in keys], np.int64)
+
+
+def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
+    """Return the mean log probabilities of units, for two classes the mean log odds.
+
+    Args:
+        probabilities: (n, classes).
+        unit: (n,) number of the unit of each image; every number from 0 occurs.
+
+    Returns:
+        (units, classes), or (units, 1) for two classes.
+    """
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
+    z = logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
+    # Sorted, so that the sum does not depend on the order of the images.
+    places = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
+    return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in places])
+
+
+def first_of(unit: IntArray) -> IntArray:
+    """Return the first image of each unit, (units,)."""
+    return np.asarray(np.unique(unit, return_index=True)[1], np.int64)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
+        raise ValueError(f"expected up to {_LONGEST} printable characters")
+    return value
+
+
+def _number(value: Any, low: float, high: float) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"expected a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _bias(value: Any, classes: int) -> tuple[float, ...]:
+    bias = tuple(_number(each, -100, 100) for each in value)
+    if len(bias) != (1 if classes == 2 else classes):
+        raise ValueError("the bias has not one number for each class")
+    return bias
+
+
+def _cut(value: Any) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    return {
+        "from": _text(value["from"]),
+        "threshold": _number(value["threshold"], 0, 1),
+        "rule": _text(value["rule"]),
+        "validation": _rates(value["validation"]),
+    }
+
+
+def _rates(value: Any) -> Mapping[str, float] | None:
+    if value is None:
+        return None
+    return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -14,18 +17,22 @@ from PIL import Image
 from scipy import special
 from tests.small_runs import SIDE, TWO, brightness_network, spec_of
 
+from conftest import Heard, call_lucency
 from lucency.calibration import units
 from lucency.calibration.conformal import Conformal, fit
 from lucency.calibration.units import UnitRule
-from lucency.classifier import Classifier, Prediction
+from lucency.classifier import Classifier, Prediction, Spec
 from lucency.config import Config
 from lucency.dataset import Entry
-from lucency.dataset.groups import check_units
-from lucency.errors import ClassifierError, ConfigError, DataError
-from lucency.evaluation import Predictions, evaluate_predictions
+from lucency.dataset.groups import check_known, check_units, find_groups, find_new_groups
+from lucency.errors import ClassifierError, ConfigError, DataError, InputError
+from lucency.estimator import LucencyClassifier
+from lucency.evaluation import Predictions, evaluate_predictions, write_predictions
 from lucency.evaluation.predictions import pooled
-from lucency.pipeline.predict import predict_patients
+from lucency.pipeline.evaluate import choose_threshold
+from lucency.pipeline.predict import adjustment, predict_patients
 from lucency.progress import SILENT
+from lucency.tracking.tracker import of_evaluation
 from lucency.training.calibrate import HeldOut, _unit
 
 if TYPE_CHECKING:
@@ -53,7 +60,7 @@ def drawn(
 
 
 def calibrated(classifier: Classifier, p: np.ndarray, held_out: HeldOut) -> UnitRule:
-    plan = cast("Plan", SimpleNamespace(positive_from=""))
+    plan = cast("Plan", SimpleNamespace(positive_from="", seed=0))
     return _unit(classifier, plan, Config(unit="patient"), p, held_out, SILENT)
 
 
@@ -122,7 +129,7 @@ def test_the_rule_is_read_back_and_checked() -> None:
         RULE, conformal=sets, validation={"sensitivity": 1, "specificity": 0}
     )
     document = json.loads(json.dumps(rule.to_json()))
-    assert UnitRule.from_json(document, 2) == dataclasses.replace(
+    assert UnitRule.from_json(document, TWO) == dataclasses.replace(
         rule, validation={"sensitivity": 1.0, "specificity": 0.0}
     )
     for key, wrong in (
@@ -130,9 +137,9 @@ def test_the_rule_is_read_back_and_checked() -> None:
         ("validation", {"sensitivity": 2, "specificity": 0}), ("conformal", {}), ("bias", "ab"),
     ):  # fmt: skip
         with pytest.raises(ClassifierError):
-            UnitRule.from_json({**document, key: wrong}, 2)
+            UnitRule.from_json({**document, key: wrong}, TWO)
     with pytest.raises(ClassifierError, match="incomplete"):
-        UnitRule.from_json({}, 2)
+        UnitRule.from_json({}, TWO)
 
 
 def predictions_of(logits: np.ndarray, labels: np.ndarray, groups: list[str]) -> Predictions:
@@ -159,7 +166,7 @@ def test_patients_are_evaluated_beside_images() -> None:
         Classifier(dataclasses.replace(spec, unit=None), {}), predictions_of(logits, labels, groups)
     )
     assert plain.per_patient is None
-    assert plain.to_json() == {**found.to_json(), "per_patient": None}
+    assert {**plain.to_json(), "per_patient": patients.to_json()} == found.to_json()
 
 
 def test_the_prediction_of_a_patient_has_the_median_ood_score() -> None:
@@ -203,6 +210,173 @@ def test_predict_answers_for_patients(tmp_path: Path) -> None:
     assert [Path(each["file"]).name for each in document["images"]] == [
         "patient1_1.png", "patient1_2.png"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0)])
+def test_a_prevalence_moves_the_answer_for_a_patient_by_its_odds(order: tuple[int, ...]) -> None:
+    """Bayes' rule on the answer itself, whatever temperature the images are pooled with."""
+    rule = dataclasses.replace(with_sets(), temperature=0.4)
+    classifier = run_of(rule)
+    p = probabilities(np.array([0.3, -0.2, 0.9]))
+    images = [Prediction(f"patient1_{i}.png", "", tuple(p[i])) for i in order]
+    (found,) = predict_patients(classifier, images)
+    moved = found.adjusted(adjustment(classifier, 0.1)).prediction.probabilities
+    odds = special.logit(found.prediction.probabilities[1]) + np.log(0.1 / 0.9)
+    assert moved[1] == pytest.approx(special.expit(odds))
+    assert found.prediction.probabilities[1] == pytest.approx(special.expit((1 / 3) / 0.4))
+
+
+def predicted_files(tmp_path: Path, *names: str) -> tuple[Path, list[str]]:
+    """Save a run with answers for patients, and write bright images."""
+    run, folder = tmp_path / "run", tmp_path / "2024"
+    classifier = run_of(with_sets())
+    weights = {"w": np.ones(classifier.spec.weight_count, np.float32)}
+    Classifier(classifier.spec, weights, classifier.onnx).save(run)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (SIDE, SIDE), 240).save(folder / name)
+    return run, [str(folder / name) for name in names]
+
+
+def test_the_command_names_patients(tmp_path: Path) -> None:
+    run, files = predicted_files(tmp_path, "patient1_1.png", "patient1_2.png", "patient2_1.png")
+    found = call_lucency("predict", run, *files, "--csv")
+    rows = [*csv.DictReader(io.StringIO(found.stdout))]
+    assert [row["patient"] for row in rows] == ["patient1", "patient2"]
+    assert all(row["decision"] == TWO[1] for row in rows)
+    found = call_lucency("predict", run, *files, "--json")
+    assert [len(each["images"]) for each in json.loads(found.stdout)] == [2, 1]
+
+
+def test_the_command_fails_where_no_image_can_be_read(tmp_path: Path) -> None:
+    run, (file,) = predicted_files(tmp_path, "patient1_1.png")
+    Path(file).write_bytes(b"damaged")
+    for options in ([], ["--csv"], ["--json"]):
+        assert call_lucency("predict", run, file, *options).returncode == 2
+
+
+def test_an_expression_searches_below_the_folder_and_need_not_match() -> None:
+    """The year in the path of the folder is no patient."""
+    classifier = run_of(dataclasses.replace(with_sets(), regex=r"(\d+)"))
+    files = ["/2024/x/7_a.png", "/2024/x/7_b.png", "/2024/x/8.png", "/2024/x/a.png", "/1/b.png"]
+    images = [Prediction(file, "", (0.2, 0.8)) for file in files]
+    progress = Heard()
+    found = predict_patients(classifier, images, [Path("/2024/x")], progress)
+    assert [(each.prediction.file, len(each.images)) for each in found] == [
+        ("7", 2), ("8", 1), ("/2024/x/a.png", 1), ("/1/b.png", 1)
+    ]  # fmt: skip
+    assert "No patient is known for 2 of 5 images" in progress.warnings[0]
+
+
+def test_all_dicom_files_of_a_prediction_may_be_of_one_patient() -> None:
+    files = [f"{i}.dcm" for i in range(5)]
+    found = find_new_groups(files, patients=["x"] * 5)
+    assert (found.source, {*found.keys}) == ("dicom", {"0.dcm"})
+    assert "5 of 5 DICOM files have the same one" in found.warnings[0]
+    assert find_groups(files, patients=["x"] * 5).source == "none"  # for training, a placeholder
+    assert find_new_groups(files, patients=["x", "x", "y", "y", ""]).keys == (
+        "0.dcm", "0.dcm", "2.dcm", "2.dcm", "4.dcm"
+    )  # fmt: skip
+    assert find_new_groups(["a.png", "b.png"]).keys == ("a.png", "b.png")
+
+
+def test_many_patients_take_no_longer_than_their_images() -> None:
+    """A pass over all images for each of 50,000 patients would take minutes."""
+    n = 100_000
+    logits, labels, groups = drawn(n // 2, 2, 0.5)
+    start = time.monotonic()
+    found = pooled(predictions_of(logits, labels, groups), RULE)
+    assert len(found.files) == n // 2
+    classifier = run_of(with_sets())
+    images = [Prediction(f"patient{i // 2}_{i % 2}.png", "", (0.4, 0.6)) for i in range(4000)]
+    assert len(predict_patients(classifier, images)) == 2000
+    assert time.monotonic() - start < 30
+
+
+def test_a_bias_is_fitted_where_patients_need_one() -> None:
+    """Logits of images that lean to one class lean for patients too."""
+    logits, labels, groups = drawn(3000, 3, 0.3)
+    classifier = Classifier(dataclasses.replace(spec_of(), class_prior=(0.5, 0.5)), {})
+    rule = calibrated(classifier, probabilities(logits + 1), HeldOut(logits, labels, groups))
+    assert rule.bias[0] == pytest.approx(-1, abs=0.15)
+    rule = calibrated(classifier, probabilities(logits), HeldOut(logits, labels, groups))
+    assert rule.bias == (0.0,)
+
+
+def test_another_rule_moves_the_threshold_of_patients_too(tmp_path: Path) -> None:
+    logits, labels, groups = drawn(200, 3, 0.3)
+    val = dataclasses.replace(predictions_of(logits, labels, groups), split="val")
+    write_predictions(tmp_path / "predictions.csv", [val])
+    classifier = run_of(with_sets())
+    choose_threshold(classifier, tmp_path, Config(operating_point="sensitivity>=0.95"))
+    of_patients = classifier.unit
+    assert of_patients is not None
+    assert (of_patients.rule, classifier.spec.rule) == (classifier.spec.rule, of_patients.rule)
+    p = pooled(val, of_patients)
+    found = (p.probabilities[p.labels == 1, 1] >= of_patients.threshold).mean()
+    assert found >= 0.95
+    assert of_patients.validation == pytest.approx(
+        {"sensitivity": found, "specificity": of_patients.validation["specificity"]}
+        if of_patients.validation else {}
+    )  # fmt: skip
+    assert of_patients.threshold != classifier.threshold
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": float("nan")}, {"temperature": True}, {"bias": {"0": 1}}, {"bias": None},
+        {"bias": [float("inf")]}, {"regex": "a" * 1001}, {"regex": None}, {"cut": {"from": []}},
+        {"cut": {"from": "other", "threshold": 0.5, "rule": "", "validation": None}}, {"cut": "x"},
+        {"cut": {"from": TWO[0], "threshold": 0.5, "rule": "", "validation": None}},
+        {"conformal": None}, {"conformal": {"score": "x", "thresholds": []}}, {"validation": []},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_hostile_rule_is_one_clear_error(change: dict[str, Any]) -> None:
+    document = spec_of().to_json()
+    document["unit"] = {**with_sets().to_json(), **change}
+    with pytest.raises(ClassifierError, match=r"classifier\.json"):
+        Spec.from_json(document)
+
+
+def test_a_rule_that_is_no_object_is_one_clear_error() -> None:
+    for wrong in ("x", 3, [], [1], True):
+        with pytest.raises(ClassifierError):
+            Spec.from_json({**spec_of().to_json(), "unit": wrong})
+
+
+def test_the_images_of_some_patient_must_be_known() -> None:
+    alone = [Entry("1.png", "a", group="1.png"), Entry("2.png", "b", group="")]
+    with pytest.raises(DataError, match="--group-regex"):
+        check_known(alone)
+    check_known([*alone, Entry("3.png", "a", group="p")])
+    check_units([Entry("1.png", "a"), Entry("2.png", "b")])
+
+
+def test_training_stops_where_no_patient_is_known(tmp_path: Path) -> None:
+    for name in TWO:
+        for i in range(6):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            shade = Image.new("L", (SIDE, SIDE), 20 * i)
+            shade.save(tmp_path / "data" / name / f"{name[0]}{'abcdef'[i]}.png")
+    command = ("train", tmp_path / "data", "--unit", "patient", "--cache", tmp_path / "cache")
+    found = call_lucency(*command, cwd=tmp_path)
+    assert found.returncode == 2
+    assert "known to show the same patient" in found.stderr.splitlines()[-1]
+    assert not [*tmp_path.glob("runs/[!.]*")]
+
+
+def test_trackers_log_patients_beside_images() -> None:
+    of_patients = {"metrics": {"auroc": {"value": 0.9, "low": 0.8, "high": None}}}
+    found = of_evaluation({"test": {"metrics": {}, "per_patient": of_patients}, "validation": None})
+    assert found == {"test_patients/auroc": 0.9, "test_patients/auroc_low": 0.8}
+
+
+def test_an_estimator_has_no_answers_for_patients() -> None:
+    images = np.zeros((4, 8, 8), np.uint8)
+    with pytest.raises(InputError, match="unit"):
+        LucencyClassifier(settings={"unit": "patient"}).fit(images, [0, 1, 0, 1])
 
 
 def test_a_patient_is_no_answer_of_a_classifier_of_images() -> None:

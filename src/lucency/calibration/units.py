@@ -73,12 +73,12 @@ class UnitRule:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], classes: int) -> Self:
+    def from_json(cls, data: Mapping[str, Any], classes: Sequence[str]) -> Self:
         """Check the output of ``to_json``.
 
         Args:
             data: The object.
-            classes: Number of classes.
+            classes: The class names.
 
         Raises:
             ClassifierError: It is incomplete, or a value is out of range.
@@ -87,14 +87,14 @@ class UnitRule:
             return cls(
                 regex=_text(data["regex"]),
                 temperature=_number(data["temperature"], 1e-3, 1e3),
-                bias=_bias(data["bias"], classes),
+                bias=_bias(data["bias"], len(classes)),
                 threshold=_number(data["threshold"], 0, 1),
                 rule=_text(data["rule"]),
                 validation=_rates(data["validation"]),
-                conformal=Conformal.from_json(data["conformal"], classes),
-                cut=_cut(data.get("cut")),
+                conformal=Conformal.from_json(data["conformal"], len(classes)),
+                cut=_cut(data["cut"], classes),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
                 "The unit in classifier.json is incomplete or has a wrong value "
                 f"({type(error).__name__}: {str(error)[:80]}). Restore the file from the training "
@@ -126,8 +126,16 @@ def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
     z = logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
     # Sorted, so that the sum does not depend on the order of the images.
-    places = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
-    return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in places])
+    return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in images_of(unit)])
+
+
+def images_of(unit: IntArray) -> list[IntArray]:
+    """Return the places of each unit's images, in their order.
+
+    Args:
+        unit: (n,) number of the unit of each image; every number from 0 occurs.
+    """
+    return np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
 
 
 def first_of(unit: IntArray) -> IntArray:
@@ -148,15 +156,17 @@ def _number(value: Any, low: float, high: float) -> float:
 
 
 def _bias(value: Any, classes: int) -> tuple[float, ...]:
-    bias = tuple(_number(each, -100, 100) for each in value)
+    bias = tuple(_number(each, -1e4, 1e4) for each in value)
     if len(bias) != (1 if classes == 2 else classes):
         raise ValueError("the bias has not one number for each class")
     return bias
 
 
-def _cut(value: Any) -> Mapping[str, Any] | None:
+def _cut(value: Any, classes: Sequence[str]) -> Mapping[str, Any] | None:
     if value is None:
         return None
+    if value["from"] not in classes[1:]:
+        raise ValueError("the cut is not from a grade above the lowest")
     return {
         "from": _text(value["from"]),
         "threshold": _number(value["threshold"], 0, 1),

@@ -108,7 +108,7 @@ class Classifier:
     def unit(self) -> UnitRule | None:
         """How the images of a patient become one answer, if they do."""
         document = self.spec.unit
-        return None if document is None else UnitRule.from_json(document, len(self.classes))
+        return None if document is None else UnitRule.from_json(document, self.classes)
 
     @property
     def threshold(self) -> float:

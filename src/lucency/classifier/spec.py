@@ -185,7 +185,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "positive": data["positive"],
         "task": task.name,
         "cut": _cut(data.get("cut"), classes[1:] if task.is_ordinal else ()),
-        "unit": _unit(data.get("unit"), len(classes)),
+        "unit": _unit(data.get("unit"), classes),
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
         "depth": _one_of(given.get("depth", EIGHT), KNOWN),
@@ -269,7 +269,7 @@ def _cut(value: Any, known: tuple[str, ...]) -> Mapping[str, Any] | None:
     }
 
 
-def _unit(value: Any, classes: int) -> Mapping[str, Any] | None:
+def _unit(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any] | None:
     if value is None:
         return None
     UnitRule.from_json(value, classes)

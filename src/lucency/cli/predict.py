@@ -42,9 +42,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     """Classify images.
 
     The classifier abstains if an image is unreadable, out of distribution or ambiguous. If it was
-    trained with --unit patient, each patient has one answer, from all of its images. With
-    --explain, a page with overlays is written, as by lucency explain; with --json as well, the
-    maps are in the JSON document.
+    trained with --unit patient, each patient has one answer, from all of its images; with --explain
+    or --out, each image has. With --explain, a page with overlays is written, as by lucency
+    explain; with --json as well, the maps are in the JSON document.
 
     Examples:
         lucency predict chest_xray-quick-1 new.jpeg
@@ -64,6 +64,10 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     cluster = Config.load(None, on=on).on
     folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
+    per_patient = classifier.unit is not None and not explain and out is None
+    if classifier.unit and not per_patient:
+        why = "--explain" if explain else "--out"
+        progress(quiet).note(f"Each image has an answer; without {why}, each patient has one.")
     if out is not None:
         written = predict_to_folder(
             classifier, images, out, on=cluster, prevalence=prevalence, progress=progress(quiet)
@@ -76,14 +80,17 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         predictions = _predict_and_explain(classifier, folder, images, adjust)
     else:
         found = predict_files(classifier, images, cluster, maps=explain, progress=shown)
-        predictions = [*map(adjust, found)]
-    if classifier.unit and not explain:
-        patients = predict_patients(classifier, predictions, progress(quiet))
-        if as_json:
-            options.print_json([each.to_json(classifier.classes) for each in patients])
-            return
+        predictions = [*found] if per_patient else [*map(adjust, found)]
+    patients = []
+    if per_patient:
+        folders = [each for each in files if each.is_dir()]
+        pooled = predict_patients(classifier, predictions, folders, progress(quiet))
+        patients = [each.adjusted(adjust) for each in pooled]
         predictions = [each.prediction for each in patients]
-    if as_json:
+    of = "patient" if per_patient else "file"
+    if as_json and per_patient:
+        options.print_json([each.to_json(classifier.classes) for each in patients])
+    elif as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
             [row | {"activation_map": row.get("activation_map")} for row in rows]
@@ -91,9 +98,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
             else rows
         )
     elif as_csv:
-        _print_csv(classifier.classes, predictions)
+        _print_csv(classifier.classes, predictions, of)
     else:
-        _print_table(classifier.classes, predictions)
+        _print_table(classifier.classes, predictions, of)
     if not any(each.probabilities for each in predictions):
         raise typer.Exit(2)
 
@@ -149,12 +156,12 @@ def _print_written(written: Written, as_json: bool) -> None:
         raise typer.Exit(2)
 
 
-def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
+def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str) -> None:
     from lucency.io import csv_lines
 
     cut = any(each.cut for each in predictions)
     at_cut = ["positive", "positive_probability"] if cut else []
-    rows = [["file", "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
+    rows = [[of, "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
@@ -166,14 +173,14 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
     sys.stdout.writelines(csv_lines(rows))
 
 
-def _print_table(classes: tuple[str, ...], predictions: list[Prediction]) -> None:
+def _print_table(classes: tuple[str, ...], predictions: list[Prediction], of: str) -> None:
     """Print the decisions; abstentions show no probabilities, which could pass for decisions."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     cut = next((each.cut["from"] for each in predictions if each.cut), None)
-    for name in ("file", "decision", *classes, *([f"from {cut}"] if cut else [])):
+    for name in (of, "decision", *classes, *([f"from {cut}"] if cut else [])):
         table.add_column(Text(visible(name)), overflow="fold")
     for each in predictions:
         if each.decision:

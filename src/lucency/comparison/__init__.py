@@ -80,6 +80,7 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
         test_set=truth.test_set,
         unit=truth.unit,
         n=len(truth.labels),
+        images=truth.images,
         groups=truth.patients if truth.known else None,
         classes=truth.classes,
         positive=None if truth.positive is None else truth.classes[truth.positive],

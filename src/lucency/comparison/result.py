@@ -120,6 +120,7 @@ class Comparison:
         test_set: Identity of the test set in the ledger; None where a run has no split.csv.
         unit: What is compared: "image", or "patient" where all runs have answers for patients.
         n: How many of these.
+        images: Images of the test set; as many as ``n`` where images are compared.
         groups: Patients; None when unknown.
         classes: Class names in order.
         positive: The positive class, or None.
@@ -133,6 +134,7 @@ class Comparison:
     test_set: str | None
     unit: str
     n: int
+    images: int
     groups: int | None
     classes: tuple[str, ...]
     positive: str | None

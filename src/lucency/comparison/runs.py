@@ -78,6 +78,7 @@ class Truth:
         unit: What is compared: "image", or "patient" where all runs have answers for patients.
         task: ``ordinal`` where one of the runs answers with grades, as all then have these classes.
         test_set: Identity of the test set in the ledger; None where a split.csv is missing.
+        images: Images of the test set.
     """
 
     classes: tuple[str, ...]
@@ -88,6 +89,7 @@ class Truth:
     unit: str
     task: Task
     test_set: str | None
+    images: int
 
     @property
     def patients(self) -> int:
@@ -131,11 +133,11 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
         seen[run.classifier] = run.name
         _same_images(runs[0], run)
     task = _task(runs)
-    test_set = _test_set(runs[0]) if hashed else None
+    test_set, images = _test_set(runs[0]) if hashed else None, len(runs[0].keys)
     unit = "patient" if all(run.spec.unit for run in runs) else "image"
     if unit == "patient":
         runs = [_per_patient(run) for run in runs]
-    return runs, _truth(runs[0], task, unit, test_set)
+    return runs, _truth(runs[0], task, unit, test_set, images)
 
 
 def _task(runs: Sequence[Run]) -> Task:
@@ -168,11 +170,12 @@ def _with_classes(found: Predictions, order: tuple[str, ...]) -> Predictions:
 def _per_patient(run: Run) -> Run:
     """Return a run with one prediction for each patient."""
     spec = run.spec
-    rule = UnitRule.from_json(spec.unit or {}, len(spec.classes))
-    found = pooled(run.predictions, rule)
+    rule = UnitRule.from_json(spec.unit or {}, spec.classes)
+    found = pooled(_with_classes(run.predictions, spec.classes), rule)
     positive = positive_index(spec.classes, spec.positive)
     decisions = run.task.decide(found.probabilities, positive, rule.threshold)
-    return replace(run, predictions=replace(found, decisions=decisions))
+    decided = replace(found, decisions=decisions)
+    return replace(run, predictions=_with_classes(decided, run.predictions.classes))
 
 
 def _test_set(run: Run) -> str:
@@ -290,7 +293,7 @@ def _same_images(first: Run, other: Run) -> None:
             )
 
 
-def _truth(run: Run, task: Task, unit: str, test_set: str | None) -> Truth:
+def _truth(run: Run, task: Task, unit: str, test_set: str | None, images: int) -> Truth:
     found = run.predictions
     return Truth(
         classes=found.classes,
@@ -301,4 +304,5 @@ def _truth(run: Run, task: Task, unit: str, test_set: str | None) -> Truth:
         unit=unit,
         task=task,
         test_set=test_set,
+        images=images,
     )

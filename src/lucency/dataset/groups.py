@@ -27,6 +27,7 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
 _ENOUGH = 0.95
 # A patient with a larger share of the images is more likely a placeholder for all of them.
 _MOST_OF_ONE = 0.5
+_PROBABLY = "probably a placeholder set by a program"
 _FEW = 4  # images, too few to tell
 _HOW = "specify the patients with --group-regex or with the column group of a --labels file"
 
@@ -78,7 +79,80 @@ def find_groups(
         return _by_regex(files, regex)
     if any(given):
         return _filled("csv", files, given)
-    dicom, doubt = _by_first_file(files, patients)
+    same = _most_have_one(patients)
+    doubt = f"PatientID does not distinguish patients: {same}, {_PROBABLY}." if same else ""
+    dicom = [] if same else _by_first_file(files, patients)
+    if found := _by_file(files, dicom):
+        return found
+    warning = (
+        "Patients unknown: the file names do not identify which images show the same patient, so "
+        "every image counts as a patient of its own. If some patients have several images, "
+        f"the figures are too optimistic; {_HOW}."
+    )
+    return Groups("none", tuple(files), (doubt, warning) if doubt else (warning,))
+
+
+def find_new_groups(
+    files: Sequence[str],
+    *,
+    regex: str | None = None,
+    searched: Sequence[str] = (),
+    patients: Sequence[str] = (),
+) -> Groups:
+    """Return the patient of images to predict, which may be few, and all of one patient.
+
+    As ``find_groups``, but an image that the expression does not match stands alone, and a
+    PatientID that most files have is believed, with a warning.
+
+    Args:
+        files: Paths, at least one.
+        regex: As for ``find_groups``.
+        searched: What ``regex`` searches, one per file, such as paths relative to a folder; the
+            files themselves if empty.
+        patients: As for ``find_groups``.
+
+    Raises:
+        ConfigError: ``regex`` is not valid or has no group.
+    """
+    if regex is not None:
+        return _filled("regex", files, _searched(searched or files, _compiled(regex)))
+    keys = _by_first_file(files, patients) or [""] * len(files)
+    found = _by_file(files, keys) or _filled("none", files, keys)
+    if found.source != "dicom" or not (same := _most_have_one(patients)):
+        return found
+    warning = (
+        f"PatientID: {same} and count as images of one patient. If it is a placeholder set by a "
+        "program, predict each patient by itself."
+    )
+    return Groups("dicom", found.keys, (*found.warnings, warning))
+
+
+def check_known(entries: Iterable[Entry]) -> None:
+    """Raise ``DataError`` where no two images are known to show the same patient."""
+    if all(entry.group in ("", entry.file) for entry in entries):
+        raise DataError(
+            "--unit patient needs patients with several images, and no two of these images are "
+            f"known to show the same patient. If some do, {_HOW}; else leave out --unit."
+        )
+
+
+def check_units(entries: Iterable[Entry]) -> None:
+    """Raise ``DataError`` where the images of a patient have several classes."""
+    classes = defaultdict(set)
+    for entry in entries:
+        classes[entry.group or entry.file].add(entry.label)
+    several = sorted((group for group in classes if len(classes[group]) > 1), key=natural)
+    if several:
+        shown = [f"{group} ({', '.join(sorted(classes[group]))})" for group in several]
+        raise DataError(
+            f"--unit patient needs one class for each patient. The images of {len(several):,} "
+            f"patients have several: {listed(shown, 5)}. Correct the labels, name finer groups "
+            "with --group-column (such as the side), or train without --unit."
+        )
+
+
+def _by_file(files: Sequence[str], dicom: Sequence[str]) -> Groups | None:
+    """Return the patients by PatientID or by names of files; ``None`` where none is known."""
     if dicom and _share(dicom) >= _ENOUGH:
         return _filled("dicom", files, dicom)
     stems = [str(PurePosixPath(file).with_suffix("")) for file in files]
@@ -86,48 +160,24 @@ def find_groups(
         keys = _matched(stems, pattern)
         if _share(keys) >= _ENOUGH:
             return _filled(source, files, keys)
-    if any(dicom):
-        return _filled("dicom", files, dicom)
-    warning = (
-        "Patients unknown: the file names do not identify which images show the same patient, so "
-        "every image counts as a patient of its own. If some patients have several images, "
-        f"the figures are too optimistic; {_HOW}."
-    )
-    return Groups("none", tuple(files), (*doubt, warning))
+    return _filled("dicom", files, dicom) if any(dicom) else None
 
 
-def check_units(entries: Iterable[Entry]) -> None:
-    """Raise ``DataError`` where the images of a patient have several classes."""
-    classes = defaultdict(set)
-    for entry in entries:
-        classes[entry.group].add(entry.label)
-    several = sorted((group for group in classes if len(classes[group]) > 1), key=natural)
-    if several:
-        shown = [f"{group} ({', '.join(sorted(classes[group]))})" for group in several]
-        raise DataError(
-            f"--unit patient needs one class for each patient. The images of {len(several):,} "
-            f"patients have several: {listed(shown, 5)}. Correct the labels, name finer groups "
-            "with --group-column (such as the side), or leave out --unit."
-        )
-
-
-def _by_first_file(
-    files: Sequence[str], patients: Sequence[str]
-) -> tuple[list[str], tuple[str, ...]]:
-    """Return a name for the patient of each image, empty if unknown, and warnings."""
+def _by_first_file(files: Sequence[str], patients: Sequence[str]) -> list[str]:
+    """Return a name for the patient of each image, empty if unknown; nothing if all are."""
     first: dict[str, str] = {}
     for file, patient in zip(files, patients, strict=False):
         first.setdefault(patient, file)
+    return [first[patient] if patient else "" for patient in patients] if any(patients) else []
+
+
+def _most_have_one(patients: Sequence[str]) -> str:
+    """Say that most DICOM files have the same PatientID; empty if they do not, or are too few."""
     counts = Counter(filter(None, patients))
-    if not counts:
-        return [], ()
-    ((_, most),) = counts.most_common(1)
+    ((_, most),) = counts.most_common(1) or (("", 0),)
     if most <= _MOST_OF_ONE * counts.total() or most < _FEW:
-        return [first[patient] if patient else "" for patient in patients], ()
-    return [], (
-        f"PatientID does not distinguish patients: {most:,} of {counts.total():,} DICOM files have "
-        "the same one, probably a placeholder set by a program.",
-    )
+        return ""
+    return f"{most:,} of {counts.total():,} DICOM files have the same one"
 
 
 def _matched(stems: Iterable[str], pattern: re.Pattern[str]) -> list[str]:
@@ -139,6 +189,16 @@ def _share(keys: Sequence[str]) -> float:
 
 
 def _by_regex(files: Sequence[str], regex: str) -> Groups:
+    keys = _searched(files, _compiled(regex))
+    if _share(keys) < _ENOUGH:
+        raise DataError(
+            f"--group-regex {regex!r} finds a patient in {_share(keys):.1%} of the paths; at least "
+            f"{_ENOUGH:.0%} are needed. It does not match, for example, {_alone(files, keys)[0]}."
+        )
+    return _filled("regex", files, keys)
+
+
+def _compiled(regex: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(regex)
     except re.error as error:
@@ -150,14 +210,12 @@ def _by_regex(files: Sequence[str], regex: str) -> Groups:
             "--group-regex needs a group in parentheses around the patient, "
             f"as in '(patient[0-9]+)_'. Received: {regex!r}"
         )
+    return pattern
+
+
+def _searched(files: Sequence[str], pattern: re.Pattern[str]) -> list[str]:
     which = pattern.groupindex.get("patient", 1)
-    keys = [(found[which] or "") if (found := pattern.search(file)) else "" for file in files]
-    if _share(keys) < _ENOUGH:
-        raise DataError(
-            f"--group-regex {regex!r} finds a patient in {_share(keys):.1%} of the paths; at least "
-            f"{_ENOUGH:.0%} are needed. It does not match, for example, {_alone(files, keys)[0]}."
-        )
-    return _filled("regex", files, keys)
+    return [(found[which] or "") if (found := pattern.search(file)) else "" for file in files]
 
 
 def _alone(files: Sequence[str], keys: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
-from lucency.dataset.groups import Groups, check_units, find_groups
+from lucency.dataset.groups import Groups, check_known, check_units, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
@@ -182,6 +182,7 @@ def load_dataset(
     found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
     if config.unit != "image":
+        check_known(entries)
         check_units(entries)
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config)
@@ -219,14 +220,16 @@ def load_labelled(
     Args:
         folder: Class folders; if it has a test split, only that is used.
         classes: Classes of the classifier; the folder's classes are among them.
-        config: How to read; the defaults if ``None``.
+        config: How to read; the defaults if ``None``. With ``unit=patient``, an image that
+            ``group_regex`` does not match is of a patient of its own.
         size: Height and width of the decoded images.
         colour: Whether to keep three channels.
         depth: Bits of files of more than 8.
         progress: Called for every decoded image and every comparison.
 
     Raises:
-        DataError: The folder is not a usable data set, or has classes unknown to the classifier.
+        DataError: The folder is not a usable data set, has classes unknown to the classifier, or
+            with ``unit=patient`` several classes of a patient.
     """
     config = config or Config()
     found = scan_source(folder, config, progress, least=1)
@@ -243,7 +246,7 @@ def load_labelled(
         progress.warn(line)
     readable, _ = _readable(found, cache, config.max_unreadable)
     tested = [entry for entry in readable if entry.split == "test"] or readable
-    entries, _ = _identify_patients(tested, cache, replace(config, split_file=""))
+    entries = _of_patients(tested, cache, replace(config, split_file=""), progress)
     tested = [entry._replace(split="test") for entry in entries]
     near = near_pairs(tested, find_near_duplicates(cache, tested, config, progress=progress))
     if near:
@@ -410,6 +413,22 @@ def _identify_patients(
     )
     keyed = zip(entries, groups.keys, strict=True)
     return tuple(entry._replace(group=key) for entry, key in keyed), groups
+
+
+def _of_patients(
+    entries: Sequence[Entry], cache: PixelCache, config: Config, progress: Progress
+) -> Sequence[Entry]:
+    """Return the entries of images to evaluate on, with their patients."""
+    if config.unit == "image":
+        return _identify_patients(entries, cache, config)[0]
+    groups = find_new_groups([entry.file for entry in entries], regex=config.group_regex or None)
+    if not config.group_regex or any(entry.group for entry in entries):
+        _, groups = _identify_patients(entries, cache, replace(config, group_regex=""))
+    for line in groups.warnings:
+        progress.warn(line)
+    known = [entry._replace(group=k) for entry, k in zip(entries, groups.keys, strict=True)]
+    check_units(known)
+    return known
 
 
 def _split(

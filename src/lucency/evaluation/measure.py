@@ -99,7 +99,7 @@ def evaluate_predictions(
         ),
         task=task_of(spec.task),
         cut=spec.cut,
-        unit=None if spec.unit is None else UnitRule.from_json(spec.unit, len(spec.classes)),
+        unit=None if spec.unit is None else UnitRule.from_json(spec.unit, spec.classes),
     )
     return _evaluate(predictions, conditions)
 

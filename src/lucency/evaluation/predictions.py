@@ -155,7 +155,7 @@ def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
         probabilities=probabilities,
         ood_scores=None
         if scores is None
-        else np.array([np.median(scores[unit == k]) for k in range(len(names))]),
+        else np.array([np.median(scores[own]) for own in units.images_of(unit)]),
     )
 
 

@@ -94,8 +94,14 @@ class Evaluation:
     per_patient: Evaluation | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as dictionaries, lists and finite numbers, nan as None."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        """Return everything as dictionaries, lists and finite numbers, nan as None.
+
+        What only some runs have, ``per_patient``, is left out of the others.
+        """
+        document = {name: plain(value) for name, value in vars(self).items()}
+        if self.per_patient is None:
+            del document["per_patient"]
+        return document
 
 
 def plain(value: Any) -> Any:

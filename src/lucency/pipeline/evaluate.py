@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lucency.calibration import operating_point
 from lucency.classifier import Classifier, Spec
@@ -25,6 +26,7 @@ from lucency.evaluation import (
     read_subgroups,
 )
 from lucency.evaluation.ledger import LedgerEntries, What, record, test_set_id
+from lucency.evaluation.predictions import pooled
 from lucency.metrics import BoolArray, FloatArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS, SPLIT
@@ -97,6 +99,8 @@ def evaluate_run(
 def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     """Set a classifier's threshold by a rule on the validation split of its run, or its folds.
 
+    Patients that have an answer of their own get a threshold of their own.
+
     Raises:
         ConfigError: There is no positive class and no grade from which on an image is positive, or
             validation cannot meet the rule.
@@ -112,15 +116,29 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     val = splits.get("val") or splits.get(OUT_OF_FOLD)
     if val is None:
         raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
+    chosen = _chosen(spec, val, rule, config)
+    if spec.cut is None:
+        rates = chosen.pop("validation")
+        spec = dataclasses.replace(spec, **chosen, validation_rates=rates)
+    else:
+        spec = dataclasses.replace(spec, cut={**spec.cut, **chosen})
+    if of_patients := classifier.unit:
+        chosen = _chosen(spec, pooled(val, of_patients), rule, config)
+        unit = {
+            **of_patients.to_json(),
+            **({"cut": {**spec.cut, **chosen}} if spec.cut else chosen),
+        }
+        spec = dataclasses.replace(spec, unit=unit)
+    classifier.spec = spec
+
+
+def _chosen(
+    spec: Spec, val: Predictions, rule: operating_point.Rule, config: Config
+) -> dict[str, Any]:
+    """Return a threshold by a rule on these predictions, with the rule and its rates."""
     scores, truth, even = _scored(spec, val)
     point = operating_point.choose(rule, scores, truth, even=even, prevalence=config.prevalence)
-    if spec.cut is None:
-        classifier.spec = dataclasses.replace(
-            spec, threshold=point.threshold, rule=point.rule, validation_rates=point.rates()
-        )
-    else:
-        chosen = {"threshold": point.threshold, "rule": point.rule, "validation": point.rates()}
-        classifier.spec = dataclasses.replace(spec, cut={**spec.cut, **chosen})
+    return {"threshold": point.threshold, "rule": point.rule, "validation": point.rates()}
 
 
 def _scored(spec: Spec, val: Predictions) -> tuple[FloatArray, BoolArray, float]:
@@ -160,7 +178,7 @@ def record_comparison(found: Comparison, progress: Progress) -> None:
     for system in found.systems:
         for run, classifier in zip(system.runs, system.classifiers, strict=True):
             record(
-                found.test_set, found.n, "compare",
+                found.test_set, found.images, "compare",
                 classifier=classifier, run=run, progress=progress,
             )  # fmt: skip
 
@@ -177,7 +195,13 @@ def _record_own(
 
 def _load(classifier: Classifier, folder: Source, config: Config, progress: Progress) -> Split:
     spec = classifier.spec
+    rule = classifier.unit
+    own = Config(
+        cache=config.cache,
+        unit="patient" if rule else "image",
+        group_regex=rule.regex if rule else "",
+    )
     return load_labelled(
-        folder, spec.classes, Config(cache=config.cache), size=spec.size,
+        folder, spec.classes, own, size=spec.size,
         colour=spec.channels == 3, depth=spec.depth, progress=progress,
     )  # fmt: skip

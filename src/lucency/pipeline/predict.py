@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from lucency.calibration.units import numbered
+from lucency.calibration.units import images_of, numbered
 from lucency.classifier import Classifier, Prediction, Spec
 from lucency.cluster import Shared, connect, in_words, kept_pool
-from lucency.dataset.groups import find_groups
+from lucency.dataset.groups import find_new_groups
 from lucency.errors import BackendError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.imaging.source import stamp_of
@@ -158,6 +158,10 @@ class Patient:
     prediction: Prediction
     images: tuple[Prediction, ...]
 
+    def adjusted(self, adjust: Adjust) -> Patient:
+        """Return it with all probabilities moved to another prevalence, as by ``adjustment``."""
+        return Patient(adjust(self.prediction), tuple(map(adjust, self.images)))
+
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return the name, the prediction and those of the images."""
         images = [{"file": each.file, **each.to_json(classes)} for each in self.images]
@@ -169,37 +173,45 @@ class Patient:
 
 
 def predict_patients(
-    classifier: Classifier, predictions: Sequence[Prediction], progress: Progress = SILENT
+    classifier: Classifier,
+    predictions: Sequence[Prediction],
+    folders: Sequence[Path] = (),
+    progress: Progress = SILENT,
 ) -> list[Patient]:
     """Return one answer for each patient, in order of their first image.
 
     Patients are identified as in training: by PatientID of DICOM, well-known names of files, or the
-    regular expression that was given.
+    regular expression that was given. An image of an unknown patient stands alone.
 
     Args:
         classifier: Trained with ``unit=patient``.
-        predictions: For the images.
-        progress: Warned if the patients are unknown.
+        predictions: For the images, not adjusted to another prevalence.
+        folders: What the expression searches are paths relative to these, as in training, and the
+            names of files elsewhere.
+        progress: Warned of images of unknown patients.
 
     Raises:
         ClassifierError: The classifier has answers for images only.
-        DataError: The regular expression matches fewer than 95 % of the paths.
+        ConfigError: The regular expression is not valid.
     """
     rule = classifier.unit
-    groups = find_groups(
+    groups = find_new_groups(
         [each.file for each in predictions],
         regex=rule.regex or None if rule else None,
+        searched=[_below(Path(each.file), folders) for each in predictions],
         patients=[each.patient for each in predictions],
     )
     for line in groups.warnings:
         progress.warn(line)
     names, unit = numbered(groups.keys)
-    images = [
-        tuple(each for each, own in zip(predictions, unit, strict=True) if own == k)
-        for k in range(len(names))
-    ]
+    images = [tuple(predictions[i] for i in own) for own in images_of(unit)]
     pairs = zip(names, images, strict=True)
     return [Patient(classifier.predict_unit(name, own), own) for name, own in pairs]
+
+
+def _below(file: Path, folders: Sequence[Path]) -> str:
+    folder = next((each for each in folders if file.is_relative_to(each)), file.parent)
+    return file.relative_to(folder).as_posix()
 
 
 def predict_to_folder(

@@ -97,15 +97,25 @@ def of_evaluation(document: Mapping[str, Any]) -> dict[str, float]:
         document: ``evaluation.json``.
 
     Returns:
-        ``test/auroc``, ``test/auroc_low``, ``test/auroc_high`` and so on, without undefined ones.
+        ``test/auroc``, ``test/auroc_low``, ``test/auroc_high`` and so on, without undefined ones;
+        of patients that have an answer of their own ``test_patients/auroc`` and so on.
     """
     found: dict[str, float] = {}
     for split in SPLITS:
-        for name, estimate in ((document.get(split) or {}).get("metrics") or {}).items():
-            for key, ending in (("value", ""), ("low", "_low"), ("high", "_high")):
-                if estimate[key] is not None and math.isfinite(estimate[key]):
-                    found[f"{split}/{name}{ending}"] = float(estimate[key])
+        of_images = document.get(split) or {}
+        found |= _estimates(split, of_images)
+        found |= _estimates(f"{split}_patients", of_images.get("per_patient") or {})
     return found
+
+
+def _estimates(prefix: str, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    endings = (("value", ""), ("low", "_low"), ("high", "_high"))
+    return {
+        f"{prefix}/{name}{ending}": float(estimate[key])
+        for name, estimate in (evaluation.get("metrics") or {}).items()
+        for key, ending in endings
+        if estimate[key] is not None and math.isfinite(estimate[key])
+    }
 
 
 def _flat(prefix: str, value: Any) -> dict[str, bool | int | float | str]:

@@ -92,7 +92,10 @@ def _unit(
     prior = np.asarray(classifier.spec.class_prior)
     seen = np.bincount(labels, minlength=len(prior)) / len(labels)
     weights = np.divide(prior, seen, out=np.ones_like(prior), where=seen > 0)[labels]
-    fitted = scaling.fit(units.pooled_logits(probabilities, unit), labels, weights)
+    fitted = scaling.fit(
+        units.pooled_logits(probabilities, unit), labels, weights,
+        groups=[*map(str, range(len(names)))], seed=plan.seed,
+    )  # fmt: skip
     uncalibrated = UnitRule(
         config.group_regex, fitted.temperature, fitted.bias, 0.5, "", None, conformal.Conformal(())
     )

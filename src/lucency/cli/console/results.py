@@ -77,7 +77,9 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         console.print()
         console.print(_table(title, at_cut.metrics))
     if patients := evaluation.per_patient:
-        console.print(_table(f"\nOne answer for each of {patients.n:,} patients", patients.metrics))
+        title = f"One answer for each of {patients.n:,} patients"
+        console.print()
+        console.print(_table(title, patients.metrics))
     baseline = evaluation.baseline
     console.print(
         f"\nBaseline: always predicting {baseline['class']} has an accuracy of "

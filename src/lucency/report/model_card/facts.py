@@ -240,6 +240,7 @@ def output(documents: Documents) -> str | None:
             None if threshold is None else f"threshold {threshold:.4g}",
             None if temperature is None else f"temperature {temperature:.3f}, from validation",
             choice(documents, "decision"),
+            choice(documents, "unit"),
         ]
     )
 

@@ -34,15 +34,21 @@ def figure(split: Any, name: str) -> str | None:
 def performance(documents: Documents, split: str) -> str | None:
     """Return the headline figures of a key of ``evaluation.json`` with their intervals."""
     inside = at(documents.evaluation, split)
-    known = [f"{_named(name)} {found}" for name in _HEADLINE if (found := figure(inside, name))]
+    of_images, of_patients = _headlines(inside), _headlines(at(inside, "per_patient"))
     n, patients = count(at(inside, "n")), count(at(inside, "groups"))
-    if not known or n is None:
+    if not of_images or n is None:
         return None
     people = f" of {patients} patients" if patients else ""
     return (
         f"{'out of fold' if split == 'cross_validation' else split} ({n} images{people}): "
-        + ", ".join(known)
+        + of_images
+        + (f"; with one answer for each patient: {of_patients}" if of_patients else "")
     )
+
+
+def _headlines(evaluation: Any) -> str:
+    known = {name: figure(evaluation, name) for name in _HEADLINE}
+    return ", ".join(f"{_named(name)} {found}" for name, found in known.items() if found)
 
 
 def _named(name: str) -> str:

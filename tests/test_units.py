@@ -226,12 +226,17 @@ def test_a_prevalence_moves_the_answer_for_a_patient_by_its_odds(order: tuple[in
     assert found.prediction.probabilities[1] == pytest.approx(special.expit((1 / 3) / 0.4))
 
 
+def saved_run(run: Path, rule: UnitRule) -> Path:
+    classifier = run_of(rule)
+    weights = {"w": np.ones(classifier.spec.weight_count, np.float32)}
+    Classifier(classifier.spec, weights, classifier.onnx).save(run)
+    return run
+
+
 def predicted_files(tmp_path: Path, *names: str) -> tuple[Path, list[str]]:
     """Save a run with answers for patients, and write bright images."""
     run, folder = tmp_path / "run", tmp_path / "2024"
-    classifier = run_of(with_sets())
-    weights = {"w": np.ones(classifier.spec.weight_count, np.float32)}
-    Classifier(classifier.spec, weights, classifier.onnx).save(run)
+    saved_run(run, with_sets())
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (SIDE, SIDE), 240).save(folder / name)
@@ -253,6 +258,27 @@ def test_the_command_fails_where_no_image_can_be_read(tmp_path: Path) -> None:
     Path(file).write_bytes(b"damaged")
     for options in ([], ["--csv"], ["--json"]):
         assert call_lucency("predict", run, file, *options).returncode == 2
+
+
+def test_evaluate_knows_the_patients_of_another_folder(tmp_path: Path) -> None:
+    """By the expression of the training; an image that it does not match stands alone."""
+    for k, name in enumerate(TWO):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(4):
+            shade = Image.new("L", (SIDE, SIDE), 40 + 140 * k + 10 * i)
+            shade.save(tmp_path / "data" / name / f"q{2 * k + i // 2}_{i}.png")
+    (tmp_path / "data" / TWO[0] / "q0_0.png").rename(tmp_path / "data" / TWO[0] / "other.png")
+    run = saved_run(tmp_path / "run", dataclasses.replace(with_sets(), regex=r"(q\d+)_"))
+    command = ("evaluate", run, tmp_path / "data", "--json")
+    found = call_lucency(*command)
+    assert found.returncode == 0, found.stderr
+    evaluation = json.loads(found.stdout)["evaluation"]
+    assert (evaluation["n"], evaluation["per_patient"]["n"]) == (8, 5)
+    assert "No patient is known for 1 of 8 images" in found.stderr
+    (tmp_path / "data" / TWO[0] / "q1_2.png").rename(tmp_path / "data" / TWO[1] / "q1_2.png")
+    wrong = call_lucency(*command)
+    assert wrong.returncode == 2
+    assert f"q1 ({TWO[0]}, {TWO[1]})" in wrong.stderr.splitlines()[-1]
 
 
 def test_an_expression_searches_below_the_folder_and_need_not_match() -> None:

@@ -272,7 +272,7 @@ def test_evaluate_knows_the_patients_of_another_folder(tmp_path: Path) -> None:
     command = ("evaluate", run, tmp_path / "data", "--json")
     found = call_lucency(*command)
     assert found.returncode == 0, found.stderr
-    evaluation = json.loads(found.stdout)["evaluation"]
+    evaluation = json.loads(found.stdout)
     assert (evaluation["n"], evaluation["per_patient"]["n"]) == (8, 5)
     assert "No patient is known for 1 of 8 images" in found.stderr
     (tmp_path / "data" / TWO[0] / "q1_2.png").rename(tmp_path / "data" / TWO[1] / "q1_2.png")

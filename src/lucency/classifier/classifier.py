@@ -405,7 +405,7 @@ class Classifier:
             float(np.median(scores)) if scores else None,
             self.task,
         )
-        return dataclasses.replace(found, cut=at_cut(rule.cut, self.classes, p[0]))
+        return dataclasses.replace(found, cut=at_cut(rule.cut, self.classes, found))
 
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
         """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import pytest
 from safetensors.numpy import save
 
 from lucency.calibration.conformal import Threshold
+from lucency.calibration.conformal import fit as fit_sets
 from lucency.calibration.ood import OODDetector, fit
-from lucency.classifier import Spec
+from lucency.calibration.units import UnitRule
+from lucency.classifier import Classifier, Prediction, Spec
 from lucency.classifier.activation_map import ActivationMap, signed
 from lucency.classifier.prediction import at_cut, predicted
 from lucency.metrics import decide
+from lucency.serve.web import about as web_about
 from lucency.task import task_of
 from web_browser import browser, modules, packed
 
@@ -28,16 +32,20 @@ OOD_DETECTOR = """async ([file, requests]) => {
     detector.score(Float32Array.from(embedding), bytes(pixels), size, channels));
 }"""
 PREDICT = """async (requests) => {
-  const { predictionOf } = await import("/local/prediction.js");
+  const { predictionOf } = await import("/prediction.js");
   return requests.map(({ about, scores, probabilities, ood_score: score }) =>
     predictionOf(about, scores, probabilities, score));
 }"""
+PATIENT = """async (requests) => {
+  const { patientOf } = await import("/pooling.js");
+  return requests.map(([about, predictions]) => patientOf(about, predictions));
+}"""
 GENERAL = """async (values) => {
-  const { general } = await import("/local/prediction.js");
+  const { general } = await import("/prediction.js");
   return values.map(general);
 }"""
 MAP = """async ([dims, data, probabilities, about, settings]) => {
-  const { mapOf } = await import("/local/prediction.js");
+  const { mapOf } = await import("/prediction.js");
   return mapOf({ dims, data: Float32Array.from(data) }, probabilities, about, settings);
 }"""
 
@@ -134,6 +142,67 @@ def test_grades_are_those_of_predict(page: Any) -> None:
     reasons = {str(each["reason"]).partition(":")[0] for each in expected}
     assert reasons == {"None", "ambiguous", "out of distribution"}
     assert {each["cut"] and each["cut"]["positive"] for each in expected} == {None, True, False}
+
+
+def patients(classes: tuple[str, ...], task: str, seed: int, n: int = 60) -> tuple[Any, ...]:
+    """Draw a classifier with a rule for patients, and images of n of them."""
+    rng = np.random.default_rng(seed)
+    k = len(classes)
+    held_out = rng.dirichlet(np.full(k, 0.1), 400)
+    labels = [int(rng.choice(k, p=row)) for row in held_out]
+    sets = fit_sets(held_out, labels, runs=task == "ordinal")
+    cut = {"from": classes[-1], "threshold": 0.4, "rule": "r", "validation": None}
+    rule = UnitRule(
+        "", float(rng.uniform(0.3, 3)), tuple(rng.normal(size=1 if k == 2 else k)), 0.3, "r", None,
+        sets, cut if task == "ordinal" else None,
+    )  # fmt: skip
+    spec = Spec(
+        classes=classes, positive=classes[0] if k == 2 else None, size=(8, 8), channels=1,
+        architecture="default", network_channels=1, parameters={"width": 1, "blocks": [1]},
+        task=task, unit=rule.to_json(),
+    )  # fmt: skip
+    images = []
+    for _ in range(n):
+        rows = rng.dirichlet(np.full(k, rng.choice([0.01, 0.3, 1])), rng.integers(1, 6))
+        scores = rng.choice([None, 0.5, 0.9, 1.4], len(rows))
+        given = zip(rows, scores, strict=True)
+        images.append([Prediction("", "", tuple(map(float, p)), ood_score=s) for p, s in given])
+        if rng.random() < 0.2:
+            images[-1].append(Prediction("", "", (), "damaged"))
+    return Classifier(spec, {}), images
+
+
+@pytest.mark.parametrize(
+    ("classes", "task"),
+    [
+        (("ill", "well"), "classification"),
+        (("a", "b", "c", "d"), "classification"),
+        (("0", "1", "2", "3"), "ordinal"),
+    ],
+)
+def test_answers_for_patients_are_those_of_predict(
+    page: Any, tmp_path: Path, classes: tuple[str, ...], task: str
+) -> None:
+    classifier, images = patients(classes, task, seed=len(classes))
+    given = web_about(tmp_path, classifier)
+    requests = [[given, [each.to_json(classes) for each in some]] for some in images]
+    expected = [classifier.predict_unit("", some).to_json(classes) for some in images]
+    seen = {each["reason"] and each["reason"].split(":")[0] for each in expected}
+    assert seen == {None, "out of distribution", "ambiguous"}
+    for one, found in zip(expected, page.evaluate(PATIENT, requests), strict=True):
+        probabilities, cut = found.pop("probabilities"), found.get("cut")
+        assert list(probabilities.values()) == pytest.approx([*one.pop("probabilities").values()])
+        if cut:
+            assert cut.pop("probability") == pytest.approx(one["cut"].pop("probability"))
+        assert {**found, "notes": []} == one
+
+
+def test_a_patient_without_a_readable_image_has_no_answer(page: Any, tmp_path: Path) -> None:
+    classifier, _ = patients(("a", "b"), "classification", seed=0, n=0)
+    unread = Prediction("", "", (), "damaged")
+    request = [web_about(tmp_path, classifier), [unread.to_json(("a", "b"))]]
+    (found,) = page.evaluate(PATIENT, [request])
+    assert {**found, "notes": []} == classifier.predict_unit("", [unread]).to_json(("a", "b"))
 
 
 def test_numbers_are_formatted_as_in_python(page: Any) -> None:

@@ -46,6 +46,7 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "task": spec.task,
         "positive": spec.positive,
         "cut": spec.cut and dict(spec.cut),
+        "unit": _unit(classifier),
         "threshold": spec.threshold,
         "rule": spec.rule,
         "size": list(spec.size),
@@ -63,6 +64,22 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
     }
 
 
+def _unit(classifier: Classifier) -> dict[str, Any] | None:
+    """Return how predictions of images become one of a patient; ``None`` if they do not."""
+    rule = classifier.unit
+    if rule is None:
+        return None
+    sets = rule.conformal.deciding(*ABSTAIN)
+    return {
+        "temperature": rule.temperature,
+        "bias": list(rule.bias),
+        "threshold": rule.threshold,
+        "rule": rule.rule,
+        "scores": sets and list(sets.scores),
+        "cut": rule.cut and dict(rule.cut),
+    }
+
+
 def _evaluation(path: Path) -> dict[str, Any] | None:
     """Return the metrics to show, of test, else of held-out images; ``None`` if missing."""
     if not path.exists():
@@ -75,17 +92,20 @@ def _evaluation(path: Path) -> dict[str, Any] | None:
             "split": name,
             "n": int(measured["n"]),
             "groups": measured["groups"],
-            "metrics": {
-                key: _estimate(measured["metrics"][key])
-                for key in _METRICS
-                if key in measured["metrics"]
-            },
+            "metrics": _metrics(measured),
+            "per_patient": (of_patients := measured.get("per_patient"))
+            and {"n": int(of_patients["n"]), "metrics": _metrics(of_patients)},
         }
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} lacks metrics ({type(error).__name__}: {error}). Evaluate the classifier "
             "again to replace it."
         ) from error
+
+
+def _metrics(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = evaluation["metrics"]
+    return {key: _estimate(metrics[key]) for key in _METRICS if key in metrics}
 
 
 def _estimate(estimate: Mapping[str, Any]) -> dict[str, Any]:

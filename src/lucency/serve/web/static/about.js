@@ -47,6 +47,7 @@ export function aboutPart(about) {
     make("h2", { id: "about-title" }, "Performance"),
     evaluation ? headlines(about) : make("p", { class: "notice" }, "No evaluation of this classifier is available."),
     evaluation && make("p", {}, scope(evaluation)),
+    evaluation?.per_patient && make("p", {}, ofPatients(about)),
     make("p", {}, about.meaning),
     make("p", {}, decisionRule(about)),
     make("p", {}, abstentionRule(about)),
@@ -55,10 +56,14 @@ export function aboutPart(about) {
   ];
 }
 
+function headlineKeys(about) {
+  if (about.task === "ordinal") return OF_GRADES;
+  return about.positive === null ? OF_CLASSES : OF_TWO;
+}
+
 function headlines(about) {
   const { evaluation } = about;
-  const keys = about.task === "ordinal" ? OF_GRADES : about.positive === null ? OF_CLASSES : OF_TWO;
-  const known = keys.filter((key) => evaluation.metrics[key]?.value != null);
+  const known = headlineKeys(about).filter((key) => evaluation.metrics[key]?.value != null);
   return make("dl", { class: "headlines" }, known.map((key) => {
     const [heading, explanation] = METRICS[key];
     const entry = evaluation.metrics[key];
@@ -72,6 +77,14 @@ function headlines(about) {
       make("dd", { class: "explanation" }, explanation),
     );
   }));
+}
+
+/** Return the figures of one answer for each patient as a sentence. */
+function ofPatients(about) {
+  const { n, metrics } = about.evaluation.per_patient;
+  const known = headlineKeys(about).filter((key) => metrics[key]?.value != null);
+  const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC")} ${withInterval(key, metrics[key], n)}`);
+  return `With one answer for each of ${plural(n, "patient")}, from all images of the patient: ${figures.join(", ")}.`;
 }
 
 function scope(evaluation) {

@@ -16,11 +16,20 @@ export function detail(item, about, retry) {
 
 /** Return the result as one line for a screen reader. */
 export function spokenResult(item, about) {
-  const { prediction } = item;
   if (outcomeOf(item) === "failed") return `${item.name}: not read. ${item.error}`;
-  if (outcomeOf(item) === "abstained") return `${item.name}: no decision. ${prediction.reason}`;
+  return `${item.name}: ${spokenAnswer(item.prediction, about)}`;
+}
+
+/** Return a prediction as a sentence for a screen reader. */
+export function spokenAnswer(prediction, about) {
+  if (prediction.decision === null) return `no decision. ${prediction.reason}`;
   const shown = about.positive ?? prediction.decision;
-  return `${item.name}: ${prediction.decision}. Probability of ${shown} ${percent(prediction.probabilities[shown])}.`;
+  return `${prediction.decision}. Probability of ${shown} ${percent(prediction.probabilities[shown])}.`;
+}
+
+/** Return a prediction; `about.what` is what it is of, an image if it is not said. */
+export function answer(prediction, about) {
+  return prediction.decision === null ? abstained({ prediction }, about) : decided({ prediction }, about);
 }
 
 function decided(item, about) {
@@ -35,7 +44,7 @@ function decided(item, about) {
     predictionSet(prediction, about),
     oodScore(prediction, about),
     fileNotes(prediction),
-    binary && about.prevalence !== null && prevalencePart(prediction.probabilities[about.positive], about),
+    binary && about.prevalence !== null && !about.what && prevalencePart(prediction.probabilities[about.positive], about),
   ];
 }
 
@@ -49,7 +58,7 @@ function abstained(item, about) {
       { class: "message warn" },
       make("h3", { class: "decision" }, "No decision"),
       make("p", {}, sentence),
-      make("p", {}, `${meaning} A person should look at this image.`),
+      make("p", {}, `${meaning} A person should look at ${about.what ? "these images" : "this image"}.`),
     ),
     oodScore(prediction, about),
     fileNotes(prediction),
@@ -130,14 +139,15 @@ function classBars(prediction, about) {
 }
 
 function meaning(prediction, about) {
+  const what = `${about.what ?? "image"}s`;
   if (about.positive === null) {
     const label = prediction.decision;
     const p = prediction.probabilities[label];
-    return ["This means: of 100 images with ", percent(p), " for ", isolated(label), `, ${ofHundred(p, "belongs", "belong")} to it, if the classes are as frequent as the classifier assumes.`];
+    return [`This means: of 100 ${what} with `, percent(p), " for ", isolated(label), `, ${ofHundred(p, "belongs", "belong")} to it, if the classes are as frequent as the classifier assumes.`];
   }
   const p = prediction.probabilities[about.positive];
-  const condition = about.prevalence === null ? "." : `, if ${share(about.prevalence)} of all images do, as the classifier assumes.`;
-  return ["This means: of 100 images with ", percent(p), `, ${ofHundred(p, "shows", "show")} `, isolated(about.positive), condition];
+  const condition = about.prevalence === null ? "." : `, if ${share(about.prevalence)} of all ${what} do, as the classifier assumes.`;
+  return [`This means: of 100 ${what} with `, percent(p), `, ${ofHundred(p, "shows", "show")} `, isolated(about.positive), condition];
 }
 
 function predictionSet(prediction, about) {
@@ -160,7 +170,7 @@ function oodScore(prediction, about) {
   return make(
     "div",
     { class: outside ? "ood-score exceeded" : "ood-score" },
-    make("p", { class: "hint" }, "Out-of-distribution score: ", make("b", {}, score.toFixed(2)), outside ? ", above the limit of 1." : ", within the limit of 1."),
+    make("p", { class: "hint" }, about.what ? "Median out-of-distribution score of the images: " : "Out-of-distribution score: ", make("b", {}, score.toFixed(2)), outside ? ", above the limit of 1." : ", within the limit of 1."),
     make("div", { class: "bar thin", "aria-hidden": "true" }, bar, tick),
   );
 }

@@ -4,7 +4,7 @@
 import { readArrays } from "./arrays.js";
 import { Network } from "./network.js";
 import { OODDetector } from "./ood_detector.js";
-import { mapOf, predictionOf } from "./prediction.js";
+import { mapOf, predictionOf } from "../prediction.js";
 
 /** Pixels to predictions. */
 export class Classifier {

@@ -16,7 +16,7 @@ from benchmarks.local_cluster import LocalCluster, local_cluster, wait_until
 
 from conftest import Heard, draw_folder
 from lucency import backend
-from lucency.cluster import connect, connection
+from lucency.cluster import Lost, connect, connection
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.errors import BackendError, DataError, ImageError, RunError
@@ -171,9 +171,9 @@ def test_a_fold_that_is_lost_again_and_again_is_given_up(
     nodes: LocalCluster, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection.Cluster, "first", lambda _, references: references[0])
-    monkeypatch.setattr(connection.Cluster, "answer", lambda *_: None)
+    monkeypatch.setattr(connection.Cluster, "answer", lambda *_: Lost("no memory"))
     heard = Heard()
-    with pytest.raises(RunError, match=r"Fold \d of 3 was lost 4 times with its process"):
+    with pytest.raises(RunError, match=r"Fold \d of 3 was lost 4 times .* \(no memory\)\."):
         [*trained(data, THERE, heard)]
     assert any("retry 3 of at most 3" in line for line in heard.warnings)
 
@@ -202,7 +202,9 @@ def test_an_actor_answers_or_says_why_not(nodes: LocalCluster) -> None:
         cluster.answer(actor.fail.remote())
     with pytest.raises(ZeroDivisionError):
         cluster.answer(actor.divide.remote())
-    assert cluster.answer(actor.die.remote()) is None
+    lost = cluster.answer(actor.die.remote())
+    assert isinstance(lost, Lost)
+    assert "\n" not in lost.reason
     with pytest.raises(BackendError, match="could not start"):
         cluster.answer(cluster.actor(_Actor, 0, env={}).environment.remote())
 

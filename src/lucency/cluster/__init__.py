@@ -11,12 +11,13 @@ them died.
 
 from __future__ import annotations
 
-from lucency.cluster.connection import Cluster, Shared, connect
+from lucency.cluster.connection import Cluster, Lost, Shared, connect
 from lucency.cluster.decoding import decoders, in_words, kept_pool
 from lucency.cluster.tasks import Tasks, Threads, Value, tasks, threads
 
 __all__ = [
     "Cluster",
+    "Lost",
     "Shared",
     "Tasks",
     "Threads",

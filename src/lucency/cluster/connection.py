@@ -45,6 +45,16 @@ class Node(NamedTuple):
     unseen: str
 
 
+class Lost(NamedTuple):
+    """What there is instead of an answer, where a process or its node died.
+
+    Attributes:
+        reason: As Ray gives it.
+    """
+
+    reason: str
+
+
 @dataclass(frozen=True)
 class Shared(Generic[ItemT]):
     """A value that tasks receive; each process of a cluster fetches it once.
@@ -191,7 +201,7 @@ class Cluster:
 
     @staticmethod
     def answer(reference: Any) -> Any:
-        """Return what a method of an actor gave; ``None`` where it was lost with the actor.
+        """Return what a method of an actor gave, or ``Lost`` where that was lost with the actor.
 
         Raises:
             LucencyError: As the method raises it.
@@ -205,9 +215,9 @@ class Cluster:
             _raise_cause(error)
         except ray.exceptions.ActorDiedError as error:
             _check_started(error)
-        except ray.exceptions.RayError:
-            pass
-        return None
+            return Lost(_short(error))
+        except ray.exceptions.RayError as error:
+            return Lost(_short(error))
 
     @staticmethod
     def end(actor: Any) -> None:

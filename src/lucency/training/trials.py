@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import backend
-from lucency.cluster import Cluster, Shared, connect
+from lucency.cluster import Cluster, Lost, Shared, connect
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.dataset.cache import PixelCache
@@ -215,7 +215,7 @@ class _Trials:
                 reference = self._cluster.first([*self._running])
                 self._handle(self._running.pop(reference), self._cluster.answer(reference))
 
-    def _handle(self, trial: _Running, report: Began | Warned | Epoch | Stored | None) -> None:
+    def _handle(self, trial: _Running, report: Began | Warned | Epoch | Stored | Lost) -> None:
         """Handle a report, or the loss of a trial, and ask for the next report."""
         name = self._name(trial.fold)
         match report:
@@ -229,8 +229,8 @@ class _Trials:
             case Stored():
                 self._finish(trial, report)
                 return
-            case None:
-                self._repeat(trial)
+            case Lost():
+                self._repeat(trial, report)
                 return
         self._running[trial.actor.report.remote()] = trial
 
@@ -249,7 +249,7 @@ class _Trials:
             f"{self._name(trial.fold)} is trained (on node {trial.address}, {took:.0f} s)."
         )
 
-    def _repeat(self, trial: _Running) -> None:
+    def _repeat(self, trial: _Running, lost: Lost) -> None:
         """Begin again, a bounded number of times.
 
         Raises:
@@ -261,9 +261,10 @@ class _Trials:
         where = f" on node {trial.address}" if trial.address else ""
         if self._retries[k] > _RETRIES:
             raise RunError(
-                f"{name} was lost {_RETRIES + 1} times with its process, the last time{where}. "
-                "Perhaps the nodes have too little memory. Repeat the command, or leave --on out; "
-                "finished folds are kept."
+                f"{name} was lost {_RETRIES + 1} times with its process, the last time{where} "
+                f"({lost.reason}). If the nodes have too little memory, start them with fewer "
+                "processors (--num-cpus). Repeat the command, or leave --on out; finished folds "
+                "are kept."
             )
         self._progress.warn(
             f"{name} was lost with its process{where}. It is trained again (retry "

@@ -23,7 +23,7 @@ from benchmarks.command import resident, run_json
 from benchmarks.results import Figure
 
 IMAGES = 10_000_000
-LOADED = 300_000
+LOADED = 200_000
 _MIB = 2**20 if sys.platform == "darwin" else 2**10  # in units of ru_maxrss
 
 

@@ -28,7 +28,7 @@ from lucency.errors import BackendError
 from lucency.progress import SILENT, Progress
 
 MOST_COMPARED = 1_000_000  # images, all with all; an index of nearest neighbours takes over
-_HOURS = 4.3  # of a processor to compare a million with each other
+_HOURS = 4.6  # of a processor to compare a million with each other
 
 # No two of 5,535 chest radiographs reach 0.94, not even two of the same child. Of their copies, all
 # that are not moved exceed 0.98, and 99 % of those cropped by 3 % exceed 0.96.

@@ -302,6 +302,15 @@ def test_an_index_finds_the_candidates_of_all_pairs() -> None:
         assert all((x == y).all() for x, y in zip(a, b, strict=True))
 
 
+def test_an_index_of_a_split_may_have_one_image(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("faiss", reason='no FAISS: pip install "lucency[search]"')
+    small, splits = drawn(700), np.repeat([0, 1, 2], [600, 1, 99])
+    found = pairs([*nearest(small, np.arange(700), splits, 1)])
+    assert found == pairs([*candidates(small, np.arange(700), splits, Threads(1))])
+    assert (600, 0) in found
+    assert capfd.readouterr() == ("", "")
+
+
 def test_many_images_without_an_index_end_in_one_line_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def _index(small: Small, run: tuple[int, int], shared: Grids) -> Any:
     groups = max(1, min(round(4 * math.sqrt(end - begin)), (end - begin) // _TRAINED))
     index: Any = faiss.index_factory(LENGTH, f"IVF{groups},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.max_points_per_centroid = _ROUNDS, _TRAINED
+    index.cp.min_points_per_centroid = 1  # below which FAISS prints a warning
     index.nprobe = _SEARCHED
     draw = np.random.default_rng(0).permutation(end - begin)[: groups * _TRAINED]
     index.train(described(small.whole[begin + np.sort(draw)], shared))

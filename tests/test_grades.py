@@ -27,6 +27,7 @@ from lucency.comparison import compare
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset
 from lucency.dataset.batches import training_batches
+from lucency.dataset.survey import survey
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.evaluation import Predictions, evaluate_predictions
 from lucency.metrics import FloatArray, IntArray, influences
@@ -269,6 +270,10 @@ def test_the_images_must_be_in_the_order_of_the_grades(data: Dataset) -> None:
     other = Config(**SMALL | {"order": ",".join(GRADES[::-1])})
     with pytest.raises(ConfigError, match="loaded in another order of the classes: none, mild"):
         make_plan(data.train, other)
+
+
+def test_the_time_that_is_measured_is_of_the_same_order(data: Dataset) -> None:
+    assert survey(data.root, Config(**SMALL)).classes == GRADES
 
 
 # -- figures ---------------------------------------------------------------------------------------

@@ -173,7 +173,6 @@ def load_dataset(
             pool.start(pool.workers)  # the processes load their modules during the scan
         found = scan_source(folder, config, progress)
         check_search(len(found.entries))
-        found = replace(found, classes=in_order(found.classes, config.order))
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         side = size or config.input_size
@@ -305,7 +304,10 @@ def is_colour_dataset(files: Sequence[str], pool: Decoders) -> bool:
 
 
 def scan_source(folder: Source, config: Config, progress: Progress, *, least: int = 2) -> Scan:
-    """Find the images of a folder, a zip file, an address, or several of these."""
+    """Find the images of a folder, a zip file, an address, or several of these.
+
+    The classes are in the order of the configuration, in natural order without one.
+    """
     several = [folder] if isinstance(folder, str | Path) else folder
     opened = open_sources(several, config.cache, progress)
     folders = joined(opened)
@@ -313,8 +315,10 @@ def scan_source(folder: Source, config: Config, progress: Progress, *, least: in
         raise ConfigError("--labels belongs to one data folder. Give the folder that contains all.")
     one = partial(scan, columns=columns_of(config), follow_links=config.follow_links)
     if folders:
-        return scan_several(opened, folders, partial(one, least=1), least)
-    return one(opened, labels=labels_path(config.labels, opened), least=least)
+        found = scan_several(opened, folders, partial(one, least=1), least)
+    else:
+        found = one(opened, labels=labels_path(config.labels, opened), least=least)
+    return replace(found, classes=in_order(found.classes, config.order))
 
 
 def _decode(

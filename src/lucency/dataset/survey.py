@@ -21,7 +21,7 @@ class Survey:
     """What training will work on; nothing has been split yet, so the counts are estimates.
 
     Attributes:
-        classes: Names, in natural order.
+        classes: Names, in natural order or in that of their grades.
         colour: Whether images are decoded to three channels.
         train: Number of training images, at least 1.
         val: Number of validation images.

@@ -54,6 +54,7 @@ GROUPS = {
         "explanations": "maps against evidence at known places",
         "coverage": "how often 95 % intervals contain the true value; hours",
         "fold_coverage": "the same, for figures of cross-validation",
+        "grade_coverage": "the same, for figures and prediction sets of grades",
         "conformal": "how often prediction sets contain the true class",
         "comparison": "false alarms and power of comparing two classifiers",
         "export": "predictions, size and time of every export format",

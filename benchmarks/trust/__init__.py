@@ -10,6 +10,7 @@
     explanations         maps against evidence at known places
     synthetic_evidence   noise images with or without a bright square
     coverage             how often 95 % intervals contain the true value
+    grade_coverage       the same for grades, and how often their sets contain the true one
     conformal            how often prediction sets contain the true class
     comparison           false alarms and power of comparing two classifiers
     export               predictions, size and time of every export format

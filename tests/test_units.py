@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,13 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import special
-from tests.small_runs import SIDE, TWO, brightness_network, spec_of
 
 from conftest import Heard, call_lucency
 from lucency.calibration import units
 from lucency.calibration.conformal import Conformal, fit
 from lucency.calibration.units import UnitRule
-from lucency.classifier import Classifier, Prediction, Spec
+from lucency.classifier import ABSTAIN, Classifier, Prediction, Spec
 from lucency.config import Config
 from lucency.dataset import Entry
 from lucency.dataset.groups import check_known, check_units, find_groups, find_new_groups
@@ -32,8 +32,12 @@ from lucency.evaluation.predictions import pooled
 from lucency.pipeline.evaluate import choose_threshold
 from lucency.pipeline.predict import adjustment, predict_patients
 from lucency.progress import SILENT
+from lucency.serve.api.openapi import openapi
+from lucency.serve.inference.service import Service
 from lucency.tracking.tracker import of_evaluation
 from lucency.training.calibrate import HeldOut, _unit
+from serving import QUICK, Running, form, running, save_classifier
+from small_runs import SIDE, TWO, brightness_network, spec_of
 
 if TYPE_CHECKING:
     from lucency.training.plan import Plan
@@ -370,6 +374,66 @@ def test_a_rule_that_is_no_object_is_one_clear_error() -> None:
     for wrong in ("x", 3, [], [1], True):
         with pytest.raises(ClassifierError):
             Spec.from_json({**spec_of().to_json(), "unit": wrong})
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    run = save_classifier(tmp_path_factory.mktemp("serve") / "run")
+    path = run / "classifier.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "unit": with_sets().to_json()}))
+    with running(Service(run, QUICK)) as found:
+        yield found
+
+
+def png(grey: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (SIDE, SIDE), grey).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_form_has_one_answer_for_its_images(service: Running, order: tuple[int, ...]) -> None:
+    files = [png(250), b"damaged", png(150)]
+    body, kind = form(*(files[i] for i in order))
+    found = service.ask("POST", "/v1/predict", body, content_type=kind).json
+    of_images = [each for each in found["predictions"] if "error" not in each]
+    assert (len(found["predictions"]), len(of_images)) == (3, 2)
+    logits = [special.logit(each["probabilities"][TWO[1]]) for each in of_images]
+    assert found["patient"]["probabilities"][TWO[1]] == pytest.approx(
+        special.expit(np.mean(logits))
+    )
+    assert found["patient"]["decision"] == TWO[1]
+    assert found["patient"]["prediction_set"] == [TWO[1]]
+    assert found["patient"].keys() == of_images[0].keys()
+
+
+def test_a_form_without_a_readable_image_has_no_answer(service: Running) -> None:
+    body, kind = form(b"damaged", b"")
+    found = service.ask("POST", "/v1/predict", body, content_type=kind).json["patient"]
+    assert (found["decision"], found["probabilities"]) == (None, None)
+    assert found["reason"] == "no image of the patient can be read"
+
+
+def test_one_image_in_the_body_is_of_no_patient(service: Running) -> None:
+    found = service.ask("POST", "/v1/predict", png(250)).json
+    assert found.keys() == {"classifier", "predictions"}
+
+
+def test_the_openapi_document_describes_the_answer_for_a_patient() -> None:
+    document = openapi()["components"]["schemas"]["Predictions"]
+    of_image = document["properties"]["predictions"]["items"]["oneOf"][0]
+    assert document["properties"]["patient"] == of_image
+    assert "patient" not in document["required"]
+
+
+def test_the_service_describes_the_rule_to_the_page(service: Running) -> None:
+    found = service.ask("GET", "/v1/classifier").json["unit"]
+    sets = with_sets().conformal.deciding(*ABSTAIN)
+    assert sets is not None
+    assert found == {
+        "temperature": 1.0, "bias": [0.0], "threshold": 0.5, "rule": "the more probable class",
+        "scores": list(sets.scores), "cut": None,
+    }  # fmt: skip
 
 
 def test_the_images_of_some_patient_must_be_known() -> None:

@@ -27,7 +27,10 @@ from lucency.report.wording import (
 
 _MISTAKES = 10
 _OF_GRADES = ("quadratic_kappa", "within_one", "mean_absolute_error", "accuracy")
-_OF_UNITS = ("auroc", "sensitivity", "specificity", "accuracy", "brier", "log_loss")
+_OF_UNITS = (
+    *("auroc", "sensitivity", "specificity", "accuracy", "balanced_accuracy"),
+    *("ece", "brier", "log_loss"),
+)
 _PER_CLASS = ("sensitivity", "specificity", "ppv", "f1", "auroc")
 
 

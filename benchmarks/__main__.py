@@ -56,6 +56,7 @@ GROUPS = {
         "fold_coverage": "the same, for figures of cross-validation",
         "grade_coverage": "the same, for figures and prediction sets of grades",
         "conformal": "how often prediction sets contain the true class",
+        "units": "one answer for all images of a patient, beside one for each image",
         "comparison": "false alarms and power of comparing two classifiers",
         "export": "predictions, size and time of every export format",
         "web": "predictions of the page in a browser",

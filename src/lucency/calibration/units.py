@@ -9,12 +9,12 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
-from lucency.calibration import scaling
+from lucency.calibration import conformal, scaling
 from lucency.calibration.conformal import Conformal
 from lucency.errors import ClassifierError
 from lucency.metrics import FloatArray, IntArray
@@ -100,6 +100,38 @@ class UnitRule:
                 f"({type(error).__name__}: {str(error)[:80]}). Restore the file from the training "
                 "run, or train again."
             ) from error
+
+
+def fit(
+    probabilities: FloatArray,
+    labels: IntArray,
+    groups: Sequence[str],
+    prior: Sequence[float],
+    *,
+    runs: bool = False,
+    seed: int = 0,
+) -> UnitRule:
+    """Fit temperature, bias and prediction sets of units, without a threshold for decisions.
+
+    Args:
+        probabilities: (n, classes) of held-out images.
+        labels: (n,) their true class indices; the images of a unit have one.
+        groups: n names of units, "" for an image that stands alone.
+        prior: (classes,) how frequent the classes are among units, as the probabilities assume.
+        runs: Whether the classes are grades, as for ``conformal.fit``.
+        seed: Of the folds that decide on the bias.
+    """
+    names, unit = numbered(groups)
+    truth = labels[first_of(unit)]
+    seen = np.bincount(truth, minlength=len(prior)) / len(truth)
+    weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
+    alone = [*map(str, range(len(names)))]
+    fitted = scaling.fit(
+        pooled_logits(probabilities, unit), truth, weights, groups=alone, seed=seed
+    )
+    rule = UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
+    sets = conformal.fit(rule.probabilities(probabilities, unit), truth, alone, runs=runs)
+    return replace(rule, conformal=sets)
 
 
 def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:

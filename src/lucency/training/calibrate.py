@@ -87,26 +87,19 @@ def _unit(
 
     The probabilities assume the same class shares as those of images.
     """
-    names, unit = units.numbered(held_out.groups)
-    labels = held_out.labels[units.first_of(unit)]
-    prior = np.asarray(classifier.spec.class_prior)
-    seen = np.bincount(labels, minlength=len(prior)) / len(labels)
-    weights = np.divide(prior, seen, out=np.ones_like(prior), where=seen > 0)[labels]
-    fitted = scaling.fit(
-        units.pooled_logits(probabilities, unit), labels, weights,
-        groups=[*map(str, range(len(names)))], seed=plan.seed,
+    rule = units.fit(
+        probabilities, held_out.labels, held_out.groups, classifier.spec.class_prior,
+        runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
-    uncalibrated = UnitRule(
-        config.group_regex, fitted.temperature, fitted.bias, 0.5, "", None, conformal.Conformal(())
-    )
-    pooled = uncalibrated.probabilities(probabilities, unit)
+    _, unit = units.numbered(held_out.groups)
+    pooled, labels = rule.probabilities(probabilities, unit), held_out.labels[units.first_of(unit)]
     point = _operating_point(classifier, config, pooled, labels, progress)
     return dataclasses.replace(
-        uncalibrated,
+        rule,
+        regex=config.group_regex,
         threshold=point.threshold,
         rule=point.rule,
         validation=point.rates(),
-        conformal=conformal.fit(pooled, labels, names, runs=classifier.task.is_ordinal),
         cut=_cut(classifier, plan, config, pooled, labels, progress),
     )
 

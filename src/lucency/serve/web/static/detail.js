@@ -32,11 +32,15 @@ export function answer(prediction, about) {
   return prediction.decision === null ? abstained({ prediction }, about) : decided({ prediction }, about);
 }
 
+function heading(about) {
+  return make("p", { class: "kicker" }, about.what ? `Decision for the ${about.what}` : "Decision");
+}
+
 function decided(item, about) {
   const { prediction } = item;
   const binary = about.positive !== null;
   return [
-    make("p", { class: "kicker" }, "Decision"),
+    heading(about),
     make("h3", { class: "decision" }, isolated(prediction.decision)),
     binary ? positiveBar(prediction, about) : classBars(prediction, about),
     make("p", {}, meaning(prediction, about)),
@@ -52,7 +56,7 @@ function abstained(item, about) {
   const { prediction } = item;
   const { sentence, meaning } = abstention(prediction.reason);
   return [
-    make("p", { class: "kicker" }, "Decision"),
+    heading(about),
     make(
       "div",
       { class: "message warn" },

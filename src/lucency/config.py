@@ -27,7 +27,8 @@ Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNe
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 UnitName = Literal["image", "patient"]
-TaskName = Literal["auto", "classification", "ordinal"]
+TaskName = Literal["auto", "classification", "ordinal", "multilabel"]
+Uncertain = Literal["ignore", "positive", "negative", "soft"]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
 # Packages with the ImageNet weights of backbones.
 PACKAGES: Mapping[str, str] = {
@@ -68,8 +69,11 @@ class Config:
         on_leak: What to do if images or patients of the test split are also in train or
             validation: ``stop``, ``drop`` (exclude them from train and validation, never from
             test) or ``ignore`` (the test figures are then invalid).
-        task: ``classification``, or ``ordinal`` where the classes are grades, lowest first;
-            ``auto`` takes ``ordinal`` where ``order`` is given.
+        task: ``classification``; ``ordinal`` where the classes are grades, lowest first;
+            ``multilabel`` where an image has any number of labels. ``auto`` takes ``ordinal`` where
+            ``order`` is given, and ``multilabel`` where the labels file has several labels.
+        uncertain: What images whose label is uncertain (-1) are trained with, of several labels:
+            ``ignore``, ``positive``, ``negative`` or ``soft`` (0.5). They are never evaluated on.
         order: The classes, lowest grade first, separated by commas; empty for natural order.
         positive_from: Grade from which on an image counts as positive, such as one to refer: a
             threshold for it is chosen by ``operating_point``. Empty for none.
@@ -142,6 +146,7 @@ class Config:
     folds: int | str = AUTO
     on_leak: OnLeak = "stop"
     task: TaskName = "auto"
+    uncertain: Uncertain = "ignore"
     order: str = ""
     positive_from: str = ""
     unit: UnitName = "image"

@@ -20,6 +20,7 @@ from lucency.metrics import BoolArray, FloatArray, IntArray
 
 CLASSIFICATION: Final = "classification"
 ORDINAL: Final = "ordinal"
+MULTILABEL: Final = "multilabel"
 _FEWEST_GRADES = 3  # two are the same with and without an order
 _GRADE = re.compile(r"\D*?(?P<number>\d+)\D*")
 
@@ -30,12 +31,14 @@ class Task:
     Attributes:
         name: As in the configuration and in ``classifier.json``.
         is_ordinal: Whether the classes have an order.
+        is_multilabel: Whether each class is a label that an image may have beside others.
         decision: How a decision is made without a positive class, in words.
         rule: What decides, in words.
     """
 
     name: ClassVar[str] = CLASSIFICATION
     is_ordinal: ClassVar[bool] = False
+    is_multilabel: ClassVar[bool] = False
     decision: ClassVar[str] = "the most probable class"
     rule: ClassVar[str] = "the threshold"
 
@@ -126,12 +129,20 @@ class Ordinal(Task):
         return np.where(higher, probabilities.shape[1] - 1, 0).astype(np.int64)
 
 
+class Multilabel(Task):
+    """Several labels for each image: each is present or absent, whatever the others are."""
+
+    name = MULTILABEL
+    is_multilabel = True
+    decision = "each label at its own threshold"
+
+
 def _contains(sets: BoolArray, decisions: IntArray) -> BoolArray:
     return np.asarray(np.take_along_axis(sets, decisions[:, None], axis=1)[:, 0])
 
 
 CLASSES = Task()
-_TASKS = {task.name: task for task in (CLASSES, Ordinal())}
+_TASKS = {task.name: task for task in (CLASSES, Ordinal(), Multilabel())}
 
 
 def task_of(name: str) -> Task:

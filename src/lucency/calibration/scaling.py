@@ -111,6 +111,49 @@ def fit(
     return Scaling(best.temperature, best.bias, (float(means[0]), float(means[1])))
 
 
+@dataclass(frozen=True)
+class LabelScaling:
+    """How the logits of several labels become calibrated: each by itself, as in ``Scaling``."""
+
+    temperature: FloatArray
+    bias: FloatArray
+
+    def __call__(self, logits: ArrayLike) -> FloatArray:
+        """Return the calibrated logits, (n, labels) float64."""
+        return np.asarray((np.asarray(logits, np.float64) + self.bias) / self.temperature)
+
+
+def fit_labels(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+) -> LabelScaling:
+    """Find the scaling of each label on the images where it is known.
+
+    Args:
+        logits: (n, labels).
+        targets: (n, labels): 1 present, 0 absent, below 0 unknown.
+        groups: n patients, as for ``fit``.
+        seed: Of the folds.
+
+    Raises:
+        DataError: A label is known for no image.
+        ClassifierError: A logit is not finite.
+    """
+    z, truth = np.asarray(logits, np.float64), np.asarray(targets)
+    found = []
+    for k in range(truth.shape[1]):
+        known = np.flatnonzero(truth[:, k] >= 0).tolist()
+        own = None if groups is None else [groups[i] for i in known]
+        labels = (truth[known, k] > 0).astype(np.int64)
+        found.append(fit(z[known, k], labels, groups=own, seed=seed))
+    return LabelScaling(
+        np.array([each.temperature for each in found]), np.array([each.bias[0] for each in found])
+    )
+
+
 def _cross_validated(
     z: FloatArray, labels: IntArray, w: FloatArray, members: IntArray, seed: int
 ) -> FloatArray | None:

@@ -15,9 +15,9 @@ from lucency.errors import nearest
 _MAX_WIDTH, _MAX_BLOCKS, _MAX_STAGES, _MAX_MEMBERS = 512, 64, 8, 16
 _PARAMETERS = {
     "article": frozenset[str](),
-    "default": frozenset({"width", "blocks", "dropout", "members"}),
-    "ensemble": frozenset({"width", "blocks", "members", "backbone", "downsampling"}),
-    "pretrained": frozenset({"backbone", "dropout"}),
+    "default": frozenset({"width", "blocks", "dropout", "members", "multilabel"}),
+    "ensemble": frozenset({"width", "blocks", "members", "backbone", "downsampling", "multilabel"}),
+    "pretrained": frozenset({"backbone", "dropout", "multilabel"}),
 }
 
 # Networks without their top layers: number of weights, and of features.
@@ -119,6 +119,11 @@ def _check_downsampling(value: Any) -> None:
         raise ValueError(f"downsampling must be 2 or 4, received {str(value)[:40]}")
 
 
+def _check_multilabel(value: Any) -> None:
+    if value is not True:  # it is left out otherwise
+        raise ValueError(f"multilabel must be true or missing, received {str(value)[:40]}")
+
+
 def _check_backbone(value: Any) -> None:
     if not isinstance(value, str) or value not in BACKBONES:
         raise ValueError(f"unknown backbone {str(value)[:40]!r}")
@@ -131,6 +136,7 @@ _CHECKS = {
     "members": _check_members,
     "backbone": _check_backbone,
     "downsampling": _check_downsampling,
+    "multilabel": _check_multilabel,
 }
 
 
@@ -148,7 +154,7 @@ def weight_count(
     Returns:
         The number of all weights, including those of batch normalisation.
     """
-    units = 1 if classes == 2 else classes
+    units = 1 if classes == 2 and not parameters.get("multilabel") else classes
     if name == "article":
         return _article(shape) + 129 * units
     if name == "pretrained":

@@ -23,7 +23,14 @@ from lucency.classifier.activation_map import ActivationMap, method_of, scale_of
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
 from lucency.classifier.onnx.session import BATCH, Session, batch_of
-from lucency.classifier.prediction import Outputs, Prediction, at_cut, concatenated, predicted
+from lucency.classifier.prediction import (
+    Outputs,
+    Prediction,
+    at_cut,
+    concatenated,
+    label_prediction,
+    predicted,
+)
 from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import Spec
 from lucency.classifier.storage import Contents, load_contents, save_contents, weights_file
@@ -179,6 +186,14 @@ class Classifier:
             self.weights[name] = (self.weights[name] + np.asarray(bias)).astype(np.float32)
             self._keras_model = self._calibrated = None
 
+    def scale_logits(self, temperature: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
+        """Make the last layer return ``(logits + bias) / temperature``, each (units,)."""
+        kernel = self._logits_bias.replace("bias", "kernel")
+        self.add_to_logits(bias.tolist())
+        for name in (kernel, self._logits_bias):
+            self.weights[name] = (self.weights[name] / temperature).astype(np.float32)
+        self._keras_model = self._calibrated = None
+
     @property
     def logits_bias(self) -> NDArray[np.float32]:
         """The bias of the network's last layer, one value per unit."""
@@ -283,7 +298,9 @@ class Classifier:
                 for k in range(0, max(1, len(pixels)), BATCH)
             ]
             ood_scores = np.concatenate(scores)
-        probabilities = np.asarray(wide / wide.sum(axis=1, keepdims=True))
+        probabilities = (
+            wide if self.task.is_multilabel else np.asarray(wide / wide.sum(axis=1, keepdims=True))
+        )
         outputs = Outputs(probabilities, ood_scores, embeddings=embeddings)
         if not maps or "activation_map" not in batches[0]:
             return outputs
@@ -333,9 +350,22 @@ class Classifier:
         return self.infer_split(split, progress).probabilities
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the index of the predicted class for each row of probabilities."""
+        """Return the index of the predicted class for each row of probabilities, (n,).
+
+        Of several labels, (n, labels): 1 for those that are present at their thresholds.
+        """
+        if self.spec.labels:
+            thresholds = np.array([each["threshold"] for each in self.spec.labels])
+            return (probabilities >= thresholds).astype(np.int64)
         positive = None if self.positive is None else self.classes.index(self.positive)
         return self.task.decide(probabilities, positive, self.threshold)
+
+    def decides_alike(
+        self, first: NDArray[np.float64], second: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return for which rows of probabilities (n, classes) all decisions are equal, (n,)."""
+        alike = self.decide(first) == self.decide(second)
+        return np.asarray(alike.reshape(len(alike), -1).all(axis=1))
 
     def predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
         """Turn outputs into predictions, which abstain rather than guess.
@@ -344,6 +374,8 @@ class Classifier:
             outputs: As ``infer`` returns them.
             files: A name for each image.
         """
+        if self.spec.labels:
+            return self._label_predictions(outputs, files)
         decisions = self.decide(outputs.probabilities)
         rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
         sets = rule.sets(outputs.probabilities) if rule else None
@@ -366,6 +398,28 @@ class Classifier:
                 cut=at_cut(self.spec.cut, self.classes, each),
             )
             for i, each in enumerate(made)
+        ]
+
+    def _label_predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
+        """Return predictions of several labels."""
+        rules = [
+            Conformal.from_json(each["conformal"], 2).deciding(*ABSTAIN)
+            for each in self.spec.labels
+        ]
+        present = self.decide(outputs.probabilities) == 1
+        return [
+            dataclasses.replace(
+                label_prediction(
+                    str(file),
+                    self.classes,
+                    outputs.probabilities[i],
+                    present[i],
+                    rules,
+                    None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
+                ),
+                activation_map=self.activation_map(outputs, i),
+            )
+            for i, file in enumerate(files)
         ]
 
     def predict_unit(self, name: str, images: Sequence[Prediction]) -> Prediction:

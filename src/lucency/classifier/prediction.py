@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lucency.calibration.conformal import Threshold
 from lucency.classifier.activation_map import ActivationMap
+from lucency.dataset.multilabel import NO_FINDING
 from lucency.imaging.notes import Note, describe_notes
 from lucency.task import CLASSES, Task
 
@@ -68,6 +70,9 @@ class Prediction:
         cut: For grades, "from" which one on an image is positive, the "probability" of this one or
             a higher one, and whether that makes it "positive" (``None`` where the classifier
             abstains); ``None`` if no grade was chosen.
+        labels: Of several labels, for each its "probability", whether it is "present" (``None``
+            where validation leaves both possible) and the "prediction_set" of the two; ``None`` for
+            other tasks. ``decision`` names those that are present.
         patient: PatientID of a DICOM file, hashed with a key of this process, to tell which images
             belong together; empty where unknown or not needed. It is not in ``to_json``.
     """
@@ -81,6 +86,7 @@ class Prediction:
     activation_map: ActivationMap | None = None
     notes: tuple[str, ...] = ()
     cut: Mapping[str, Any] | None = None
+    labels: Mapping[str, Mapping[str, Any]] | None = None
     patient: str = ""
 
     def with_notes(self, notes: Note) -> Prediction:
@@ -93,7 +99,7 @@ class Prediction:
         Args:
             classes: Class names, in the order of the probabilities.
         """
-        document = {
+        document: dict[str, Any] = {
             "decision": self.decision or None,
             "probabilities": dict(zip(classes, self.probabilities, strict=False)) or None,
             "reason": self.reason or None,
@@ -101,6 +107,8 @@ class Prediction:
             "ood_score": self.ood_score,
             "notes": list(self.notes),
         }
+        if self.labels is not None:
+            document["labels"] = {name: dict(each) for name, each in self.labels.items()}
         if self.cut is not None:
             document["cut"] = dict(self.cut)
         if self.activation_map is not None:
@@ -166,3 +174,51 @@ def at_cut(
     probability = sum(prediction.probabilities[classes.index(cut["from"]) :])
     positive = probability >= cut["threshold"] if prediction.decision else None
     return {"from": cut["from"], "probability": probability, "positive": positive}
+
+
+def label_prediction(
+    file: str,
+    names: tuple[str, ...],
+    probabilities: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    rules: Sequence[Threshold | None],
+    ood_score: float | None,
+) -> Prediction:
+    """Turn the probabilities of several labels into a prediction.
+
+    It abstains if the image is out of distribution, and if no label is present and one may be.
+
+    Args:
+        file: Name of the image.
+        names: Of the labels.
+        probabilities: (labels,) that each is present.
+        present: (labels,) whether each reaches its threshold.
+        rules: Of the prediction set of each label; ``None`` where there is none.
+        ood_score: Above 1 is out of distribution; ``None`` without a detector.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, p, is_present, rule in zip(names, probabilities, present, rules, strict=True):
+        inside = [True, True] if rule is None else rule.sets(np.array([[1 - p, p]]))[0].tolist()
+        clear = rule is None or inside == [not is_present, bool(is_present)]
+        found[name] = {
+            "probability": float(p),
+            "present": bool(is_present) if clear else None,
+            "prediction_set": [
+                word for word, is_in in zip(("absent", "present"), inside, strict=True) if is_in
+            ],
+        }
+    sure = [name for name, each in found.items() if each["present"]]
+    unclear = [name for name, each in found.items() if each["present"] is None]
+    reason = ""
+    if ood_score is not None and not ood_score <= 1:
+        reason = f"out of distribution: OOD score {ood_score:.3g}, limit 1"
+    elif unclear and not sure:
+        reason = f"ambiguous: {', '.join(unclear)}"
+    return Prediction(
+        file=file,
+        decision="" if reason else ", ".join(sure) or NO_FINDING,
+        probabilities=tuple(map(float, probabilities)),
+        reason=reason,
+        ood_score=ood_score,
+        labels=found,
+    )

@@ -37,6 +37,10 @@ class Spec:
             ``validation_rates``); ``None`` for none.
         unit: How the images of a patient become one answer, as ``UnitRule.to_json`` writes it;
             ``None`` where only images have answers.
+        labels: Of several labels, for each "temperature" and "bias" (which the weights contain),
+            "threshold", "rule", "validation", "prevalence" (on the images that these were chosen
+            on) and "conformal" (sets of absent and present). Empty for other tasks, whose fields of
+            these names it replaces.
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
         depth: Bits of the training images: the largest number of so many is white in files of more
@@ -85,6 +89,7 @@ class Spec:
     task: str = CLASSIFICATION
     cut: Mapping[str, Any] | None = None
     unit: Mapping[str, Any] | None = None
+    labels: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -126,6 +131,7 @@ class Spec:
             "positive": self.positive,
             "cut": self.cut and dict(self.cut),
             "unit": self.unit and dict(self.unit),
+            "labels": [dict(each) for each in self.labels] or None,
             "input": {
                 "height": self.size[0],
                 "width": self.size[1],
@@ -186,6 +192,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "task": task.name,
         "cut": _cut(data.get("cut"), classes[1:] if task.is_ordinal else ()),
         "unit": _unit(data.get("unit"), classes),
+        "labels": _labels(data.get("labels"), len(classes) if task.is_multilabel else 0),
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
         "depth": _one_of(given.get("depth", EIGHT), KNOWN),
@@ -274,6 +281,28 @@ def _unit(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any] | None:
         return None
     UnitRule.from_json(value, classes)
     return dict(value)
+
+
+def _labels(value: Any, count: int) -> tuple[Mapping[str, Any], ...]:
+    """Return the values of each label; ``count`` is 0 where images have one class."""
+    if not value:
+        return ()
+    if not isinstance(value, list) or len(value) != count:
+        raise ValueError(f"labels must have values for each of {count}")
+    return tuple(_label(each) for each in value)
+
+
+def _label(value: Any) -> Mapping[str, Any]:
+    Conformal.from_json(value["conformal"], 2)
+    return {
+        "temperature": _number(value["temperature"], 1e-3, 1e3),
+        "bias": _number(value["bias"], -100, 100),
+        "threshold": _number(value["threshold"], 0, 1),
+        "rule": _text(value["rule"]),
+        "validation": _rates(value["validation"]),
+        "prevalence": _number(value["prevalence"], 0, 1),
+        "conformal": dict(value["conformal"]),
+    }
 
 
 def _class_prior(value: Any, classes: int) -> tuple[float, ...]:

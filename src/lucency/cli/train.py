@@ -103,7 +103,8 @@ def demo(
     """Draw synthetic chest radiographs and train on them.
 
     The images have known flaws, which the report finds. Training is from scratch, in minutes;
-    --start auto compares it with a pretrained network. With --task ordinal, the classes are grades.
+    --start auto compares it with a pretrained network. With --task ordinal, the classes are grades;
+    with --task multilabel, an image has any of four findings.
 
     Examples:
         lucency demo
@@ -111,18 +112,22 @@ def demo(
         lucency demo grades --task ordinal
     """
     from lucency.config import Config
-    from lucency.dataset.phantoms import GRADES, draw_dataset
+    from lucency.dataset.phantoms import GRADES, LABELS, draw_dataset, draw_findings
 
     order = ",".join(GRADES) if task == "ordinal" else ""
-    radiographs = folder / ("graded_radiographs" if order else "radiographs")
+    kind = {"ordinal": "graded_", "multilabel": "labelled_"}.get(task or "", "")
+    radiographs, several = folder / f"{kind}radiographs", task == "multilabel"
     # With fewer validation patients, no class could be ruled out: every prediction would abstain.
     # Folds would hold more of them out, and take five times as long.
     config = Config.load(
         None, effort="quick", epochs=None if start else 60, start=start or "scratch", folds=0,
         on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25, task=task, order=order,
+        labels=LABELS if several else None,
     )  # fmt: skip
-    if not radiographs.exists():
-        shown = progress(quiet)
+    shown = progress(quiet)
+    if several and not radiographs.exists():
+        draw_findings(radiographs, images=600, progress=shown)
+    elif not radiographs.exists():
         draw_dataset(radiographs, images=600, grades=bool(order), progress=shown)
     number = 1
     while (folder / f"run-{number}").exists():

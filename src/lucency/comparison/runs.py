@@ -200,6 +200,11 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
             "choices were based on validation images."
         )
     found = splits[split]
+    if found.targets is not None:
+        raise DataError(
+            f"{folder} has several labels for each image, which are not compared. Read the figures "
+            "of each label in the reports."
+        )
     if found.classes != spec.classes:
         raise RunError(
             f"{folder}: predictions.csv and classifier.json have different classes. They come "

@@ -31,11 +31,13 @@ class TrainingBatch:
         pixels: (n, height, width, channels), 0 to 255, not yet augmented.
         labels: (n,) int64, indices into the split's classes.
         draw: Random numbers with which the device augments each image.
+        targets: (n, labels) ``Split.learned``, where an image may have several labels.
     """
 
     pixels: Pixels
     labels: NDArray[np.int64]
     draw: Draw
+    targets: NDArray[np.float32] | None = None
 
     @property
     def inputs(self) -> list[NDArray[Any]]:
@@ -68,7 +70,8 @@ def training_batches(
         pixels = split.pixels(items)
         height, width = pixels.shape[1:3]
         drawn = draw(policy, seed, epoch, items, (height, width))
-        return TrainingBatch(pixels, split.labels[items], drawn)
+        targets = None if split.learned is None else split.learned[items]
+        return TrainingBatch(pixels, split.labels[items], drawn, targets)
 
     yield from _prefetched(load, order.reshape(-1, size)[first:])
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.config import Config, column_of_folds
+from lucency.config import AUTO, Config, column_of_folds
 from lucency.dataset.entry import SPELLINGS, listed
+from lucency.dataset.multilabel import STATES
 from lucency.dataset.table import Table
 from lucency.errors import DataError, nearest
 from lucency.imaging.image import IMAGE_SUFFIXES
@@ -49,6 +50,7 @@ class Columns(NamedTuple):
 
     An empty name stands for a column that is recognised; a group or split ``none`` for no column.
     ``fold`` is the column that folds are made by, which may have another role too; empty for none.
+    ``task`` is that of the configuration.
     """
 
     file: str = ""
@@ -56,6 +58,7 @@ class Columns(NamedTuple):
     group: str = ""
     split: str = ""
     fold: str = ""
+    task: str = AUTO
 
 
 def columns_of(config: Config) -> Columns:
@@ -66,6 +69,7 @@ def columns_of(config: Config) -> Columns:
         config.group_column,
         config.split_column,
         column_of_folds(config.folds),
+        config.task,
     )
 
 
@@ -106,6 +110,27 @@ def choose_columns(path: Path, table: Table, given: Columns) -> Chosen:
     if given.fold:
         found["fold"] = _named(path, table.header, "fold", given.fold)
     return Chosen(found, note)
+
+
+def indicator_columns(table: Table, given: Columns) -> list[int]:
+    """Return the columns of 1, 0, -1 and empty cells that have a 1 and no other role."""
+    roles = [role for role in ROLES if role != "label"]
+    taken = {i for role in roles for i in _candidates(table.header, role, set())}
+    taken |= {i for i, name in enumerate(table.header) if name in (*given[:4], given.fold)}
+    found = []
+    for at, name in enumerate(table.header):
+        values = {line.cells[at].lower() for line in table.lines}
+        if at not in taken and name and values & _ONES and values <= STATES.keys():
+            found.append(at)
+    return found
+
+
+def label_column(path: Path, table: Table, given: Columns) -> int | None:
+    """Return the column of labels, if one is named or recognised."""
+    if given.label:
+        return _named(path, table.header, "label", given.label)
+    candidates = _candidates(table.header, "label", set())
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _named(path: Path, header: Sequence[str], role: str, name: str) -> int:
@@ -192,8 +217,8 @@ def _indicators(path: Path, table: Table, taken: set[int]) -> DataError | None:
     if several:
         return DataError(
             f"{path}: the columns {listed(names)} hold 0 and 1, and {len(several):,} rows have "
-            f"several 1 (line {several[0]}): several labels per image, which is not supported. "
-            f"Expected one label per image. Take one column: --label-column {_quoted(names[0])}"
+            f"several 1 (line {several[0]}): several labels per image. Expected one. Take one "
+            f"column (--label-column {_quoted(names[0])}), or train with --task multilabel."
         )
     without = len(table.lines) - len(ones)
     rest = f" {without:,} rows have no 1 and need a label too." if without else ""

@@ -26,6 +26,8 @@ class Entry(NamedTuple):
         sha256: Of the bytes of the file, in hexadecimal; empty before decoding.
         row: Row in the pixel cache; -1 before decoding.
         fold: Value of the column that folds are made by; empty without one.
+        states: The state of each label, where an image may have several (``Findings.states``);
+            ``label`` is then the rarest one that it has. Else empty.
     """
 
     file: str
@@ -35,6 +37,7 @@ class Entry(NamedTuple):
     sha256: str = ""
     row: int = -1
     fold: str = ""
+    states: str = ""
 
 
 class Excluded(NamedTuple):

@@ -9,14 +9,35 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.dataset.columns import HEADER, Columns, choose_columns
+from lucency.config import AUTO
+from lucency.dataset.columns import (
+    HEADER,
+    Columns,
+    choose_columns,
+    indicator_columns,
+    label_column,
+)
 from lucency.dataset.entry import SPELLINGS, Entry, listed
 from lucency.dataset.locate import Locator
-from lucency.dataset.table import Line, read_table
+from lucency.dataset.multilabel import (
+    ABSENT,
+    PRESENT,
+    STATES,
+    UNCERTAIN,
+    UNKNOWN,
+    Findings,
+    checked,
+    from_columns,
+    from_lists,
+    strata,
+)
+from lucency.dataset.table import Line, Table, read_table
 from lucency.dataset.walk import printable
 from lucency.errors import DataError, nearest
+from lucency.task import MULTILABEL
 
 _SEPARATORS = "|;,"
+_STRATUM = "rarest label"  # of the column that is added
 # How programs write that a value is missing. "None" may be a class.
 MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
 _LONGEST = 1000  # characters of a label, as in classifier.json
@@ -30,6 +51,7 @@ class Row(NamedTuple):
     group: str
     split: str
     fold: str = ""
+    states: str = ""
 
 
 class Labels(NamedTuple):
@@ -40,12 +62,15 @@ class Labels(NamedTuple):
         lines: The number of its line.
         notes: What was recognised.
         warnings: What may be wrong.
+        names: Of the labels, where an image may have several; the label of a row is then the rarest
+            that it has.
     """
 
     rows: Mapping[str, Row]
     lines: Mapping[str, int]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
 
 def labels_path(labels: str, folder: Path) -> Path | None:
@@ -79,6 +104,9 @@ def read_labels(
             contains contradictory rows, or images have several labels.
     """
     table = read_table(path, HEADER)
+    findings = _findings(path, table, columns)
+    if findings:
+        table, columns = _with_strata(table, findings), columns._replace(label=_STRATUM)
     chosen = choose_columns(path, table, columns)
     at = chosen.positions
     _check_filled(path, table.lines, at)
@@ -91,18 +119,67 @@ def read_labels(
     rows: dict[str, Row] = {}
     lines: dict[str, int] = {}
     twice: dict[str, str] = {}
-    for line, label in zip(table.lines, labels, strict=True):
+    states = findings.states if findings else [""] * len(labels)
+    for line, label, state in zip(table.lines, labels, states, strict=True):
         file = located.files[line.cells[at["file"]]]
         split, fold = _split(path, line, at), _cell(line, at, "fold")
-        row = Row(label, _cell(line, at, "group"), split, fold)
+        row = Row(label, _cell(line, at, "group"), split, fold, state)
         if rows.setdefault(file, row) != row:
             twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
         lines.setdefault(file, line.number)
     if twice:
         more = f" {len(twice):,} files are listed with different values." if len(twice) > 1 else ""
         raise DataError(f"{path}, {next(iter(twice.values()))}.{more} Keep one line per file.")
-    notes = tuple(filter(None, (chosen.note, located.note)))
-    return Labels(rows, lines, notes, tuple(warnings))
+    if findings is None:
+        notes = tuple(filter(None, (chosen.note, located.note)))
+        return Labels(rows, lines, notes, tuple(warnings))
+    notes = tuple(filter(None, (findings.note, _shares(findings), located.note)))
+    return Labels(rows, lines, notes, (), findings.names)
+
+
+def _findings(path: Path, table: Table, columns: Columns) -> Findings | None:
+    """Return the labels of each row, if the file has several for an image."""
+    if columns.task not in (AUTO, MULTILABEL):
+        return None
+    at = label_column(path, table, columns)
+    if at is None:
+        indicators = indicator_columns(table, columns)
+        if columns.task != MULTILABEL and (len(indicators) < 2 or _is_one_hot(table, indicators)):
+            return None
+        return checked(path, from_columns(path, table, indicators))
+    cells = [line.cells[at] for line in table.lines]
+    separator = next((x for x in _SEPARATORS if _several([*dict.fromkeys(cells)], x)), "")
+    if not separator and columns.task != MULTILABEL:
+        return None
+    lists = [_parts(cell, separator or "|") for cell in cells]
+    return checked(path, from_lists(path, lists, table.header[at]))
+
+
+def _is_one_hot(table: Table, indicators: Sequence[int]) -> bool:
+    """Tell whether each row has exactly one 1 and no unknown label: a class in other clothes."""
+    return all(
+        sorted(STATES[line.cells[at].lower()] for at in indicators)
+        == [ABSENT] * (len(indicators) - 1) + [PRESENT]
+        for line in table.lines
+    )
+
+
+def _with_strata(table: Table, findings: Findings) -> Table:
+    """Return the table with a column of the rarest label of each row."""
+    pairs = zip(table.lines, strata(findings), strict=True)
+    lines = [line._replace(cells=[*line.cells, name]) for line, name in pairs]
+    return Table([*table.header, _STRATUM], lines)
+
+
+def _shares(findings: Findings) -> str:
+    """Return a sentence on how many images have each label."""
+    parts = []
+    for k, name in enumerate(findings.names):
+        count = Counter(states[k] for states in findings.states)
+        pairs = ((UNCERTAIN, "uncertain"), (UNKNOWN, "unknown"))
+        more = ", ".join(f"{count[state]:,} {word}" for state, word in pairs if count[state])
+        parts.append(f"{name} {count[PRESENT]:,}" + (f" ({more})" if more else ""))
+    return f"Of {len(findings.states):,} images: {', '.join(parts)}."
 
 
 def check_splits(path: Path, labels: Labels, entries: Iterable[Entry]) -> None:
@@ -185,8 +262,8 @@ def _checked_labels(path: Path, cells: Sequence[tuple[int, str]]) -> tuple[list[
             shown = f"{several[0]!r} in line {numbers[0]}"
             raise DataError(
                 f"{path}: {len(numbers):,} of {len(cells):,} rows seem to name several labels, "
-                f"separated by {separator!r} ({shown}). Expected one label per image; several are "
-                "not supported. Keep one label in each row, or remove these rows."
+                f"separated by {separator!r} ({shown}). Expected one label per image. Keep one in "
+                "each row, or train with --task multilabel."
             )
     if len(cells) >= _FEWEST and len(times) > 0.6 * len(cells):
         raise DataError(

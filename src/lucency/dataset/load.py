@@ -28,6 +28,7 @@ from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
 from lucency.dataset.groups import Groups, check_known, check_units, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
+from lucency.dataset.multilabel import UNKNOWN, targets_of
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
@@ -60,6 +61,10 @@ class Split:
         labels: (n,) int64, indices into ``classes``.
         cache: Decoded pixels of the whole data set.
         rows: (n,) int64, rows of the cache.
+        label_names: Where an image may have several labels: their names. ``classes`` and ``labels``
+            are then the strata that splits and samples are made by.
+        targets: (n, labels) float32: 1 present, 0 absent, -1 unknown or uncertain; else ``None``.
+        learned: The same with what uncertain labels are trained with.
     """
 
     name: str
@@ -69,6 +74,14 @@ class Split:
     labels: NDArray[np.int64]
     cache: PixelCache
     rows: NDArray[np.int64]
+    label_names: tuple[str, ...] = ()
+    targets: NDArray[np.float32] | None = None
+    learned: NDArray[np.float32] | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a classifier has a probability for: the classes, or the labels if several."""
+        return self.label_names or self.classes
 
     def __len__(self) -> int:
         return len(self.files)
@@ -90,6 +103,9 @@ class Split:
             labels=self.labels[indices],
             cache=self.cache,
             rows=self.rows[indices],
+            label_names=self.label_names,
+            targets=None if self.targets is None else self.targets[indices],
+            learned=None if self.learned is None else self.learned[indices],
         )
 
     def pixels_8bit(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -186,7 +202,10 @@ def load_dataset(
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config)
     used = used_entries(partitioned.entries)
-    splits = {split: _split(split, found.classes, used, cache) for split in SPLITS}
+    splits = {
+        split: _split(split, found.classes, used, cache, found.labels, config.uncertain)
+        for split in SPLITS
+    }
     data = Dataset(
         root=found.root,
         classes=found.classes,
@@ -233,11 +252,11 @@ def load_labelled(
     config = config or Config()
     found = scan_source(folder, config, progress, least=1)
     check_search(len(found.entries))
-    foreign = [name for name in found.classes if name not in classes]
+    foreign = [name for name in found.labels or found.classes if name not in classes]
     if foreign:
         raise DataError(
             f"{found.root}: the classifier does not know the class {foreign[0]!r}. "
-            f"Expected folders named {', '.join(classes)}."
+            f"Expected {'labels' if found.labels else 'folders'} named {', '.join(classes)}."
         )
     with decoders(config, progress) as pool:
         cache = _decode(found, size, colour, config, pool, progress, depth=depth)
@@ -251,7 +270,14 @@ def load_labelled(
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
         progress.note(f"Near-duplicate images: {counted(len(near), 'pair')} ({pairs}).")
-    return _split("test", classes, tested, cache)
+    if not found.labels:
+        return _split("test", classes, tested, cache)
+    at = {name: k for k, name in enumerate(found.labels)}
+    tested = [
+        entry._replace(states="".join(entry.states[at[x]] if x in at else UNKNOWN for x in classes))
+        for entry in tested
+    ]
+    return _split("test", found.classes, tested, cache, classes)
 
 
 def at_size(
@@ -436,10 +462,16 @@ def _of_patients(
 
 
 def _split(
-    split: str, classes: tuple[str, ...], entries: Sequence[Entry], cache: PixelCache
+    split: str,
+    classes: tuple[str, ...],
+    entries: Sequence[Entry],
+    cache: PixelCache,
+    labels: tuple[str, ...] = (),
+    uncertain: str = "ignore",
 ) -> Split:
     inside = [entry for entry in entries if entry.split == split]
     index = {label: i for i, label in enumerate(classes)}
+    states = [entry.states for entry in inside]
     return Split(
         name=split,
         classes=classes,
@@ -448,6 +480,9 @@ def _split(
         labels=np.array([index[entry.label] for entry in inside], np.int64),
         cache=cache,
         rows=np.array([entry.row for entry in inside], np.int64),
+        label_names=labels,
+        targets=targets_of(states, "ignore") if labels else None,
+        learned=targets_of(states, uncertain) if labels else None,
     )
 
 

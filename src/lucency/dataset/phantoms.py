@@ -3,13 +3,14 @@
 Brightness is the attenuation of the X-rays: air is black, bone and fluid are white. Half of the
 images have one to three opacities in their lungs, soft clouds of different density. Nothing else
 depends on the class: exposure, size, format, marker and file names have the same distribution. With
-grades, the density of the opacities grows from one to the next.
+grades, the density of the opacities grows from one to the next. With findings, an image has each of
+four by chance, whatever the others are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -20,9 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from lucency.errors import RunError
+from lucency.io import csv_lines
 from lucency.progress import SILENT, Progress
 
 CLASSES = ("NORMAL", "OPACITY")
+FINDINGS = ("opacity", "effusion", "nodule", "device")
+_HAVE = 0.35  # share of the images that have a finding
+LABELS = "labels.csv"
 GRADES = ("none", "mild", "moderate", "severe")
 # How dense the opacities of each class are.
 _DENSITY = {"NORMAL": 0.0, "OPACITY": 1.0, "none": 0.0, "mild": 0.5, "moderate": 0.9, "severe": 1.5}
@@ -87,6 +92,58 @@ def draw_dataset(
         ) from error
 
 
+def draw_findings(
+    folder: Path, *, seed: int = 0, images: int = 240, progress: Progress = SILENT
+) -> None:
+    """Draw a data set of several labels: ``images/`` and ``labels.csv``, without splits or faults.
+
+    Every image has each of four findings with a probability of 35 %. The same seed gives the same
+    bytes, with the same versions of NumPy and Pillow.
+
+    Args:
+        folder: Output folder; it must be missing.
+        seed: Determines everything.
+        images: Images to draw, two of each patient.
+        progress: Called for every image.
+
+    Raises:
+        RunError: The folder exists or cannot be written.
+    """
+    try:
+        if folder.exists():
+            raise RunError(f"{folder} exists. Give another folder.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".drawing-", dir=folder.parent) as temporary:
+            partial = Path(temporary) / "images"
+            (partial / "images").mkdir(parents=True)
+            rows = []
+            with progress.task("Drawing phantoms", images, "images") as task:
+                for k in range(images):
+                    rows.append(_draw_finding(partial, seed, k))
+                    task.advance()
+            table = csv_lines([["file", "patient", *FINDINGS], *rows])
+            (partial / LABELS).write_text("".join(table), encoding="utf-8")
+            partial.rename(folder)
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written ({error.strerror}). Give another folder."
+        ) from error
+
+
+def _draw_finding(folder: Path, seed: int, number: int) -> list[object]:
+    """Draw an image with findings; return its row of the table."""
+    patient, shot = number // 2, np.random.default_rng([seed, 3, number])
+    has = shot.random(len(FINDINGS)) < _HAVE
+    findings = [name for name, each in zip(FINDINGS, has, strict=True) if each]
+    anatomy = np.random.default_rng([seed, 2, patient])
+    chest = _draw_chest(anatomy, shot, density=float("opacity" in findings), findings=findings)
+    image = _expose(chest, shot)
+    _burn_in_marker(image, shot)
+    file = f"images/patient{patient:04d}_{number % 2 + 1}.png"
+    image.save(folder / file, compress_level=1)
+    return [file, f"patient{patient:04d}", *map(int, has)]
+
+
 def _draw_all(
     folder: Path, seed: int, images: int, classes: tuple[str, ...], progress: Progress
 ) -> None:
@@ -149,7 +206,9 @@ def _copy(source: Path, target: Path) -> None:
     target.write_bytes(source.read_bytes())
 
 
-def _draw_chest(anatomy: Generator, shot: Generator, *, density: float) -> Field:
+def _draw_chest(
+    anatomy: Generator, shot: Generator, *, density: float, findings: Sequence[str] = ()
+) -> Field:
     """Return the attenuation, (320, 320) from 0 (air) to about 1 (spine, belly).
 
     Properties of the patient are drawn from ``anatomy``, those of the exposure from ``shot``; the
@@ -170,6 +229,18 @@ def _draw_chest(anatomy: Generator, shot: Generator, *, density: float) -> Field
     opacities = _opacities(x, y, anatomy)
     if density:
         chest += density * opacities * air
+    if "effusion" in findings:  # fluid fills the lungs from below, with a curved level
+        level = shot.uniform(0.12, 0.30)
+        chest += 0.42 * air * _soft(y - level + 0.5 * (np.abs(x) - 0.2), 0.03)
+    if "nodule" in findings:
+        centre = (shot.choice((_LEFT, _RIGHT)) * shot.uniform(0.28, 0.48), shot.uniform(-0.3, 0.25))
+        radius = float(shot.uniform(0.05, 0.08))
+        chest += 0.34 * _soft(_blob(x, y, centre, (radius, radius)), 0.2)
+    if "device" in findings:  # a pacemaker, and its lead to the heart
+        box = np.maximum(np.abs(x + 0.45) / 0.10, np.abs(y + 0.52) / 0.08)
+        lead = np.abs(y + 0.52 - 1.25 * (x + 0.45)) + np.maximum(0, x - 0.05)
+        chest = np.maximum(chest, 1.05 * _soft(1 - box, 0.05))
+        chest = np.maximum(chest, 0.95 * _soft(0.018 - lead, 0.006) * _soft(x + 0.45, 0.02))
     return chest
 
 

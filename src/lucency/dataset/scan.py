@@ -64,6 +64,7 @@ class Scan:
         ignored: Files and folders that are no images of the data set.
         warnings: Sentences about images that are not used, and about doubtful names.
         notes: Sentences for information.
+        labels: Names, where an image may have several; the classes are then strata.
     """
 
     root: Path
@@ -75,6 +76,7 @@ class Scan:
     ignored: tuple[Ignored, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
 
 def scan(
@@ -131,6 +133,7 @@ def scan(
             *_link_sentences(walk),
         ),
         notes=(*layout.notes, *(table.notes if table else ()), *ignored_sentences(walk.ignored)),
+        labels=table.names if table else (),
     )
 
 
@@ -220,7 +223,9 @@ def _by_labels(
         if row := rows.get(file):
             place = layout.place_of(file)
             split = row.split or (by_folder[place.folder] if place else "")
-            entries.append(Entry(file, row.label, split, row.group, fold=row.fold))
+            entries.append(
+                Entry(file, row.label, split, row.group, fold=row.fold, states=row.states)
+            )
         else:
             walk.leave(file.rpartition("/")[0], f"not in {labels.name}")
     check_splits(labels, table, entries)

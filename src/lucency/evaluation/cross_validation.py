@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,16 @@ from lucency.classifier import Classifier, Outputs
 from lucency.dataset import Split
 from lucency.dataset.entry import natural
 from lucency.evaluation.figures import make_sample, overall_metrics
-from lucency.evaluation.predictions import Predictions
+from lucency.evaluation.labels import mean_metrics
+from lucency.evaluation.predictions import Predictions, of_labels
 from lucency.evaluation.result import Evaluation, plain
-from lucency.metrics import Estimate, FloatArray, IntArray, positive_index
-from lucency.task import CLASSES, ORDINAL, Task, task_of
+from lucency.metrics import Estimate, FloatArray, IntArray, cluster_numbers, positive_index
+from lucency.task import CLASSES, MULTILABEL, ORDINAL, Task, task_of
 
 OUT_OF_FOLD = "out_of_fold"
 FIGURES = ("balanced_accuracy", "auroc", "log_loss")  # of every fold
 _OF_GRADES = ("quadratic_kappa", "mean_absolute_error", "log_loss")
+_OF_LABELS = ("auroc", "average_precision", "log_loss")
 _UNBOUNDED = ("log_loss", "mean_absolute_error")
 _FEWEST = 3  # values of a column from which the next one is predicted
 _LEVEL = 0.95
@@ -69,6 +71,8 @@ class CrossValidation:
 
 def out_of_fold(classifier: Classifier, pool: Split, outputs: Outputs) -> Predictions:
     """Return the out-of-fold predictions of the images of all folds."""
+    if pool.targets is not None:
+        return replace(of_labels(classifier.spec, pool, outputs), split=OUT_OF_FOLD)
     return Predictions(
         split=OUT_OF_FOLD,
         classes=pool.classes,
@@ -94,6 +98,8 @@ def cross_validation(
     """
     where = np.array(held_out, object)
     task = CLASSES if evaluation.grades is None else task_of(ORDINAL)
+    if evaluation.labels is not None:
+        task = task_of(MULTILABEL)
     folds = tuple(
         _fold(name, predictions, np.flatnonzero(where == name), evaluation.positive, task)
         for name in dict.fromkeys(sorted(held_out, key=natural))
@@ -112,11 +118,21 @@ def cross_validation(
 
 
 def _figures(task: Task) -> tuple[str, ...]:
+    if task.is_multilabel:
+        return _OF_LABELS
     return _OF_GRADES if task.is_ordinal else FIGURES
 
 
 def _fold(name: str, found: Predictions, rows: IntArray, positive: str | None, task: Task) -> Fold:
     groups = [found.groups[i] for i in rows]
+    if found.targets is not None:
+        some = replace(
+            found, groups=tuple(groups), targets=found.targets[rows],
+            decisions=found.decisions[rows], probabilities=found.probabilities[rows],
+        )  # fmt: skip
+        patients = int(cluster_numbers(groups).max()) + 1 if any(groups) else None
+        means = mean_metrics(some)
+        return Fold(name, len(rows), patients, {x: means[x] for x in _OF_LABELS})
     sample = make_sample(
         found.labels[rows],
         found.decisions[rows],

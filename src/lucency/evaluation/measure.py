@@ -13,8 +13,9 @@ from lucency import metrics
 from lucency.calibration import reliability, units
 from lucency.calibration.conformal import Conformal
 from lucency.calibration.units import UnitRule
-from lucency.classifier import ABSTAIN
+from lucency.classifier import ABSTAIN, Spec
 from lucency.errors import ClassifierError, ConfigError, DataError
+from lucency.evaluation import labels
 from lucency.evaluation.attributes import from_names
 from lucency.evaluation.figures import (
     FPR,
@@ -85,6 +86,8 @@ def evaluate_predictions(
             prevalence is not between 0 and 1.
     """
     spec = classifier.spec
+    if predictions.targets is not None:
+        return _evaluate_labels(spec, predictions, attributes or {})
     given = spec.conformal
     conditions = Conditions(
         positive=classifier.positive,
@@ -102,6 +105,39 @@ def evaluate_predictions(
         unit=None if spec.unit is None else UnitRule.from_json(spec.unit, spec.classes),
     )
     return _evaluate(predictions, conditions)
+
+
+def _evaluate_labels(
+    spec: Spec, predictions: Predictions, attributes: Mapping[str, Sequence[str]]
+) -> Evaluation:
+    """Evaluate several labels: each on the images where it is known, and their means."""
+    evaluations = {}
+    for k, name in enumerate(spec.classes):
+        found, known = labels.of_label(predictions, k)
+        conditions = labels.conditions_of(spec, k, attributes, known)
+        evaluations[name] = _evaluate(found, conditions)
+    groups = predictions.groups
+    return Evaluation(
+        n=len(predictions.files),
+        groups=int(metrics.cluster_numbers(groups).max()) + 1 if any(groups) else None,
+        classes=spec.classes,
+        positive=None,
+        baseline={},
+        metrics=labels.mean_metrics(predictions),
+        per_class={
+            name: {"n": each.per_class[name]["n"], "metrics": each.metrics}
+            for name, each in evaluations.items()
+        },
+        confusion=(),
+        curves={},
+        calibration={},
+        operating_point={"rule": spec.rule, "threshold": None, "validation": None},
+        predictive_values=[],
+        decision_curve=None,
+        selective={},
+        subgroups=[],
+        labels=evaluations,
+    )
 
 
 def evaluate_arrays(

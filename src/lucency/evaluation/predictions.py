@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucency.calibration import units
 from lucency.calibration.units import UnitRule
 from lucency.classifier import Outputs, Spec
+from lucency.dataset.multilabel import read_written, written
 from lucency.errors import ConfigError, RunError
 from lucency.io import from_text, read_table, why
 from lucency.metrics import FloatArray, IntArray, positive_index
@@ -43,6 +45,10 @@ class Labelled(Protocol):
     @property
     def labels(self) -> IntArray:
         """Return (n,) true class indices."""
+
+    @property
+    def targets(self) -> NDArray[np.float32] | None:
+        """Return (n, labels) which labels are present, where there may be several."""
 
 
 SplitT = TypeVar("SplitT", bound=Labelled)
@@ -85,6 +91,9 @@ class Predictions:
         decisions: (n,) int64 decided class indices.
         probabilities: (n, classes) float64, rows sum to 1.
         ood_scores: (n,) float64, out of distribution above 1; None without an OOD detector.
+        targets: Where an image may have several labels, (n, labels) float32: 1 present, 0 absent,
+            below 0 unknown. ``labels`` are then zeros, ``decisions`` (n, labels) 1 or 0, and
+            ``classes`` the names of the labels.
     """
 
     split: str
@@ -95,6 +104,7 @@ class Predictions:
     decisions: IntArray
     probabilities: FloatArray
     ood_scores: FloatArray | None = None
+    targets: NDArray[np.float32] | None = None
 
 
 def predict(
@@ -113,8 +123,10 @@ def predict(
     Raises:
         ConfigError: The positive class is not one of exactly two, or has no threshold.
     """
-    positive = positive_index(classifier.classes, classifier.positive)
     outputs = classifier.infer_split(split, progress)
+    if split.targets is not None:
+        return of_labels(classifier.spec, split, outputs)
+    positive = positive_index(classifier.classes, classifier.positive)
     return Predictions(
         split=split.name,
         classes=classifier.classes,
@@ -127,6 +139,40 @@ def predict(
         probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
     )
+
+
+def of_labels(spec: Spec, split: Labelled, outputs: Outputs) -> Predictions:
+    """Return the predictions of several labels for the images of a split.
+
+    Args:
+        spec: Of the classifier, with the threshold of each label.
+        split: With targets.
+        outputs: For its images.
+    """
+    thresholds = np.array([each["threshold"] for each in spec.labels])
+    return Predictions(
+        split=split.name,
+        classes=spec.classes,
+        files=split.files,
+        groups=split.groups,
+        labels=np.zeros(len(split.files), np.int64),
+        decisions=(outputs.probabilities >= thresholds).astype(np.int64),
+        probabilities=outputs.probabilities,
+        ood_scores=outputs.ood_scores,
+        targets=split.targets,
+    )
+
+
+def worst_of_labels(predictions: Predictions) -> IntArray:
+    """Return the images with a wrong known label, the least probable truth first."""
+    targets, p = predictions.targets, predictions.probabilities
+    if targets is None:
+        raise ValueError("these are predictions of one class per image")
+    truth = targets > 0
+    wrong = (targets >= 0) & (predictions.decisions != truth)
+    of_truth = np.where(wrong, np.where(truth, p, 1 - p), 1).min(axis=1)
+    places = np.flatnonzero(wrong.any(axis=1))
+    return np.asarray(places[np.argsort(of_truth[places], kind="stable")], np.int64)
 
 
 def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
@@ -184,10 +230,12 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
 
 
 def _rows(predictions: Predictions) -> Iterator[list[object]]:
-    named = (
-        np.array(predictions.classes, object)[x]
-        for x in (predictions.labels, predictions.decisions)
+    classes, targets = predictions.classes, predictions.targets
+    named: Iterable[Iterable[object]] = (
+        np.array(classes, object)[x] for x in (predictions.labels, predictions.decisions)
     )
+    if targets is not None:
+        named = ([written(classes, x) for x in rows] for rows in (targets, predictions.decisions))
     scores = (
         [""] * len(predictions.files)
         if predictions.ood_scores is None
@@ -245,6 +293,18 @@ def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predic
     if ragged:
         raise ValueError(f"expected {len(_COLUMNS) + len(classes)} fields in {ragged[0]}")
     _, files, groups, labels, decided, far, *_ = zip(*rows, strict=True)
+    if all(label.startswith("|") for label in labels):
+        return Predictions(
+            split=split,
+            classes=classes,
+            files=files,
+            groups=groups,
+            labels=np.zeros(len(files), np.int64),
+            decisions=np.array([read_written(text, classes) for text in decided], np.int64),
+            probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
+            ood_scores=np.array(far, np.float64) if all(far) else None,
+            targets=np.array([read_written(text, classes) for text in labels], np.float32),
+        )
     return Predictions(
         split=split,
         classes=classes,

@@ -69,8 +69,10 @@ class Evaluation:
         selective: Risk over coverage, conformal coverage and metrics with abstention.
         subgroups: Metrics of the images with each value of each attribute.
         grades: For grades, "cuts" (for each grade but the lowest "from", "n" and the "metrics" of
-            the probability of this grade or a higher one) and "positive" (the ``Evaluation``
-            at the chosen cut; None without one). None for other tasks.
+            the probability of this grade or a higher one) and "positive" (the ``Evaluation`` at
+            the chosen cut; None without one). None for other tasks.
+        labels: Of several labels, the evaluation of each on the images where it is known;
+            ``metrics`` are then their means. None for other tasks.
         per_patient: The evaluation of one answer for each patient, where there is one; what it
             counts are patients.
     """
@@ -91,6 +93,7 @@ class Evaluation:
     selective: Mapping[str, Any]
     subgroups: Sequence[Mapping[str, Any]]
     grades: Mapping[str, Any] | None = None
+    labels: Mapping[str, Evaluation] | None = None
     per_patient: Evaluation | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -115,8 +115,9 @@ def _predictions(
         return predictions
     of = classes_of(outputs.probabilities, classifier.spec)
     hiding = occlusion.occlusion_maps(
-        classifier.predict_pixels, pixels, of, classifier.spec.temperature, _GRID
-    )
+        classifier.predict_pixels, pixels, of, classifier.spec.temperature, _GRID,
+        several=classifier.task.is_multilabel,
+    )  # fmt: skip
     scale = scale_of(classifier.spec)
     return [
         dataclasses.replace(

@@ -165,8 +165,9 @@ def _agreement(classifier: Classifier, sample: Sample) -> Estimate:
     """Return the rank correlation of the maps with occlusion maps."""
     few = sample.subset(_few(sample, _OCCLUDED))
     hiding = occlusion.occlusion_maps(
-        classifier.predict_pixels, few.pixels, few.map_classes, classifier.spec.temperature
-    )
+        classifier.predict_pixels, few.pixels, few.map_classes, classifier.spec.temperature,
+        several=classifier.task.is_multilabel,
+    )  # fmt: skip
     size = few.pixels.shape[1:3]
     ours = occlusion.patch_means(np.stack([enlarged(each, size) for each in few.maps]))
     return mean_of(rank_correlations(ours, hiding), few.cluster)

@@ -19,7 +19,13 @@ _PATCH = 1.5  # width of a patch in grid cells: neighbours overlap, so no edge i
 
 
 def occlusion_maps(
-    predict: PredictFn, pixels: Pixels, of: IntArray, temperature: float = 1.0, grid: int = GRID
+    predict: PredictFn,
+    pixels: Pixels,
+    of: IntArray,
+    temperature: float = 1.0,
+    grid: int = GRID,
+    *,
+    several: bool = False,
 ) -> NDArray[np.float32]:
     """Return how much the logit of a class falls when each patch is replaced by a blur.
 
@@ -29,19 +35,21 @@ def occlusion_maps(
         of: (n,) the class of each map.
         temperature: Of the classifier, to undo the calibration of the logits.
         grid: Patches along each side, at least 1; needs ``grid`` squared predictions per image.
+        several: Whether an image may have several of the classes.
 
     Returns:
         (n, grid, grid) float32 in logits (with more than two classes, minus the mean of the
         others): positive where the patch is evidence for the class.
     """
-    before = log_odds(predict(pixels), of)
+    before = log_odds(predict(pixels), of, several=several)
     blurred = blur(pixels)
     maps = np.empty((len(pixels), grid, grid), np.float32)
     for row, column in np.ndindex(grid, grid):
         covered = pixels.copy()
         patch = (slice(None), *_patch((row, column), grid, pixels.shape[1:3]))
         covered[patch] = blurred[patch]
-        maps[:, row, column] = temperature * (before - log_odds(predict(covered), of))
+        after = log_odds(predict(covered), of, several=several)
+        maps[:, row, column] = temperature * (before - after)
     return maps
 
 

@@ -54,18 +54,24 @@ class Sample:
         return self.maps * turn[:, None, None]
 
 
-def log_odds(probabilities: NDArray[np.floating[Any]], of: IntArray) -> FloatArray:
+def log_odds(
+    probabilities: NDArray[np.floating[Any]], of: IntArray, *, several: bool = False
+) -> FloatArray:
     """Return the logit of a class minus the mean logit of the others, from probabilities.
 
     Args:
         probabilities: (n, classes), from sigmoid or softmax.
         of: (n,) the class of each row.
+        several: Whether they are of several labels; the logit is then that of the label alone.
 
     Returns:
         (n,) float64, after the temperature; for two classes the log odds.
     """
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
     own = logs[np.arange(len(logs)), of]
+    if several:
+        p = np.asarray(probabilities, np.float64)[np.arange(len(logs)), of]
+        return np.asarray(own - np.log(np.maximum(1 - p, _TINY)))
     return np.asarray(own - (logs.sum(axis=1) - own) / (logs.shape[1] - 1))
 
 

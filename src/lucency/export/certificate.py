@@ -111,7 +111,7 @@ def compare(
             largest = max(largest, float(np.nan_to_num(difference, nan=np.inf).max()))
             total += float(difference.sum())
             tied = _margins(classifier, ours) <= TIE
-            other = classifier.decide(ours) != classifier.decide(theirs)
+            other = ~classifier.decides_alike(ours, theirs)
             differing, ties = differing + int((other & ~tied).sum()), ties + int(tied.sum())
             n += len(pixels)
             task.advance(len(pixels))
@@ -121,6 +121,9 @@ def compare(
 
 def _margins(classifier: Classifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distance of each row of probabilities from another decision."""
+    if classifier.spec.labels:
+        thresholds = [each["threshold"] for each in classifier.spec.labels]
+        return np.asarray(np.abs(probabilities - thresholds).min(axis=1))
     if classifier.positive is not None:
         column = probabilities[:, classifier.classes.index(classifier.positive)]
         return np.asarray(np.abs(column - classifier.threshold))

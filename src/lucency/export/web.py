@@ -83,6 +83,11 @@ def write_web(
     """
     if classifier.onnx is None:
         raise ClassifierError(f"{run} has no ONNX file for the page to run. Train again.")
+    if classifier.spec.labels:
+        raise ClassifierError(
+            f"{run} has several labels for each image, which a page without a server does not "
+            "show. Use lucency serve."
+        )
     if is_deep(classifier.spec.depth):
         raise ClassifierError(
             f"{run} was trained on images of {in_words(classifier.spec.depth)}, and a page without "

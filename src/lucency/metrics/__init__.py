@@ -3,6 +3,7 @@
     arrays         array types, division, cluster numbers
     decisions      metrics of a confusion matrix
     scores         metrics of rankings and of probabilities
+    labels         metrics of several labels of each image
     recalibration  calibration slope and intercept
     influences     influence of each image on a metric
     intervals      Clopper-Pearson intervals, and linearised ones over patients
@@ -50,6 +51,7 @@ from lucency.metrics.intervals import (
     standard_error,
     t_interval,
 )
+from lucency.metrics.labels import label_accuracy, label_losses, mean_auroc
 from lucency.metrics.recalibration import calibration_intercept, calibration_slope
 from lucency.metrics.resampling import FOLDS, bootstrap_weights, group_folds, percentiles
 from lucency.metrics.scores import (
@@ -101,6 +103,8 @@ __all__ = [
     "group_folds",
     "independent_pairs",
     "influences",
+    "label_accuracy",
+    "label_losses",
     "linearised",
     "log_loss",
     "log_losses",
@@ -109,6 +113,7 @@ __all__ = [
     "macro_auroc",
     "mcc",
     "mean_absolute_error",
+    "mean_auroc",
     "named",
     "npv",
     "percentiles",

@@ -48,6 +48,7 @@ def default(
     blocks: tuple[int, ...] = (1, 1, 2, 2),
     dropout: float = 0.2,
     members: int = 1,
+    multilabel: bool = False,
 ) -> Any:
     """Build a residual network with batch normalisation and global average pooling.
 
@@ -62,6 +63,7 @@ def default(
         blocks: Residual blocks per stage; each stage after the first halves the resolution.
         dropout: Share of pooled features dropped in training, 0 to below 1.
         members: Networks whose logits are averaged, at least 1.
+        multilabel: Whether each class is a label that may be present beside others.
 
     Returns:
         A ``keras.Model`` whose layer ``features`` is the last feature map (height / 16); with
@@ -76,7 +78,7 @@ def default(
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(pixels, _head(x, classes), name="default")
+    return keras.Model(pixels, _head(x, classes, multilabel), name="default")
 
 
 def pretrained(
@@ -86,6 +88,7 @@ def pretrained(
     backbone: str = "MobileNetV2",
     weights: str = "none",
     dropout: float = 0.2,
+    multilabel: bool = False,
 ) -> Any:
     """Put a new head on a pretrained network; input scaling is included.
 
@@ -99,6 +102,7 @@ def pretrained(
             with an array for each variable of the backbone without its top layers, named by the
             variable's ``path``.
         dropout: Share of pooled features dropped in training.
+        multilabel: As for ``default``.
 
     Raises:
         ConfigError: The backbone is not supported, or the weights file does not exist, is damaged
@@ -110,12 +114,12 @@ def pretrained(
     x = keras.layers.Activation("linear", name="features")(body.output)
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    network = keras.Model(pixels, _head(x, classes), name="pretrained")
+    network = keras.Model(pixels, _head(x, classes, multilabel), name="pretrained")
     fix_normalization(network)
     return network
 
 
-def ensemble(
+def ensemble(  # noqa: PLR0913 - one per parameter of the architecture
     classes: int = 2,
     input_shape: Shape = (224, 224, 1),
     *,
@@ -124,6 +128,7 @@ def ensemble(
     members: int = 1,
     backbone: str = "EfficientNetLite0",
     downsampling: int = 2,
+    multilabel: bool = False,
 ) -> Any:
     """Build default networks beside a pretrained one, as an ensemble whose logits are averaged.
 
@@ -140,6 +145,7 @@ def ensemble(
         backbone: The pretrained network, built with random weights.
         downsampling: Factor by which height and width are larger than the default networks see
             them; even.
+        multilabel: As for ``default``.
 
     Returns:
         A ``keras.Model`` whose layer ``features`` has the last feature maps of all, averaged to
@@ -158,7 +164,7 @@ def ensemble(
     body = layers.AveragePooling2D(max(1, theirs // ours), name=BACKBONE_MAP)(body)
     x = layers.Concatenate(name="features")([maps, body])
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
-    network = keras.Model(pixels, _head(x, classes), name="ensemble")
+    network = keras.Model(pixels, _head(x, classes, multilabel), name="ensemble")
     fix_normalization(network)
     return network
 
@@ -169,6 +175,7 @@ def last_stage(
     *,
     backbone: str = "EfficientNetLite0",
     dropout: float = 0.2,
+    multilabel: bool = False,
 ) -> Any:
     """Build the last stage of an EfficientNet-Lite and a new head, to be fine-tuned by themselves.
 
@@ -179,6 +186,7 @@ def last_stage(
         input_shape: Height, width and channels of the feature map before the last stage.
         backbone: ``EfficientNetLite0`` or ``EfficientNetLite2``.
         dropout: Share of pooled features dropped in training.
+        multilabel: As for ``default``.
 
     Returns:
         A ``keras.Model`` whose variables have the names that they have in ``pretrained``.
@@ -190,7 +198,7 @@ def last_stage(
             layer.trainable = False
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(body.output)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(maps, _head(x, classes), name="last_stage")
+    return keras.Model(maps, _head(x, classes, multilabel), name="last_stage")
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
@@ -224,11 +232,16 @@ def build(name: str, classes: int, input_shape: Shape, parameters: Mapping[str, 
     return function(classes, input_shape, **values)
 
 
-def _head(x: Any, classes: int) -> Any:
-    """Add the logits and the probabilities, in float32 at any precision."""
+def _head(x: Any, classes: int, multilabel: bool = False) -> Any:
+    """Add the logits and the probabilities, in float32 at any precision.
+
+    Several labels have a sigmoid unit each.
+    """
     if classes < 2:
         raise ConfigError(f"A classifier needs at least 2 classes. Received: {classes}")
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
+    if multilabel:
+        units, activation = classes, "sigmoid"
     x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
     return keras.layers.Activation(activation, name="probabilities", dtype="float32")(x)
 

@@ -39,7 +39,8 @@ def calibrated(
 
     Returns:
         A model from ``pixels`` (n, height, width, channels), 0 to 255, to a dictionary with
-        ``probabilities`` (n, classes) float32, rows sum to 1; ``embedding`` (n, d) float32, the
+        ``probabilities`` (n, classes) float32, rows sum to 1 unless the network has a sigmoid unit
+        for each of several labels; ``embedding`` (n, d) float32, the
         input of the last layer, or that part of it which an ensemble has from its pretrained
         network; and ``activation_map`` (n, h, w, units) float32, the evidence at each position. The
         mean of a map is the logit, including the bias of the last layer and before the temperature.
@@ -68,7 +69,10 @@ def calibrated(
     if any(bias):
         shift = [bias[1] - bias[0]] if logits.shape[-1] == 1 else bias
         scaled = keras.ops.add(scaled, np.asarray(shift, np.float32))  # a tensor would be an input
-    if logits.shape[-1] == 1:
+    multilabel = logits.shape[-1] > 1 and network.layers[-1].activation is keras.activations.sigmoid
+    if multilabel:
+        outputs = {"probabilities": keras.ops.sigmoid(scaled)}
+    elif logits.shape[-1] == 1:
         both = [keras.ops.sigmoid(-scaled), keras.ops.sigmoid(scaled)]
         outputs = {"probabilities": keras.ops.concatenate(both, axis=-1)}
     else:

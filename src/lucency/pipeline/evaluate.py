@@ -71,6 +71,10 @@ def evaluate_run(
         LucencyError: Anything a user can fix, such as a rule that validation cannot meet.
     """
     classifier = Classifier.load(run)
+    if folder is not None and bool(classifier.spec.labels) != (config.task == "multilabel"):
+        config = dataclasses.replace(
+            config, task="multilabel" if classifier.spec.labels else "classification"
+        )
     if config.prevalence is not None and classifier.spec.cut is None:
         class_prior(config.prevalence, classifier.classes, classifier.positive)  # fail early
     if choose:
@@ -107,6 +111,10 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
         RunError: The run has no predictions for validation.
     """
     rule, spec = operating_point.parse(config.operating_point), classifier.spec
+    if spec.labels:
+        raise ConfigError(
+            "--operating-point is chosen for each label in training; train again to choose another."
+        )
     if classifier.positive is None and spec.cut is None:
         raise ConfigError(
             "--operating-point needs two classes, one of them positive, or grades and a training "

@@ -14,6 +14,7 @@ from lucency.augmentation import draw
 from lucency.classifier import Classifier
 from lucency.dataset import Dataset, Entry, Split, class_balanced, evenly
 from lucency.evaluation import Predictions
+from lucency.evaluation.predictions import worst_of_labels
 from lucency.explain import overlay
 from lucency.imaging.decoder.pool import DecoderPool, Pixels, decode_again
 from lucency.imaging.image import encode_png
@@ -122,6 +123,10 @@ def _inputs(data: Dataset, plan: Plan) -> Iterator[Shown]:
 def _mistakes(data: Dataset, predictions: Predictions, read: Read) -> Iterator[Shown]:
     split = data.test if predictions.split == "test" and data.test else data.held_out
     rows = np.arange(len(split))
+    if predictions.targets is not None:
+        for i in worst_of_labels(predictions)[:_MISTAKES]:
+            yield _entry("mistake", split, i), read(split.files[i])
+        return
     of_label = predictions.probabilities[rows, predictions.labels]
     wrong = np.flatnonzero(predictions.decisions != predictions.labels)
     for i in wrong[np.argsort(of_label[wrong], kind="stable")][:_MISTAKES]:

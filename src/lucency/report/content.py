@@ -12,6 +12,7 @@ from lucency.report import (
     drawings,
     folds,
     glossary,
+    labels,
     maps,
     performance,
     record,
@@ -56,7 +57,7 @@ def of_run(run: Run) -> dict[str, Any]:
     return {
         **_both(run.audit, album, run.split["metrics"].get("auroc")),
         **_first_screen(run),
-        **_performance(run, album),
+        **(_labels(run, album) if run.is_multilabel else _performance(run, album)),
         "holder": "run",
         "run": run,
         "split": run.split,
@@ -88,10 +89,22 @@ def _first_screen(run: Run) -> dict[str, Any]:
         "headlines": performance.headlines(answered),
         "sentences": performance.sentences(answered),
         "units": performance.units(run),
-        "patients": _patients(answered),
+        "patients": _patients(answered) if answered is not run else None,
         "checks": trust.checks(run),
         "warnings": shown,
         "more_warnings": folded,
+    }
+
+
+def _labels(run: Run, album: Album) -> dict[str, Any]:
+    """Return the sections on several labels."""
+    return {
+        "label_heads": labels.heads(run),
+        "label_rows": labels.rows(run),
+        "label_details": labels.details(run),
+        "label_mistakes": labels.mistakes(run, album),
+        "rule": _rule(run),
+        "metrics": performance.means(run),
     }
 
 

@@ -108,6 +108,22 @@ class Run:
         return bool(self.split.get("grades"))
 
     @property
+    def is_multilabel(self) -> bool:
+        """Whether an image may have several labels."""
+        return bool(self.split.get("labels"))
+
+    def at_label(self, name: str) -> Run:
+        """Return the run with one of several labels as two classes, present and absent."""
+        found = {
+            key: split["labels"][name]
+            for key in ("test", "validation", "cross_validation")
+            if (split := self.evaluation.get(key))
+        }
+        first = next(iter(found.values()))
+        two = {**found, "classes": first["classes"], "positive": name}
+        return replace(self, evaluation=two, predictions=())
+
+    @property
     def per_patient(self) -> Run:
         """The run with one answer for each patient; itself where only images have answers."""
         found = {

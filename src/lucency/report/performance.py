@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from lucency.report import labels
 from lucency.report.files import Json, Run
 from lucency.report.images import Album
 from lucency.report.wording import (
@@ -48,6 +49,8 @@ class Headline:
 def headlines(run: Run) -> list[Headline]:
     """Return the figures that say how good the classifier is."""
     names = ["auroc", "sensitivity", "specificity", "accuracy"]
+    if run.is_multilabel:
+        return [_mean(key, run) for key in labels.MEANS]
     if run.is_ordinal:
         names = [*_OF_GRADES]
     elif not run.positive:
@@ -75,8 +78,37 @@ def _headline(key: str, run: Run, baseline: float) -> Headline:
     )
 
 
+def _mean(key: str, run: Run) -> Headline:
+    """Return the mean of a figure over several labels."""
+    entry, n, name = run.split["metrics"].get(key), int(run.split["n"]), name_of(key)
+    return Headline(
+        name.title,
+        GLOSSARY[key],
+        value_text(entry, n, share=name.share),
+        interval_text(entry, n, share=name.share),
+        Markup("mean over {}").format(plural(len(run.split["labels"]), "label")),
+    )
+
+
+def means(run: Run) -> list[list[str]]:
+    """Return the means of all figures over several labels, of every split."""
+    keys = dict.fromkeys(key for split in run.splits.values() for key in split["metrics"])
+    return [
+        [
+            name_of(key).title,
+            *(
+                figure_text(split["metrics"].get(key), split["n"], share=name_of(key).share)
+                for split in run.splits.values()
+            ),
+        ]
+        for key in keys
+    ]
+
+
 def sentences(run: Run) -> list[Markup]:
     """Return what the headline means: in images of a hundred, and beside the baseline."""
+    if run.is_multilabel:
+        return labels.sentences(run)
     split, name = run.split, run.split_name
     frequent = split["baseline"]["class"]
     count = int(split["per_class"][frequent]["n"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lucency.plots import percent
+from lucency.report import labels
 from lucency.report.data import colour_of, leak_verdict
 from lucency.report.files import Json, Run, number
 from lucency.report.record import test_evaluations
@@ -33,8 +34,11 @@ def task(run: Run) -> list[tuple[str, Markup]]:
     """Return what the classifier is for and what it was made of, as pairs of name and text."""
     shown = run.at_cut.positive
     positive = Markup("; positive: {}").format(class_name(shown)) if shown else ""
-    ordinal, count = run.is_ordinal, len(run.classes)
-    kind = ("ordinal", count, "grades") if ordinal else ("classification", count, "classes")
+    kind = ("classification", len(run.classes), "classes")
+    if run.is_ordinal:
+        kind = ("ordinal", len(run.classes), "grades")
+    elif run.is_multilabel:
+        kind = ("multilabel", len(run.classes), "labels")
     folder = (run.plan.get("data") or {}).get("folder")
     colour = colour_of(run.audit)
     pairs = [
@@ -103,13 +107,14 @@ def _probes(run: Run) -> Check:
 
 
 def _calibration(run: Run) -> Check:
-    text, more = calibration_summary(run.split)
+    text, more = labels.calibration(run) if run.is_multilabel else calibration_summary(run.split)
     level = {True: "warn", False: "good", None: "none"}[more]
     return Check("Calibration", "calibration", level, f"{text or 'not measured'}.".capitalize())
 
 
 def _ood(run: Run) -> Check:
-    title, found = "Out of distribution", (run.split.get("selective") or {}).get("abstention")
+    split = next(iter(run.split["labels"].values())) if run.is_multilabel else run.split
+    title, found = "Out of distribution", (split.get("selective") or {}).get("abstention")
     if not found:
         return Check(title, "selective", "none", "Not measured.")
     n, out = int(found["n"]), int(found["out_of_distribution"])
@@ -151,6 +156,8 @@ def _of_figures(run: Run) -> list[str]:
             f"{plural(run.shared_groups, 'patient')} found in more than one split of the data: "
             "the figures may be too good."
         )
+    if run.is_multilabel:
+        return found
     if shift := calibration_shift(run):
         found.append(shift)
     low, baseline = number(split["metrics"]["accuracy"].get("low")), split["baseline"]

@@ -166,7 +166,7 @@ class Backbone(ABC):
             held_out = OutOfFold(logits, pooled.train, pooled.of_folds)
             return finish_folds(made, train, self._folds, held_out, plan, config, progress)
         calibrate(
-            made, plan, config, train.labels, HeldOut(logits, val.labels, val.groups),
+            made, plan, config, train.labels, HeldOut(logits, val.labels, val.groups, val.targets),
             lambda: probabilities_of(made, logits, bias), progress,
         )  # fmt: skip
         fitted, held = sampled(train), sampled(val)
@@ -293,7 +293,7 @@ def _with_maps(classifier: Classifier) -> Any:
     pixels = keras.Input((*spec.size, spec.channels), dtype=spec.dtype, name="pixels")
     x = models.widened(network, spec.channels)(keras.ops.cast(pixels, "float32"))
     found = keras.Model(network.inputs, outputs)(x)
-    if len(spec.classes) == 2:  # a probability for each class
+    if network.output.shape[-1] == 1:  # a probability for each class
         found["probabilities"] = keras.ops.concatenate(
             [1 - found["probabilities"], found["probabilities"]], axis=-1
         )

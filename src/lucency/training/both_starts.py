@@ -62,7 +62,7 @@ def join_starts(
     weights |= {k: v for k, v in backbone.weights.items() if not k.startswith(HEAD)}
     weights[f"{HEAD}kernel"] = np.concatenate([h.kernel / 2 for h, _ in parts]).astype(np.float32)
     weights[f"{HEAD}bias"] = np.mean([h.bias for h, _ in parts], axis=0).astype(np.float32)
-    made = Classifier(spec_of(plan, data.classes), weights)
+    made = Classifier(spec_of(plan, data.train.outputs), weights)
     held = np.mean([found for _, found in parts], axis=0)
     if data.folds is None:
         first = networks[0]
@@ -81,7 +81,8 @@ def plan_of_both(plan: Plan, other: Plan) -> Plan:
         plan: Of the training from scratch; with folds, that of all of them.
         other: Of the backbone, whose images are larger by an even factor.
     """
-    known = {name: plan.parameters[name] for name in ("width", "blocks", "members")}
+    of_scratch = ("width", "blocks", "members", "multilabel")
+    known = {name: plan.parameters[name] for name in of_scratch if name in plan.parameters}
     factor = other.size[0] // plan.size[0]
     height, width = other.size
     sees = f"the networks from scratch see it at {plan.size[0]} x {plan.size[1]}"
@@ -124,6 +125,11 @@ def _calibrated(
     head: Head, logits: Floats, weights: Floats, held_out: Split, seed: int
 ) -> tuple[Head, Floats]:
     """Return a last layer and its logits, scaled so that they are calibrated."""
+    if held_out.targets is not None:
+        of = scaling.fit_labels(logits, held_out.targets, groups=held_out.groups, seed=seed)
+        return Head(head.kernel / of.temperature, (head.bias + of.bias) / of.temperature), of(
+            logits
+        )
     fitted = scaling.fit(
         logits, held_out.labels, weights / weights.mean(), groups=held_out.groups, seed=seed
     )

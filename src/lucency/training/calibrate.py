@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from lucency.calibration import conformal, ood, operating_point, scaling, units
 from lucency.calibration.units import UnitRule
@@ -20,6 +21,7 @@ from lucency.training.plan import Plan
 
 _MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
 _MAX_BYTES = 2**27
+_SCALING = ("temperature", "bias")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,11 +32,13 @@ class HeldOut:
         logits: (n, 1) or (n, classes), not calibrated.
         labels: (n,) int64 true class indices.
         groups: n patients.
+        targets: (n, labels) ``Split.targets``, where an image may have several labels.
     """
 
     logits: NDArray[np.float64]
     labels: NDArray[np.int64]
     groups: Sequence[str]
+    targets: NDArray[np.float32] | None = None
 
 
 def calibrate(
@@ -57,6 +61,9 @@ def calibrate(
         predict: Returns their probabilities (n, classes), as soon as the scaling is chosen.
         progress: Warned if they do not reach the rule.
     """
+    if held_out.targets is not None:
+        _calibrate_labels(classifier, plan, config, held_out, held_out.targets, progress)
+        return
     _scale(classifier, plan, labels, held_out)
     probabilities = predict()
     runs = classifier.task.is_ordinal
@@ -73,6 +80,43 @@ def calibrate(
     if config.unit != "image":
         rule = _unit(classifier, plan, config, probabilities, held_out, progress)
         classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
+
+
+def _calibrate_labels(
+    classifier: Classifier,
+    plan: Plan,
+    config: Config,
+    held_out: HeldOut,
+    targets: NDArray[np.float32],
+    progress: Progress,
+) -> None:
+    """Choose scaling, threshold and prediction sets of each label, on images where it is known.
+
+    The scaling becomes part of the last layer, whose logits are then calibrated.
+    """
+    scaled = scaling.fit_labels(held_out.logits, targets, groups=held_out.groups, seed=plan.seed)
+    classifier.scale_logits(scaled.temperature, scaled.bias)
+    found = []
+    for k, z in enumerate(scaled(held_out.logits).T):
+        known = np.flatnonzero(targets[:, k] >= 0).tolist()
+        p, truth = special.expit(z[known]), targets[known, k] > 0
+        groups = [held_out.groups[i] for i in known]
+        point = _chosen(p, truth, 0.5, config, progress)
+        sets = conformal.fit(np.stack([1 - p, p], axis=1), truth.astype(np.int64), groups)
+        found.append(
+            {
+                "temperature": float(scaled.temperature[k]),
+                "bias": float(scaled.bias[k]),
+                "threshold": point.threshold,
+                "rule": point.rule,
+                "validation": point.rates(),
+                "prevalence": float(truth.mean()),
+                "conformal": sets.to_json(),
+            }
+        )
+    classifier.spec = dataclasses.replace(
+        classifier.spec, labels=tuple(found), rule=classifier.task.decision
+    )
 
 
 def _unit(
@@ -114,6 +158,9 @@ def probabilities_of(
         logits: (n, units) from before it was calibrated.
         bias: (units,) of its last layer at that time.
     """
+    if classifier.spec.labels:
+        t, b = (np.array([each[key] for each in classifier.spec.labels]) for key in _SCALING)
+        return np.asarray(special.expit((logits + b) / t))
     spec, scaled = classifier.spec, logits + (classifier.logits_bias - bias)
     scaled = scaled / spec.temperature
     if spec.bias:

@@ -92,7 +92,7 @@ class FineTunedBackbone(Backbone):
 
     def _made(self) -> Classifier:
         """Return the classifier; its history is that of the networks of all folds."""
-        made = Classifier(spec_of(self.plan, self._train.classes), self.weights)
+        made = Classifier(spec_of(self.plan, self._train.outputs), self.weights)
         networks = [each.network for each in self._fitted]
         if self._folds is None:
             (of,) = networks
@@ -116,7 +116,7 @@ class FineTunedBackbone(Backbone):
         return fitted.logits.reshape(VIEWS, -1, fitted.logits.shape[-1])
 
     def _pooled(self) -> Pooled:
-        model = build_network(self._of_maps(self._maps.shape[1:]), len(self._train.classes))
+        model = build_network(self._of_maps(self._maps.shape[1:]), len(self._train.outputs))
         pooled = keras.Model(model.input, model.get_layer("pooled").output)
         found = []
         for each in self._fitted:
@@ -134,7 +134,7 @@ class FineTunedBackbone(Backbone):
         return dataclasses.replace(
             self.plan, size=(height, width), channels=channels, depth=_Maps.depth,
             network_channels=channels, architecture="last_stage", augmentation=Augmentation(),
-            parameters={"backbone": self.plan.parameters["backbone"]},
+            parameters={k: v for k, v in self.plan.parameters.items() if k != "weights"},
         )  # fmt: skip
 
 

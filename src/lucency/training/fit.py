@@ -61,7 +61,7 @@ def fit(
         checkpoints: Folder for checkpoints; ``None`` writes none.
         initial: Arrays for some of the variables, by name, that training begins with.
     """
-    classes = splits[0].classes
+    classes = splits[0].outputs
     network = _network(plan, len(classes), progress)
     if initial:
         for name, variable in variables_of(network).items():

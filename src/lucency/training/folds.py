@@ -148,7 +148,7 @@ def join_folds(
     logits = np.zeros((len(pool), trained[0].logits.shape[1]))
     for k, (_, held) in enumerate(trained):
         logits[folds.held_out == k] = held
-    classifier = join_networks(networks, spec_of(plan, pool.classes))
+    classifier = join_networks(networks, spec_of(plan, pool.outputs))
     record_folds(classifier, networks, folds)
     return finish_folds(classifier, pool, folds, OutOfFold(logits), plan, config, progress)
 
@@ -188,7 +188,7 @@ def finish_folds(
     def predict() -> NDArray[np.float64]:
         return probabilities_of(classifier, logits, before)
 
-    images = HeldOut(logits, pool.labels, pool.groups)
+    images = HeldOut(logits, pool.labels, pool.groups, pool.targets)
     calibrate(classifier, plan, config, pool.labels, images, predict, progress)
     classifier.ood_detector, scores = _ood_detector(classifier, pool, folds, held_out)
     return CrossValidated(classifier, Outputs(predict(), scores))

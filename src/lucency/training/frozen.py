@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from lucency import metrics
 from lucency.calibration import scaling
@@ -62,14 +63,18 @@ class FrozenBackbone(Backbone):
         keep_maps: bool = False,
     ) -> None:
         super().__init__(plan, train, val, folds)
-        self._backbone = untrained(plan, train.classes)
+        self._backbone = untrained(plan, train.outputs)
         self._began = time.perf_counter()
         self._keep_maps = keep_maps
         self.train_features = self.features(train, range(VIEWS), progress)
         self.val_features = self.features(val, range(VIEWS), progress)
         weights = np.asarray(plan.class_weights)
         examples = Examples(
-            self.train_features.pooled, train.labels, weights, task_of(plan.task).is_ordinal
+            self.train_features.pooled,
+            train.labels,
+            weights,
+            task_of(plan.task).is_ordinal,
+            train.learned,
         )
         if folds is None:
             self.heads = [fit_head(examples, train.groups, plan.seed)]
@@ -111,24 +116,29 @@ class FrozenBackbone(Backbone):
     def _row(self, k: int) -> Epoch:
         """Return the row of the history for a head: its losses on images as they are."""
         train, features = self._train, self.train_features.pooled[0]
-        held, truth, rest = self.logits[0], self._val.labels, np.ones(len(train), bool)
+        held, judged, rest = self.logits[0], self._val, np.arange(len(train))
         if self._folds is not None:
             inside = self._folds.held_out == k
-            held, truth, rest = held[inside], train.labels[inside], ~inside
-        loss, accuracy, _ = self._measured(self.heads[k].logits(features[rest]), train.labels[rest])
-        val_loss, val_accuracy, val_auroc = self._measured(held, truth)
+            held, rest = held[inside], np.flatnonzero(~inside)
+            judged = train.subset("val", np.flatnonzero(inside))
+        own = self.heads[k].logits(features[rest])
+        loss, accuracy, _ = self._measured(own, train.subset("train", rest))
+        val_loss, val_accuracy, val_auroc = self._measured(held, judged)
         seconds = (time.perf_counter() - self._began) / len(self.heads)
         return Epoch(
             epoch=k + 1, learning_rate=math.nan, loss=loss, accuracy=accuracy, val_loss=val_loss,
             val_accuracy=val_accuracy, val_auroc=val_auroc,
-            seconds=seconds, images_per_second=VIEWS * rest.sum() / seconds,
+            seconds=seconds, images_per_second=VIEWS * len(rest) / seconds,
         )  # fmt: skip
 
-    def _measured(
-        self, logits: NDArray[np.float64], labels: NDArray[np.int64]
-    ) -> tuple[float, float, float]:
+    def _measured(self, logits: NDArray[np.float64], split: Split) -> tuple[float, float, float]:
         """Return loss (class-weighted), accuracy and AUROC."""
-        p = scaling.probabilities(logits)
+        if split.targets is not None:
+            p = special.expit(logits)
+            loss = float(metrics.label_losses(split.targets, p).mean())
+            right = metrics.label_accuracy(split.targets, p)
+            return loss, right, metrics.mean_auroc(split.targets, p)
+        p, labels = scaling.probabilities(logits), split.labels
         weights = np.asarray(self.plan.class_weights)[labels]
         right = float(np.mean(p.argmax(axis=1) == labels))
         return metrics.log_loss(labels, p, weights), right, metrics.macro_auroc(labels, p)

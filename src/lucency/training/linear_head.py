@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from lucency import metrics
 from lucency.calibration import scaling
@@ -58,16 +59,35 @@ class Examples(NamedTuple):
         labels: (n,) int64 class indices.
         weights: (classes,) weight of each class in the loss.
         ordinal: Whether the classes are grades, with an order.
+        targets: (n, labels) ``Split.targets``, where an image may have several labels.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
     ordinal: bool = False
+    targets: NDArray[np.float32] | None = None
+
+    @property
+    def units(self) -> int:
+        """Number of logits."""
+        if self.targets is not None:
+            return int(self.targets.shape[1])
+        return 1 if len(self.weights) == 2 else len(self.weights)
+
+    def is_whole(self, kept: NDArray[np.bool_]) -> bool:
+        """Tell whether some images have every class, or every label and its absence."""
+        if self.targets is None:
+            return len(np.unique(self.labels[kept])) == len(self.weights)
+        some = self.targets[kept]
+        return bool(((some == 1).any(axis=0) & (some == 0).any(axis=0)).all())
 
     def where(self, kept: NDArray[np.bool_]) -> Examples:
         """Return those of some images."""
-        return self._replace(features=self.features[:, kept], labels=self.labels[kept])
+        targets = None if self.targets is None else self.targets[kept]
+        return self._replace(
+            features=self.features[:, kept], labels=self.labels[kept], targets=targets
+        )
 
 
 def mean_head(heads: Sequence[Head]) -> Head:
@@ -108,13 +128,13 @@ def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Hea
         The heads, and the logits (views, n, units) of each image by the head that has not seen it.
     """
     space, count = _Space.of(examples.features), int(held_out.max()) + 1
-    classes, heads = len(examples.weights), []
-    logits = np.zeros((*examples.features.shape[:2], 1 if classes == 2 else classes))
+    heads = []
+    logits = np.zeros((*examples.features.shape[:2], examples.units))
     for k in range(count):
         next_one = held_out == (k + 1) % count
         inner = (held_out != k) & ~next_one
         strength = _USUAL
-        if len(np.unique(examples.labels[inner])) == classes:
+        if examples.is_whole(inner):
             losses = _losses(space, examples, inner, next_one)
             strength = _STRENGTHS[int(losses.argmin())]
         head = _heads(space, examples.where(held_out != k), (strength,))[0]
@@ -159,13 +179,19 @@ def _losses(
     space: _Space, examples: Examples, rest: NDArray[np.bool_], held: NDArray[np.bool_]
 ) -> Floats:
     """Return the weighted log loss of held-out images, the mean of all views, for each strength."""
-    views, labels, weights, _ = examples.where(held)
+    views, labels, weights, _, targets = examples.where(held)
+    heads = _heads(space, examples.where(rest), _STRENGTHS)
+    if targets is not None:
+        return np.array([
+            np.mean([metrics.label_losses(targets, special.expit(head.logits(x))) for x in views])
+            for head in heads
+        ])  # fmt: skip
     w = weights[labels]
     return np.array([
         np.mean([
             metrics.log_loss(labels, scaling.probabilities(head.logits(view)), w) for view in views
         ])
-        for head in _heads(space, examples.where(rest), _STRENGTHS)
+        for head in heads
     ])  # fmt: skip
 
 
@@ -175,6 +201,9 @@ def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> lis
 
     x, y = space.coordinates(examples.features), np.tile(examples.labels, len(examples.features))
     w = examples.weights[y] / len(examples.features)
+    if examples.targets is not None:
+        targets = np.tile(examples.targets, (len(examples.features), 1))
+        return _label_heads(space, x, targets, strengths)
     if examples.ordinal:
         fitted = ordinal_heads(x, y, w, strengths, len(examples.weights))
         return [space.head(*each) for each in fitted]
@@ -186,3 +215,24 @@ def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> lis
             model.set_params(C=strength).fit(x, y, sample_weight=w)
             heads.append(space.head(model.coef_.T.copy(), model.intercept_.copy()))
     return heads
+
+
+def _label_heads(
+    space: _Space, x: Floats, targets: NDArray[np.float32], strengths: Sequence[float]
+) -> list[Head]:
+    """Train a regression for each label on the images where it is known, for each strength."""
+    from sklearn.linear_model import LogisticRegression
+
+    columns: list[list[Head]] = [[] for _ in strengths]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for truth in targets.T:
+            known = np.isin(truth, (0, 1))
+            model = LogisticRegression(max_iter=1000, warm_start=True)
+            for strength, column in zip(strengths, columns, strict=True):
+                model.set_params(C=strength).fit(x[known], truth[known] > 0)
+                column.append(space.head(model.coef_.T.copy(), model.intercept_.copy()))
+    return [
+        Head(np.concatenate([h.kernel for h in of], axis=1), np.concatenate([h.bias for h in of]))
+        for of in columns
+    ]

@@ -21,7 +21,15 @@ from lucency.dataset import Folds, Split
 from lucency.errors import BackendError, ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
-from lucency.task import CLASSIFICATION, ORDINAL, check_grades, counts_up, in_order, task_of
+from lucency.task import (
+    CLASSIFICATION,
+    MULTILABEL,
+    ORDINAL,
+    check_grades,
+    counts_up,
+    in_order,
+    task_of,
+)
 from lucency.training import fine_tuning
 from lucency.training.warm_start import settled, warm_start
 
@@ -141,6 +149,7 @@ _AUGMENTATION = Augmentation(
 _WIDE_STRETCH = 0.3
 _ARTICLE_AUGMENTATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
 
+_NEAREST = "nearest training images"
 _NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
 
 
@@ -157,19 +166,80 @@ def make_plan(train: Split, config: Config) -> Plan:
         )
     config = settled(config)
     # Before a backend is loaded:
-    if config.is_ordinal:
+    task = _task_name(train, config)
+    if task == ORDINAL:
         check_grades(train.classes)
         if in_order(train.classes, config.order) != train.classes:
             raise ConfigError(
                 f"The images were loaded in another order of the classes: "
                 f"{', '.join(train.classes)}. Load them with order={config.order!r} too."
             )
+    if task == MULTILABEL:
+        return _multilabel_plan(train, config)
     positive = positive_class(train.classes, config.positive)
     decision = _decision(train, config)
     plan = _make_plan(train, config, positive, decision)
-    task = ORDINAL if config.is_ordinal else CLASSIFICATION
     choices = (*_task(train.classes, config), *plan.choices, *_unit(config))
     return dataclasses.replace(plan, task=task, positive_from=config.positive_from, choices=choices)
+
+
+def _task_name(train: Split, config: Config) -> str:
+    """Return the name of the task.
+
+    Raises:
+        ConfigError: Several labels are requested, and each image has one; or grades, and images
+            have several.
+    """
+    if train.targets is None and config.task == MULTILABEL:
+        raise ConfigError(
+            "--task multilabel needs several labels for each image, which folders cannot say. Give "
+            "a CSV file with a column of 1 and 0 for each label, or with lists: --labels FILE"
+        )
+    if train.targets is not None and config.is_ordinal:
+        raise ConfigError(
+            "--task ordinal needs one grade for each image, and the labels file has several labels."
+        )
+    return MULTILABEL if train.targets is not None else ORDINAL if config.is_ordinal else (
+        CLASSIFICATION
+    )  # fmt: skip
+
+
+def _multilabel_plan(train: Split, config: Config) -> Plan:
+    """Plan the training of several labels.
+
+    Raises:
+        ConfigError: An option is for one class per image.
+    """
+    given = {
+        "--recipe article": config.recipe != "default",
+        "--positive": config.positive != "auto",
+        "--prevalence": config.prevalence is not None,
+        "--unit patient": config.unit != "image",
+        "--set shards": config.shards > 1,
+        "--neighbours": config.neighbours > 0,
+    }
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        raise ConfigError(f"{wrong[0]} is for one class per image, and these have several labels.")
+    rule = operating_point.parse(config.operating_point)
+    words = "the more probable side" if rule.kind == "balanced" else rule.words
+    decision = Choice("decision", f"for each label: {words}", "chosen on validation")
+    plan = _make_plan(train, config, None, decision)
+    names = train.label_names
+    doubt = {
+        "ignore": "uncertain labels are not learned from",
+        "positive": "uncertain labels are learned as present",
+        "negative": "uncertain labels are learned as absent",
+        "soft": "uncertain labels are learned as 50 %",
+    }[config.uncertain]
+    task = Choice(
+        "task", f"multilabel, {len(names)} labels: {', '.join(names)}",
+        f"an image has any number of them; unknown ones do not count; {doubt}, and never evaluated",
+    )  # fmt: skip
+    kept = [each for each in plan.choices if each.name not in ("class weights", _NEAREST)]
+    return dataclasses.replace(
+        plan, task=MULTILABEL, choices=(task, *kept),
+        parameters={**plan.parameters, "multilabel": True},
+    )  # fmt: skip
 
 
 def _make_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
@@ -547,9 +617,9 @@ def _neighbours(train: Split, config: Config) -> Choice:
     kept = min(config.neighbours, len(train))
     if not kept:
         why = "a run folder contains no training images unless requested"
-        return Choice("nearest training images", "none kept", why)
+        return Choice(_NEAREST, "none kept", why)
     why = "requested, to compare new images with; they are part of the run folder"
-    return Choice("nearest training images", f"{kept:,} small images kept", why)
+    return Choice(_NEAREST, f"{kept:,} small images kept", why)
 
 
 def _network(train: Split, config: Config, effort: Level) -> tuple[dict[str, Any], list[Choice]]:
@@ -642,6 +712,8 @@ def _class_weights(train: Split, config: Config) -> tuple[tuple[float, ...], str
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if config.class_weighting is False:
         return (1.0,) * len(counts), "switched off"
+    if train.targets is not None:
+        return (1.0,) * len(counts), "every image counts the same"
     if config.is_ordinal and config.class_weighting is None:
         return (1.0,) * len(counts), (
             "every image counts the same, so that the probability of each grade is that of its "

@@ -42,7 +42,7 @@ def measure_speed(train: Split, config: Config, budget: float = 0.0) -> Speed:
     backend.make_deterministic(plan.seed)
     backend.keep_compiled(default_cache() / "compiled")
     start = time.perf_counter()
-    stepper = Stepper(build_network(plan, len(train.classes)), plan, len(train.classes))
+    stepper = Stepper(build_network(plan, len(train.outputs)), plan, len(train.outputs))
     try:
         while True:
             try:

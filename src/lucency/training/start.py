@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
+from lucency import metrics
 from lucency.calibration import scaling
 from lucency.classifier import Classifier
 from lucency.config import COMPARED
@@ -175,6 +177,12 @@ class HeldOutLosses:
 
     def calibrated(self, logits: Floats, images: NDArray[np.int64] | slice = _ALL) -> Floats:
         """Return the logits (views, n, units) of images, calibrated on their first view."""
+        if self._held_out.targets is not None:
+            of_labels = scaling.fit_labels(
+                logits[0], self._held_out.targets[images], groups=self._groups(images),
+                seed=self._seed,
+            )  # fmt: skip
+            return np.stack([of_labels(view) for view in logits])
         fitted = scaling.fit(
             logits[0], self._held_out.labels[images], self._weights[images],
             groups=self._groups(images), seed=self._seed,
@@ -183,6 +191,10 @@ class HeldOutLosses:
 
     def losses(self, calibrated: Floats, images: NDArray[np.int64] | slice = _ALL) -> Floats:
         """Return the loss of images (n,), the mean of their views."""
+        if self._held_out.targets is not None:
+            truth = self._held_out.targets[images]
+            views = [metrics.label_losses(truth, special.expit(view)) for view in calibrated]
+            return np.asarray(np.mean(views, axis=0))
         labels = self._held_out.labels[images]
         row = np.arange(len(labels))
         views = [scaling.probabilities(view)[row, labels] for view in calibrated]

@@ -17,6 +17,7 @@ from lucency import backend, models
 from lucency.augmentation.layer import augmented
 from lucency.dataset.batches import TrainingBatch
 from lucency.errors import BackendError
+from lucency.task import task_of
 from lucency.training.fused_layers import fused
 from lucency.training.plan import Plan
 from lucency.training.state import Arrays, Weights
@@ -153,7 +154,8 @@ class Stepper:
         inputs, x = augmented(plan.augmentation, (*plan.size, plan.channels), plan.dtype)
         logits = fused(self.network, plan.channels)(x)
         trainer = keras.Model(inputs, logits)
-        loss, accuracy = loss_of(logits.shape[-1] == 1, plan.label_smoothing)
+        multilabel = task_of(plan.task).is_multilabel
+        loss, accuracy = loss_of(logits.shape[-1] == 1, plan.label_smoothing, multilabel)
         optimizer = _optimizer(plan, self._micro_batches)
         compiled = False if backend.waits_for_memory() else "auto"
         trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=compiled)
@@ -223,13 +225,46 @@ def _check_fit(variables: list[Any], arrays: Arrays) -> None:
         raise ValueError(f"array {wrong} of {len(received)} does not fit; {len(shapes)} expected")
 
 
-def loss_of(two_classes: bool, smoothing: float) -> tuple[Any, Any]:
+def loss_of(two_classes: bool, smoothing: float, multilabel: bool = False) -> tuple[Any, Any]:
     """Return the loss and the metric of logits."""
+    if multilabel:
+        return KnownLabels(smoothing), known_accuracy
     if two_classes:
         loss = keras.losses.BinaryCrossentropy(True, smoothing)
         return loss, keras.metrics.BinaryAccuracy("accuracy", threshold=0)
     loss = keras.losses.CategoricalCrossentropy(True, smoothing)
     return loss, keras.metrics.CategoricalAccuracy("accuracy")
+
+
+class KnownLabels(keras.losses.Loss):  # type: ignore[misc, name-defined]
+    """Binary cross-entropy of logits, the mean over the labels of an image that are known.
+
+    Args:
+        smoothing: Share of each target that is spread over both values.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__(name="known_labels")
+        self._smoothing = smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each image, (n,), of targets (n, labels), -1 where unknown."""
+        ops = keras.ops
+        known = ops.cast(y_true >= 0, y_pred.dtype)
+        targets = ops.cast(y_true, y_pred.dtype) * (1 - self._smoothing) + self._smoothing / 2
+        losses = ops.binary_crossentropy(targets, y_pred, from_logits=True)
+        return ops.sum(known * losses, axis=-1) / ops.maximum(ops.sum(known, axis=-1), 1)
+
+
+def known_accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Return the share of the known labels of each image that the sign of its logit gives, (n,)."""
+    ops = keras.ops
+    known = ops.cast(y_true >= 0, "float32")
+    right = ops.cast((y_true > 0.5) == (y_pred > 0), "float32")
+    return ops.sum(known * right, axis=-1) / ops.maximum(ops.sum(known, axis=-1), 1)
+
+
+known_accuracy.__name__ = "accuracy"
 
 
 def _optimizer(plan: Plan, micro_batches: int) -> Any:
@@ -244,6 +279,8 @@ def _optimizer(plan: Plan, micro_batches: int) -> Any:
 
 def arrays_of(batch: TrainingBatch, classes: int) -> Arrays:
     """Return the inputs of the training model, the targets last."""
+    if batch.targets is not None:
+        return [*batch.inputs, batch.targets]
     targets = (
         batch.labels[:, None].astype(np.float32)
         if classes == 2

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from lucency import backend, metrics, models, signals
 from lucency.calibration import scaling
@@ -182,7 +183,9 @@ class Trainer:
                     self._stepper.is_compiled = True
                     self._progress.note(f"Compiled and ran the first step in {step_seconds:.1f} s.")
                 last = time.perf_counter()
-                if reason := state.divergence(len(self._train.classes)):
+                # The loss of several labels is the mean of that of each, which has two values.
+                guesses = 2 if self._train.targets is not None else len(self._train.classes)
+                if reason := state.divergence(guesses):
                     raise _Diverged(reason)
                 task.advance(plan.batch, **state.means())
                 signals.check()
@@ -193,6 +196,13 @@ class Trainer:
         """Return loss (class-weighted), accuracy and AUROC on validation."""
         split = self._val
         logits = logits_of_split(self._stepper.eval_model, split, self._stepper.micro)
+        if split.targets is not None:
+            p = special.expit(logits)
+            return {
+                "val_loss": float(metrics.label_losses(split.targets, p).mean()),
+                "val_accuracy": metrics.label_accuracy(split.targets, p),
+                "val_auroc": metrics.mean_auroc(split.targets, p),
+            }
         probabilities = scaling.probabilities(logits)
         weights = np.asarray(self._plan.class_weights)[split.labels]
         return {

@@ -107,6 +107,8 @@ def split(run: Path) -> str:
             )
         for file, group, label in zip(split.files, split.groups, split.labels, strict=True):
             found, entry = (split.classes[label], group), wanted[file]
+            if split.targets is not None:  # split.csv has the rarest label
+                found = (entry.label, group)
             if found != (entry.label, entry.group):
                 raise Mismatch(
                     f"{file}: class and patient are {found} in predictions.csv and "
@@ -168,7 +170,13 @@ def decisions(run: Path) -> str:
         if split.classes != classifier.classes:
             raise Mismatch("predictions.csv and classifier.json have different classes.")
         expected = classifier.decide(split.probabilities)
-        wrong = np.flatnonzero(split.decisions != expected)
+        other = split.decisions != expected
+        wrong = np.flatnonzero(other.reshape(len(other), -1).any(axis=1))
+        if len(wrong) and split.targets is not None:
+            raise Mismatch(
+                f"{len(wrong):,} decisions of {split.split} do not follow from the probabilities: "
+                f"the first is that for {split.files[wrong[0]]}."
+            )
         if len(wrong):
             i = int(wrong[0])
             raise Mismatch(

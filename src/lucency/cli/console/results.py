@@ -80,12 +80,30 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         title = f"One answer for each of {patients.n:,} patients"
         console.print()
         console.print(_table(title, patients.metrics))
+    if evaluation.labels:
+        console.print(_labels(evaluation.labels))
+        return
     baseline = evaluation.baseline
     console.print(
         f"\nBaseline: always predicting {baseline['class']} has an accuracy of "
         f"{baseline['accuracy']:.1%}.",
         markup=False,
     )
+
+
+def _labels(found: Mapping[str, Evaluation]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    keys = ("auroc", "sensitivity", "specificity")
+    for name in ("\nlabel", "images", *(_HEADLINES[key] for key in keys)):
+        table.add_column(Text(name), justify="left" if name == "\nlabel" else "right")
+    for name, each in found.items():
+        values = (_figures(key, each.metrics[key])[0] for key in keys)
+        present = f"{each.per_class[name]['n']:,} of {each.n:,}"
+        table.add_row(Text(terminal.visible(name)), present, *values)
+    return table
 
 
 def show_check(check: Check) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucency import metrics
 from lucency.config import Corruptions
@@ -112,7 +113,8 @@ def evaluate_robustness(
     chosen = evenly(len(split), limit)
     pixels = split.pixels_8bit(chosen)  # 8 bits, as the corruptions are
     k = metrics.positive_index(classifier.classes, classifier.positive)
-    row = partial(_row, labels=split.labels[chosen], positive=k)
+    targets = None if split.targets is None else split.targets[chosen]
+    row = partial(_row, labels=split.labels[chosen], positive=k, targets=targets)
     contents = [split.cache.sha256[place] for place in split.rows[chosen]]
     files = [(root / split.files[i], sha256) for i, sha256 in zip(chosen, contents, strict=True)]
     of_pixels, of_files = _chosen(corruptions, seed)
@@ -157,13 +159,14 @@ def _row(
     *,
     labels: IntArray,
     positive: int | None,
+    targets: NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
     differences = np.abs(after.probabilities - before.probabilities)
     difference = differences.max(axis=1) if positive is None else differences[:, positive]
     return {
         "corruption": corruption,
         "severity": severity,
-        **_figures(labels, after, positive),
+        **(_figures(labels, after, positive) if targets is None else _means(targets, after)),
         "mean_abs_difference": float(difference.mean()),
         "max_abs_difference": float(difference.max()),
         "flipped_predictions": float((after.decisions != before.decisions).mean()),
@@ -187,3 +190,21 @@ def _figures(
         "specificity": metrics.specificity(confusion)[wanted].mean(),
     }
     return {name: float(x) if math.isfinite(x) else None for name, x in found.items()}
+
+
+def _means(targets: NDArray[np.float32], predicted: _Predicted) -> dict[str, float | None]:
+    """Return the means over several labels."""
+    known, truth = targets >= 0, targets > 0
+    right = predicted.decisions == truth
+    with np.errstate(invalid="ignore"):
+        found = {
+            "auroc": metrics.mean_auroc(targets, predicted.probabilities),
+            **{
+                name: float(np.mean((right & among).sum(axis=0) / among.sum(axis=0)))
+                for name, among in (
+                    ("accuracy", known), ("sensitivity", known & truth),
+                    ("specificity", known & ~truth),
+                )
+            },
+        }  # fmt: skip
+    return {name: x if math.isfinite(x) else None for name, x in found.items()}

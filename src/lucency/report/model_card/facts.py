@@ -13,7 +13,7 @@ from lucency.report.model_card.documents import (
     plain,
     without_names,
 )
-from lucency.task import ORDINAL
+from lucency.task import MULTILABEL, ORDINAL
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _TRAINING = ("epochs", "batch", "optimiser", "label smoothing", "precision")
@@ -103,6 +103,8 @@ def outcome(documents: Documents) -> str | None:
     suffix = f"; positive from {plain(cut)} on" if cut else suffix
     ordinal = at(documents.classifier, "task") == ORDINAL
     kind = "grades, the lowest first" if ordinal else "classes"
+    if at(documents.classifier, "task") == MULTILABEL:
+        kind = "labels, of which an image may have several"
     return f"{len(classes)} {kind}: {', '.join(map(plain, classes))}{suffix}"
 
 

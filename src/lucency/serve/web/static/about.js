@@ -97,11 +97,13 @@ function scope(evaluation) {
 
 function decisionRule(about) {
   if (about.task === "ordinal") return ["The classifier decides for the median grade: it and the grades below have a probability of 50\u202f% or more.", about.cut && [" An image is positive where ", isolated(about.cut.from), ` or a higher grade has a probability of ${share(about.cut.threshold)} or more: ${about.cut.rule}.`]];
+  if (about.task === "multilabel") return "Each label is decided by itself, at its own threshold.";
   if (about.positive === null) return "The classifier decides for the most probable class.";
   return ["The classifier decides for ", isolated(about.positive), ` at a probability of ${share(about.threshold)} or more: ${about.rule}.`];
 }
 
 function abstentionRule(about) {
+  if (about.task === "multilabel") return "It abstains if an image is out of distribution, or if no label is clearly present and one may be.";
   const reasons = [];
   if (about.ood_detector) reasons.push("if an image is out of distribution");
   if (about.conformal) reasons.push(about.task === "ordinal" ? "if more than two neighbouring grades remain possible" : "if more than one class remains possible");

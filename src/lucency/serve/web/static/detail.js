@@ -46,6 +46,7 @@ function decided(item, about) {
     make("p", {}, meaning(prediction, about)),
     cutPart(prediction, about),
     predictionSet(prediction, about),
+    unclear(prediction),
     oodScore(prediction, about),
     fileNotes(prediction),
     binary && about.prevalence !== null && !about.what && prevalencePart(prediction.probabilities[about.positive], about),
@@ -133,13 +134,19 @@ function classBars(prediction, about) {
       bar.style.width = `${100 * p}%`;
       return make(
         "tr",
-        { class: label === prediction.decision ? "predicted" : null },
+        { class: (prediction.labels?.[label].present ?? label === prediction.decision) ? "predicted" : null },
         make("th", { scope: "row" }, isolated(label)),
         make("td", { class: "n" }, percent(p)),
         make("td", { "aria-hidden": "true" }, make("div", { class: "bar" }, bar)),
       );
     })),
   );
+}
+
+/** Return the labels that may be present or absent. */
+function unclear({ labels }) {
+  const names = Object.keys(labels ?? {}).filter((label) => labels[label].present === null);
+  return names.length > 0 && make("p", { class: "hint" }, "Unclear, as validation leaves both possible: ", names.flatMap((label, i) => [i ? ", " : "", isolated(label)]), ".");
 }
 
 function meaning(prediction, about) {

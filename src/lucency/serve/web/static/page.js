@@ -157,7 +157,9 @@ function renderProgress() {
   byId("progress").max = items.length || 1;
   byId("progress").value = done;
   fill(byId("progress-text"), `${done.toLocaleString("en")} of ${plural(items.length, "image")}`);
-  const classes = engine.about.classes.filter((label) => found.get(`class:${label}`));
+  const place = (label) => engine.about.classes.indexOf(label);
+  const decisions = [...found.keys()].filter((key) => key.startsWith("class:")).map((key) => key.slice(6));
+  const classes = decisions.sort((one, other) => place(one) - place(other));
   const parts = classes.map((label) => [isolated(label), ` ${found.get(`class:${label}`)}`]);
   for (const [key, text] of [["abstained", "no decision"], ["failed", "not read"], ["cancelled", "cancelled"]]) {
     if (found.get(key)) parts.push([`${text} ${found.get(key)}`]);

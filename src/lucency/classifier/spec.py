@@ -184,6 +184,8 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         check_grades(classes)
     given, network = data["input"], data["architecture"]
     check_parameters(_text(network["name"]), _typed(network["parameters"], dict))
+    if bool(network["parameters"].get("multilabel")) != task.is_multilabel:
+        raise ValueError("the task is multilabel without a network for several labels, or reversed")
     channels = _one_of(given["channels"], (1, 3))
     point = data["operating_point"]
     return {
@@ -285,11 +287,11 @@ def _unit(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any] | None:
 
 def _labels(value: Any, count: int) -> tuple[Mapping[str, Any], ...]:
     """Return the values of each label; ``count`` is 0 where images have one class."""
-    if not value:
+    if not count and value is None:
         return ()
-    if not isinstance(value, list) or len(value) != count:
-        raise ValueError(f"labels must have values for each of {count}")
-    return tuple(_label(each) for each in value)
+    if not isinstance(value, list) or len(value) != count or not count:
+        raise ValueError(f"labels must be a list of values for each of {count} labels")
+    return tuple(_label(_typed(each, dict)) for each in value)
 
 
 def _label(value: Any) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
         list[Path] | None,
         Argument(help="Labelled images. Default: the test split of the run."),
     ] = None,
+    labels: options.Labels = None,
     operating_point: options.OperatingPoint = None,
     prevalence: options.Prevalence = None,
     subgroups: options.Subgroups = None,
@@ -40,8 +41,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one per option
     from lucency.pipeline.evaluate import evaluate_run
 
     made = Config.load(
-        None, operating_point=operating_point, prevalence=prevalence, subgroups=subgroups,
-        cache=cache, follow_links=follow_links, on=on,
+        None, labels=labels, operating_point=operating_point, prevalence=prevalence,
+        subgroups=subgroups, cache=cache, follow_links=follow_links, on=on,
     )  # fmt: skip
     chosen = operating_point is not None
     done = evaluate_run(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lucency.config import AUTO, Config, column_of_folds
 from lucency.dataset.entry import SPELLINGS, listed
-from lucency.dataset.multilabel import STATES
+from lucency.dataset.multilabel import PRESENT, STATES
 from lucency.dataset.table import Table
 from lucency.errors import DataError, nearest
 from lucency.imaging.image import IMAGE_SUFFIXES
@@ -41,7 +41,8 @@ _NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "split": (("split", "set", "subset", "dataset", "partition", "phase", "fold"),),
 }  # fmt: skip
 _INDICATORS = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
-_ONES = frozenset({"1", "1.0", "true"})
+_ONES = frozenset(text for text, state in STATES.items() if state == PRESENT)
+_MISTYPED = 0.05  # share of cells that are no state of a label and may be mistakes
 _UNKNOWN = frozenset({"", "-1", "-1.0"})  # as in CheXpert
 
 
@@ -50,7 +51,8 @@ class Columns(NamedTuple):
 
     An empty name stands for a column that is recognised; a group or split ``none`` for no column.
     ``fold`` is the column that folds are made by, which may have another role too; empty for none.
-    ``task`` is that of the configuration.
+    ``task`` is that of the configuration; ``known`` are the classes or labels of a classifier that is
+    evaluated.
     """
 
     file: str = ""
@@ -59,10 +61,11 @@ class Columns(NamedTuple):
     split: str = ""
     fold: str = ""
     task: str = AUTO
+    known: tuple[str, ...] = ()
 
 
-def columns_of(config: Config) -> Columns:
-    """Return the names of columns in a configuration."""
+def columns_of(config: Config, known: tuple[str, ...] = ()) -> Columns:
+    """Return the names of columns in a configuration; ``known`` as in ``Columns``."""
     return Columns(
         config.file_column,
         config.label_column,
@@ -70,6 +73,7 @@ def columns_of(config: Config) -> Columns:
         config.split_column,
         column_of_folds(config.folds),
         config.task,
+        known,
     )
 
 
@@ -113,14 +117,22 @@ def choose_columns(path: Path, table: Table, given: Columns) -> Chosen:
 
 
 def indicator_columns(table: Table, given: Columns) -> list[int]:
-    """Return the columns of 1, 0, -1 and empty cells that have a 1 and no other role."""
+    """Return the columns of labels: of 1, 0, -1 and empty cells, with a 1 and no other role.
+
+    A few other values may be mistakes, which ``from_columns`` reports. Where a classifier is
+    evaluated, they are the columns with the names of its labels.
+    """
+    if known := [at for at, name in enumerate(table.header) if name in given.known]:
+        return known
     roles = [role for role in ROLES if role != "label"]
     taken = {i for role in roles for i in _candidates(table.header, role, set())}
     taken |= {i for i, name in enumerate(table.header) if name in (*given[:4], given.fold)}
     found = []
     for at, name in enumerate(table.header):
-        values = {line.cells[at].lower() for line in table.lines}
-        if at not in taken and name and values & _ONES and values <= STATES.keys():
+        values = Counter(line.cells[at].lower() for line in table.lines)
+        filled = values.total() - values[""]
+        wrong = sum(times for text, times in values.items() if text not in STATES)
+        if at not in taken and name and values.keys() & _ONES and wrong <= _MISTYPED * filled:
             found.append(at)
     return found
 

@@ -26,8 +26,8 @@ class Entry(NamedTuple):
         sha256: Of the bytes of the file, in hexadecimal; empty before decoding.
         row: Row in the pixel cache; -1 before decoding.
         fold: Value of the column that folds are made by; empty without one.
-        states: The state of each label, where an image may have several (``Findings.states``);
-            ``label`` is then the rarest one that it has. Else empty.
+        states: The labels of an image that may have several, as ``multilabel.listing`` writes them;
+            ``label`` is then a stratum that splits are made by. Else empty.
     """
 
     file: str
@@ -38,6 +38,18 @@ class Entry(NamedTuple):
     row: int = -1
     fold: str = ""
     states: str = ""
+
+    @property
+    def truth(self) -> str:
+        """What the image shows: its class, or its labels as a text."""
+        return self.states or self.label
+
+    @property
+    def shown(self) -> list[str]:
+        """The class in a list, or the labels that are present."""
+        if not self.states:
+            return [self.label]
+        return [part for part in self.states.split("|") if part and part[0] not in "~?"]
 
 
 class Excluded(NamedTuple):

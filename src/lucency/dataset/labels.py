@@ -26,9 +26,11 @@ from lucency.dataset.multilabel import (
     UNCERTAIN,
     UNKNOWN,
     Findings,
+    check_names,
     checked,
     from_columns,
     from_lists,
+    listing,
     strata,
 )
 from lucency.dataset.table import Line, Table, read_table
@@ -38,6 +40,7 @@ from lucency.task import MULTILABEL
 
 _SEPARATORS = "|;,"
 _STRATUM = "rarest label"  # of the column that is added
+_NONE = "Write No finding where an image has none"
 # How programs write that a value is missing. "None" may be a class.
 MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
 _LONGEST = 1000  # characters of a label, as in classifier.json
@@ -110,20 +113,21 @@ def read_labels(
     chosen = choose_columns(path, table, columns)
     at = chosen.positions
     _check_filled(path, table.lines, at)
-    labels, warnings = _checked_labels(
-        path, [(x.number, x.cells[at["label"]]) for x in table.lines]
-    )
+    cells = [(x.number, x.cells[at["label"]]) for x in table.lines]
+    labels, warnings = ([x for _, x in cells], []) if findings else _checked_labels(path, cells)
     located = Locator(path, files, root, folder).locate(
         [line.cells[at["file"]] for line in table.lines]
     )
     rows: dict[str, Row] = {}
     lines: dict[str, int] = {}
     twice: dict[str, str] = {}
-    states = findings.states if findings else [""] * len(labels)
-    for line, label, state in zip(table.lines, labels, states, strict=True):
+    texts = [""] * len(labels)
+    if findings:
+        texts = [listing(findings.names, states) for states in findings.states]
+    for line, label, text in zip(table.lines, labels, texts, strict=True):
         file = located.files[line.cells[at["file"]]]
         split, fold = _split(path, line, at), _cell(line, at, "fold")
-        row = Row(label, _cell(line, at, "group"), split, fold, state)
+        row = Row(label, _cell(line, at, "group"), split, fold, text)
         if rows.setdefault(file, row) != row:
             twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
         lines.setdefault(file, line.number)
@@ -146,19 +150,31 @@ def _findings(path: Path, table: Table, columns: Columns) -> Findings | None:
         indicators = indicator_columns(table, columns)
         if columns.task != MULTILABEL and (len(indicators) < 2 or _is_one_hot(table, indicators)):
             return None
-        return checked(path, from_columns(path, table, indicators))
-    cells = [line.cells[at] for line in table.lines]
-    separator = next((x for x in _SEPARATORS if _several([*dict.fromkeys(cells)], x)), "")
-    if not separator and columns.task != MULTILABEL:
-        return None
-    lists = [_parts(cell, separator or "|") for cell in cells]
-    return checked(path, from_lists(path, lists, table.header[at]))
+        found = from_columns(path, table, indicators)
+    else:
+        cells = [line.cells[at] for line in table.lines]
+        separator = next((x for x in _SEPARATORS if _several([*dict.fromkeys(cells)], x)), "")
+        if not separator and columns.task != MULTILABEL:
+            return None
+        blank = [x.number for x in table.lines if x.cells[at].lower() in {"", *MISSING}]
+        _reject_rows(path, blank, len(cells), "the list of labels is empty", _NONE)
+        lists = [_listed(cell, separator or "|") for cell in cells]
+        found = from_lists(path, lists, table.header[at])
+    if not columns.known:
+        return checked(path, found)
+    check_names(path, found.names)
+    return found
+
+
+def _listed(cell: str, separator: str) -> list[str]:
+    """Return the labels of a list, which ``[]`` writes for none."""
+    return [] if cell in ("[]", "()", "{}") else _parts(cell, separator)
 
 
 def _is_one_hot(table: Table, indicators: Sequence[int]) -> bool:
     """Tell whether each row has exactly one 1 and no unknown label: a class in other clothes."""
     return all(
-        sorted(STATES[line.cells[at].lower()] for at in indicators)
+        sorted(STATES.get(line.cells[at].lower(), UNKNOWN) for at in indicators)
         == [ABSENT] * (len(indicators) - 1) + [PRESENT]
         for line in table.lines
     )
@@ -225,12 +241,14 @@ def _check_filled(path: Path, lines: Sequence[Line], at: Mapping[str, int]) -> N
     _reject_rows(path, missing, len(lines), "the label is missing (written as NaN, NA or null)")
 
 
-def _reject_rows(path: Path, numbers: Sequence[int], total: int, what: str) -> None:
+def _reject_rows(
+    path: Path, numbers: Sequence[int], total: int, what: str, fix: str = "Fill in both"
+) -> None:
     if numbers:
         rows = f" in {len(numbers):,} of {total:,} rows ({_places(numbers)})"
         raise DataError(
             f"{path}, line {numbers[0]}: {what}{rows if len(numbers) > 1 else ''}. "
-            "Fill in both, or remove the line."
+            f"{fix}, or remove the line."
         )
 
 

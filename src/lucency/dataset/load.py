@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -28,7 +28,7 @@ from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
 from lucency.dataset.groups import Groups, check_known, check_units, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
-from lucency.dataset.multilabel import UNKNOWN, targets_of
+from lucency.dataset.multilabel import UNKNOWN, listing, states_of, targets_of
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
@@ -200,7 +200,7 @@ def load_dataset(
         check_known(entries)
         check_units(entries)
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
-    partitioned = partition(entries, found.classes, near, config)
+    partitioned = partition(entries, found.classes, near, config, found.labels)
     used = used_entries(partitioned.entries)
     splits = {
         split: _split(split, found.classes, used, cache, found.labels, config.uncertain)
@@ -250,7 +250,7 @@ def load_labelled(
             with ``unit=patient`` several classes of a patient.
     """
     config = config or Config()
-    found = scan_source(folder, config, progress, least=1)
+    found = scan_source(folder, config, progress, least=1, known=classes)
     check_search(len(found.entries))
     foreign = [name for name in found.labels or found.classes if name not in classes]
     if foreign:
@@ -272,12 +272,19 @@ def load_labelled(
         progress.note(f"Near-duplicate images: {counted(len(near), 'pair')} ({pairs}).")
     if not found.labels:
         return _split("test", classes, tested, cache)
-    at = {name: k for k, name in enumerate(found.labels)}
-    tested = [
-        entry._replace(states="".join(entry.states[at[x]] if x in at else UNKNOWN for x in classes))
-        for entry in tested
-    ]
-    return _split("test", found.classes, tested, cache, classes)
+    return _split("test", found.classes, _of_labels(tested, found.labels, classes), cache, classes)
+
+
+def _of_labels(
+    entries: Iterable[Entry], given: tuple[str, ...], names: tuple[str, ...]
+) -> list[Entry]:
+    """Return entries with all labels of a classifier; those that are not given are unknown."""
+    found = []
+    for entry in entries:
+        known = dict(zip(given, states_of(entry.states, given), strict=True))
+        states = [known.get(name, UNKNOWN) for name in names]
+        found.append(entry._replace(states=listing(names, states)))
+    return found
 
 
 def at_size(
@@ -329,17 +336,31 @@ def is_colour_dataset(files: Sequence[str], pool: Decoders) -> bool:
     return sum(coloured) > _COLOUR_SHARE * len(coloured)
 
 
-def scan_source(folder: Source, config: Config, progress: Progress, *, least: int = 2) -> Scan:
+def scan_source(
+    folder: Source,
+    config: Config,
+    progress: Progress,
+    *,
+    least: int = 2,
+    known: tuple[str, ...] = (),
+) -> Scan:
     """Find the images of a folder, a zip file, an address, or several of these.
 
     The classes are in the order of the configuration, in natural order without one.
+
+    Args:
+        folder: Where they are.
+        config: How to read them.
+        progress: Called where files are unpacked.
+        least: Minimum number of classes.
+        known: Classes or labels of a classifier that is evaluated.
     """
     several = [folder] if isinstance(folder, str | Path) else folder
     opened = open_sources(several, config.cache, progress)
     folders = joined(opened)
     if folders and config.labels:
         raise ConfigError("--labels belongs to one data folder. Give the folder that contains all.")
-    one = partial(scan, columns=columns_of(config), follow_links=config.follow_links)
+    one = partial(scan, columns=columns_of(config, known), follow_links=config.follow_links)
     if folders:
         found = scan_several(opened, folders, partial(one, least=1), least)
     else:
@@ -471,7 +492,7 @@ def _split(
 ) -> Split:
     inside = [entry for entry in entries if entry.split == split]
     index = {label: i for i, label in enumerate(classes)}
-    states = [entry.states for entry in inside]
+    texts = [entry.states for entry in inside]
     return Split(
         name=split,
         classes=classes,
@@ -481,8 +502,8 @@ def _split(
         cache=cache,
         rows=np.array([entry.row for entry in inside], np.int64),
         label_names=labels,
-        targets=targets_of(states, "ignore") if labels else None,
-        learned=targets_of(states, uncertain) if labels else None,
+        targets=targets_of(texts, labels, "ignore") if labels else None,
+        learned=targets_of(texts, labels, uncertain) if labels else None,
     )
 
 
@@ -490,7 +511,7 @@ def _fingerprint(entries: Sequence[Entry]) -> str:
     """Return the sha256 of a JSON list of all images, in the order of their paths."""
     found = hashlib.sha256()
     for k, entry in enumerate(sorted(entries, key=attrgetter("file"))):
-        line = json.dumps((entry.file, entry.sha256, entry.label, entry.split))
+        line = json.dumps((entry.file, entry.sha256, entry.truth, entry.split))
         found.update(f"{', ' if k else '['}{line}".encode())
     found.update(b"]" if entries else b"[]")
     return found.hexdigest()

@@ -11,16 +11,18 @@ evenly.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.dataset.entry import listed, natural
+from lucency.dataset.entry import Entry, listed, natural
 from lucency.dataset.table import Table
+from lucency.dataset.walk import printable
 from lucency.errors import DataError
 
 PRESENT, ABSENT, UNCERTAIN, UNKNOWN = "1", "0", "~", "?"
@@ -28,6 +30,8 @@ NO_FINDING = "No finding"
 OTHER = "Others"
 MARKS = {"|", UNCERTAIN, UNKNOWN}  # that no name of a label has
 _FEWEST = 10  # images that have a label
+_LONGEST = 1000  # characters of a name, as in classifier.json
+_SPLITS = {"train": "train", "val": "validation"}
 _FEWEST_OF_STRATUM = 20
 STATES: Mapping[str, str] = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), PRESENT),
@@ -55,7 +59,8 @@ class Findings(NamedTuple):
 def from_columns(path: Path, table: Table, columns: Sequence[int]) -> Findings:
     """Read a column for each label.
 
-    A column that says that there is no finding, and is never 1 beside others, is left out.
+    A column that says that there is no finding, and is never 1 beside others, is left out: where it
+    is 1, labels whose cells are empty are absent.
 
     Raises:
         DataError: A cell is none of 1, 0, -1 and empty.
@@ -70,9 +75,21 @@ def from_columns(path: Path, table: Table, columns: Sequence[int]) -> Findings:
     states = [[STATES[line.cells[at].lower()] for at in columns] for line in table.lines]
     names = [table.header[at] for at in columns]
     kept = [k for k, name in enumerate(names) if not _is_no_finding(name, k, states)]
+    none = [k for k in range(len(names)) if k not in kept]
+    for row in states:
+        if any(row[k] == PRESENT for k in none):
+            row[:] = [ABSENT if state == UNKNOWN else state for state in row]
     what = f"{path.name}: {len(kept)} labels in columns ({listed([names[k] for k in kept])})."
+    return _findings(names, kept, states, what)
+
+
+def _findings(
+    names: Sequence[str], kept: Sequence[int], states: Sequence[Sequence[str]], note: str
+) -> Findings:
     return Findings(
-        tuple(names[k] for k in kept), tuple("".join(row[k] for k in kept) for row in states), what
+        tuple(unicodedata.normalize("NFC", names[k]) for k in kept),
+        tuple("".join(row[k] for k in kept) for row in states),
+        note,
     )
 
 
@@ -91,32 +108,28 @@ def from_lists(path: Path, lists: Sequence[Sequence[str]], column: str) -> Findi
         lists: The names of each row.
         column: Its name.
     """
-    every = sorted({name for row in lists for name in row if name}, key=natural)
+    every = sorted({name for row in lists for name in row}, key=natural)
     states = [[PRESENT if name in row else ABSENT for name in every] for row in lists]
     kept = [k for k, name in enumerate(every) if not _is_no_finding(name, k, states)]
-    names = tuple(every[k] for k in kept)
-    what = f"{path.name}: {len(names)} labels in the column {column!r} ({listed([*names])})."
-    return Findings(names, tuple("".join(row[k] for k in kept) for row in states), what)
+    names = listed([every[k] for k in kept])
+    what = f"{path.name}: {len(kept)} labels in the column {column!r} ({names})."
+    return _findings(every, kept, states, what)
 
 
 def checked(path: Path, found: Findings) -> Findings:
     """Reject labels that cannot be learned.
 
     Raises:
-        DataError: There are fewer than two, a name has a sign that lists are written with, or a
-            label has one value only or too few images.
+        DataError: There are fewer than two, a name occurs twice or cannot be one, or a label has
+            one value only or too few images.
     """
     if len(found.names) < 2:
         raise DataError(
             f"{path}: expected two labels or more. Received: {', '.join(found.names) or 'none'}. "
             "For a single label, leave out --task multilabel."
         )
+    check_names(path, found.names)
     for k, name in enumerate(found.names):
-        if MARKS & set(name) or not name.strip():
-            raise DataError(
-                f"{path}: a label must not be empty or have the signs {' '.join(sorted(MARKS))}. "
-                f"Received: {name!r}. Rename it."
-            )
         counts = Counter(states[k] for states in found.states)
         fewest = min(counts[PRESENT], counts[ABSENT])
         if fewest < _FEWEST:
@@ -128,21 +141,91 @@ def checked(path: Path, found: Findings) -> Findings:
     return found
 
 
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Raise ``DataError`` where a name occurs twice or cannot be that of a label."""
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise DataError(f"{path}: the label {twice[0]!r} has several columns. Keep one of them.")
+    for name in names:
+        if MARKS & set(name) or not name.strip():
+            raise DataError(
+                f"{path}: a label must not be empty or have the signs {' '.join(sorted(MARKS))}. "
+                f"Received: {name[:80]!r}. Rename it."
+            )
+        if len(name) > _LONGEST or printable(name) != name:
+            raise DataError(
+                f"{path}: the label {name[:80]!r} has control characters, bytes that are no text, "
+                f"or more than {_LONGEST:,} characters. Rename it."
+            )
+
+
+def check_labels(entries: Iterable[Entry], names: Sequence[str], splits: Sequence[str]) -> None:
+    """Raise ``DataError`` where a split has no image with a label, or none without it."""
+    for split in splits:
+        inside = [states_of(entry.states, names) for entry in entries if entry.split == split]
+        for name, states in zip(names, zip(*inside, strict=True), strict=True):
+            for state, word in ((PRESENT, "with"), (ABSENT, "without")):
+                if state not in states:
+                    raise DataError(
+                        f"The {_SPLITS[split]} split has no image {word} the label {name!r}. Each "
+                        "label needs images with and without it, of several patients, in each "
+                        "split. Add images of more patients, or remove the label."
+                    )
+
+
+def absent_from_test(entries: Iterable[Entry], names: Sequence[str]) -> list[str]:
+    """Return a warning where no test image has a label, or all have it."""
+    tested = [states_of(entry.states, names) for entry in entries if entry.split == "test"]
+    pairs = zip(names, zip(*tested, strict=True), strict=True) if tested else ()
+    absent = [name for name, states in pairs if not {PRESENT, ABSENT} <= {*states}]
+    if not absent:
+        return []
+    return [
+        f"The test split lacks images with and without {listed(absent)}: figures that need both, "
+        "and the means over the labels, are undefined there. Add such images to test."
+    ]
+
+
 def strata(found: Findings) -> list[str]:
-    """Return the rarest label that each row has, ``No finding``, or ``Others`` for small strata."""
+    """Return the rarest label that each row has, ``No finding``, or ``Others`` for small strata.
+
+    There are two strata at least: where nearly all rows would be in one, that is whether they have
+    the label that is the nearest to half of them.
+    """
+    names = _rarest(found)
+    sizes = Counter(names)
+    small = {name for name, n in sizes.items() if n < _FEWEST_OF_STRATUM}
+    rest = sorted(sizes.keys() - small, key=lambda name: (sizes[name], name))
+    while small and rest and sum(sizes[name] for name in small) < _FEWEST_OF_STRATUM:
+        small.add(rest.pop(0))
+    if len(rest) + bool(small) > 1:
+        return [OTHER if name in small else name for name in names]
+    half = [
+        abs(sum(s[k] == PRESENT for s in found.states) - len(names) / 2)
+        for k in range(len(found.names))
+    ]
+    k = half.index(min(half))
+    return [found.names[k] if states[k] == PRESENT else OTHER for states in found.states]
+
+
+def _rarest(found: Findings) -> list[str]:
+    """Return the rarest label that each row has, or ``No finding``."""
     present = np.array([[state == PRESENT for state in row] for row in found.states])
     order = np.argsort(present.sum(axis=0), kind="stable")  # the rarest first
     first = np.array([order[row[order].argmax()] if row.any() else -1 for row in present])
-    names = [NO_FINDING if k < 0 else found.names[k] for k in first]
-    sizes = Counter(names)
-    return [name if sizes[name] >= _FEWEST_OF_STRATUM else OTHER for name in names]
+    return [NO_FINDING if k < 0 else found.names[k] for k in first]
 
 
-def targets_of(states: Sequence[str], uncertain: str) -> NDArray[np.float32]:
+def is_known(text: str, names: Sequence[str]) -> bool:
+    """Tell whether any label of an image is known, or uncertain."""
+    return set(states_of(text, names)) != {UNKNOWN}
+
+
+def targets_of(texts: Sequence[str], names: Sequence[str], uncertain: str) -> NDArray[np.float32]:
     """Return what is learned for each image and label.
 
     Args:
-        states: As in ``Findings``, n of them.
+        texts: The labels of n images, as ``listing`` writes them.
+        names: Of the labels.
         uncertain: What uncertain labels become: ``ignore`` (unknown), ``positive``, ``negative`` or
             ``soft`` (0.5).
 
@@ -151,7 +234,38 @@ def targets_of(states: Sequence[str], uncertain: str) -> NDArray[np.float32]:
     """
     doubt = {"ignore": -1.0, "positive": 1.0, "negative": 0.0, "soft": 0.5}[uncertain]
     values = {PRESENT: 1.0, ABSENT: 0.0, UNCERTAIN: doubt, UNKNOWN: -1.0}
-    return np.array([[values[state] for state in row] for row in states], np.float32)
+    rows = [[values[state] for state in states_of(text, names)] for text in texts]
+    return np.array(rows, np.float32).reshape(len(rows), len(names))
+
+
+def listing(names: Sequence[str], states: Sequence[str]) -> str:
+    """Return the labels of an image as a text: ``|a|~b|?c|``, without those that are absent.
+
+    Args:
+        names: Of the labels.
+        states: As in ``Findings``.
+    """
+    signs = {PRESENT: "", UNCERTAIN: UNCERTAIN, UNKNOWN: UNKNOWN}
+    pairs = zip(names, states, strict=True)
+    return "|" + "".join(f"{signs[state]}{name}|" for name, state in pairs if state != ABSENT)
+
+
+def states_of(text: str, names: Sequence[str]) -> str:
+    """Return the states of labels, as in ``Findings``, from the text that ``listing`` makes.
+
+    Raises:
+        ValueError: It is none, or names an unknown label or one twice.
+    """
+    if not text.startswith("|") or not text.endswith("|"):
+        raise ValueError(f"{text[:80]!r} is no list of labels")
+    parts = [part for part in text.split("|") if part]
+    signs = (UNCERTAIN, UNKNOWN)
+    found = {part.lstrip("~?"): part[0] if part[0] in signs else PRESENT for part in parts}
+    if len(found) < len(parts):
+        raise ValueError(f"{text[:80]!r} names a label twice")
+    if strange := found.keys() - set(names):
+        raise ValueError(f"unknown label {min(strange)[:80]!r}")
+    return "".join(found.get(name, ABSENT) for name in names)
 
 
 def written(names: Sequence[str], row: Sequence[float]) -> str:
@@ -161,12 +275,8 @@ def written(names: Sequence[str], row: Sequence[float]) -> str:
         names: Of the labels.
         row: 1 or more for present, 0 for absent, below 0 for unknown.
     """
-    parts = [
-        (UNKNOWN if value < 0 else "") + name
-        for name, value in zip(names, row, strict=True)
-        if value
-    ]
-    return "|" + "".join(f"{part}|" for part in parts)
+    states = [PRESENT if value > 0 else UNKNOWN if value < 0 else ABSENT for value in row]
+    return listing(names, states)
 
 
 def read_written(text: str, names: Sequence[str]) -> list[float]:
@@ -175,14 +285,8 @@ def read_written(text: str, names: Sequence[str]) -> list[float]:
     Raises:
         ValueError: It is none, or names an unknown label.
     """
-    if not text.startswith("|") or not text.endswith("|"):
-        raise ValueError(f"{text[:80]!r} is no list of labels")
-    parts = [part for part in text.split("|") if part]
-    known = {name: 1.0 for name in parts if not name.startswith(UNKNOWN)}
-    known |= {name[1:]: -1.0 for name in parts if name.startswith(UNKNOWN)}
-    if strange := known.keys() - set(names):
-        raise ValueError(f"unknown label {min(strange)[:80]!r}")
-    return [known.get(name, 0.0) for name in names]
+    values = {PRESENT: 1.0, ABSENT: 0.0, UNCERTAIN: -1.0, UNKNOWN: -1.0}
+    return [values[state] for state in states_of(text, names)]
 
 
 def _plain(name: str) -> str:

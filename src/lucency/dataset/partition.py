@@ -11,6 +11,7 @@ from lucency.dataset.duplicates import Match, near_pairs
 from lucency.dataset.entry import Entry, Excluded, counted, listed
 from lucency.dataset.folds import are_divisible
 from lucency.dataset.leaks import Leaks, check_leaks
+from lucency.dataset.multilabel import absent_from_test, check_labels
 from lucency.dataset.near_duplicates import NearDuplicate
 from lucency.dataset.split import (
     Assignment,
@@ -61,6 +62,7 @@ def partition(
     classes: Sequence[str],
     near: Sequence[NearDuplicate],
     config: Config,
+    labels: Sequence[str] = (),
 ) -> Partition:
     """Exclude what leaks and give every other image its split.
 
@@ -69,16 +71,17 @@ def partition(
         classes: All class names; each needs images in every split.
         near: Near duplicates among them.
         config: Seed, fractions, and ``on_leak``; ``stop`` excludes what ``drop`` does.
+        labels: Names, where an image may have several; the classes are then strata.
 
     Raises:
-        DataError: A class is too small.
+        DataError: A class or label is too small.
         ConfigError: The fractions leave nothing to train on.
     """
     try:
-        return _partition(entries, classes, near, config)
+        return _partition(entries, classes, near, config, labels)
     except DataError:
         # Without its leaking images a class may be empty; then the leak is the error to report.
-        whole = _partition(entries, classes, near, replace(config, on_leak="ignore"))
+        whole = _partition(entries, classes, near, replace(config, on_leak="ignore"), labels)
         if config.on_leak != "stop" or not whole.leaks.found:
             raise
         return replace(whole, leaks=replace(whole.leaks, status="failed"))
@@ -89,12 +92,17 @@ def _partition(
     classes: Sequence[str],
     near: Sequence[NearDuplicate],
     config: Config,
+    labels: Sequence[str],
 ) -> Partition:
     checked = check_leaks(used_entries(entries), near, on_leak=config.on_leak)
-    folds, reason, assigned = _folds(checked.entries, classes, config)
+    folds, reason, assigned = _folds(checked.entries, classes, config, labels or classes)
     if assigned is None:
         assigned = _assigned(checked.entries, classes, replace(config, folds=folds), reason)
-    check_splits(assigned.entries, classes, ("train",) if folds else ("train", "val"))
+    splits = ("train",) if folds else ("train", "val")
+    if labels:
+        check_labels(assigned.entries, labels, splits)
+    else:
+        check_splits(assigned.entries, classes, splits)
     pairs = near_pairs(assigned.entries, near)
     final = {entry.file: entry._replace(split=EXCLUDED) for entry, _ in checked.excluded}
     final |= {entry.file: entry for entry in assigned.entries}
@@ -115,7 +123,8 @@ def _partition(
             *checked.warnings,
             *assigned.warnings,
             *_label_doubts(pairs),
-            *split_warnings(assigned.entries, classes),
+            *split_warnings(assigned.entries, labels or classes),
+            *absent_from_test(assigned.entries, labels),
         ),
         folds=folds,
         folds_reason=reason,
@@ -123,7 +132,7 @@ def _partition(
 
 
 def _folds(
-    entries: tuple[Entry, ...], classes: Sequence[str], config: Config
+    entries: tuple[Entry, ...], classes: Sequence[str], config: Config, shown: Sequence[str]
 ) -> tuple[int | str, str, Assignment | None]:
     """Return number or column of the folds, and why ``folds=auto`` decided so.
 
@@ -134,7 +143,7 @@ def _folds(
     if config.why_no_folds:
         return 0, config.why_no_folds, None
     without = _assigned(entries, classes, replace(config, folds=0))
-    count, reason = choose_folds(without.entries, entries, classes, config.why_folds)
+    count, reason = choose_folds(without.entries, entries, shown, config.why_folds)
     pool = [entry for entry in without.entries if entry.split != "test"]
     if count and not are_divisible(pool, count, config.seed):
         reason = f"{reason}, and too few patients have the images of a class for folds"

@@ -36,6 +36,7 @@ from lucency.dataset.layout import (
     find_layout,
 )
 from lucency.dataset.links import NOT_FOLLOWED
+from lucency.dataset.multilabel import is_known
 from lucency.dataset.walk import (
     Walk,
     looks_like_image,
@@ -116,7 +117,8 @@ def scan(
         entries = _by_folder(walk, layout)
         _check_class_folders(walk, layout, entries)
         warnings = _check_names(tree, layout)
-    classes = checked_classes(walk, entries, labels, least)
+    strata = table is not None and bool(table.names)
+    classes = checked_classes(walk, entries, labels, least, strata=strata)
     not_used = unused_images(walk)
     return Scan(
         root=root,
@@ -211,7 +213,7 @@ def _read_labels(walk: Walk, labels: Path, folder: Path, columns: Columns) -> La
 def _by_labels(
     walk: Walk, layout: Layout, labels: Path, table: Labels
 ) -> tuple[list[Entry], list[str]]:
-    """Label every image by the labels file; images that it does not list are not used.
+    """Label every image by the labels file; images without a row or a known label are not used.
 
     Returns:
         The entries, and warnings.
@@ -220,7 +222,10 @@ def _by_labels(
     by_folder = {place.folder: place.split for place in layout.places}
     entries = []
     for file in walk.files:
-        if row := rows.get(file):
+        row = rows.get(file)
+        if row and row.states and not is_known(row.states, table.names):
+            walk.leave(file.rpartition("/")[0], f"no known label in {labels.name}")
+        elif row:
             place = layout.place_of(file)
             split = row.split or (by_folder[place.folder] if place else "")
             entries.append(
@@ -324,12 +329,13 @@ def _differing(root: Path, train: set[str], test: set[str]) -> str:
 
 
 def checked_classes(
-    walk: Walk, entries: list[Entry], labels: Path | None, least: int
+    walk: Walk, entries: list[Entry], labels: Path | None, least: int, *, strata: bool = False
 ) -> tuple[str, ...]:
     """Return the names of the classes, in natural order.
 
     Raises:
-        DataError: They are too few, or the splits do not have the same ones.
+        DataError: They are too few, or the splits do not have the same ones, unless they are
+            strata of several labels.
     """
     root = walk.root
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
@@ -343,9 +349,10 @@ def checked_classes(
             "Add a folder for at least one more class, or give the folder above this one."
         )
     by_split = {split: {e.label for e in entries if e.split == split} for split in SPLITS}
-    if by_split["test"] - by_split["train"]:  # a class that only test lacks causes a warning
+    # A class that only test lacks causes a warning.
+    if by_split["test"] - by_split["train"] and not strata:
         raise DataError(_differing(root, by_split["train"], by_split["test"]))
-    if by_split["train"] and (extra := by_split["val"] - by_split["train"]):
+    if by_split["train"] and not strata and (extra := by_split["val"] - by_split["train"]):
         raise DataError(
             f"{where}: validation has a class that train does not have: {listed(sorted(extra))}. "
             "Give all splits the same classes, with the same spelling."

@@ -123,14 +123,14 @@ def choose_folds(
     Args:
         entries: The images as they are split without folds.
         given: The same images with the splits of the folder or the split file.
-        classes: All class names.
+        classes: The names of all classes, or of the labels if an image may have several.
         always: Why there are folds whatever the size of validation; empty where it decides.
 
     Returns:
         The number of folds: 5, or the patients of the class that has the fewest outside test; 0 for
         none. And the reason, without a full stop.
     """
-    pool = {(e.label, e.group) for e in entries if e.split != "test"}
+    pool = {(name, e.group) for e in entries if e.split != "test" for name in e.shown}
     fewest = min(Counter(each for each, _ in pool)[each] for each in classes)
     if always and fewest > 1:
         return min(FOLDS, fewest), always
@@ -197,7 +197,7 @@ def split_warnings(entries: Sequence[Entry], classes: Sequence[str]) -> list[str
 
 def _absent_from_test(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
     """Return a warning where the test split lacks a class."""
-    tested = {entry.label for entry in entries if entry.split == "test"}
+    tested = {name for entry in entries if entry.split == "test" for name in entry.shown}
     absent = [label for label in classes if tested and label not in tested]
     if not absent:
         return []
@@ -246,7 +246,7 @@ def _reason_to_resplit(pool: Sequence[Entry], fraction: float) -> tuple[str, lis
         return f"{what}, so the two were joined first.", [f"{what}. {again}"]
     label, n = _smallest_class(val, _classes(pool))
     low, high = clopper_pearson(n // 2, n)
-    after = fraction * sum(entry.label == label for entry in pool)
+    after = fraction * sum(label in entry.shown for entry in pool)
     if is_measurable(n) or after <= n:
         return "", []
     return (
@@ -284,12 +284,12 @@ def _check_splittable(
 
 
 def _classes(entries: Iterable[Entry]) -> list[str]:
-    return sorted({entry.label for entry in entries}, key=natural)
+    return sorted({name for entry in entries for name in entry.shown}, key=natural)
 
 
 def _smallest_class(entries: Iterable[Entry], classes: Sequence[str]) -> tuple[str, int]:
     """Return the rarest class and its number of images, which may be 0."""
-    counts = Counter(entry.label for entry in entries)
+    counts = Counter(name for entry in entries for name in entry.shown)
     rarest = min(classes, key=lambda label: counts[label])
     return rarest, counts[rarest]
 

@@ -19,7 +19,7 @@ EXCLUDED = "excluded"
 def write_entries(entries: Iterable[Entry], path: Path) -> None:
     """Write entries with their splits as CSV, sorted by file."""
     ordered = sorted(entries, key=lambda entry: natural(entry.file))
-    SPLIT.write(path, ((x.file, x.label, x.group, x.split, x.sha256) for x in ordered))
+    SPLIT.write(path, ((x.file, x.truth, x.group, x.split, x.sha256) for x in ordered))
 
 
 def read_split(path: Path) -> tuple[Entry, ...]:
@@ -59,7 +59,7 @@ def apply_split(path: Path, entries: Sequence[Entry]) -> tuple[Entry, ...]:
     _reject(path, "of the folder are not in the split file", sorted(found.keys() - wanted.keys()))
     changed = [file for file, entry in found.items() if entry.sha256 != wanted[file].sha256]
     _reject(path, "have changed since the split was made", changed)
-    other = [file for file, entry in found.items() if entry.label != wanted[file].label]
+    other = [file for file, entry in found.items() if entry.truth != wanted[file].label]
     _reject(path, "have another class in the folder (or give the same --labels as then)", other)
     return tuple(
         entry._replace(split=wanted[entry.file].split, group=wanted[entry.file].group)

@@ -78,7 +78,7 @@ def choose(run: Path, folder: Path | None, classifier: Classifier, *, scale: boo
     entries = read_split(run / SPLIT)
     folds = FOLDS.is_in(run)  # without validation
     val = [entry for entry in entries if entry.split == ("train" if folds else "val")]
-    train = _spread([entry for entry in entries if entry.split == "train"], classifier.classes)
+    train = _spread([entry for entry in entries if entry.split == "train"])
     for split, found in (("validation", val), ("training", train)):
         if not found:
             raise RunError(f"{run / SPLIT} lists no {split} images. Train again.")
@@ -118,8 +118,9 @@ def _in_memory(pixels: Pixels, source: str) -> Images:
     return Images(len(pixels), source, batches)
 
 
-def _spread(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
+def _spread(entries: Sequence[Entry]) -> list[Entry]:
     """Return up to 256 images, evenly over the classes and then over their order."""
+    classes = sorted({entry.label for entry in entries})
     room = max(1, _CALIBRATION // len(classes))
     chosen: list[Entry] = []
     for name in classes:

@@ -15,12 +15,12 @@ def label_losses(targets: NDArray[np.float32], probabilities: FloatArray) -> Flo
     """Return the log loss of each image, the mean over its known labels, (n,).
 
     Args:
-        targets: (n, labels): 1 present, 0 absent, below 0 unknown.
+        targets: (n, labels): 1 present, 0 absent, between for a doubt, below 0 unknown.
         probabilities: (n, labels) that each label is present.
     """
     p = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
     known = targets >= 0
-    losses = -np.where(targets > 0, np.log(p), np.log1p(-p)) * known
+    losses = -(targets * np.log(p) + (1 - targets) * np.log1p(-p)) * known
     return np.asarray(losses.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
 

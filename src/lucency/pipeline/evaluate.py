@@ -13,6 +13,7 @@ from lucency.classifier import Classifier, Spec
 from lucency.comparison import Comparison
 from lucency.config import Config
 from lucency.dataset import Source, Split, load_labelled, read_split
+from lucency.dataset.multilabel import UNCERTAIN, UNKNOWN, written
 from lucency.errors import ConfigError, RunError
 from lucency.evaluation import (
     OUT_OF_FOLD,
@@ -161,7 +162,10 @@ def _scored(spec: Spec, val: Predictions) -> tuple[FloatArray, BoolArray, float]
 def content_of(split: Split) -> list[tuple[str, str]]:
     """Return the checksum and class of each image of a split, for the ledger."""
     hashes = (split.cache.sha256[row] for row in split.rows)
-    return [(sha256, split.classes[k]) for sha256, k in zip(hashes, split.labels, strict=True)]
+    truths = [split.classes[k] for k in split.labels]
+    if split.targets is not None:
+        truths = [written(split.label_names, row) for row in split.targets]
+    return [*zip(hashes, truths, strict=True)]
 
 
 def record_test_evaluation(
@@ -196,8 +200,12 @@ def _record_own(
 ) -> LedgerEntries | None:
     if found.split != "test":
         return None
-    entries = read_split(run / SPLIT)
-    tested = [(entry.sha256, entry.label) for entry in entries if entry.split == "test"]
+    entries, spec = read_split(run / SPLIT), classifier.spec
+    tested = [
+        (entry.sha256, entry.label.replace(UNCERTAIN, UNKNOWN) if spec.labels else entry.label)
+        for entry in entries
+        if entry.split == "test"
+    ]
     return record_test_evaluation(classifier, tested, "evaluate", run.name, progress)
 
 
@@ -206,6 +214,8 @@ def _load(classifier: Classifier, folder: Source, config: Config, progress: Prog
     rule = classifier.unit
     own = Config(
         cache=config.cache,
+        labels=config.labels,
+        task=config.task,
         unit="patient" if rule else "image",
         group_regex=rule.regex if rule else "",
     )

@@ -105,6 +105,7 @@ def _labels(run: Run, album: Album) -> dict[str, Any]:
         "label_mistakes": labels.mistakes(run, album),
         "rule": _rule(run),
         "metrics": performance.means(run),
+        "selective": run.split["labels"][run.classes[0]].get("selective"),
     }
 
 

@@ -203,7 +203,7 @@ def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> lis
     w = examples.weights[y] / len(examples.features)
     if examples.targets is not None:
         targets = np.tile(examples.targets, (len(examples.features), 1))
-        return _label_heads(space, x, targets, strengths)
+        return _label_heads(space, x, targets, len(examples.features), strengths)
     if examples.ordinal:
         fitted = ordinal_heads(x, y, w, strengths, len(examples.weights))
         return [space.head(*each) for each in fitted]
@@ -218,19 +218,31 @@ def _heads(space: _Space, examples: Examples, strengths: Sequence[float]) -> lis
 
 
 def _label_heads(
-    space: _Space, x: Floats, targets: NDArray[np.float32], strengths: Sequence[float]
+    space: _Space, x: Floats, targets: NDArray[np.float32], views: int, strengths: Sequence[float]
 ) -> list[Head]:
-    """Train a regression for each label on the images where it is known, for each strength."""
+    """Train a regression for each label on the images where it is known, for each strength.
+
+    A target of 0.5 is both values, each with half of the weight.
+    """
     from sklearn.linear_model import LogisticRegression
 
     columns: list[list[Head]] = [[] for _ in strengths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for truth in targets.T:
-            known = np.isin(truth, (0, 1))
+            present, absent = np.flatnonzero(truth > 0), np.flatnonzero((truth >= 0) & (truth < 1))
+            rows = np.concatenate([present, absent])
+            y = np.repeat([True, False], [len(present), len(absent)])
+            w = np.where(y, truth[rows], 1 - truth[rows]) / views
+            if y.all() or not y.any():  # in folds of a rare label
+                odds = np.log((w[y].sum() + 1) / (w[~y].sum() + 1))
+                constant = Head(np.zeros((x.shape[1], 1)), np.array([odds]))
+                for column in columns:
+                    column.append(space.head(*constant))
+                continue
             model = LogisticRegression(max_iter=1000, warm_start=True)
             for strength, column in zip(strengths, columns, strict=True):
-                model.set_params(C=strength).fit(x[known], truth[known] > 0)
+                model.set_params(C=strength).fit(x[rows], y, sample_weight=w)
                 column.append(space.head(model.coef_.T.copy(), model.intercept_.copy()))
     return [
         Head(np.concatenate([h.kernel for h in of], axis=1), np.concatenate([h.bias for h in of]))

@@ -13,6 +13,7 @@ import numpy as np
 from lucency.classifier import Classifier
 from lucency.classifier.stored_files import check_entry, read_document
 from lucency.dataset import Entry, read_folds, read_split
+from lucency.dataset.multilabel import UNCERTAIN, UNKNOWN, written
 from lucency.evaluation import OUT_OF_FOLD, read_predictions
 from lucency.io import read_bytes
 from lucency.run_folder.checksums import changed_files
@@ -105,14 +106,17 @@ def split(run: Path) -> str:
                 f"{len(other):,} images of {split.split} are in split.csv or predictions.csv and "
                 f"not in both: {other[0]}."
             )
-        for file, group, label in zip(split.files, split.groups, split.labels, strict=True):
+        rows = zip(split.files, split.groups, split.labels, strict=True)
+        for i, (file, group, label) in enumerate(rows):
             found, entry = (split.classes[label], group), wanted[file]
-            if split.targets is not None:  # split.csv has the rarest label
-                found = (entry.label, group)
-            if found != (entry.label, entry.group):
+            expected = (entry.label, entry.group)
+            if split.targets is not None:
+                found = (written(split.classes, split.targets[i]), group)
+                expected = (entry.label.replace(UNCERTAIN, UNKNOWN), entry.group)
+            if found != expected:
                 raise Mismatch(
                     f"{file}: class and patient are {found} in predictions.csv and "
-                    f"{(entry.label, entry.group)} in split.csv."
+                    f"{expected} in split.csv."
                 )
     missing = {entry.split for entry in listed if entry.split in ("val", "test")}
     if FOLDS.is_in(run):

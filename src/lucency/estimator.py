@@ -140,6 +140,11 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Set ``classes_`` and return (n,) indices into it."""
         if y is None:
             raise InputError("requires y to be passed, but the target y is None.")
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            raise InputError(
+                f"An estimator learns one label for each image: y must be (n,). Received: "
+                f"{np.shape(y)}. For several labels, train on a labels file: lucency train --labels"
+            )
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         check_classification_targets(y)

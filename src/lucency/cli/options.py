@@ -61,7 +61,7 @@ ConfigFile = Annotated[
 Labels = Annotated[
     str | None,
     Option(
-        help="Read labels from a CSV file: file,label[,group][,split].",
+        help="Read labels from a CSV file: file,label[,group][,split], or a column for each label.",
         metavar="FILE",
         rich_help_panel=_DATA,
     ),
@@ -229,10 +229,20 @@ Positive = Annotated[
 Task = Annotated[
     str | None,
     Option(
-        help="classification, or ordinal: the classes are grades, lowest first (auto: ordinal "
-        "with --order).",
+        help="classification; ordinal: the classes are grades, lowest first; multilabel: an image "
+        "has several labels (auto: ordinal with --order, multilabel by the labels file).",
         metavar="TASK",
         autocompletion=words("task"),
+        rich_help_panel=_DATA,
+    ),
+]
+Uncertain = Annotated[
+    str | None,
+    Option(
+        help="Learn uncertain labels (-1) of several as: ignore, positive, negative or soft "
+        "(ignore).",
+        metavar="HOW",
+        autocompletion=words("uncertain"),
         rich_help_panel=_DATA,
     ),
 ]

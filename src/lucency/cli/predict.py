@@ -161,10 +161,15 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
 
     cut = any(each.cut for each in predictions)
     at_cut = ["positive", "positive_probability"] if cut else []
+    several = any(each.labels for each in predictions)
+    at_cut += [f"present_{name}" for name in classes] if several else []
     rows = [[of, "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
+        if several:
+            labels = each.labels or {}
+            values += [labels[name]["present"] if labels else None for name in classes]
         found = ["" if value is None else json.dumps(value) for value in values]
         notes = "; ".join(each.notes)
         rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])

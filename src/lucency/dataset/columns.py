@@ -51,7 +51,7 @@ class Columns(NamedTuple):
 
     An empty name stands for a column that is recognised; a group or split ``none`` for no column.
     ``fold`` is the column that folds are made by, which may have another role too; empty for none.
-    ``task`` is that of the configuration; ``known`` are the classes or labels of a classifier that is
+    ``task`` is that of the configuration; ``known`` are the labels of a classifier that is
     evaluated.
     """
 

@@ -369,6 +369,10 @@ def _write_part(folder: Path, number: int, some: Sequence[Prediction], spec: Spe
             if spec.cut
             else {}
         ),
+        **{
+            f"present_{name}": pa.array([_present(each, name) for each in some], pa.bool_())
+            for name in (spec.classes if spec.labels else ())
+        },
         "reason": pa.array([each.reason or None for each in some], pa.string()),
         "unreadable": pa.array([not each.probabilities for each in some], pa.bool_()),
         "prediction_set": pa.array(
@@ -387,6 +391,10 @@ def _write_part(folder: Path, number: int, some: Sequence[Prediction], spec: Spe
 
 def _at_cut(prediction: Prediction, key: str) -> Any:
     return prediction.cut[key] if prediction.cut else None
+
+
+def _present(prediction: Prediction, name: str) -> bool | None:
+    return prediction.labels[name]["present"] if prediction.labels else None
 
 
 def _name(number: int) -> str:

@@ -111,6 +111,16 @@ def _schemas() -> dict[str, Any]:
             "cut": _object(
                 {"from": _STRING, "probability": _NUMBER, "positive": {"type": ["boolean", "null"]}}
             ),
+            "labels": {
+                "type": "object",
+                "additionalProperties": _object(
+                    {
+                        "probability": _NUMBER,
+                        "present": {"type": ["boolean", "null"]},
+                        "prediction_set": {"type": "array", "items": _STRING},
+                    }
+                ),
+            },
             "activation_map": {"type": ["object", "null"]},
             "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},

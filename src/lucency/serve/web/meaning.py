@@ -16,6 +16,12 @@ def prevalence(classifier: Classifier) -> float | None:
 
 def meaning(classifier: Classifier) -> str:
     """Return what a probability of 80 % means, and under which conditions."""
+    if classifier.spec.labels:
+        return (
+            "Of 100 images with a probability of 80 % for a label, about 80 have it, if labels are "
+            "as frequent as in training and the calibration holds for your images. The report "
+            "states how well calibrated the probabilities of each label were in the evaluation."
+        )
     assumed = prevalence(classifier)
     if classifier.positive is None or assumed is None:
         return (

@@ -3,7 +3,7 @@
 import { button, isolated, make } from "./dom.js";
 import { describe, informative, legend, overlay, trust } from "./map.js";
 import { prevalencePart } from "./prevalence.js";
-import { abstention, ofHundred, outcomeOf, percent, share } from "./text.js";
+import { abstention, isDecided, ofHundred, outcomeOf, percent, share } from "./text.js";
 
 const MAX_HEIGHT = 32; // rem of an image
 
@@ -23,6 +23,11 @@ export function spokenResult(item, about) {
 /** Return a prediction as a sentence for a screen reader. */
 export function spokenAnswer(prediction, about) {
   if (prediction.decision === null) return `no decision. ${prediction.reason}`;
+  if (prediction.labels) {
+    const names = about.classes.filter((label) => prediction.labels[label].present);
+    const spoken = (names.length ? names : about.classes).map((label) => `Probability of ${label} ${percent(prediction.probabilities[label])}.`);
+    return `${prediction.decision}. ${spoken.join(" ")}`;
+  }
   const shown = about.positive ?? prediction.decision;
   return `${prediction.decision}. Probability of ${shown} ${percent(prediction.probabilities[shown])}.`;
 }
@@ -55,7 +60,7 @@ function decided(item, about) {
 
 function abstained(item, about) {
   const { prediction } = item;
-  const { sentence, meaning } = abstention(prediction.reason);
+  const { sentence, meaning } = abstention(prediction.reason, Boolean(prediction.labels));
   return [
     heading(about),
     make(
@@ -128,13 +133,13 @@ function classBars(prediction, about) {
   return make(
     "table",
     { class: "bars" },
-    make("caption", { class: "visually-hidden" }, "Probability of each class"),
+    make("caption", { class: "visually-hidden" }, `Probability of each ${prediction.labels ? "label" : "class"}`),
     make("tbody", {}, rows.map(([label, p]) => {
       const bar = make("div", { class: "bar-fill" });
       bar.style.width = `${100 * p}%`;
       return make(
         "tr",
-        { class: (prediction.labels?.[label].present ?? label === prediction.decision) ? "predicted" : null },
+        { class: isDecided(label, prediction) ? "predicted" : null },
         make("th", { scope: "row" }, isolated(label)),
         make("td", { class: "n" }, percent(p)),
         make("td", { "aria-hidden": "true" }, make("div", { class: "bar" }, bar)),
@@ -146,11 +151,15 @@ function classBars(prediction, about) {
 /** Return the labels that may be present or absent. */
 function unclear({ labels }) {
   const names = Object.keys(labels ?? {}).filter((label) => labels[label].present === null);
-  return names.length > 0 && make("p", { class: "hint" }, "Unclear, as validation leaves both possible: ", names.flatMap((label, i) => [i ? ", " : "", isolated(label)]), ".");
+  return names.length > 0 && make("p", { class: "hint" }, "Unclear, as validation does not settle whether they are present: ", names.flatMap((label, i) => [i ? ", " : "", isolated(label)]), ".");
 }
 
 function meaning(prediction, about) {
   const what = `${about.what ?? "image"}s`;
+  if (prediction.labels) {
+    const [label, p] = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1])[0];
+    return [`This means: of 100 ${what} with `, percent(p), " for ", isolated(label), `, ${ofHundred(p, "has", "have")} it, if labels are as frequent as in training. Each label is judged by itself.`];
+  }
   if (about.positive === null) {
     const label = prediction.decision;
     const p = prediction.probabilities[label];

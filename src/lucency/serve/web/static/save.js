@@ -6,14 +6,17 @@ import { outcomeOf } from "./text.js";
 const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 
 /** Return the predictions as CSV, with a header row. */
-export function csv(items, { classes, cut: chosen }) {
+export function csv(items, { classes, cut: chosen, task }) {
   const atCut = chosen ? ["positive", "positive_probability"] : [];
-  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), ...atCut, "reason", "notes"]];
+  const several = task === "multilabel" ? classes : [];
+  const present = several.map((label) => `present_${label}`);
+  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), ...atCut, ...present, "reason", "notes"]];
   for (const item of finished(items)) {
-    const { decision, probabilities, reason, notes, cut } = record(item);
+    const { decision, probabilities, reason, notes, cut, labels } = record(item);
     const shares = classes.map((label) => (probabilities ? String(probabilities[label]) : ""));
     const side = chosen ? [String(cut?.positive ?? ""), String(cut?.probability ?? "")] : [];
-    rows.push([text(item.name), text(decision ?? ""), ...shares, ...side, text(reason ?? ""), text(notes.join("; "))]);
+    const states = several.map((label) => String(labels?.[label].present ?? ""));
+    rows.push([text(item.name), text(decision ?? ""), ...shares, ...side, ...states, text(reason ?? ""), text(notes.join("; "))]);
   }
   return rows.map((row) => `${row.map(quoted).join(",")}\n`).join("");
 }
@@ -41,8 +44,8 @@ function record(item) {
   if (item.state === "failed") {
     return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], ood_score: null, notes: [] };
   }
-  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes, cut } = item.prediction;
-  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [], ...(cut && { cut }) };
+  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes, cut, labels } = item.prediction;
+  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [], ...(cut && { cut }), ...(labels && { labels }) };
 }
 
 /** Return text that no spreadsheet takes for a formula. */

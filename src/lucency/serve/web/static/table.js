@@ -1,7 +1,7 @@
 // Several images: a table that can be sorted; each row opens its image.
 
 import { announce, fill, isolated, make } from "./dom.js";
-import { outcomeOf, percent } from "./text.js";
+import { isDecided, outcomeOf, percent } from "./text.js";
 
 const MAX_CLASS_COLUMNS = 4; // with more classes, only the highest probability has a column
 const THUMBNAIL = 48; // pixels
@@ -12,11 +12,13 @@ export class Table {
   #rows = new Map();
   #open;
   #classes;
+  #several;
   #sorted = { key: "given", descending: false };
 
   /** open(item): called with the item of the row that a person opens. */
   constructor(about, open) {
     this.#open = open;
+    this.#several = about.task === "multilabel";
     this.#classes = about.classes.length <= MAX_CLASS_COLUMNS ? about.classes : [];
     this.body = make("tbody");
     this.head = make("tr");
@@ -32,7 +34,7 @@ export class Table {
   }
 
   #columns() {
-    const probabilities = this.#classes.length ? this.#classes.map((label) => [`p:${label}`, label]) : [["p", "Probability"]];
+    const probabilities = this.#classes.length ? this.#classes.map((label) => [`p:${label}`, label]) : [["p", this.#several ? "Highest probability" : "Probability"]];
     return [["name", "File"], ["decision", "Decision"], ...probabilities, ["reason", "Reason"]];
   }
 
@@ -84,7 +86,7 @@ export class Table {
   #row(item) {
     const outcome = outcomeOf(item);
     const p = outcome === "decided" ? item.prediction.probabilities : null;
-    const values = this.#classes.length ? this.#classes.map((label) => p && p[label]) : [p && p[item.prediction.decision]];
+    const values = this.#classes.length ? this.#classes.map((label) => p && p[label]) : [p && probabilityOf(item.prediction)];
     const opener = make("button", { type: "button", class: "open" }, isolated(item.name));
     const reason = outcome === "abstained" ? item.prediction.reason : outcome === "failed" ? item.error : item.note;
     const row = make(
@@ -94,7 +96,7 @@ export class Table {
       make("th", { scope: "row" }, opener),
       make("td", { class: "outcome" }, outcomeCell(item, outcome)),
       values.map((value, i) => {
-        const decided = !this.#classes.length || this.#classes[i] === item.prediction?.decision;
+        const decided = !this.#classes.length || (p && isDecided(this.#classes[i], item.prediction));
         return make("td", { class: decided ? "n top" : "n" }, value === null ? "–" : percent(value));
       }),
       make("td", { class: "reason" }, reason ?? ""),
@@ -144,8 +146,12 @@ function sortValue(item, key) {
   if (key === "decision") return outcome === "decided" ? item.prediction.decision : `\uffff${LABELS[outcome]}`;
   if (key === "reason") return (outcome === "abstained" ? item.prediction.reason : item.error) || null;
   if (outcome !== "decided") return null;
-  const { decision, probabilities } = item.prediction;
-  return probabilities[key === "p" ? decision : key.slice(2)];
+  return key === "p" ? probabilityOf(item.prediction) : item.prediction.probabilities[key.slice(2)];
+}
+
+/** Return the probability of the decision; of several labels, that of the most probable one. */
+function probabilityOf({ decision, labels, probabilities }) {
+  return labels ? Math.max(...Object.values(probabilities)) : probabilities[decision];
 }
 
 function outcomeCell(item, outcome) {

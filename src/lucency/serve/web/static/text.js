@@ -39,13 +39,18 @@ export function outcomeOf(item) {
   return item.prediction.decision === null ? "abstained" : "decided";
 }
 
-/** Return the reason for an abstention as a sentence, and what it means. */
-export function abstention(reason) {
+/** Return whether a class was decided for, or a label is present. */
+export function isDecided(label, { decision, labels }) {
+  return labels ? labels[label].present === true : label === decision;
+}
+
+/** Return the reason for an abstention as a sentence, and what it means; `several` labels or one class. */
+export function abstention(reason, several = false) {
   const text = String(reason ?? "no reason was given");
   const [kind] = text.split(":");
   const meaning = {
     "out of distribution": "The probabilities for such an image are meaningless.",
-    ambiguous: "At this probability, validation does not rule out another class.",
+    ambiguous: several ? "At these probabilities, validation does not settle whether they are present." : "At this probability, validation does not rule out another class.",
   };
   return {
     sentence: `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`,

@@ -86,7 +86,8 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         positive=positive, operating_point=operating_point, prevalence=prevalence,
         subgroups=subgroups, task=task, uncertain=uncertain, order=order,
         positive_from=positive_from, unit=unit, neighbours=neighbours,
-        max_unreadable=max_unreadable, start=start, backbone=backbone, weights=weights, cache=cache, workers=workers, track=track, follow_links=follow_links,
+        max_unreadable=max_unreadable, start=start, backbone=backbone, weights=weights,
+        cache=cache, workers=workers, track=track, follow_links=follow_links,
         file_column=file_column, label_column=label_column, group_column=group_column,
         split_column=split_column, depth=depth, on=on,
     )  # fmt: skip

@@ -187,7 +187,8 @@ def _patients_known(audit: Json | None) -> bool:
 
 def _title(run: Run) -> Markup:
     if len(run.classes) > 6:
-        return Markup("{} classes").format(len(run.classes))
+        kind = "labels" if run.is_multilabel else "grades" if run.is_ordinal else "classes"
+        return Markup("{} {}").format(len(run.classes), kind)
     return wording.listed(run.classes, "or")
 
 

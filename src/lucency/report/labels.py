@@ -14,7 +14,6 @@ from lucency.report.images import Album
 from lucency.report.wording import figure_text, isolated, name_of, of_hundred, plural, support
 
 MEANS = ("auroc", "average_precision", "sensitivity", "specificity")
-_COLUMNS = ("auroc", "average_precision", "sensitivity", "specificity", "calibration_slope")
 _MISTAKES = 10
 
 
@@ -36,14 +35,14 @@ def rows(run: Run) -> list[list[str]]:
 
 def heads(run: Run) -> list[str]:
     """Return the heads of the columns of ``rows``."""
-    return ["Label", f"Present, of {run.split_name} images", *(name_of(x).title for x in _COLUMNS)]
+    return ["Label", f"Present, of {run.split_name} images", *(name_of(x).title for x in MEANS)]
 
 
 def _row(name: str, split: Json) -> list[str]:
     present = int(split["per_class"][name]["n"])
     texts = [
         figure_text(split["metrics"].get(key), support(key, split, name), share=name_of(key).share)
-        for key in _COLUMNS
+        for key in MEANS
     ]
     return [name, f"{present:,} of {int(split['n']):,}", *texts]
 

@@ -17,7 +17,7 @@ from lucency.config import Config
 from lucency.dataset import Split, evenly
 from lucency.errors import ConfigError
 from lucency.progress import Progress
-from lucency.training.plan import Plan
+from lucency.training.plan import BALANCED_LABEL, Plan
 
 _MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
 _MAX_BYTES = 2**27
@@ -101,14 +101,16 @@ def _calibrate_labels(
         known = np.flatnonzero(targets[:, k] >= 0).tolist()
         p, truth = special.expit(z[known]), targets[known, k] > 0
         groups = [held_out.groups[i] for i in known]
-        point = _chosen(p, truth, 0.5, config, progress)
+        # A rare label hardly ever is the more probable side.
+        point = _chosen(p, truth, float(truth.mean()), config, progress)
+        is_balanced = operating_point.parse(config.operating_point).kind == "balanced"
         sets = conformal.fit(np.stack([1 - p, p], axis=1), truth.astype(np.int64), groups)
         found.append(
             {
                 "temperature": float(scaled.temperature[k]),
                 "bias": float(scaled.bias[k]),
                 "threshold": point.threshold,
-                "rule": point.rule,
+                "rule": BALANCED_LABEL if is_balanced else point.rule,
                 "validation": point.rates(),
                 "prevalence": float(truth.mean()),
                 "conformal": sets.to_json(),

@@ -149,6 +149,7 @@ _AUGMENTATION = Augmentation(
 _WIDE_STRETCH = 0.3
 _ARTICLE_AUGMENTATION = Augmentation(flip_vertical=True, stretch=0.2, fill="nearest")
 
+BALANCED_LABEL = "present above its share of the images, so that both sides weigh the same"
 _NEAREST = "nearest training images"
 _NEGATIVE_NAMES = ("normal", "negative", "healthy", "benign", "control", "none", "no", "clear", "0")
 
@@ -221,7 +222,7 @@ def _multilabel_plan(train: Split, config: Config) -> Plan:
     if wrong := [option for option, is_given in given.items() if is_given]:
         raise ConfigError(f"{wrong[0]} is for one class per image, and these have several labels.")
     rule = operating_point.parse(config.operating_point)
-    words = "the more probable side" if rule.kind == "balanced" else rule.words
+    words = BALANCED_LABEL if rule.kind == "balanced" else rule.words
     decision = Choice("decision", f"for each label: {words}", "chosen on validation")
     plan = _make_plan(train, config, None, decision)
     names = train.label_names

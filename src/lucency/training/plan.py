@@ -385,7 +385,8 @@ def _default_plan(train: Split, config: Config, positive: str | None, decision: 
     network, choices = _network(train, config, effort)
     epochs, why_epochs = _epochs(train, config)
     batch, why_batch = _batch(train, config)
-    rate = config.learning_rate or math.sqrt(config.shards) * _learning_rate(config)
+    larger = 1 if config.batch else config.shards  # times the usual batch
+    rate = config.learning_rate or math.sqrt(larger) * _learning_rate(config)
     weights, why_weights = _class_weights(train, config)
     precision, why_precision = _precision(config)
     smoothing = 0.05 if config.label_smoothing is None else config.label_smoothing
@@ -446,10 +447,10 @@ def _batch(train: Split, config: Config) -> tuple[int, str]:
         )
     if shards == 1:
         return batch, "small batches generalise well and fit into any memory"
-    return batch, (
-        f"{shards} shards of {batch // shards} images, computed on different devices; the learning "
-        "rate grows with the square root of their number"
-    )
+    why = f"{shards} shards of {batch // shards} images, computed on different devices"
+    if config.batch:
+        return batch, why
+    return batch, f"{why}; the learning rate grows with the square root of their number"
 
 
 def _learning_rate(config: Config) -> float:

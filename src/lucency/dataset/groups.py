@@ -146,8 +146,8 @@ def check_units(entries: Iterable[Entry]) -> None:
         shown = [f"{group} ({', '.join(sorted(classes[group]))})" for group in several]
         raise DataError(
             f"--unit patient needs one class for each patient. The images of {len(several):,} "
-            f"patients have several: {listed(shown, 5)}. Correct the labels, name finer groups "
-            "with --group-column (such as the side), or train without --unit."
+            f"patients have several: {listed(shown, 5)}. Correct the labels, or train without "
+            "--unit, with an answer for each image."
         )
 
 

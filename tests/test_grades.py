@@ -31,6 +31,7 @@ from lucency.dataset.batches import training_batches
 from lucency.dataset.survey import survey
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.evaluation import Predictions, evaluate_predictions
+from lucency.export.description import _decision as described
 from lucency.metrics import FloatArray, IntArray, influences
 from lucency.task import CLASSES, check_grades, counts_up, in_order, task_of
 from lucency.training.linear_head import Examples, cross_fit, fit_head, mean_head
@@ -450,6 +451,16 @@ def test_a_cut_is_one_of_the_grades_above_the_lowest() -> None:
     for change in wrong:
         with pytest.raises(ClassifierError, match=r"classifier\.json"):
             Spec.from_json({**document, **change})
+
+
+def test_an_export_says_from_which_grade_on_an_image_is_positive() -> None:
+    found = described(graded_spec())
+    assert found.startswith("the median grade: ")
+    assert found.endswith(
+        "; positive if moderate and the grades above it together have a probability of at least "
+        "0.4 (r)"
+    )
+    assert described(graded_spec(cut=None)) == ORDINAL.decision
 
 
 # -- a comparison ----------------------------------------------------------------------------------

@@ -344,12 +344,18 @@ def test_grades_are_in_their_order_with_the_side_of_the_cut(
         "clear": prediction(0.4, grades, decision="moderate", cut=cut),
         "wide": prediction(0.4, grades, decision=None, reason=reason, cut=cut | {"positive": None}),
     }
+    kappa = {"value": 0.75, "low": 0.7, "high": 0.8, "method": "m"}
+    evaluation = {
+        "split": "test", "n": 500, "groups": None, "metrics": {"quadratic_kappa": kappa}
+    }  # fmt: skip
     url = serve(
         lambda body: predicted(found[body.decode()]), classes=list(grades), task="ordinal",
+        evaluation=evaluation,
         positive=None, prevalence=None, cut=cut | {"threshold": 0.35, "rule": "a rule"},
     )  # fmt: skip
     page = opened(url)
     assert "the median grade" in text(page, "body")
+    assert "Quadratic weighted kappa 0.75" in text(page, "header")
     give(page, "clear")
     assert text(page, ".decision") == "moderate"
     rows = page.locator(".bars tr").all_inner_texts()

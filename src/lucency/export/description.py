@@ -70,7 +70,13 @@ def metadata(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _decision(spec: Spec) -> str:
     if spec.positive is None:
-        return task_of(spec.task).decision
+        decision = task_of(spec.task).decision
+        if spec.cut is None:
+            return decision
+        return (
+            f"{decision}; positive if {spec.cut['from']} and the grades above it together have a "
+            f"probability of at least {spec.cut['threshold']!r} ({spec.cut['rule']})"
+        )
     other = next(name for name in spec.classes if name != spec.positive)
     return (
         f"{spec.positive} if its probability is at least {spec.threshold!r}, else {other} "

@@ -35,8 +35,9 @@ export function facts(about) {
   const shown = [["classifier", about.name]];
   const { evaluation } = about;
   if (evaluation) shown.push([MEASURED[evaluation.split], plural(evaluation.n, "image")]);
-  const auroc = evaluation?.metrics.auroc;
-  if (auroc?.value != null) shown.push(["AUROC", withInterval("auroc", auroc, evaluation.n)]);
+  const key = about.task === "ordinal" ? "quadratic_kappa" : "auroc";
+  const best = evaluation?.metrics[key];
+  if (best?.value != null) shown.push([METRICS[key][0], withInterval(key, best, evaluation.n)]);
   return shown.map(([what, value]) => make("span", {}, `${what} `, make("b", {}, isolated(value))));
 }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
+from benchmarks.dicom_files import dicom
 from PIL import Image
 from scipy import special
 
@@ -308,6 +309,39 @@ def test_all_dicom_files_of_a_prediction_may_be_of_one_patient() -> None:
         "0.dcm", "0.dcm", "2.dcm", "2.dcm", "4.dcm"
     )  # fmt: skip
     assert find_new_groups(["a.png", "b.png"]).keys == ("a.png", "b.png")
+
+
+def write_dicom_patients(folder: Path) -> None:
+    folder.mkdir()
+    ramp = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
+    for name, patient in (("1", "Doe"), ("2", "Roe"), ("3", "Doe"), ("4", "Doe"), ("5", "Poe")):
+        (folder / f"{name}.dcm").write_bytes(dicom(ramp, PatientID=patient, BitsStored=12))
+
+
+def test_dicom_files_are_of_the_patients_in_their_headers(tmp_path: Path) -> None:
+    """PatientID itself is nowhere in what is printed."""
+    write_dicom_patients(tmp_path / "dicom")
+    run = saved_run(tmp_path / "run", with_sets())
+    found = call_lucency("predict", run, tmp_path / "dicom", "--json")
+    patients = [
+        (Path(each["patient"]).name, len(each["images"])) for each in json.loads(found.stdout)
+    ]
+    assert patients == [("1.dcm", 3), ("2.dcm", 1), ("5.dcm", 1)]
+    assert "oe" not in (found.stdout + found.stderr).replace(str(tmp_path), "")
+
+
+def test_the_order_of_the_rows_changes_no_figure() -> None:
+    logits, labels, groups = drawn(60, 3, 0.2)
+    p = predictions_of(logits, labels, groups)
+    order = np.random.default_rng(0).permutation(len(labels))
+    moved = dataclasses.replace(
+        p, files=tuple(p.files[i] for i in order), groups=tuple(p.groups[i] for i in order),
+        labels=labels[order], decisions=p.decisions[order], probabilities=p.probabilities[order],
+    )  # fmt: skip
+    rule = dataclasses.replace(with_sets(), temperature=0.7)
+    one, other = pooled(p, rule), pooled(moved, rule)
+    places = [other.groups.index(name) for name in one.groups]
+    assert (other.probabilities[places] == one.probabilities).all()
 
 
 def test_many_patients_take_no_longer_than_their_images() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import time
@@ -23,6 +24,7 @@ from lucency.calibration import units
 from lucency.calibration.conformal import Conformal, fit
 from lucency.calibration.units import UnitRule
 from lucency.classifier import ABSTAIN, Classifier, Prediction, Spec
+from lucency.comparison import compare
 from lucency.config import Config
 from lucency.dataset import Entry
 from lucency.dataset.groups import check_known, check_units, find_groups, find_new_groups
@@ -38,7 +40,7 @@ from lucency.serve.inference.service import Service
 from lucency.tracking.tracker import of_evaluation
 from lucency.training.calibrate import HeldOut, _unit
 from serving import QUICK, Running, form, running, save_classifier
-from small_runs import SIDE, TWO, brightness_network, spec_of
+from small_runs import SIDE, TWO, brightness_network, spec_of, write_predicted_run
 
 if TYPE_CHECKING:
     from lucency.training.plan import Plan
@@ -138,7 +140,7 @@ def test_the_rule_is_read_back_and_checked() -> None:
         rule, validation={"sensitivity": 1.0, "specificity": 0.0}
     )
     for key, wrong in (
-        ("temperature", 0), ("threshold", 2), ("bias", [0, 0]), ("regex", "a\n"), ("rule", 3),
+        ("temperature", 0), ("threshold", 2), ("bias", [0, 0]), ("rule", 3),
         ("validation", {"sensitivity": 2, "specificity": 0}), ("conformal", {}), ("bias", "ab"),
     ):  # fmt: skip
         with pytest.raises(ClassifierError):
@@ -344,6 +346,34 @@ def test_the_order_of_the_rows_changes_no_figure() -> None:
     assert (other.probabilities[places] == one.probabilities).all()
 
 
+def compared_run(folder: Path, found: Predictions, unit: UnitRule | None, **plan: Any) -> Path:
+    folder.mkdir()
+    contents = [hashlib.sha256(file.encode()).hexdigest() for file in found.files]
+    run = write_predicted_run(folder, found, contents, **plan)
+    path = run / "classifier.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "unit": unit and unit.to_json()}))
+    return run
+
+
+def test_runs_are_compared_on_patients_where_all_have_answers_for_them(tmp_path: Path) -> None:
+    logits, labels, groups = drawn(40, 3, 0.2)
+    others = drawn(40, 3, 0.2, seed=1)[0] * (2 * labels - 1)
+    one = compared_run(tmp_path / "one", predictions_of(logits, labels, groups), with_sets())
+    found = predictions_of(others, labels, groups)
+    two = compared_run(tmp_path / "two", found, with_sets(), effort="standard")
+    three = compared_run(tmp_path / "three", found, None, effort="thorough")
+    of_patients = compare([one, two])
+    assert (of_patients.unit, of_patients.n, of_patients.images) == ("patient", 40, 120)
+    rule, unit = with_sets(), np.repeat(np.arange(40), 3)
+    p = rule.probabilities(probabilities(logits), unit)
+    accuracy = of_patients.systems[0].metrics["accuracy"].estimate.value
+    assert accuracy == pytest.approx(((p[:, 1] >= rule.threshold) == labels[::3]).mean())
+    of_images = compare([one, three])
+    assert (of_images.unit, of_images.n, of_images.images) == ("image", 120, 120)
+    assert of_images.test_set == of_patients.test_set
+
+
 def test_many_patients_take_no_longer_than_their_images() -> None:
     """A pass over all images for each of 50,000 patients would take minutes."""
     n = 100_000
@@ -390,7 +420,7 @@ def test_another_rule_moves_the_threshold_of_patients_too(tmp_path: Path) -> Non
     "change",
     [
         {"temperature": float("nan")}, {"temperature": True}, {"bias": {"0": 1}}, {"bias": None},
-        {"bias": [float("inf")]}, {"regex": "a" * 1001}, {"regex": None}, {"cut": {"from": []}},
+        {"bias": [float("inf")]}, {"rule": "a" * 1001}, {"regex": None}, {"cut": {"from": []}},
         {"cut": {"from": "other", "threshold": 0.5, "rule": "", "validation": None}}, {"cut": "x"},
         {"cut": {"from": TWO[0], "threshold": 0.5, "rule": "", "validation": None}},
         {"conformal": None}, {"conformal": {"score": "x", "thresholds": []}}, {"validation": []},

@@ -85,7 +85,7 @@ class UnitRule:
         """
         try:
             return cls(
-                regex=_text(data["regex"]),
+                regex=_regex(data["regex"]),
                 temperature=_number(data["temperature"], 1e-3, 1e3),
                 bias=_bias(data["bias"], len(classes)),
                 threshold=_number(data["threshold"], 0, 1),
@@ -181,6 +181,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _regex(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a regular expression")
+    return value
+
+
 def _number(value: Any, low: float, high: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"expected a number from {low:g} to {high:g}")
@@ -200,7 +206,7 @@ def _cut(value: Any, classes: Sequence[str]) -> Mapping[str, Any] | None:
     if value["from"] not in classes[1:]:
         raise ValueError("the cut is not from a grade above the lowest")
     return {
-        "from": _text(value["from"]),
+        "from": str(value["from"]),
         "threshold": _number(value["threshold"], 0, 1),
         "rule": _text(value["rule"]),
         "validation": _rates(value["validation"]),

@@ -459,7 +459,11 @@ class Classifier:
             float(np.median(scores)) if scores else None,
             self.task,
         )
-        return dataclasses.replace(found, cut=at_cut(rule.cut, self.classes, found))
+        return dataclasses.replace(
+            found,
+            cut=at_cut(rule.cut, self.classes, found),
+            notes=tuple(dict.fromkeys(note for each in used for note in each.notes)),
+        )
 
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
         """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""

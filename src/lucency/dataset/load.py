@@ -472,8 +472,9 @@ def _of_patients(
     """Return the entries of images to evaluate on, with their patients."""
     if config.unit == "image":
         return _identify_patients(entries, cache, config)[0]
-    groups = find_new_groups([entry.file for entry in entries], regex=config.group_regex or None)
-    if not config.group_regex or any(entry.group for entry in entries):
+    if config.group_regex and not any(entry.group for entry in entries):
+        groups = find_new_groups([entry.file for entry in entries], regex=config.group_regex)
+    else:
         _, groups = _identify_patients(entries, cache, replace(config, group_regex=""))
     for line in groups.warnings:
         progress.warn(line)

@@ -106,7 +106,13 @@ def _patient(
 ) -> dict[str, Any]:
     """Return the answer for the patient whose images are in one form."""
     images = [
-        Prediction("", "", tuple(each["probabilities"].values()), ood_score=each["ood_score"])
+        Prediction(
+            "",
+            "",
+            tuple(each["probabilities"].values()),
+            ood_score=each["ood_score"],
+            notes=tuple(each["notes"]),
+        )
         for each in found
         if not isinstance(each, RequestError)
     ]

@@ -16,13 +16,14 @@ export function patientOf(about, predictions) {
   const { temperature, bias, threshold, scores, cut } = about.unit;
   if (!used.length) {
     const reason = "no image of the patient can be read";
-    return { decision: null, probabilities: null, reason, prediction_set: [], ood_score: null };
+    return { decision: null, probabilities: null, reason, prediction_set: [], ood_score: null, notes: [] };
   }
   const logits = used.map((each) => logitsOf(about.classes.map((name) => each.probabilities[name])));
   const pooled = bias.map((each, k) => (mean(logits.map((row) => row[k])) + each) / temperature);
   const oodScores = used.map((each) => each.ood_score ?? null).filter((score) => score !== null);
   const oodScore = oodScores.length ? median(oodScores) : null;
-  return predictionOf({ ...about, threshold, cut }, scores, probabilitiesOf(pooled), oodScore);
+  const prediction = predictionOf({ ...about, threshold, cut }, scores, probabilitiesOf(pooled), oodScore);
+  return { ...prediction, notes: [...new Set(used.flatMap((each) => each.notes ?? []))] };
 }
 
 /** Return log probabilities; of two classes the log odds of the second. */

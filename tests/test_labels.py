@@ -299,7 +299,7 @@ def test_a_numbered_fold_is_no_split(tmp_path: Path) -> None:
         (["0.0,1.0,0.0", "1.0,0.0,0.0", "0.0,0.0,1.0"], ["['MEL', 'NV', 'BCC']", "idxmax"]),
         (["0,1,0", "1,0,0", "0,0,0"], ["1 rows have no 1 and need a label too"]),
         (["0,1,1", "1,0,0", "0,0,1"], ["several 1 (line 2)", "--label-column MEL"]),
-        (["1.0,,-1.0", ",1.0,1.0", "0.0,,"], ["several 1 (line 3)", "not supported"]),
+        (["1.0,,-1.0", ",1.0,1.0", "0.0,,"], ["several 1 (line 3)", "--task multilabel"]),
     ],
 )
 def test_classes_in_columns_of_zeros_and_ones(

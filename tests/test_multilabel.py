@@ -184,6 +184,13 @@ def test_one_of_several_columns_is_a_class(tmp_path: Path) -> None:
     assert classes in rejected(tmp_path / "x", text, Columns(task="classification"))
 
 
+def test_a_few_lists_are_mistakes_in_a_table_of_classes(tmp_path: Path) -> None:
+    lines = ["file,label", *rows(["a", "b"], 300), *(f"{i}.png,a|b" for i in range(600, 611))]
+    message = rejected(tmp_path / "x", "\n".join(lines))
+    assert "11 of 611 rows seem to name several labels" in message
+    assert table(tmp_path / "x", "\n".join(lines), FORCED).labels == ("a", "b")
+
+
 def test_images_without_a_known_label_are_not_used(tmp_path: Path) -> None:
     cells = ["1,1", "0,0", ",", "1,0", "0,1", ",-1"]
     found = table(tmp_path / "x", "\n".join(["file,a,b", *rows(cells)]))
@@ -570,10 +577,10 @@ def test_the_description_of_labels_is_checked() -> None:
     [
         (("--recipe", "article"), "--recipe article is for one class per image"),
         (("--positive", "a"), "--positive is for one class per image"),
-        (("--prevalence", "0.1"), "--prevalence needs a positive class"),
+        (("--prevalence", "0.1"), "--prevalence is for one class per image"),
         (("--unit", "patient"), "--unit patient is for one class per image"),
         (("--neighbours", "5"), "--neighbours is for one class per image"),
-        (("--task", "ordinal"), "the labels file has several labels"),
+        (("--task", "ordinal"), "several labels per image. Expected one."),
         (("--task", "classification"), "or train with --task multilabel"),
         (("--uncertain", "maybe"), "uncertain must be one of ignore, positive, negative, soft"),
     ],
@@ -628,12 +635,12 @@ def test_given_splits_need_every_label(folder: Path, tmp_path: Path) -> None:
         for i, line in enumerate(lines[1:]):
             file, patient, _, *rest = line.split(",")
             split = "test" if i >= 80 else "val" if i >= 60 else "train"
-            a = "0" if (split == "val") * of_test or i % 3 else "1"
+            a = "1" if (i % 2 if of_test and split == "test" else not (i % 3 or of_test)) else "0"
             rows.append(",".join([file, patient, a, *rest, split]))
         (tmp_path / f"{name}.csv").write_text("\n".join(rows))
     found = load_dataset(folder, Config(**SMALL | {"labels": str(tmp_path / "strata.csv")}))
     assert (len(found.train), len(found.val)) == (60, 20)
-    with pytest.raises(DataError, match="validation split has no image with the label 'a'"):
+    with pytest.raises(DataError, match="train split has no image with the label 'a'"):
         load_dataset(folder, Config(**SMALL | {"labels": str(tmp_path / "lacking.csv")}))
 
 
@@ -642,9 +649,11 @@ def test_a_split_file_needs_the_same_labels(folder: Path, data: Dataset, tmp_pat
     given = Config(**SMALL | {"split_file": str(tmp_path / "split.csv")})
     again = load_dataset(folder, given)
     assert (again.fingerprint, again.train.files) == (data.fingerprint, data.train.files)
-    text = (folder / "labels.csv").read_text().replace("images/0.png,p0,1", "images/0.png,p0,0")
-    changed = text.replace("images/0.png,p0,0,0", "images/0.png,p0,0,1")
-    assert changed != (folder / "labels.csv").read_text()
+    header, (*first, c), *others = (
+        line.split(",") for line in (folder / "labels.csv").read_text().splitlines()
+    )
+    other_label = [*first, "1" if c == "0" else "0"]
+    changed = "\n".join(map(",".join, [header, other_label, *others]))
     (tmp_path / "labels.csv").write_text(changed)
     other = dataclasses.replace(given, labels=str(tmp_path / "labels.csv"))
     with pytest.raises(DataError, match="1 images have another class in the folder"):

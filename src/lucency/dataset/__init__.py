@@ -15,6 +15,7 @@
     labels            read a CSV file of classes, patients and splits
     table             read the rows of a CSV file
     columns           recognise the columns of a labels file
+    multilabel        several labels for each image: their states, names and strata
     locate            find the image that a row names
     cache             decode every image once, then read pixels by row
     cache_index       the index of the cache: facts of every file as columns

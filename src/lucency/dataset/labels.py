@@ -39,6 +39,7 @@ from lucency.errors import DataError, nearest
 from lucency.task import MULTILABEL
 
 _SEPARATORS = "|;,"
+_FEWEST_LISTS, _LISTS = 10, 0.02  # rows with several labels, by which these are recognised
 _STRATUM = "rarest label"  # of the column that is added
 _NONE = "Write No finding where an image has none"
 # How programs write that a value is missing. "None" may be a class.
@@ -145,21 +146,23 @@ def _findings(path: Path, table: Table, columns: Columns) -> Findings | None:
     """Return the labels of each row, if the file has several for an image."""
     if columns.task not in (AUTO, MULTILABEL):
         return None
-    at = label_column(path, table, columns)
+    at, is_forced = label_column(path, table, columns), columns.task == MULTILABEL
     if at is None:
         indicators = indicator_columns(table, columns)
-        if columns.task != MULTILABEL and (len(indicators) < 2 or _is_one_hot(table, indicators)):
+        several = sum(not _is_one_hot(line, indicators) for line in table.lines)
+        if not is_forced and (len(indicators) < 2 or not _is_usual(several, table)):
             return None
         found = from_columns(path, table, indicators)
     else:
         cells = [line.cells[at] for line in table.lines]
-        separator = next((x for x in _SEPARATORS if _several([*dict.fromkeys(cells)], x)), "")
-        if not separator and columns.task != MULTILABEL:
+        times = Counter(cells)
+        lists = ((x, _several(times, x)) for x in _SEPARATORS)
+        separator, names = next(((x, found) for x, found in lists if found), ("|", []))
+        if not is_forced and not _is_usual(sum(times[name] for name in names), table):
             return None
         blank = [x.number for x in table.lines if x.cells[at].lower() in {"", *MISSING}]
         _reject_rows(path, blank, len(cells), "the list of labels is empty", _NONE)
-        lists = [_listed(cell, separator or "|") for cell in cells]
-        found = from_lists(path, lists, table.header[at])
+        found = from_lists(path, [_listed(cell, separator) for cell in cells], table.header[at])
     if not columns.known:
         return checked(path, found)
     check_names(path, found.names)
@@ -171,13 +174,15 @@ def _listed(cell: str, separator: str) -> list[str]:
     return [] if cell in ("[]", "()", "{}") else _parts(cell, separator)
 
 
-def _is_one_hot(table: Table, indicators: Sequence[int]) -> bool:
-    """Tell whether each row has exactly one 1 and no unknown label: a class in other clothes."""
-    return all(
-        sorted(STATES.get(line.cells[at].lower(), UNKNOWN) for at in indicators)
-        == [ABSENT] * (len(indicators) - 1) + [PRESENT]
-        for line in table.lines
-    )
+def _is_usual(several: int, table: Table) -> bool:
+    """Tell whether so many rows with several labels are no mistakes in a table of classes."""
+    return several >= max(_FEWEST_LISTS, _LISTS * len(table.lines))
+
+
+def _is_one_hot(line: Line, indicators: Sequence[int]) -> bool:
+    """Tell whether a row has exactly one 1 and no unknown label: a class in other clothes."""
+    states = sorted(STATES.get(line.cells[at].lower(), UNKNOWN) for at in indicators)
+    return states == [ABSENT] * (len(indicators) - 1) + [PRESENT]
 
 
 def _with_strata(table: Table, findings: Findings) -> Table:

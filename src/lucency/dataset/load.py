@@ -28,7 +28,7 @@ from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
 from lucency.dataset.groups import Groups, check_known, check_units, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
-from lucency.dataset.multilabel import UNKNOWN, listing, states_of, targets_of
+from lucency.dataset.multilabel import UNKNOWN, check_config, listing, states_of, targets_of
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
 from lucency.dataset.partition import partition, used_entries
 from lucency.dataset.sampling import evenly
@@ -189,6 +189,8 @@ def load_dataset(
             pool.start(pool.workers)  # the processes load their modules during the scan
         found = scan_source(folder, config, progress)
         check_search(len(found.entries))
+        if found.labels:
+            check_config(config)
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         side = size or config.input_size

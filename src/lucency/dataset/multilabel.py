@@ -20,10 +20,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lucency.config import Config
 from lucency.dataset.entry import Entry, listed, natural
 from lucency.dataset.table import Table
 from lucency.dataset.walk import printable
-from lucency.errors import DataError
+from lucency.errors import ConfigError, DataError
 
 PRESENT, ABSENT, UNCERTAIN, UNKNOWN = "1", "0", "~", "?"
 NO_FINDING = "No finding"
@@ -139,6 +140,20 @@ def checked(path: Path, found: Findings) -> Findings:
                 "needed to learn it and to measure it. Remove the label, or add images."
             )
     return found
+
+
+def check_config(config: Config) -> None:
+    """Raise ``ConfigError`` where an option is for one class per image."""
+    given = {
+        "--recipe article": config.recipe != "default",
+        "--positive": config.positive != "auto",
+        "--prevalence": config.prevalence is not None,
+        "--unit patient": config.unit != "image",
+        "--set shards": config.shards > 1,
+        "--neighbours": config.neighbours > 0,
+    }
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        raise ConfigError(f"{wrong[0]} is for one class per image, and these have several labels.")
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:

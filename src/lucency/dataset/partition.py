@@ -124,7 +124,7 @@ def _partition(
             *assigned.warnings,
             *_label_doubts(pairs),
             *split_warnings(assigned.entries, labels or classes),
-            *absent_from_test(assigned.entries, labels),
+            *(absent_from_test(assigned.entries, labels) if labels else ()),
         ),
         folds=folds,
         folds_reason=reason,

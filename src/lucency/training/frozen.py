@@ -116,14 +116,14 @@ class FrozenBackbone(Backbone):
     def _row(self, k: int) -> Epoch:
         """Return the row of the history for a head: its losses on images as they are."""
         train, features = self._train, self.train_features.pooled[0]
-        held, judged, rest = self.logits[0], self._val, np.arange(len(train))
+        held, measured, rest = self.logits[0], self._val, np.arange(len(train))
         if self._folds is not None:
             inside = self._folds.held_out == k
             held, rest = held[inside], np.flatnonzero(~inside)
-            judged = train.subset("val", np.flatnonzero(inside))
+            measured = train.subset("val", np.flatnonzero(inside))
         own = self.heads[k].logits(features[rest])
         loss, accuracy, _ = self._measured(own, train.subset("train", rest))
-        val_loss, val_accuracy, val_auroc = self._measured(held, judged)
+        val_loss, val_accuracy, val_auroc = self._measured(held, measured)
         seconds = (time.perf_counter() - self._began) / len(self.heads)
         return Epoch(
             epoch=k + 1, learning_rate=math.nan, loss=loss, accuracy=accuracy, val_loss=val_loss,

@@ -18,6 +18,7 @@ from lucency.augmentation import Augmentation
 from lucency.calibration import operating_point
 from lucency.config import Config
 from lucency.dataset import Folds, Split
+from lucency.dataset.multilabel import check_config
 from lucency.errors import BackendError, ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
@@ -211,16 +212,7 @@ def _multilabel_plan(train: Split, config: Config) -> Plan:
     Raises:
         ConfigError: An option is for one class per image.
     """
-    given = {
-        "--recipe article": config.recipe != "default",
-        "--positive": config.positive != "auto",
-        "--prevalence": config.prevalence is not None,
-        "--unit patient": config.unit != "image",
-        "--set shards": config.shards > 1,
-        "--neighbours": config.neighbours > 0,
-    }
-    if wrong := [option for option, is_given in given.items() if is_given]:
-        raise ConfigError(f"{wrong[0]} is for one class per image, and these have several labels.")
+    check_config(config)
     rule = operating_point.parse(config.operating_point)
     words = BALANCED_LABEL if rule.kind == "balanced" else rule.words
     decision = Choice("decision", f"for each label: {words}", "chosen on validation")

@@ -8,6 +8,7 @@
     subgroups      metrics of images that share an attribute
     result         the evaluation, and the conditions that it is made under
     measure        the whole evaluation of a split
+    labels         figures of several labels, each by itself, and their means
     cross_validation    metrics of out-of-fold predictions, and their spread over folds
     document       evaluation.json
     ledger/        the log of test-set evaluations

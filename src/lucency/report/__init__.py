@@ -6,6 +6,7 @@
     trust          the first screen: task, checks, warnings
     performance    headline figures, all figures, mistakes
     folds          cross-validation
+    labels         several labels: figures of each, curves, wrong ones
     drawings       drawings of curves and figures
     utility        operating point, predictive values, net benefit, subgroups
     uncertainty    calibration, abstention, prediction sets

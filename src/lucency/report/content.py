@@ -57,6 +57,7 @@ def of_run(run: Run) -> dict[str, Any]:
     return {
         **_both(run.audit, album, run.split["metrics"].get("auroc")),
         **_first_screen(run),
+        "label_rows": labels.rows(run) if run.is_multilabel else None,
         **(_labels(run, album) if run.is_multilabel else _performance(run, album)),
         "holder": "run",
         "run": run,
@@ -100,7 +101,6 @@ def _labels(run: Run, album: Album) -> dict[str, Any]:
     """Return the sections on several labels."""
     return {
         "label_heads": labels.heads(run),
-        "label_rows": labels.rows(run),
         "label_details": labels.details(run),
         "label_mistakes": labels.mistakes(run, album),
         "rule": _rule(run),

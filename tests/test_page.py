@@ -569,7 +569,7 @@ def test_a_file_that_is_too_large_is_not_sent(opened: Opener, serve: Serve) -> N
     page = opened(serve(limits={"bytes": 2**20, "pixels": 1, "files": 3}))
     give(page, "p " + "0" * 2**20)
     assert "The file has 1 MB; the limit is 1 MB." in text(page, ".message")
-    assert not [path for path in serve.service.paths if "predict" in path]  # type: ignore[attr-defined]
+    assert not [path for path in serve.service.paths if "v1/predict" in path]  # type: ignore[attr-defined]
     give(page, *["p 0.7"] * 4)
     assert page.locator("tr.decided").count() == 4  # each in a request of its own
 

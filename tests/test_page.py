@@ -372,6 +372,77 @@ def test_grades_are_in_their_order_with_the_side_of_the_cut(
     assert (wide["decision"], wide["positive"], wide["reason"]) == ("", "", reason)
 
 
+def of_labels(shares: dict[str, float], unclear: str = "", **changes: Any) -> dict[str, Any]:
+    """Return a prediction of several labels, of which one may be unclear."""
+    labels = {
+        name: {
+            "probability": p,
+            "present": None if name == unclear else p >= 0.5,
+            "prediction_set": ["absent", "present"] if name == unclear else ["present"],
+        }
+        for name, p in shares.items()
+    }
+    names = [name for name, each in labels.items() if each["present"]]
+    return prediction(
+        classes=tuple(shares), decision=", ".join(names) or "No finding", probabilities=shares,
+        prediction_set=[], labels=labels, **changes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_several_labels_have_their_own_probabilities(
+    opened: Opener, serve: Serve, tmp_path: Path, count: int
+) -> None:
+    """Up to four labels have columns; of more, the highest probability has one."""
+    names = ("effusion", "nodule", "device", "opacity", "fracture")[:count]
+    none, reason = dict.fromkeys(names, 0.1), "ambiguous: nodule"
+    found = {
+        "two": of_labels(none | {"effusion": 0.9, "device": 0.8}),
+        "one": of_labels(none | {"effusion": 0.7, "nodule": 0.55}, unclear="nodule"),
+        "none": of_labels(none),
+        "unclear": of_labels(none | {"nodule": 0.6}, unclear="nodule", reason=reason)
+        | {"decision": None},
+    }
+    url = serve(
+        lambda body: predicted(found[body.decode()]), classes=list(names), task="multilabel",
+        positive=None, prevalence=None, conformal=False,
+    )  # fmt: skip
+    page = opened(url)
+    assert "at its own threshold" in text(page, "body")
+    give(page, "two")
+    shown = text(page, ".prediction").replace("\u202f", " ")
+    assert text(page, ".decision") == "effusion, device"
+    assert "of 100 images with 90.0 % for effusion, about 90 have it" in shown
+    assert page.locator(".bars tr.predicted").all_inner_texts()[1].startswith("device")
+    assert page.locator(".bars tr.predicted").count() == 2
+    spoken = text(page, "#announcer").replace("\u202f", " ")
+    assert "Probability of effusion 90.0 %. Probability of device 80.0 %." in spoken
+    give(page, "one", "none", "unclear")
+    rows = page.locator("table.results tbody tr").all_inner_texts()
+    cells = [row.replace("\u202f", " ").split("\t") for row in rows]
+    assert not any("NaN" in row or "undefined" in row for row in rows)
+    at_top = [len(each.query_selector_all(".top")) for each in
+              page.query_selector_all("table.results tbody tr")]  # fmt: skip
+    if count == 3:
+        assert [x for x in cells[0] if "%" in x] == ["90.0 %", "10.0 %", "80.0 %"]
+        assert at_top == [2, 1, 0, 0]
+    else:
+        assert "Highest probability" in text(page, "table.results thead")
+        assert [[x for x in row if "%" in x] for row in cells] == [["90.0 %"], ["70.0 %"],
+                                                                   ["10.0 %"], []]  # fmt: skip
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download CSV").click()
+    saved.value.save_as(tmp_path / "a.csv")
+    two, one, _, unclear = csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text()))
+    assert (two["present_effusion"], two["present_nodule"]) == ("true", "false")
+    assert (one["present_nodule"], one["p_nodule"]) == ("", "0.55")
+    assert (unclear["decision"], unclear["reason"]) == ("", reason)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download JSON").click()
+    saved.value.save_as(tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text())[1]["labels"]["nodule"]["present"] is None
+
+
 # The service itself
 
 

@@ -23,6 +23,7 @@ from lucency.classifier import Classifier, Spec
 from lucency.classifier.prediction import label_prediction
 from lucency.config import Config
 from lucency.dataset import Dataset, load_dataset, load_labelled, write_split
+from lucency.dataset.batches import training_batches
 from lucency.dataset.columns import Columns
 from lucency.dataset.multilabel import (
     Findings,
@@ -44,6 +45,7 @@ from lucency.evaluation import (
 from lucency.evaluation.labels import mean_metrics
 from lucency.metrics import FloatArray, label_losses
 from lucency.training.linear_head import Examples, cross_fit, fit_head
+from lucency.training.plan import make_plan
 from small_runs import spec_of
 
 SMALL: dict[str, Any] = {
@@ -388,6 +390,49 @@ def test_a_label_that_is_rare_in_a_fold_has_a_head() -> None:
     heads, logits = cross_fit(known, np.repeat([0, 1, 2], 20))
     assert np.isfinite(logits).all()
     assert special.expit(heads[0].logits(x[0])[:, 0]).max() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.backend
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_step_learns_from_known_labels_alone(data: Dataset, precision: str) -> None:
+    """The first label is never known: its unit keeps its weights. Also in parts of a batch."""
+    from lucency.training.step import Stepper
+    from lucency.training.trainer import build_network
+
+    assert data.train.learned is not None
+    learned = data.train.learned.copy()
+    learned[:, 0] = -1
+    train = dataclasses.replace(data.train, learned=learned)
+    changes = {"precision": precision, "weight_decay": 0, "label_smoothing": 0}
+    with small.small_network():
+        plan = make_plan(train, Config(**SMALL | changes))
+        network = build_network(plan, 3)
+    stepper = Stepper(network, plan, 3)
+    kernel = network.get_layer("logits").kernel
+    batches = training_batches(train, plan.batch, plan.augmentation, 0, 0)
+    for batch in (next(batches), next(batches)):
+        before = np.array(kernel)
+        stepper.train(batch, 1e-2)
+        after = np.array(kernel)
+        np.testing.assert_array_equal(after[:, 0], before[:, 0])
+        assert (after[:, 1:] != before[:, 1:]).any(axis=0).all()
+        if stepper.micro == plan.batch:
+            stepper.shrink()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_belongs_to_its_labels(data: Dataset) -> None:
+    from lucency.training.fit import fingerprint
+
+    assert data.train.learned is not None
+    learned = data.train.learned.copy()
+    learned[3, 1] = 0.5  # as with uncertain=soft
+    other = dataclasses.replace(data.train, learned=learned)
+    assert fingerprint(other) != fingerprint(data.train)
+    assert fingerprint(dataclasses.replace(other, learned=data.train.learned)) == fingerprint(
+        data.train
+    )
 
 
 # -- figures ---------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def signed(
     _check(units, spec)
     rows = np.arange(len(units))
     of = classes_of(probabilities, spec)
-    if _is_binary(spec):
+    if is_binary(spec):
         signs = (2 * of - 1).astype(np.float32)
         return units[..., 0] * signs[:, None, None], of
     chosen = units[rows, :, :, of]
@@ -100,19 +100,19 @@ def classes_of(probabilities: NDArray[np.float64], spec: Spec) -> NDArray[np.int
     For two classes it is the positive one, or the second if there is none. For more it is the most
     probable one, and for grades the highest.
     """
-    if _is_binary(spec):
+    if is_binary(spec):
         of = spec.classes.index(spec.positive or spec.classes[1])
         return np.full(len(probabilities), of, np.int64)
     return task_of(spec.task).evidence_class(probabilities)
 
 
-def _is_binary(spec: Spec) -> bool:
+def is_binary(spec: Spec) -> bool:
     """Tell whether the network has one unit, for the second of two classes."""
     return len(spec.classes) == 2 and not task_of(spec.task).is_multilabel
 
 
 def _check(units: NDArray[np.float32], spec: Spec) -> None:
-    expected = 1 if _is_binary(spec) else len(spec.classes)
+    expected = 1 if is_binary(spec) else len(spec.classes)
     sides = units.shape[1:3]
     fits = all(1 <= side <= limit for side, limit in zip(sides, spec.size, strict=True))
     if not fits or units.shape[3] != expected or not np.isfinite(units).all():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -173,11 +173,12 @@ def check_names(path: Path, names: Sequence[str]) -> None:
             )
 
 
-def check_labels(entries: Iterable[Entry], names: Sequence[str], splits: Sequence[str]) -> None:
+def check_labels(entries: Sequence[Entry], names: Sequence[str], splits: Sequence[str]) -> None:
     """Raise ``DataError`` where a split has no image with a label, or none without it."""
     for split in splits:
         inside = [states_of(entry.states, names) for entry in entries if entry.split == split]
-        for name, states in zip(names, zip(*inside, strict=True), strict=True):
+        columns = [*zip(*inside, strict=True)] or [()] * len(names)
+        for name, states in zip(names, columns, strict=True):
             for state, word in ((PRESENT, "with"), (ABSENT, "without")):
                 if state not in states:
                     raise DataError(
@@ -187,7 +188,7 @@ def check_labels(entries: Iterable[Entry], names: Sequence[str], splits: Sequenc
                     )
 
 
-def absent_from_test(entries: Iterable[Entry], names: Sequence[str]) -> list[str]:
+def absent_from_test(entries: Sequence[Entry], names: Sequence[str]) -> list[str]:
     """Return a warning where no test image has a label, or all have it."""
     tested = [states_of(entry.states, names) for entry in entries if entry.split == "test"]
     pairs = zip(names, zip(*tested, strict=True), strict=True) if tested else ()

@@ -44,6 +44,9 @@ class Conditions:
     unit: UnitRule | None = None
 
 
+_OF_SOME = ("grades", "labels", "per_patient")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one split; each attribute is a key of ``evaluation.json``.
@@ -99,12 +102,13 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None.
 
-        What only some runs have, ``per_patient``, is left out of the others.
+        What only some tasks and runs have is left out of the others.
         """
-        document = {name: plain(value) for name, value in vars(self).items()}
-        if self.per_patient is None:
-            del document["per_patient"]
-        return document
+        return {
+            name: plain(value)
+            for name, value in vars(self).items()
+            if value is not None or name not in _OF_SOME
+        }
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.classifier import Classifier
-from lucency.classifier.activation_map import trust_of
+from lucency.classifier.activation_map import is_binary, trust_of
 from lucency.errors import RunError
 from lucency.explain.drawing import grey_of, overlay, with_legend
 from lucency.explain.explanations import Explanation
@@ -96,7 +96,7 @@ def _drawn(
         scale=f"{known.scale:.2g}" if known else "",
         plus=f"{100 * plus:.0f}",
         minus=f"{100 * minus:.0f}",
-        of=known.of if known and (len(classifier.classes) == 2 or ordinal) else None,
+        of=known.of if known and (is_binary(classifier.spec) or ordinal) else None,
         ordinal=ordinal,
         informative=informative,
         sentence=text[:1].upper() + text[1:],

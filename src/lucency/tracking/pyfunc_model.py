@@ -57,7 +57,8 @@ class ImageClassifier(PythonModel):  # type: ignore[misc]
                 file.write_bytes(_content(text))
             predictions = self._classifier.predict(files)
         rows = [each.to_json(self._classifier.classes) for each in predictions]
-        return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
+        columns = [*_COLUMNS, "labels"] if self._classifier.spec.labels else [*_COLUMNS]
+        return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def _content(text: Any) -> bytes:

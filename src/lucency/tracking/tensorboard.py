@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lucency.evaluation import Predictions, read_predictions
 from lucency.io import read_bytes
 from lucency.run_folder.files import EVALUATION, PLAN, PREDICTIONS
@@ -70,6 +72,8 @@ class EventFiles:
             if document.get(split):
                 self._text(f"metrics/{split}", _table(document[split]["metrics"]))
                 self._curves(split, document[split]["curves"], best)
+                for of_label in (document[split].get("labels") or {}).values():
+                    self._curves(split, of_label["curves"], best)
         for found in read_predictions(folder / PREDICTIONS):
             self._precision_recall(found, document["positive"], best)
         self._end(success=True)
@@ -139,7 +143,10 @@ class EventFiles:
             if positive in (None, name):
                 tag = f"{found.split}/{name}"
                 about = metadata.create_summary_metadata(tag, "", THRESHOLDS)
-                drawn = counts(found.labels == k, found.probabilities[:, k])
+                truth, known = found.labels == k, np.ones(len(found.labels), bool)
+                if found.targets is not None:
+                    truth, known = found.targets[:, k] > 0, found.targets[:, k] >= 0
+                drawn = counts(truth[known], found.probabilities[known, k])
                 value = Summary.Value(tag=tag, tensor=make_tensor_proto(drawn), metadata=about)
                 self._write(summary=Summary(value=[value]), step=step)
 

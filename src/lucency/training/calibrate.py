@@ -102,7 +102,8 @@ def _calibrate_labels(
         p, truth = special.expit(z[known]), targets[known, k] > 0
         groups = [held_out.groups[i] for i in known]
         # A rare label hardly ever is the more probable side.
-        point = _chosen(p, truth, float(truth.mean()), config, progress)
+        even = float(truth.mean())
+        point = _chosen(p, truth, even, config, progress, classifier.classes[k])
         is_balanced = operating_point.parse(config.operating_point).kind == "balanced"
         sets = conformal.fit(np.stack([1 - p, p], axis=1), truth.astype(np.int64), groups)
         found.append(
@@ -243,14 +244,18 @@ def _chosen(
     even: float,
     config: Config,
     progress: Progress,
+    label: str = "",
 ) -> operating_point.OperatingPoint:
+    """Choose the threshold of the positive class, or of one of several labels."""
     rule = operating_point.parse(config.operating_point)
     try:
         point = operating_point.choose(rule, scores, truth, even=even, prevalence=config.prevalence)
     except ConfigError as error:
         # Hours of training are not discarded for a rule that can be changed afterwards.
         progress.warn(
-            f"{error} The threshold weighs both classes equally; choose another with lucency "
+            f"{label}: {error} It is present where that is the more probable side."
+            if label
+            else f"{error} The threshold weighs both classes equally; choose another with lucency "
             "evaluate."
         )
         point = operating_point.choose(operating_point.parse("balanced"), scores, truth, even=even)

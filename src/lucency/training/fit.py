@@ -68,7 +68,7 @@ def fit(
             if name in initial:
                 variable.assign(initial[name])
     if start := warm_start(config):
-        start.assign(network, classes, plan.seed)
+        start.assign(network, classes, plan.seed, plan.task)
     with borrowed(network, plan, len(classes), stepper_for(plan, config, progress)) as stepper:
         if not (stepper.is_compiled or backend.waits_for_memory()):
             progress.note("The first step compiles the network and takes longer than the others.")
@@ -167,14 +167,20 @@ def _identity(plan: Plan, splits: tuple[Split, Split]) -> dict[str, Any]:
     versions = backend.environment()
     return {
         "plan": {k: v for k, v in dataclasses.asdict(plan).items() if k != "choices"},
-        "data": {split.name: _fingerprint(split) for split in splits},
+        "data": {split.name: fingerprint(split) for split in splits},
         "backend": {"backend": backend.choose_backend(), "device": versions.pop("device")},
         "versions": versions,
     }
 
 
-def _fingerprint(split: Split) -> str:
-    """Return the sha256 over file, content, patient and class of a split's images, in order."""
+def fingerprint(split: Split) -> str:
+    """Return the sha256 over file, content, patient and class of a split's images, in order.
+
+    Of several labels, it is also over what is learned of each.
+    """
     content = (split.cache.sha256[row] for row in split.rows)
     rows = [*zip(split.files, content, split.groups, map(int, split.labels), strict=True)]
-    return hashlib.sha256(json.dumps([split.classes, rows]).encode()).hexdigest()
+    found: list[Any] = [split.classes, rows]
+    if split.learned is not None:
+        found += [split.label_names, split.learned.tolist()]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()

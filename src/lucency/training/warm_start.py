@@ -24,6 +24,7 @@ from lucency.errors import ConfigError, LeakError, nearest
 from lucency.io import arrays_of, read_bytes, why
 from lucency.progress import Progress
 from lucency.run_folder.files import CLASSIFIER, SPLIT, WEIGHTS
+from lucency.task import CLASSIFICATION, MULTILABEL
 from lucency.training.ensemble import HEAD, Weights, join, members_of, split
 
 _STEM = "stem_conv/kernel"  # (3, 3, channels, width)
@@ -89,18 +90,24 @@ class WarmStart:
                 "scratch."
             )
 
-    def assign(self, network: Any, classes: tuple[str, ...], seed: int) -> None:
+    def assign(
+        self, network: Any, classes: tuple[str, ...], seed: int, task: str = CLASSIFICATION
+    ) -> None:
         """Give the weights to a network that was built as the plan says.
 
         Args:
-            network: The network; where the classes differ, its last layer stays as it is.
+            network: The network; where the classes differ, its last layer stays as it is. So it
+                does where an image has one class, and had several labels, or the reverse.
             classes: What it tells apart.
             seed: Determines which of several networks it starts from.
+            task: What it is trained for.
 
         Raises:
             ConfigError: The weights do not fit the network.
         """
         same = self.spec is not None and self.spec.classes == classes and not self.has_backbone
+        if self.spec and MULTILABEL in {task, self.spec.task}:
+            same = same and task == self.spec.task
         variables = {each.path: each for each in network.weights}
         try:
             own = split(self.read(), head=not self.has_backbone)

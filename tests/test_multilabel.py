@@ -665,6 +665,9 @@ def test_every_split_has_every_label(data: Dataset) -> None:
         assert split.outputs == ("a", "b", "c")
         assert split.targets is not None
         assert ((split.targets == 1).any(axis=0) & (split.targets == 0).any(axis=0)).all()
+        assert data.audit.labels is not None
+        present, known = (split.targets == 1).sum(axis=0), (split.targets >= 0).sum(axis=0)
+        assert list(data.audit.labels[split.name].values()) == [*zip(present, known, strict=True)]
     entry = {each.file: each for each in data.entries}
     for split in (data.train, data.val):
         assert split.targets is not None
@@ -742,7 +745,13 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
     assert len(classifier.spec.labels) == 3
     assert figures(run)["metrics"]["auroc"]["value"] > 0.8
     report, card = (run / "report.html").read_text(), (run / "model_card.md").read_text()
-    for words in ("multilabel, 3 labels", "mean over 3 labels", "Each label", "Worst ranked"):
+    for words in (
+        "multilabel, 3 labels",
+        "Images with each label",
+        "mean over 3 labels",
+        "Each label",
+        "Worst ranked",
+    ):
         assert words in report, words
     assert "3 labels, of which an image may have several: a, b, c" in card
     done = call_lucency("verify", run, folder)

@@ -15,6 +15,7 @@ from lucency.dataset.duplicates import Match, identical_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, Ignored, NotUsed, counted, listed
 from lucency.dataset.groups import Groups
 from lucency.dataset.leaks import Leaks
+from lucency.dataset.multilabel import targets_of
 from lucency.dataset.partition import Partition, used_entries
 from lucency.dataset.scan import Scan
 from lucency.imaging.notes import Note
@@ -76,6 +77,8 @@ class Audit:
         sizes: Minimum, median and maximum (height, width) of the files, each side by itself.
         warnings: Sentences that ask for action.
         notes: Sentences for information.
+        labels: Where an image may have several, images per split and label that have it, and images
+            where it is known; the classes of ``counts`` are then strata. Else ``None``.
     """
 
     found: int
@@ -93,6 +96,7 @@ class Audit:
     sizes: dict[str, Size]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    labels: dict[str, dict[str, tuple[int, int]]] | None = None
 
     @property
     def balance(self) -> str:
@@ -113,6 +117,7 @@ class Audit:
             "not_used": [each._asdict() for each in self.not_used],
             "ignored": [each._asdict() for each in self.ignored],
             "counts": self.counts,
+            **({"labels": self.labels} if self.labels else {}),
             "groups": {"source": self.group_source, "counts": self.groups},
             "duplicates": [list(pair) for pair in self.duplicates],
             "leaks": self.leaks.to_json(),
@@ -176,7 +181,24 @@ def make_audit(
             *_sentences(used, notes, "image", _IMAGE_NOTES),
             *_duplicate_sentences(len(identical), len(partition.near)),
         ),
+        labels=_of_labels(used, found.labels) if found.labels else None,
     )
+
+
+def _of_labels(
+    entries: Sequence[Entry], names: Sequence[str]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return per split and label how many images have it, and for how many it is known."""
+    found = {}
+    for split in SPLITS:
+        texts = [entry.states for entry in entries if entry.split == split]
+        targets = targets_of(texts, names, "ignore")
+        pairs = zip((targets > 0).sum(axis=0), (targets >= 0).sum(axis=0), strict=True)
+        if texts:
+            found[split] = {
+                name: (int(n), int(known)) for name, (n, known) in zip(names, pairs, strict=True)
+            }
+    return found
 
 
 def _sentences(

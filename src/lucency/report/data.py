@@ -46,6 +46,7 @@ def contents(audit: Json | None) -> dict[str, Any] | None:
         "more_folders": max(0, len(audit.get("not_used") or []) - _SHOWN),
         "ignored": _by_reason(audit.get("ignored") or []),
         "counts": counts(audit),
+        "labels": label_counts(audit),
         "pairs": len(pairs),
         "duplicates": pairs[:_SHOWN],
         "notes": audit.get("notes") or [],
@@ -94,6 +95,18 @@ def counts(audit: Json) -> dict[str, Any]:
         "rows": rows,
         "source": groups.get("source"),
     }
+
+
+def label_counts(audit: Json) -> list[list[str]]:
+    """Return per label and split how many images have it, of those where it is known."""
+    table: dict[str, dict[str, list[int]]] = audit.get("labels") or {}
+    splits = [split for split in SPLIT_NAMES if table.get(split)]
+    rows = []
+    for name in dict.fromkeys(name for split in splits for name in table[split]):
+        pairs = [table[split][name] for split in splits]
+        pairs.append([sum(pair[k] for pair in pairs) for k in range(2)])
+        rows.append([name, *(f"{n:,} of {known:,}" for n, known in pairs)])
+    return rows
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,11 @@ def show_check(check: Check) -> None:
     """Print the counts, the leak check and the findings of a check, and the page to open."""
     audit, console = check.audit, terminal.console()
     console.print(f"\n{check.data.audit.balance}", markup=False)
-    _show_counts(audit["counts"], console)
+    of_labels = {
+        split: {name: present for name, (present, _) in found.items()}
+        for split, found in audit.get("labels", {}).items()
+    }
+    _show_counts(of_labels or audit["counts"], console)
     status, pairs = audit["leaks"]["status"], audit["leaks"]["pairs"]
     style = {"failed": "bold red", "passed": "green"}.get(status, "yellow")
     console.print(f"\nLeak check: {status}", style=style, markup=False)

@@ -774,6 +774,13 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
         found = by_file[Path(row["file"]).name]
         state = found["labels"]["b"]["present"]
         assert row["present_b"] == ("" if state is None else json.dumps(state))
+    out = tmp_path / "onnx"
+    done = call_lucency("export", run, folder, "--out", out)
+    assert done.returncode == 0, done.stderr
+    described = json.loads((out / "model.json").read_text())
+    for name, each in zip(classifier.classes, classifier.spec.labels, strict=True):
+        assert f"{name} at {each['threshold']!r}" in described["decision"]
+    assert "do not add up to 1" in described["outputs"]["probabilities"]
     done = call_lucency("evaluate", run, folder, "--labels", "labels.csv", "--json", *settings)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == 100

@@ -19,6 +19,10 @@ _OUTPUTS = {
     "activation_map": "float32 (rows, columns, logits): the evidence at each position; its mean is "
     "the logit before calibration; with one logit it is the evidence for the second class",
 }
+_OF_LABELS = (
+    "float32, one per label in the order of `classes`, that it is present; calibrated, each by "
+    "itself: they do not add up to 1"
+)
 
 
 def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str, Any]:
@@ -32,6 +36,8 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
     """
     spec = classifier.spec
     outputs = dict(_OUTPUTS)
+    if spec.labels:
+        outputs["probabilities"] = _OF_LABELS
     if spec.architecture == "article":  # it has no feature map
         del outputs["activation_map"]
     return {
@@ -69,6 +75,10 @@ def metadata(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _decision(spec: Spec) -> str:
+    if spec.labels:
+        pairs = zip(spec.classes, spec.labels, strict=True)
+        thresholds = ", ".join(f"{name} at {each['threshold']!r}" for name, each in pairs)
+        return f"each label is present from a probability on: {thresholds}"
     if spec.positive is None:
         decision = task_of(spec.task).decision
         if spec.cut is None:

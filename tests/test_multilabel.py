@@ -798,9 +798,10 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
 @pytest.mark.usefixtures("shallow_backbone")
 @pytest.mark.parametrize("fine_tune", [False, True])
 def test_joined_folds_and_starts_are_verified(
-    folder: Path, tmp_path: Path, fine_tune: bool
+    folder: Path, tmp_path: Path, fine_tune: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two networks from scratch and a backbone, with and without its last stage fine-tuned."""
+    from lucency.cli.console.results import show_run
     from lucency.pipeline.train import run_training
     from lucency.verify import verify
 
@@ -816,3 +817,7 @@ def test_joined_folds_and_starts_are_verified(
     assert done.folds is not None
     assert set(done.folds.folds[0].metrics) == {"auroc", "average_precision", "log_loss"}
     assert verify(done.folder).passed
+    show_run(done)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Mean over 2 folds: AUROC" in shown
+    assert "Average precision" in shown

@@ -31,6 +31,7 @@ _HEADLINES = {
     "brier": "Brier score",
     "log_loss": "Log loss",
 }
+_NAMES = {**_HEADLINES, "average_precision": "Average precision"}  # of figures of folds, too
 _PERCENT = ("sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one")
 _PAIRS = 5  # leaking pairs to show
 
@@ -61,7 +62,7 @@ def _spread(found: CrossValidation) -> str:
     for key, each in found.spread.items():
         form = "{:.1%}" if key in _PERCENT else "{:.3f}"
         mean, sd = form.format(each["mean"]), form.format(each["sd"])
-        parts.append(f"{_HEADLINES[key]} {mean} (sd {sd})")
+        parts.append(f"{_NAMES[key]} {mean} (sd {sd})")
     by = f" by {found.column}" if found.column else ""
     return f"Mean over {len(found.folds)} folds{by}: {', '.join(parts)}."
 

@@ -189,7 +189,7 @@ def _title(run: Run) -> Markup:
     if len(run.classes) > 6:
         kind = "labels" if run.is_multilabel else "grades" if run.is_ordinal else "classes"
         return Markup("{} {}").format(len(run.classes), kind)
-    return wording.listed(run.classes, "or")
+    return wording.listed(run.classes, "and" if run.is_multilabel else "or")
 
 
 def _rule(run: Run) -> str | None:

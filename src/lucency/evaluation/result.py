@@ -44,9 +44,6 @@ class Conditions:
     unit: UnitRule | None = None
 
 
-_OF_SOME = ("grades", "labels", "per_patient")
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one split; each attribute is a key of ``evaluation.json``.
@@ -102,13 +99,12 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None.
 
-        What only some tasks and runs have is left out of the others.
+        What only some runs have, ``per_patient``, is left out of the others.
         """
-        return {
-            name: plain(value)
-            for name, value in vars(self).items()
-            if value is not None or name not in _OF_SOME
-        }
+        document = {name: plain(value) for name, value in vars(self).items()}
+        if self.per_patient is None:
+            del document["per_patient"]
+        return document
 
 
 def plain(value: Any) -> Any:

@@ -252,7 +252,7 @@ def _chosen(
     except ConfigError as error:
         # Hours of training are not discarded for a rule that can be changed afterwards.
         progress.warn(
-            f"{label}: {error} It is present where that is the more probable side."
+            f"{label}: {error} It is {BALANCED_LABEL}."
             if label
             else f"{error} The threshold weighs both classes equally; choose another with lucency "
             "evaluate."

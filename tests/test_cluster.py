@@ -97,7 +97,7 @@ def test_the_commands_of_the_guide_work(
     assert stop == "ray stop\n"  # which would stop other clusters of this machine too
     classifier.save(tmp_path / "runs/chest_xray-quick-1")
     (tmp_path / "archive").mkdir()
-    for i in range(40):  # three parts
+    for i in range(100):
         for path in images:
             (tmp_path / f"archive/{i:02d}-{path.name}").hardlink_to(path)
     binaries = Path(sys.executable).parent
@@ -115,11 +115,11 @@ def test_the_commands_of_the_guide_work(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         sums = [line.split() for line in done.stdout.splitlines() if ".parquet" in line]
-        assert len(sums) == 6
-        assert [name for _, name in sums[:3]] == [
-            f"predictions/part-00000{k}.parquet" for k in range(3)
+        assert len(sums) == 12
+        assert [name for _, name in sums[:6]] == [
+            f"predictions/part-00000{k}.parquet" for k in range(6)
         ]
-        assert [each for each, _ in sums[:3]] == [each for each, _ in sums[3:]]
+        assert [each for each, _ in sums[:6]] == [each for each, _ in sums[6:]]
     finally:
         subprocess.run(["pkill", "-9", "-f", str(home)], check=False)
         shutil.rmtree(home, ignore_errors=True)

@@ -110,7 +110,7 @@ def raw_file(*elements: bytes, syntax: str = EXPLICIT) -> bytes:
     uid = syntax.encode() + b"\0" * (len(syntax) % 2)
     body = element(0x00080016, b"UI", CR.encode() + b"\0" * (len(CR) % 2)) + b"".join(elements)
     if syntax == DEFLATED:
-        packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
         body = packer.compress(body) + packer.flush()
     return bytes(128) + b"DICM" + element(0x00020010, b"UI", uid) + body
 

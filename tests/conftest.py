@@ -30,8 +30,9 @@ for _name in ONE_THREAD:
 
 # Files of few long tests: what begins last must not keep one processor busy while others wait.
 LONG = (
-    "test_reliability", "test_cluster", "test_resume", "test_start", "test_notebook", "test_page",
-    "test_fine_tuning", "test_warm_start", "test_cli", "test_docs", "test_probes", "test_console",
+    "test_reliability", "test_cluster", "test_trials", "test_resume", "test_start",
+    "test_notebook", "test_page", "test_fine_tuning", "test_warm_start", "test_cli", "test_docs",
+    "test_probes", "test_stored_runs", "test_multilabel", "test_grades", "test_console",
     "test_hostile_models", "test_corrupt_images", "test_signals", "test_report_trust",
     "test_folds", "test_export", "test_real", "test_efficientnet_lite", "test_budget",
     "test_check", "test_near_duplicates", "test_dicom_files", "test_pipeline", "test_depth",

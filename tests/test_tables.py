@@ -99,7 +99,7 @@ def test_what_predict_prints(read: Any, tmp_path: Path, capsys: pytest.CaptureFi
         Prediction(FILES[0], "NA", (0.75, 0.25)),
         Prediction(FILES[1], "", (), "the file is empty, get it again"),
         Prediction(FILES[2], "", (0.5, 0.5), 'ambiguous: "NA" or True'),
-    ])  # fmt: skip
+    ], "file")  # fmt: skip
     (tmp_path / "answers.csv").write_text(capsys.readouterr().out, newline="")
     table = read(tmp_path / "answers.csv")
     assert table["file"].tolist() == [*FILES[:3]]

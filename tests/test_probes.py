@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.small_network import use_few_trees
 from benchmarks.trust.probes import (
     OUTLIERS,
     PLANTS,
@@ -33,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from lucency import Config, load_dataset
 from lucency.dataset import Dataset
 from lucency.metrics import UNDEFINED
-from lucency.probes import probe
+from lucency.probes import probe, score
 from lucency.probes.features import name_features
 from lucency.probes.findings import Finding, make_findings
 from lucency.probes.headers import NAMES, headers
@@ -378,6 +379,8 @@ SURE = {
 def test_large_splits_are_sampled_by_patient_and_class(
     moved: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(score, "_Trees", score._Trees)  # brought back at the end
+    use_few_trees()  # it is about the images, not about what is found in them
     assert probed(moved, 0) is moved
     whole = probe(moved, seed=3).to_json()
     monkeypatch.setattr("lucency.probes.sample.MOST_PROBED", len(moved.train))

@@ -27,7 +27,7 @@ Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNe
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
 UnitName = Literal["image", "patient"]
-TaskName = Literal["auto", "classification", "ordinal", "multilabel"]
+TaskName = Literal["auto", "classification", "ordinal", "multilabel", "regression"]
 Uncertain = Literal["ignore", "positive", "negative", "soft"]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
 # Packages with the ImageNet weights of backbones.
@@ -70,8 +70,11 @@ class Config:
             validation: ``stop``, ``drop`` (exclude them from train and validation, never from
             test) or ``ignore`` (the test figures are then invalid).
         task: ``classification``; ``ordinal`` where the classes are grades, lowest first;
-            ``multilabel`` where an image has any number of labels. ``auto`` takes ``ordinal`` where
-            ``order`` is given, and ``multilabel`` where the labels file has several labels.
+            ``multilabel`` where an image has any number of labels; ``regression`` where a column of
+            the labels file has a number for each image. ``auto`` takes ``ordinal`` where ``order``
+            is given, and ``multilabel`` where the labels file has several labels.
+        tolerance: Of numbers, the widest prediction interval with which there is an answer, in
+            their unit; any by default.
         uncertain: What images whose label is uncertain (-1) are trained with, of several labels:
             ``ignore``, ``positive``, ``negative`` or ``soft`` (0.5). They are never evaluated on.
         order: The classes, lowest grade first, separated by commas; empty for natural order.
@@ -146,6 +149,7 @@ class Config:
     folds: int | str = AUTO
     on_leak: OnLeak = "stop"
     task: TaskName = "auto"
+    tolerance: float | None = None
     uncertain: Uncertain = "ignore"
     order: str = ""
     positive_from: str = ""
@@ -343,7 +347,17 @@ def _check_machines(config: Config) -> None:
 
 
 def _check_task(config: Config) -> None:
-    """Reject an order or a cut without grades, and grades with the network of the tutorial."""
+    """Reject options of one task with another, and grades with the network of the tutorial."""
+    if config.task == "regression" and not config.labels:
+        raise ConfigError(
+            "--task regression needs a number for each image, which folders cannot say. Give a CSV "
+            "file with the columns file and value: --labels FILE"
+        )
+    if config.tolerance is not None and config.task != "regression":
+        raise ConfigError(
+            "tolerance is the width of a prediction interval of numbers: add --task regression. "
+            f"Received: --tolerance {config.tolerance:g}"
+        )
     if config.is_ordinal and config.task == "classification":
         raise ConfigError(
             f"order={config.order!r} makes the classes grades; leave out --task classification."
@@ -402,6 +416,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "val_fraction": (0.01, 0.9),
     "test_fraction": (0.01, 0.9),
     "prevalence": (1e-6, 1 - 1e-6),
+    "tolerance": (0, 1e300),
     "neighbours": (0, 5000),
     "workers": (0, 1024),
     "size": (16, 2048),

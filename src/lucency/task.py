@@ -1,8 +1,9 @@
 """The task: what a classifier answers, and how its probabilities become decisions.
 
 ``classification`` answers with one of several classes, none of which is nearer to one than to
-another. ``ordinal`` answers with a grade: its classes have an order, the lowest first. Everything
-between the split and the page that differs asks the task.
+another. ``ordinal`` answers with a grade: its classes have an order, the lowest first.
+``multilabel`` answers with any number of labels. ``regression`` answers with a number: its classes
+are bins of the axis. Everything between the split and the page that differs asks the task.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lucency.metrics import BoolArray, FloatArray, IntArray
 CLASSIFICATION: Final = "classification"
 ORDINAL: Final = "ordinal"
 MULTILABEL: Final = "multilabel"
+REGRESSION: Final = "regression"
 _FEWEST_GRADES = 3  # two are the same with and without an order
 _GRADE = re.compile(r"\D*?(?P<number>\d+)\D*")
 
@@ -30,7 +32,9 @@ class Task:
 
     Attributes:
         name: As in the configuration and in ``classifier.json``.
-        is_ordinal: Whether the classes have an order.
+        is_ordinal: Whether the classes are grades.
+        is_ordered: Whether the classes have an order: grades, or bins of a number.
+        is_regression: Whether the classes are bins of a number, which is the answer.
         is_multilabel: Whether each class is a label that an image may have beside others.
         decision: How a decision is made without a positive class, in words.
         rule: What decides, in words.
@@ -38,6 +42,8 @@ class Task:
 
     name: ClassVar[str] = CLASSIFICATION
     is_ordinal: ClassVar[bool] = False
+    is_ordered: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = False
     is_multilabel: ClassVar[bool] = False
     decision: ClassVar[str] = "the most probable class"
     rule: ClassVar[str] = "the threshold"
@@ -86,6 +92,7 @@ class Ordinal(Task):
 
     name = ORDINAL
     is_ordinal = True
+    is_ordered = True
     decision = "the median grade: it and the grades below have a probability of 50 % or more"
     rule = "the median"
 
@@ -137,12 +144,22 @@ class Multilabel(Task):
     decision = "each label at its own threshold"
 
 
+class Regression(Ordinal):
+    """A number, whose axis is cut into bins, the lowest first."""
+
+    name = REGRESSION
+    is_ordinal = False
+    is_regression = True
+    decision = "the mean of the predicted distribution"
+    rule = "the median"
+
+
 def _contains(sets: BoolArray, decisions: IntArray) -> BoolArray:
     return np.asarray(np.take_along_axis(sets, decisions[:, None], axis=1)[:, 0])
 
 
 CLASSES = Task()
-_TASKS = {task.name: task for task in (CLASSES, Ordinal(), Multilabel())}
+_TASKS = {task.name: task for task in (CLASSES, Ordinal(), Multilabel(), Regression())}
 
 
 def task_of(name: str) -> Task:

@@ -5,6 +5,7 @@
     operating_point    a threshold chosen by a rule
     conformal          prediction sets with guaranteed coverage
     units              one answer for all images of a patient
+    values             a number and its prediction interval
     ood                the out-of-distribution (OOD) detector
     ood_folds          the same, for a classifier of one network per fold
 

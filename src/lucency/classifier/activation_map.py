@@ -98,7 +98,7 @@ def classes_of(probabilities: NDArray[np.float64], spec: Spec) -> NDArray[np.int
     """Return the class whose evidence the map of each image shows, (n,).
 
     For two classes it is the positive one, or the second if there is none. For more it is the most
-    probable one, and for grades the highest.
+    probable one, for grades the highest, and for a number the highest bin.
     """
     if is_binary(spec):
         of = spec.classes.index(spec.positive or spec.classes[1])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lucency.calibration.conformal import Conformal, Kind
 from lucency.calibration.ood import OODDetector
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
@@ -30,6 +31,7 @@ from lucency.classifier.prediction import (
     concatenated,
     label_prediction,
     predicted,
+    value_predictions,
 )
 from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import Spec
@@ -37,6 +39,7 @@ from lucency.classifier.storage import Contents, load_contents, save_contents, w
 from lucency.classifier.stored_files import StoredWeights
 from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
+from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Decoders, Pixels
 from lucency.imaging.decoder.protocol import SALT_BYTES
@@ -108,7 +111,7 @@ class Classifier:
 
     @property
     def task(self) -> Task:
-        """What the classifier answers: one of several classes, or a grade."""
+        """What the classifier answers: one of several classes, a grade, labels or a number."""
         return task_of(self.spec.task)
 
     @property
@@ -116,6 +119,12 @@ class Classifier:
         """How the images of a patient become one answer, if they do."""
         document = self.spec.unit
         return None if document is None else UnitRule.from_json(document, self.classes)
+
+    @property
+    def value(self) -> ValueRule | None:
+        """How probabilities of bins become a number, where that is the answer."""
+        document = self.spec.value
+        return None if document is None else ValueRule.from_json(document, len(self.classes))
 
     @property
     def threshold(self) -> float:
@@ -352,8 +361,11 @@ class Classifier:
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the index of the predicted class for each row of probabilities, (n,).
 
-        Of several labels, (n, labels): 1 for those that are present at their thresholds.
+        Of several labels, (n, labels): 1 for those that are present at their thresholds. Of a
+        number, the bin that the predicted number lies in.
         """
+        if self.value:
+            return Bins(self.value.edges).numbers(self.value.predicted(probabilities))
         if self.spec.labels:
             thresholds = np.array([each["threshold"] for each in self.spec.labels])
             return (probabilities >= thresholds).astype(np.int64)
@@ -376,6 +388,14 @@ class Classifier:
         """
         if self.spec.labels:
             return self._label_predictions(outputs, files)
+        if self.value:
+            names, p = [*map(str, files)], outputs.probabilities
+            return [
+                dataclasses.replace(each, activation_map=self.activation_map(outputs, i))
+                for i, each in enumerate(
+                    value_predictions(names, p, self.value, outputs.ood_scores)
+                )
+            ]
         decisions = self.decide(outputs.probabilities)
         rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
         sets = rule.sets(outputs.probabilities) if rule else None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.calibration.conformal import Threshold
+from lucency.calibration.values import ValueRule
 from lucency.classifier.activation_map import ActivationMap
 from lucency.dataset.multilabel import NO_FINDING
 from lucency.imaging.notes import Note, describe_notes
@@ -73,6 +74,9 @@ class Prediction:
         labels: Of several labels, for each its "probability", whether it is "present" (``None``
             where validation leaves both possible) and the "prediction_set" of the two; ``None`` for
             other tasks. ``decision`` names those that are present.
+        value: Of a number, its "name", what is "predicted", and the "interval" that is to contain
+            it with a probability of "coverage" (``None`` where too few patients were held out);
+            ``None`` for other tasks. ``decision`` is the predicted number as a text.
         patient: PatientID of a DICOM file, hashed with a key of this process, to tell which images
             belong together; empty where unknown or not needed. It is not in ``to_json``.
     """
@@ -87,6 +91,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
     cut: Mapping[str, Any] | None = None
     labels: Mapping[str, Mapping[str, Any]] | None = None
+    value: Mapping[str, Any] | None = None
     patient: str = ""
 
     def with_notes(self, notes: Note) -> Prediction:
@@ -107,6 +112,8 @@ class Prediction:
             "ood_score": self.ood_score,
             "notes": list(self.notes),
         }
+        if self.value is not None:
+            document["value"] = dict(self.value)
         if self.labels is not None:
             document["labels"] = {name: dict(each) for name, each in self.labels.items()}
         if self.cut is not None:
@@ -174,6 +181,59 @@ def at_cut(
     probability = sum(prediction.probabilities[classes.index(cut["from"]) :])
     positive = probability >= cut["threshold"] if prediction.decision else None
     return {"from": cut["from"], "probability": probability, "positive": positive}
+
+
+def number_text(value: float) -> str:
+    """Return a number with four significant digits and without an exponent."""
+    return np.format_float_positional(value, precision=4, fractional=False, trim="-")
+
+
+def value_predictions(
+    files: Sequence[str],
+    probabilities: NDArray[np.float64],
+    rule: ValueRule,
+    ood_scores: NDArray[np.float64] | None,
+) -> list[Prediction]:
+    """Turn the probabilities of bins into predicted numbers.
+
+    They abstain if the image is out of distribution, or if the interval is wider than the
+    tolerance.
+
+    Args:
+        files: n names of images.
+        probabilities: (n, bins), rows sum to 1.
+        rule: How they become numbers.
+        ood_scores: (n,) above 1 is out of distribution; ``None`` without a detector.
+    """
+    predicted = rule.predicted(probabilities)
+    intervals = rule.intervals(probabilities)
+    clear = rule.is_clear(intervals, len(files))
+    found = []
+    for i, file in enumerate(files):
+        ends = None if intervals is None else [float(end) for end in intervals[i]]
+        score = None if ood_scores is None else float(ood_scores[i])
+        reason = ""
+        if score is not None and not score <= 1:
+            reason = f"out of distribution: OOD score {score:.3g}, limit 1"
+        elif not clear[i]:
+            between = " to ".join(map(number_text, ends)) if ends else "no interval"
+            reason = f"ambiguous: {between}, wider than {number_text(rule.tolerance or 0)}"
+        found.append(
+            Prediction(
+                file=file,
+                decision="" if reason else number_text(float(predicted[i])),
+                probabilities=tuple(map(float, probabilities[i])),
+                reason=reason,
+                ood_score=score,
+                value={
+                    "name": rule.name,
+                    "predicted": float(predicted[i]),
+                    "interval": ends,
+                    "coverage": rule.coverage,
+                },
+            )
+        )
+    return found
 
 
 def label_prediction(

@@ -11,7 +11,9 @@ from typing import Any, Self
 
 from lucency.calibration.conformal import Conformal
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier.architectures import check_parameters, weight_count
+from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError, ConfigError
 from lucency.imaging.decoder.protocol import Request
 from lucency.imaging.depths import EIGHT, KNOWN, dtype_of, is_deep
@@ -41,6 +43,8 @@ class Spec:
             "threshold", "rule", "validation", "prevalence" (on the images that these were chosen
             on) and "conformal" (sets of absent and present). Empty for other tasks, whose fields of
             these names it replaces.
+        value: How probabilities become a number, as ``ValueRule.to_json`` writes it; ``None`` for
+            other tasks.
         size: Height and width of the input in pixels.
         channels: Channels of the input: 1 (grey) or 3.
         depth: Bits of the training images: the largest number of so many is white in files of more
@@ -90,6 +94,7 @@ class Spec:
     cut: Mapping[str, Any] | None = None
     unit: Mapping[str, Any] | None = None
     labels: tuple[Mapping[str, Any], ...] = ()
+    value: Mapping[str, Any] | None = None
 
     @property
     def dtype(self) -> str:
@@ -132,6 +137,7 @@ class Spec:
             "cut": self.cut and dict(self.cut),
             "unit": self.unit and dict(self.unit),
             "labels": [dict(each) for each in self.labels] or None,
+            **({"value": dict(self.value)} if self.value else {}),
             "input": {
                 "height": self.size[0],
                 "width": self.size[1],
@@ -195,6 +201,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "cut": _cut(data.get("cut"), classes[1:] if task.is_ordinal else ()),
         "unit": _unit(data.get("unit"), classes),
         "labels": _labels(data.get("labels"), len(classes) if task.is_multilabel else 0),
+        "value": _value(data.get("value"), classes) if task.is_regression else None,
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
         "channels": channels,
         "depth": _one_of(given.get("depth", EIGHT), KNOWN),
@@ -292,6 +299,13 @@ def _labels(value: Any, count: int) -> tuple[Mapping[str, Any], ...]:
     if not isinstance(value, list) or len(value) != count or not count:
         raise ValueError(f"labels must be a list of values for each of {count} labels")
     return tuple(_label(_typed(each, dict)) for each in value)
+
+
+def _value(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return how probabilities of bins become a number."""
+    if ValueRule.from_json(value, len(classes)).edges != Bins.of_names(classes).edges:
+        raise ValueError("the edges of value are not those of the classes")
+    return dict(value)
 
 
 def _label(value: Any) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
     follow_links: options.FollowLinks = None,
     split_file: options.SplitFile = None,
     group_regex: options.GroupRegex = None,
+    task: options.Task = None,
     max_unreadable: options.MaxUnreadable = None,
     depth: options.Depth = None,
     config: options.ConfigFile = None,
@@ -52,7 +53,7 @@ def check(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), labels=labels, split_file=split_file, group_regex=group_regex,
         max_unreadable=max_unreadable, follow_links=follow_links, cache=cache, workers=workers,
         file_column=file_column, label_column=label_column, group_column=group_column,
-        split_column=split_column, depth=depth, on=on,
+        split_column=split_column, task=task, depth=depth, on=on,
     )  # fmt: skip
     folder = options.data_folder(folders, made.cache, quiet)
     done = run_check(folder, made, out=out, progress=progress(quiet))

@@ -230,10 +230,19 @@ Task = Annotated[
     str | None,
     Option(
         help="classification; ordinal: the classes are grades, lowest first; multilabel: an image "
-        "has several labels (auto: ordinal with --order, multilabel by the labels file).",
+        "has several labels; regression: a number, in a column of the labels file (auto: ordinal "
+        "with --order, multilabel by the labels file).",
         metavar="TASK",
         autocompletion=words("task"),
         rich_help_panel=_DATA,
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    Option(
+        help="Of numbers: abstain where the prediction interval is wider than this.",
+        metavar="WIDTH",
+        rich_help_panel=_EVALUATION,
     ),
 ]
 Uncertain = Annotated[

@@ -163,6 +163,8 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
     at_cut = ["positive", "positive_probability"] if cut else []
     several = any(each.labels for each in predictions)
     at_cut += [f"present_{name}" for name in classes] if several else []
+    numbers = any(each.value for each in predictions)
+    at_cut += ["value", "low", "high"] if numbers else []
     rows = [[of, "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
@@ -170,6 +172,9 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
         if several:
             labels = each.labels or {}
             values += [labels[name]["present"] if labels else None for name in classes]
+        if numbers:
+            number = each.value or {}
+            values += [number.get("predicted"), *(number.get("interval") or (None, None))]
         found = ["" if value is None else json.dumps(value) for value in values]
         notes = "; ".join(each.notes)
         rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])
@@ -184,16 +189,16 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction], of: st
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
+    columns: tuple[str, ...] = ()
+    if value := next((each.value for each in predictions if each.value), None):
+        columns = (of, value["name"], f"{100 * value['coverage']:g} % interval")
     cut = next((each.cut["from"] for each in predictions if each.cut), None)
-    for name in (of, "decision", *classes, *([f"from {cut}"] if cut else [])):
+    for name in columns or (of, "decision", *classes, *([f"from {cut}"] if cut else [])):
         table.add_column(Text(visible(name)), overflow="fold")
     for each in predictions:
         if each.decision:
-            percent = [f"{value:.1%}" for value in each.probabilities]
-            if each.cut:
-                side = "positive" if each.cut["positive"] else "negative"
-                percent.append(f"{side}, {each.cut['probability']:.1%}")
-            table.add_row(*(Text(visible(cell)) for cell in (each.file, each.decision, *percent)))
+            cells = (each.file, each.decision, *_cells(each))
+            table.add_row(*(Text(visible(cell)) for cell in cells))
     if table.row_count:
         console().print(table)
     for each in predictions:
@@ -202,3 +207,17 @@ def _print_table(classes: tuple[str, ...], predictions: list[Prediction], of: st
             print_message(f"{what}: {each.file}: {each.reason}")
         if each.notes:
             print_message(f"DICOM note: {each.file}: {'; '.join(each.notes)}")
+
+
+def _cells(prediction: Prediction) -> list[str]:
+    """Return what the table shows beside the decision."""
+    from lucency.classifier.prediction import number_text
+
+    if prediction.value:
+        ends = prediction.value["interval"]
+        return [" to ".join(map(number_text, ends)) if ends else "none"]
+    percent = [f"{p:.1%}" for p in prediction.probabilities]
+    if prediction.cut:
+        side = "positive" if prediction.cut["positive"] else "negative"
+        percent.append(f"{side}, {prediction.cut['probability']:.1%}")
+    return percent

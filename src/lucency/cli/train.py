@@ -46,6 +46,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
     folds: options.Folds = None,
     on_leak: options.OnLeak = None,
     task: options.Task = None,
+    tolerance: options.Tolerance = None,
     uncertain: options.Uncertain = None,
     order: options.Order = None,
     positive_from: options.PositiveFrom = None,
@@ -84,7 +85,7 @@ def train(  # noqa: PLR0913, PLR0917 - one per option
         config, settings or (), recipe=recipe, effort=effort, seed=seed, labels=labels,
         split_file=split_file, group_regex=group_regex, folds=folds, on_leak=on_leak,
         positive=positive, operating_point=operating_point, prevalence=prevalence,
-        subgroups=subgroups, task=task, uncertain=uncertain, order=order,
+        subgroups=subgroups, task=task, tolerance=tolerance, uncertain=uncertain, order=order,
         positive_from=positive_from, unit=unit, neighbours=neighbours,
         max_unreadable=max_unreadable, start=start, backbone=backbone, weights=weights,
         cache=cache, workers=workers, track=track, follow_links=follow_links,
@@ -106,7 +107,8 @@ def demo(
 
     The images have known flaws, which the report finds. Training is from scratch, in minutes;
     --start auto compares it with a pretrained network. With --task ordinal, the classes are grades;
-    with --task multilabel, an image has any of four findings.
+    with --task multilabel, an image has any of four findings; with --task regression, it has a
+    cardiothoracic ratio.
 
     Examples:
         lucency demo
@@ -114,21 +116,30 @@ def demo(
         lucency demo grades --task ordinal
     """
     from lucency.config import Config
-    from lucency.dataset.phantoms import GRADES, LABELS, draw_dataset, draw_findings
+    from lucency.dataset.phantoms import (
+        GRADES,
+        LABELS,
+        RATIO,
+        draw_dataset,
+        draw_findings,
+        draw_ratios,
+    )
 
     order = ",".join(GRADES) if task == "ordinal" else ""
-    kind = {"ordinal": "graded_", "multilabel": "labelled_"}.get(task or "", "")
-    radiographs, several = folder / f"{kind}radiographs", task == "multilabel"
+    kinds = {"ordinal": "graded_", "multilabel": "labelled_", "regression": "measured_"}
+    radiographs = folder / f"{kinds.get(task or '', '')}radiographs"
+    of_table = {"multilabel": draw_findings, "regression": draw_ratios}.get(task or "")
     # With fewer validation patients, no class could be ruled out: every prediction would abstain.
     # Folds would hold more of them out, and take five times as long.
     config = Config.load(
         None, effort="quick", epochs=None if start else 60, start=start or "scratch", folds=0,
         on_leak="drop", cache=str(folder / "cache"), val_fraction=0.25, task=task, order=order,
-        labels=LABELS if several else None,
+        labels=LABELS if of_table else None,
+        label_column=RATIO if task == "regression" else None,
     )  # fmt: skip
     shown = progress(quiet)
-    if several and not radiographs.exists():
-        draw_findings(radiographs, images=600, progress=shown)
+    if of_table and not radiographs.exists():
+        of_table(radiographs, images=600, progress=shown)
     elif not radiographs.exists():
         draw_dataset(radiographs, images=600, grades=bool(order), progress=shown)
     number = 1

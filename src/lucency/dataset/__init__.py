@@ -16,6 +16,7 @@
     table             read the rows of a CSV file
     columns           recognise the columns of a labels file
     multilabel        several labels for each image: their states, names and strata
+    values            read numbers, and cut their axis into bins
     locate            find the image that a row names
     cache             decode every image once, then read pixels by row
     cache_index       the index of the cache: facts of every file as columns

@@ -40,6 +40,7 @@ _NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     ),
     "split": (("split", "set", "subset", "dataset", "partition", "phase", "fold"),),
 }  # fmt: skip
+_VALUES = ("value", "values")  # of numbers
 _INDICATORS = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 _ONES = frozenset(text for text, state in STATES.items() if state == PRESENT)
 _MISTYPED = 0.05  # share of cells that are no state of a label and may be mistakes
@@ -143,6 +144,24 @@ def label_column(path: Path, table: Table, given: Columns) -> int | None:
         return _named(path, table.header, "label", given.label)
     candidates = _candidates(table.header, "label", set())
     return candidates[0] if len(candidates) == 1 else None
+
+
+def value_column(path: Path, table: Table, given: Columns) -> int:
+    """Return the column of the numbers that are to be predicted.
+
+    Raises:
+        DataError: None is named or recognised.
+    """
+    if given.label:
+        return _named(path, table.header, "label", given.label)
+    exact = [i for i, name in enumerate(table.header) if name.lower() in _VALUES]
+    candidates = exact or _candidates(table.header, "label", set())
+    if not candidates:
+        raise DataError(
+            f"{path}: there is no column 'value' or 'label' with the numbers to predict. Received: "
+            f"{_shown(table.header)}. Name the column: --label-column NAME"
+        )
+    return _only(path, table.header, "label", candidates)
 
 
 def _named(path: Path, header: Sequence[str], role: str, name: str) -> int:

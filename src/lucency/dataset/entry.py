@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
+NUMBERS = "numbers"  # what all images have instead of one of several classes
 
 SPELLINGS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
@@ -28,6 +29,8 @@ class Entry(NamedTuple):
         fold: Value of the column that folds are made by; empty without one.
         states: The labels of an image that may have several, as ``multilabel.listing`` writes them;
             ``label`` is then a stratum that splits are made by. Else empty.
+        value: The number that is to be predicted; ``label`` is then the bin that it lies in. Else
+            ``None``.
     """
 
     file: str
@@ -38,15 +41,18 @@ class Entry(NamedTuple):
     row: int = -1
     fold: str = ""
     states: str = ""
+    value: float | None = None
 
     @property
     def truth(self) -> str:
-        """What the image shows: its class, or its labels as a text."""
-        return self.states or self.label
+        """What the image shows: its class, its labels or its number as a text."""
+        return self.states or self.label if self.value is None else repr(self.value)
 
     @property
     def shown(self) -> list[str]:
-        """The class in a list, or the labels that are present."""
+        """The class in a list, or the labels that are present; of numbers, one word for all."""
+        if self.value is not None:
+            return [NUMBERS]
         if not self.states:
             return [self.label]
         return [part for part in self.states.split("|") if part and part[0] not in "~?"]

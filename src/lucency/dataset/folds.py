@@ -78,6 +78,8 @@ def are_divisible(entries: Sequence[Entry], count: int, seed: int) -> bool:
     """
     held_out = [str(k) for k in _random(entries, count, seed)]
     whole = len({*held_out}) == count
+    if any(entry.value is not None for entry in entries):
+        return whole
     return whole and all(len(found) > 1 for found in _by_class(entries, held_out).values())
 
 
@@ -107,6 +109,8 @@ def _random(entries: Sequence[Entry], count: int, seed: int) -> NDArray[np.int64
     """Return the fold of each image, from 0: stratified by class, a patient in one of them."""
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if any(entry.value is not None for entry in entries):
+        return _random_of_numbers(entries, count, seed)
     patients = _by_class(entries, [entry.group for entry in entries])
     label = min(patients, key=lambda name: len(patients[name]))
     if (fewest := len(patients[label])) < count:
@@ -122,6 +126,26 @@ def _random(entries: Sequence[Entry], count: int, seed: int) -> NDArray[np.int64
     for k, (_, held) in enumerate(divided.split(labels, labels, groups)):
         found[held] = k
     return found
+
+
+def _random_of_numbers(entries: Sequence[Entry], count: int, seed: int) -> NDArray[np.int64]:
+    """Return the fold of each image, from 0: whole patients, ordered by their mean number.
+
+    Of each ``count`` patients in this order, every fold gets one.
+    """
+    numbers = defaultdict[str, list[float]](list)
+    for entry in entries:
+        numbers[entry.group].append(entry.value or 0.0)
+    if len(numbers) < count:
+        raise ConfigError(
+            f"--folds {count} is too many: outside test, there are images of "
+            f"{counted(len(numbers), 'patient')}, and every fold holds out others. Use fewer folds."
+        )
+    ordered = sorted(numbers, key=lambda name: (float(np.mean(numbers[name])), natural(name)))
+    random = np.random.default_rng(seed)
+    turns = [random.permutation(count) for _ in range(-(-len(ordered) // count))]
+    fold = dict(zip(ordered, np.concatenate(turns), strict=False))
+    return np.array([fold[entry.group] for entry in entries], np.int64)
 
 
 def _check_column(entries: Sequence[Entry], column: str, labels: str) -> None:
@@ -156,7 +180,8 @@ def _check_rest(
     entries: Sequence[Entry], values: Sequence[str], names: Collection[str], what: str
 ) -> None:
     """Reject folds that are empty, or without which a class has no images to train on."""
-    for label, found in _by_class(entries, values).items():
+    of_class = {} if any(e.value is not None for e in entries) else _by_class(entries, values)
+    for label, found in of_class.items():
         if len(found) < 2:
             raise DataError(
                 f"All images of the class {label!r} are in {what} {found.pop()}, so nothing is "

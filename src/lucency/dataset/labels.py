@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from lucency.config import AUTO
 from lucency.dataset.columns import (
     HEADER,
@@ -16,6 +18,7 @@ from lucency.dataset.columns import (
     choose_columns,
     indicator_columns,
     label_column,
+    value_column,
 )
 from lucency.dataset.entry import SPELLINGS, Entry, listed
 from lucency.dataset.locate import Locator
@@ -34,13 +37,14 @@ from lucency.dataset.multilabel import (
     strata,
 )
 from lucency.dataset.table import Line, Table, read_table
+from lucency.dataset.values import Bins, is_number, read_values
 from lucency.dataset.walk import printable
 from lucency.errors import DataError, nearest
-from lucency.task import MULTILABEL
+from lucency.task import MULTILABEL, REGRESSION
 
 _SEPARATORS = "|;,"
 _FEWEST_LISTS, _LISTS = 10, 0.02  # rows with several labels, by which these are recognised
-_STRATUM = "rarest label"  # of the column that is added
+_STRATUM = "stratum"  # name of the column that is added
 _NONE = "Write No finding where an image has none"
 # How programs write that a value is missing. "None" may be a class.
 MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "na", "null", "-nan", "#na"})
@@ -56,6 +60,7 @@ class Row(NamedTuple):
     split: str
     fold: str = ""
     states: str = ""
+    value: float | None = None
 
 
 class Labels(NamedTuple):
@@ -68,6 +73,8 @@ class Labels(NamedTuple):
         warnings: What may be wrong.
         names: Of the labels, where an image may have several; the label of a row is then the rarest
             that it has.
+        value_name: What the number of each row is; the label is then its bin. Empty for classes.
+        bins: Names of all bins, the lowest first.
     """
 
     rows: Mapping[str, Row]
@@ -75,6 +82,8 @@ class Labels(NamedTuple):
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     names: tuple[str, ...] = ()
+    value_name: str = ""
+    bins: tuple[str, ...] = ()
 
 
 def labels_path(labels: str, folder: Path) -> Path | None:
@@ -109,13 +118,17 @@ def read_labels(
     """
     table = read_table(path, HEADER)
     findings = _findings(path, table, columns)
+    numbers = _numbers(path, table, columns) if columns.task == REGRESSION else None
     if findings:
-        table, columns = _with_strata(table, findings), columns._replace(label=_STRATUM)
+        table, columns = _with_strata(table, strata(findings)), columns._replace(label=_STRATUM)
+    elif numbers:
+        table, columns = _with_strata(table, numbers.bins), columns._replace(label=_STRATUM)
     chosen = choose_columns(path, table, columns)
     at = chosen.positions
     _check_filled(path, table.lines, at)
     cells = [(x.number, x.cells[at["label"]]) for x in table.lines]
-    labels, warnings = ([x for _, x in cells], []) if findings else _checked_labels(path, cells)
+    is_made = findings is not None or numbers is not None
+    labels, warnings = ([x for _, x in cells], []) if is_made else _checked_labels(path, cells)
     located = Locator(path, files, root, folder).locate(
         [line.cells[at["file"]] for line in table.lines]
     )
@@ -125,16 +138,20 @@ def read_labels(
     texts = [""] * len(labels)
     if findings:
         texts = [listing(findings.names, states) for states in findings.states]
-    for line, label, text in zip(table.lines, labels, texts, strict=True):
+    values: Sequence[float | None] = numbers.values if numbers else [None] * len(labels)
+    for line, label, text, value in zip(table.lines, labels, texts, values, strict=True):
         file = located.files[line.cells[at["file"]]]
         split, fold = _split(path, line, at), _cell(line, at, "fold")
-        row = Row(label, _cell(line, at, "group"), split, fold, text)
+        row = Row(label, _cell(line, at, "group"), split, fold, text, value)
         if rows.setdefault(file, row) != row:
             twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
         lines.setdefault(file, line.number)
     if twice:
         more = f" {len(twice):,} files are listed with different values." if len(twice) > 1 else ""
         raise DataError(f"{path}, {next(iter(twice.values()))}.{more} Keep one line per file.")
+    if numbers:
+        notes = tuple(filter(None, (numbers.note, located.note)))
+        return Labels(rows, lines, notes, (), (), numbers.name, numbers.names)
     if findings is None:
         notes = tuple(filter(None, (chosen.note, located.note)))
         return Labels(rows, lines, notes, tuple(warnings))
@@ -185,9 +202,38 @@ def _is_one_hot(line: Line, indicators: Sequence[int]) -> bool:
     return states == [ABSENT] * (len(indicators) - 1) + [PRESENT]
 
 
-def _with_strata(table: Table, findings: Findings) -> Table:
-    """Return the table with a column of the rarest label of each row."""
-    pairs = zip(table.lines, strata(findings), strict=True)
+class _Numbers(NamedTuple):
+    """The number of each row, its bin, the names of all bins, what it is, and a sentence."""
+
+    values: list[float]
+    bins: list[str]
+    names: tuple[str, ...]
+    name: str
+    note: str
+
+
+def _numbers(path: Path, table: Table, columns: Columns) -> _Numbers:
+    """Return the numbers of a labels file, and the bins that they lie in.
+
+    Raises:
+        DataError: A number is missing, or there are too few.
+    """
+    at = value_column(path, table, columns)
+    values = read_values(path, table, at)
+    try:
+        bins = Bins.of_names(columns.known) if columns.known else Bins.of(values)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    name = unicodedata.normalize("NFC", table.header[at])
+    low, middle, high = np.quantile(values, (0, 0.5, 1)).tolist()
+    note = f"{path.name}: {name} from {low:.6g} to {high:.6g}, median {middle:.6g}."
+    names = np.array(bins.names, object)[bins.numbers(values)].tolist()
+    return _Numbers(values.tolist(), names, bins.names, name, note)
+
+
+def _with_strata(table: Table, names: Sequence[str]) -> Table:
+    """Return the table with a column of the stratum of each row."""
+    pairs = zip(table.lines, names, strict=True)
     lines = [line._replace(cells=[*line.cells, name]) for line, name in pairs]
     return Table([*table.header, _STRATUM], lines)
 
@@ -291,8 +337,13 @@ def _checked_labels(path: Path, cells: Sequence[tuple[int, str]]) -> tuple[list[
     if len(cells) >= _FEWEST and len(times) > 0.6 * len(cells):
         raise DataError(
             f"{path}: there are {len(times):,} different labels in {len(cells):,} rows "
-            f"({listed(sorted(times))}). Expected a few classes with several images each. Choose "
-            "another column: --label-column NAME"
+            f"({listed(sorted(times))}). Expected a few classes with several images each. "
+            + (
+                "Predict numbers with --task regression, or choose"
+                if all(map(is_number, times))
+                else "Choose"
+            )
+            + " another column: --label-column NAME"
         )
     return labels, _alike(path, times)
 

@@ -35,6 +35,7 @@ from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
+from lucency.dataset.values import check_regression
 from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import Decoders, Pixels, Request
 from lucency.imaging.depths import EIGHT
@@ -65,6 +66,9 @@ class Split:
             are then the strata that splits and samples are made by.
         targets: (n, labels) float32: 1 present, 0 absent, -1 unknown or uncertain; else ``None``.
         learned: The same with what uncertain labels are trained with.
+        values: Where numbers are to be predicted, (n,) float64; ``classes`` and ``labels`` are then
+            bins of them. Else ``None``.
+        value_name: What the numbers are, as the labels file names them.
     """
 
     name: str
@@ -77,6 +81,8 @@ class Split:
     label_names: tuple[str, ...] = ()
     targets: NDArray[np.float32] | None = None
     learned: NDArray[np.float32] | None = None
+    values: NDArray[np.float64] | None = None
+    value_name: str = ""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -106,6 +112,24 @@ class Split:
             label_names=self.label_names,
             targets=None if self.targets is None else self.targets[indices],
             learned=None if self.learned is None else self.learned[indices],
+            values=None if self.values is None else self.values[indices],
+            value_name=self.value_name,
+        )
+
+    def halves(self, cut: float) -> Split:
+        """Return the images as those of two classes: numbers up to a cut, and those above it.
+
+        Raises:
+            ValueError: They have classes.
+        """
+        if self.values is None:
+            raise ValueError("these images have classes, not numbers")
+        return replace(
+            self,
+            classes=(f"up to {cut:.6g}", f"above {cut:.6g}"),
+            labels=(self.values > cut).astype(np.int64),
+            values=None,
+            value_name="",
         )
 
     def pixels_8bit(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -145,6 +169,22 @@ class Dataset:
     def held_out(self) -> Split:
         """Images that choices are based on: validation, or with folds those of all folds."""
         return self.val if self.folds is None else self.train
+
+    def halves(self) -> Dataset:
+        """Return the data set with two classes instead of numbers, cut at the median of train.
+
+        Data sets with classes are returned as they are. Numbers, too, are probed for shortcuts and
+        shift by whether something tells two classes apart.
+        """
+        values = self.train.values
+        if values is None:
+            return self
+        cut = float(np.quantile(values, 0.5, method="lower"))
+        if not (values > cut).any():  # most have the largest number
+            cut = float(values[values < cut].max())
+        train, val = self.train.halves(cut), self.val.halves(cut)
+        test = None if self.test is None else self.test.halves(cut)
+        return replace(self, classes=train.classes, train=train, val=val, test=test)
 
 
 def load_dataset(
@@ -191,6 +231,8 @@ def load_dataset(
         check_search(len(found.entries))
         if found.labels:
             check_config(config)
+        if found.value_name:
+            check_regression(config)
         if colour is None:
             colour = is_colour_dataset([str(found.root / e.file) for e in found.entries], pool)
         side = size or config.input_size
@@ -205,7 +247,9 @@ def load_dataset(
     partitioned = partition(entries, found.classes, near, config, found.labels)
     used = used_entries(partitioned.entries)
     splits = {
-        split: _split(split, found.classes, used, cache, found.labels, config.uncertain)
+        split: _split(
+            split, found.classes, used, cache, found.labels, config.uncertain, found.value_name
+        )
         for split in SPLITS
     }
     data = Dataset(
@@ -273,7 +317,7 @@ def load_labelled(
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
         progress.note(f"Near-duplicate images: {counted(len(near), 'pair')} ({pairs}).")
     if not found.labels:
-        return _split("test", classes, tested, cache)
+        return _split("test", classes, tested, cache, value_name=found.value_name)
     return _split("test", found.classes, _of_labels(tested, found.labels, classes), cache, classes)
 
 
@@ -367,6 +411,8 @@ def scan_source(
         found = scan_several(opened, folders, partial(one, least=1), least)
     else:
         found = one(opened, labels=labels_path(config.labels, opened), least=least)
+    if found.value_name:
+        return found
     return replace(found, classes=in_order(found.classes, config.order))
 
 
@@ -492,6 +538,7 @@ def _split(
     cache: PixelCache,
     labels: tuple[str, ...] = (),
     uncertain: str = "ignore",
+    value_name: str = "",
 ) -> Split:
     inside = [entry for entry in entries if entry.split == split]
     index = {label: i for i, label in enumerate(classes)}
@@ -507,6 +554,8 @@ def _split(
         label_names=labels,
         targets=targets_of(texts, labels, "ignore") if labels else None,
         learned=targets_of(texts, labels, uncertain) if labels else None,
+        values=np.array([entry.value for entry in inside], np.float64) if value_name else None,
+        value_name=value_name,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lucency.config import AUTO, Config
 from lucency.dataset.duplicates import Match, near_pairs
-from lucency.dataset.entry import Entry, Excluded, counted, listed
+from lucency.dataset.entry import NUMBERS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import are_divisible
 from lucency.dataset.leaks import Leaks, check_leaks
 from lucency.dataset.multilabel import absent_from_test, check_labels
@@ -95,7 +95,9 @@ def _partition(
     labels: Sequence[str],
 ) -> Partition:
     checked = check_leaks(used_entries(entries), near, on_leak=config.on_leak)
-    folds, reason, assigned = _folds(checked.entries, classes, config, labels or classes)
+    is_of_numbers = any(entry.value is not None for entry in entries)
+    shown = (NUMBERS,) if is_of_numbers else labels or classes
+    folds, reason, assigned = _folds(checked.entries, classes, config, shown)
     if assigned is None:
         assigned = _assigned(checked.entries, classes, replace(config, folds=folds), reason)
     splits = ("train",) if folds else ("train", "val")
@@ -123,7 +125,7 @@ def _partition(
             *checked.warnings,
             *assigned.warnings,
             *_label_doubts(pairs),
-            *split_warnings(assigned.entries, labels or classes),
+            *split_warnings(assigned.entries, shown),
             *(absent_from_test(assigned.entries, labels) if labels else ()),
         ),
         folds=folds,
@@ -192,7 +194,7 @@ def _given_splits(entries: tuple[Entry, ...], config: Config) -> Assignment:
 
 
 def _label_doubts(near: Sequence[Match]) -> list[str]:
-    """Return a warning about near duplicates that have two classes."""
+    """Return a warning about near duplicates that have two classes, which numbers may have."""
     pairs = [f"{pair.first} and {pair.second}" for pair in near if len({*pair.labels}) > 1]
     if not pairs:
         return []

@@ -4,13 +4,14 @@ Brightness is the attenuation of the X-rays: air is black, bone and fluid are wh
 images have one to three opacities in their lungs, soft clouds of different density. Nothing else
 depends on the class: exposure, size, format, marker and file names have the same distribution. With
 grades, the density of the opacities grows from one to the next. With findings, an image has each of
-four by chance, whatever the others are.
+four by chance, whatever the others are. With ratios, hearts differ widely in size, and the
+cardiothoracic ratio of each image is known.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -28,6 +29,9 @@ CLASSES = ("NORMAL", "OPACITY")
 FINDINGS = ("opacity", "effusion", "nodule", "device")
 _HAVE = 0.35  # share of the images that have a finding
 LABELS = "labels.csv"
+RATIO = "cardiothoracic_ratio"
+_HEARTS = (0.85, 1.15)  # range of their sizes
+_HEARTS_OF_RATIOS = (0.75, 1.45)
 GRADES = ("none", "mild", "moderate", "severe")
 # How dense the opacities of each class are.
 _DENSITY = {"NORMAL": 0.0, "OPACITY": 1.0, "none": 0.0, "mild": 0.5, "moderate": 0.9, "severe": 1.5}
@@ -109,6 +113,38 @@ def draw_findings(
     Raises:
         RunError: The folder exists or cannot be written.
     """
+    _draw_table(folder, [*FINDINGS], lambda at, k: _draw_finding(at, seed, k), images, progress)
+
+
+def draw_ratios(
+    folder: Path, *, seed: int = 0, images: int = 240, progress: Progress = SILENT
+) -> None:
+    """Draw a data set of numbers: ``images/`` and ``labels.csv``, without splits or faults.
+
+    The number is the cardiothoracic ratio: the width of the heart over that of the chest, in the
+    frame of the patient, from about 0.39 to 0.66. The same seed gives the same bytes, with the same
+    versions of NumPy and Pillow.
+
+    Args:
+        folder: Output folder; it must be missing.
+        seed: Determines everything.
+        images: Images to draw, two of each patient.
+        progress: Called for every image.
+
+    Raises:
+        RunError: The folder exists or cannot be written.
+    """
+    _draw_table(folder, [RATIO], lambda at, k: _draw_ratio(at, seed, k), images, progress)
+
+
+def _draw_table(
+    folder: Path,
+    columns: list[str],
+    draw: Callable[[Path, int], list[object]],
+    images: int,
+    progress: Progress,
+) -> None:
+    """Draw ``images/``, and write a table with a row for each image."""
     try:
         if folder.exists():
             raise RunError(f"{folder} exists. Give another folder.")
@@ -119,9 +155,9 @@ def draw_findings(
             rows = []
             with progress.task("Drawing phantoms", images, "images") as task:
                 for k in range(images):
-                    rows.append(_draw_finding(partial, seed, k))
+                    rows.append(draw(partial, k))
                     task.advance()
-            table = csv_lines([["file", "patient", *FINDINGS], *rows])
+            table = csv_lines([["file", "patient", *columns], *rows])
             (partial / LABELS).write_text("".join(table), encoding="utf-8")
             partial.rename(folder)
     except OSError as error:
@@ -136,12 +172,25 @@ def _draw_finding(folder: Path, seed: int, number: int) -> list[object]:
     has = shot.random(len(FINDINGS)) < _HAVE
     findings = [name for name, each in zip(FINDINGS, has, strict=True) if each]
     anatomy = np.random.default_rng([seed, 2, patient])
-    chest = _draw_chest(anatomy, shot, density=float("opacity" in findings), findings=findings)
+    density = float("opacity" in findings)
+    chest, _ = _draw_chest(anatomy, shot, density=density, findings=findings)
     image = _expose(chest, shot)
     _burn_in_marker(image, shot)
     file = f"images/patient{patient:04d}_{number % 2 + 1}.png"
     image.save(folder / file, compress_level=1)
     return [file, f"patient{patient:04d}", *map(int, has)]
+
+
+def _draw_ratio(folder: Path, seed: int, number: int) -> list[object]:
+    """Draw an image of a heart of any size; return its row of the table."""
+    patient, shot = number // 2, np.random.default_rng([seed, 5, number])
+    anatomy = np.random.default_rng([seed, 4, patient])
+    chest, ratio = _draw_chest(anatomy, shot, density=0.0, hearts=_HEARTS_OF_RATIOS)
+    image = _expose(chest, shot)
+    _burn_in_marker(image, shot)
+    file = f"images/patient{patient:04d}_{number % 2 + 1}.png"
+    image.save(folder / file, compress_level=1)
+    return [file, f"patient{patient:04d}", f"{ratio:.4f}"]
 
 
 def _draw_all(
@@ -173,7 +222,8 @@ def _plan(rng: Generator, images: int, classes: tuple[str, ...]) -> Iterator[_Sh
 def _write(folder: Path, shot: _Shot, seed: int) -> Path:
     rng = np.random.default_rng([seed, 1, shot.patient, shot.number])
     anatomy = np.random.default_rng([seed, 2, shot.patient])
-    image = _expose(_draw_chest(anatomy, rng, density=_DENSITY[shot.label]), rng)
+    chest, _ = _draw_chest(anatomy, rng, density=_DENSITY[shot.label])
+    image = _expose(chest, rng)
     _burn_in_marker(image, rng)
     place = folder / shot.split / shot.label
     place.mkdir(parents=True, exist_ok=True)
@@ -207,9 +257,16 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _draw_chest(
-    anatomy: Generator, shot: Generator, *, density: float, findings: Sequence[str] = ()
-) -> Field:
-    """Return the attenuation, (320, 320) from 0 (air) to about 1 (spine, belly).
+    anatomy: Generator,
+    shot: Generator,
+    *,
+    density: float,
+    findings: Sequence[str] = (),
+    hearts: tuple[float, float] = _HEARTS,
+) -> tuple[Field, float]:
+    """Return the attenuation and the cardiothoracic ratio.
+
+    The attenuation is (320, 320) from 0 (air) to about 1 (spine, belly).
 
     Properties of the patient are drawn from ``anatomy``, those of the exposure from ``shot``; the
     number of draws is the same for all classes.
@@ -220,7 +277,7 @@ def _draw_chest(
     x = x / build
     torso = _torso(x, y)
     lungs = _lungs(x, y, anatomy, breath=float(shot.uniform(-0.05, 0.05)))
-    heart = _heart(x, y, size=float(anatomy.uniform(0.85, 1.15)))
+    heart = _heart(x, y, size=float(anatomy.uniform(*hearts)))
     air = lungs * (1 - 0.92 * heart)
     chest = 0.66 * torso * (1 - 0.68 * air)
     chest += 0.10 * heart * torso
@@ -241,7 +298,7 @@ def _draw_chest(
         lead = np.abs(y + 0.52 - 1.25 * (x + 0.45)) + np.maximum(0, x - 0.05)
         chest = np.maximum(chest, 1.05 * _soft(1 - box, 0.05))
         chest = np.maximum(chest, 0.95 * _soft(0.018 - lead, 0.006) * _soft(x + 0.45, 0.02))
-    return chest
+    return chest, float(np.ptp(x[heart > 0.5]) / np.ptp(x[lungs > 0.5]))
 
 
 def _pose(rng: Generator) -> tuple[Field, Field]:

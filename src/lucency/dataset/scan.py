@@ -66,6 +66,8 @@ class Scan:
         warnings: Sentences about images that are not used, and about doubtful names.
         notes: Sentences for information.
         labels: Names, where an image may have several; the classes are then strata.
+        value_name: What the numbers are that are to be predicted; the classes are then bins of
+            them. Empty for classes.
     """
 
     root: Path
@@ -78,6 +80,7 @@ class Scan:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     labels: tuple[str, ...] = ()
+    value_name: str = ""
 
 
 def scan(
@@ -117,8 +120,10 @@ def scan(
         entries = _by_folder(walk, layout)
         _check_class_folders(walk, layout, entries)
         warnings = _check_names(tree, layout)
-    strata = table is not None and bool(table.names)
+    strata = table is not None and bool(table.names or table.value_name)
     classes = checked_classes(walk, entries, labels, least, strata=strata)
+    if table and table.bins:
+        classes = table.bins
     not_used = unused_images(walk)
     return Scan(
         root=root,
@@ -136,6 +141,7 @@ def scan(
         ),
         notes=(*layout.notes, *(table.notes if table else ()), *ignored_sentences(walk.ignored)),
         labels=table.names if table else (),
+        value_name=table.value_name if table else "",
     )
 
 
@@ -229,7 +235,15 @@ def _by_labels(
             place = layout.place_of(file)
             split = row.split or (by_folder[place.folder] if place else "")
             entries.append(
-                Entry(file, row.label, split, row.group, fold=row.fold, states=row.states)
+                Entry(
+                    file,
+                    row.label,
+                    split,
+                    row.group,
+                    fold=row.fold,
+                    states=row.states,
+                    value=row.value,
+                )
             )
         else:
             walk.leave(file.rpartition("/")[0], f"not in {labels.name}")

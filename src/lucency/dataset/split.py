@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lucency.dataset.entry import SPLITS, Entry, counted, listed, natural
+from lucency.dataset.entry import NUMBERS, SPLITS, Entry, counted, listed, natural
 from lucency.errors import ConfigError, DataError
 from lucency.metrics import clopper_pearson
 
@@ -123,7 +123,8 @@ def choose_folds(
     Args:
         entries: The images as they are split without folds.
         given: The same images with the splits of the folder or the split file.
-        classes: The names of all classes, or of the labels if an image may have several.
+        classes: The names of all classes, or of the labels if an image may have several; of
+            numbers, ``NUMBERS`` alone.
         always: Why there are folds whatever the size of validation; empty where it decides.
 
     Returns:
@@ -159,6 +160,9 @@ def check_splits(
 ) -> None:
     """Raise ``DataError`` where a class is missing from train or val."""
     present = {(entry.split, entry.label) for entry in entries}
+    if any(entry.value is not None for entry in entries):
+        _check_numbers(entries, classes, splits)
+        return
     for label in classes:
         for split in splits:
             if (split, label) not in present:
@@ -169,6 +173,22 @@ def check_splits(
                 )
 
 
+def _check_numbers(entries: Sequence[Entry], bins: Sequence[str], splits: Sequence[str]) -> None:
+    """Raise ``DataError`` where train lacks numbers of a bin, or a split has no image."""
+    for split in splits:
+        inside = {entry.label for entry in entries if entry.split == split}
+        if not inside:
+            raise DataError(
+                f"There is no image in the {_WORDS.get(split, split)} split. Each split needs "
+                "images of several patients. Add images of more patients."
+            )
+        if split == "train" and (missing := [name for name in bins if name not in inside]):
+            raise DataError(
+                f"The train split has no image with a number in {listed(missing)}, as those of "
+                "few patients have such numbers. Add images of more patients."
+            )
+
+
 def split_warnings(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
     """Return warnings about splits that are missing or too small to measure a rate."""
     warnings = _absent_from_test(entries, classes)
@@ -176,7 +196,12 @@ def split_warnings(entries: Sequence[Entry], classes: Sequence[str]) -> list[str
         inside = [entry for entry in entries if entry.split == split]
         label, n = _smallest_class(inside, classes)
         low, high = clopper_pearson(n // 2, n)
-        if inside and n and not is_measurable(n):
+        if inside and label == NUMBERS and not is_measurable(n):
+            warnings.append(
+                f"The {_WORDS[split]} split has only {counted(n, 'image')}, so its figures are "
+                "known only roughly. More images would narrow their intervals."
+            )
+        elif inside and n and not is_measurable(n):
             warnings.append(
                 f"The {_WORDS[split]} split has only {counted(n, 'image')} of class {label!r}. If "
                 f"{n // 2:,} were recognised, the true rate could lie anywhere from {low:.0%} to "
@@ -249,6 +274,11 @@ def _reason_to_resplit(pool: Sequence[Entry], fraction: float) -> tuple[str, lis
     after = fraction * sum(label in entry.shown for entry in pool)
     if is_measurable(n) or after <= n:
         return "", []
+    if label == NUMBERS:
+        return (
+            "The given validation split is too small for model selection: "
+            f"{counted(n, 'image')}. Its images joined train first."
+        ), []
     return (
         "The given validation split is too small for model selection: "
         f"{counted(len(val), 'image')}, {n:,} of class {label!r}. If {n // 2:,} of these {n:,} "
@@ -272,6 +302,14 @@ def _with_validation(pool: Sequence[Entry], fraction: float, seed: int) -> list[
 def _check_splittable(
     entries: Sequence[Entry], classes: Sequence[str], *, splits: Collection[str]
 ) -> None:
+    if any(entry.value is not None for entry in entries):
+        if len({entry.group for entry in entries}) < len(splits):
+            raise DataError(
+                f"There are images of {counted(len({e.group for e in entries}), 'patient')} to "
+                f"split into {', '.join(splits)}; at least {len(splits)} are needed. Add images "
+                "of more patients."
+            )
+        return
     images = Counter(entry.label for entry in entries)
     groups = Counter(label for _, label in {(entry.group, entry.label) for entry in entries})
     for label in classes:

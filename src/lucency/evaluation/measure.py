@@ -13,6 +13,7 @@ from lucency import metrics
 from lucency.calibration import reliability, units
 from lucency.calibration.conformal import Conformal
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier import ABSTAIN, Spec
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.evaluation import labels
@@ -103,6 +104,7 @@ def evaluate_predictions(
         task=task_of(spec.task),
         cut=spec.cut,
         unit=None if spec.unit is None else UnitRule.from_json(spec.unit, spec.classes),
+        value=None if spec.value is None else ValueRule.from_json(spec.value, len(spec.classes)),
     )
     return _evaluate(predictions, conditions)
 

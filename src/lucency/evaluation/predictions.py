@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from lucency.calibration import units
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier import Outputs, Spec
 from lucency.dataset.multilabel import read_written, written
+from lucency.dataset.values import Bins
 from lucency.errors import ConfigError, RunError
 from lucency.io import from_text, read_table, why
 from lucency.metrics import FloatArray, IntArray, positive_index
@@ -49,6 +51,10 @@ class Labelled(Protocol):
     @property
     def targets(self) -> NDArray[np.float32] | None:
         """Return (n, labels) which labels are present, where there may be several."""
+
+    @property
+    def values(self) -> FloatArray | None:
+        """Return (n,) numbers, where these are to be predicted."""
 
 
 SplitT = TypeVar("SplitT", bound=Labelled)
@@ -94,6 +100,9 @@ class Predictions:
         targets: Where an image may have several labels, (n, labels) float32: 1 present, 0 absent,
             below 0 unknown. ``labels`` are then zeros, ``decisions`` (n, labels) 1 or 0, and
             ``classes`` the names of the labels.
+        values: Where the answer is a number, (n,) float64 true numbers; ``classes`` are then bins
+            of it, and ``labels`` and ``decisions`` the bins of the true and predicted numbers.
+        predicted: (n,) float64 predicted numbers, if there are ``values``.
     """
 
     split: str
@@ -105,6 +114,8 @@ class Predictions:
     probabilities: FloatArray
     ood_scores: FloatArray | None = None
     targets: NDArray[np.float32] | None = None
+    values: FloatArray | None = None
+    predicted: FloatArray | None = None
 
 
 def predict(
@@ -126,6 +137,8 @@ def predict(
     outputs = classifier.infer_split(split, progress)
     if split.targets is not None:
         return of_labels(classifier.spec, split, outputs)
+    if split.values is not None:
+        return of_values(classifier.spec, split, outputs)
     positive = positive_index(classifier.classes, classifier.positive)
     return Predictions(
         split=split.name,
@@ -160,6 +173,32 @@ def of_labels(spec: Spec, split: Labelled, outputs: Outputs) -> Predictions:
         probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
         targets=split.targets,
+    )
+
+
+def of_values(spec: Spec, split: Labelled, outputs: Outputs) -> Predictions:
+    """Return the predicted numbers for the images of a split.
+
+    Args:
+        spec: Of the classifier, with the rule that makes numbers of probabilities.
+        split: With values.
+        outputs: For its images.
+    """
+    if split.values is None or spec.value is None:
+        raise ValueError("these are images or a classifier without numbers")
+    rule = ValueRule.from_json(spec.value, len(spec.classes))
+    predicted = rule.predicted(outputs.probabilities)
+    return Predictions(
+        split=split.name,
+        classes=spec.classes,
+        files=split.files,
+        groups=split.groups,
+        labels=Bins(rule.edges).numbers(split.values),
+        decisions=Bins(rule.edges).numbers(predicted),
+        probabilities=outputs.probabilities,
+        ood_scores=outputs.ood_scores,
+        values=split.values,
+        predicted=predicted,
     )
 
 
@@ -236,6 +275,8 @@ def _rows(predictions: Predictions) -> Iterator[list[object]]:
     )
     if targets is not None:
         named = ([written(classes, x) for x in rows] for rows in (targets, predictions.decisions))
+    if predictions.values is not None and predictions.predicted is not None:
+        named = (predictions.values.tolist(), predictions.predicted.tolist())
     scores = (
         [""] * len(predictions.files)
         if predictions.ood_scores is None
@@ -304,6 +345,21 @@ def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predic
             probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
             ood_scores=np.array(far, np.float64) if all(far) else None,
             targets=np.array([read_written(text, classes) for text in labels], np.float32),
+        )
+    if not {*labels} <= {*classes}:
+        bins = Bins.of_names(classes)
+        values, predicted = (np.array(texts, np.float64) for texts in (labels, decided))
+        return Predictions(
+            split=split,
+            classes=classes,
+            files=files,
+            groups=groups,
+            labels=bins.numbers(values),
+            decisions=bins.numbers(predicted),
+            probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
+            ood_scores=np.array(far, np.float64) if all(far) else None,
+            values=values,
+            predicted=predicted,
         )
     return Predictions(
         split=split,

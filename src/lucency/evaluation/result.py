@@ -9,6 +9,7 @@ from typing import Any
 
 from lucency.calibration.conformal import Conformal
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.metrics import Estimate
 from lucency.task import CLASSES, Task
 
@@ -29,6 +30,7 @@ class Conditions:
         task: What the classifier answers.
         cut: Of grades, ``Spec.cut``.
         unit: How the images of a patient become one answer, if they do.
+        value: How probabilities of bins become a number, where that is the answer.
     """
 
     positive: str | None
@@ -42,6 +44,7 @@ class Conditions:
     task: Task = CLASSES
     cut: Mapping[str, Any] | None = None
     unit: UnitRule | None = None
+    value: ValueRule | None = None
 
 
 @dataclass(frozen=True)

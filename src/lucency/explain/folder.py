@@ -82,7 +82,7 @@ def _drawn(
     known = next((each for each in maps if each is not None), None)
     informative, sentence = trust_of(classifier.spec)
     plus, minus = (_probability(classifier, logit) for logit in (2, -2))
-    ordinal = classifier.task.is_ordinal
+    ordinal = classifier.task.is_ordered
     text = sentence.partition(": ")[2] or sentence
     return draw(
         PAGES,

@@ -109,9 +109,13 @@ def _in_words(data: Dataset) -> str:
     train, (height, width) = data.train, data.audit.sizes["median"]
     smallest = int(np.bincount(train.labels, minlength=len(data.classes)).min())
     colour = "in colour" if data.audit.colour else "grey"
+    what = f"{len(data.classes)} classes, the smallest with {smallest:,} images"
+    if train.values is not None:
+        low, high = train.values.min(), train.values.max()
+        what = f"{train.value_name} from {low:.6g} to {high:.6g}"
     return (
         f"Dataset: {len(train):,} images of {len(set(train.groups)):,} patients to train on, "
-        f"{len(data.classes)} classes, the smallest with {smallest:,} images; files of {height} x "
+        f"{what}; files of {height} x "
         f"{width} pixels (median), {colour}, {in_words(train.cache.depth)}."
     )
 
@@ -123,7 +127,7 @@ def default_check_folder(folder: Path) -> Path:
 
 def audit_data(data: Dataset, config: Config, progress: Progress) -> dict[str, Any]:
     """Return the content of ``audit.json``: the audit of the files and the probes' findings."""
-    found = probe(data, seed=config.seed, workers=config.workers, progress=progress)
+    found = probe(data.halves(), seed=config.seed, workers=config.workers, progress=progress)
     return {**data.audit.to_json(), **found.to_json()}
 
 

@@ -31,6 +31,7 @@ from lucency.evaluation.predictions import pooled
 from lucency.metrics import BoolArray, FloatArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS, SPLIT
+from lucency.task import CLASSIFICATION, MULTILABEL, REGRESSION
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,8 @@ def evaluate_run(
         LucencyError: Anything a user can fix, such as a rule that validation cannot meet.
     """
     classifier = Classifier.load(run)
-    if folder is not None and bool(classifier.spec.labels) != (config.task == "multilabel"):
-        config = dataclasses.replace(
-            config, task="multilabel" if classifier.spec.labels else "classification"
-        )
+    if folder is not None:
+        config = _of_task(config, classifier.spec)
     if config.prevalence is not None and classifier.spec.cut is None:
         class_prior(config.prevalence, classifier.classes, classifier.positive)  # fail early
     if choose:
@@ -101,6 +100,16 @@ def evaluate_run(
     return RunEvaluation(title, evaluation, test_evaluations)
 
 
+def _of_task(config: Config, spec: Spec) -> Config:
+    """Return the configuration with which the labels of other images are read."""
+    if spec.value:
+        name = config.label_column or spec.value["name"]
+        return dataclasses.replace(config, task=REGRESSION, label_column=name)
+    if bool(spec.labels) == (config.task == MULTILABEL):
+        return config
+    return dataclasses.replace(config, task=MULTILABEL if spec.labels else CLASSIFICATION)
+
+
 def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     """Set a classifier's threshold by a rule on the validation split of its run, or its folds.
 
@@ -112,6 +121,8 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
         RunError: The run has no predictions for validation.
     """
     rule, spec = operating_point.parse(config.operating_point), classifier.spec
+    if spec.value:
+        raise ConfigError("--operating-point is for classes, and this classifier predicts numbers.")
     if spec.labels:
         raise ConfigError(
             "--operating-point is chosen for each label in training; train again to choose another."
@@ -165,6 +176,8 @@ def content_of(split: Split) -> list[tuple[str, str]]:
     truths = [split.classes[k] for k in split.labels]
     if split.targets is not None:
         truths = [written(split.label_names, row) for row in split.targets]
+    if split.values is not None:
+        truths = [*map(repr, split.values.tolist())]
     return [*zip(hashes, truths, strict=True)]
 
 
@@ -216,6 +229,7 @@ def _load(classifier: Classifier, folder: Source, config: Config, progress: Prog
         cache=config.cache,
         labels=config.labels,
         task=config.task,
+        label_column=config.label_column,
         unit="patient" if rule else "image",
         group_regex=rule.regex if rule else "",
     )

@@ -127,6 +127,11 @@ def _mistakes(data: Dataset, predictions: Predictions, read: Read) -> Iterator[S
         for i in worst_of_labels(predictions)[:_MISTAKES]:
             yield _entry("mistake", split, i), read(split.files[i])
         return
+    if predictions.values is not None and predictions.predicted is not None:
+        errors = abs(predictions.predicted - predictions.values)
+        for i in np.argsort(-errors, kind="stable")[:_MISTAKES]:
+            yield _entry("mistake", split, i), read(split.files[i])
+        return
     of_label = predictions.probabilities[rows, predictions.labels]
     wrong = np.flatnonzero(predictions.decisions != predictions.labels)
     for i in wrong[np.argsort(of_label[wrong], kind="stable")][:_MISTAKES]:

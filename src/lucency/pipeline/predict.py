@@ -373,6 +373,10 @@ def _write_part(folder: Path, number: int, some: Sequence[Prediction], spec: Spe
             f"present_{name}": pa.array([_present(each, name) for each in some], pa.bool_())
             for name in (spec.classes if spec.labels else ())
         },
+        **{
+            name: pa.array([_of_value(each, k) for each in some], pa.float64())
+            for k, name in enumerate(("value", "low", "high") if spec.value else ())
+        },
         "reason": pa.array([each.reason or None for each in some], pa.string()),
         "unreadable": pa.array([not each.probabilities for each in some], pa.bool_()),
         "prediction_set": pa.array(
@@ -395,6 +399,13 @@ def _at_cut(prediction: Prediction, key: str) -> Any:
 
 def _present(prediction: Prediction, name: str) -> bool | None:
     return prediction.labels[name]["present"] if prediction.labels else None
+
+
+def _of_value(prediction: Prediction, k: int) -> float | None:
+    """Return the predicted number, or the lower or upper end of its interval."""
+    found = prediction.value or {}
+    value, ends = found.get("predicted"), found.get("interval") or (None, None)
+    return (value, *ends)[k]
 
 
 def _name(number: int) -> str:

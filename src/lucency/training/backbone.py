@@ -165,8 +165,9 @@ class Backbone(ABC):
         if self._folds is not None:
             held_out = OutOfFold(logits, pooled.train, pooled.of_folds)
             return finish_folds(made, train, self._folds, held_out, plan, config, progress)
+        images = HeldOut(logits, val.labels, val.groups, val.targets, val.values)
         calibrate(
-            made, plan, config, train.labels, HeldOut(logits, val.labels, val.groups, val.targets),
+            made, plan, config, train.labels, images,
             lambda: probabilities_of(made, logits, bias), progress,
         )  # fmt: skip
         fitted, held = sampled(train), sampled(val)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from lucency.calibration import conformal, ood, operating_point, scaling, units
+from lucency.calibration import conformal, ood, operating_point, scaling, units, values
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Split, evenly
@@ -33,12 +34,14 @@ class HeldOut:
         labels: (n,) int64 true class indices.
         groups: n patients.
         targets: (n, labels) ``Split.targets``, where an image may have several labels.
+        values: (n,) ``Split.values``, where numbers are to be predicted.
     """
 
     logits: NDArray[np.float64]
     labels: NDArray[np.int64]
     groups: Sequence[str]
     targets: NDArray[np.float32] | None = None
+    values: NDArray[np.float64] | None = None
 
 
 def calibrate(
@@ -66,6 +69,9 @@ def calibrate(
         return
     _scale(classifier, plan, labels, held_out)
     probabilities = predict()
+    if held_out.values is not None:
+        _calibrate_values(classifier, probabilities, held_out.values, held_out.groups)
+        return
     runs = classifier.task.is_ordinal
     sets = conformal.fit(probabilities, held_out.labels, held_out.groups, runs=runs)
     point = _operating_point(classifier, config, probabilities, held_out.labels, progress)
@@ -80,6 +86,20 @@ def calibrate(
     if config.unit != "image":
         rule = _unit(classifier, plan, config, probabilities, held_out, progress)
         classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
+
+
+def _calibrate_values(
+    classifier: Classifier,
+    probabilities: NDArray[np.float64],
+    found: NDArray[np.float64],
+    groups: Sequence[str],
+) -> None:
+    """Choose how wide the prediction intervals of numbers are."""
+    spec = classifier.spec
+    rule = ValueRule.from_json(spec.value or {}, len(spec.classes))
+    fitted = values.fit(rule, probabilities, found, groups)
+    rule_words = classifier.task.decision
+    classifier.spec = dataclasses.replace(spec, value=fitted.to_json(), rule=rule_words)
 
 
 def _calibrate_labels(
@@ -188,9 +208,8 @@ def _scale(
     weighed = weighed / weighed.sum()
     truth = held_out.labels
     seen = np.bincount(truth, minlength=classes) / len(truth)
-    fitted = scaling.fit(
-        held_out.logits, truth, (weighed / seen)[truth], groups=held_out.groups, seed=plan.seed
-    )
+    weights = np.divide(weighed, seen, out=np.ones(classes), where=seen > 0)[truth]
+    fitted = scaling.fit(held_out.logits, truth, weights, groups=held_out.groups, seed=plan.seed)
     classifier.add_to_logits(fitted.bias)
     assumed = counts / counts.sum() if classes == 2 else weighed
     classifier.spec = dataclasses.replace(

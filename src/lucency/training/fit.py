@@ -120,6 +120,7 @@ def spec_of(plan: Plan, classes: tuple[str, ...]) -> Spec:
         classes=classes,
         positive=plan.positive,
         task=plan.task,
+        value=plan.value.to_json() if plan.value else None,
         size=plan.size,
         channels=plan.channels,
         depth=plan.depth,

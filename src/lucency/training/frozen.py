@@ -73,7 +73,7 @@ class FrozenBackbone(Backbone):
             self.train_features.pooled,
             train.labels,
             weights,
-            task_of(plan.task).is_ordinal,
+            task_of(plan.task).is_ordered,
             train.learned,
         )
         if folds is None:

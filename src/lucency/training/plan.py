@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from lucency import backend
 from lucency.augmentation import Augmentation
 from lucency.calibration import operating_point
+from lucency.calibration.values import ValueRule
 from lucency.config import Config
 from lucency.dataset import Folds, Split
 from lucency.dataset.multilabel import check_config
+from lucency.dataset.values import Bins, check_regression
 from lucency.errors import BackendError, ConfigError
 from lucency.imaging.depths import EIGHT, dtype_of, in_words
 from lucency.probes.aspect import aspect_auroc
@@ -26,6 +28,7 @@ from lucency.task import (
     CLASSIFICATION,
     MULTILABEL,
     ORDINAL,
+    REGRESSION,
     check_grades,
     counts_up,
     in_order,
@@ -60,6 +63,7 @@ class Plan:
         positive: For two classes, the one to be detected; ``None`` for more.
         task: Name of the task, see ``lucency.task``.
         positive_from: Of grades, the lowest that counts as positive; empty for none.
+        value: How probabilities of bins become a number, without the offset of the intervals.
         size: Height and width of the network's input in pixels.
         channels: Channels of the stored images: 1 (grey) or 3.
         depth: Bits of images of more than 8; the largest number of so many is white.
@@ -114,6 +118,7 @@ class Plan:
     shards: int = 1
     task: str = CLASSIFICATION
     positive_from: str = ""
+    value: ValueRule | None = None
 
     @property
     def is_fine_tuned(self) -> bool:
@@ -178,6 +183,8 @@ def make_plan(train: Split, config: Config) -> Plan:
             )
     if task == MULTILABEL:
         return _multilabel_plan(train, config)
+    if task == REGRESSION:
+        return _regression_plan(train, config)
     positive = positive_class(train.classes, config.positive)
     decision = _decision(train, config)
     plan = _make_plan(train, config, positive, decision)
@@ -192,6 +199,8 @@ def _task_name(train: Split, config: Config) -> str:
         ConfigError: Several labels are requested, and each image has one; or grades, and images
             have several.
     """
+    if train.values is not None:
+        return REGRESSION
     if train.targets is None and config.task == MULTILABEL:
         raise ConfigError(
             "--task multilabel needs several labels for each image, which folders cannot say. Give "
@@ -233,6 +242,45 @@ def _multilabel_plan(train: Split, config: Config) -> Plan:
         plan, task=MULTILABEL, choices=(task, *kept),
         parameters={**plan.parameters, "multilabel": True},
     )  # fmt: skip
+
+
+def _regression_plan(train: Split, config: Config) -> Plan:
+    """Plan the training of a number.
+
+    Raises:
+        ConfigError: An option is for classes.
+    """
+    check_regression(config)
+    words = "the mean of the predicted distribution, with an interval that is to contain 90 %"
+    if config.tolerance is not None:
+        words += f"; none where the interval is wider than {config.tolerance:g}"
+    decision = Choice("decision", words, "the interval is widened until it holds on validation")
+    plan = _make_plan(train, config, None, decision)
+    task = Choice(
+        "task", f"regression, {train.value_name} in {len(train.classes)} bins of about as many "
+        f"images each, from {train.classes[0]} to {train.classes[-1]}",
+        "a network that knows the order of the bins predicts a distribution, not only its mean",
+    )  # fmt: skip
+    kept = [each for each in plan.choices if each.name not in ("class weights", _NEAREST)]
+    return dataclasses.replace(
+        plan, task=REGRESSION, choices=(task, *kept), value=_value_rule(train, config)
+    )
+
+
+def _value_rule(train: Split, config: Config) -> ValueRule:
+    """Return how probabilities of bins become a number, before calibration."""
+    if train.values is None:
+        raise ValueError("these images have classes, not numbers")
+    bins = len(train.classes)
+    sums = np.bincount(train.labels, train.values, minlength=bins)
+    centres = sums / np.bincount(train.labels, minlength=bins)
+    return ValueRule(
+        name=train.value_name,
+        edges=Bins.of_names(train.classes).edges,
+        centres=tuple(map(float, centres)),
+        mean=float(train.values.mean()),
+        tolerance=config.tolerance,
+    )
 
 
 def _make_plan(train: Split, config: Config, positive: str | None, decision: Choice) -> Plan:
@@ -706,7 +754,7 @@ def _class_weights(train: Split, config: Config) -> tuple[tuple[float, ...], str
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if config.class_weighting is False:
         return (1.0,) * len(counts), "switched off"
-    if train.targets is not None:
+    if train.targets is not None or train.values is not None:
         return (1.0,) * len(counts), "every image counts the same"
     if config.is_ordinal and config.class_weighting is None:
         return (1.0,) * len(counts), (

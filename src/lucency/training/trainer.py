@@ -294,7 +294,7 @@ def build_network(plan: Plan, classes: int) -> Any:
     try:
         shape = (*plan.size, plan.network_channels)
         network = models.build(plan.architecture, classes, shape, plan.parameters)
-        if task_of(plan.task).is_ordinal:
+        if task_of(plan.task).is_ordered:
             network.get_layer("logits").kernel.constraint = OneScore()
         return network
     finally:

@@ -1,0 +1,194 @@
+"""Numbers from probabilities: a prediction, quantiles, and an interval with promised coverage.
+
+The axis of the number is cut into bins, which the classifier has probabilities for. Within a bin
+the number is taken to be spread evenly, so the probabilities are a distribution with quantiles. The
+interval is that between two quantiles, moved outwards by an offset that held-out images choose
+(conformalised quantile regression: Romano, Patterson and Candes 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from lucency.calibration.units import numbered
+from lucency.errors import ClassifierError, DataError
+from lucency.metrics import BoolArray, FloatArray, IntArray
+
+COVERAGE = 0.9  # of the prediction intervals
+_NEGLIGIBLE = 1e-9
+_LONGEST = 1000  # characters of a name
+
+
+@dataclass(frozen=True)
+class ValueRule:
+    """How probabilities of bins become a number; ``value`` of ``classifier.json``.
+
+    Attributes:
+        name: What the number is, as the labels file names it.
+        edges: (bins + 1,) ends of the bins, ascending.
+        centres: (bins,) mean of the training numbers in each bin.
+        mean: Of all training numbers.
+        coverage: Share of numbers that the intervals are to contain, in (0, 1).
+        offset: Moves both ends of the intervals outwards; below 0 inwards. ``None`` where too few
+            patients were held out to promise the coverage: there are no intervals then.
+        tolerance: Largest width of an interval with which there is an answer; ``None`` for any.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    centres: tuple[float, ...]
+    mean: float
+    coverage: float = COVERAGE
+    offset: float | None = None
+    tolerance: float | None = None
+
+    def predicted(self, probabilities: FloatArray) -> FloatArray:
+        """Return the mean of the distribution of each image, (n,).
+
+        Args:
+            probabilities: (n, bins), rows sum to 1.
+        """
+        return np.asarray(probabilities @ np.asarray(self.centres), np.float64)
+
+    def quantiles(self, probabilities: FloatArray, levels: Sequence[float]) -> FloatArray:
+        """Return quantiles of the distribution of each image.
+
+        Args:
+            probabilities: (n, bins), rows sum to 1.
+            levels: k levels, each from 0 to 1.
+
+        Returns:
+            (n, k).
+        """
+        edges = np.asarray(self.edges)
+        below = np.zeros((len(probabilities), len(edges)))
+        np.cumsum(probabilities, axis=1, out=below[:, 1:])
+        found = np.empty((len(below), len(levels)))
+        for i, heights in enumerate(below):
+            found[i] = np.interp(np.asarray(levels) * heights[-1], heights, edges)
+        return found
+
+    def intervals(self, probabilities: FloatArray) -> FloatArray | None:
+        """Return the prediction interval of each image, (n, 2): lower and upper end.
+
+        Args:
+            probabilities: (n, bins), rows sum to 1.
+
+        Returns:
+            ``None`` where there is no offset.
+        """
+        if self.offset is None:
+            return None
+        ends = self.quantiles(probabilities, tails(self.coverage))
+        ends += np.array([-self.offset, self.offset])
+        middle = ends.mean(axis=1)
+        return np.stack([np.minimum(ends[:, 0], middle), np.maximum(ends[:, 1], middle)], axis=1)
+
+    def is_clear(self, intervals: FloatArray | None, n: int) -> BoolArray:
+        """Return for which of n images the interval is narrow enough to answer, (n,)."""
+        if self.tolerance is None:
+            return np.ones(n, bool)
+        if intervals is None:
+            return np.zeros(n, bool)
+        return np.asarray(intervals[:, 1] - intervals[:, 0] <= self.tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values for ``classifier.json``."""
+        return {**vars(self), "edges": list(self.edges), "centres": list(self.centres)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], bins: int) -> Self:
+        """Check the output of ``to_json``.
+
+        Args:
+            data: The object.
+            bins: Number of bins.
+
+        Raises:
+            ClassifierError: It is incomplete, or a value is out of range.
+        """
+        try:
+            edges = tuple(_number(each) for each in data["edges"])
+            centres = tuple(_number(each) for each in data["centres"])
+            if not len(edges) - 1 == len(centres) == bins or [*edges] != sorted({*edges}):
+                raise ValueError(f"expected {bins + 1} ascending edges and {bins} centres")
+            offset, tolerance = data["offset"], data["tolerance"]
+            return cls(
+                name=_name(data["name"]),
+                edges=edges,
+                centres=centres,
+                mean=_number(data["mean"]),
+                coverage=_number(data["coverage"], 0.01, 0.999),
+                offset=None if offset is None else _number(offset),
+                tolerance=None if tolerance is None else _number(tolerance, 0),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ClassifierError(
+                "The value in classifier.json is incomplete or wrong "
+                f"({type(error).__name__}: {str(error)[:80]}). Restore the file from the training "
+                "run, or train again."
+            ) from error
+
+
+def tails(coverage: float) -> tuple[float, float]:
+    """Return the levels of the two quantiles that a share of the distribution lies between."""
+    return (1 - coverage) / 2, (1 + coverage) / 2
+
+
+def fit(
+    rule: ValueRule, probabilities: FloatArray, values: FloatArray, groups: Sequence[str]
+) -> ValueRule:
+    """Choose the offset of the intervals on held-out images.
+
+    The offset is a quantile of how far the numbers lie outside the interval of the distribution,
+    weighted by patient: each of K patients weighs 1 / (K + 1), shared by its images. So the
+    interval of an image of a new patient contains its number with the promised coverage or more.
+
+    Args:
+        rule: Without an offset.
+        probabilities: (n, bins) of held-out images; n >= 1.
+        values: (n,) their numbers.
+        groups: n patients, "" for an image without one.
+
+    Returns:
+        The rule with the offset; without one where there are fewer than ``K`` patients for which
+        ``coverage * (K + 1) <= K``.
+
+    Raises:
+        DataError: There are no images.
+    """
+    if not len(values):
+        raise DataError("Cannot fit prediction intervals: there are no held-out images.")
+    ends = rule.quantiles(probabilities, tails(rule.coverage))
+    outside = np.maximum(ends[:, 0] - values, values - ends[:, 1])
+    names, patient = numbered(groups)
+    found = _quantile(outside, patient, rule.coverage * (len(names) + 1))
+    return replace(rule, offset=found)
+
+
+def _quantile(scores: FloatArray, patient: IntArray, weight: float) -> float | None:
+    """Return the first score up to which the patients weigh that much; ``None`` if none."""
+    images = np.bincount(patient)
+    order = np.argsort(scores, kind="stable")
+    cumulative = np.cumsum(1 / images[patient][order])
+    index = np.searchsorted(cumulative, weight - _NEGLIGIBLE)
+    return float(scores[order[index]]) if index < len(scores) else None
+
+
+def _number(value: Any, low: float = -1e300, high: float = 1e300) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError("expected a number")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"expected a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
+        raise ValueError(f"expected up to {_LONGEST} printable characters")
+    return value

@@ -116,14 +116,18 @@ class Split:
             value_name=self.value_name,
         )
 
-    def halves(self, cut: float) -> Split:
+    def halves(self, cut: float | None = None) -> Split:
         """Return the images as those of two classes: numbers up to a cut, and those above it.
 
-        Raises:
-            ValueError: They have classes.
+        Images that have classes are returned as they are. Probes for shortcuts and shift ask
+        whether something tells classes apart, and do the same with numbers.
+
+        Args:
+            cut: The median by default, or the next smaller number if most have the largest one.
         """
-        if self.values is None:
-            raise ValueError("these images have classes, not numbers")
+        cut = self.middle if cut is None else cut
+        if self.values is None or cut is None:
+            return self
         return replace(
             self,
             classes=(f"up to {cut:.6g}", f"above {cut:.6g}"),
@@ -131,6 +135,16 @@ class Split:
             values=None,
             value_name="",
         )
+
+    @property
+    def middle(self) -> float | None:
+        """The number that ``halves`` cuts at; ``None`` where there are no numbers."""
+        if self.values is None:
+            return None
+        cut = float(np.quantile(self.values, 0.5, method="lower"))
+        if (self.values > cut).any():
+            return cut
+        return float(self.values[self.values < cut].max())
 
     def pixels_8bit(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return images as ``pixels`` does, but always uint8: to compare and to show them."""
@@ -171,17 +185,10 @@ class Dataset:
         return self.val if self.folds is None else self.train
 
     def halves(self) -> Dataset:
-        """Return the data set with two classes instead of numbers, cut at the median of train.
-
-        Data sets with classes are returned as they are. Numbers, too, are probed for shortcuts and
-        shift by whether something tells two classes apart.
-        """
-        values = self.train.values
-        if values is None:
+        """Return the data set as ``Split.halves`` does, cut at the middle of train."""
+        cut = self.train.middle
+        if cut is None:
             return self
-        cut = float(np.quantile(values, 0.5, method="lower"))
-        if not (values > cut).any():  # most have the largest number
-            cut = float(values[values < cut].max())
         train, val = self.train.halves(cut), self.val.halves(cut)
         test = None if self.test is None else self.test.halves(cut)
         return replace(self, classes=train.classes, train=train, val=val, test=test)

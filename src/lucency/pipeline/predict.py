@@ -404,8 +404,8 @@ def _present(prediction: Prediction, name: str) -> bool | None:
 def _of_value(prediction: Prediction, k: int) -> float | None:
     """Return the predicted number, or the lower or upper end of its interval."""
     found = prediction.value or {}
-    value, ends = found.get("predicted"), found.get("interval") or (None, None)
-    return (value, *ends)[k]
+    cells: list[float | None] = [found.get("predicted"), *(found.get("interval") or (None, None))]
+    return cells[k]
 
 
 def _name(number: int) -> str:

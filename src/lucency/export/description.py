@@ -46,6 +46,7 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
         "file": file,
         "classifier": {"run": run, "sha256": classifier.fingerprint},
         "classes": list(spec.classes),
+        **({"value": dict(spec.value)} if spec.value else {}),
         "positive": spec.positive,
         "threshold": spec.threshold if spec.positive else None,
         "decision": _decision(spec),
@@ -75,6 +76,12 @@ def metadata(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _decision(spec: Spec) -> str:
+    if spec.value:
+        return (
+            f"{spec.value['name']} is the sum of the probabilities times the centres of value; the "
+            "prediction interval is between two quantiles of the distribution over its edges, "
+            "widened by its offset at both ends"
+        )
     if spec.labels:
         pairs = zip(spec.classes, spec.labels, strict=True)
         thresholds = ", ".join(f"{name} at {each['threshold']!r}" for name, each in pairs)

@@ -121,6 +121,14 @@ def _schemas() -> dict[str, Any]:
                     }
                 ),
             },
+            "value": _object(
+                {
+                    "name": _STRING,
+                    "predicted": _NUMBER,
+                    "interval": {"type": ["array", "null"], "items": _NUMBER},
+                    "coverage": _NUMBER,
+                }
+            ),
             "activation_map": {"type": ["object", "null"]},
             "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},

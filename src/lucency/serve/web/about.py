@@ -47,6 +47,7 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "positive": spec.positive,
         "cut": spec.cut and dict(spec.cut),
         "unit": _unit(classifier),
+        **({"value": dict(spec.value)} if spec.value else {}),
         "threshold": spec.threshold,
         "rule": spec.rule,
         "size": list(spec.size),

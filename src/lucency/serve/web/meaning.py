@@ -16,6 +16,12 @@ def prevalence(classifier: Classifier) -> float | None:
 
 def meaning(classifier: Classifier) -> str:
     """Return what a probability of 80 % means, and under which conditions."""
+    if rule := classifier.value:
+        return (
+            f"The prediction is the mean of a distribution of {rule.name}. The report states how "
+            "far predictions were from the true values in the evaluation, and how often these "
+            "were in the prediction interval."
+        )
     if classifier.spec.labels:
         return (
             "Of 100 images with a probability of 80 % for a label, about 80 have it, if labels are "

@@ -2,6 +2,7 @@
 
 import { isolated, make } from "./dom.js";
 import { plural, share } from "./text.js";
+import { valueRules } from "./value.js";
 
 const METRICS = {
   auroc: ["AUROC", "The chance that, of one image with and one without, the right one gets the higher score. 0.5 is guessing, 1 is perfect."],
@@ -11,15 +12,20 @@ const METRICS = {
   quadratic_kappa: ["Quadratic weighted kappa", "The agreement with the true grades beyond chance; errors count by the square of their size. 0 is chance, 1 is perfect."],
   within_one: ["Within one grade", "The share of all images that get the right grade or a neighbouring one."],
   mean_absolute_error: ["Mean absolute error", "By how many grades a decision is wrong on average."],
+  r_squared: ["R²", "The share of the variance of the true values that the predictions explain. 0 is always predicting the mean, 1 is perfect."],
+  interval_coverage: ["Interval coverage", "The share of the images whose true value lies in the prediction interval."],
   balanced_accuracy: ["Balanced accuracy", "The share of right decisions in each class, averaged over the classes."],
 };
-const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one"]);
+const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one", "interval_coverage"]);
+const OF_VALUES = ["mean_absolute_error", "r_squared", "interval_coverage"];
+const OF_ERRORS = { mean_absolute_error: ["Mean absolute error", "By how much a prediction is wrong on average, in the unit of the number."] };
 const OF_GRADES = ["quadratic_kappa", "within_one", "mean_absolute_error", "accuracy"];
 const OF_CLASSES = ["auroc", "balanced_accuracy", "accuracy"];
 const OF_TWO = ["auroc", "sensitivity", "specificity", "accuracy"];
 
 /** Return the title of the page: the classes, if they are few. */
 export function title(about) {
+  if (about.value) return isolated(about.value.name);
   const shown = about.classes.slice(0, 4).flatMap((label, i, all) => {
     const between = i === 0 ? "" : i === all.length - 1 && about.classes.length <= 4 ? " or " : ", ";
     return [between, isolated(label)];
@@ -35,9 +41,9 @@ export function facts(about) {
   const shown = [["classifier", about.name]];
   const { evaluation } = about;
   if (evaluation) shown.push([MEASURED[evaluation.split], plural(evaluation.n, "image")]);
-  const key = about.task === "ordinal" ? "quadratic_kappa" : "auroc";
+  const [key] = headlineKeys(about);
   const best = evaluation?.metrics[key];
-  if (best?.value != null) shown.push([METRICS[key][0], withInterval(key, best, evaluation.n)]);
+  if (best?.value != null) shown.push([METRICS[key][0], withInterval(key, best, about)]);
   return shown.map(([what, value]) => make("span", {}, `${what} `, make("b", {}, isolated(value))));
 }
 
@@ -50,8 +56,7 @@ export function aboutPart(about) {
     evaluation && make("p", {}, scope(evaluation)),
     evaluation?.per_patient && make("p", {}, ofPatients(about)),
     make("p", {}, about.meaning),
-    make("p", {}, decisionRule(about)),
-    make("p", {}, abstentionRule(about)),
+    about.value ? make("p", {}, valueRules(about)) : [make("p", {}, decisionRule(about)), make("p", {}, abstentionRule(about))],
     make("p", { class: "hint" }, "The 95\u202f% interval reflects only the random choice of these images. On images of other people, hospitals or devices, performance may be worse than the interval suggests."),
     make("p", { class: "hint identity" }, `Lucency ${about.version}; weights `, make("code", {}, about.sha256)),
   ];
@@ -59,6 +64,7 @@ export function aboutPart(about) {
 
 function headlineKeys(about) {
   if (about.task === "ordinal") return OF_GRADES;
+  if (about.value) return OF_VALUES;
   return about.positive === null ? OF_CLASSES : OF_TWO;
 }
 
@@ -66,14 +72,14 @@ function headlines(about) {
   const { evaluation } = about;
   const known = headlineKeys(about).filter((key) => evaluation.metrics[key]?.value != null);
   return make("dl", { class: "headlines" }, known.map((key) => {
-    const [heading, explanation] = METRICS[key];
+    const [heading, explanation] = (about.value && OF_ERRORS[key]) || METRICS[key];
     const entry = evaluation.metrics[key];
-    const interval = intervalText(key, entry, evaluation.n);
+    const interval = intervalText(key, entry, about);
     return make(
       "div",
       {},
       make("dt", {}, heading),
-      make("dd", { class: "value" }, valueText(key, entry.value, evaluation.n)),
+      make("dd", { class: "value" }, valueText(key, entry.value, about)),
       make("dd", {}, interval ? `95\u202f% interval ${interval}` : "no interval"),
       make("dd", { class: "explanation" }, explanation),
     );
@@ -84,7 +90,7 @@ function headlines(about) {
 function ofPatients(about) {
   const { n, metrics } = about.evaluation.per_patient;
   const known = headlineKeys(about).filter((key) => metrics[key]?.value != null);
-  const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC")} ${withInterval(key, metrics[key], n)}`);
+  const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC")} ${withInterval(key, metrics[key], { evaluation: { n } })}`);
   return `With one answer for each of ${plural(n, "patient")}, from all images of the patient: ${figures.join(", ")}.`;
 }
 
@@ -113,7 +119,8 @@ function abstentionRule(about) {
 }
 
 /** Return a metric with no more digits than its images support, and without false perfection. */
-function valueText(key, value, n, inInterval = false) {
+function valueText(key, value, { evaluation: { n }, value: number }, inInterval = false) {
+  if (number && key === "mean_absolute_error") return threeDigits(value);
   const inPercent = IN_PERCENT.has(key);
   const decimals = (n >= 100 ? 3 : 2) - (inPercent ? 2 : 0);
   const scale = inPercent ? 100 : 1;
@@ -125,12 +132,17 @@ function valueText(key, value, n, inInterval = false) {
   return `${rounded}${unit}`;
 }
 
-function intervalText(key, entry, n) {
+function intervalText(key, entry, about) {
   if (entry.low == null || entry.high == null) return "";
-  return `${valueText(key, entry.low, n, true)}–${valueText(key, entry.high, n, true)}`;
+  return `${valueText(key, entry.low, about, true)}–${valueText(key, entry.high, about, true)}`;
 }
 
-function withInterval(key, entry, n) {
-  const interval = intervalText(key, entry, n);
-  return valueText(key, entry.value, n) + (interval ? ` (${interval})` : "");
+function withInterval(key, entry, about) {
+  const interval = intervalText(key, entry, about);
+  return valueText(key, entry.value, about) + (interval ? ` (${interval})` : "");
+}
+
+/** Return an error in the unit of a number. */
+function threeDigits(value) {
+  return String(Number(value.toPrecision(3)));
 }

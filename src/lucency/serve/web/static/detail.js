@@ -3,6 +3,7 @@
 import { button, isolated, make } from "./dom.js";
 import { describe, informative, legend, overlay, trust } from "./map.js";
 import { prevalencePart } from "./prevalence.js";
+import { numberText, valuePart } from "./value.js";
 import { abstention, isDecided, ofHundred, outcomeOf, percent, share } from "./text.js";
 
 const MAX_HEIGHT = 32; // rem of an image
@@ -28,8 +29,14 @@ export function spokenAnswer(prediction, about) {
     const spoken = (names.length ? names : about.classes).map((label) => `Probability of ${label} ${percent(prediction.probabilities[label])}.`);
     return `${prediction.decision}. ${spoken.join(" ")}`;
   }
+  if (prediction.value) return spokenValue(prediction.value);
   const shown = about.positive ?? prediction.decision;
   return `${prediction.decision}. Probability of ${shown} ${percent(prediction.probabilities[shown])}.`;
+}
+
+function spokenValue({ name, predicted, interval }) {
+  const between = interval ? ` Prediction interval ${interval.map(numberText).join(" to ")}.` : "";
+  return `${name} ${numberText(predicted)}.${between}`;
 }
 
 /** Return a prediction; `about.what` is what it is of, an image if it is not said. */
@@ -43,6 +50,7 @@ function heading(about) {
 
 function decided(item, about) {
   const { prediction } = item;
+  if (prediction.value) return [heading(about), valuePart(prediction, about), distribution(prediction, about), oodScore(prediction, about), fileNotes(prediction)];
   const binary = about.positive !== null;
   return [
     heading(about),
@@ -58,9 +66,14 @@ function decided(item, about) {
   ];
 }
 
+/** Return the predicted distribution. */
+function distribution(prediction, about) {
+  return make("details", {}, make("summary", {}, "Predicted distribution"), classBars(prediction, about));
+}
+
 function abstained(item, about) {
   const { prediction } = item;
-  const { sentence, meaning } = abstention(prediction.reason, Boolean(prediction.labels));
+  const { sentence, meaning } = abstention(prediction.reason, about.task);
   return [
     heading(about),
     make(
@@ -129,11 +142,11 @@ function positiveBar(prediction, about) {
 /** Return the probability of every class, the highest first; of grades in their order. */
 function classBars(prediction, about) {
   const rows = about.classes.map((label) => [label, prediction.probabilities[label]]);
-  if (about.task !== "ordinal") rows.sort((one, other) => other[1] - one[1]);
+  if (about.task !== "ordinal" && about.task !== "regression") rows.sort((one, other) => other[1] - one[1]);
   return make(
     "table",
     { class: "bars" },
-    make("caption", { class: "visually-hidden" }, `Probability of each ${prediction.labels ? "label" : "class"}`),
+    make("caption", { class: "visually-hidden" }, `Probability of each ${prediction.labels ? "label" : prediction.value ? "bin" : "class"}`),
     make("tbody", {}, rows.map(([label, p]) => {
       const bar = make("div", { class: "bar-fill" });
       bar.style.width = `${100 * p}%`;

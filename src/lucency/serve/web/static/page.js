@@ -44,7 +44,8 @@ function open() {
   const { about } = engine;
   fill(byId("status"));
   fill(byId("title"), title(about));
-  document.title = `${about.classes.slice(0, 4).join(" or ").slice(0, 80)} – Lucency`;
+  const named = about.value?.name ?? about.classes.slice(0, 4).join(" or ");
+  document.title = `${named.slice(0, 80)} – Lucency`;
   fill(byId("facts"), facts(about));
   fill(byId("about"), aboutPart(about));
   fill(byId("formats"), engine.formats);
@@ -141,7 +142,8 @@ function counts() {
   const found = new Map();
   for (const item of items) {
     const outcome = outcomeOf(item);
-    const key = outcome === "decided" ? `class:${item.prediction.decision}` : outcome;
+    const kind = engine.about.value ? "predicted" : `class:${item.prediction?.decision}`;
+    const key = outcome === "decided" ? kind : outcome;
     found.set(key, (found.get(key) ?? 0) + 1);
   }
   return found;
@@ -161,7 +163,7 @@ function renderProgress() {
   const decisions = [...found.keys()].filter((key) => key.startsWith("class:")).map((key) => key.slice(6));
   const classes = decisions.sort((one, other) => place(one) - place(other));
   const parts = classes.map((label) => [isolated(label), ` ${found.get(`class:${label}`)}`]);
-  for (const [key, text] of [["abstained", "no decision"], ["failed", "not read"], ["cancelled", "cancelled"]]) {
+  for (const [key, text] of [["predicted", "predicted"], ["abstained", "no decision"], ["failed", "not read"], ["cancelled", "cancelled"]]) {
     if (found.get(key)) parts.push([`${text} ${found.get(key)}`]);
   }
   patient.update(items);

@@ -1,12 +1,14 @@
 // Numbers to a prediction that abstains rather than guesses, with the sentences of
 // lucency/classifier/prediction.py and the maps of activation_map.py.
 
+import { valueOf } from "./value.js";
+
 const DECIMALS = 4;
 
 /**
  * Make the document of one image, with the keys of `lucency predict --json`.
  *
- * @param {object} about The classifier: `classes`, `task`, `positive`, `threshold`, `cut`.
+ * @param {object} about The classifier: `classes`, `task`, `positive`, `threshold`, `cut`, `value`.
  * @param {number[]|null} scores The largest 1 - probability with which each class is in the
  *   prediction set; null without prediction sets.
  * @param {number[]} probabilities Of each class, sum 1.
@@ -14,14 +16,14 @@ const DECIMALS = 4;
  */
 export function predictionOf(about, scores, probabilities, oodScore) {
   const { classes } = about;
+  const outside = oodScore !== null && !(oodScore <= 1) ? `out of distribution: OOD score ${general(oodScore)}, limit 1` : null;
+  if (about.value) return { ...valueOf(about, probabilities, outside), ood_score: oodScore };
   const ordinal = about.task === "ordinal";
   const decided = decide(about, probabilities);
   const names = scores ? setOf(classes, scores, probabilities, ordinal) : [];
   const most = ordinal ? 2 : 1;
-  let reason = null;
-  if (oodScore !== null && !(oodScore <= 1)) {
-    reason = `out of distribution: OOD score ${general(oodScore)}, limit 1`;
-  } else if (scores && !(names.length <= most && names.includes(decided))) {
+  let reason = outside;
+  if (!outside && scores && !(names.length <= most && names.includes(decided))) {
     const shown = ordinal && names.length > 1 ? `${names[0]} to ${names.at(-1)}` : names.join(" or ");
     reason = `ambiguous: ${names.length ? shown : "no class fits well"}`;
     if (names.length === 1) {
@@ -91,7 +93,7 @@ export function mapOf({ dims: [, height, width, units], data }, probabilities, a
   const two = about.classes.length === 2;
   const of = two
     ? about.classes.indexOf(about.positive ?? about.classes[1])
-    : about.task === "ordinal"
+    : about.task === "ordinal" || about.task === "regression"
       ? about.classes.length - 1
       : mostProbable(probabilities);
   const value = (position) => {

@@ -6,17 +6,19 @@ import { outcomeOf } from "./text.js";
 const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 
 /** Return the predictions as CSV, with a header row. */
-export function csv(items, { classes, cut: chosen, task }) {
+export function csv(items, { classes, cut: chosen, task, value: rule }) {
   const atCut = chosen ? ["positive", "positive_probability"] : [];
   const several = task === "multilabel" ? classes : [];
   const present = several.map((label) => `present_${label}`);
-  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), ...atCut, ...present, "reason", "notes"]];
+  const number = rule ? ["value", "low", "high"] : [];
+  const rows = [["file", "decision", ...classes.map((label) => `p_${label}`), ...atCut, ...present, ...number, "reason", "notes"]];
   for (const item of finished(items)) {
-    const { decision, probabilities, reason, notes, cut, labels } = record(item);
+    const { decision, probabilities, reason, notes, cut, labels, value } = record(item);
     const shares = classes.map((label) => (probabilities ? String(probabilities[label]) : ""));
     const side = chosen ? [String(cut?.positive ?? ""), String(cut?.probability ?? "")] : [];
     const states = several.map((label) => String(labels?.[label].present ?? ""));
-    rows.push([text(item.name), text(decision ?? ""), ...shares, ...side, ...states, text(reason ?? ""), text(notes.join("; "))]);
+    const ends = rule ? [value?.predicted, value?.interval?.[0], value?.interval?.[1]].map((x) => String(x ?? "")) : [];
+    rows.push([text(item.name), text(decision ?? ""), ...shares, ...side, ...states, ...ends, text(reason ?? ""), text(notes.join("; "))]);
   }
   return rows.map((row) => `${row.map(quoted).join(",")}\n`).join("");
 }
@@ -44,8 +46,8 @@ function record(item) {
   if (item.state === "failed") {
     return { file: item.name, decision: null, probabilities: null, reason: item.error, prediction_set: [], ood_score: null, notes: [] };
   }
-  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes, cut, labels } = item.prediction;
-  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [], ...(cut && { cut }), ...(labels && { labels }) };
+  const { decision, probabilities, reason, prediction_set: set, ood_score: oodScore, notes, cut, labels, value } = item.prediction;
+  return { file: item.name, decision, probabilities, reason, prediction_set: set ?? [], ood_score: oodScore ?? null, notes: notes ?? [], ...(cut && { cut }), ...(labels && { labels }), ...(value && { value }) };
 }
 
 /** Return text that no spreadsheet takes for a formula. */

@@ -1,6 +1,7 @@
 // Several images: a table that can be sorted; each row opens its image.
 
 import { announce, fill, isolated, make } from "./dom.js";
+import { intervalText } from "./value.js";
 import { isDecided, outcomeOf, percent } from "./text.js";
 
 const MAX_CLASS_COLUMNS = 4; // with more classes, only the highest probability has a column
@@ -13,12 +14,14 @@ export class Table {
   #open;
   #classes;
   #several;
+  #value; // name of the number that is predicted, if one is
   #sorted = { key: "given", descending: false };
 
   /** open(item): called with the item of the row that a person opens. */
   constructor(about, open) {
     this.#open = open;
     this.#several = about.task === "multilabel";
+    this.#value = about.value?.name;
     this.#classes = about.classes.length <= MAX_CLASS_COLUMNS ? about.classes : [];
     this.body = make("tbody");
     this.head = make("tr");
@@ -34,6 +37,7 @@ export class Table {
   }
 
   #columns() {
+    if (this.#value) return [["name", "File"], ["predicted", this.#value], ["pwidth", "Prediction interval"], ["reason", "Reason"]];
     const probabilities = this.#classes.length ? this.#classes.map((label) => [`p:${label}`, label]) : [["p", this.#several ? "Highest probability" : "Probability"]];
     return [["name", "File"], ["decision", "Decision"], ...probabilities, ["reason", "Reason"]];
   }
@@ -89,16 +93,18 @@ export class Table {
     const values = this.#classes.length ? this.#classes.map((label) => p && p[label]) : [p && probabilityOf(item.prediction)];
     const opener = make("button", { type: "button", class: "open" }, isolated(item.name));
     const reason = outcome === "abstained" ? item.prediction.reason : outcome === "failed" ? item.error : item.note;
+    const interval = outcome === "decided" && this.#value ? intervalText(item.prediction.value) : "–";
+    const shares = values.map((value, i) => {
+      const decided = !this.#classes.length || (p && isDecided(this.#classes[i], item.prediction));
+      return make("td", { class: decided ? "n top" : "n" }, value === null ? "–" : percent(value));
+    });
     const row = make(
       "tr",
       { class: outcome },
       make("td", { class: "thumbnail" }, thumbnail(item)),
       make("th", { scope: "row" }, opener),
-      make("td", { class: "outcome" }, outcomeCell(item, outcome)),
-      values.map((value, i) => {
-        const decided = !this.#classes.length || (p && isDecided(this.#classes[i], item.prediction));
-        return make("td", { class: decided ? "n top" : "n" }, value === null ? "–" : percent(value));
-      }),
+      make("td", { class: this.#value ? "outcome n" : "outcome" }, outcomeCell(item, outcome)),
+      this.#value ? make("td", { class: "n" }, interval) : shares,
       make("td", { class: "reason" }, reason ?? ""),
     );
     Object.assign(row, { item, state: stateOf(item) });
@@ -146,6 +152,9 @@ function sortValue(item, key) {
   if (key === "decision") return outcome === "decided" ? item.prediction.decision : `\uffff${LABELS[outcome]}`;
   if (key === "reason") return (outcome === "abstained" ? item.prediction.reason : item.error) || null;
   if (outcome !== "decided") return null;
+  const { value } = item.prediction;
+  if (key === "predicted") return value.predicted;
+  if (key === "pwidth") return value.interval && value.interval[1] - value.interval[0];
   return key === "p" ? probabilityOf(item.prediction) : item.prediction.probabilities[key.slice(2)];
 }
 

@@ -44,13 +44,18 @@ export function isDecided(label, { decision, labels }) {
   return labels ? labels[label].present === true : label === decision;
 }
 
-/** Return the reason for an abstention as a sentence, and what it means; `several` labels or one class. */
-export function abstention(reason, several = false) {
+const AMBIGUOUS = {
+  multilabel: "At these probabilities, validation does not settle whether they are present.",
+  regression: "The image does not determine the number closely enough.",
+};
+
+/** Return the reason for an abstention as a sentence, and what it means for a task. */
+export function abstention(reason, task) {
   const text = String(reason ?? "no reason was given");
   const [kind] = text.split(":");
   const meaning = {
     "out of distribution": "The probabilities for such an image are meaningless.",
-    ambiguous: several ? "At these probabilities, validation does not settle whether they are present." : "At this probability, validation does not rule out another class.",
+    ambiguous: AMBIGUOUS[task] ?? "At this probability, validation does not rule out another class.",
   };
   return {
     sentence: `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`,

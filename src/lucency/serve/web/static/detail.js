@@ -45,7 +45,8 @@ export function answer(prediction, about) {
 }
 
 function heading(about) {
-  return make("p", { class: "kicker" }, about.what ? `Decision for the ${about.what}` : "Decision");
+  const kind = about.value ? "Prediction" : "Decision";
+  return make("p", { class: "kicker" }, about.what ? `${kind} for the ${about.what}` : kind);
 }
 
 function decided(item, about) {

@@ -37,7 +37,7 @@ export class Table {
   }
 
   #columns() {
-    if (this.#value) return [["name", "File"], ["predicted", this.#value], ["pwidth", "Prediction interval"], ["reason", "Reason"]];
+    if (this.#value) return [["name", "File"], ["predicted", "Predicted"], ["pwidth", "Interval"], ["reason", "Reason"]];
     const probabilities = this.#classes.length ? this.#classes.map((label) => [`p:${label}`, label]) : [["p", this.#several ? "Highest probability" : "Probability"]];
     return [["name", "File"], ["decision", "Decision"], ...probabilities, ["reason", "Reason"]];
   }

@@ -80,7 +80,7 @@ export function valuePart({ value }, about) {
     make("p", { class: "figure" }, make("strong", {}, numberText(value.predicted)), " ", isolated(value.name)),
     make("div", { class: "bar", "aria-hidden": "true" }, value.interval && range, tick),
     make("p", { class: "hint" }, `The axis goes from ${numberText(from)} to ${numberText(to)}, the range of the training images.`),
-    make("p", {}, value.interval ? `Prediction interval: ${intervalText(value)}. Of 100 images, at least ${Math.floor(100 * coverage)} have their true value in such an interval, if they are of people like those of the held-out images.` : `There is no prediction interval: too few patients were held out to promise ${share(coverage)}.`),
+    make("p", {}, value.interval ? `Prediction interval: ${intervalText(value)}. Such intervals contain the true value of ${share(coverage)} of images or more, if these are like the held-out images.` : `There is no prediction interval: too few patients were held out to promise ${share(coverage)}.`),
   ];
 }
 

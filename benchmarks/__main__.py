@@ -42,6 +42,7 @@ GROUPS = {
         "few_images": "from scratch, frozen or chosen by evidence, on few images per class; hours",
         "fine_tuning": "a backbone with its last stage frozen or fine-tuned; about an hour",
         "shard_accuracy": "four shards with two learning rates, beside none; half an hour",
+        "numbers": "last layers that predict numbers, beside ridge regression and the mean",
         "grades": "last layers that know the order of grades, beside one that does not",
         "other_datasets": "the default recipe on images that are not radiographs",
     },

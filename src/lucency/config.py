@@ -7,6 +7,7 @@ nearest known one. ``None`` lets the plan choose, from the recipe, the effort an
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 import types
@@ -353,6 +354,8 @@ def _check_task(config: Config) -> None:
             "--task regression needs a number for each image, which folders cannot say. Give a CSV "
             "file with the columns file and value: --labels FILE"
         )
+    if config.tolerance is not None and not 0 < config.tolerance < math.inf:
+        raise ConfigError(f"tolerance must be a number above 0. Received: {config.tolerance!r}")
     if config.tolerance is not None and config.task != "regression":
         raise ConfigError(
             "tolerance is the width of a prediction interval of numbers: add --task regression. "
@@ -416,7 +419,6 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "val_fraction": (0.01, 0.9),
     "test_fraction": (0.01, 0.9),
     "prevalence": (1e-6, 1 - 1e-6),
-    "tolerance": (0, 1e300),
     "neighbours": (0, 5000),
     "workers": (0, 1024),
     "size": (16, 2048),

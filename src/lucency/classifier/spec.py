@@ -137,7 +137,7 @@ class Spec:
             "cut": self.cut and dict(self.cut),
             "unit": self.unit and dict(self.unit),
             "labels": [dict(each) for each in self.labels] or None,
-            **({"value": dict(self.value)} if self.value else {}),
+            "value": self.value and dict(self.value),
             "input": {
                 "height": self.size[0],
                 "width": self.size[1],

@@ -18,7 +18,7 @@ from sklearn import metrics as reference
 
 from conftest import Heard, call_lucency
 from lucency.calibration import scaling
-from lucency.calibration.conformal import Conformal, Kind, Threshold
+from lucency.calibration.conformal import Threshold
 from lucency.classifier import Classifier, Spec
 from lucency.classifier.prediction import label_prediction
 from lucency.config import Config
@@ -37,7 +37,6 @@ from lucency.dataset.multilabel import (
 from lucency.dataset.scan import Scan, scan
 from lucency.errors import ClassifierError, DataError
 from lucency.evaluation import (
-    Predictions,
     evaluate_predictions,
     read_predictions,
     write_predictions,
@@ -46,15 +45,13 @@ from lucency.evaluation.labels import mean_metrics
 from lucency.metrics import FloatArray, label_losses
 from lucency.training.linear_head import Examples, cross_fit, fit_head
 from lucency.training.plan import BALANCED_LABEL, make_plan
-from small_runs import spec_of
+from small_runs import NAMES, labelled_predictions, labelled_spec
 
 SMALL: dict[str, Any] = {
     "effort": "quick", "size": 16, "epochs": 2, "batch": 16, "folds": 0, "start": "scratch",
     "precision": "float32", "labels": "labels.csv",
 }  # fmt: skip
 AUTO, FORCED = Columns(), Columns(task="multilabel")
-NAMES = ("a", "b", "c")
-KINDS: tuple[Kind, ...] = ("marginal", "class-conditional")
 
 
 def table(folder: Path, text: str, columns: Columns = AUTO) -> Scan:
@@ -438,35 +435,6 @@ def test_a_checkpoint_belongs_to_its_labels(data: Dataset) -> None:
 # -- figures ---------------------------------------------------------------------------------------
 
 
-def labelled_spec(names: tuple[str, ...] = NAMES, threshold: float = 0.4) -> Spec:
-    sets = Conformal(tuple(
-        Threshold(alpha, kind, (0.9 - alpha, 0.8 - alpha), (50, 50))
-        for alpha in (0.05, 0.1) for kind in KINDS
-    ))  # fmt: skip
-    each = {
-        "temperature": 1.0, "bias": 0.0, "threshold": threshold, "rule": "r", "validation": None,
-        "prevalence": 0.3, "conformal": sets.to_json(),
-    }  # fmt: skip
-    spec = dataclasses.replace(spec_of(names), positive=None, task="multilabel")
-    parameters = {**spec.parameters, "multilabel": True}
-    return dataclasses.replace(spec, labels=(each,) * len(names), parameters=parameters)
-
-
-def labelled_predictions(n: int = 300, seed: int = 0, each: int = 2) -> Predictions:
-    """Return predictions for images of patients, a fifth of whose labels is unknown."""
-    random = np.random.default_rng(seed)
-    patients = np.arange(n) // each
-    odds = random.normal(0, 1.5, (n, 3)) + random.normal(0, 1, (n, 3))[patients]
-    targets = (random.random((n, 3)) < special.expit(odds - 0.5)).astype(np.float32)
-    targets[random.random((n, 3)) < 0.2] = -1
-    p = special.expit(odds + random.normal(0, 1, (n, 3)))
-    return Predictions(
-        split="test", classes=NAMES, files=tuple(f"{i}.png" for i in range(n)),
-        groups=tuple(f"p{i}" for i in patients), labels=np.zeros(n, np.int64),
-        decisions=(p >= 0.4).astype(np.int64), probabilities=p, targets=targets,
-    )  # fmt: skip
-
-
 def test_the_figures_are_those_of_each_label_and_their_means() -> None:
     found = labelled_predictions()
     assert found.targets is not None
@@ -787,7 +755,7 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
     assert json.loads(done.stdout)["n"] == 100
     for command, words in (
         (("evaluate", run, "--operating-point", "youden"), "chosen for each label in training"),
-        (("compare", run, run), "several labels for each image"),
+        (("compare", run, run), "hold the same classifier"),
         (("export", run, "--format", "web"), "Use lucency serve"),
     ):
         done = call_lucency(*command)

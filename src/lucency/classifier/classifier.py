@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration.conformal import Conformal, Kind
+from lucency.calibration.conformal import Conformal, Kind, Threshold
 from lucency.calibration.ood import OODDetector
 from lucency.calibration.units import UnitRule
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
@@ -400,12 +400,19 @@ class Classifier:
             for i, each in enumerate(made)
         ]
 
-    def _label_predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
-        """Return predictions of several labels."""
-        rules = [
+    def label_rules(self) -> list[Threshold | None]:
+        """Return the rule of each label's prediction set, absent and present; of labels only.
+
+        ``None`` stands for a label that has none; the list is empty for other tasks.
+        """
+        return [
             Conformal.from_json(each["conformal"], 2).deciding(*ABSTAIN)
             for each in self.spec.labels
         ]
+
+    def _label_predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
+        """Return predictions of several labels."""
+        rules = self.label_rules()
         present = self.decide(outputs.probabilities) == 1
         return [
             dataclasses.replace(

@@ -19,10 +19,11 @@ from sklearn import metrics as reference
 from conftest import Heard, call_lucency
 from lucency.calibration import scaling
 from lucency.calibration.conformal import Threshold
+from lucency.calibration.operating_point import choose, parse
 from lucency.classifier import Classifier, Spec
 from lucency.classifier.prediction import label_prediction
 from lucency.config import Config
-from lucency.dataset import Dataset, load_dataset, load_labelled, write_split
+from lucency.dataset import Dataset, Entry, load_dataset, load_labelled, write_split
 from lucency.dataset.batches import training_batches
 from lucency.dataset.columns import Columns
 from lucency.dataset.multilabel import (
@@ -35,6 +36,7 @@ from lucency.dataset.multilabel import (
     written,
 )
 from lucency.dataset.scan import Scan, scan
+from lucency.dataset.split_file import write_entries
 from lucency.errors import ClassifierError, DataError
 from lucency.evaluation import (
     evaluate_predictions,
@@ -43,9 +45,10 @@ from lucency.evaluation import (
 )
 from lucency.evaluation.labels import mean_metrics
 from lucency.metrics import FloatArray, label_losses
+from lucency.pipeline.evaluate import evaluate_run
 from lucency.training.linear_head import Examples, cross_fit, fit_head
 from lucency.training.plan import BALANCED_LABEL, make_plan
-from small_runs import NAMES, labelled_predictions, labelled_spec
+from small_runs import NAMES, labelled_predictions, labelled_spec, write_predicted_run
 
 SMALL: dict[str, Any] = {
     "effort": "quick", "size": 16, "epochs": 2, "batch": 16, "folds": 0, "start": "scratch",
@@ -460,6 +463,43 @@ def test_the_figures_are_those_of_each_label_and_their_means() -> None:
     json.dumps(evaluation.to_json(), allow_nan=False)
 
 
+def test_each_label_gets_a_new_threshold(tmp_path: Path) -> None:
+    test, val = (
+        labelled_predictions(),
+        dataclasses.replace(labelled_predictions(seed=1), split="val"),
+    )
+    run = write_predicted_run(tmp_path / "run", test)
+    write_predictions(run / "predictions.csv", [val, test])
+    rows_ = zip(test.files, test.targets, test.groups, strict=True)
+    write_entries(
+        [Entry(file, written(NAMES, row), "test", group, file * 8) for file, row, group in rows_],
+        run / "split.csv",
+    )
+    config = Config(operating_point="sensitivity>=0.9")
+    found = evaluate_run(run, None, config, choose=True).evaluation
+    before = evaluate_run(run, None, config).evaluation
+    assert found.labels is not None
+    sensitivities = []
+    for k, name in enumerate(NAMES):
+        known = np.flatnonzero(val.targets[:, k] >= 0)
+        truth, p = val.targets[known, k] > 0, val.probabilities[known, k]
+        point = choose(parse("sensitivity>=0.9"), p, truth)
+        of = found.labels[name]
+        assert of.operating_point["threshold"] == point.threshold
+        assert (p[truth] >= point.threshold).mean() >= 0.9
+        known = test.targets[:, k] >= 0
+        truth, p = test.targets[known, k] > 0, test.probabilities[known, k]
+        sensitivities.append((p >= point.threshold)[truth].mean())
+        assert of.metrics["sensitivity"].value == pytest.approx(sensitivities[-1])
+    assert found.metrics["sensitivity"].value == pytest.approx(np.mean(sensitivities))
+    assert before.metrics["sensitivity"] != found.metrics["sensitivity"]
+    assert before.metrics["auroc"] == found.metrics["auroc"]
+    balanced = evaluate_run(run, None, Config(), choose=True).evaluation
+    assert balanced.labels is not None
+    assert {each.operating_point["threshold"] for each in balanced.labels.values()} == {0.3}
+    assert balanced.labels["a"].operating_point["rule"] == BALANCED_LABEL
+
+
 def test_unknown_labels_are_not_evaluated() -> None:
     found = labelled_predictions()
     assert found.targets is not None
@@ -754,7 +794,11 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == 100
     for command, words in (
-        (("evaluate", run, "--operating-point", "youden"), "chosen for each label in training"),
+        (("evaluate", run, "--prevalence", "0.2"), "each of several labels has its own"),
+        (
+            ("evaluate", run, "--operating-point", "sensitivity>=1,specificity>=1"),
+            "--operating-point for the label a: Validation does not reach",
+        ),
         (("compare", run, run), "hold the same classifier"),
         (("export", run, "--format", "web"), "Use lucency serve"),
     ):

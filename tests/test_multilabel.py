@@ -760,8 +760,14 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
         "mean over 3 labels",
         "Each label",
         " ranked",
+        "evidence for <bdi>the label named below each image</bdi>",
     ):
         assert words in report, words
+    index = json.loads((run / "images" / "index.json").read_text())
+    mapped = [each for each in index if each["kind"] == "map"]
+    states = {each.file: each.states for each in load_dataset(folder, Config(**SMALL)).entries}
+    assert {each["label"] for each in mapped} == {"a", "b", "c"}
+    assert all(f"|{each['label']}|" in states[each["file"]] for each in mapped)
     assert "3 labels, of which an image may have several: a, b, c" in card
     done = call_lucency("verify", run, folder)
     assert done.returncode == 0, done.stdout + done.stderr

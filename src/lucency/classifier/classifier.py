@@ -279,12 +279,14 @@ class Classifier:
         """
         return self.infer(pixels).probabilities
 
-    def infer(self, pixels: Pixels, maps: bool = False) -> Outputs:
+    def infer(self, pixels: Pixels, maps: bool = False, label: int | None = None) -> Outputs:
         """Return probabilities and OOD scores of images, and optionally activation maps.
 
         Args:
             pixels: (n, height, width, channels), at the input's size, as for ``predict_pixels``.
             maps: Whether to return activation maps too. Some ONNX files have none.
+            label: Of several labels, the number of the one that maps are of; by default the most
+                probable one of each image.
         """
         batches = [self._run_network(batch, maps) for batch in self._batches(pixels)]
         wide = np.concatenate([each["probabilities"] for each in batches]).astype(np.float64)
@@ -305,7 +307,7 @@ class Classifier:
         if not maps or "activation_map" not in batches[0]:
             return outputs
         units = np.concatenate([each["activation_map"] for each in batches])
-        values, map_classes = signed(units, probabilities, self.spec)
+        values, map_classes = signed(units, probabilities, self.spec, label)
         return dataclasses.replace(outputs, maps=values, map_classes=map_classes)
 
     def predict_with_keras(self, pixels: Pixels) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import zlib
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from scipy import special
 
+from lucency.calibration.conformal import Conformal, Kind, Threshold
 from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
+from lucency.dataset.multilabel import written
 from lucency.dataset.split_file import write_entries
 from lucency.evaluation import (
     Predictions,
@@ -26,6 +30,8 @@ from lucency.run_folder.checksums import write_checksums
 
 TWO = ("NORMAL", "PNEUMONIA")
 SIDE = 8
+NAMES = ("a", "b", "c")  # of labels
+KINDS: tuple[Kind, ...] = ("marginal", "class-conditional")
 
 
 def brightness_network() -> bytes:
@@ -66,6 +72,35 @@ def spec_of(classes: tuple[str, ...] = TWO, fingerprint: str = "") -> Spec:
     )
 
 
+def labelled_spec(names: tuple[str, ...] = NAMES, threshold: float = 0.4) -> Spec:
+    sets = Conformal(tuple(
+        Threshold(alpha, kind, (0.9 - alpha, 0.8 - alpha), (50, 50))
+        for alpha in (0.05, 0.1) for kind in KINDS
+    ))  # fmt: skip
+    each = {
+        "temperature": 1.0, "bias": 0.0, "threshold": threshold, "rule": "r", "validation": None,
+        "prevalence": 0.3, "conformal": sets.to_json(),
+    }  # fmt: skip
+    spec = dataclasses.replace(spec_of(names), positive=None, task="multilabel")
+    parameters = {**spec.parameters, "multilabel": True}
+    return dataclasses.replace(spec, labels=(each,) * len(names), parameters=parameters)
+
+
+def labelled_predictions(n: int = 300, seed: int = 0, each: int = 2) -> Predictions:
+    """Return predictions for images of patients, a fifth of whose labels is unknown."""
+    random = np.random.default_rng(seed)
+    patients = np.arange(n) // each
+    odds = random.normal(0, 1.5, (n, 3)) + random.normal(0, 1, (n, 3))[patients]
+    targets = (random.random((n, 3)) < special.expit(odds - 0.5)).astype(np.float32)
+    targets[random.random((n, 3)) < 0.2] = -1
+    p = special.expit(odds + random.normal(0, 1, (n, 3)))
+    return Predictions(
+        split="test", classes=NAMES, files=tuple(f"{i}.png" for i in range(n)),
+        groups=tuple(f"p{i}" for i in patients), labels=np.zeros(n, np.int64),
+        decisions=(p >= 0.4).astype(np.int64), probabilities=p, targets=targets,
+    )  # fmt: skip
+
+
 def write_plan(run: Path, seed: int = 0, recipe: str = "default", **config: Any) -> None:
     plan = {
         "format": 2, "run": run.name, "recipe": recipe, "effort": "quick", "seed": seed,
@@ -82,17 +117,21 @@ def write_predicted_run(
     run: Path, found: Predictions, contents: list[str] | None = None, **plan: Any
 ) -> Path:
     """Write a run folder with these predictions, of images with these sha256."""
-    spec = spec_of(found.classes)
+    several = found.targets is not None
+    spec = labelled_spec(found.classes) if several else spec_of(found.classes)
     seed = zlib.crc32(run.name.encode())
     weights = {"w": np.random.default_rng(seed).integers(0, 256, spec.weight_count, np.uint8)}
     Classifier(spec, weights).save(run)
     write_predictions(run / "predictions.csv", [found])
     write_plan(run, **plan)
     if contents is not None:
-        rows = zip(found.files, found.labels, found.groups, contents, strict=True)
-        entries = [
-            Entry(file, found.classes[k], found.split, group, sha) for file, k, group, sha in rows
-        ]
+        truths = (
+            [found.classes[k] for k in found.labels]
+            if found.targets is None
+            else [written(found.classes, row) for row in found.targets]
+        )
+        rows = zip(found.files, truths, found.groups, contents, strict=True)
+        entries = [Entry(file, truth, found.split, group, sha) for file, truth, group, sha in rows]
         write_entries(entries, run / "split.csv")
     return run
 

@@ -27,8 +27,10 @@ from lucency.explain.faithfulness import sentence
 from lucency.explain.occlusion import patch_means
 from lucency.explain.sample import Sample, log_odds, mean_of
 from lucency.explain.similarity import border_shares, rank_correlations, similarities
+from lucency.imaging.image import read_image
 from lucency.metrics import Estimate, cluster_numbers
 from small_runs import SIDE, TWO, brightness_network, spec_of, write_images, write_run
+from web_sites import labelled
 
 TESTED = {"method": "class activation map", "scale": 2.5, "informative": False, "sentence": "So."}
 
@@ -325,6 +327,7 @@ def test_errors_are_one_line(
         (("--method", "cam"), "has no activation maps"),
         (("--method", "gradient"), "must be one of cam, occlusion"),
         (("--out", run), "exists already"),
+        (("--label", "PNEUMONIA"), "this one answers with one of 2 classes"),
     ):
         assert called(monkeypatch, "explain", run, image, "-q", *extra) == 2
         assert says in capsys.readouterr().err
@@ -345,6 +348,34 @@ def test_the_json_of_both_commands(
     assert second["activation_map"] is second["overlay"] is second["probabilities"] is None
     assert called(monkeypatch, "predict", run, image, "--json", "--explain") == 0
     assert json.loads(capsys.readouterr().out)[0]["activation_map"] is None
+
+
+def test_one_of_several_labels_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labelled(("a", "b"), 1).save(tmp_path / "run")
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (48, 40), np.uint8)).save("x.png")
+    given = Classifier.load(tmp_path / "run")
+    pixels = read_image(tmp_path / "x.png", given.spec.size, False)[None]
+    units = given._onnx_session().run(["probabilities", "activation_map"], pixels)
+    for method in ("cam", "occlusion"):
+        maps = {}
+        for name in ("a", "b", None):
+            arguments = ("--method", method, *(("--label", name) if name else ()))
+            called(monkeypatch, "explain", "run", "x.png", "--json", "-q", *arguments)
+            (found,) = json.loads(capsys.readouterr().out)["predictions"]
+            maps[name] = found["activation_map"]
+        assert (maps["a"]["class"], maps["b"]["class"]) == ("a", "b")
+        best = max("ab", key=lambda name: found["probabilities"][name])
+        assert maps[None] == maps[best]
+        assert maps["a"]["values"] != maps["b"]["values"]
+        if method == "cam":
+            expected = units["activation_map"][0, :, :, 1]
+            np.testing.assert_allclose(maps["b"]["values"], expected, atol=1e-4)
+    assert called(monkeypatch, "explain", "run", "x.png", "--label", "c") == 2
+    assert "--label must be one of a, b. Received: 'c'" in capsys.readouterr().err
 
 
 def test_names_from_data_are_text_on_the_page(tmp_path: Path) -> None:

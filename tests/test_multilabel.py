@@ -18,11 +18,12 @@ from sklearn import metrics as reference
 
 from conftest import Heard, call_lucency
 from lucency.calibration import scaling
-from lucency.calibration.conformal import Conformal, Kind, Threshold
+from lucency.calibration.conformal import Threshold
+from lucency.calibration.operating_point import choose, parse
 from lucency.classifier import Classifier, Spec
 from lucency.classifier.prediction import label_prediction
 from lucency.config import Config
-from lucency.dataset import Dataset, load_dataset, load_labelled, write_split
+from lucency.dataset import Dataset, Entry, load_dataset, load_labelled, write_split
 from lucency.dataset.batches import training_batches
 from lucency.dataset.columns import Columns
 from lucency.dataset.multilabel import (
@@ -35,26 +36,25 @@ from lucency.dataset.multilabel import (
     written,
 )
 from lucency.dataset.scan import Scan, scan
+from lucency.dataset.split_file import write_entries
 from lucency.errors import ClassifierError, DataError
 from lucency.evaluation import (
-    Predictions,
     evaluate_predictions,
     read_predictions,
     write_predictions,
 )
 from lucency.evaluation.labels import mean_metrics
 from lucency.metrics import FloatArray, label_losses
+from lucency.pipeline.evaluate import evaluate_run
 from lucency.training.linear_head import Examples, cross_fit, fit_head
 from lucency.training.plan import BALANCED_LABEL, make_plan
-from small_runs import spec_of
+from small_runs import NAMES, labelled_predictions, labelled_spec, write_predicted_run
 
 SMALL: dict[str, Any] = {
     "effort": "quick", "size": 16, "epochs": 2, "batch": 16, "folds": 0, "start": "scratch",
     "precision": "float32", "labels": "labels.csv",
 }  # fmt: skip
 AUTO, FORCED = Columns(), Columns(task="multilabel")
-NAMES = ("a", "b", "c")
-KINDS: tuple[Kind, ...] = ("marginal", "class-conditional")
 
 
 def table(folder: Path, text: str, columns: Columns = AUTO) -> Scan:
@@ -438,35 +438,6 @@ def test_a_checkpoint_belongs_to_its_labels(data: Dataset) -> None:
 # -- figures ---------------------------------------------------------------------------------------
 
 
-def labelled_spec(names: tuple[str, ...] = NAMES, threshold: float = 0.4) -> Spec:
-    sets = Conformal(tuple(
-        Threshold(alpha, kind, (0.9 - alpha, 0.8 - alpha), (50, 50))
-        for alpha in (0.05, 0.1) for kind in KINDS
-    ))  # fmt: skip
-    each = {
-        "temperature": 1.0, "bias": 0.0, "threshold": threshold, "rule": "r", "validation": None,
-        "prevalence": 0.3, "conformal": sets.to_json(),
-    }  # fmt: skip
-    spec = dataclasses.replace(spec_of(names), positive=None, task="multilabel")
-    parameters = {**spec.parameters, "multilabel": True}
-    return dataclasses.replace(spec, labels=(each,) * len(names), parameters=parameters)
-
-
-def labelled_predictions(n: int = 300, seed: int = 0, each: int = 2) -> Predictions:
-    """Return predictions for images of patients, a fifth of whose labels is unknown."""
-    random = np.random.default_rng(seed)
-    patients = np.arange(n) // each
-    odds = random.normal(0, 1.5, (n, 3)) + random.normal(0, 1, (n, 3))[patients]
-    targets = (random.random((n, 3)) < special.expit(odds - 0.5)).astype(np.float32)
-    targets[random.random((n, 3)) < 0.2] = -1
-    p = special.expit(odds + random.normal(0, 1, (n, 3)))
-    return Predictions(
-        split="test", classes=NAMES, files=tuple(f"{i}.png" for i in range(n)),
-        groups=tuple(f"p{i}" for i in patients), labels=np.zeros(n, np.int64),
-        decisions=(p >= 0.4).astype(np.int64), probabilities=p, targets=targets,
-    )  # fmt: skip
-
-
 def test_the_figures_are_those_of_each_label_and_their_means() -> None:
     found = labelled_predictions()
     assert found.targets is not None
@@ -490,6 +461,43 @@ def test_the_figures_are_those_of_each_label_and_their_means() -> None:
         widths = [of.metrics[key].high - of.metrics[key].low for of in evaluation.labels.values()]
         assert mean.high - mean.low < max(widths)
     json.dumps(evaluation.to_json(), allow_nan=False)
+
+
+def test_each_label_gets_a_new_threshold(tmp_path: Path) -> None:
+    test, val = (
+        labelled_predictions(),
+        dataclasses.replace(labelled_predictions(seed=1), split="val"),
+    )
+    run = write_predicted_run(tmp_path / "run", test)
+    write_predictions(run / "predictions.csv", [val, test])
+    rows_ = zip(test.files, test.targets, test.groups, strict=True)
+    write_entries(
+        [Entry(file, written(NAMES, row), "test", group, file * 8) for file, row, group in rows_],
+        run / "split.csv",
+    )
+    config = Config(operating_point="sensitivity>=0.9")
+    found = evaluate_run(run, None, config, choose=True).evaluation
+    before = evaluate_run(run, None, config).evaluation
+    assert found.labels is not None
+    sensitivities = []
+    for k, name in enumerate(NAMES):
+        known = np.flatnonzero(val.targets[:, k] >= 0)
+        truth, p = val.targets[known, k] > 0, val.probabilities[known, k]
+        point = choose(parse("sensitivity>=0.9"), p, truth)
+        of = found.labels[name]
+        assert of.operating_point["threshold"] == point.threshold
+        assert (p[truth] >= point.threshold).mean() >= 0.9
+        known = test.targets[:, k] >= 0
+        truth, p = test.targets[known, k] > 0, test.probabilities[known, k]
+        sensitivities.append((p >= point.threshold)[truth].mean())
+        assert of.metrics["sensitivity"].value == pytest.approx(sensitivities[-1])
+    assert found.metrics["sensitivity"].value == pytest.approx(np.mean(sensitivities))
+    assert before.metrics["sensitivity"] != found.metrics["sensitivity"]
+    assert before.metrics["auroc"] == found.metrics["auroc"]
+    balanced = evaluate_run(run, None, Config(), choose=True).evaluation
+    assert balanced.labels is not None
+    assert {each.operating_point["threshold"] for each in balanced.labels.values()} == {0.3}
+    assert balanced.labels["a"].operating_point["rule"] == BALANCED_LABEL
 
 
 def test_unknown_labels_are_not_evaluated() -> None:
@@ -752,8 +760,14 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
         "mean over 3 labels",
         "Each label",
         " ranked",
+        "evidence for <bdi>the label named below each image</bdi>",
     ):
         assert words in report, words
+    index = json.loads((run / "images" / "index.json").read_text())
+    mapped = [each for each in index if each["kind"] == "map"]
+    states = {each.file: each.states for each in load_dataset(folder, Config(**SMALL)).entries}
+    assert {each["label"] for each in mapped} == {"a", "b", "c"}
+    assert all(f"|{each['label']}|" in states[each["file"]] for each in mapped)
     assert "3 labels, of which an image may have several: a, b, c" in card
     done = call_lucency("verify", run, folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -786,8 +800,12 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == 100
     for command, words in (
-        (("evaluate", run, "--operating-point", "youden"), "chosen for each label in training"),
-        (("compare", run, run), "several labels for each image"),
+        (("evaluate", run, "--prevalence", "0.2"), "each of several labels has its own"),
+        (
+            ("evaluate", run, "--operating-point", "sensitivity>=1,specificity>=1"),
+            "--operating-point for the label a: Validation does not reach",
+        ),
+        (("compare", run, run), "hold the same classifier"),
         (("export", run, "--format", "web"), "Use lucency serve"),
     ):
         done = call_lucency(*command)

@@ -406,15 +406,21 @@ def test_several_labels_have_their_own_probabilities(
     url = serve(
         lambda body: predicted(found[body.decode()]), classes=list(names), task="multilabel",
         positive=None, prevalence=None, conformal=False,
+        labels={name: {"threshold": 0.5, "rule": "r"} for name in names},
     )  # fmt: skip
     page = opened(url)
-    assert "at its own threshold" in text(page, "body")
+    whole = text(page, "body").replace("\u202f", " ")
+    assert "at its own threshold: effusion from 50 %, nodule from 50 %" in whole
     give(page, "two")
     shown = text(page, ".prediction").replace("\u202f", " ")
     assert text(page, ".decision") == "effusion, device"
     assert "of 100 images with 90.0 % for effusion, about 90 have it" in shown
     assert page.locator(".bars tr.predicted").all_inner_texts()[1].startswith("device")
     assert page.locator(".bars tr.predicted").count() == 2
+    cells_of = page.locator(".bars tr").all_inner_texts()
+    assert "present (from 50 %)" in cells_of[0].replace("\u202f", " ")
+    assert "absent (from 50 %)" in cells_of[-1].replace("\u202f", " ")
+    assert page.locator(".bars .bar-mark").count() == count
     spoken = text(page, "#announcer").replace("\u202f", " ")
     assert "Probability of effusion 90.0 %. Probability of device 80.0 %." in spoken
     give(page, "one", "none", "unclear")

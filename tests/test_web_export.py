@@ -19,7 +19,7 @@ from lucency.export import web
 from lucency.export.synthetic_images import synthetic_images
 from web_browser import browser, packed, served, without_others
 from web_images import drawn, file_of
-from web_sites import SIZE, classifier, write
+from web_sites import SIZE, classifier, labelled, write
 
 THREE = ("dark", "light", "<b>both</b>")
 PREDICT = """async (files) => {
@@ -158,11 +158,15 @@ def test_synthetic_images_are_reproducible_and_near_a_decision() -> None:
 
 
 @pytest.mark.usefixtures("vendored")
-@pytest.mark.parametrize(("classes", "channels"), [(("dark", "light"), 1), (THREE, 3)])
+@pytest.mark.parametrize(
+    ("classes", "channels", "several"),
+    [(("dark", "light"), 1, False), (THREE, 3, False), (THREE, 1, True)],
+)
 def test_the_page_predicts_what_predict_predicts(
-    tmp_path: Path, chromium: Any, classes: tuple[str, ...], channels: int
+    tmp_path: Path, chromium: Any, classes: tuple[str, ...], channels: int, several: bool
 ) -> None:
-    run = write(tmp_path / "run", classes, channels)
+    run = tmp_path / "run"
+    (labelled if several else classifier)(classes, channels).save(run)
     out = web.write_web(run, Classifier.load(run), tmp_path / "out")
     files = [*images(), b"no image"]
     for i, data in enumerate(files):
@@ -184,6 +188,11 @@ def test_the_page_predicts_what_predict_predicts(
         map_here, map_there = ours.pop("activation_map"), expected.pop("activation_map")
         np.testing.assert_allclose(map_here.pop("values"), map_there.pop("values"), atol=2e-4)
         assert map_here == map_there
+        assert ours.get("labels", {}).keys() == expected.get("labels", {}).keys()
+        for name, each in ours.get("labels", {}).items():
+            wanted = expected["labels"][name]
+            assert each.pop("probability") == pytest.approx(wanted.pop("probability"), abs=1e-5)
+            assert each == wanted
         for key in ("probabilities", "ood_score"):
             assert ours[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-5)
         for key in ("decision", "prediction_set"):

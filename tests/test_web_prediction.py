@@ -16,8 +16,8 @@ from lucency.calibration.conformal import fit as fit_sets
 from lucency.calibration.ood import OODDetector, fit
 from lucency.calibration.units import UnitRule
 from lucency.classifier import Classifier, Prediction, Spec
-from lucency.classifier.activation_map import ActivationMap, signed
-from lucency.classifier.prediction import at_cut, predicted
+from lucency.classifier.activation_map import ActivationMap, is_binary, signed
+from lucency.classifier.prediction import at_cut, label_prediction, predicted
 from lucency.metrics import decide
 from lucency.serve.web import about as web_about
 from lucency.task import task_of
@@ -144,6 +144,34 @@ def test_grades_are_those_of_predict(page: Any) -> None:
     assert {each["cut"] and each["cut"]["positive"] for each in expected} == {None, True, False}
 
 
+def test_labels_are_those_of_predict(page: Any) -> None:
+    random, names = np.random.default_rng(0), ("effusion", "constructor", "c")
+    thresholds = [0.3, 0.5, 0.8]
+    about = {"classes": names, "task": "multilabel", "positive": None}
+    about["labels"] = {
+        name: {"threshold": t, "rule": "r"} for name, t in zip(names, thresholds, strict=True)
+    }
+    requests, expected = [], []
+    for i, row in enumerate(random.random((300, 3))):
+        row[0] = 0.3 if i % 7 == 0 else row[0]
+        held = [None if i % 4 == k else random.uniform(0, 1, 2).tolist() for k in range(3)]
+        rules = [h and Threshold(0.1, "class-conditional", tuple(h), (9, 9)) for h in held]
+        ood_score = (None, 0.5, 1.5)[i % 3]
+        present = row >= np.array(thresholds)
+        found = label_prediction("", names, row, present, rules, ood_score)
+        expected.append(found.to_json(names))
+        requests.append({
+            "about": about, "probabilities": row.tolist(), "ood_score": ood_score, "scores": held,
+        })  # fmt: skip
+    for wanted, found in zip(expected, page.evaluate(PREDICT, requests), strict=True):
+        assert found == {name: wanted[name] for name in found}
+        assert found.keys() == wanted.keys() - {"notes"}
+    reasons = {str(each["reason"]).partition(":")[0] for each in expected}
+    assert reasons == {"None", "ambiguous", "out of distribution"}
+    assert {each["labels"]["c"]["present"] for each in expected} == {None, True, False}
+    assert "No finding" in {each["decision"] for each in expected}
+
+
 def patients(classes: tuple[str, ...], task: str, seed: int, n: int = 60) -> tuple[Any, ...]:
     """Draw a classifier with a rule for patients, and images of n of them."""
     rng = np.random.default_rng(seed)
@@ -219,7 +247,8 @@ def test_numbers_are_formatted_as_in_python(page: Any) -> None:
     [
         (("a", "b"), "b", "classification"), (("a", "b"), "a", "classification"),
         (("a", "b"), None, "classification"), (("a", "b", "c"), None, "classification"),
-        (("a", "b", "c"), None, "ordinal"),
+        (("a", "b", "c"), None, "ordinal"), (("a", "b", "c"), None, "multilabel"),
+        (("a", "b"), None, "multilabel"),
     ],
 )  # fmt: skip
 def test_maps_are_those_of_predict(
@@ -230,7 +259,8 @@ def test_maps_are_those_of_predict(
         classes=classes, positive=positive, task=task, size=(8, 8), channels=1,
         architecture="default", network_channels=1, parameters={"width": 1, "blocks": [1]},
     )  # fmt: skip
-    units = rng.normal(0, 3, (1, 3, 4, 1 if len(classes) == 2 else 3)).astype(np.float32)
+    count = 1 if is_binary(spec) else len(classes)
+    units = rng.normal(0, 3, (1, 3, 4, count)).astype(np.float32)
     probabilities = rng.dirichlet(np.ones(len(classes)), 1)
     values, of = signed(units, probabilities, spec)
     expected = ActivationMap(classes[int(of[0])], "a method", 5.0, values[0]).to_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ SIZE = (24, 20)
 _FEATURES = 6
 
 
-def network(rng: np.random.Generator, classes: int, channels: int) -> bytes:
+def network(rng: np.random.Generator, classes: int, channels: int, several: bool = False) -> bytes:
     """Return an ONNX file: one convolution, its mean, and as many logits as there are classes."""
-    units = 1 if classes == 2 else classes
+    units = 1 if classes == 2 and not several else classes
     weights = {
         "scale": np.array(255, np.float32),
         "kernel": rng.normal(0, 0.5, (_FEATURES, channels, 3, 3)).astype(np.float32),
@@ -34,7 +35,7 @@ def network(rng: np.random.Generator, classes: int, channels: int) -> bytes:
         made("MatMul", ["places", "slope"], ["activation_map"]),
         made("ReduceMean", ["places", "axes"], ["embedding"], keepdims=0),
         made("MatMul", ["embedding", "slope"], ["logits"]),
-        *_probabilities(classes),
+        *_probabilities(classes, several),
     ]
     outputs = {"probabilities": ["n", classes], "embedding": ["n", _FEATURES]}
     outputs["activation_map"] = ["n", SIZE[0] // 2, SIZE[1] // 2, units]
@@ -49,7 +50,9 @@ def network(rng: np.random.Generator, classes: int, channels: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _probabilities(classes: int) -> list[object]:
+def _probabilities(classes: int, several: bool) -> list[object]:
+    if several:
+        return [helper.make_node("Sigmoid", ["logits"], ["probabilities"])]
     if classes > 2:
         return [helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
     return [
@@ -83,6 +86,29 @@ def classifier(classes: tuple[str, ...], channels: int) -> Classifier:
     full = Spec(**{**vars(spec), "conformal": sets.to_json()})
     weights = {"w": np.ones(full.weight_count, np.float32)}
     return Classifier(full, weights, onnx, fitted)
+
+
+def labelled(names: tuple[str, ...], channels: int) -> Classifier:
+    """Return one of several labels; the first has no prediction sets that decide."""
+    rng, one = np.random.default_rng(1), classifier(names, channels)
+    onnx = network(np.random.default_rng(0), len(names), channels, several=True)
+    pixels = rng.integers(0, 256, (120, *SIZE, channels), np.uint8)
+    p = Classifier(one.spec, {}, onnx)._onnx_session().run(["probabilities"], pixels)
+    labels = []
+    for k, column in enumerate(p["probabilities"].astype(np.float64).T):
+        n = 12 if k == 0 else 120
+        truth = (rng.random(n) < np.clip(column[:n], 0.2, 0.8)).astype(np.int64)
+        sets = conformal.fit(np.stack([1 - column, column], axis=1)[:n], truth)
+        labels.append({
+            "temperature": 1.0, "bias": 0.0, "threshold": float(np.median(column)), "rule": "r",
+            "validation": None, "prevalence": 0.4, "conformal": sets.to_json(),
+        })  # fmt: skip
+    spec = dataclasses.replace(
+        one.spec, positive=None, task="multilabel", labels=tuple(labels), conformal=None,
+        parameters={**one.spec.parameters, "multilabel": True},
+    )  # fmt: skip
+    weights = {"w": np.ones(spec.weight_count, np.float32)}
+    return Classifier(spec, weights, onnx, one.ood_detector)
 
 
 def write(run: Path, classes: tuple[str, ...] = ("dark", "light"), channels: int = 1) -> Path:

@@ -64,7 +64,10 @@ def trust_of(spec: Spec) -> tuple[bool | None, str]:
 
 
 def signed(
-    units: NDArray[np.float32], probabilities: NDArray[np.float64], spec: Spec
+    units: NDArray[np.float32],
+    probabilities: NDArray[np.float64],
+    spec: Spec,
+    label: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Turn the network's logits at each position into one map for each image.
 
@@ -72,6 +75,7 @@ def signed(
         units: (n, h, w, units): logits at each position, one unit for two classes.
         probabilities: (n, classes).
         spec: Of the classifier.
+        label: Number of the label that all maps are of; of several labels only.
 
     Returns:
         (n, h, w) float32, and the class of each map, (n,), as ``classes_of`` returns it. With more
@@ -83,7 +87,7 @@ def signed(
     """
     _check(units, spec)
     rows = np.arange(len(units))
-    of = classes_of(probabilities, spec)
+    of = classes_of(probabilities, spec, label)
     if is_binary(spec):
         signs = (2 * of - 1).astype(np.float32)
         return units[..., 0] * signs[:, None, None], of
@@ -94,12 +98,17 @@ def signed(
     return np.asarray(chosen - others, np.float32), of
 
 
-def classes_of(probabilities: NDArray[np.float64], spec: Spec) -> NDArray[np.int64]:
+def classes_of(
+    probabilities: NDArray[np.float64], spec: Spec, label: int | None = None
+) -> NDArray[np.int64]:
     """Return the class whose evidence the map of each image shows, (n,).
 
     For two classes it is the positive one, or the second if there is none. For more it is the most
-    probable one, for grades the highest, and for a number the highest bin.
+    probable one, for grades the highest, and for a number the highest bin. For several labels it is
+    ``label``, or the most probable one.
     """
+    if label is not None:
+        return np.full(len(probabilities), label, np.int64)
     if is_binary(spec):
         of = spec.classes.index(spec.positive or spec.classes[1])
         return np.full(len(probabilities), of, np.int64)

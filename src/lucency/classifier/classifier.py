@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration.conformal import Conformal, Kind
+from lucency.calibration.conformal import Conformal, Kind, Threshold
 from lucency.calibration.ood import OODDetector
 from lucency.calibration.units import UnitRule
 from lucency.calibration.values import ValueRule
@@ -288,12 +288,14 @@ class Classifier:
         """
         return self.infer(pixels).probabilities
 
-    def infer(self, pixels: Pixels, maps: bool = False) -> Outputs:
+    def infer(self, pixels: Pixels, maps: bool = False, label: int | None = None) -> Outputs:
         """Return probabilities and OOD scores of images, and optionally activation maps.
 
         Args:
             pixels: (n, height, width, channels), at the input's size, as for ``predict_pixels``.
             maps: Whether to return activation maps too. Some ONNX files have none.
+            label: Of several labels, the number of the one that maps are of; by default the most
+                probable one of each image.
         """
         batches = [self._run_network(batch, maps) for batch in self._batches(pixels)]
         wide = np.concatenate([each["probabilities"] for each in batches]).astype(np.float64)
@@ -314,7 +316,7 @@ class Classifier:
         if not maps or "activation_map" not in batches[0]:
             return outputs
         units = np.concatenate([each["activation_map"] for each in batches])
-        values, map_classes = signed(units, probabilities, self.spec)
+        values, map_classes = signed(units, probabilities, self.spec, label)
         return dataclasses.replace(outputs, maps=values, map_classes=map_classes)
 
     def predict_with_keras(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -420,12 +422,19 @@ class Classifier:
             for i, each in enumerate(made)
         ]
 
-    def _label_predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
-        """Return predictions of several labels."""
-        rules = [
+    def label_rules(self) -> list[Threshold | None]:
+        """Return the rule of each label's prediction set, absent and present; of labels only.
+
+        ``None`` stands for a label that has none; the list is empty for other tasks.
+        """
+        return [
             Conformal.from_json(each["conformal"], 2).deciding(*ABSTAIN)
             for each in self.spec.labels
         ]
+
+    def _label_predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
+        """Return predictions of several labels."""
+        rules = self.label_rules()
         present = self.decide(outputs.probabilities) == 1
         return [
             dataclasses.replace(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _METHODS = ("cam", "occlusion")
 
 
-def explain(
+def explain(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     files: Annotated[list[Path], Argument(help="Image files, or folders.")],
     out: Annotated[
@@ -33,6 +33,13 @@ def explain(
         str | None,
         Option(
             help="cam (class activation maps) or occlusion (blur each place and predict again).",
+            metavar="NAME",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        Option(
+            help="Of several labels, the one to map (default: the most probable of each image).",
             metavar="NAME",
         ),
     ] = None,
@@ -50,16 +57,18 @@ def explain(
     Examples:
         lucency explain chest_xray-quick-1 new.jpeg
         lucency explain chest_xray-quick-1 new_images/ --method occlusion
+        lucency explain findings-quick-1 new.jpeg --label effusion
     """
     from lucency.classifier import Classifier
 
     folder = options.run_folder(run)
     classifier = Classifier.load(folder)
+    number = None if label is None else label_number(classifier, label)
     images = options.image_files(files, quiet)
     if layers:
         _write_layers(classifier, folder.resolve().name, images[0], out)
         return
-    found = _explain(classifier, images, method, quiet)
+    found = _explain(classifier, images, method, number, quiet)
     readable = any(each.image is not None for each in found)
     overlays = write_page(classifier, folder, found, out) if readable else {}
     if as_json:
@@ -77,8 +86,26 @@ def _write_layers(classifier: Classifier, name: str, file: Path, out: Path | Non
     typer.echo(write_layers(classifier, name, file, out or free_folder(f"{name}-layers")))
 
 
+def label_number(classifier: Classifier, label: str) -> int:
+    """Return the number of a label.
+
+    Raises:
+        ConfigError: The classifier does not have it, or answers with one class.
+    """
+    if not classifier.task.is_multilabel:
+        raise ConfigError(
+            "--label is for a classifier with several labels; this one answers with one of "
+            f"{len(classifier.classes)} classes. Leave it out."
+        )
+    if label not in classifier.classes:
+        raise ConfigError(
+            f"--label must be one of {', '.join(classifier.classes)}. Received: {label!r}"
+        )
+    return classifier.classes.index(label)
+
+
 def _explain(
-    classifier: Classifier, files: list[Path], method: str | None, quiet: bool
+    classifier: Classifier, files: list[Path], method: str | None, label: int | None, quiet: bool
 ) -> list[Explanation]:
     from lucency.explain import explain_files
     from lucency.explain.explanations import has_maps
@@ -89,7 +116,7 @@ def _explain(
     if method is None and not has_maps(classifier):
         chosen = "occlusion"
         print_message("An earlier version made this classifier, without maps. Using occlusion.")
-    return [*explain_files(classifier, files, chosen, progress(quiet))]
+    return [*explain_files(classifier, files, chosen, progress(quiet), label)]
 
 
 def write_page(

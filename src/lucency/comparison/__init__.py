@@ -3,47 +3,46 @@
     paired     paired differences with intervals and tests
     result     the result of a comparison
     runs       read run folders and align their predictions
+    systems    the figures of systems, and their differences
+    labels     the same for several labels
     wording    the conclusions as sentences
 
 Runs that differ only in the seed are repeats of one *system*. Its metrics are means over the seeds;
 their standard deviation shows the variation over seeds, the interval that over patients. One
-metric, chosen beforehand, decides: the AUROC. The others are reported with intervals and decide
-nothing, so reporting many of them causes no false positives.
+metric, chosen beforehand, decides: the AUROC, of several labels its mean. The others are reported
+with intervals and decide nothing, so reporting many of them causes no false positives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lucency.comparison import wording
-from lucency.comparison.paired import (
-    Difference,
-    Figures,
-    Outputs,
-    auroc_difference,
-    bootstrapped,
-    holm,
-    mcnemar,
-    patient_test,
-    replicated,
-)
-from lucency.comparison.result import Comparison, Decisions, Pair, Repeated, System
+from lucency.comparison.labels import label_pairs, measure_labels
+from lucency.comparison.labels import sentences as label_sentences
+from lucency.comparison.paired import Difference, holm
+from lucency.comparison.result import Comparison, Decisions, LabelPair, Pair, Repeated, System
 from lucency.comparison.runs import Run, Truth, read_runs
+from lucency.comparison.systems import Measured, decisions_of, differences_of, measure, system_of
 from lucency.errors import ConfigError
 from lucency.evaluation import OUT_OF_FOLD
-from lucency.metrics import Estimate, delong, percentiles
 
-__all__ = ["Comparison", "Decisions", "Difference", "Pair", "Repeated", "System", "compare"]
+__all__ = [
+    "Comparison",
+    "Decisions",
+    "Difference",
+    "LabelPair",
+    "Pair",
+    "Repeated",
+    "System",
+    "compare",
+]
 
 _CHOSEN_ON = {"val": "validation images", OUT_OF_FOLD: "out-of-fold predictions"}
 # A difference within so many standard errors over seeds may be due to the seeds.
 _SEED_ERRORS = 2.0
-
-_Replicated = Mapping[str, tuple[Figures, Figures]]
 
 
 def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) -> Comparison:
@@ -71,10 +70,9 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
     by_system: dict[str, list[Run]] = {}
     for run in found:
         by_system.setdefault(run.system if repeats else run.name, []).append(run)
-    outputs = {run.name: run.outputs for run in found}
-    drawn = replicated(truth.labels, outputs, truth.positive, truth.cluster, truth.task)
-    systems = [_system(members, truth, drawn) for members in by_system.values()]
-    pairs = _pairs(systems, truth, outputs, drawn)
+    measured = (measure_labels if truth.task.is_multilabel else measure)(found, truth)
+    systems = [system_of(members, measured) for members in by_system.values()]
+    pairs = _pairs(systems, measured)
     return Comparison(
         split=split,
         test_set=truth.test_set,
@@ -86,48 +84,24 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
         positive=None if truth.positive is None else truth.classes[truth.positive],
         systems=tuple(systems),
         pairs=tuple(pairs),
-        conclusions=_conclusions(systems, pairs),
+        conclusions=_conclusions(systems, pairs, len(measured.labels)),
         warnings=_warnings(split, systems, truth),
     )
 
 
-def _system(members: Sequence[Run], truth: Truth, drawn: _Replicated) -> System:
-    names = tuple(run.name for run in members)
-    name = names[0] if len(names) == 1 else f"{names[0]} ({len(names)} seeds)"
-    figures = {}
-    for figure in drawn[names[0]][0]:
-        per_run = tuple(float(drawn[run][0][figure][0]) for run in names)
-        spread = np.mean([drawn[run][1][figure] for run in names], axis=0)
-        low, high = (float(end) for end in percentiles(spread))
-        method = "patient bootstrap" if truth.clustered else "bootstrap"
-        figures[figure] = Repeated(Estimate(float(np.mean(per_run)), low, high, method), per_run)
-    if len(names) == 1 and truth.positive is not None:
-        # Exactly as in evaluation.json.
-        scores = members[0].predictions.probabilities[:, truth.positive]
-        area = delong(truth.labels == truth.positive, scores, truth.cluster)
-        figures["auroc"] = Repeated(area, figures["auroc"].per_run)
-    return System(
-        name=name,
-        runs=names,
-        seeds=tuple(run.seed for run in members),
-        classifiers=tuple(run.classifier for run in members),
-        metrics=figures,
-    )
-
-
-def _pairs(
-    systems: Sequence[System], truth: Truth, outputs: Mapping[str, Outputs], drawn: _Replicated
-) -> list[Pair]:
-    first = systems[0]
-    differences = [_differences(first, other, truth, outputs, drawn) for other in systems[1:]]
+def _pairs(systems: Sequence[System], measured: Measured) -> list[Pair]:
+    first, truth = systems[0], measured.truth
+    differences = [differences_of(first, other, measured) for other in systems[1:]]
     # Without all classes there is no AUROC: the accuracy decides.
     best = "quadratic_kappa" if truth.task.is_ordinal else "auroc"
     defined = all(math.isfinite(each[best].value) for each in differences)
     figure = best if defined else "accuracy"
     corrected = holm([each[figure].p for each in differences])
+    of_labels = label_pairs(first, systems[1:], measured) if measured.labels else None
     pairs = []
-    for other, each, p in zip(systems[1:], differences, corrected, strict=True):
-        decisions = _decisions(first, other, truth, outputs)
+    for i, (other, each, p) in enumerate(zip(systems[1:], differences, corrected, strict=True)):
+        decisions = decisions_of(first, other, measured)
+        labels = of_labels[i] if of_labels else None
         sentences = [wording.conclusion(first.name, other.name, figure, each[figure], p)]
         if not p < 0.05:
             sentences += [wording.resolution(figure, each[figure], _images(truth))]
@@ -135,53 +109,17 @@ def _pairs(
             only = (decisions.only_first, decisions.only_second)
             p_decided = decisions.by_patient
             names = (first.name, other.name)
-            sentences += [
-                wording.decided(*names, only, p_decided, clustered=truth.clustered, unit=truth.unit)
-            ]
+            swapped = "patient" if truth.clustered else "image" if labels else None
+            unit = "label" if labels else truth.unit
+            sentences += [wording.decided(*names, only, p_decided, swapped=swapped, unit=unit)]
             if figure == "auroc" and p_decided < 0.05 <= p:
                 sentences += [wording.OPERATING_POINT]
+        if labels:
+            sentences += label_sentences(first.name, other.name, labels)
         sentences += [_seeds(first, other, figure, each[figure])]
         conclusions = tuple(filter(None, sentences))
-        pairs.append(Pair(first.name, other.name, each, decisions, figure, p, conclusions))
+        pairs.append(Pair(first.name, other.name, each, decisions, figure, p, conclusions, labels))
     return pairs
-
-
-def _differences(
-    first: System,
-    second: System,
-    truth: Truth,
-    outputs: Mapping[str, Outputs],
-    drawn: _Replicated,
-) -> dict[str, Difference]:
-    found = {}
-    for figure in first.metrics:
-        value = second.metrics[figure].estimate.value - first.metrics[figure].estimate.value
-        spread = [
-            np.mean([drawn[run][1][figure] for run in system.runs], axis=0)
-            for system in (first, second)
-        ]
-        found[figure] = bootstrapped(value, spread[1] - spread[0], truth.cluster)
-    if truth.positive is not None:
-        one, other = (
-            np.stack([outputs[run].probabilities[:, truth.positive] for run in system.runs])
-            for system in (first, second)
-        )
-        found["auroc"] = auroc_difference(truth.labels == truth.positive, one, other, truth.cluster)
-    return found
-
-
-def _decisions(
-    first: System, second: System, truth: Truth, outputs: Mapping[str, Outputs]
-) -> Decisions | None:
-    if len(first.runs) > 1 or len(second.runs) > 1:
-        return None
-    one, other = (outputs[x.runs[0]].decisions == truth.labels for x in (first, second))
-    return Decisions(
-        only_first=int((one & ~other).sum()),
-        only_second=int((other & ~one).sum()),
-        mcnemar=mcnemar(one, other),
-        by_patient=patient_test(one, other, truth.cluster),
-    )
 
 
 def _seeds(first: System, second: System, figure: str, found: Difference) -> str:
@@ -207,7 +145,7 @@ def _images(truth: Truth) -> str:
     return f"{n} of {truth.patients:,} patients" if truth.known and truth.unit == "image" else n
 
 
-def _conclusions(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:
+def _conclusions(systems: Sequence[System], pairs: Sequence[Pair], labels: int) -> tuple[str, ...]:
     if not pairs:
         figure = systems[0].metrics["auroc"]
         return (
@@ -220,6 +158,10 @@ def _conclusions(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str,
         sentences.append(
             f"The deciding p-values are corrected for {len(pairs)} comparisons (Holm); "
             "the intervals are not."
+        )
+    if labels and pairs:
+        sentences.append(
+            f"The p-values of labels are corrected for {labels * len(pairs)} comparisons (Holm)."
         )
     return tuple(dict.fromkeys(sentences))
 

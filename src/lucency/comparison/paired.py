@@ -150,6 +150,50 @@ def auroc_difference(
     return Difference(value, max(-1.0, value - reach), min(1.0, value + reach), p, error, method)
 
 
+def mean_auroc_difference(
+    targets: NDArray[np.float32], first: FloatArray, second: FloatArray, cluster: IntArray
+) -> Difference:
+    """Compare the means of the AUROC over several labels, each on the images where it is known.
+
+    The influence of an image on a mean is the mean of its influences on the AUROCs, which are
+    DeLong's structural components. They are summed over patients, so that labels that a patient
+    has together are no independent evidence.
+
+    Args:
+        targets: (n, labels): above 0 present, 0 absent, below 0 unknown.
+        first: (runs, n, labels) probabilities of one classifier, or of several seeds.
+        second: (other runs, n, labels) probabilities of the other.
+        cluster: (n,) number of the patient, from 0.
+
+    Returns:
+        Mean of the second minus that of the first, with a t interval; all nan where a label has a
+        single known value, no interval and p = 1 where no pair of images is ranked differently.
+    """
+    method = metrics.named("paired DeLong, mean over labels", cluster)
+    truth, known = targets > 0, targets >= 0
+    if not ((truth & known).any(axis=0) & (~truth & known).any(axis=0)).all():
+        return Difference(math.nan, math.nan, math.nan, math.nan, math.nan, "undefined")
+    influence, values = np.zeros(len(targets)), []
+    for k, rows in enumerate(map(np.flatnonzero, known.T)):
+        ends = (
+            metrics.influences.mean(
+                [metrics.influences.of_auroc(truth[rows, k], run[rows, k]) for run in runs]
+            )
+            for runs in (first, second)
+        )
+        one, other = ends
+        influence[rows] += (other.influence - one.influence) / targets.shape[1]
+        values.append(other.value - one.value)
+    value = float(np.mean(values))
+    error, freedom = metrics.standard_error(influence, cluster)
+    if not error > 0:
+        p = 1.0 if error == 0 and value == 0 else math.nan
+        return Difference(value, math.nan, math.nan, p, math.nan, f"{method}, no variation")
+    low, high = metrics.t_interval(value, error, freedom, "plain")
+    p = 2 * float(special.stdtr(freedom, -abs(value) / error))
+    return Difference(value, max(-1.0, low), min(1.0, high), p, error, method)
+
+
 def _components(positive: BoolArray, scores: FloatArray) -> FloatArray:
     """Return the structural components of the mean AUROC over runs, (n,), of scores (runs, n)."""
     return np.asarray(np.mean([metrics.components(positive, run) for run in scores], axis=0))
@@ -194,8 +238,8 @@ def figures(
         "balanced_accuracy": metrics.balanced_accuracy(confusion),
         "sensitivity": metrics.sensitivity(confusion)[:, list(classes)].mean(axis=1),
         "specificity": metrics.specificity(confusion)[:, list(classes)].mean(axis=1),
-        "brier": weights @ metrics.squared_errors(labels, given) / total,
-        "log_loss": weights @ metrics.log_losses(labels, given) / total,
+        "brier": metrics.ratio(weights @ metrics.squared_errors(labels, given), total),
+        "log_loss": metrics.ratio(weights @ metrics.log_losses(labels, given), total),
     }
 
 

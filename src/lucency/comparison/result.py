@@ -46,7 +46,8 @@ class System:
         runs: Names of its runs.
         seeds: Their seeds; None where unknown.
         classifiers: sha256 of their weights.
-        metrics: By name.
+        metrics: By name; of several labels their means.
+        labels: Of several labels, the metrics of each by name; else ``None``.
     """
 
     name: str
@@ -54,16 +55,23 @@ class System:
     seeds: tuple[int | None, ...]
     classifiers: tuple[str, ...]
     metrics: Mapping[str, Repeated]
+    labels: Mapping[str, Mapping[str, Repeated]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes for strict JSON."""
-        figures = {name: figure.to_json() for name, figure in self.metrics.items()}
-        return {**vars(self), "metrics": figures}
+        labels = self.labels and {name: _document(of) for name, of in self.labels.items()}
+        return {**vars(self), "metrics": _document(self.metrics), "labels": labels}
+
+
+def _document(figures: Mapping[str, Repeated] | Mapping[str, Difference]) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in figures.items()}
 
 
 @dataclass(frozen=True)
 class Decisions:
     """Images on which only one of two classifiers is correct; for one run on each side.
+
+    Of several labels, each known label of each image counts as one.
 
     Attributes:
         only_first: Images on which only the first is correct.
@@ -80,6 +88,36 @@ class Decisions:
 
 
 @dataclass(frozen=True)
+class LabelPair:
+    """One of several labels of a system against that of another: second minus first.
+
+    Attributes:
+        n: Images where the label is known.
+        present: How many of these have it.
+        differences: By metric. A higher Brier score or log loss is worse.
+        decisions: Discordant decisions; None where a system has several seeds.
+        figure: The metric of ``p``.
+        p: Its p-value, corrected for the number of labels and comparisons (Holm).
+    """
+
+    n: int
+    present: int
+    differences: Mapping[str, Difference]
+    decisions: Decisions | None
+    figure: str
+    p: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes for strict JSON."""
+        return {
+            **vars(self),
+            "differences": _document(self.differences),
+            "decisions": self.decisions and vars(self.decisions),
+            "p": plain(self.p),
+        }
+
+
+@dataclass(frozen=True)
 class Pair:
     """One system against another: the differences are second minus first.
 
@@ -91,6 +129,7 @@ class Pair:
         figure: The metric that decides.
         p: Its p-value, corrected for the number of comparisons (Holm).
         conclusions: Sentences.
+        labels: Of several labels, each by itself; else ``None``.
     """
 
     first: str
@@ -100,14 +139,18 @@ class Pair:
     figure: str
     p: float
     conclusions: tuple[str, ...]
+    labels: Mapping[str, LabelPair] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes for strict JSON."""
+        of = self.labels or {}
+        labels = {name: each.to_json() for name, each in of.items()} or None
         return {
             **vars(self),
-            "differences": {name: each.to_json() for name, each in self.differences.items()},
+            "differences": _document(self.differences),
             "decisions": self.decisions and vars(self.decisions),
             "p": plain(self.p),
+            "labels": labels,
         }
 
 
@@ -122,7 +165,7 @@ class Comparison:
         n: How many of these.
         images: Images of the test set; as many as ``n`` where images are compared.
         groups: Patients; None when unknown.
-        classes: Class names in order.
+        classes: Class names in order, or those of the labels.
         positive: The positive class, or None.
         systems: In the order of their first runs.
         pairs: Each system against the first; none where all runs are repeats of one system.

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucency.calibration.units import UnitRule
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Outputs
 from lucency.dataset import read_split
+from lucency.dataset.multilabel import written
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import test_set_id
@@ -76,9 +78,12 @@ class Truth:
         cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
         unit: What is compared: "image", or "patient" where all runs have answers for patients.
-        task: ``ordinal`` where one of the runs answers with grades, as all then have these classes.
+        task: ``ordinal`` where one of the runs answers with grades, as all then have these
+            classes; ``multilabel`` where all have several labels.
         test_set: Identity of the test set in the ledger; None where a split.csv is missing.
         images: Images of the test set.
+        targets: Of several labels, (n, labels): 1 present, 0 absent, below 0 unknown. ``labels``
+            are then zeros, and ``classes`` the names of the labels.
     """
 
     classes: tuple[str, ...]
@@ -90,11 +95,12 @@ class Truth:
     task: Task
     test_set: str | None
     images: int
+    targets: NDArray[np.float32] | None = None
 
     @property
     def patients(self) -> int:
         """Number of patients."""
-        return int(self.cluster.max()) + 1
+        return int(self.cluster.max(initial=-1)) + 1
 
     @property
     def clustered(self) -> bool:
@@ -122,7 +128,8 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
         raise DataError(f"A comparison needs two runs or more. Received: {len(folders)}.")
     names = _names(folders)
     hashed = all((folder / SPLIT).is_file() for folder in folders)
-    runs = _graded([_read(*pair, split, hashed) for pair in zip(folders, names, strict=True)])
+    read = [_read(*pair, split, hashed) for pair in zip(folders, names, strict=True)]
+    runs = _in_one_order(read)
     seen: dict[str, str] = {}
     for run in runs:
         if run.classifier in seen:
@@ -141,12 +148,14 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
 
 
 def _task(runs: Sequence[Run]) -> Task:
-    return next((run.task for run in runs if run.task.is_ordinal), CLASSES)
+    special = (run.task for run in runs if run.task.is_ordinal or run.task.is_multilabel)
+    return next(special, CLASSES)
 
 
-def _graded(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs with the classes of all in the order of the first one with grades."""
-    order = next((run.predictions.classes for run in runs if run.task.is_ordinal), ())
+def _in_one_order(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs with grades, or labels, in the order of the first run that has them."""
+    ordered = (run for run in runs if run.task.is_ordinal or run.task.is_multilabel)
+    order = next((run.predictions.classes for run in ordered), ())
     return [
         run
         if run.task.is_ordinal or sorted(run.predictions.classes) != sorted(order)
@@ -156,8 +165,17 @@ def _graded(runs: Sequence[Run]) -> list[Run]:
 
 
 def _with_classes(found: Predictions, order: tuple[str, ...]) -> Predictions:
-    """Return predictions with the same classes in another order."""
+    """Return predictions with the same classes, or labels, in another order."""
     places = np.array([order.index(name) for name in found.classes])
+    if found.targets is not None:
+        back = np.argsort(places)
+        return replace(
+            found,
+            classes=order,
+            decisions=found.decisions[:, back],
+            probabilities=found.probabilities[:, back],
+            targets=found.targets[:, back],
+        )
     return replace(
         found,
         classes=order,
@@ -180,8 +198,14 @@ def _per_patient(run: Run) -> Run:
 
 def _test_set(run: Run) -> str:
     """Return the identity of the test images in the ledger."""
-    classes, labels = run.predictions.classes, run.predictions.labels
-    return test_set_id(zip(run.keys, (classes[k] for k in labels), strict=True))
+    return test_set_id(zip(run.keys, _truths(run.predictions), strict=True))
+
+
+def _truths(found: Predictions) -> list[str]:
+    """Return the true class of each image, or its labels as in the ledger."""
+    if found.targets is not None:
+        return [written(found.classes, row) for row in found.targets]
+    return [found.classes[k] for k in found.labels]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -200,18 +224,13 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
             "choices were based on validation images."
         )
     found = splits[split]
-    if found.targets is not None:
-        raise DataError(
-            f"{folder} has several labels for each image, which are not compared. Read the figures "
-            "of each label in the reports."
-        )
     if found.classes != spec.classes:
         raise RunError(
             f"{folder}: predictions.csv and classifier.json have different classes. They come "
             "from different runs: restore them."
         )
     keys = _hashes(folder, found) if hashed else found.files
-    names = [found.classes[k] for k in found.labels]
+    names = _truths(found)
     order = sorted(range(len(keys)), key=lambda i: (keys[i], names[i], found.files[i]))
     weights = document.get("weights")
     return Run(
@@ -246,6 +265,7 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
         decisions=found.decisions[order],
         probabilities=found.probabilities[order],
         ood_scores=None if found.ood_scores is None else found.ood_scores[order],
+        targets=None if found.targets is None else found.targets[order],
     )
 
 
@@ -270,6 +290,12 @@ def _system(folder: Path) -> dict[str, Any]:
 def _same_images(first: Run, other: Run) -> None:
     """Raise the first difference between the test images of two runs."""
     start = f"{first.name} and {other.name} cannot be compared: "
+    if first.task.is_multilabel != other.task.is_multilabel:
+        one = (first if other.task.is_multilabel else other).name
+        raise DataError(
+            f"{start}{one} answers with one class for each image, and the other with several "
+            "labels. Compare runs with the same task."
+        )
     if (first.predictions.classes, first.positive) != (other.predictions.classes, other.positive):
         received = [
             f"{', '.join(x.predictions.classes)} (positive: {x.positive})" for x in (first, other)
@@ -284,7 +310,7 @@ def _same_images(first: Run, other: Run) -> None:
         )
     rows = (first.predictions, other.predictions)
     columns = {
-        "class": [np.array(x.classes, object)[x.labels].tolist() for x in rows],
+        "list of labels" if first.task.is_multilabel else "class": [_truths(x) for x in rows],
         "patient": [list(x.groups) for x in rows],
     }
     for what, (mine, theirs) in columns.items():
@@ -310,4 +336,5 @@ def _truth(run: Run, task: Task, unit: str, test_set: str | None, images: int) -
         task=task,
         test_set=test_set,
         images=images,
+        targets=found.targets,
     )

@@ -15,6 +15,7 @@ NAMES: Mapping[str, str] = {
     "balanced_accuracy": "balanced accuracy",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
+    "average_precision": "average precision",
     "brier": "Brier score",
     "log_loss": "log loss",
 }
@@ -85,7 +86,7 @@ def decided(
     only: tuple[int, int],
     p: float,
     *,
-    clustered: bool,
+    swapped: str | None,
     unit: str = "image",
 ) -> str:
     """Return the sentence on discordant decisions.
@@ -95,10 +96,12 @@ def decided(
         second: Name of the compared system.
         only: Images on which only the first, and only the second, is correct.
         p: The deciding p-value.
-        clustered: Whether some patient has several images.
-        unit: What is decided on: "image" or "patient".
+        swapped: Whose predictions the test swaps together: "patient", where some patient has
+            several images, or "image", of several labels; ``None`` for McNemar's test.
+        unit: What is decided on: "image", "patient" or "label".
     """
-    test = "predictions swapped patient by patient" if clustered else "McNemar's exact test"
+    exact = "McNemar's exact test"
+    test = f"predictions swapped {swapped} by {swapped}" if swapped else exact
     return (
         f"Decisions: only {second} is correct on {only[1]:,} {unit}s, only {first} on "
         f"{only[0]:,} ({test}: {p_text(p)})."

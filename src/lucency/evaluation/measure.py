@@ -114,6 +114,9 @@ def _evaluate_labels(
 ) -> Evaluation:
     """Evaluate several labels: each on the images where it is known, and their means."""
     evaluations = {}
+    thresholds = np.array([each["threshold"] for each in spec.labels])
+    decisions = (predictions.probabilities >= thresholds).astype(np.int64)
+    predictions = replace(predictions, decisions=decisions)
     for k, name in enumerate(spec.classes):
         found, known = labels.of_label(predictions, k)
         conditions = labels.conditions_of(spec, k, attributes, known)

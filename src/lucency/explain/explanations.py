@@ -52,6 +52,7 @@ def explain_files(
     files: Sequence[Path],
     method: Method = "cam",
     progress: Progress = SILENT,
+    label: int | None = None,
 ) -> Iterator[Explanation]:
     """Predict image files with maps of the evidence for and against a class.
 
@@ -60,6 +61,8 @@ def explain_files(
         files: Image files.
         method: ``cam`` for activation maps of the network, or ``occlusion``.
         progress: Reports the progress.
+        label: Of several labels, the number of the one that maps are of; by default the most
+            probable one of each image.
 
     Yields:
         One explanation per file, in order.
@@ -76,12 +79,17 @@ def explain_files(
     waiting = iter(files)
     with DecoderPool() as pool, progress.task("Explaining", len(files), "files") as task:
         while batch := [*islice(waiting, _BATCH)]:
-            yield from _explained(classifier, pool, batch, method, side)
+            yield from _explained(classifier, pool, batch, method, side, label)
             task.advance(len(batch))
 
 
 def _explained(
-    classifier: Classifier, pool: DecoderPool, files: list[Path], method: Method, side: int
+    classifier: Classifier,
+    pool: DecoderPool,
+    files: list[Path],
+    method: Method,
+    side: int,
+    label: int | None,
 ) -> Iterator[Explanation]:
     spec = classifier.spec
     small = [*pool.map(spec.request(str(file)) for file in files)]
@@ -90,7 +98,7 @@ def _explained(
         for file, each in zip(files, small, strict=True)
         if each.pixels is not None
     )
-    predictions = iter(_predictions(classifier, files, small, method))
+    predictions = iter(_predictions(classifier, files, small, method, label))
     for file, each in zip(files, small, strict=True):
         image = next(shown) if each.pixels is not None else each
         if each.pixels is None or image.pixels is None:
@@ -103,17 +111,21 @@ def _explained(
 
 
 def _predictions(
-    classifier: Classifier, files: list[Path], decoded: list[Decoded], method: Method
+    classifier: Classifier,
+    files: list[Path],
+    decoded: list[Decoded],
+    method: Method,
+    label: int | None,
 ) -> list[Prediction]:
     readable = [i for i, each in enumerate(decoded) if each.pixels is not None]
     if not readable:
         return []
     pixels = np.stack([decoded[i].or_error() for i in readable])
-    outputs = classifier.infer(pixels, maps=method == "cam")
+    outputs = classifier.infer(pixels, maps=method == "cam", label=label)
     predictions = classifier.predictions(outputs, [str(files[i]) for i in readable])
     if method == "cam":
         return predictions
-    of = classes_of(outputs.probabilities, classifier.spec)
+    of = classes_of(outputs.probabilities, classifier.spec, label)
     hiding = occlusion.occlusion_maps(
         classifier.predict_pixels, pixels, of, classifier.spec.temperature, _GRID,
         several=classifier.task.is_multilabel,

@@ -21,7 +21,7 @@ class SyntheticImages:
 
     Attributes:
         pixels: (n, height, width, channels) uint8.
-        probabilities: (n, classes) float32, calibrated.
+        probabilities: (n, classes or labels) float32, calibrated.
     """
 
     pixels: NDArray[np.uint8]
@@ -47,7 +47,10 @@ def synthetic_images(classifier: Classifier) -> SyntheticImages:
     spec = classifier.spec
     pixels = np.stack([_waves(rng, spec.size, spec.channels) for _ in range(_DRAWN)])
     probabilities = classifier.predict_pixels(pixels)
-    kept = np.sort(np.argsort(probabilities.max(axis=1), kind="stable")[:_KEPT])
+    certainty = probabilities.max(axis=1)
+    if classifier.task.is_multilabel:
+        certainty = np.maximum(probabilities, 1 - probabilities).mean(axis=1)
+    kept = np.sort(np.argsort(certainty, kind="stable")[:_KEPT])
     return SyntheticImages(
         np.ascontiguousarray(pixels[kept]), probabilities[kept].astype(np.float32)
     )

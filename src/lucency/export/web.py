@@ -83,11 +83,6 @@ def write_web(
     """
     if classifier.onnx is None:
         raise ClassifierError(f"{run} has no ONNX file for the page to run. Train again.")
-    if classifier.spec.labels:
-        raise ClassifierError(
-            f"{run} has several labels for each image, which a page without a server does not "
-            "show. Use lucency serve."
-        )
     if is_deep(classifier.spec.depth):
         raise ClassifierError(
             f"{run} was trained on images of {in_words(classifier.spec.depth)}, and a page without "
@@ -154,9 +149,11 @@ def _data(run: Path, classifier: Classifier, synthetic: SyntheticImages) -> dict
 
 def _settings(classifier: Classifier) -> dict[str, Any]:
     """Return the settings of the engine that the description of the classifier does not have."""
+    rules = classifier.label_rules()
     rule = classifier.conformal.deciding(*ABSTAIN) if classifier.conformal else None
+    scores = [each and [*each.scores] for each in rules] if rules else rule and [*rule.scores]
     return {
-        "scores": None if rule is None else [*rule.scores],
+        "scores": scores,
         "map": {"method": method_of(classifier.spec), "scale": scale_of(classifier.spec)},
         "tolerance": TOLERANCE,
     }

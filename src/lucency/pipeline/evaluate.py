@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ from lucency.evaluation import (
     read_predictions,
     read_subgroups,
 )
+from lucency.evaluation.labels import of_label
 from lucency.evaluation.ledger import LedgerEntries, What, record, test_set_id
 from lucency.evaluation.predictions import pooled
 from lucency.metrics import BoolArray, FloatArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS, SPLIT
 from lucency.task import CLASSIFICATION, MULTILABEL, REGRESSION
+from lucency.training.plan import BALANCED_LABEL
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def evaluate_run(
     classifier = Classifier.load(run)
     if folder is not None:
         config = _of_task(config, classifier.spec)
+    if config.prevalence is not None and classifier.spec.labels:
+        raise ConfigError(
+            "--prevalence is the share of one class, and each of several labels has its own. Leave "
+            "it out: the evaluation has predictive values of each label at several prevalences."
+        )
     if config.prevalence is not None and classifier.spec.cut is None:
         class_prior(config.prevalence, classifier.classes, classifier.positive)  # fail early
     if choose:
@@ -113,7 +120,8 @@ def _of_task(config: Config, spec: Spec) -> Config:
 def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     """Set a classifier's threshold by a rule on the validation split of its run, or its folds.
 
-    Patients that have an answer of their own get a threshold of their own.
+    Patients that have an answer of their own get a threshold of their own, and so does each of
+    several labels.
 
     Raises:
         ConfigError: There is no positive class and no grade from which on an image is positive, or
@@ -123,11 +131,7 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     rule, spec = operating_point.parse(config.operating_point), classifier.spec
     if spec.value:
         raise ConfigError("--operating-point is for classes, and this classifier predicts numbers.")
-    if spec.labels:
-        raise ConfigError(
-            "--operating-point is chosen for each label in training; train again to choose another."
-        )
-    if classifier.positive is None and spec.cut is None:
+    if classifier.positive is None and spec.cut is None and not spec.labels:
         raise ConfigError(
             "--operating-point needs two classes, one of them positive, or grades and a training "
             f"with --positive-from. This classifier has {len(classifier.classes)} classes."
@@ -136,6 +140,9 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     val = splits.get("val") or splits.get(OUT_OF_FOLD)
     if val is None:
         raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
+    if spec.labels:
+        classifier.spec = dataclasses.replace(spec, labels=_chosen_labels(spec, val, rule))
+        return
     chosen = _chosen(spec, val, rule, config)
     if spec.cut is None:
         rates = chosen.pop("validation")
@@ -159,6 +166,28 @@ def _chosen(
     scores, truth, even = _scored(spec, val)
     point = operating_point.choose(rule, scores, truth, even=even, prevalence=config.prevalence)
     return {"threshold": point.threshold, "rule": point.rule, "validation": point.rates()}
+
+
+def _chosen_labels(
+    spec: Spec, val: Predictions, rule: operating_point.Rule
+) -> tuple[Mapping[str, Any], ...]:
+    """Return each label with a threshold by a rule, on the images where it is known.
+
+    Raises:
+        ConfigError: A label does not reach the rule; the message names it.
+    """
+    found = []
+    for k, (name, each) in enumerate(zip(spec.classes, spec.labels, strict=True)):
+        own, _ = of_label(val, k)
+        scores, truth, even = own.probabilities[:, 1], own.labels == 1, each["prevalence"]
+        try:
+            point = operating_point.choose(rule, scores, truth, even=even)
+        except ConfigError as error:
+            raise ConfigError(f"--operating-point for the label {name}: {error}") from error
+        words = BALANCED_LABEL if rule.kind == "balanced" else point.rule
+        chosen = {"threshold": point.threshold, "rule": words, "validation": point.rates()}
+        found.append({**each, **chosen})
+    return tuple(found)
 
 
 def _scored(spec: Spec, val: Predictions) -> tuple[FloatArray, BoolArray, float]:

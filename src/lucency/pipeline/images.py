@@ -141,6 +141,9 @@ def _mistakes(data: Dataset, predictions: Predictions, read: Read) -> Iterator[S
 def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
     """Yield validation images, without and with their activation maps."""
     split = data.held_out
+    if split.targets is not None:
+        yield from _label_maps(split, split.targets, classifier, read)
+        return
     places = class_balanced(split.labels, len(split.classes), _MAPS)
     outputs = classifier.infer(split.pixels(places), maps=True)
     for k, i in enumerate(places):
@@ -149,6 +152,28 @@ def _maps(data: Dataset, classifier: Classifier, read: Read) -> Iterator[Shown]:
         image = read(split.files[i])
         yield _entry("explained", split, i), image
         yield _entry("map", split, i), overlay(image, found.values, found.scale)
+
+
+def _label_maps(
+    split: Split, targets: NDArray[np.float32], classifier: Classifier, read: Read
+) -> Iterator[Shown]:
+    """Yield for each label images that have it, each shown once, and their maps of this label."""
+    shown: set[int] = set()
+    for k, name in enumerate(classifier.classes):
+        having = [i for i in np.flatnonzero(targets[:, k] > 0) if i not in shown]
+        places = _evenly_spaced(
+            np.array(having, np.int64), max(1, _MAPS // len(classifier.classes))
+        )
+        if not len(places):
+            continue
+        shown.update(places.tolist())
+        outputs = classifier.infer(split.pixels(places), maps=True, label=k)
+        for n, i in enumerate(places):
+            if (found := classifier.activation_map(outputs, n)) is None:
+                return
+            image = read(split.files[i])
+            yield _entry("explained", split, i, name), image
+            yield _entry("map", split, i, name), overlay(image, found.values, found.scale)
 
 
 def _entry(kind: str, split: Split, i: int, label: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lucency.report.files import Json, Run, number
 from lucency.report.images import Album
 from lucency.report.wording import Verdict, figure_text, plural, rounded
 
-_MOST_PROBABLE = ("the most probable class", "the most probable label")
+_TARGETS = ("the most probable class", "the label named below each image")
 _MANY = 1000  # three decimals: the figures are differences of means
 
 
@@ -30,7 +30,7 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "grid": f"{int(found['height'])} x {int(found['width'])}",
         "scale": f"{float(found['scale']):.2g}",
         "target": run.positive
-        or ("the highest grade" if run.is_ordinal else _MOST_PROBABLE[run.is_multilabel]),
+        or ("the highest grade" if run.is_ordinal else _TARGETS[run.is_multilabel]),
         "n": plural(int(found["n"]), "image"),
         "pairs": _pairs(album),
         "gain": _gain(found["deletion"]),

@@ -12,7 +12,7 @@ from lucency.cli.console.progress import duration
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lucency.comparison import Comparison, Difference
+    from lucency.comparison import Comparison, Difference, LabelPair
     from lucency.evaluation import CrossValidation, Evaluation
     from lucency.metrics import Estimate
     from lucency.pipeline.check import Check
@@ -107,6 +107,24 @@ def _labels(found: Mapping[str, Evaluation]) -> Any:
     return table
 
 
+def _label_pairs(found: Mapping[str, LabelPair]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    keys = ("sensitivity", "specificity")
+    titles = ("images", "AUROC", "95 % interval", "p", *(_HEADLINES[key] for key in keys))
+    for name in ("\nlabel", *titles):
+        table.add_column(Text(name), justify="left" if name == "\nlabel" else "right")
+    for name, each in found.items():
+        auroc = _figures("auroc", each.differences["auroc"], "+")
+        values = (_figures(key, each.differences[key], "+")[0] for key in keys)
+        p = "" if math.isnan(each.p) else f"{each.p:.2g}"
+        present = f"{each.present:,} of {each.n:,}"
+        table.add_row(Text(terminal.visible(name)), present, *auroc, p, *values)
+    return table
+
+
 def show_check(check: Check) -> None:
     """Print the counts, the leak check and the findings of a check, and the page to open."""
     audit, console = check.audit, terminal.console()
@@ -155,7 +173,10 @@ def show_comparison(found: Comparison) -> None:
                 markup=False,
             )
     for pair in found.pairs:
-        console.print(_table(f"{pair.second} minus {pair.first}", pair.differences, signed=True))
+        title = f"{pair.second} minus {pair.first}"
+        console.print(_table(title, pair.differences, signed=True))
+        if pair.labels:
+            console.print(_label_pairs(pair.labels))
     for line in found.warnings:
         console.print(f"! {line}", style="yellow", markup=False)
     for line in found.conclusions:

@@ -50,6 +50,7 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         **({"value": dict(spec.value)} if spec.value else {}),
         "threshold": spec.threshold,
         "rule": spec.rule,
+        "labels": _labels(classifier),
         "size": list(spec.size),
         "channels": spec.channels,
         "conformal": bool(classifier.conformal and classifier.conformal.deciding(*ABSTAIN)),
@@ -63,6 +64,15 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
         "prevalence": prevalence(classifier),
         "version": importlib.metadata.version("lucency"),
     }
+
+
+def _labels(classifier: Classifier) -> dict[str, Any] | None:
+    """Return the threshold and the rule of each of several labels; ``None`` for other tasks."""
+    spec = classifier.spec
+    return {
+        name: {key: each[key] for key in ("threshold", "rule")}
+        for name, each in zip(spec.classes, spec.labels, strict=False)
+    } or None
 
 
 def _unit(classifier: Classifier) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ export function aboutPart(about) {
   return [
     make("h2", { id: "about-title" }, "Performance"),
     evaluation ? headlines(about) : make("p", { class: "notice" }, "No evaluation of this classifier is available."),
-    evaluation && make("p", {}, scope(evaluation)),
+    evaluation && make("p", {}, scope(evaluation), about.task === "multilabel" && " The figures are means over the labels; the report has those of each."),
     evaluation?.per_patient && make("p", {}, ofPatients(about)),
     make("p", {}, about.meaning),
     about.value ? make("p", {}, valueRules(about)) : [make("p", {}, decisionRule(about)), make("p", {}, abstentionRule(about))],
@@ -65,6 +65,7 @@ export function aboutPart(about) {
 function headlineKeys(about) {
   if (about.task === "ordinal") return OF_GRADES;
   if (about.value) return OF_VALUES;
+  if (about.task === "multilabel") return OF_TWO;
   return about.positive === null ? OF_CLASSES : OF_TWO;
 }
 
@@ -104,9 +105,14 @@ function scope(evaluation) {
 
 function decisionRule(about) {
   if (about.task === "ordinal") return ["The classifier decides for the median grade: it and the grades below have a probability of 50\u202f% or more.", about.cut && [" An image is positive where ", isolated(about.cut.from), ` or a higher grade has a probability of ${share(about.cut.threshold)} or more: ${about.cut.rule}.`]];
-  if (about.task === "multilabel") return "Each label is decided by itself, at its own threshold.";
+  if (about.task === "multilabel") return ["Each label is decided by itself, at its own threshold", about.labels && [": ", thresholds(about)], "."];
   if (about.positive === null) return "The classifier decides for the most probable class.";
   return ["The classifier decides for ", isolated(about.positive), ` at a probability of ${share(about.threshold)} or more: ${about.rule}.`];
+}
+
+/** Return the probability from which on each label is present. */
+function thresholds({ classes, labels }) {
+  return classes.flatMap((label, i) => [i ? ", " : "", isolated(label), ` from ${share(labels[label].threshold)}`]);
 }
 
 function abstentionRule(about) {

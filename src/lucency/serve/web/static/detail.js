@@ -131,11 +131,9 @@ function positiveBar(prediction, about) {
   const p = prediction.probabilities[about.positive];
   const bar = make("div", { class: "bar-fill" });
   bar.style.width = `${100 * p}%`;
-  const tick = make("div", { class: "bar-mark" });
-  tick.style.left = `${100 * about.threshold}%`;
   return [
     make("p", { class: "figure" }, make("strong", {}, percent(p)), " probability of ", isolated(about.positive)),
-    make("div", { class: "bar", "aria-hidden": "true" }, bar, tick),
+    make("div", { class: "bar", "aria-hidden": "true" }, bar, markAt(about.threshold)),
     make("p", { class: "hint" }, `Decision threshold (the mark): ${share(about.threshold)}; ${about.rule}.`),
   ];
 }
@@ -151,15 +149,31 @@ function classBars(prediction, about) {
     make("tbody", {}, rows.map(([label, p]) => {
       const bar = make("div", { class: "bar-fill" });
       bar.style.width = `${100 * p}%`;
+      const threshold = about.labels?.[label].threshold;
       return make(
         "tr",
         { class: isDecided(label, prediction) ? "predicted" : null },
         make("th", { scope: "row" }, isolated(label)),
         make("td", { class: "n" }, percent(p)),
-        make("td", { "aria-hidden": "true" }, make("div", { class: "bar" }, bar)),
+        prediction.labels && make("td", {}, stateOf(prediction.labels[label], threshold)),
+        make("td", { "aria-hidden": "true" }, make("div", { class: "bar" }, bar, markAt(threshold))),
       );
     })),
   );
+}
+
+/** Return the mark of a threshold on a bar, if there is one. */
+function markAt(threshold) {
+  if (threshold === undefined) return null;
+  const mark = make("div", { class: "bar-mark" });
+  mark.style.left = `${100 * threshold}%`;
+  return mark;
+}
+
+/** Return whether a label is present, and from which probability on it would be. */
+function stateOf({ present }, threshold) {
+  const state = present === null ? "unclear" : present ? "present" : "absent";
+  return threshold === undefined ? state : [state, make("small", { class: "hint" }, ` (from ${share(threshold)})`)];
 }
 
 /** Return the labels that may be present or absent. */

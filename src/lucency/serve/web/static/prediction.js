@@ -4,26 +4,29 @@
 import { valueOf } from "./value.js";
 
 const DECIMALS = 4;
+const NO_FINDING = "No finding"; // the decision where no label is present
 
 /**
  * Make the document of one image, with the keys of `lucency predict --json`.
  *
- * @param {object} about The classifier: `classes`, `task`, `positive`, `threshold`, `cut`, `value`.
+ * @param {object} about The classifier: `classes`, `task`, `positive`, `threshold`, `cut`, `labels`,
+ *   `value`.
  * @param {number[]|null} scores The largest 1 - probability with which each class is in the
- *   prediction set; null without prediction sets.
- * @param {number[]} probabilities Of each class, sum 1.
+ *   prediction set; null without prediction sets. Of several labels, one such list for each, of the
+ *   states absent and present.
+ * @param {number[]} probabilities Of each class, sum 1; or that each of several labels is present.
  * @param {number|null} oodScore Above 1 is out of distribution; null without a detector.
  */
 export function predictionOf(about, scores, probabilities, oodScore) {
+  if (about.task === "multilabel") return ofLabels(about, scores, probabilities, oodScore);
   const { classes } = about;
-  const outside = oodScore !== null && !(oodScore <= 1) ? `out of distribution: OOD score ${general(oodScore)}, limit 1` : null;
-  if (about.value) return { ...valueOf(about, probabilities, outside), ood_score: oodScore };
+  if (about.value) return { ...valueOf(about, probabilities, outside(oodScore)), ood_score: oodScore };
   const ordinal = about.task === "ordinal";
   const decided = decide(about, probabilities);
   const names = scores ? setOf(classes, scores, probabilities, ordinal) : [];
   const most = ordinal ? 2 : 1;
-  let reason = outside;
-  if (!outside && scores && !(names.length <= most && names.includes(decided))) {
+  let reason = outside(oodScore);
+  if (!reason && scores && !(names.length <= most && names.includes(decided))) {
     const shown = ordinal && names.length > 1 ? `${names[0]} to ${names.at(-1)}` : names.join(" or ");
     reason = `ambiguous: ${names.length ? shown : "no class fits well"}`;
     if (names.length === 1) {
@@ -37,6 +40,42 @@ export function predictionOf(about, scores, probabilities, oodScore) {
     prediction_set: names,
     ood_score: oodScore,
     ...(about.cut && { cut: atCut(about.cut, classes, probabilities, reason) }),
+  };
+}
+
+/** Return why an image is out of distribution, or null. */
+function outside(oodScore) {
+  if (oodScore === null || oodScore <= 1) return null;
+  return `out of distribution: OOD score ${general(oodScore)}, limit 1`;
+}
+
+/** Make the document of one image that may have several labels. */
+function ofLabels({ classes, labels }, scores, probabilities, oodScore) {
+  const found = classes.map((name, k) => [name, ofLabel(probabilities[k], labels[name].threshold, scores[k])]);
+  const having = (state) => found.filter(([, each]) => each.present === state).map(([name]) => name);
+  const [sure, unclear] = [having(true), having(null)];
+  const ambiguous = unclear.length && !sure.length ? `ambiguous: ${unclear.join(", ")}` : null;
+  const reason = outside(oodScore) ?? ambiguous;
+  return {
+    decision: reason ? null : sure.join(", ") || NO_FINDING,
+    probabilities: Object.fromEntries(classes.map((name, k) => [name, probabilities[k]])),
+    reason,
+    prediction_set: [],
+    ood_score: oodScore,
+    labels: Object.fromEntries(found),
+  };
+}
+
+/** Return what is said of one label: `present` is null where the prediction set does not settle it. */
+function ofLabel(probability, threshold, scores) {
+  const isPresent = probability >= threshold;
+  const shares = [1 - probability, probability];
+  const inside = shares.map((p, k) => !scores || 1 - p <= scores[k]);
+  const clear = !scores || (inside[0] === !isPresent && inside[1] === isPresent);
+  return {
+    probability,
+    present: clear ? isPresent : null,
+    prediction_set: ["absent", "present"].filter((_, k) => inside[k]),
   };
 }
 
@@ -90,7 +129,8 @@ export function general(value) {
  * @param {{method: string, scale: number}} settings
  */
 export function mapOf({ dims: [, height, width, units], data }, probabilities, about, settings) {
-  const two = about.classes.length === 2;
+  const several = about.task === "multilabel";
+  const two = about.classes.length === 2 && !several;
   const of = two
     ? about.classes.indexOf(about.positive ?? about.classes[1])
     : about.task === "ordinal" || about.task === "regression"
@@ -99,6 +139,7 @@ export function mapOf({ dims: [, height, width, units], data }, probabilities, a
   const value = (position) => {
     if (two) return (2 * of - 1) * data[position];
     const here = data.subarray(position * units, (position + 1) * units);
+    if (several) return here[of];
     const others = here.reduce((sum, each) => sum + each, 0) - here[of];
     return here[of] - others / (units - 1);
   };

@@ -41,8 +41,8 @@ export class Classifier {
   async infer(pixels) {
     const outputs = await this.network.run(pixels);
     const wide = Array.from(outputs.probabilities.data);
-    const sum = wide.reduce((total, value) => total + value, 0);
-    const { size, channels } = this.about;
+    const { size, channels, task } = this.about;
+    const sum = task === "multilabel" ? 1 : wide.reduce((total, value) => total + value, 0);
     const oodScore = this.detector && this.detector.score(outputs.embedding.data, pixels, size, channels);
     const units = outputs.activation_map ?? null;
     return { probabilities: wide.map((value) => value / sum), oodScore, units };

@@ -9,8 +9,9 @@
 
 Runs that differ only in the seed are repeats of one *system*. Its metrics are means over the seeds;
 their standard deviation shows the variation over seeds, the interval that over patients. One
-metric, chosen beforehand, decides: the AUROC, of several labels its mean. The others are reported
-with intervals and decide nothing, so reporting many of them causes no false positives.
+metric, chosen beforehand, decides: the AUROC, of grades the quadratic kappa, of several labels the
+mean AUROC, of numbers the mean absolute error. The others are reported with intervals and decide
+nothing, so reporting many of them causes no false positives.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lucency.comparison.runs import Run, Truth, read_runs
 from lucency.comparison.systems import Measured, decisions_of, differences_of, measure, system_of
 from lucency.errors import ConfigError
 from lucency.evaluation import OUT_OF_FOLD
+from lucency.task import Task
 
 __all__ = [
     "Comparison",
@@ -93,7 +95,7 @@ def _pairs(systems: Sequence[System], measured: Measured) -> list[Pair]:
     first, truth = systems[0], measured.truth
     differences = [differences_of(first, other, measured) for other in systems[1:]]
     # Without all classes there is no AUROC: the accuracy decides.
-    best = "quadratic_kappa" if truth.task.is_ordinal else "auroc"
+    best = deciding(truth.task)
     defined = all(math.isfinite(each[best].value) for each in differences)
     figure = best if defined else "accuracy"
     corrected = holm([each[figure].p for each in differences])
@@ -122,6 +124,13 @@ def _pairs(systems: Sequence[System], measured: Measured) -> list[Pair]:
     return pairs
 
 
+def deciding(task: Task) -> str:
+    """Return the metric that decides which of two classifiers of a task is better."""
+    if task.is_regression:
+        return "mean_absolute_error"
+    return "quadratic_kappa" if task.is_ordinal else "auroc"
+
+
 def _seeds(first: System, second: System, figure: str, found: Difference) -> str:
     """Return the sentence on seeds: the interval does not cover other seeds."""
     spreads = [x.metrics[figure].sd ** 2 / len(x.runs) for x in (first, second)]
@@ -132,7 +141,10 @@ def _seeds(first: System, second: System, figure: str, found: Difference) -> str
             "seeds of each."
         )
     within = "within" if abs(found.value) <= _SEED_ERRORS * error else "beyond"
-    spread = " and ".join(f"{x.metrics[figure].sd:.3f} ({x.name})" for x in (first, second))
+    form = wording.form(figure)
+    spread = " and ".join(
+        f"{form.format(x.metrics[figure].sd)} ({x.name})" for x in (first, second)
+    )
     return (
         f"The interval covers other patients, not other seeds: over seeds, {wording.NAMES[figure]} "
         f"has a standard deviation of {spread}; the difference of the means is {within} what this "
@@ -147,11 +159,14 @@ def _images(truth: Truth) -> str:
 
 def _conclusions(systems: Sequence[System], pairs: Sequence[Pair], labels: int) -> tuple[str, ...]:
     if not pairs:
-        figure = systems[0].metrics["auroc"]
+        name = "auroc" if "auroc" in systems[0].metrics else "mean_absolute_error"
+        figure, form = systems[0].metrics[name], wording.form(name)
+        numbers = (figure.estimate.value, figure.sd, min(figure.per_run), max(figure.per_run))
+        mean, sd, least, most = map(form.format, numbers)
         return (
             f"These are {len(systems[0].runs)} seeds of one system, so there is nothing to "
-            f"compare: AUROC {figure.estimate.value:.3f} on average, standard deviation "
-            f"{figure.sd:.3f}, from {min(figure.per_run):.3f} to {max(figure.per_run):.3f}.",
+            f"compare: {wording.NAMES[name]} {mean} on average, standard deviation {sd}, from "
+            f"{least} to {most}.",
         )
     sentences = [sentence for pair in pairs for sentence in pair.conclusions]
     if len(pairs) > 1:

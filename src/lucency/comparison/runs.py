@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Outputs
@@ -22,7 +23,7 @@ from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import test_set_id
 from lucency.evaluation.predictions import pooled
 from lucency.io import read_json
-from lucency.metrics import IntArray, cluster_numbers, positive_index
+from lucency.metrics import FloatArray, IntArray, cluster_numbers, positive_index
 from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
 from lucency.task import CLASSES, Task, task_of
 
@@ -63,8 +64,13 @@ class Run:
 
     @property
     def outputs(self) -> Outputs:
-        """Decisions and probabilities."""
-        return Outputs(self.predictions.decisions, self.predictions.probabilities)
+        """Decisions and probabilities, and predicted numbers with their intervals."""
+        found = self.predictions
+        if self.spec.value is None:
+            return Outputs(found.decisions, found.probabilities)
+        rule = ValueRule.from_json(self.spec.value, len(self.spec.classes))
+        intervals = rule.intervals(found.probabilities)
+        return Outputs(found.decisions, found.probabilities, found.predicted, intervals)
 
 
 @dataclass(frozen=True)
@@ -72,14 +78,16 @@ class Truth:
     """The test images of all compared runs.
 
     Attributes:
-        classes: Class names in order.
+        classes: Class names in order; empty where numbers are predicted, whose bins may differ.
         positive: Index of the positive class, or None.
         labels: (n,) true class indices.
+        values: (n,) true numbers, where these are predicted.
         cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
         unit: What is compared: "image", or "patient" where all runs have answers for patients.
         task: ``ordinal`` where one of the runs answers with grades, as all then have these
-            classes; ``multilabel`` where all have several labels.
+            classes; ``multilabel`` where all have several labels; ``regression`` where all answer
+            with a number.
         test_set: Identity of the test set in the ledger; None where a split.csv is missing.
         images: Images of the test set.
         targets: Of several labels, (n, labels): 1 present, 0 absent, below 0 unknown. ``labels``
@@ -89,6 +97,7 @@ class Truth:
     classes: tuple[str, ...]
     positive: int | None
     labels: IntArray
+    values: FloatArray | None
     cluster: IntArray
     known: bool
     unit: str
@@ -148,7 +157,11 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
 
 
 def _task(runs: Sequence[Run]) -> Task:
-    special = (run.task for run in runs if run.task.is_ordinal or run.task.is_multilabel)
+    special = (
+        run.task
+        for run in runs
+        if run.task.is_ordinal or run.task.is_multilabel or run.task.is_regression
+    )
     return next(special, CLASSES)
 
 
@@ -201,10 +214,19 @@ def _test_set(run: Run) -> str:
     return test_set_id(zip(run.keys, _truths(run.predictions), strict=True))
 
 
+def _truth_word(run: Run) -> str:
+    """Return what the truth of an image is."""
+    if run.task.is_regression:
+        return "number"
+    return "list of labels" if run.task.is_multilabel else "class"
+
+
 def _truths(found: Predictions) -> list[str]:
-    """Return the true class of each image, or its labels as in the ledger."""
+    """Return the true class of each image, its labels as in the ledger, or its number."""
     if found.targets is not None:
         return [written(found.classes, row) for row in found.targets]
+    if found.values is not None:
+        return [*map(repr, found.values.tolist())]
     return [found.classes[k] for k in found.labels]
 
 
@@ -266,6 +288,8 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
         probabilities=found.probabilities[order],
         ood_scores=None if found.ood_scores is None else found.ood_scores[order],
         targets=None if found.targets is None else found.targets[order],
+        values=None if found.values is None else found.values[order],
+        predicted=None if found.predicted is None else found.predicted[order],
     )
 
 
@@ -296,7 +320,15 @@ def _same_images(first: Run, other: Run) -> None:
             f"{start}{one} answers with one class for each image, and the other with several "
             "labels. Compare runs with the same task."
         )
-    if (first.predictions.classes, first.positive) != (other.predictions.classes, other.positive):
+    numbers = [x.task.is_regression for x in (first, other)]
+    if any(numbers) and not all(numbers):
+        names = (first.name, other.name)
+        of, with_ = names if numbers[0] else names[::-1]
+        raise DataError(f"{start}{of} predicts a number, and {with_} does not.")
+    if not any(numbers) and (first.predictions.classes, first.positive) != (
+        other.predictions.classes,
+        other.positive,
+    ):
         received = [
             f"{', '.join(x.predictions.classes)} (positive: {x.positive})" for x in (first, other)
         ]
@@ -310,7 +342,7 @@ def _same_images(first: Run, other: Run) -> None:
         )
     rows = (first.predictions, other.predictions)
     columns = {
-        "list of labels" if first.task.is_multilabel else "class": [_truths(x) for x in rows],
+        _truth_word(first): [_truths(x) for x in rows],
         "patient": [list(x.groups) for x in rows],
     }
     for what, (mine, theirs) in columns.items():
@@ -327,9 +359,10 @@ def _same_images(first: Run, other: Run) -> None:
 def _truth(run: Run, task: Task, unit: str, test_set: str | None, images: int) -> Truth:
     found = run.predictions
     return Truth(
-        classes=found.classes,
+        classes=() if task.is_regression else found.classes,
         positive=positive_index(found.classes, run.positive),
         labels=found.labels,
+        values=found.values,
         cluster=cluster_numbers(found.groups),
         known=any(found.groups),
         unit=unit,

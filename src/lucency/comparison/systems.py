@@ -42,9 +42,11 @@ class Measured:
 
 
 def measure(runs: Sequence[Run], truth: Truth) -> Measured:
-    """Measure runs that answer with one class or grade."""
+    """Measure runs that answer with one class, a grade or a number."""
     outputs = {run.name: run.outputs for run in runs}
-    drawn = replicated(truth.labels, outputs, truth.positive, truth.cluster, truth.task)
+    drawn = replicated(
+        truth.labels, outputs, truth.positive, truth.cluster, truth.task, truth.values
+    )
     return Measured(truth, outputs, drawn, {})
 
 
@@ -108,8 +110,8 @@ def differences_of(first: System, second: System, measured: Measured) -> dict[st
 
 
 def decisions_of(first: System, second: System, measured: Measured) -> Decisions | None:
-    """Compare the decisions of two systems of one run each; else return ``None``."""
-    if len(first.runs) > 1 or len(second.runs) > 1:
+    """Compare the decisions of two systems of one run each; else, and of numbers, ``None``."""
+    if len(first.runs) > 1 or len(second.runs) > 1 or measured.truth.values is not None:
         return None
     truth = measured.truth
     given = [measured.outputs[x.runs[0]].decisions for x in (first, second)]

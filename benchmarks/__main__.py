@@ -43,6 +43,7 @@ GROUPS = {
         "fine_tuning": "a backbone with its last stage frozen or fine-tuned; about an hour",
         "shard_accuracy": "four shards with two learning rates, beside none; half an hour",
         "grades": "last layers that know the order of grades, beside one that does not",
+        "labels": "several labels, beside a logistic regression for each",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {
@@ -55,6 +56,7 @@ GROUPS = {
         "coverage": "how often 95 % intervals contain the true value; hours",
         "fold_coverage": "the same, for figures of cross-validation",
         "grade_coverage": "the same, for figures and prediction sets of grades",
+        "label_coverage": "the same, and false alarms of comparing, for several labels",
         "conformal": "how often prediction sets contain the true class",
         "units": "one answer for all images of a patient, beside one for each image",
         "comparison": "false alarms and power of comparing two classifiers",

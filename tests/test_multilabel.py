@@ -793,10 +793,9 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
         (("evaluate", run, "--prevalence", "0.2"), "each of several labels has its own"),
         (
             ("evaluate", run, "--operating-point", "sensitivity>=1,specificity>=1"),
-            "--operating-point for the label a: Validation does not reach",
+            "Validation does not reach sensitivity>=1 and specificity>=1",
         ),
         (("compare", run, run), "hold the same classifier"),
-        (("export", run, "--format", "web"), "Use lucency serve"),
     ):
         done = call_lucency(*command)
         assert done.returncode == 2

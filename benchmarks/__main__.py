@@ -44,6 +44,7 @@ GROUPS = {
         "shard_accuracy": "four shards with two learning rates, beside none; half an hour",
         "numbers": "last layers that predict numbers, beside ridge regression and the mean",
         "grades": "last layers that know the order of grades, beside one that does not",
+        "labels": "several labels, beside a logistic regression for each",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {
@@ -56,6 +57,7 @@ GROUPS = {
         "coverage": "how often 95 % intervals contain the true value; hours",
         "fold_coverage": "the same, for figures of cross-validation",
         "grade_coverage": "the same, for figures and prediction sets of grades",
+        "label_coverage": "the same, and false alarms of comparing, for several labels",
         "conformal": "how often prediction sets contain the true class",
         "units": "one answer for all images of a patient, beside one for each image",
         "comparison": "false alarms and power of comparing two classifiers",

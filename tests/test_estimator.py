@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.base import clone
@@ -18,12 +19,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
 from conftest import draw_folder, draw_image
+from lucency.calibration.operating_point import parse
 from lucency.classifier import Classifier, Spec
 from lucency.config import Config
 from lucency.dataset import Split
 from lucency.errors import InputError, LucencyError
 from lucency.estimator import LucencyClassifier
 from lucency.imaging.image import read_image
+from small_runs import labelled_spec
 
 FAST: dict[str, Any] = {
     "effort": "quick", "epochs": 1, "size": 16, "settings": {"precision": "float32"},
@@ -45,39 +48,67 @@ def images(count: int) -> tuple[np.ndarray, np.ndarray]:
 def fake_training(train: Split, val: Split, config: Config) -> Classifier:
     """Replace the training by linear discriminants of pixels, in a real classifier."""
     x = train.pixels(range(len(train))).reshape(len(train), -1).astype(np.float64)
+    if train.targets is not None:
+        return fake_labels(train, x)
     means = np.stack([x[train.labels == k].mean(axis=0) for k in range(len(train.classes))])
     covariance = np.cov((x - means[train.labels]).T) + 1e-2 * np.eye(x.shape[1])
     slope = np.linalg.solve(covariance, means.T)
     offset = -0.5 * np.einsum("kd,dk->k", means, slope)
+    shape, k = train.cache.shape, len(train.classes)
+    onnx = discriminants(shape, slope, offset, "Softmax")
+    spec = Spec(
+        classes=train.classes, positive=train.classes[1] if k == 2 else None,
+        size=shape[:2], channels=1, architecture="default", network_channels=1,
+        parameters={"width": 1, "blocks": [1]},
+    )  # fmt: skip
+    return Classifier(spec, {"w": np.ones(spec.weight_count, np.float32)}, onnx)
+
+
+def fake_labels(train: Split, x: np.ndarray) -> Classifier:
+    """Do the same for each of several labels, on the images where it is known."""
+    assert train.targets is not None
+    slopes, offsets, each = [], [], labelled_spec(train.label_names, 0.5).labels
+    for target in train.targets.T:
+        known = target >= 0
+        has, of = target[known] > 0, x[known]
+        means = np.stack([of[~has].mean(axis=0), of[has].mean(axis=0)])
+        covariance = np.cov((of - means[has.astype(int)]).T) + 1e-2 * np.eye(x.shape[1])
+        slopes.append(np.linalg.solve(covariance, means[1] - means[0]))
+        offsets.append(-slopes[-1] @ means.mean(axis=0))
+    onnx = discriminants(train.cache.shape, np.stack(slopes, axis=1), np.array(offsets), "Sigmoid")
+    spec = Spec(
+        classes=train.label_names, positive=None, size=train.cache.shape[:2], channels=1,
+        architecture="default", network_channels=1, task="multilabel", labels=each,
+        parameters={"width": 1, "blocks": [1], "multilabel": True},
+    )  # fmt: skip
+    return Classifier(spec, {"w": np.ones(spec.weight_count, np.float32)}, onnx)
+
+
+def discriminants(
+    shape: tuple[int, int, int], slope: np.ndarray, offset: np.ndarray, last: str
+) -> bytes:
+    """Return an ONNX file of linear functions of pixels."""
     constants = [
         numpy_helper.from_array(slope.astype(np.float32), "slope"),
         numpy_helper.from_array(offset.astype(np.float32), "offset"),
-        numpy_helper.from_array(np.array([-1, x.shape[1]], np.int64), "flat"),
+        numpy_helper.from_array(np.array([-1, len(slope)], np.int64), "flat"),
     ]
     nodes = [
         helper.make_node("Cast", ["pixels"], ["raw"], to=TensorProto.FLOAT),
         helper.make_node("Reshape", ["raw", "flat"], ["rows"]),
         helper.make_node("MatMul", ["rows", "slope"], ["sloped"]),
         helper.make_node("Add", ["sloped", "offset"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node(last, ["logits"], ["probabilities"]),
     ]
-    shape, k = train.cache.shape, len(train.classes)
     graph = helper.make_graph(
         nodes,
         "discriminants",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", *shape])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", k])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(offset)])],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    spec = Spec(
-        classes=train.classes, positive=train.classes[1] if k == 2 else None,
-        size=shape[:2], channels=1, architecture="default", network_channels=1,
-        parameters={"width": 1, "blocks": [1]},
-    )  # fmt: skip
-    return Classifier(
-        spec, {"w": np.ones(spec.weight_count, np.float32)}, model.SerializeToString()
-    )
+    return bytes(model.SerializeToString())
 
 
 class OnRows(LucencyClassifier):
@@ -87,7 +118,7 @@ class OnRows(LucencyClassifier):
     """
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> OnRows:
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
         self.middle_, self.spread_ = X.mean(axis=0), X.std(axis=0) + 1e-9
         columns = self.n_features_in_
         super().fit(self._striped(X), y, groups)
@@ -235,6 +266,64 @@ def test_classes_that_cannot_be_split_are_rejected(quick: LucencyClassifier) -> 
         quick.set_params(settings={"val_fracton": 0.2}).fit(X, y)
 
 
+def spots(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw noise with a bright corner for each of three labels, some of them unknown."""
+    random = np.random.default_rng(5)
+    y = (random.random((count, 3)) < 0.4).astype(float)
+    X = random.normal(80, 10, (count, 16, 16))
+    for k, corner in enumerate((slice(0, 5), slice(6, 10), slice(11, 16))):
+        X[:, corner, corner] += 90 * y[:, k, None, None]
+    y[random.random((count, 3)) < 0.2] = np.nan
+    return X.clip(0, 255).astype(np.uint8), y
+
+
+def test_several_labels_are_learned_where_they_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[Split] = []
+
+    def training(train: Split, val: Split, config: Config) -> Classifier:
+        heard.extend([train, val])
+        return fake_training(train, val, config)
+
+    monkeypatch.setattr("lucency.training.train.train", training)
+    (X, y), patients = spots(120), np.repeat(np.arange(60), 2)
+    fitted = LucencyClassifier(**FAST).fit(X, y, groups=patients)
+    train, val = heard
+    assert not {*train.groups} & {*val.groups}
+    for split in heard:
+        assert split.outputs == ("0", "1", "2")
+        rows = np.array(split.files, int)
+        np.testing.assert_array_equal(split.targets, np.where(np.isnan(y[rows]), -1, y[rows]))
+    decided, p = fitted.predict(X), fitted.predict_proba(X)
+    assert (decided.shape, decided.dtype.kind, p.shape) == ((120, 3), "i", (120, 3))
+    assert set(np.unique(decided)) == {0, 1}
+    known = ~np.isnan(y)
+    assert (decided == y)[known].mean() > 0.95
+    assert fitted.score(X[known.all(axis=1)], y[known.all(axis=1)]) > 0.9  # all labels are right
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    named = pd.DataFrame(y, columns=["effusion", "nodule", "device"])
+    again = LucencyClassifier(**FAST).fit(X, named, groups=patients)
+    assert again.classes_.tolist() == [*named]
+    np.testing.assert_array_equal(again.predict(X), decided)
+
+
+def test_labels_that_cannot_be_learned_are_rejected(quick: LucencyClassifier) -> None:
+    X, y = spots(60)
+    for wrong, message in (
+        (np.where(np.isnan(y), 2, y), r"1 \(present\), 0 \(absent\) or nan"),
+        (np.where(np.isnan(y), "x", "1"), "Received in row 0, column"),
+        (y[:50], "inconsistent"),
+        (np.where(np.arange(3) == 1, 0, y), "label '1' has too few samples"),
+        (pd.DataFrame(y, columns=["a", "a", "b"]), "label 'a' has several columns"),
+    ):
+        with pytest.raises((ValueError, LucencyError), match=message) as caught:
+            quick.fit(X, wrong)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(LucencyError, match="--positive is for one class per image"):
+        LucencyClassifier(**{**FAST, "settings": {"positive": "0"}}).fit(X, y)
+
+
 # -- the training itself ---------------------------------------------------------------------------
 
 
@@ -275,3 +364,16 @@ def test_it_can_be_trained_pickled_and_saved(tmp_path: Path) -> None:
     kept = Classifier.load(tmp_path / "kept")
     assert kept.classes == ("dark", "light")
     assert kept.fingerprint == fitted.classifier_.fingerprint
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
+def test_several_labels_can_be_trained() -> None:
+    X, y = spots(80)
+    settings = {"precision": "float32", "operating_point": "sensitivity>=0.9"}
+    fitted = LucencyClassifier(**{**FAST, "epochs": 2, "settings": settings}).fit(X, y)
+    p, spec = fitted.predict_proba(X[:9]), fitted.classifier_.spec
+    assert spec.task == "multilabel"
+    thresholds = [each["threshold"] for each in spec.labels]
+    np.testing.assert_array_equal(fitted.predict(X[:9]), p >= np.array(thresholds))
+    assert {each["rule"] for each in spec.labels} >= {parse(settings["operating_point"]).words}

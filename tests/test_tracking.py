@@ -21,6 +21,7 @@ from conftest import Heard, draw_folder
 from lucency.classifier import Classifier, ReferenceImages
 from lucency.config import Config
 from lucency.errors import ConfigError
+from lucency.evaluation import evaluate_predictions
 from lucency.pipeline.train import run_training
 from lucency.progress import Task
 from lucency.signals import Interrupted
@@ -28,7 +29,7 @@ from lucency.tracking import Start, tracked
 from lucency.tracking.curves import counts, roc_image
 from lucency.tracking.tracker import of_epoch, of_evaluation
 from lucency.tracking.worker import Worker
-from small_runs import TWO, write_images, write_run
+from small_runs import TWO, labelled_predictions, labelled_spec, write_images, write_run
 from test_docs import ROOT, blocks
 
 
@@ -74,6 +75,30 @@ def test_metrics_that_are_not_finite_are_omitted() -> None:
     estimate = {"value": 0.9, "low": 0.8, "high": None, "method": "m"}
     found = of_evaluation({"validation": {"metrics": {"auroc": estimate}}, "test": None})
     assert found == {"validation/auroc": 0.9, "validation/auroc_low": 0.8}
+
+
+def test_each_label_has_metrics_beside_the_means() -> None:
+    names = ("effusion", "a/b", "a.b", "Ödem")
+    found = labelled_predictions(200)
+    assert found.targets is not None
+    wide = {
+        key: np.concatenate([x := getattr(found, key), x[:, :1]], axis=1)
+        for key in ("targets", "probabilities", "decisions")
+    }
+    classifier = Classifier(labelled_spec(names), {})
+    evaluation = evaluate_predictions(classifier, dataclasses.replace(found, classes=names, **wide))
+    logged = of_evaluation({"test": evaluation.to_json()})
+    assert evaluation.labels is not None
+    assert logged["test/auroc"] == evaluation.metrics["auroc"].value
+    shown = dict(zip(("effusion", "a_b", "a_b_3", "Ödem"), names, strict=True))
+    for tag, name in shown.items():
+        for key in evaluation.metrics:
+            estimate = evaluation.labels[name].metrics[key]
+            assert logged[f"test_labels/{tag}/{key}"] == estimate.value
+            assert logged[f"test_labels/{tag}/{key}_low"] == estimate.low
+    assert len(logged) == 3 * 5 * len(evaluation.metrics)
+    mean = np.mean([logged[f"test_labels/{tag}/brier"] for tag in shown])
+    assert logged["test/brier"] == pytest.approx(mean)
 
 
 def test_an_unknown_tracker_is_refused_with_the_nearest_name() -> None:

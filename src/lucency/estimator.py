@@ -2,14 +2,17 @@
 
     LucencyClassifier(effort="quick").fit(X, y, groups=patients).predict_proba(X_new)
 
-``X`` is an array of images or a sequence of files. A validation split is taken from it, by patient
+``X`` is an array of images or a sequence of files, ``y`` one label of each, or a column of 1, 0 and
+nan (unknown) for each of several labels. A validation split is taken from it, by patient
 if groups are given. The test split is left to cross-validation.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +27,15 @@ from lucency.config import Config
 from lucency.dataset import Entry, Split
 from lucency.dataset.cache import PixelCache
 from lucency.dataset.load import is_colour_dataset
+from lucency.dataset.multilabel import (
+    ABSENT,
+    PRESENT,
+    UNKNOWN,
+    Findings,
+    check_config,
+    check_names,
+    strata,
+)
 from lucency.dataset.split import choose_groups
 from lucency.errors import InputError
 from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
@@ -51,7 +63,8 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` saves it.
-        classes_: (k,) the distinct labels, sorted.
+        classes_: (k,) the distinct labels, sorted. Of several labels the names of the columns of
+            ``y``, or their numbers.
         n_features_in_: Number of values in an image; only if ``X`` was an array.
     """
 
@@ -79,7 +92,8 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: (n, height, width) or (n, height, width, 1 or 3) uint8, or n paths of image files.
-            y: (n,) labels of two or more classes, each with two or more images (or patients).
+            y: (n,) labels of two or more classes, each with two or more images (or patients). Or
+                (n, labels): 1 where an image has a label, 0 where not, nan where that is unknown.
             groups: (n,) patient of each image; all different if ``None``.
 
         Raises:
@@ -92,13 +106,19 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if config.unit != "image":
             raise InputError("An estimator answers for each image. Leave out the setting unit.")
         X = _images(X)
-        labels = self._labels(X, y)
-        cache = _decoded(X, config.input_size, depth=config.depth or 0)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
-        classes = in_order([*map(str, self.classes_)], config.order)
-        # Of each label, its place in the order of the classifier.
-        self._places = np.array([classes.index(str(each)) for each in self.classes_])
-        splits = _split(cache, self._places[labels], names, classes, config)
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            check_config(config)
+            targets = self._targets(X, y)
+            cache = _decoded(X, config.input_size, depth=config.depth or 0)
+            splits = _split_labels(cache, targets, names, [*map(str, self.classes_)], config)
+        else:
+            labels = self._labels(X, y)
+            cache = _decoded(X, config.input_size, depth=config.depth or 0)
+            classes = in_order([*map(str, self.classes_)], config.order)
+            # Of each label, its place in the order of the classifier.
+            self._places = np.array([classes.index(str(each)) for each in self.classes_])
+            splits = _split(cache, self._places[labels], names, classes, config)
         self.classifier_: Classifier = train(*splits, config)
         if X.ndim > 1:
             self.n_features_in_ = int(np.prod(X.shape[1:]))
@@ -107,6 +127,8 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return calibrated probabilities, (n, k) in the order of ``classes_``.
 
+        Of several labels, they are those that each is present, and do not add up to 1.
+
         Raises:
             InputError: An image is invalid; a scikit-learn estimator cannot abstain.
         """
@@ -114,11 +136,16 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         spec = self.classifier_.spec
         images = _decoded(_images(X), spec.size, spec.channels == 3, spec.depth)
         found = self.classifier_.predict_pixels(images.read(range(len(images))))
-        return np.asarray(found[:, self._places])
+        return found if spec.labels else np.asarray(found[:, self._places])
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the predicted labels, (n,), at the operating point of ``settings``."""
+        """Return the predicted labels, (n,), at the operating point of ``settings``.
+
+        Of several labels, (n, labels): 1 for those that are present at their thresholds, else 0.
+        """
         probabilities = self.predict_proba(X)
+        if self.classifier_.spec.labels:
+            return self.classifier_.decide(probabilities)
         label_of = np.argsort(self._places)
         decisions = self.classifier_.decide(probabilities[:, label_of])
         return np.asarray(self.classes_[label_of[decisions]])
@@ -140,11 +167,6 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Set ``classes_`` and return (n,) indices into it."""
         if y is None:
             raise InputError("requires y to be passed, but the target y is None.")
-        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
-            raise InputError(
-                f"An estimator learns one label for each image: y must be (n,). Received: "
-                f"{np.shape(y)}. For several labels, train on a labels file: lucency train --labels"
-            )
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         check_classification_targets(y)
@@ -152,6 +174,25 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise InputError(f"Expected two classes or more. Received one class: {self.classes_}")
         return labels.astype(np.int64)
+
+    def _targets(self, X: NDArray[Any], y: ArrayLike) -> NDArray[np.float32]:
+        """Set ``classes_`` and return (n, labels) targets: 1, 0, and -1 for unknown."""
+        check_consistent_length(X, y)
+        names = getattr(y, "columns", None)  # of a table of pandas
+        try:
+            given = np.asarray(y, np.float64)
+        except (TypeError, ValueError):
+            given = np.full(np.shape(y), np.inf)
+        targets = np.where(np.isnan(given), -1, given).astype(np.float32)
+        wrong = np.argwhere(~np.isin(given, (0, 1)) & ~np.isnan(given))
+        if len(wrong):
+            i, k = wrong[0]
+            raise InputError(
+                "y with several columns must hold 1 (present), 0 (absent) or nan (unknown) for "
+                f"each label. Received in row {i}, column {k}: {np.asarray(y)[i, k]!r}"
+            )
+        self.classes_ = np.arange(given.shape[1]) if names is None else np.asarray(names)
+        return targets
 
     def __getstate__(self) -> dict[str, Any]:
         """Exclude what cannot be pickled: sessions and Keras models."""
@@ -167,6 +208,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
+        tags.classifier_tags.multi_label = True
         return tags
 
 
@@ -260,6 +302,46 @@ def _split(
         _split_of("train", cache, labels, groups, classes, np.flatnonzero(~in_val)),
         _split_of("val", cache, labels, groups, classes, np.flatnonzero(in_val)),
     )
+
+
+def _split_labels(
+    cache: InMemoryImages,
+    targets: NDArray[np.float32],
+    groups: Sequence[str],
+    names: Sequence[str],
+    config: Config,
+) -> tuple[Split, Split]:
+    """Split off validation by group, stratified by the rarest label that each image has."""
+    check_names(Path("y"), names)
+    signs = {1.0: PRESENT, 0.0: ABSENT, -1.0: UNKNOWN}
+    states = tuple("".join(signs[value] for value in row) for row in targets.tolist())
+    of_image = strata(Findings(tuple(names), states, ""))
+    classes = tuple(dict.fromkeys(sorted(of_image)))
+    numbers = np.array([classes.index(each) for each in of_image])
+    entries = [
+        Entry(str(i), stratum, group=group, row=i)
+        for i, (stratum, group) in enumerate(zip(of_image, groups, strict=True))
+    ]
+    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
+    in_val = np.array([entry.group in chosen for entry in entries])
+    for k, name in enumerate(names):
+        for inside, what in ((~in_val, "training"), (in_val, "validation")):
+            if not {0.0, 1.0} <= {*targets[inside, k].tolist()}:
+                raise InputError(
+                    f"The label {name!r} has too few samples with or without it to be in training "
+                    f"and in validation: {what} lacks one of both. Add images of more groups, or "
+                    "leave out the label."
+                )
+    train, val = (
+        dataclasses.replace(
+            _split_of(name, cache, numbers, groups, classes, rows),
+            label_names=tuple(names),
+            targets=targets[rows],
+            learned=targets[rows],
+        )
+        for name, rows in (("train", np.flatnonzero(~in_val)), ("val", np.flatnonzero(in_val)))
+    )
+    return train, val
 
 
 def _split_of(

@@ -33,6 +33,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # give up on a missing store within seconds
 }
 _MOST = 100  # parameters per request of MLflow
+_MOST_METRICS = 1000  # per request
 _LONGEST = 500  # characters of a parameter that every MLflow store accepts
 _KEPT_SIZE = 2**16
 
@@ -130,7 +131,9 @@ class MlflowRun:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._client.log_batch(self._run, [Metric(k, v, now, step) for k, v in figures.items()])
+        given = [Metric(k, v, now, step) for k, v in figures.items()]
+        for first in range(0, len(given), _MOST_METRICS):
+            self._client.log_batch(self._run, given[first:][:_MOST_METRICS])
 
 
 def own_store() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Keys that concern this machine alone: they may change on resuming, or name its folders.
 _MACHINE_KEYS = ("cache", "workers", "on", "checkpoint_seconds", "track")
 _FILE_KEYS = ("labels", "split_file", "subgroups", "weights")  # logged without their folders
+_FORBIDDEN = re.compile(r"[^\w -]")  # in the name of a metric, for MLflow
+_LONGEST_NAME = 100
 SPLITS = ("validation", "cross_validation", "test")
 
 
@@ -98,13 +101,29 @@ def of_evaluation(document: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         ``test/auroc``, ``test/auroc_low``, ``test/auroc_high`` and so on, without undefined ones;
-        of patients that have an answer of their own ``test_patients/auroc`` and so on.
+        of patients that have an answer of their own ``test_patients/auroc`` and so on. Of several
+        labels, these are means, and ``test_labels/effusion/auroc`` is that of a label.
     """
     found: dict[str, float] = {}
     for split in SPLITS:
         of_images = document.get(split) or {}
         found |= _estimates(split, of_images)
+        found |= _of_labels(split, of_images)
         found |= _estimates(f"{split}_patients", of_images.get("per_patient") or {})
+    return found
+
+
+def _of_labels(split: str, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of each label that a mean is made of, under names that trackers accept."""
+    found: dict[str, float] = {}
+    taken: set[str] = set()
+    for number, (name, of) in enumerate((evaluation.get("labels") or {}).items(), start=1):
+        plain = _FORBIDDEN.sub("_", name).strip(" .")[:_LONGEST_NAME]
+        if not plain or plain in taken:
+            plain = f"{plain}_{number}"
+        taken.add(plain)
+        kept = {key: of["metrics"][key] for key in evaluation["metrics"] if key in of["metrics"]}
+        found |= _estimates(f"{split}_labels/{plain}", {"metrics": kept})
     return found
 
 

@@ -71,6 +71,7 @@ class Session:
                 "train again."
             ) from error
         self._classes = len(spec.classes)
+        self._several = bool(spec.labels)
         self._runtime = _started(onnx, needs, memory_limit(needs, batch_of(spec)))
         self._share = -(-batch_of(spec) // threads) if threads else batch_per_processor(spec)
         self._threads = ThreadPoolExecutor(threads or PROCESSORS, "network")
@@ -111,7 +112,8 @@ class Session:
                 f"{ONNX} returns invalid probabilities: expected {images} x {self._classes} "
                 f"numbers from 0 to 1, received {probabilities.shape}. Train again."
             )
-        if not (probabilities.sum(axis=1) > 0).all():
+        # Of several labels, all may be absent for certain.
+        if not self._several and not (probabilities.sum(axis=1) > 0).all():
             raise ClassifierError(f"{ONNX} returns probabilities that are all 0. Train again.")
 
 

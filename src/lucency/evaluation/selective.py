@@ -93,37 +93,20 @@ def _coverage_of(
     return {
         "alpha": threshold.alpha,
         "kind": threshold.kind,
-        "coverage": _coverage(covered, cluster),
+        "coverage": metrics.coverage(covered, cluster),
         "expected": _range(expected),
         "mean_size": float(sizes.mean()),
         "singletons": float((sizes == 1).mean()),
         "empty": float((sizes == 0).mean()),
         "per_class": [
             {
-                "coverage": _coverage(covered[mask], cluster[mask]),
+                "coverage": metrics.coverage(covered[mask], cluster[mask]),
                 "expected": _range(_expected_of_class(threshold, k, tested[k])),
             }
             for k, mask in enumerate(members)
         ],
         "unlimited": [k for k, all_in in enumerate(threshold.unlimited) if all_in],
     }
-
-
-def _coverage(covered: BoolArray, cluster: IntArray) -> Estimate:
-    """Estimate the probability that a set contains the true class, with equal patient weights.
-
-    A patient's share of covered images varies less than a single image, so Clopper and Pearson's
-    interval for n = patients is conservative.
-    """
-    if not len(covered):
-        return metrics.UNDEFINED
-    _, patient = np.unique(cluster, return_inverse=True)
-    shares = np.bincount(patient, covered) / np.bincount(patient)
-    patients = len(shares)
-    ends = metrics.clopper_pearson(float(shares.sum()), patients)
-    single = patients == len(covered)
-    method = "Clopper-Pearson" if single else "Clopper-Pearson over patients"
-    return Estimate(float(shares.mean()), *ends, method)
 
 
 def _range(ends: tuple[float, float] | None) -> dict[str, float] | None:

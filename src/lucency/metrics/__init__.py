@@ -4,6 +4,7 @@
     decisions      metrics of a confusion matrix
     scores         metrics of rankings and of probabilities
     labels         metrics of several labels of each image
+    values         metrics of predicted numbers
     recalibration  calibration slope and intercept
     influences     influence of each image on a metric
     intervals      Clopper-Pearson intervals, and linearised ones over patients
@@ -68,6 +69,14 @@ from lucency.metrics.scores import (
     roc_curve,
     squared_errors,
 )
+from lucency.metrics.values import (
+    below_quantiles,
+    coverage,
+    mean_of,
+    pinball_losses,
+    value_estimates,
+    value_figures,
+)
 
 __all__ = [
     "FOLDS",
@@ -86,6 +95,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "below_quantiles",
     "bootstrap_weights",
     "brier",
     "calibration_intercept",
@@ -96,6 +106,7 @@ __all__ = [
     "clustered_variance",
     "components",
     "confusion_matrix",
+    "coverage",
     "decide",
     "delong",
     "exact_auroc",
@@ -114,9 +125,11 @@ __all__ = [
     "mcc",
     "mean_absolute_error",
     "mean_auroc",
+    "mean_of",
     "named",
     "npv",
     "percentiles",
+    "pinball_losses",
     "positive_index",
     "ppv",
     "pr_curve",
@@ -130,4 +143,6 @@ __all__ = [
     "squared_errors",
     "standard_error",
     "t_interval",
+    "value_estimates",
+    "value_figures",
 ]

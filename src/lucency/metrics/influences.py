@@ -143,15 +143,22 @@ def of_quadratic_kappa(labels: IntArray, decisions: IntArray) -> Linear:
 
     The value is nan where all labels and decisions are one grade.
     """
-    true, decided = labels.astype(np.float64), decisions.astype(np.float64)
-    squares, means = (true - decided) ** 2, (true.mean(), decided.mean())
-    # The squared difference of two independent grades is the mean of these, less a constant.
-    chances = true**2 + decided**2 - 2 * (true * means[1] + means[0] * decided)
+    return of_concordance(labels.astype(np.float64), decisions.astype(np.float64))
+
+
+def of_concordance(true: FloatArray, given: FloatArray) -> Linear:
+    """Linearise Lin's concordance correlation of (n,) numbers; of grades it is quadratic kappa.
+
+    The value is nan where all numbers are equal.
+    """
+    squares, means = (true - given) ** 2, (true.mean(), given.mean())
+    # The squared difference of two independent numbers is the mean of these, less a constant.
+    chances = true**2 + given**2 - 2 * (true * means[1] + means[0] * given)
     square, chance = squares.mean(), chances.mean() + 2 * means[0] * means[1]
     if not chance > 0:
-        return Linear(math.nan, np.zeros(len(labels)))
+        return Linear(math.nan, np.zeros(len(true)))
     change = (square - squares) / chance + square / chance**2 * (chances - chances.mean())
-    return Linear(float(1 - square / chance), change / len(labels))
+    return Linear(float(1 - square / chance), change / len(true))
 
 
 def components(positive: BoolArray, scores: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@
     result         the evaluation, and the conditions that it is made under
     measure        the whole evaluation of a split
     labels         figures of several labels, each by itself, and their means
+    values         figures of numbers, their quantiles and intervals
     cross_validation    metrics of out-of-fold predictions, and their spread over folds
     document       evaluation.json
     ledger/        the log of test-set evaluations

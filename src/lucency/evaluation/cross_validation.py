@@ -21,14 +21,23 @@ from lucency.evaluation.figures import make_sample, overall_metrics
 from lucency.evaluation.labels import mean_metrics
 from lucency.evaluation.predictions import Predictions, of_labels, of_values
 from lucency.evaluation.result import Evaluation, plain
-from lucency.metrics import Estimate, FloatArray, IntArray, cluster_numbers, positive_index
-from lucency.task import CLASSES, MULTILABEL, ORDINAL, Task, task_of
+from lucency.metrics import (
+    Estimate,
+    FloatArray,
+    IntArray,
+    cluster_numbers,
+    positive_index,
+    value_estimates,
+)
+from lucency.task import CLASSES, MULTILABEL, ORDINAL, REGRESSION, Task, task_of
 
 OUT_OF_FOLD = "out_of_fold"
 FIGURES = ("balanced_accuracy", "auroc", "log_loss")  # of every fold
 _OF_GRADES = ("quadratic_kappa", "mean_absolute_error", "log_loss")
+_OF_VALUES = ("mean_absolute_error", "root_mean_squared_error", "r2")
 _OF_LABELS = ("auroc", "average_precision", "log_loss")
-_UNBOUNDED = ("log_loss", "mean_absolute_error")
+_UNBOUNDED = ("log_loss", "mean_absolute_error", "root_mean_squared_error")
+_LOWEST = {"quadratic_kappa": -1.0, "r2": -math.inf}  # others: 0
 _FEWEST = 3  # values of a column from which the next one is predicted
 _LEVEL = 0.95
 
@@ -102,6 +111,8 @@ def cross_validation(
     task = CLASSES if evaluation.grades is None else task_of(ORDINAL)
     if evaluation.labels is not None:
         task = task_of(MULTILABEL)
+    if evaluation.values is not None:
+        task = task_of(REGRESSION)
     folds = tuple(
         _fold(name, predictions, np.flatnonzero(where == name), evaluation.positive, task)
         for name in dict.fromkeys(sorted(held_out, key=natural))
@@ -122,6 +133,8 @@ def cross_validation(
 def _figures(task: Task) -> tuple[str, ...]:
     if task.is_multilabel:
         return _OF_LABELS
+    if task.is_regression:
+        return _OF_VALUES
     return _OF_GRADES if task.is_ordinal else FIGURES
 
 
@@ -135,6 +148,11 @@ def _fold(name: str, found: Predictions, rows: IntArray, positive: str | None, t
         patients = int(cluster_numbers(groups).max()) + 1 if any(groups) else None
         means = mean_metrics(some)
         return Fold(name, len(rows), patients, {x: means[x] for x in _OF_LABELS})
+    if found.values is not None and found.predicted is not None:
+        cluster = cluster_numbers(groups)
+        of_values = value_estimates(found.values[rows], found.predicted[rows], cluster)
+        patients = int(cluster.max()) + 1 if any(groups) else None
+        return Fold(name, len(rows), patients, {x: of_values[x] for x in _OF_VALUES})
     sample = make_sample(
         found.labels[rows],
         found.decisions[rows],
@@ -172,5 +190,4 @@ def _next(name: str, values: FloatArray) -> dict[str, float]:
     t = stats.t.ppf((1 + _LEVEL) / 2, k - 1)
     half = float(t * values.std(ddof=1) * math.sqrt(1 + 1 / k))
     mean, highest = float(values.mean()), math.inf if name in _UNBOUNDED else 1.0
-    lowest = -1.0 if name == "quadratic_kappa" else 0.0
-    return {"low": max(lowest, mean - half), "high": min(highest, mean + half)}
+    return {"low": max(_LOWEST.get(name, 0.0), mean - half), "high": min(highest, mean + half)}

@@ -36,6 +36,7 @@ from lucency.evaluation.result import Conditions, Evaluation
 from lucency.evaluation.selective import abstention, conformal_coverage, risk_coverage
 from lucency.evaluation.subgroups import subgroups
 from lucency.evaluation.utility import PREVALENCES, decision_curve, predictive_values, with_prior
+from lucency.evaluation.values import evaluate_values
 from lucency.metrics import FloatArray
 from lucency.progress import SILENT, Progress
 from lucency.task import task_of
@@ -191,6 +192,8 @@ def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -
     classes, truth = predictions.classes, predictions.labels
     index = metrics.positive_index(classes, conditions.positive)
     _check(truth, predictions.probabilities, predictions.groups, len(classes))
+    if conditions.value is not None:
+        return evaluate_values(predictions, conditions, seed)
     decisions = conditions.task.decide(predictions.probabilities, index, conditions.threshold)
     sample = make_sample(truth, decisions, predictions.probabilities, predictions.groups, index)
     value, replicates = curves_and_replicates(sample, seed)

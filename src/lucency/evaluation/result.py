@@ -76,6 +76,11 @@ class Evaluation:
             the chosen cut; None without one). None for other tasks.
         labels: Of several labels, the evaluation of each on the images where it is known;
             ``metrics`` are then their means. None for other tasks.
+        values: Of numbers, what stands beside ``metrics``: "name", "points" (true and predicted
+            numbers of at most 500 images), "quantiles" (the share of true numbers "below" each
+            predicted one), "coverage" (promised), "offset" and "tolerance" of the intervals, and
+            "thirds" (metrics of the images with low, middle and high numbers). ``baseline`` is
+            then the mean of the training numbers, and ``classes`` are bins. None for other tasks.
         per_patient: The evaluation of one answer for each patient, where there is one; what it
             counts are patients.
     """
@@ -97,17 +102,20 @@ class Evaluation:
     subgroups: Sequence[Mapping[str, Any]]
     grades: Mapping[str, Any] | None = None
     labels: Mapping[str, Evaluation] | None = None
+    values: Mapping[str, Any] | None = None
     per_patient: Evaluation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None.
 
-        What only some runs have, ``per_patient``, is left out of the others.
+        What only some runs have, ``values`` and ``per_patient``, is left out of the others.
         """
         document = {name: plain(value) for name, value in vars(self).items()}
-        if self.per_patient is None:
-            del document["per_patient"]
-        return document
+        return {
+            name: value
+            for name, value in document.items()
+            if value is not None or name not in ("values", "per_patient")
+        }
 
 
 def plain(value: Any) -> Any:

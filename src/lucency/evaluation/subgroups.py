@@ -48,7 +48,7 @@ def subgroups(
     true = None if positive is None else labels == positive
     scores = probabilities[:, positive or 0]
     result = []
-    for attribute, value, inside in _parts(attributes, len(labels)):
+    for attribute, value, inside in parts(attributes, len(labels)):
         area, against = _auroc(true, scores, cluster, inside)
         result.append(
             {
@@ -66,8 +66,12 @@ def subgroups(
     return result
 
 
-def _parts(attributes: Mapping[str, Sequence[str]], n: int) -> Iterator[tuple[str, str, BoolArray]]:
-    """Yield the attribute and value of each subgroup, and a (n,) mask of its images."""
+def parts(attributes: Mapping[str, Sequence[str]], n: int) -> Iterator[tuple[str, str, BoolArray]]:
+    """Yield the attribute and value of each subgroup, and a (n,) mask of its images.
+
+    Raises:
+        DataError: An attribute does not have one value for each of n images.
+    """
     for attribute, values in attributes.items():
         if len(values) != n:
             raise DataError(

@@ -54,6 +54,21 @@ def draw_all(name: str) -> dict[str, str]:
             [plots.Row(name, [plots.Estimate(0.9, 0.8, 0.95), plots.Estimate(None)], 0.5)],
             splits=[name, "b"], title=name, baseline=name,
         ),
+        "predicted_values": plots.predicted_values(
+            [1.0, 2.0], [1.5, 1.5], title=name, name=name
+        ),
+        "agreement": plots.agreement(
+            [1.0, 2.0], [1.5, 1.5], title=name, name=name, bias=plots.Estimate(0.0, -0.5, 0.5),
+            limits=(plots.Estimate(-1.2), plots.Estimate(None)),
+        ),
+        "quantile_calibration": plots.quantile_calibration(
+            [(0.1, plots.Estimate(0.12, 0.05, 0.2)), (0.9, plots.Estimate(None))], title=name
+        ),
+        "error_coverage": plots.error_coverage(RISK, title=name, name=name, split=name),
+        "value_forest": plots.value_forest(
+            [(name, plots.Estimate(2.0, 1.5, 2.5)), ("b", plots.Estimate(None))],
+            title=name, name=name, whole=1.8,
+        ),
         "lineup": plots.lineup(
             [plots.Line(name, plots.Estimate(0.9, 0.8, 0.95), alarm=True),
              plots.Line("own", plots.Estimate(0.98, 0.9, 1.0), own=True),

@@ -8,6 +8,7 @@ gives the same bytes. All text from the data is escaped.
     curves     training history, ROC, precision-recall and reliability
     choices    net benefit, predictive values, risk over coverage
     panels     confusion matrix and score histograms
+    values     predicted numbers: against the truth, agreement, quantiles
     forests    forest plots of metrics with intervals
     html       self-contained HTML pages
 
@@ -22,23 +23,35 @@ from lucency.plots.choices import net_benefit, predictive_values, risk_coverage
 from lucency.plots.curves import line_curves, precision_recall, reliability, roc
 from lucency.plots.forests import Estimate, Line, Row, forest, lineup
 from lucency.plots.panels import confusion, score_histograms
+from lucency.plots.values import (
+    agreement,
+    error_coverage,
+    predicted_values,
+    quantile_calibration,
+    value_forest,
+)
 
 __all__ = [
     "THIN",
     "Estimate",
     "Line",
     "Row",
+    "agreement",
     "confusion",
+    "error_coverage",
     "forest",
     "line_curves",
     "lineup",
     "net_benefit",
     "percent",
     "precision_recall",
+    "predicted_values",
     "predictive_values",
+    "quantile_calibration",
     "reliability",
     "risk_coverage",
     "roc",
     "score_histograms",
+    "value_forest",
     "visible",
 ]

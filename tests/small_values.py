@@ -93,8 +93,9 @@ def write_value_run(run: Path, found: Predictions, rule: ValueRule = RULE, **pla
     write_evaluation(run / "evaluation.json", test=evaluate_predictions(classifier, found))
     values = [] if found.values is None else found.values.tolist()
     rows = zip(found.files, found.labels, found.groups, values, strict=True)
+    split = "train" if found.split == "out_of_fold" else found.split
     entries = [
-        Entry(file, found.classes[k], found.split, group, f"{i:064x}", value=value)
+        Entry(file, found.classes[k], split, group, f"{i:064x}", value=value)
         for i, (file, k, group, value) in enumerate(rows)
     ]
     write_entries(entries, run / "split.csv")

@@ -7,6 +7,7 @@
     performance    headline figures, all figures, mistakes
     folds          cross-validation
     labels         several labels: figures of each, curves, wrong ones
+    values         numbers: errors, agreement, intervals
     drawings       drawings of curves and figures
     utility        operating point, predictive values, net benefit, subgroups
     uncertainty    calibration, abstention, prediction sets

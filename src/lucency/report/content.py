@@ -20,6 +20,7 @@ from lucency.report import (
     trust,
     uncertainty,
     utility,
+    values,
     wording,
 )
 from lucency.report.files import Check, Json, Run, number
@@ -58,7 +59,7 @@ def of_run(run: Run) -> dict[str, Any]:
         **_both(run.audit, album, run.split["metrics"].get("auroc")),
         **_first_screen(run),
         "label_rows": labels.rows(run) if run.is_multilabel else None,
-        **(_labels(run, album) if run.is_multilabel else _performance(run, album)),
+        **_sections(run, album),
         "holder": "run",
         "run": run,
         "split": run.split,
@@ -95,6 +96,13 @@ def _first_screen(run: Run) -> dict[str, Any]:
         "warnings": shown,
         "more_warnings": folded,
     }
+
+
+def _sections(run: Run, album: Album) -> dict[str, Any]:
+    """Return the sections on how good the answers are."""
+    if run.is_regression:
+        return values.contents(run, album)
+    return _labels(run, album) if run.is_multilabel else _performance(run, album)
 
 
 def _labels(run: Run, album: Album) -> dict[str, Any]:
@@ -186,6 +194,8 @@ def _patients_known(audit: Json | None) -> bool:
 
 
 def _title(run: Run) -> Markup:
+    if run.is_regression:
+        return wording.isolated(str(run.split["values"]["name"]))
     if len(run.classes) > 6:
         kind = "labels" if run.is_multilabel else "grades" if run.is_ordinal else "classes"
         return Markup("{} {}").format(len(run.classes), kind)

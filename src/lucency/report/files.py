@@ -112,6 +112,11 @@ class Run:
         """Whether an image may have several labels."""
         return bool(self.split.get("labels"))
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether the answer is a number."""
+        return bool(self.split.get("values"))
+
     def at_label(self, name: str) -> Run:
         """Return the run with one of several labels as two classes, present and absent."""
         found = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from lucency.report import values
 from lucency.report.files import Json, Run, number
 from lucency.report.wording import UNDEFINED, figure_text, name_of, plural, rounded
 
@@ -16,7 +18,7 @@ def cross_validation(run: Run) -> dict[str, Any] | None:
     folds, spread, column = found["folds"], found["spread"], str(found["column"])
     n = int(found["n"])
     return {
-        "heads": [column or "Fold", "Images", "Patients", *(name_of(key).title for key in spread)],
+        "heads": [column or "Fold", "Images", "Patients", *(_title(key, spread) for key in spread)],
         "kinds": "hnn" + "n" * len(spread),
         "rows": [
             *(_row(str(fold["fold"]), fold, list(spread)) for fold in folds),
@@ -36,13 +38,13 @@ def _sentence(found: Json, figures: list[str]) -> str:
     """Return the figures of all images in one sentence, to stand beside those of test."""
     people = f" of {plural(int(found['groups']), 'patient')}" if found["groups"] else ""
     _, _, _, *texts = _row("", found, figures)
-    named = (f"{name_of(x).title} {text}" for x, text in zip(figures, texts, strict=True))
+    named = (f"{_title(x, figures)} {text}" for x, text in zip(figures, texts, strict=True))
     return f"Out of fold, on {plural(int(found['n']), 'image')}{people}: {', '.join(named)}."
 
 
 def _row(name: str, found: Json, figures: list[str]) -> list[str]:
     n = int(found["n"])
-    texts = [figure_text(found["metrics"][x], n, share=name_of(x).share) for x in figures]
+    texts = [_text(x, figures, found["metrics"][x], n) for x in figures]
     return [
         name,
         f"{n:,}",
@@ -54,7 +56,7 @@ def _row(name: str, found: Json, figures: list[str]) -> list[str]:
 def _texts(spread: Json, key: str, n: int) -> list[str]:
     values = ((name, number(each[key])) for name, each in spread.items())
     return [
-        UNDEFINED if value is None else rounded(value, n, share=name_of(name).share)
+        UNDEFINED if value is None else _text(name, spread, {"value": value}, n)
         for name, value in values
     ]
 
@@ -66,11 +68,31 @@ def _next(found: Json) -> list[list[str]]:
     )
     return [
         [
-            name_of(name).title,
-            " to ".join(
-                rounded(end, found["n"], share=name_of(name).share, end=True) for end in (low, high)
-            ),
+            _title(name, found["next"]),
+            " to ".join(_end(name, found["next"], end, found["n"]) for end in (low, high)),
         ]
         for name, low, high in ends
         if low is not None and high is not None
     ]
+
+
+def _of_values(figures: Collection[str]) -> bool:
+    """Return whether figures are of numbers; only these have R2."""
+    return "r2" in figures
+
+
+def _title(key: str, figures: Collection[str]) -> str:
+    return values.NAMES[key].title if _of_values(figures) else name_of(key).title
+
+
+def _text(key: str, figures: Collection[str], entry: Json, n: int) -> str:
+    if _of_values(figures):
+        return values.text_of(key, entry, n)
+    return figure_text(entry, n, share=name_of(key).share)
+
+
+def _end(key: str, figures: Collection[str], end: float, n: int) -> str:
+    """Return an end of a prediction interval."""
+    if _of_values(figures):
+        return values.text_of(key, {"value": end}, n)
+    return rounded(end, n, share=name_of(key).share, end=True)

@@ -29,8 +29,7 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "method": str(found["method"]),
         "grid": f"{int(found['height'])} x {int(found['width'])}",
         "scale": f"{float(found['scale']):.2g}",
-        "target": run.positive
-        or ("the highest grade" if run.is_ordinal else _MOST_PROBABLE[run.is_multilabel]),
+        "target": run.positive or _target(run),
         "n": plural(int(found["n"]), "image"),
         "pairs": _pairs(album),
         "gain": _gain(found["deletion"]),
@@ -41,6 +40,12 @@ def maps(run: Run, album: Album) -> dict[str, Any] | None:
         "occlusion": figure_text(found["occlusion"]["rank"], _MANY, share=False),
         "occluded": plural(int(found["occlusion"]["n"]), "image"),
     }
+
+
+def _target(run: Run) -> str:
+    if run.is_regression:
+        return f"a high {run.split['values']['name']}"
+    return "the highest grade" if run.is_ordinal else _MOST_PROBABLE[run.is_multilabel]
 
 
 def _capitalised(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from lucency.report import labels
+from lucency.report import labels, values
 from lucency.report.files import Json, Run
 from lucency.report.images import Album
 from lucency.report.wording import (
@@ -49,6 +49,11 @@ class Headline:
 def headlines(run: Run) -> list[Headline]:
     """Return the figures that say how good the classifier is."""
     names = ["auroc", "sensitivity", "specificity", "accuracy"]
+    if run.is_regression:
+        return [
+            Headline(values.NAMES[key].title, values.GLOSSARY[key], *values.headline(key, run))
+            for key in values.HEADLINES
+        ]
     if run.is_multilabel:
         return [_mean(key, run) for key in labels.MEANS]
     if run.is_ordinal:
@@ -107,6 +112,8 @@ def means(run: Run) -> list[list[str]]:
 
 def sentences(run: Run) -> list[Markup]:
     """Return what the headline means: in images of a hundred, and beside the baseline."""
+    if run.is_regression:
+        return values.sentences(run)
     if run.is_multilabel:
         return labels.sentences(run)
     split, name = run.split, run.split_name

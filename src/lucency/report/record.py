@@ -128,7 +128,7 @@ def test_evaluations(run: Run) -> dict[str, Any] | None:
 
 def _luck(run: Run, classifiers: int) -> str:
     """Return what luck alone would give the best of so many classifiers."""
-    accuracy = run.split["metrics"]["accuracy"]
+    accuracy = run.split["metrics"].get("accuracy") or {}
     low, high = number(accuracy.get("low")), number(accuracy.get("high"))
     if classifiers < 2 or low is None or high is None:
         return ""

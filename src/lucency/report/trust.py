@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lucency.plots import percent
-from lucency.report import labels
+from lucency.report import labels, values
 from lucency.report.data import colour_of, leak_verdict
 from lucency.report.files import Json, Run, number
 from lucency.report.record import test_evaluations
@@ -39,6 +39,8 @@ def task(run: Run) -> list[tuple[str, Markup]]:
         kind = ("ordinal", len(run.classes), "grades")
     elif run.is_multilabel:
         kind = ("multilabel", len(run.classes), "labels")
+    elif run.is_regression:
+        kind = ("regression", len(run.classes), "bins of the axis")
     folder = (run.plan.get("data") or {}).get("folder")
     colour = colour_of(run.audit)
     pairs = [
@@ -107,6 +109,10 @@ def _probes(run: Run) -> Check:
 
 
 def _calibration(run: Run) -> Check:
+    if run.is_regression:
+        text, low = values.coverage(run.split)
+        level = {True: "warn", False: "good", None: "none"}[low]
+        return Check("Prediction intervals", "calibration", level, f"{text}.".capitalize())
     text, more = labels.calibration(run) if run.is_multilabel else calibration_summary(run.split)
     level = {True: "warn", False: "good", None: "none"}[more]
     return Check("Calibration", "calibration", level, f"{text or 'not measured'}.".capitalize())
@@ -156,6 +162,8 @@ def _of_figures(run: Run) -> list[str]:
             f"{plural(run.shared_groups, 'patient')} found in more than one split of the data: "
             "the figures may be too good."
         )
+    if run.is_regression:
+        return found + values.warnings(run.split)
     if run.is_multilabel:
         return found
     if shift := calibration_shift(run):

@@ -1,0 +1,167 @@
+"""The report, the terminal and the model card of predicted numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from lucency import plots
+from lucency.evaluation import cross_validation, evaluate_predictions, write_evaluation
+from lucency.evaluation.result import Evaluation
+from lucency.report import render, values
+from small_values import classifier_of, draw_values, fitted, write_value_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("values") / "run"
+    return write_value_run(folder, draw_values(0), fitted(tolerance=22.5))
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> str:
+    return render(run)
+
+
+def plain(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_the_first_screen_says_how_far_answers_are_off_and_what_the_mean_gives(page: str) -> None:
+    found = plain(page)
+    lead = re.search(
+        r"Predicts age to within ([\d.]+) on average \(MAE ([\d.]+), 95 % ([\d.]+) to ([\d.]+), "
+        r"n = 120 images of 60 patients\); always answering the mean gives ([\d.]+)\.",
+        found,
+    )
+    assert lead
+    _, error, low, high, mean = map(float, lead.groups())
+    assert low < error < high < mean
+    assert "regression, 10 bins of the axis" in found
+    assert "promised: 90 %; mean width" in found
+    assert "always the mean: −0.0" in found  # R2
+    assert re.search(r"differ from it by −[\d.]+ to [\d.]+", found)
+
+
+def test_every_section_has_its_drawing_and_no_class_is_named(page: str) -> None:
+    found = plain(page)
+    titles = re.findall(r'role="img"[^>]*><title>([^<]+)</title>', page)
+    assert titles[:2] == ["Predicted and true age, test", "Bland-Altman plot, test"]
+    assert "Calibration of the quantiles, test" in titles
+    assert "Error over the share answered, test" in titles
+    for word in ("AUROC", "onfusion matrix", "sensitivity", "hreshold:", "most frequent class"):
+        assert word not in found.partition("Evidence and origin")[0], word
+    for term in ("mean-absolute-error", "bland-altman", "prediction-intervals"):
+        assert f'id="glossary-{term}"' in page
+    assert "Interval wider than the tolerance of 22.5:" in found
+
+
+def test_the_largest_errors_come_first_with_their_numbers(page: str, run: Path) -> None:
+    found = draw_values(0)
+    assert found.values is not None
+    assert found.predicted is not None
+    worst = int(np.abs(found.predicted - found.values).argmax())
+    first = plain(page).partition("Largest errors")[2]
+    shown = re.search(r"true ([\d.]+) predicted ([\d.]+) \([+−][\d.]+\) (\S+)", first)
+    assert shown
+    assert shown[3] == found.files[worst]
+    assert float(shown[1]) == pytest.approx(found.values[worst], abs=0.05)
+    assert float(shown[2]) == pytest.approx(found.predicted[worst], abs=0.05)
+    assert run.is_dir()
+
+
+def test_the_same_files_give_the_same_page_and_missing_ones_a_sentence(
+    run: Path, page: str, tmp_path: Path
+) -> None:
+    assert render(run) == page
+    for file in ("plan.json", "evaluation.json"):
+        (tmp_path / file).write_bytes((run / file).read_bytes())
+    assert "This run holds no predictions of its test split" in plain(render(tmp_path))
+
+
+def test_no_better_than_the_mean_and_less_coverage_than_promised_are_warnings(
+    tmp_path: Path,
+) -> None:
+    found = draw_values(0)
+    assert found.values is not None
+    turned = replace(found, values=found.values[::-1].copy())
+    text = plain(render(write_value_run(tmp_path / "run", turned, fitted())))
+    assert "not shown to be smaller than that of always answering the mean" in text
+    assert re.search(r"Prediction intervals promised 90 %; they hold .* less often", text)
+
+
+def test_without_intervals_and_with_folds_the_page_is_drawn(tmp_path: Path) -> None:
+    found = replace(draw_values(0), split="out_of_fold")
+    run = write_value_run(tmp_path / "run", found, replace(fitted(), offset=None))
+    whole = evaluate_predictions(classifier_of(replace(fitted(), offset=None)), found)
+    held_out = [str(i // 2 % 4) for i in range(120)]
+    folds = cross_validation(whole, found, held_out, "site")
+    write_evaluation(run / "evaluation.json", folds=folds)
+    text = plain(render(run))
+    assert "oo few held-out patients for prediction intervals" in text
+    assert "Out of fold, on 120 images of 60 patients: Mean absolute error" in text or (
+        "Cross-validation" in text
+    )
+    assert "Another site" in text
+    assert "in grades" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "like", "n", "expected"),
+    [
+        (0.0213, 0.0213, 1000, "0.0213"), (0.0213, 0.0213, 50, "0.021"),
+        (-3.456, 12.0, 1000, "−3.5"),
+        (1234.5, 1234.5, 1000, "1234"), (0.0, 0.0, 1000, "0.00"), (None, 1.0, 1000, "–"),
+        (0.3, 20.0, 99, "0"),
+    ],
+)  # fmt: skip
+def test_numbers_have_the_digits_of_the_largest(
+    value: float | None, like: float, n: int, expected: str
+) -> None:
+    assert values.of_number(value, like, n) == expected
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.predicted_values([], [], title="t", name="n"),
+        lambda: plots.predicted_values([3.0], [3.0], title="t", name="n"),
+        lambda: plots.agreement(
+            [], [], title="t", name="n", bias=plots.Estimate(None),
+            limits=(plots.Estimate(None), plots.Estimate(None)),
+        ),
+        lambda: plots.quantile_calibration([], title="t"),
+        lambda: plots.error_coverage({"coverage": [], "risk": []}, title="t", name="n", split="s"),
+        lambda: plots.error_coverage({"coverage": [1], "risk": [0]}, title="", name="", split=""),
+        lambda: plots.value_forest([], title="t", name="n", whole=None),
+    ],
+)  # fmt: skip
+def test_nothing_and_one_image_draw(draw: Callable[[], str]) -> None:
+    drawing = draw()
+    ElementTree.fromstring(drawing)  # noqa: S314
+    assert "nan" not in drawing
+
+
+def test_points_and_limits_lie_on_one_scale() -> None:
+    drawing = plots.agreement(
+        [1.0, 3.0], [2.0, 4.0], title="t", name="n", bias=plots.Estimate(1.0, 0.5, 1.5),
+        limits=(plots.Estimate(-1.0), plots.Estimate(3.0)),
+    )  # fmt: skip
+    rows = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawing)]
+    bias = re.search(r'd="M[\d.]+ ([\d.]+)L[\d.]+ \1" fill="none" stroke="var\(--ink', drawing)
+    assert bias
+    assert rows == [float(bias[1])] * 2
+    assert "bias 1 (0.5 to 1.5); lower limit -1; upper limit 3" in drawing
+
+
+def test_the_evaluation_read_back_is_what_was_written(run: Path) -> None:
+    document = json.loads((run / "evaluation.json").read_text())["test"]
+    found: Evaluation = evaluate_predictions(classifier_of(fitted(tolerance=22.5)), draw_values(0))
+    assert document == json.loads(json.dumps(found.to_json()))

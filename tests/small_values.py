@@ -35,7 +35,8 @@ def draw_values(
     seed: int, patients: int = 60, each: int = 2, split: str = "test", noise: float = 6.0,
     rule: ValueRule = RULE,
 ) -> Predictions:  # fmt: skip
-    """Draw numbers from 0 to 100, and a distribution over ten bins around each."""
+    """Draw numbers from 0 to 100, and a distribution over the bins of a rule around each."""
+    bins = Bins(rule.edges)
     truths, random = np.random.default_rng(7), np.random.default_rng([1, seed])
     true = np.clip(
         50 + 20 * truths.normal(size=(patients, 1)) + 4 * truths.normal(size=(patients, each)),
@@ -44,16 +45,16 @@ def draw_values(
     drawn = np.repeat(random.normal(size=patients), each) + random.normal(size=len(true))
     widths = noise * (0.7 + true / 100)
     centre = (true + widths * drawn / np.sqrt(2))[:, None]
-    p = np.diff(stats.norm.cdf(np.array(EDGES), centre, widths[:, None]), axis=1) + 1e-9
+    p = np.diff(stats.norm.cdf(np.array(rule.edges), centre, widths[:, None]), axis=1) + 1e-9
     p = p / p.sum(axis=1, keepdims=True)
     predicted = rule.predicted(p)
     return Predictions(
         split=split,
-        classes=BINS.names,
+        classes=bins.names,
         files=tuple(f"{split}/{i}.png" for i in range(len(true))),
         groups=tuple(f"{split}-{i // each}" for i in range(len(true))),
-        labels=BINS.numbers(true),
-        decisions=BINS.numbers(predicted),
+        labels=bins.numbers(true),
+        decisions=bins.numbers(predicted),
         probabilities=p,
         ood_scores=np.where(np.arange(len(true)) % 40 == 0, 1.5, 0.5),
         values=true,
@@ -72,7 +73,7 @@ def fitted(tolerance: float | None = None, **drawn: Any) -> ValueRule:
 def value_spec(rule: ValueRule = RULE, **changed: Any) -> Spec:
     """Return the spec of a classifier of numbers."""
     return replace(
-        spec_of(BINS.names), task="regression", value=rule.to_json(),
+        spec_of(Bins(rule.edges).names), task="regression", value=rule.to_json(),
         rule="the mean of the predicted distribution", **changed,
     )  # fmt: skip
 

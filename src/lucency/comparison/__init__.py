@@ -7,7 +7,8 @@
 
 Runs that differ only in the seed are repeats of one *system*. Its metrics are means over the seeds;
 their standard deviation shows the variation over seeds, the interval that over patients. One
-metric, chosen beforehand, decides: the AUROC. The others are reported with intervals and decide
+metric, chosen beforehand, decides: the AUROC, of grades the quadratic kappa, of numbers the mean
+absolute error. The others are reported with intervals and decide
 nothing, so reporting many of them causes no false positives.
 """
 
@@ -36,6 +37,7 @@ from lucency.comparison.runs import Run, Truth, read_runs
 from lucency.errors import ConfigError
 from lucency.evaluation import OUT_OF_FOLD
 from lucency.metrics import Estimate, delong, percentiles
+from lucency.task import Task
 
 __all__ = ["Comparison", "Decisions", "Difference", "Pair", "Repeated", "System", "compare"]
 
@@ -72,7 +74,9 @@ def compare(runs: Sequence[Path], *, split: str = "test", repeats: bool = True) 
     for run in found:
         by_system.setdefault(run.system if repeats else run.name, []).append(run)
     outputs = {run.name: run.outputs for run in found}
-    drawn = replicated(truth.labels, outputs, truth.positive, truth.cluster, truth.task)
+    drawn = replicated(
+        truth.labels, outputs, truth.positive, truth.cluster, truth.task, truth.values
+    )
     systems = [_system(members, truth, drawn) for members in by_system.values()]
     pairs = _pairs(systems, truth, outputs, drawn)
     return Comparison(
@@ -121,13 +125,13 @@ def _pairs(
     first = systems[0]
     differences = [_differences(first, other, truth, outputs, drawn) for other in systems[1:]]
     # Without all classes there is no AUROC: the accuracy decides.
-    best = "quadratic_kappa" if truth.task.is_ordinal else "auroc"
+    best = deciding(truth.task)
     defined = all(math.isfinite(each[best].value) for each in differences)
     figure = best if defined else "accuracy"
     corrected = holm([each[figure].p for each in differences])
     pairs = []
     for other, each, p in zip(systems[1:], differences, corrected, strict=True):
-        decisions = _decisions(first, other, truth, outputs)
+        decisions = None if truth.values is not None else _decisions(first, other, truth, outputs)
         sentences = [wording.conclusion(first.name, other.name, figure, each[figure], p)]
         if not p < 0.05:
             sentences += [wording.resolution(figure, each[figure], _images(truth))]
@@ -144,6 +148,13 @@ def _pairs(
         conclusions = tuple(filter(None, sentences))
         pairs.append(Pair(first.name, other.name, each, decisions, figure, p, conclusions))
     return pairs
+
+
+def deciding(task: Task) -> str:
+    """Return the metric that decides which of two classifiers of a task is better."""
+    if task.is_regression:
+        return "mean_absolute_error"
+    return "quadratic_kappa" if task.is_ordinal else "auroc"
 
 
 def _differences(
@@ -194,7 +205,10 @@ def _seeds(first: System, second: System, figure: str, found: Difference) -> str
             "seeds of each."
         )
     within = "within" if abs(found.value) <= _SEED_ERRORS * error else "beyond"
-    spread = " and ".join(f"{x.metrics[figure].sd:.3f} ({x.name})" for x in (first, second))
+    form = wording.form(figure)
+    spread = " and ".join(
+        f"{form.format(x.metrics[figure].sd)} ({x.name})" for x in (first, second)
+    )
     return (
         f"The interval covers other patients, not other seeds: over seeds, {wording.NAMES[figure]} "
         f"has a standard deviation of {spread}; the difference of the means is {within} what this "
@@ -209,11 +223,14 @@ def _images(truth: Truth) -> str:
 
 def _conclusions(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:
     if not pairs:
-        figure = systems[0].metrics["auroc"]
+        name = "auroc" if "auroc" in systems[0].metrics else "mean_absolute_error"
+        figure, form = systems[0].metrics[name], wording.form(name)
+        numbers = (figure.estimate.value, figure.sd, min(figure.per_run), max(figure.per_run))
+        mean, sd, least, most = map(form.format, numbers)
         return (
             f"These are {len(systems[0].runs)} seeds of one system, so there is nothing to "
-            f"compare: AUROC {figure.estimate.value:.3f} on average, standard deviation "
-            f"{figure.sd:.3f}, from {min(figure.per_run):.3f} to {max(figure.per_run):.3f}.",
+            f"compare: {wording.NAMES[name]} {mean} on average, standard deviation {sd}, from "
+            f"{least} to {most}.",
         )
     sentences = [sentence for pair in pairs for sentence in pair.conclusions]
     if len(pairs) > 1:

@@ -24,10 +24,19 @@ Figures = dict[str, FloatArray]
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of one classifier for n images: (n,) decisions and (n, classes) probabilities."""
+    """Outputs of one classifier for n images.
+
+    Attributes:
+        decisions: (n,) decided class indices.
+        probabilities: (n, classes).
+        predicted: (n,) predicted numbers, where these are the answer.
+        intervals: (n, 2) their prediction intervals; None without any.
+    """
 
     decisions: IntArray
     probabilities: FloatArray
+    predicted: FloatArray | None = None
+    intervals: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -199,12 +208,40 @@ def figures(
     }
 
 
+def value_figures(
+    values: FloatArray, outputs: Outputs, cluster: IntArray, weights: FloatArray
+) -> Figures:
+    """Compute the compared metrics of numbers under every row of weights.
+
+    Args:
+        values: (n,) true numbers.
+        outputs: Of one classifier, with ``predicted``.
+        cluster: (n,) number of the patient, from 0.
+        weights: (rows, n) sample weights.
+
+    Returns:
+        "mean_absolute_error", "root_mean_squared_error", "r2", "concordance" and
+        "interval_coverage" (every patient has the same weight; nan without intervals), each
+        (rows,).
+    """
+    if outputs.predicted is None:
+        raise ValueError("these are no outputs of a classifier of numbers")
+    found = metrics.value_figures(values, outputs.predicted, weights)
+    ends, coverage = outputs.intervals, np.full(len(weights), math.nan)
+    if ends is not None:
+        covered = (ends[:, 0] <= values) & (values <= ends[:, 1])
+        of_patients = weights / np.bincount(cluster)[cluster]
+        coverage = of_patients @ covered.astype(np.float64) / of_patients.sum(axis=1)
+    return {**found, "interval_coverage": coverage}
+
+
 def replicated(
     labels: IntArray,
     runs: Mapping[str, Outputs],
     positive: int | None,
     cluster: IntArray,
     task: Task = CLASSES,
+    values: FloatArray | None = None,
 ) -> dict[str, tuple[Figures, Figures]]:
     """Compute the metrics of every run and their replicates under the same bootstrap samples.
 
@@ -214,19 +251,26 @@ def replicated(
         positive: Index of the positive class, or None.
         cluster: (n,) number of the patient, from 0.
         task: What the runs answer.
+        values: (n,) true numbers, where these are predicted; labels are then unused.
 
     Returns:
         By name the metrics (1,) and their replicates (REPLICATES,): replicate i has the same
         patients in every run, so differences are paired.
     """
+
+    def of(outputs: Outputs, weights: FloatArray) -> Figures:
+        if values is not None:
+            return value_figures(values, outputs, cluster, weights)
+        return figures(labels, outputs, positive, weights, task)
+
     once = np.ones((1, len(labels)))
     drawn: dict[str, list[Figures]] = {name: [] for name in runs}
     for weights in metrics.bootstrap_weights(cluster, REPLICATES):
         for name, outputs in runs.items():
-            drawn[name].append(figures(labels, outputs, positive, weights, task))
+            drawn[name].append(of(outputs, weights))
     return {
         name: (
-            figures(labels, outputs, positive, once, task),
+            of(outputs, once),
             {key: np.concatenate([batch[key] for batch in drawn[name]]) for key in drawn[name][0]},
         )
         for name, outputs in runs.items()

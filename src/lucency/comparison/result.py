@@ -86,7 +86,7 @@ class Pair:
     Attributes:
         first: Name of the reference.
         second: Name of the compared system.
-        differences: By metric. A higher Brier score or log loss is worse.
+        differences: By metric. A higher Brier score, log loss or error is worse.
         decisions: Discordant decisions; None where a system has several seeds.
         figure: The metric that decides.
         p: Its p-value, corrected for the number of comparisons (Holm).
@@ -122,7 +122,7 @@ class Comparison:
         n: How many of these.
         images: Images of the test set; as many as ``n`` where images are compared.
         groups: Patients; None when unknown.
-        classes: Class names in order.
+        classes: Class names in order; empty where numbers are predicted.
         positive: The positive class, or None.
         systems: In the order of their first runs.
         pairs: Each system against the first; none where all runs are repeats of one system.

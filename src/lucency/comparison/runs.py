@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Outputs
@@ -20,7 +21,7 @@ from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import test_set_id
 from lucency.evaluation.predictions import pooled
 from lucency.io import read_json
-from lucency.metrics import IntArray, cluster_numbers, positive_index
+from lucency.metrics import FloatArray, IntArray, cluster_numbers, positive_index
 from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
 from lucency.task import CLASSES, Task, task_of
 
@@ -61,8 +62,13 @@ class Run:
 
     @property
     def outputs(self) -> Outputs:
-        """Decisions and probabilities."""
-        return Outputs(self.predictions.decisions, self.predictions.probabilities)
+        """Decisions and probabilities, and predicted numbers with their intervals."""
+        found = self.predictions
+        if self.spec.value is None:
+            return Outputs(found.decisions, found.probabilities)
+        rule = ValueRule.from_json(self.spec.value, len(self.spec.classes))
+        intervals = rule.intervals(found.probabilities)
+        return Outputs(found.decisions, found.probabilities, found.predicted, intervals)
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,15 @@ class Truth:
     """The test images of all compared runs.
 
     Attributes:
-        classes: Class names in order.
+        classes: Class names in order; empty where numbers are predicted, whose bins may differ.
         positive: Index of the positive class, or None.
         labels: (n,) true class indices.
+        values: (n,) true numbers, where these are predicted.
         cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
         unit: What is compared: "image", or "patient" where all runs have answers for patients.
-        task: ``ordinal`` where one of the runs answers with grades, as all then have these classes.
+        task: ``ordinal`` where one of the runs answers with grades, as all then have these classes;
+            ``regression`` where all answer with a number.
         test_set: Identity of the test set in the ledger; None where a split.csv is missing.
         images: Images of the test set.
     """
@@ -84,6 +92,7 @@ class Truth:
     classes: tuple[str, ...]
     positive: int | None
     labels: IntArray
+    values: FloatArray | None
     cluster: IntArray
     known: bool
     unit: str
@@ -141,7 +150,8 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
 
 
 def _task(runs: Sequence[Run]) -> Task:
-    return next((run.task for run in runs if run.task.is_ordinal), CLASSES)
+    ordered = (run.task for run in runs if run.task.is_ordinal or run.task.is_regression)
+    return next(ordered, CLASSES)
 
 
 def _graded(runs: Sequence[Run]) -> list[Run]:
@@ -180,8 +190,14 @@ def _per_patient(run: Run) -> Run:
 
 def _test_set(run: Run) -> str:
     """Return the identity of the test images in the ledger."""
-    classes, labels = run.predictions.classes, run.predictions.labels
-    return test_set_id(zip(run.keys, (classes[k] for k in labels), strict=True))
+    return test_set_id(zip(run.keys, _truths(run.predictions), strict=True))
+
+
+def _truths(found: Predictions) -> list[str]:
+    """Return the true class, or the true number, of each image."""
+    if found.values is not None:
+        return [*map(repr, found.values.tolist())]
+    return [found.classes[k] for k in found.labels]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -211,7 +227,7 @@ def _read(folder: Path, name: str, split: str, hashed: bool) -> Run:
             "from different runs: restore them."
         )
     keys = _hashes(folder, found) if hashed else found.files
-    names = [found.classes[k] for k in found.labels]
+    names = _truths(found)
     order = sorted(range(len(keys)), key=lambda i: (keys[i], names[i], found.files[i]))
     weights = document.get("weights")
     return Run(
@@ -246,6 +262,8 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
         decisions=found.decisions[order],
         probabilities=found.probabilities[order],
         ood_scores=None if found.ood_scores is None else found.ood_scores[order],
+        values=None if found.values is None else found.values[order],
+        predicted=None if found.predicted is None else found.predicted[order],
     )
 
 
@@ -270,7 +288,15 @@ def _system(folder: Path) -> dict[str, Any]:
 def _same_images(first: Run, other: Run) -> None:
     """Raise the first difference between the test images of two runs."""
     start = f"{first.name} and {other.name} cannot be compared: "
-    if (first.predictions.classes, first.positive) != (other.predictions.classes, other.positive):
+    numbers = [x.task.is_regression for x in (first, other)]
+    if any(numbers) and not all(numbers):
+        names = (first.name, other.name)
+        of, with_ = names if numbers[0] else names[::-1]
+        raise DataError(f"{start}{of} predicts a number, and {with_} does not.")
+    if not any(numbers) and (first.predictions.classes, first.positive) != (
+        other.predictions.classes,
+        other.positive,
+    ):
         received = [
             f"{', '.join(x.predictions.classes)} (positive: {x.positive})" for x in (first, other)
         ]
@@ -284,7 +310,7 @@ def _same_images(first: Run, other: Run) -> None:
         )
     rows = (first.predictions, other.predictions)
     columns = {
-        "class": [np.array(x.classes, object)[x.labels].tolist() for x in rows],
+        "number" if any(numbers) else "class": [_truths(x) for x in rows],
         "patient": [list(x.groups) for x in rows],
     }
     for what, (mine, theirs) in columns.items():
@@ -301,9 +327,10 @@ def _same_images(first: Run, other: Run) -> None:
 def _truth(run: Run, task: Task, unit: str, test_set: str | None, images: int) -> Truth:
     found = run.predictions
     return Truth(
-        classes=found.classes,
+        classes=() if task.is_regression else found.classes,
         positive=positive_index(found.classes, run.positive),
         labels=found.labels,
+        values=found.values,
         cluster=cluster_numbers(found.groups),
         known=any(found.groups),
         unit=unit,

@@ -10,6 +10,10 @@ from lucency.comparison.paired import Difference
 NAMES: Mapping[str, str] = {
     "quadratic_kappa": "quadratic weighted kappa",
     "mean_absolute_error": "mean absolute error",
+    "root_mean_squared_error": "root mean squared error",
+    "r2": "R2",
+    "concordance": "Lin's concordance",
+    "interval_coverage": "coverage of the intervals",
     "auroc": "AUROC",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -18,6 +22,14 @@ NAMES: Mapping[str, str] = {
     "brier": "Brier score",
     "log_loss": "log loss",
 }
+
+
+_LOWER = ("mean_absolute_error", "root_mean_squared_error")  # in a unit; lower is better
+
+
+def form(figure: str) -> str:
+    """Return how a metric is written: three decimals, or three digits where it has a unit."""
+    return "{:.3g}" if figure in _LOWER else "{:.3f}"
 
 
 def p_text(p: float) -> str:
@@ -36,7 +48,7 @@ def conclusion(first: str, second: str, figure: str, found: Difference, p: float
     Args:
         first: Name of the reference.
         second: Name of the compared system.
-        figure: The metric that decides; higher is better.
+        figure: The metric that decides; higher is better, but for an error.
         found: Second minus first.
         p: The deciding p-value, corrected where there are several comparisons.
     """
@@ -50,9 +62,10 @@ def conclusion(first: str, second: str, figure: str, found: Difference, p: float
             f"No conclusion on {second} against {first}: on this test set, the difference in "
             f"{NAMES[figure]} has no interval ({found.method})."
         )
-    text = f"{abs(found.value):.3f} ({_range(found)})"
+    text = f"{form(figure).format(abs(found.value))} ({_range(found, form(figure))})"
     if p < 0.05:
-        better, higher = ("better", "higher") if found.value > 0 else ("worse", "lower")
+        better = "better" if (found.value > 0) != (figure in _LOWER) else "worse"
+        higher = "higher" if found.value > 0 else "lower"
         return (
             f"{second} is {better} than {first}: {NAMES[figure]} {higher} by {text}, {p_text(p)}."
         )
@@ -63,10 +76,10 @@ def conclusion(first: str, second: str, figure: str, found: Difference, p: float
     )
 
 
-def _range(found: Difference) -> str:
+def _range(found: Difference, written: str) -> str:
     """Return the interval of the absolute difference."""
     low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
-    return f"95 % interval {low:.3f} to {high:.3f}".replace("-", "−")
+    return f"95 % interval {written} to {written}".format(low, high).replace("-", "−")
 
 
 def resolution(figure: str, found: Difference, images: str) -> str:

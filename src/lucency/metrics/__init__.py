@@ -72,6 +72,7 @@ from lucency.metrics.scores import (
 from lucency.metrics.values import (
     below_quantiles,
     coverage,
+    decimals,
     mean_of,
     pinball_losses,
     value_estimates,
@@ -108,6 +109,7 @@ __all__ = [
     "confusion_matrix",
     "coverage",
     "decide",
+    "decimals",
     "delong",
     "exact_auroc",
     "f1",

@@ -177,6 +177,17 @@ def value_estimates(
     }
 
 
+def decimals(like: float, digits: int = 3) -> int:
+    """Return how many decimals show a number to so many digits, 0 to 12.
+
+    Args:
+        like: The largest of the numbers that stand beside each other.
+        digits: At least 1.
+    """
+    size = math.floor(math.log10(abs(like))) if like else 0
+    return min(12, max(0, digits - 1 - size))
+
+
 def mean_of(terms: FloatArray, cluster: ArrayLike) -> Estimate:
     """Estimate the mean of (n,) terms that are not negative, such as errors or widths; n >= 1."""
     return _linear(of_mean(terms), cluster, "log")

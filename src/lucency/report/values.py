@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lucency import plots
+from lucency.metrics import decimals
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, Run, number
 from lucency.report.images import Album
@@ -67,10 +67,8 @@ def of_number(value: float | None, like: float, n: int = 1000) -> str:
     """
     if value is None:
         return UNDEFINED
-    digits = 3 if n >= 100 else 2
-    size = math.floor(math.log10(abs(like))) if like else 0
-    decimals = min(12, max(0, digits - 1 - size))
-    return f"{value:.{decimals}f}".replace("-", "−")
+    places = decimals(like, 3 if n >= 100 else 2)
+    return f"{value:.{places}f}".replace("-", "−")
 
 
 def text_of(key: str, entry: Mapping[str, Any] | None, n: int) -> str:

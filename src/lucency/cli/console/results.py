@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lucency.cli.console import terminal
@@ -23,6 +23,14 @@ _HEADLINES = {
     "quadratic_kappa": "Quadratic weighted kappa",
     "within_one": "Within one grade",
     "mean_absolute_error": "Mean absolute error",
+    "root_mean_squared_error": "Root mean squared error",
+    "r2": "R2",
+    "concordance": "Lin's concordance",
+    "mean_error": "Bias",
+    "agreement_low": "Lower limit of agreement",
+    "agreement_high": "Upper limit of agreement",
+    "interval_coverage": "Coverage of the intervals",
+    "interval_width": "Width of the intervals",
     "auroc": "AUROC",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
@@ -32,7 +40,15 @@ _HEADLINES = {
     "log_loss": "Log loss",
 }
 _NAMES = {**_HEADLINES, "average_precision": "Average precision"}  # of figures of folds, too
-_PERCENT = ("sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one")
+_PERCENT = (
+    *("sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one"),
+    "interval_coverage",
+)
+# In the unit of a number.
+_IN_UNIT = (
+    *("mean_absolute_error", "root_mean_squared_error", "mean_error"),
+    *("agreement_low", "agreement_high", "interval_width"),
+)
 _PAIRS = 5  # leaking pairs to show
 
 
@@ -60,7 +76,7 @@ def _spread(found: CrossValidation) -> str:
     """Return the spread over the folds in one line."""
     parts = []
     for key, each in found.spread.items():
-        form = "{:.1%}" if key in _PERCENT else "{:.3f}"
+        form = _form(key, found.spread, each["mean"])
         mean, sd = form.format(each["mean"]), form.format(each["sd"])
         parts.append(f"{_NAMES[key]} {mean} (sd {sd})")
     by = f" by {found.column}" if found.column else ""
@@ -85,11 +101,33 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         console.print(_labels(evaluation.labels))
         return
     baseline = evaluation.baseline
+    if evaluation.values:
+        console.print(_of_values(evaluation), markup=False)
+        return
     console.print(
         f"\nBaseline: always predicting {baseline['class']} has an accuracy of "
         f"{baseline['accuracy']:.1%}.",
         markup=False,
     )
+
+
+def _of_values(found: Evaluation) -> str:
+    """Return what the error means beside that of the mean, and how many images are answered."""
+    values, baseline = found.values or {}, found.baseline
+    error, mean = found.metrics["mean_absolute_error"].value, baseline["mean_absolute_error"]
+    form = _form("mean_absolute_error", found.metrics, mean)
+    lines = [
+        f"\nPredicts {values['name']} to within {form.format(error)} on average. Baseline: always "
+        f"answering the mean of the training numbers is wrong by {form.format(mean)}."
+    ]
+    if values["offset"] is None:
+        lines.append("There are no prediction intervals: too few patients were held out.")
+    if (widest := values["tolerance"]) is not None:
+        kept = found.selective["abstention"]["predicted"]
+        lines.append(
+            f"Answered, with an interval of at most {widest:.6g}: {kept:,} of {found.n:,} images."
+        )
+    return "\n".join(lines)
 
 
 def _labels(found: Mapping[str, Evaluation]) -> Any:
@@ -148,11 +186,14 @@ def show_comparison(found: Comparison) -> None:
     for system in found.systems:
         console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))
         if len(system.runs) > 1:
-            spread = system.metrics["auroc"]
+            key = "auroc" if "auroc" in system.metrics else "mean_absolute_error"
+            spread, name = system.metrics[key], _HEADLINES[key]
+            form = _form(key, system.metrics, spread.estimate.value)
+            least, most, sd = map(
+                form.format, (min(spread.per_run), max(spread.per_run), spread.sd)
+            )
             console.print(
-                f"AUROC over {len(system.runs)} seeds: {min(spread.per_run):.3f} to "
-                f"{max(spread.per_run):.3f} (sd {spread.sd:.3f})\n",
-                markup=False,
+                f"{name} over {len(system.runs)} seeds: {least} to {most} (sd {sd})\n", markup=False
             )
     for pair in found.pairs:
         console.print(_table(f"{pair.second} minus {pair.first}", pair.differences, signed=True))
@@ -227,7 +268,8 @@ def _table(
     sign = "+" if signed else ""
     for key, name in _HEADLINES.items():
         if key in figures:
-            table.add_row(name, *_figures(key, figures[key], sign))
+            form = _form(key, figures, _largest(figures[key]), sign)
+            table.add_row(name, *_texts(figures[key], form))
     return table
 
 
@@ -237,8 +279,32 @@ def _title(evaluation: Evaluation, split: str) -> str:
     return f"{split.capitalize()}: {evaluation.n:,} images{patients}{positive}"
 
 
-def _figures(key: str, estimate: Estimate | Difference, sign: str = "") -> tuple[str, str]:
-    form = f"{{:{sign}.1%}}" if key in _PERCENT else f"{{:{sign}.3f}}"
+def _form(key: str, beside: Collection[str], like: float, sign: str = "") -> str:
+    """Return how a figure is written.
+
+    Args:
+        key: Its name.
+        beside: Names of the figures beside it; numbers have R2.
+        like: The largest of the numbers that it stands beside.
+        sign: "+" where it is a difference.
+    """
+    if key in _IN_UNIT and "r2" in beside:
+        from lucency.metrics import decimals
+
+        return f"{{:{sign}.{decimals(like)}f}}"
+    return f"{{:{sign}.1%}}" if key in _PERCENT else f"{{:{sign}.3f}}"
+
+
+def _largest(estimate: Estimate | Difference) -> float:
+    ends = (abs(x) for x in (estimate.value, estimate.low, estimate.high))
+    return max((x for x in ends if math.isfinite(x)), default=0.0)
+
+
+def _figures(key: str, estimate: Estimate | Difference) -> tuple[str, str]:
+    return _texts(estimate, _form(key, (), 0.0))
+
+
+def _texts(estimate: Estimate | Difference, form: str) -> tuple[str, str]:
     if math.isnan(estimate.value):
         return "undefined", ""
     if math.isnan(estimate.low):

@@ -56,6 +56,7 @@ GROUPS = {
         "coverage": "how often 95 % intervals contain the true value; hours",
         "fold_coverage": "the same, for figures of cross-validation",
         "grade_coverage": "the same, for figures and prediction sets of grades",
+        "value_coverage": "the same, for figures and prediction intervals of numbers",
         "conformal": "how often prediction sets contain the true class",
         "units": "one answer for all images of a patient, beside one for each image",
         "comparison": "false alarms and power of comparing two classifiers",

@@ -58,6 +58,7 @@ GROUPS = {
         "fold_coverage": "the same, for figures of cross-validation",
         "grade_coverage": "the same, for figures and prediction sets of grades",
         "label_coverage": "the same, and false alarms of comparing, for several labels",
+        "value_coverage": "the same, for figures and prediction intervals of numbers",
         "conformal": "how often prediction sets contain the true class",
         "units": "one answer for all images of a patient, beside one for each image",
         "comparison": "false alarms and power of comparing two classifiers",

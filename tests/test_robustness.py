@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import r2_score, roc_auc_score
 
+from lucency.calibration.values import ValueRule
 from lucency.config import Config
 from lucency.dataset import Dataset, Split, load_dataset
 from lucency.errors import DataError
@@ -41,6 +43,7 @@ class Mean:
     def __init__(self, classes: tuple[str, ...], positive: str | None) -> None:
         self.classes = classes
         self.positive = positive
+        self.value: ValueRule | None = None
 
     def predict_pixels(self, pixels: Pixels) -> NDArray[np.float64]:
         assert pixels.dtype == np.uint8
@@ -176,6 +179,28 @@ def test_standard_corruptions_are_rows_of_all(spots: Dataset, part: Split) -> No
     assert names == STANDARD | {("none", "as they are")}
     everything = every_row(spots, part)
     assert [row for row in everything if (row["corruption"], row["severity"]) in names] == rows
+
+
+def test_numbers_have_their_errors_under_each_corruption(spots: Dataset, part: Split) -> None:
+    reader = Mean(("0 to 4", "4 to 8"), None)
+    reader.value = ValueRule("size", (0.0, 4.0, 8.0), (2.0, 6.0), mean=4.0, offset=0.5)
+    true = np.linspace(1, 7, len(part))
+    measured = replace(part, values=true)
+    found = evaluate_robustness(reader, measured, root=spots.root)
+    rows = {(row["corruption"], row["severity"]): row for row in found["rows"]}
+    pixels = part.pixels(np.arange(len(part)))
+    before, after = (
+        2 + 4 * reader.predict_pixels(np.ascontiguousarray(x))[:, 1]
+        for x in (pixels, brighten(pixels, -40))
+    )
+    dark = rows["brightness", "-40 of 255"]
+    assert dark["mean_absolute_error"] == pytest.approx(abs(after - true).mean())
+    assert dark["mean_abs_difference"] == pytest.approx(abs(after - before).mean())
+    assert rows["none", "as they are"]["r2"] == pytest.approx(r2_score(true, before))
+    assert 0 < rows["none", "as they are"]["interval_coverage"] <= 1
+    assert "auroc" not in dark
+    assert "flipped_predictions" not in dark
+    json.dumps(found, allow_nan=False)
 
 
 def test_robustness_compares_with_the_uncorrupted(spots: Dataset, part: Split) -> None:

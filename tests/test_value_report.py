@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from lucency import plots
+from lucency.cli.console.results import show_evaluation
 from lucency.evaluation import cross_validation, evaluate_predictions, write_evaluation
 from lucency.evaluation.result import Evaluation
 from lucency.report import render, values
+from lucency.report.model_card import write_model_card
+from lucency.tracking.tracker import of_evaluation
+from lucency.verify import files
+from lucency.verify.mismatch import Mismatch
+from lucency.verify.values import figures
 from small_values import classifier_of, draw_values, fitted, write_value_run
 
 
@@ -165,3 +171,85 @@ def test_the_evaluation_read_back_is_what_was_written(run: Path) -> None:
     document = json.loads((run / "evaluation.json").read_text())["test"]
     found: Evaluation = evaluate_predictions(classifier_of(fitted(tolerance=22.5)), draw_values(0))
     assert document == json.loads(json.dumps(found.to_json()))
+
+
+ROBUSTNESS = {
+    "format": 2, "split": "test", "n": 120,
+    "rows": [
+        {"corruption": name, "severity": severity, "mean_absolute_error": error,
+         "root_mean_squared_error": 1.2 * error, "r2": 0.9, "interval_coverage": share,
+         "mean_abs_difference": 0.0, "max_abs_difference": most}
+        for name, severity, error, share, most in (
+            ("none", "as they are", 4.45, 0.9, 0.0), ("blur", "sigma 2 pixels", 5.5, 0.8, 4.0),
+            ("inversion", "black for white", 31.25, None, 60.0),
+        )
+    ],
+}  # fmt: skip
+
+
+def test_corruptions_show_the_error_and_the_largest_first(tmp_path: Path) -> None:
+    run = write_value_run(tmp_path / "run", draw_values(0), fitted())
+    (run / "robustness.json").write_text(json.dumps(ROBUSTNESS))
+    text = plain(render(run))
+    assert "The corruption with the largest error: inversion, black for white (31.2)" in text
+    rows = text.partition("The corruptions with the largest errors")[2]
+    order = [rows.index(name) for name in ("inversion", "blur", "unchanged")]
+    assert order == sorted(order)
+    assert "Coverage of the intervals Mean difference Largest" in rows
+
+
+def test_the_model_card_has_the_figures_of_numbers(tmp_path: Path) -> None:
+    run = write_value_run(tmp_path / "run", draw_values(0), fitted())
+    (run / "robustness.json").write_text(json.dumps(ROBUSTNESS))
+    write_model_card(run)
+    card = (run / "model_card.md").read_text()
+    for line in (
+        "a number, age: in training from 0 to 100, 48 on average",
+        "mean absolute error 4.45 (95 % interval 3.74 to 5.30)",
+        "interval coverage 89.2 % (95 % interval 78.5 to 95.7)",
+        "always answering 48, the mean of the training numbers, has a mean absolute error of 14.6",
+        "prediction intervals promised 90 % hold 89.2 %",
+        "limits of agreement: -12.2",
+        "mean absolute error 4.45 without any, and largest with inversion black for white (31.2)",
+    ):
+        assert line in card, line
+    assert "misclassified in the test split" not in card
+
+
+def test_the_terminal_prints_the_error_beside_that_of_the_mean(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = evaluate_predictions(classifier_of(fitted(tolerance=22.5)), draw_values(0))
+    show_evaluation(found, "Test")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"Mean absolute error 4\.45 3\.74 to 5\.30", printed)
+    assert re.search(r"R2 0\.902 0\.848 to 0\.937", printed)
+    assert "Coverage of the intervals 89.2% 78.5% to 95.7%" in printed
+    assert "Predicts age to within 4.45 on average. Baseline: always answering the mean" in printed
+    assert "Answered, with an interval of at most 22.5: 71 of 120 images." in printed
+    assert "accuracy" not in printed
+
+
+def test_verify_computes_numbers_and_figures_again(tmp_path: Path) -> None:
+    run = write_value_run(tmp_path / "run", draw_values(0), fitted())
+    assert "120 decisions follow" in files.decisions(run)
+    assert "120 images with equal files" in files.split(run)
+    path = run / "predictions.csv"
+    table = path.read_text().splitlines()
+    row = table[3].split(",")
+    row[4] = repr(float(row[4]) + 0.01)
+    path.write_text("\n".join([*table[:3], ",".join(row), *table[4:]]) + "\n")
+    with pytest.raises(Mismatch, match="1 predicted numbers of test do not follow"):
+        files.decisions(run)
+    with pytest.raises(Mismatch, match="do not follow from predictions"):
+        figures(run)
+    row[4], row[3] = table[3].split(",")[4], "1.5"
+    path.write_text("\n".join([*table[:3], ",".join(row), *table[4:]]) + "\n")
+    with pytest.raises(Mismatch, match="truth and patient"):
+        files.split(run)
+
+
+def test_trackers_log_the_error_and_r2(run: Path) -> None:
+    logged = of_evaluation(json.loads((run / "evaluation.json").read_text()))
+    assert logged["test/mean_absolute_error"] == pytest.approx(4.45, abs=0.01)
+    assert logged["test/r2_low"] < logged["test/r2"] < logged["test/r2_high"]

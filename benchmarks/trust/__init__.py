@@ -11,6 +11,7 @@
     synthetic_evidence   noise images with or without a bright square
     coverage             how often 95 % intervals contain the true value
     grade_coverage       the same for grades, and how often their sets contain the true one
+    value_coverage       the same for numbers, and how often their intervals contain the true one
     conformal            how often prediction sets contain the true class
     comparison           false alarms and power of comparing two classifiers
     export               predictions, size and time of every export format

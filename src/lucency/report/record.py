@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucency.evaluation.ledger import expected_chance_gain
+from lucency.report import values
 from lucency.report.files import Json, Run, number
 from lucency.report.wording import UNDEFINED, figure_text, plural, rounded, seconds_text
 
 _NORMAL = 1.96  # standard errors on each side of a 95 % interval
 _WORST = 6  # corruptions shown before the whole table is opened
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # of a share, where the next shade begins
+_OF_VALUES = ("mean_absolute_error", "root_mean_squared_error", "r2", "interval_coverage")
 _EVALUATION = {"when": 20, "what": 20, "run": 80, "classifier": 12}  # key, and its longest text
 
 
@@ -31,6 +33,8 @@ def robustness(run: Run) -> dict[str, Any] | None:
     if not found or not found.get("rows"):
         return None
     n, rows = int(found["n"]), found["rows"]
+    if run.is_regression:
+        return _robustness_of_values(found)
     worst = sorted(rows, key=_flipped, reverse=True)
     top = f"{_name(worst[0])} ({rounded(_flipped(worst[0]), n, share=True)})"
     return {
@@ -40,6 +44,36 @@ def robustness(run: Run) -> dict[str, Any] | None:
         "rows": [_corruption(row, n) for row in rows],
         "top": top if _flipped(worst[0]) else "",
     }
+
+
+def _robustness_of_values(found: Json) -> dict[str, Any]:
+    """Return the errors of numbers under corruptions, the largest first."""
+    n, rows = int(found["n"]), found["rows"]
+    errors = [number(row["mean_absolute_error"]) or 0.0 for row in rows]
+    order = sorted(range(len(rows)), key=errors.__getitem__, reverse=True)
+    cells = [_corrupted_values(row, n) for row in rows]
+    worst = order[0]
+    is_worse = errors[worst] > errors[0]
+    heads = ["Corruption", *(values.NAMES[key].title for key in _OF_VALUES)]
+    return {
+        "heads": [*heads, "Mean difference", "Largest"],
+        "n": plural(n, "image"),
+        "split": {"val": "validation"}.get(str(found.get("split")), str(found.get("split"))),
+        "worst": [cells[i] for i in order[:_WORST]],
+        "rows": cells,
+        "top": f"{_name(rows[worst])} ({cells[worst][1]})" if is_worse else "",
+        "unchanged": cells[0][1],
+    }
+
+
+def _corrupted_values(row: Json, n: int) -> list[str]:
+    like = max(number(row.get(key)) or 0.0 for key in ("mean_absolute_error", "max_abs_difference"))
+    moved = ("mean_abs_difference", "max_abs_difference")
+    return [
+        _name(row),
+        *(values.text_of(key, {"value": row.get(key)}, n) for key in _OF_VALUES),
+        *(values.of_number(number(row.get(key)), like, n) for key in moved),
+    ]
 
 
 def _flipped(row: Json) -> float:

@@ -75,6 +75,8 @@ class EventFiles:
                 for of_label in (document[split].get("labels") or {}).values():
                     self._curves(split, of_label["curves"], best)
         for found in read_predictions(folder / PREDICTIONS):
+            if found.values is not None:
+                continue  # bins of a number are no classes to be detected
             self._precision_recall(found, document["positive"], best)
         self._end(success=True)
         return ""

@@ -14,7 +14,7 @@ from lucency.classifier import Classifier
 from lucency.classifier.stored_files import check_entry, read_document
 from lucency.dataset import Entry, read_folds, read_split
 from lucency.dataset.multilabel import UNCERTAIN, UNKNOWN, written
-from lucency.evaluation import OUT_OF_FOLD, read_predictions
+from lucency.evaluation import OUT_OF_FOLD, Predictions, read_predictions
 from lucency.io import read_bytes
 from lucency.run_folder.checksums import changed_files
 from lucency.run_folder.files import (
@@ -37,6 +37,7 @@ from lucency.verify.mismatch import Mismatch
 _EXCLUDED = "excluded"
 _EDITED = {MODEL_CARD.name, CHECKLIST.name}  # by their authors
 _SHOWN = 3  # files
+_LARGEST = 1e-9  # difference of a number computed again, relative from 1 on
 
 
 def unchanged(run: Path) -> str:
@@ -113,9 +114,11 @@ def split(run: Path) -> str:
             if split.targets is not None:
                 found = (written(split.classes, split.targets[i]), group)
                 expected = (entry.label.replace(UNCERTAIN, UNKNOWN), entry.group)
+            if split.values is not None:
+                found = (repr(float(split.values[i])), group)
             if found != expected:
                 raise Mismatch(
-                    f"{file}: class and patient are {found} in predictions.csv and "
+                    f"{file}: truth and patient are {found} in predictions.csv and "
                     f"{expected} in split.csv."
                 )
     missing = {entry.split for entry in listed if entry.split in ("val", "test")}
@@ -173,6 +176,7 @@ def decisions(run: Path) -> str:
     for split in read_predictions(run / PREDICTIONS):
         if split.classes != classifier.classes:
             raise Mismatch("predictions.csv and classifier.json have different classes.")
+        _check_numbers(classifier, split)
         expected = classifier.decide(split.probabilities)
         other = split.decisions != expected
         wrong = np.flatnonzero(other.reshape(len(other), -1).any(axis=1))
@@ -190,6 +194,22 @@ def decisions(run: Path) -> str:
             )
         count += len(expected)
     return f"{count:,} decisions follow from the probabilities"
+
+
+def _check_numbers(classifier: Classifier, split: Predictions) -> None:
+    """Compute predicted numbers again from the probabilities."""
+    if classifier.value is None or split.predicted is None:
+        return
+    expected = classifier.value.predicted(split.probabilities)
+    apart = abs(split.predicted - expected)
+    wrong = np.flatnonzero(~(apart <= _LARGEST * np.maximum(1, abs(expected))))
+    if len(wrong):
+        i = int(wrong[0])
+        raise Mismatch(
+            f"{len(wrong):,} predicted numbers of {split.split} do not follow from the "
+            f"probabilities: {split.files[i]} has {split.predicted[i]:.9g}, expected "
+            f"{expected[i]:.9g}."
+        )
 
 
 def maps(run: Path) -> str:

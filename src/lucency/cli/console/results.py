@@ -115,7 +115,7 @@ def _of_values(found: Evaluation) -> str:
     """Return what the error means beside that of the mean, and how many images are answered."""
     values, baseline = found.values or {}, found.baseline
     error, mean = found.metrics["mean_absolute_error"].value, baseline["mean_absolute_error"]
-    form = _form("mean_absolute_error", found.metrics, mean)
+    form = _form("mean_absolute_error", found.metrics, error)
     lines = [
         f"\nPredicts {values['name']} to within {form.format(error)} on average. Baseline: always "
         f"answering the mean of the training numbers is wrong by {form.format(mean)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import metrics
+from lucency.calibration.values import ValueRule
 from lucency.config import Corruptions
 from lucency.dataset import Split, evenly
 from lucency.errors import DataError
@@ -20,6 +22,7 @@ from lucency.evaluation.robustness.reencode import (
     FileCorruption,
     corrupted_files,
 )
+from lucency.evaluation.values import inside
 from lucency.metrics import FloatArray, IntArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import FORMAT
@@ -60,6 +63,10 @@ class PixelClassifier(Protocol):
     def positive(self) -> str | None:
         """Return the positive class of two; None for any other number of classes."""
 
+    @property
+    def value(self) -> ValueRule | None:
+        """Return how probabilities become a number; None where a class is the answer."""
+
     def predict_pixels(self, pixels: Pixels) -> FloatArray:
         """Return (n, classes) probabilities of (n, height, width, channels) uint8."""
 
@@ -98,7 +105,9 @@ def evaluate_robustness(
         corruption "auroc", "accuracy", "sensitivity" and "specificity" (means over the classes
         without a positive one; None where undefined), the "mean_abs_difference" and
         "max_abs_difference" of the probability of the positive class (without one, of the class
-        that differs most) and the share of "flipped_predictions". The first row is the
+        that differs most) and the share of "flipped_predictions". A row of numbers has
+        "mean_absolute_error", "root_mean_squared_error", "r2" and "interval_coverage" (None where
+        undefined), and the differences of the predicted number. The first row is the
         uncorrupted images. Corruptions of files are compared with the file decoded whole, which
         has a row of its own: the data set decodes large JPEG files at a fraction of their size.
 
@@ -114,7 +123,11 @@ def evaluate_robustness(
     pixels = split.pixels_8bit(chosen)  # 8 bits, as the corruptions are
     k = metrics.positive_index(classifier.classes, classifier.positive)
     targets = None if split.targets is None else split.targets[chosen]
-    row = partial(_row, labels=split.labels[chosen], positive=k, targets=targets)
+    row: Callable[..., dict[str, Any]] = partial(
+        _row, labels=split.labels[chosen], positive=k, targets=targets
+    )
+    if split.values is not None and classifier.value is not None:
+        row = partial(_row_of_values, true=split.values[chosen], rule=classifier.value)
     contents = [split.cache.sha256[place] for place in split.rows[chosen]]
     files = [(root / split.files[i], sha256) for i, sha256 in zip(chosen, contents, strict=True)]
     of_pixels, of_files = _chosen(corruptions, seed)
@@ -170,6 +183,31 @@ def _row(
         "mean_abs_difference": float(difference.mean()),
         "max_abs_difference": float(difference.max()),
         "flipped_predictions": float((after.decisions != before.decisions).mean()),
+    }
+
+
+def _row_of_values(
+    corruption: str,
+    severity: str,
+    after: _Predicted,
+    before: _Predicted,
+    *,
+    true: FloatArray,
+    rule: ValueRule,
+) -> dict[str, Any]:
+    """Return the figures of numbers under a corruption."""
+    predicted, unchanged = (rule.predicted(x.probabilities) for x in (after, before))
+    found = metrics.value_figures(true, predicted, np.ones(len(true)))
+    intervals, difference = rule.intervals(after.probabilities), abs(predicted - unchanged)
+    shares = {} if intervals is None else {"interval_coverage": inside(true, intervals).mean()}
+    figures = {"interval_coverage": math.nan, **found, **shares}
+    names = ("mean_absolute_error", "root_mean_squared_error", "r2", "interval_coverage")
+    return {
+        "corruption": corruption,
+        "severity": severity,
+        **{name: float(x) if math.isfinite(x := figures[name]) else None for name in names},
+        "mean_abs_difference": float(difference.mean()),
+        "max_abs_difference": float(difference.max()),
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.errors import RunError
+from lucency.metrics import decimals
 from lucency.run_folder.files import (
     AUDIT,
     CLASSIFIER,
@@ -124,20 +125,24 @@ def count(value: object) -> str | None:
     return None if found is None else f"{found:,.0f}"
 
 
-def estimate(value: object, share: bool = False) -> str | None:
+def estimate(value: object, share: bool = False, *, in_unit: bool = False) -> str | None:
     """Return an estimate in words, such as "0.985 (95 % interval 0.974 to 0.996)".
 
     Args:
         value: An object with "value", "low", "high" and "method".
-        share: As percentages with one digit, else with three digits.
+        share: As percentages with one digit, else with three decimals.
+        in_unit: With three digits, whatever the size: the value has a unit of its own.
 
     Returns:
         None where it has no value.
     """
     value, low, high = (number(at(value, name)) for name in ("value", "low", "high"))
 
+    known = (abs(x) for x in (value, low, high) if x is not None)
+    places = decimals(max(known, default=0.0)) if in_unit else 3
+
     def written(x: float) -> str:
-        return f"{100 * x:.1f}" if share else f"{x:.3f}"
+        return f"{100 * x:.1f}" if share else f"{x:.{places}f}"
 
     if value is None:
         return None

@@ -13,7 +13,7 @@ from lucency.report.model_card.documents import (
     plain,
     without_names,
 )
-from lucency.task import MULTILABEL, ORDINAL
+from lucency.task import MULTILABEL, ORDINAL, REGRESSION
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _TRAINING = ("epochs", "batch", "optimiser", "label smoothing", "precision")
@@ -97,6 +97,8 @@ def outcome(documents: Documents) -> str | None:
     classes = list_of(documents.classifier, "classes") or list_of(documents.evaluation, "classes")
     if not classes:
         return None
+    if at(documents.classifier, "task") == REGRESSION:
+        return _number(documents)
     positive = at(documents.classifier, "positive") or at(documents.evaluation, "positive")
     cut = at(documents.classifier, "cut", "from")
     suffix = f"; positive: {plain(positive)}" if positive else ""
@@ -106,6 +108,17 @@ def outcome(documents: Documents) -> str | None:
     if at(documents.classifier, "task") == MULTILABEL:
         kind = "labels, of which an image may have several"
     return f"{len(classes)} {kind}: {', '.join(map(plain, classes))}{suffix}"
+
+
+def _number(documents: Documents) -> str | None:
+    """Return what the predicted number is, and its range in training."""
+    edges = [number(x) for x in list_of(documents.classifier, "value", "edges")]
+    name, mean = (at(documents.classifier, "value", key) for key in ("name", "mean"))
+    if name is None or not edges or edges[0] is None or edges[-1] is None:
+        return None
+    known = number(mean)
+    average = "" if known is None else f", {known:.4g} on average"
+    return f"a number, {plain(name)}: in training from {edges[0]:.4g} to {edges[-1]:.4g}{average}"
 
 
 def source(documents: Documents) -> str | None:
@@ -237,7 +250,9 @@ def output(documents: Documents) -> str | None:
     temperature = number(at(documents.classifier, "temperature"))
     return _joined(
         [
-            "a probability for each class",
+            "a number with a prediction interval, from a probability for each bin of its axis"
+            if at(documents.classifier, "task") == REGRESSION
+            else "a probability for each class",
             f"decision: {plain(rule)}",
             None if threshold is None else f"threshold {threshold:.4g}",
             None if temperature is None else f"temperature {temperature:.3f}, from validation",

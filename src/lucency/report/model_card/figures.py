@@ -19,16 +19,24 @@ from lucency.report.model_card.documents import (
 _CHOSEN_ON = ("validation", "cross_validation")  # images that choices are based on
 _SHARES = (
     *("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"), "within_one",
+    "interval_coverage",
 )  # fmt: skip
+# In the unit of a number.
+_IN_UNIT = (
+    *("mean_absolute_error", "root_mean_squared_error", "mean_error"),
+    *("agreement_low", "agreement_high", "interval_width"),
+)
 _HEADLINE = (
     *("quadratic_kappa", "within_one", "mean_absolute_error"),  # of grades
+    *("root_mean_squared_error", "r2", "interval_coverage"),  # of numbers, with the error above
     *("auroc", "accuracy", "sensitivity", "specificity"),
 )
 
 
 def figure(split: Any, name: str) -> str | None:
     """Return one figure of a split with its interval."""
-    return estimate(at(split, "metrics", name), share=name in _SHARES)
+    in_unit = name in _IN_UNIT and at(split, "metrics", "r2") is not None
+    return estimate(at(split, "metrics", name), share=name in _SHARES, in_unit=in_unit)
 
 
 def performance(documents: Documents, split: str) -> str | None:
@@ -100,6 +108,12 @@ def measures(documents: Documents) -> str | None:
 def baseline(documents: Documents) -> str | None:
     """Return what always predicting the most frequent class scores."""
     split = _counting(documents)
+    mean, error = (number(at(split, "baseline", key)) for key in ("value", "mean_absolute_error"))
+    if mean is not None and error is not None:
+        return (
+            f"always answering {mean:.4g}, the mean of the training numbers, has a mean absolute "
+            f"error of {error:.3g}"
+        )
     name, score = at(split, "baseline", "class"), number(at(split, "baseline", "accuracy"))
     if name is None or score is None:
         return None
@@ -109,6 +123,10 @@ def baseline(documents: Documents) -> str | None:
 def calibration(documents: Documents) -> str | None:
     """Return the calibration error beside what chance gives."""
     split = _counting(documents)
+    promised = number(at(split, "values", "coverage"))
+    if promised is not None:
+        held = figure(split, "interval_coverage")
+        return held and f"prediction intervals promised {100 * promised:.3g} % hold {held}"
     found = figure(split, "ece")
     low, high = (number(at(split, "calibration", "chance", end)) for end in ("low", "high"))
     if found is None:
@@ -119,6 +137,9 @@ def calibration(documents: Documents) -> str | None:
 
 def mistakes(documents: Documents) -> str | None:
     """Return how many test images of each class were misclassified."""
+    if at(documents.evaluation, "test", "values"):
+        ends = [figure(at(documents.evaluation, "test"), f"agreement_{x}") for x in ("low", "high")]
+        return f"limits of agreement: {ends[0]} and {ends[1]}" if all(ends) else None
     rows = list_of(documents.evaluation, "test", "confusion")
     classes = list_of(documents.evaluation, "classes")
     if not rows or len(rows) != len(classes):
@@ -141,10 +162,11 @@ def subgroups(documents: Documents) -> str | None:
 
 def _subgroup(each: Mapping[str, Any]) -> str | None:
     n, attribute, value = count(at(each, "n")), at(each, "attribute"), at(each, "value")
-    accuracy = figure(each, "accuracy")
-    if n is None or accuracy is None:
+    found = [(x, figure(each, x)) for x in ("accuracy", "mean_absolute_error")]
+    known = next(((_named(x), text) for x, text in found if text), None)
+    if n is None or known is None:
         return None
-    return f"{plain(attribute)} {plain(value)} ({n} images): accuracy {accuracy}"
+    return f"{plain(attribute)} {plain(value)} ({n} images): {' '.join(known)}"
 
 
 def clusters(documents: Documents) -> str | None:
@@ -164,10 +186,30 @@ def robustness(documents: Documents) -> str | None:
     ]
     n = count(at(documents.robustness, "n"))
     if not rows or n is None:
-        return None
+        return _robustness_of_values(documents)
     worst = sorted(rows, reverse=True)[:3]
     named = ", ".join(f"{name} ({100 * flipped:.1f} %)" for flipped, name in worst)
     return f"{len(rows)} corruptions of {n} images; most predictions were flipped by {named}"
+
+
+def _robustness_of_values(documents: Documents) -> str | None:
+    """Return the corruptions with the largest errors of numbers."""
+    found = [
+        (error, at(row, "corruption") == "none",
+         plain(f"{at(row, 'corruption')} {at(row, 'severity') or ''}"))
+        for row in list_of(documents.robustness, "rows")
+        if (error := number(at(row, "mean_absolute_error"))) is not None
+    ]  # fmt: skip
+    n = count(at(documents.robustness, "n"))
+    unchanged = next((error for error, is_unchanged, _ in found if is_unchanged), None)
+    if n is None or unchanged is None or len(found) < 2:
+        return None
+    worst = sorted((x for x in found if not x[1]), reverse=True)[:3]
+    named = ", ".join(f"{name} ({error:.3g})" for error, _, name in worst)
+    return (
+        f"{len(found) - 1} corruptions of {n} images; mean absolute error {unchanged:.3g} without "
+        f"any, and largest with {named}"
+    )
 
 
 def maps(documents: Documents) -> str | None:

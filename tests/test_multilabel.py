@@ -753,7 +753,7 @@ def test_from_a_labels_file_to_predictions(folder: Path, tmp_path: Path) -> None
         "evidence for <bdi>the label named below each image</bdi>",
     ):
         assert words in report, words
-    index = json.loads((run / "images" / "index.json").read_text())["images"]
+    index = json.loads((run / "images" / "index.json").read_text())
     mapped = [each for each in index["images"] if each["kind"] == "map"]
     states = {each.file: each.states for each in load_dataset(folder, Config(**SMALL)).entries}
     assert {each["label"] for each in mapped} == {"a", "b", "c"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import numpy as np
 import pytest
 from benchmarks import small_network as small
 from PIL import Image
+from sklearn.base import clone, is_regressor
+from sklearn.metrics import r2_score
 
 from conftest import call_lucency
-from lucency.calibration import values
 from lucency.calibration.values import ValueRule, fit
 from lucency.classifier import Classifier, Spec
 from lucency.classifier.prediction import number_text, value_predictions
@@ -23,6 +26,7 @@ from lucency.dataset import load_dataset, read_split
 from lucency.dataset.phantoms import RATIO, draw_ratios
 from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError, ConfigError, DataError
+from lucency.estimator import LucencyRegressor
 from lucency.evaluation.predictions import read_predictions
 from lucency.task import task_of
 from lucency.training.plan import make_plan
@@ -335,9 +339,12 @@ def test_options_for_classes_are_refused(
         load_dataset(folder, Config(labels="labels.csv", task="regression", **options))
 
 
-def test_folders_and_tolerances_say_what_is_missing() -> None:
+def test_folders_and_tolerances_say_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which folders cannot say"):
-        Config(task="regression")
+        load_dataset(tmp_path, Config(task="regression"))
+    for wrong in (0.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="a number above 0"):
+            Config(task="regression", tolerance=wrong)
     with pytest.raises(ConfigError, match="add --task regression"):
         Config(tolerance=3.0)
 
@@ -461,5 +468,49 @@ def test_other_images_are_evaluated(trained: tuple[Path, Path], tmp_path: Path) 
     assert "predicts numbers" in wrong.stderr
 
 
-def test_coverage_is_a_share() -> None:
-    assert values.tails(values.COVERAGE) == pytest.approx((0.05, 0.95))
+# -- from scikit-learn -----------------------------------------------------------------------------
+
+
+def spots(count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return images (count, 16, 16), and the grey level that each has on average."""
+    levels = np.random.default_rng(0).uniform(40, 200, count)
+    noise = np.random.default_rng(1).normal(0, 5, (count, 16, 16))
+    return (levels[:, None, None] + noise).clip(0, 255).astype(np.uint8), levels
+
+
+def test_the_regressor_learns_numbers(small_network: None) -> None:
+    images, levels = spots(96)
+    regressor = LucencyRegressor(
+        effort="quick", epochs=2, size=16, settings={"precision": "float32", "start": "scratch"}
+    )
+    groups = [f"p{i // 2}" for i in range(96)]
+    fitted = clone(regressor).fit(images, levels, groups=groups)
+    predicted, intervals = fitted.predict(images), fitted.predict_interval(images)
+    assert predicted.shape == (96,)
+    assert intervals.shape == (96, 2)
+    assert (intervals[:, 0] <= predicted).all()
+    assert (predicted <= intervals[:, 1]).all()
+    assert fitted.score(images, levels) == pytest.approx(r2_score(levels, predicted))
+    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - made here
+    np.testing.assert_allclose(again.predict(images), predicted, rtol=1e-5)
+    assert is_regressor(regressor)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y[:-1], "inconsistent numbers of samples"),
+        (lambda y: np.where(y > 100, np.nan, y), "finite numbers"),
+        (np.ones_like, "1 different values"),
+        (lambda y: y.astype(str) + "x", "must hold numbers"),
+        (lambda _: None, "requires y to be passed"),
+    ],
+)
+def test_the_regressor_refuses_what_is_no_number(
+    change: Callable[[Any], Any], message: str
+) -> None:
+    images, levels = spots(48)
+    with pytest.raises(ValueError, match=message):
+        LucencyRegressor(effort="quick", size=16).fit(images, change(levels))
+    with pytest.raises(ConfigError, match="--positive"):
+        LucencyRegressor(effort="quick", settings={"positive": "a"}).fit(images, levels)

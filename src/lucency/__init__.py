@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lucency.config import Config
     from lucency.dataset import load_dataset
     from lucency.errors import LucencyError
-    from lucency.estimator import LucencyClassifier
+    from lucency.estimator import LucencyClassifier, LucencyRegressor
     from lucency.evaluation import Evaluation, evaluate
     from lucency.pipeline.train import run_training
     from lucency.training.train import train
@@ -35,6 +35,7 @@ _MODULES = {
     "Evaluation": "lucency.evaluation",
     "LucencyClassifier": "lucency.estimator",
     "LucencyError": "lucency.errors",
+    "LucencyRegressor": "lucency.estimator",
     "evaluate": "lucency.evaluation",
     "load_dataset": "lucency.dataset",
     "run_training": "lucency.pipeline.train",
@@ -47,6 +48,7 @@ __all__ = [
     "Evaluation",
     "LucencyClassifier",
     "LucencyError",
+    "LucencyRegressor",
     "evaluate",
     "load_dataset",
     "run_training",

@@ -3,8 +3,8 @@
     LucencyClassifier(effort="quick").fit(X, y, groups=patients).predict_proba(X_new)
 
 ``X`` is an array of images or a sequence of files, ``y`` one label of each, or a column of 1, 0 and
-nan (unknown) for each of several labels. A validation split is taken from it, by patient
-if groups are given. The test split is left to cross-validation.
+nan (unknown) for each of several labels; ``LucencyRegressor`` takes numbers. A validation split is
+taken from it, by patient if groups are given. The test split is left to cross-validation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from lucency.calibration.values import ValueRule
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Entry, Split
@@ -37,36 +38,22 @@ from lucency.dataset.multilabel import (
     strata,
 )
 from lucency.dataset.split import choose_groups
-from lucency.errors import InputError
+from lucency.dataset.values import Bins, check_regression
+from lucency.errors import DataError, InputError
 from lucency.imaging.decoder.pool import DecoderPool, Pixels, Request
 from lucency.imaging.depths import EIGHT, is_deep, needed
 from lucency.imaging.image import SourceImage, encode_png
-from lucency.task import in_order
+from lucency.task import REGRESSION, in_order
 
-__all__ = ["LucencyClassifier"]
+__all__ = ["LucencyClassifier", "LucencyRegressor"]
 
 _MAX_SEED = 2**31 - 1
 
 
-class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """An image classifier with the interface of scikit-learn.
+class _Estimator(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: parameters, images and pickling."""
 
-    Args:
-        effort: ``quick``, ``standard`` or ``thorough``.
-        epochs: Passes over the training images; depends on the effort if ``None``.
-        size: Side of the square input in pixels; depends on the effort if ``None``.
-        batch: Images per step; decided by the plan if ``None``.
-        learning_rate: Highest learning rate; decided by the plan if ``None``.
-        random_state: Seed, generator, or ``None`` for another seed in every fit.
-        settings: Other keys of ``lucency.Config`` with their values, such as ``recipe``,
-            ``val_fraction``, ``positive`` or ``operating_point``.
-
-    Attributes:
-        classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` saves it.
-        classes_: (k,) the distinct labels, sorted. Of several labels the names of the columns of
-            ``y``, or their numbers.
-        n_features_in_: Number of values in an image; only if ``X`` was an array.
-    """
+    classifier_: Classifier
 
     def __init__(
         self,
@@ -86,6 +73,71 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.random_state = random_state
         self.settings = settings
+
+    def _config(self, **task: str) -> Config:
+        values = {
+            "effort": self.effort,
+            "epochs": self.epochs,
+            "size": self.size,
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+            "seed": _seed(self.random_state),
+            **(self.settings or {}),
+            **task,
+        }
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+        return Config.load(None, (), **plain)
+
+    def _keep(self, trained: Classifier, X: NDArray[Any]) -> Self:
+        """Keep what was trained on images."""
+        self.classifier_ = trained
+        if X.ndim > 1:
+            self.n_features_in_ = int(np.prod(X.shape[1:]))
+        return self
+
+    def _predicted(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities of images, (n, outputs)."""
+        check_is_fitted(self)
+        spec = self.classifier_.spec
+        images = _decoded(_images(X), spec.size, spec.channels == 3, spec.depth)
+        return self.classifier_.predict_pixels(images.read(range(len(images))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Exclude what cannot be pickled: sessions and Keras models."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if fitted := state.get("classifier_"):
+            state["classifier_"] = Classifier(
+                fitted.spec, fitted.weights, fitted.onnx, fitted.ood_detector
+            )
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+
+class LucencyClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+    """An image classifier with the interface of scikit-learn.
+
+    Args:
+        effort: ``quick``, ``standard`` or ``thorough``.
+        epochs: Passes over the training images; depends on the effort if ``None``.
+        size: Side of the square input in pixels; depends on the effort if ``None``.
+        batch: Images per step; decided by the plan if ``None``.
+        learning_rate: Highest learning rate; decided by the plan if ``None``.
+        random_state: Seed, generator, or ``None`` for another seed in every fit.
+        settings: Other keys of ``lucency.Config`` with their values, such as ``recipe``,
+            ``val_fraction``, ``positive`` or ``operating_point``.
+
+    Attributes:
+        classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` saves it.
+        classes_: (k,) the distinct labels, sorted. Of several labels the names of the columns of
+            ``y``, or their numbers.
+        n_features_in_: Number of values in an image; only if ``X`` was an array.
+    """
 
     def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Train on images; some of them are used for validation.
@@ -119,10 +171,7 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             # Of each label, its place in the order of the classifier.
             self._places = np.array([classes.index(str(each)) for each in self.classes_])
             splits = _split(cache, self._places[labels], names, classes, config)
-        self.classifier_: Classifier = train(*splits, config)
-        if X.ndim > 1:
-            self.n_features_in_ = int(np.prod(X.shape[1:]))
-        return self
+        return self._keep(train(*splits, config), X)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return calibrated probabilities, (n, k) in the order of ``classes_``.
@@ -132,11 +181,8 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: An image is invalid; a scikit-learn estimator cannot abstain.
         """
-        check_is_fitted(self)
-        spec = self.classifier_.spec
-        images = _decoded(_images(X), spec.size, spec.channels == 3, spec.depth)
-        found = self.classifier_.predict_pixels(images.read(range(len(images))))
-        return found if spec.labels else np.asarray(found[:, self._places])
+        found = self._predicted(X)
+        return found if self.classifier_.spec.labels else np.asarray(found[:, self._places])
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predicted labels, (n,), at the operating point of ``settings``.
@@ -149,19 +195,6 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         label_of = np.argsort(self._places)
         decisions = self.classifier_.decide(probabilities[:, label_of])
         return np.asarray(self.classes_[label_of[decisions]])
-
-    def _config(self) -> Config:
-        values = {
-            "effort": self.effort,
-            "epochs": self.epochs,
-            "size": self.size,
-            "batch": self.batch,
-            "learning_rate": self.learning_rate,
-            "seed": _seed(self.random_state),
-            **(self.settings or {}),
-        }
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-        return Config.load(None, (), **plain)
 
     def _labels(self, X: NDArray[Any], y: ArrayLike) -> NDArray[np.int64]:
         """Set ``classes_`` and return (n,) indices into it."""
@@ -194,22 +227,71 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.arange(given.shape[1]) if names is None else np.asarray(names)
         return targets
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Exclude what cannot be pickled: sessions and Keras models."""
-        state: dict[str, Any] = dict(super().__getstate__())
-        if fitted := state.get("classifier_"):
-            state["classifier_"] = Classifier(
-                fitted.spec, fitted.weights, fitted.onnx, fitted.ood_detector
-            )
-        return state
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
         tags.classifier_tags.multi_label = True
         return tags
+
+
+class LucencyRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
+    """A network that predicts a number for each image, with the interface of scikit-learn.
+
+    Args:
+        effort: As of ``LucencyClassifier``, like all other parameters.
+        epochs: Passes over the training images; depends on the effort if ``None``.
+        size: Side of the square input in pixels; depends on the effort if ``None``.
+        batch: Images per step; decided by the plan if ``None``.
+        learning_rate: Highest learning rate; decided by the plan if ``None``.
+        random_state: Seed, generator, or ``None`` for another seed in every fit.
+        settings: Other keys of ``lucency.Config`` with their values.
+
+    Attributes:
+        classifier_: The trained ``lucency.Classifier``; ``classifier_.save(folder)`` saves it.
+        n_features_in_: Number of values in an image; only if ``X`` was an array.
+    """
+
+    def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Train on images; some of them are used for validation.
+
+        Args:
+            X: As of ``LucencyClassifier.fit``.
+            y: (n,) finite numbers, with three different values or more; n >= 36.
+            groups: (n,) patient of each image; all different if ``None``.
+
+        Raises:
+            InputError: X, y or groups are invalid; it is a ``ValueError`` too.
+            ConfigError: A parameter is invalid.
+        """
+        from lucency.training.train import train
+
+        config = self._config(task=REGRESSION)
+        check_regression(config)
+        X = _images(X)
+        names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
+        numbers = _numbers(X, y)
+        cache = _decoded(X, config.input_size, depth=config.depth or 0)
+        return self._keep(train(*_split_numbers(cache, numbers, names, config), config), X)
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the predicted numbers, (n,)."""
+        found = self._predicted(X)
+        return self._rule.predicted(found)
+
+    def predict_interval(self, X: Any) -> NDArray[np.float64]:
+        """Return prediction intervals, (n, 2), that contain 90 % of the numbers of new patients.
+
+        They are infinite where fewer than nine patients were held out.
+        """
+        found = self._predicted(X)
+        intervals = self._rule.intervals(found)
+        return np.tile([-np.inf, np.inf], (len(found), 1)) if intervals is None else intervals
+
+    @property
+    def _rule(self) -> ValueRule:
+        rule = self.classifier_.value
+        if rule is None:
+            raise ValueError("the fitted classifier predicts no number")
+        return rule
 
 
 def _seed(random_state: Any) -> int:
@@ -338,6 +420,55 @@ def _split_labels(
             label_names=tuple(names),
             targets=targets[rows],
             learned=targets[rows],
+        )
+        for name, rows in (("train", np.flatnonzero(~in_val)), ("val", np.flatnonzero(in_val)))
+    )
+    return train, val
+
+
+def _numbers(X: NDArray[Any], y: ArrayLike) -> NDArray[np.float64]:
+    """Return (n,) numbers to predict."""
+    if y is None:
+        raise InputError("requires y to be passed, but the target y is None.")
+    numbers = np.asarray(column_or_1d(y, warn=True))
+    check_consistent_length(X, numbers)
+    try:
+        numbers = numbers.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"y must hold numbers. Received: {numbers.dtype} ({error})") from error
+    if not np.isfinite(numbers).all():
+        raise InputError("y must hold finite numbers. Received: Input contains NaN or infinity.")
+    return numbers
+
+
+def _split_numbers(
+    cache: InMemoryImages,
+    numbers: NDArray[np.float64],
+    groups: Sequence[str],
+    config: Config,
+) -> tuple[Split, Split]:
+    """Split off validation by group, stratified by the bins of the numbers."""
+    try:
+        bins = Bins.of(numbers)
+    except DataError as error:
+        raise InputError(f"y: {error}") from error
+    labels = bins.numbers(numbers)
+    entries = [
+        Entry(str(i), str(label), group=group, row=i)
+        for i, (label, group) in enumerate(zip(labels, groups, strict=True))
+    ]
+    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
+    in_val = np.array([entry.group in chosen for entry in entries])
+    if not in_val.any() or {*labels[~in_val].tolist()} != {*range(len(bins.names))}:
+        raise InputError(
+            "The images are of too few groups to be in training and in validation. Expected "
+            "several groups with numbers in each part of the axis."
+        )
+    train, val = (
+        dataclasses.replace(
+            _split_of(name, cache, labels, groups, bins.names, rows),
+            values=numbers[rows],
+            value_name="y",
         )
         for name, rows in (("train", np.flatnonzero(~in_val)), ("val", np.flatnonzero(in_val)))
     )

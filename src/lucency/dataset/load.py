@@ -42,7 +42,7 @@ from lucency.imaging.depths import EIGHT
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import default_cache, missing_home
 from lucency.progress import SILENT, Progress
-from lucency.task import in_order
+from lucency.task import REGRESSION, in_order
 
 Source = Path | str | Sequence[Path | str]  # a folder, zip file or address, or several of these
 
@@ -408,6 +408,11 @@ def scan_source(
         least: Minimum number of classes.
         known: Classes or labels of a classifier that is evaluated.
     """
+    if config.task == REGRESSION and not config.labels:
+        raise ConfigError(
+            "--task regression needs a number for each image, which folders cannot say. Give a CSV "
+            "file with the columns file and value: --labels FILE"
+        )
     several = [folder] if isinstance(folder, str | Path) else folder
     opened = open_sources(several, config.cache, progress)
     folders = joined(opened)

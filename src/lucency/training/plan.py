@@ -201,6 +201,8 @@ def _task_name(train: Split, config: Config) -> str:
     """
     if train.values is not None:
         return REGRESSION
+    if config.task == REGRESSION:
+        raise ConfigError("--task regression needs numbers, and these images have classes.")
     if train.targets is None and config.task == MULTILABEL:
         raise ConfigError(
             "--task multilabel needs several labels for each image, which folders cannot say. Give "

@@ -17,7 +17,7 @@ from lucency.serve.web.meaning import meaning, prevalence
 
 _METRICS = (
     *("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"),
-    *("quadratic_kappa", "mean_absolute_error", "within_one"),
+    *("quadratic_kappa", "mean_absolute_error", "within_one", "r2", "interval_coverage"),
 )
 _FILES = 64  # in one request; the page sends each by itself
 

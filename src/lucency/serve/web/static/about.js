@@ -12,12 +12,12 @@ const METRICS = {
   quadratic_kappa: ["Quadratic weighted kappa", "The agreement with the true grades beyond chance; errors count by the square of their size. 0 is chance, 1 is perfect."],
   within_one: ["Within one grade", "The share of all images that get the right grade or a neighbouring one."],
   mean_absolute_error: ["Mean absolute error", "By how many grades a decision is wrong on average."],
-  r_squared: ["R²", "The share of the variance of the true values that the predictions explain. 0 is always predicting the mean, 1 is perfect."],
+  r2: ["R²", "The share of the variance of the true values that the predictions explain. 0 is always predicting the mean, 1 is perfect."],
   interval_coverage: ["Interval coverage", "The share of the images whose true value lies in the prediction interval."],
   balanced_accuracy: ["Balanced accuracy", "The share of right decisions in each class, averaged over the classes."],
 };
 const IN_PERCENT = new Set(["sensitivity", "specificity", "accuracy", "balanced_accuracy", "within_one", "interval_coverage"]);
-const OF_VALUES = ["mean_absolute_error", "r_squared", "interval_coverage"];
+const OF_VALUES = ["mean_absolute_error", "r2", "interval_coverage"];
 const OF_ERRORS = { mean_absolute_error: ["Mean absolute error", "By how much a prediction is wrong on average, in the unit of the number."] };
 const OF_GRADES = ["quadratic_kappa", "within_one", "mean_absolute_error", "accuracy"];
 const OF_CLASSES = ["auroc", "balanced_accuracy", "accuracy"];

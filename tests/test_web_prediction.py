@@ -37,8 +37,8 @@ PREDICT = """async (requests) => {
     predictionOf(about, scores, probabilities, score));
 }"""
 PATIENT = """async (requests) => {
-  const { patientOf } = await import("/pooling.js");
-  return requests.map(([about, predictions]) => patientOf(about, predictions));
+  const { unitOf } = await import("/pooling.js");
+  return requests.map(([about, predictions]) => unitOf(about, predictions));
 }"""
 GENERAL = """async (values) => {
   const { general } = await import("/prediction.js");

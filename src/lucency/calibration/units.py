@@ -1,4 +1,4 @@
-"""One answer for a unit of several images, such as all those of a patient.
+"""One answer for a unit of several images, such as all those of a patient or of a study.
 
 The logarithms of the images' probabilities are averaged, which is the mean of their logits; then a
 temperature and a bias of their own make probabilities of the mean. So several images that agree
@@ -16,6 +16,7 @@ import numpy as np
 
 from lucency.calibration import conformal, scaling
 from lucency.calibration.conformal import Conformal
+from lucency.config import PATIENT, column_of_unit, plural_of_unit
 from lucency.errors import ClassifierError
 from lucency.metrics import FloatArray, IntArray
 
@@ -38,6 +39,7 @@ class UnitRule:
         validation: Sensitivity and specificity of the threshold on held-out units, if known.
         conformal: Thresholds of the prediction sets of units.
         cut: Of grades, ``Spec.cut`` for units.
+        name: What a unit is: patient, study, or the column of a labels file whose values they are.
     """
 
     regex: str
@@ -48,6 +50,17 @@ class UnitRule:
     validation: Mapping[str, float] | None
     conformal: Conformal
     cut: Mapping[str, Any] | None = None
+    name: str = PATIENT
+
+    @property
+    def key(self) -> str:
+        """The key of an answer in JSON: patient, study, or unit for a column."""
+        return "unit" if column_of_unit(self.name) else self.name
+
+    @property
+    def plural(self) -> str:
+        """The word for several units."""
+        return plural_of_unit(self.name)
 
     def probabilities(self, probabilities: FloatArray, unit: IntArray) -> FloatArray:
         """Return the probabilities of units.
@@ -93,6 +106,7 @@ class UnitRule:
                 validation=_rates(data["validation"]),
                 conformal=Conformal.from_json(data["conformal"], len(classes)),
                 cut=_cut(data["cut"], classes),
+                name=_name(data["name"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -108,6 +122,7 @@ def fit(
     groups: Sequence[str],
     prior: Sequence[float],
     *,
+    patients: Sequence[str] = (),
     runs: bool = False,
     seed: int = 0,
 ) -> UnitRule:
@@ -118,19 +133,21 @@ def fit(
         labels: (n,) their true class indices; the images of a unit have one.
         groups: n names of units, "" for an image that stands alone.
         prior: (classes,) how frequent the classes are among units, as the probabilities assume.
+        patients: n patients, each with any number of units; empty where the units are patients.
         runs: Whether the classes are grades, as for ``conformal.fit``.
         seed: Of the folds that decide on the bias.
     """
     names, unit = numbered(groups)
-    truth = labels[first_of(unit)]
+    first = first_of(unit)
+    truth = labels[first]
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
-    alone = [*map(str, range(len(names)))]
+    apart = [patients[i] for i in first] if patients else [*map(str, range(len(names)))]
     fitted = scaling.fit(
-        pooled_logits(probabilities, unit), truth, weights, groups=alone, seed=seed
+        pooled_logits(probabilities, unit), truth, weights, groups=apart, seed=seed
     )
     rule = UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
-    sets = conformal.fit(rule.probabilities(probabilities, unit), truth, alone, runs=runs)
+    sets = conformal.fit(rule.probabilities(probabilities, unit), truth, apart, runs=runs)
     return replace(rule, conformal=sets)
 
 
@@ -179,6 +196,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
         raise ValueError(f"expected up to {_LONGEST} printable characters")
     return value
+
+
+def _name(value: Any) -> str:
+    if not _text(value) or value == "image":
+        raise ValueError("expected patient, study or the name of a column")
+    return _text(value)
 
 
 def _regex(value: Any) -> str:

@@ -113,7 +113,7 @@ class Classifier:
 
     @property
     def unit(self) -> UnitRule | None:
-        """How the images of a patient become one answer, if they do."""
+        """How the images of a patient or another unit become one answer, if they do."""
         document = self.spec.unit
         return None if document is None else UnitRule.from_json(document, self.classes)
 
@@ -423,10 +423,10 @@ class Classifier:
         ]
 
     def predict_unit(self, name: str, images: Sequence[Prediction]) -> Prediction:
-        """Return the answer for a patient from the predictions for its images.
+        """Return the answer for a unit, such as a patient, from the predictions for its images.
 
         Args:
-            name: Of the patient.
+            name: Of the unit.
             images: Predictions; those of unreadable files are not used.
 
         Returns:
@@ -443,7 +443,7 @@ class Classifier:
             )
         used = [each for each in images if each.probabilities]
         if not used:
-            return Prediction(name, "", (), "no image of the patient can be read")
+            return Prediction(name, "", (), f"no image of the {rule.name} can be read")
         numbers = np.zeros(len(used), np.int64)
         p = rule.probabilities(np.array([each.probabilities for each in used]), numbers)
         positive = None if self.positive is None else self.classes.index(self.positive)
@@ -523,7 +523,9 @@ class Classifier:
             predictions = self.predictions(outputs, [files[i] for i in readable])
             found = {
                 i: dataclasses.replace(
-                    each.with_notes(decoded[i].notes), patient=decoded[i].patient
+                    each.with_notes(decoded[i].notes),
+                    patient=decoded[i].patient,
+                    study=decoded[i].study,
                 )
                 for i, each in zip(readable, predictions, strict=True)
             }

@@ -75,6 +75,7 @@ class Prediction:
             other tasks. ``decision`` names those that are present.
         patient: PatientID of a DICOM file, hashed with a key of this process, to tell which images
             belong together; empty where unknown or not needed. It is not in ``to_json``.
+        study: StudyInstanceUID likewise.
     """
 
     file: str
@@ -88,6 +89,7 @@ class Prediction:
     cut: Mapping[str, Any] | None = None
     labels: Mapping[str, Mapping[str, Any]] | None = None
     patient: str = ""
+    study: str = ""
 
     def with_notes(self, notes: Note) -> Prediction:
         """Return the prediction with the notes on its file."""

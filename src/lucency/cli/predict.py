@@ -37,14 +37,22 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         ),
     ] = None,
     on: options.On = None,
+    labels: Annotated[
+        Path | None,
+        Option(
+            help="CSV with the columns file and that of the unit, where the classifier was trained "
+            "with --unit COLUMN.",
+            metavar="FILE",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Classify images.
 
     The classifier abstains if an image is unreadable, out of distribution or ambiguous. If it was
-    trained with --unit patient, each patient has one answer, from all of its images; with --explain
-    or --out, each image has. With --explain, a page with overlays is written, as by lucency
-    explain; with --json as well, the maps are in the JSON document.
+    trained with --unit, each patient, study or other unit has one answer, from all of its images;
+    with --explain or --out, each image has. With --explain, a page with overlays is written, as by
+    lucency explain; with --json as well, the maps are in the JSON document.
 
     Examples:
         lucency predict chest_xray-quick-1 new.jpeg
@@ -52,22 +60,27 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         lucency predict chest_xray-quick-1 archive/ --out predictions --on ray
     """
     from lucency.classifier import Classifier
-    from lucency.config import Config
+    from lucency.config import PATIENT, Config
     from lucency.pipeline.predict import (
         adjustment,
         predict_files,
-        predict_patients,
         predict_to_folder,
+        predict_units,
     )
 
     _check_options(out, explain, as_csv, on)
     cluster = Config.load(None, on=on).on
     folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
-    per_patient = classifier.unit is not None and not explain and out is None
-    if classifier.unit and not per_patient:
-        why = "--explain" if explain else "--out"
-        progress(quiet).note(f"Each image has an answer; without {why}, each patient has one.")
+    rule = classifier.unit if not explain and out is None else None
+    if labels is not None and (rule is None or rule.name == PATIENT):
+        raise ConfigError(
+            "--labels names units such as studies, and here is an answer for each "
+            f"{rule.name if rule else 'image'}. Leave it out."
+        )
+    if classifier.unit and not rule:
+        why, of = "--explain" if explain else "--out", classifier.unit.name
+        progress(quiet).note(f"Each image has an answer; without {why}, each {of} has one.")
     if out is not None:
         written = predict_to_folder(
             classifier, images, out, on=cluster, prevalence=prevalence, progress=progress(quiet)
@@ -80,16 +93,16 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         predictions = _predict_and_explain(classifier, folder, images, adjust)
     else:
         found = predict_files(classifier, images, cluster, maps=explain, progress=shown)
-        predictions = [*found] if per_patient else [*map(adjust, found)]
-    patients = []
-    if per_patient:
+        predictions = [*found] if rule else [*map(adjust, found)]
+    answers = []
+    if rule:
         folders = [each for each in files if each.is_dir()]
-        pooled = predict_patients(classifier, predictions, folders, progress(quiet))
-        patients = [each.adjusted(adjust) for each in pooled]
-        predictions = [each.prediction for each in patients]
-    of = "patient" if per_patient else "file"
-    if as_json and per_patient:
-        options.print_json([each.to_json(classifier.classes) for each in patients])
+        pooled = predict_units(classifier, predictions, folders, progress(quiet), labels)
+        answers = [each.adjusted(adjust) for each in pooled]
+        predictions = [each.prediction for each in answers]
+    of = rule.name if rule else "file"
+    if as_json and rule:
+        options.print_json([each.to_json(classifier.classes) for each in answers])
     elif as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from lucency.comparison.paired import Difference
+from lucency.config import plural_of_unit
 
 NAMES: Mapping[str, str] = {
     "quadratic_kappa": "quadratic weighted kappa",
@@ -96,12 +97,12 @@ def decided(
         only: Images on which only the first, and only the second, is correct.
         p: The deciding p-value.
         clustered: Whether some patient has several images.
-        unit: What is decided on: "image" or "patient".
+        unit: What is decided on: "image", "patient" or another unit.
     """
     test = "predictions swapped patient by patient" if clustered else "McNemar's exact test"
     return (
-        f"Decisions: only {second} is correct on {only[1]:,} {unit}s, only {first} on "
-        f"{only[0]:,} ({test}: {p_text(p)})."
+        f"Decisions: only {second} is correct on {only[1]:,} {plural_of_unit(unit)}, only {first} "
+        f"on {only[0]:,} ({test}: {p_text(p)})."
     )
 
 

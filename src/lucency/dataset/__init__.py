@@ -20,6 +20,7 @@
     cache             decode every image once, then read pixels by row
     cache_index       the index of the cache: facts of every file as columns
     groups            identify which images show the same patient
+    units             identify which images have one answer, such as those of a study
     near_duplicates   find images that show the same although their bytes differ
     descriptors       small descriptors of images, for near_duplicates
     candidates        first stage of near_duplicates: descriptors, all against all

@@ -28,6 +28,8 @@ class Entry(NamedTuple):
         fold: Value of the column that folds are made by; empty without one.
         states: The labels of an image that may have several, as ``multilabel.listing`` writes them;
             ``label`` is then a stratum that splits are made by. Else empty.
+        unit: Images with the same unit, such as a study, have one answer; empty where it is unknown
+            or where each image or each patient has.
     """
 
     file: str
@@ -38,6 +40,7 @@ class Entry(NamedTuple):
     row: int = -1
     fold: str = ""
     states: str = ""
+    unit: str = ""
 
     @property
     def truth(self) -> str:

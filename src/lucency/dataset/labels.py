@@ -56,6 +56,7 @@ class Row(NamedTuple):
     split: str
     fold: str = ""
     states: str = ""
+    unit: str = ""
 
 
 class Labels(NamedTuple):
@@ -128,7 +129,7 @@ def read_labels(
     for line, label, text in zip(table.lines, labels, texts, strict=True):
         file = located.files[line.cells[at["file"]]]
         split, fold = _split(path, line, at), _cell(line, at, "fold")
-        row = Row(label, _cell(line, at, "group"), split, fold, text)
+        row = Row(label, _cell(line, at, "group"), split, fold, text, _cell(line, at, "unit"))
         if rows.setdefault(file, row) != row:
             twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
         lines.setdefault(file, line.number)

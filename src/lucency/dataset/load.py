@@ -26,7 +26,7 @@ from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
-from lucency.dataset.groups import Groups, check_known, check_units, find_groups, find_new_groups
+from lucency.dataset.groups import Groups, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
 from lucency.dataset.multilabel import UNKNOWN, check_config, listing, states_of, targets_of
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
@@ -35,6 +35,7 @@ from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
+from lucency.dataset.units import check_several, check_units, find_units, unread_units
 from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import Decoders, Pixels, Request
 from lucency.imaging.depths import EIGHT
@@ -65,6 +66,8 @@ class Split:
             are then the strata that splits and samples are made by.
         targets: (n, labels) float32: 1 present, 0 absent, -1 unknown or uncertain; else ``None``.
         learned: The same with what uncertain labels are trained with.
+        units: The study or other unit of each image, "" where it stands alone; empty where each
+            image or each patient has an answer.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Split:
     label_names: tuple[str, ...] = ()
     targets: NDArray[np.float32] | None = None
     learned: NDArray[np.float32] | None = None
+    units: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -106,6 +110,7 @@ class Split:
             label_names=self.label_names,
             targets=None if self.targets is None else self.targets[indices],
             learned=None if self.learned is None else self.learned[indices],
+            units=tuple(self.units[i] for i in indices) if self.units else (),
         )
 
     def pixels_8bit(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -196,11 +201,15 @@ def load_dataset(
         side = size or config.input_size
         cache = _decode(found, side, colour, config, pool, progress, depth=config.depth or 0)
     readable, unreadable = _readable(found, cache, config.max_unreadable)
+    named = {entry.file: entry.unit for entry in found.entries if entry.unit}
     found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
     if config.unit != "image":
-        check_known(entries)
-        check_units(entries)
+        units = find_units(entries, config.unit, *_keys(entries, groups, cache))
+        entries, lost = units.entries, unread_units(named, readable, unreadable, config.unit)
+        found = replace(found, warnings=(*found.warnings, *units.warnings, *lost))
+        check_several(entries, config.unit)
+        check_units(entries, config.unit)
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config, found.labels)
     used = used_entries(partitioned.entries)
@@ -240,7 +249,7 @@ def load_labelled(
     Args:
         folder: Class folders; if it has a test split, only that is used.
         classes: Classes of the classifier; the folder's classes are among them.
-        config: How to read; the defaults if ``None``. With ``unit=patient``, an image that
+        config: How to read; the defaults if ``None``. With a unit, an image that
             ``group_regex`` does not match is of a patient of its own.
         size: Height and width of the decoded images.
         colour: Whether to keep three channels.
@@ -249,7 +258,7 @@ def load_labelled(
 
     Raises:
         DataError: The folder is not a usable data set, has classes unknown to the classifier, or
-            with ``unit=patient`` several classes of a patient.
+            with a unit several classes of it.
     """
     config = config or Config()
     found = scan_source(folder, config, progress, least=1, known=classes)
@@ -481,8 +490,20 @@ def _of_patients(
     for line in groups.warnings:
         progress.warn(line)
     known = [entry._replace(group=k) for entry, k in zip(entries, groups.keys, strict=True)]
-    check_units(known)
-    return known
+    units = find_units(known, config.unit, *_keys(known, groups, cache))
+    for line in units.warnings:
+        progress.warn(line)
+    check_units(units.entries, config.unit)
+    return units.entries
+
+
+def _keys(
+    entries: Sequence[Entry], groups: Groups, cache: PixelCache
+) -> tuple[list[str], list[str]]:
+    """Return the hashed StudyInstanceUID of each entry, and PatientID where it counts."""
+    studies = [cache.studies[entry.row] for entry in entries]
+    patients = [cache.patients[entry.row] for entry in entries]
+    return studies, patients if groups.source == "dicom" else []
 
 
 def _split(
@@ -507,6 +528,7 @@ def _split(
         label_names=labels,
         targets=targets_of(texts, labels, "ignore") if labels else None,
         learned=targets_of(texts, labels, uncertain) if labels else None,
+        units=tuple(entry.unit for entry in inside) if any(x.unit for x in entries) else (),
     )
 
 

@@ -229,7 +229,15 @@ def _by_labels(
             place = layout.place_of(file)
             split = row.split or (by_folder[place.folder] if place else "")
             entries.append(
-                Entry(file, row.label, split, row.group, fold=row.fold, states=row.states)
+                Entry(
+                    file,
+                    row.label,
+                    split,
+                    row.group,
+                    fold=row.fold,
+                    states=row.states,
+                    unit=row.unit,
+                )
             )
         else:
             walk.leave(file.rpartition("/")[0], f"not in {labels.name}")

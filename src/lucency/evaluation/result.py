@@ -28,7 +28,7 @@ class Conditions:
         attributes: Name -> a value for each image, for subgroups.
         task: What the classifier answers.
         cut: Of grades, ``Spec.cut``.
-        unit: How the images of a patient become one answer, if they do.
+        unit: How the images of a unit, such as a patient, become one answer, if they do.
     """
 
     positive: str | None
@@ -73,8 +73,9 @@ class Evaluation:
             the chosen cut; None without one). None for other tasks.
         labels: Of several labels, the evaluation of each on the images where it is known;
             ``metrics`` are then their means. None for other tasks.
-        per_patient: The evaluation of one answer for each patient, where there is one; what it
-            counts are patients.
+        per_unit: The evaluation of one answer for each patient or other unit, where there is one;
+            what it counts are units. ``groups`` are still patients.
+        unit: Of ``per_unit``, what has an answer: patient, study, or a column of a labels file.
     """
 
     n: int
@@ -94,17 +95,17 @@ class Evaluation:
     subgroups: Sequence[Mapping[str, Any]]
     grades: Mapping[str, Any] | None = None
     labels: Mapping[str, Evaluation] | None = None
-    per_patient: Evaluation | None = None
+    per_unit: Evaluation | None = None
+    unit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None.
 
-        What only some runs have, ``per_patient``, is left out of the others.
+        What only some have, ``per_unit`` and ``unit``, is left out of the others.
         """
         document = {name: plain(value) for name, value in vars(self).items()}
-        if self.per_patient is None:
-            del document["per_patient"]
-        return document
+        absent = [name for name in ("per_unit", "unit") if document[name] is None]
+        return {name: value for name, value in document.items() if name not in absent}
 
 
 def plain(value: Any) -> Any:

@@ -113,7 +113,7 @@ def sentences(run: Run) -> list[Markup]:
     frequent = split["baseline"]["class"]
     count = int(split["per_class"][frequent]["n"])
     beside = Markup(
-        "Always predicting {} scores {} accuracy ({:,} of {:,} {} {}s); this classifier scores {}."
+        "Always predicting {} scores {} accuracy ({:,} of {:,} {} {}); this classifier scores {}."
     )
     return [
         meaning(split, run.positive, run.unit),
@@ -123,7 +123,7 @@ def sentences(run: Run) -> list[Markup]:
             count,
             split["n"],
             name,
-            run.unit,
+            run.units,
             figure_text(split["metrics"]["accuracy"], split["n"], share=True),
         ),
     ]
@@ -192,8 +192,8 @@ def grades(run: Run) -> list[list[str]]:
 
 
 def units(run: Run) -> list[list[str]]:
-    """Return the headline figures of patients beside those of images; empty without the former."""
-    other = run.per_patient
+    """Return the headline figures of units beside those of images; empty without the former."""
+    other = run.per_unit
     if other is run:
         return []
     keys = [*(_OF_GRADES if run.is_ordinal else _OF_UNITS)]

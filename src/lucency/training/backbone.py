@@ -166,7 +166,8 @@ class Backbone(ABC):
             held_out = OutOfFold(logits, pooled.train, pooled.of_folds)
             return finish_folds(made, train, self._folds, held_out, plan, config, progress)
         calibrate(
-            made, plan, config, train.labels, HeldOut(logits, val.labels, val.groups, val.targets),
+            made, plan, config, train.labels,
+            HeldOut(logits, val.labels, val.groups, val.targets, val.units),
             lambda: probabilities_of(made, logits, bias), progress,
         )  # fmt: skip
         fitted, held = sampled(train), sampled(val)

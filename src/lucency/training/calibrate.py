@@ -33,12 +33,14 @@ class HeldOut:
         labels: (n,) int64 true class indices.
         groups: n patients.
         targets: (n, labels) ``Split.targets``, where an image may have several labels.
+        units: n units, if they are not the patients; else empty.
     """
 
     logits: NDArray[np.float64]
     labels: NDArray[np.int64]
     groups: Sequence[str]
     targets: NDArray[np.float32] | None = None
+    units: Sequence[str] = ()
 
 
 def calibrate(
@@ -129,19 +131,22 @@ def _unit(
     held_out: HeldOut,
     progress: Progress,
 ) -> UnitRule:
-    """Choose how the images of a patient become one answer, on held-out patients.
+    """Choose how the images of a unit, such as a patient, become one answer, on held-out units.
 
     The probabilities assume the same class shares as those of images.
     """
+    names = held_out.units or held_out.groups
     rule = units.fit(
-        probabilities, held_out.labels, held_out.groups, classifier.spec.class_prior,
+        probabilities, held_out.labels, names, classifier.spec.class_prior,
+        patients=held_out.groups if held_out.units else (),
         runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
-    _, unit = units.numbered(held_out.groups)
+    _, unit = units.numbered(names)
     pooled, labels = rule.probabilities(probabilities, unit), held_out.labels[units.first_of(unit)]
     point = _operating_point(classifier, config, pooled, labels, progress)
     return dataclasses.replace(
         rule,
+        name=config.unit,
         regex=config.group_regex,
         threshold=point.threshold,
         rule=point.rule,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lucency import backend
 from lucency.augmentation import Augmentation
 from lucency.calibration import operating_point
-from lucency.config import Config
+from lucency.config import Config, plural_of_unit
 from lucency.dataset import Folds, Split
 from lucency.dataset.multilabel import check_config
 from lucency.errors import BackendError, ConfigError
@@ -274,8 +274,9 @@ def _unit(config: Config) -> list[Choice]:
     return [
         Choice(
             "unit", config.unit,
-            "requested; the mean of the logits of all images of a patient, calibrated on held-out "
-            "patients with a threshold and prediction sets of its own",
+            f"requested; the mean of the logits of all images of a {config.unit}, calibrated on "
+            f"held-out {plural_of_unit(config.unit)} with a threshold and prediction sets of its "
+            "own",
         )
     ]  # fmt: skip
 

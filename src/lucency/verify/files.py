@@ -118,6 +118,10 @@ def split(run: Path) -> str:
                     f"{file}: class and patient are {found} in predictions.csv and "
                     f"{expected} in split.csv."
                 )
+        pairs = {(unit, group) for unit, group in zip(split.units, split.groups, strict=False)}
+        several = sorted(name for name, n in Counter(x for x, _ in pairs if x).items() if n > 1)
+        if several:
+            raise Mismatch(f"{len(several):,} units have several patients: {several[0]}.")
     missing = {entry.split for entry in listed if entry.split in ("val", "test")}
     if FOLDS.is_in(run):
         missing.add(OUT_OF_FOLD)

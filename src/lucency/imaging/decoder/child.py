@@ -111,7 +111,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def _respond(request: Request) -> Response:
-    sha256, size, patient = "", (0, 0), b""
+    sha256, size, patient, study = "", (0, 0), b"", b""
     try:
         source = request.source
         data = source if isinstance(source, bytes) else load(source, request.stamp)
@@ -122,7 +122,8 @@ def _respond(request: Request) -> Response:
             raise ImageError(reason)
         image = SourceImage(data)
         size = image.size
-        patient = image.patient_key(request.salt) if request.salt else b""
+        if request.salt:
+            patient, study = image.patient_key(request.salt), image.study_key(request.salt)
         pixels = image.decode(
             request.size or size, request.colour, request.depth, deep=request.deep
         )
@@ -131,7 +132,7 @@ def _respond(request: Request) -> Response:
         return Response(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:
         return Response(Outcome.TRANSIENT, sha256, size, b"not enough memory to read it")
-    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits)
+    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits, study)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ _TRUE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _LONGEST_PIXEL = 10  # times its width; beyond, the numbers are wrong
 _ANONYMOUS = {"", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "NA", "N/A",
            "UNKNOWN", "REMOVED", "PATIENT", "NULL"}  # fmt: skip
-PATIENT_BYTES = 16
+KEY_BYTES = 16
 
 
 class DicomHeader(NamedTuple):
@@ -102,7 +102,12 @@ class DicomHeader(NamedTuple):
         name = values.text(self.elements, tags.PATIENT_ID)
         if name.upper().strip("<>[]() ") in _ANONYMOUS:
             return b""
-        return hmac.digest(salt, name.encode(), hashlib.sha256)[:PATIENT_BYTES]
+        return hmac.digest(salt, name.encode(), hashlib.sha256)[:KEY_BYTES]
+
+    def study_key(self, salt: bytes) -> bytes:
+        """Return the StudyInstanceUID as 16 bytes, hashed with the salt; empty without one."""
+        uid = values.text(self.elements, tags.STUDY_INSTANCE_UID)
+        return hmac.digest(salt, uid.encode(), hashlib.sha256)[:KEY_BYTES] if uid else b""
 
 
 def read_dicom(data: bytes) -> DicomHeader:

@@ -141,7 +141,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "classifier": about,
                 "predictions": {"type": "array", "items": either},
-                "patient": prediction,
+                **dict.fromkeys(("patient", "study", "unit"), prediction),
             },
         },
     }

@@ -56,8 +56,8 @@ class Rest:
                     raise found[0]
                 predictions = [self._document(each) for each in found]
                 document = {"classifier": version.about, "predictions": predictions}
-                if form and version.classifier.unit:
-                    document["patient"] = _patient(version.classifier, found)
+                if form and (rule := version.classifier.unit):
+                    document[rule.key] = _unit(version.classifier, found)
                 return as_json(document)
 
     async def classifier(self, _: Request) -> Response:
@@ -101,10 +101,8 @@ class Rest:
         return found
 
 
-def _patient(
-    classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]
-) -> dict[str, Any]:
-    """Return the answer for the patient whose images are in one form."""
+def _unit(classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]) -> dict[str, Any]:
+    """Return the answer for the unit whose images are in one form."""
     images = [
         Prediction(
             "",

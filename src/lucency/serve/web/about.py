@@ -65,12 +65,14 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
 
 
 def _unit(classifier: Classifier) -> dict[str, Any] | None:
-    """Return how predictions of images become one of a patient; ``None`` if they do not."""
+    """Return how predictions of images become one of a unit; ``None`` if they do not."""
     rule = classifier.unit
     if rule is None:
         return None
     sets = rule.conformal.deciding(*ABSTAIN)
     return {
+        "name": rule.name,
+        "plural": rule.plural,
         "temperature": rule.temperature,
         "bias": list(rule.bias),
         "threshold": rule.threshold,
@@ -93,8 +95,8 @@ def _evaluation(path: Path) -> dict[str, Any] | None:
             "n": int(measured["n"]),
             "groups": measured["groups"],
             "metrics": _metrics(measured),
-            "per_patient": (of_patients := measured.get("per_patient"))
-            and {"n": int(of_patients["n"]), "metrics": _metrics(of_patients)},
+            "per_unit": (of_units := measured.get("per_unit"))
+            and {"n": int(of_units["n"]), "metrics": _metrics(of_units)},
         }
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(

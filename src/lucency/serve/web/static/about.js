@@ -48,7 +48,7 @@ export function aboutPart(about) {
     make("h2", { id: "about-title" }, "Performance"),
     evaluation ? headlines(about) : make("p", { class: "notice" }, "No evaluation of this classifier is available."),
     evaluation && make("p", {}, scope(evaluation)),
-    evaluation?.per_patient && make("p", {}, ofPatients(about)),
+    evaluation?.per_unit && make("p", {}, ofUnits(about)),
     make("p", {}, about.meaning),
     make("p", {}, decisionRule(about)),
     make("p", {}, abstentionRule(about)),
@@ -80,12 +80,13 @@ function headlines(about) {
   }));
 }
 
-/** Return the figures of one answer for each patient as a sentence. */
-function ofPatients(about) {
-  const { n, metrics } = about.evaluation.per_patient;
+/** Return the figures of one answer for each unit as a sentence. */
+function ofUnits(about) {
+  const { n, metrics } = about.evaluation.per_unit;
+  const { name, plural: units } = about.unit;
   const known = headlineKeys(about).filter((key) => metrics[key]?.value != null);
   const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC")} ${withInterval(key, metrics[key], n)}`);
-  return `With one answer for each of ${plural(n, "patient")}, from all images of the patient: ${figures.join(", ")}.`;
+  return `With one answer for each of ${plural(n, name, units)}, from all images of the ${name}: ${figures.join(", ")}.`;
 }
 
 function scope(evaluation) {

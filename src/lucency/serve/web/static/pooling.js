@@ -1,21 +1,21 @@
-// One answer for all images of a patient, by the rule of lucency/calibration/units.py.
+// One answer for all images of a unit, such as a patient, by the rule of lucency/calibration/units.py.
 
 import { predictionOf } from "./prediction.js";
 
 const TINY = 1e-30; // probabilities can be 0
 
 /**
- * Make the prediction for a patient from those for the images, as `lucency predict` does.
+ * Make the prediction for a unit from those for the images, as `lucency predict` does.
  *
- * @param {object} about The classifier, with `unit`: `temperature`, `bias`, `threshold`, `scores`
+ * @param {object} about The classifier, with `unit`: `name`, `temperature`, `bias`, `threshold`, `scores`
  *   (as of `predictionOf`) and `cut`.
  * @param {object[]} predictions Of images; those without probabilities are not used.
  */
-export function patientOf(about, predictions) {
+export function unitOf(about, predictions) {
   const used = predictions.filter((each) => each.probabilities);
-  const { temperature, bias, threshold, scores, cut } = about.unit;
+  const { name: what, temperature, bias, threshold, scores, cut } = about.unit;
   if (!used.length) {
-    const reason = "no image of the patient can be read";
+    const reason = `no image of the ${what} can be read`;
     return { decision: null, probabilities: null, reason, prediction_set: [], ood_score: null, notes: [] };
   }
   const logits = used.map((each) => logitsOf(about.classes.map((name) => each.probabilities[name])));

@@ -1,30 +1,30 @@
-// Several images of one patient: a box to say so, and the answer for the patient.
+// Several images of one unit, such as a patient: a box to say so, and the answer for the unit.
 
 import { answer, spokenAnswer } from "./detail.js";
 import { announce, byId, fill, make } from "./dom.js";
-import { patientOf } from "./pooling.js";
+import { unitOf } from "./pooling.js";
 import { plural } from "./text.js";
 
 const UNFINISHED = ["waiting", "running"];
 
 /** The part above the table; nothing where the classifier has answers for images only. */
-export class Patient {
+export class Unit {
   #about;
   #items = [];
   #state = "";
 
   constructor(about) {
     this.#about = about;
-    this.element = make("div", { class: "patient", hidden: true });
+    this.element = make("div", { class: "unit", hidden: true });
     if (!about.unit) return;
-    this.box = make("input", { type: "checkbox", id: "one-patient" });
+    this.box = make("input", { type: "checkbox", id: "one-unit" });
     this.box.addEventListener("change", () => this.#render());
-    const label = make("label", { for: "one-patient" }, "These images are of one patient");
-    this.section = make("section", { id: "patient", class: "patient-answer", "aria-label": "The answer for the patient" });
+    const label = make("label", { for: "one-unit" }, `These images are of one ${about.unit.name}`);
+    this.section = make("section", { id: "unit", class: "unit-answer", "aria-label": `The answer for the ${about.unit.name}` });
     fill(this.element, make("p", { class: "control" }, this.box, label), this.section);
   }
 
-  /** Show the answer for the patient whose images these are, if the box is ticked. */
+  /** Show the answer for the unit whose images these are, if the box is ticked. */
   update(items) {
     if (!this.#about.unit) return;
     if (!items.length) this.box.checked = false; // the next images may be of someone else
@@ -42,17 +42,17 @@ export class Patient {
     this.section.hidden = !this.box.checked;
     if (!this.box.checked) return fill(this.section);
     if (left) return fill(this.section, make("p", { class: "notice" }, "Waiting for the predictions of all images…"));
-    const prediction = patientOf(this.#about, done.map((item) => item.prediction));
-    const about = aboutPatients(this.#about);
+    const prediction = unitOf(this.#about, done.map((item) => item.prediction));
+    const about = aboutUnits(this.#about);
     const unread = this.#items.length - done.length;
     const used = `From ${plural(done.length, "image")}${unread ? `; ${plural(unread, "image")} without a prediction ${unread === 1 ? "is" : "are"} not used` : ""}.`;
     fill(this.section, make("div", { class: "prediction" }, answer(prediction, about), make("p", { class: "hint" }, used)));
-    announce(`The patient: ${spokenAnswer(prediction, about)}`);
+    announce(`The ${about.what}: ${spokenAnswer(prediction, about)}`);
   }
 }
 
-/** Return the description of the classifier with what it decides on patients by. */
-function aboutPatients(about) {
-  const { threshold, rule, cut, scores } = about.unit;
-  return { ...about, threshold, rule, cut, conformal: scores !== null, what: "patient" };
+/** Return the description of the classifier with what it decides on units by. */
+function aboutUnits(about) {
+  const { name, threshold, rule, cut, scores } = about.unit;
+  return { ...about, threshold, rule, cut, conformal: scores !== null, what: name };
 }

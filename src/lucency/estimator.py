@@ -89,8 +89,10 @@ class LucencyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from lucency.training.train import train
 
         config = self._config()
-        if config.unit != "image":
-            raise InputError("An estimator answers for each image. Leave out the setting unit.")
+        if config.answers != "image":
+            raise InputError(
+                "An estimator answers for each image. Leave out the settings unit and frames."
+            )
         X = _images(X)
         labels = self._labels(X, y)
         cache = _decoded(X, config.input_size, depth=config.depth or 0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from lucency.calibration import conformal, scaling
 from lucency.calibration.conformal import Conformal
-from lucency.config import PATIENT, column_of_unit, plural_of_unit
+from lucency.config import MOST_FRAMES, PATIENT, column_of_unit, plural_of_unit
 from lucency.errors import ClassifierError
 from lucency.metrics import FloatArray, IntArray
 
@@ -40,6 +40,7 @@ class UnitRule:
         conformal: Thresholds of the prediction sets of units.
         cut: Of grades, ``Spec.cut`` for units.
         name: What a unit is: patient, study, or the column of a labels file whose values they are.
+        frames: How many frames of a file are images, at most, or ``all``.
     """
 
     regex: str
@@ -51,6 +52,7 @@ class UnitRule:
     conformal: Conformal
     cut: Mapping[str, Any] | None = None
     name: str = PATIENT
+    frames: int | str = 1
 
     @property
     def key(self) -> str:
@@ -107,6 +109,7 @@ class UnitRule:
                 conformal=Conformal.from_json(data["conformal"], len(classes)),
                 cut=_cut(data["cut"], classes),
                 name=_name(data["name"]),
+                frames=_frames(data["frames"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -202,6 +205,14 @@ def _name(value: Any) -> str:
     if not _text(value) or value == "image":
         raise ValueError("expected patient, study or the name of a column")
     return _text(value)
+
+
+def _frames(value: Any) -> int | str:
+    if value == "all":
+        return "all"
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_FRAMES:
+        raise ValueError(f"expected from 1 to {MOST_FRAMES} frames, or all")
+    return value
 
 
 def _regex(value: Any) -> str:

@@ -60,7 +60,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         lucency predict chest_xray-quick-1 archive/ --out predictions --on ray
     """
     from lucency.classifier import Classifier
-    from lucency.config import PATIENT, Config
+    from lucency.config import Config
+    from lucency.dataset.frames import files_with_frames
     from lucency.pipeline.predict import (
         adjustment,
         predict_files,
@@ -72,12 +73,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     cluster = Config.load(None, on=on).on
     folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
+    images = files_with_frames(images, classifier.unit.frames if classifier.unit else 1)
     rule = classifier.unit if not explain and out is None else None
-    if labels is not None and (rule is None or rule.name == PATIENT):
-        raise ConfigError(
-            "--labels names units such as studies, and here is an answer for each "
-            f"{rule.name if rule else 'image'}. Leave it out."
-        )
+    _check_labels(labels, rule.name if rule else "image")
     if classifier.unit and not rule:
         why, of = "--explain" if explain else "--out", classifier.unit.name
         progress(quiet).note(f"Each image has an answer; without {why}, each {of} has one.")
@@ -129,6 +127,15 @@ def _predict_and_explain(
     if any(each.image is not None for each in found):
         write_page(classifier, run, found)
     return [each.prediction for each in found]
+
+
+def _check_labels(labels: Path | None, unit: str) -> None:
+    """Reject a table of units where there are none that a table names."""
+    if labels is not None and unit in ("image", "patient", "file"):
+        raise ConfigError(
+            f"--labels names units such as studies, and here is an answer for each {unit}. Leave "
+            "it out."
+        )
 
 
 def _check_options(out: Path | None, explain: bool, as_csv: bool, on: str | None) -> None:

@@ -5,6 +5,7 @@
     beside            name what is not used, and find images without classes
     walk              list a folder, and recognise images by name or content
     links             follow symbolic links without loops
+    frames            frames of a file as images of their own
     layout            which folders are splits and which are classes
     names             recognise the names of split folders in any spelling
     survey            estimate what a data set costs before it is decoded

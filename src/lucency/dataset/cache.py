@@ -44,6 +44,7 @@ from lucency.imaging.decoder.pool import Decoded, Decoders, Pixels, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.depths import EIGHT, WORD, is_deep, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
+from lucency.imaging.frames import opened_as
 from lucency.imaging.source import Stamp, stamp_of
 from lucency.progress import SILENT, Progress, Task
 
@@ -255,7 +256,7 @@ def _decoded(
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        return stamp_of(path.stat())
+        return stamp_of(Path(opened_as(path)[0]).stat())
     except OSError:
         return None  # reading it will give the reason
 

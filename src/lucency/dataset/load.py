@@ -26,6 +26,7 @@ from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
+from lucency.dataset.frames import with_frames
 from lucency.dataset.groups import Groups, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
 from lucency.dataset.multilabel import UNKNOWN, check_config, listing, states_of, targets_of
@@ -39,6 +40,7 @@ from lucency.dataset.units import check_several, check_units, find_units, unread
 from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import Decoders, Pixels, Request
 from lucency.imaging.depths import EIGHT
+from lucency.imaging.frames import file_of
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import default_cache, missing_home
 from lucency.progress import SILENT, Progress
@@ -204,12 +206,12 @@ def load_dataset(
     named = {entry.file: entry.unit for entry in found.entries if entry.unit}
     found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
-    if config.unit != "image":
-        units = find_units(entries, config.unit, *_keys(entries, groups, cache))
-        entries, lost = units.entries, unread_units(named, readable, unreadable, config.unit)
+    if config.answers != "image":
+        units = find_units(entries, config.answers, *_keys(entries, groups, cache))
+        entries, lost = units.entries, unread_units(named, readable, unreadable, config.answers)
         found = replace(found, warnings=(*found.warnings, *units.warnings, *lost))
-        check_several(entries, config.unit)
-        check_units(entries, config.unit)
+        check_several(entries, config.answers)
+        check_units(entries, config.answers)
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config, found.labels)
     used = used_entries(partitioned.entries)
@@ -376,6 +378,7 @@ def scan_source(
         found = scan_several(opened, folders, partial(one, least=1), least)
     else:
         found = one(opened, labels=labels_path(config.labels, opened), least=least)
+    found = with_frames(found, config.frames, progress)
     return replace(found, classes=in_order(found.classes, config.order))
 
 
@@ -468,7 +471,7 @@ def _identify_patients(
         given = apply_split(Path(config.split_file), entries)
         return given, Groups("split file", tuple(entry.group for entry in given))
     groups = find_groups(
-        [entry.file for entry in entries],
+        [file_of(entry.file) for entry in entries],
         given=[entry.group for entry in entries],
         regex=config.group_regex or None,
         patients=[cache.patients[entry.row] for entry in entries],
@@ -481,19 +484,19 @@ def _of_patients(
     entries: Sequence[Entry], cache: PixelCache, config: Config, progress: Progress
 ) -> Sequence[Entry]:
     """Return the entries of images to evaluate on, with their patients."""
-    if config.unit == "image":
+    if config.answers == "image":
         return _identify_patients(entries, cache, config)[0]
     if config.group_regex and not any(entry.group for entry in entries):
-        groups = find_new_groups([entry.file for entry in entries], regex=config.group_regex)
+        groups = find_new_groups([file_of(x.file) for x in entries], regex=config.group_regex)
     else:
         _, groups = _identify_patients(entries, cache, replace(config, group_regex=""))
     for line in groups.warnings:
         progress.warn(line)
     known = [entry._replace(group=k) for entry, k in zip(entries, groups.keys, strict=True)]
-    units = find_units(known, config.unit, *_keys(known, groups, cache))
+    units = find_units(known, config.answers, *_keys(known, groups, cache))
     for line in units.warnings:
         progress.warn(line)
-    check_units(units.entries, config.unit)
+    check_units(units.entries, config.answers)
     return units.entries
 
 

@@ -149,6 +149,7 @@ def check_config(config: Config) -> None:
         "--positive": config.positive != "auto",
         "--prevalence": config.prevalence is not None,
         f"--unit {config.unit}": config.unit != "image",
+        f"--set frames={config.frames}": config.frames != 1,
         "--set shards": config.shards > 1,
         "--neighbours": config.neighbours > 0,
     }

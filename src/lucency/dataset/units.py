@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.config import PATIENT, STUDY, column_of_unit, plural_of_unit
+from lucency.config import FILE, PATIENT, STUDY, column_of_unit, plural_of_unit
 from lucency.dataset.columns import unit_cells
 from lucency.dataset.entry import Entry, Excluded, listed, natural
 from lucency.dataset.groups import check_known
 from lucency.dataset.locate import Locator
 from lucency.dataset.table import read_table
 from lucency.errors import DataError
+from lucency.imaging.frames import file_of
 
 _SHOWN = 5  # units that a message names
 
@@ -54,12 +55,19 @@ def find_units(
     """
     if unit in ("image", PATIENT):
         return Units(tuple(entries))
-    named = named_studies([entry.file for entry in entries], studies) if unit == STUDY else ()
+    if unit == FILE:
+        return Units(tuple(entry._replace(unit=file_of(entry.file)) for entry in entries))
+    named = (
+        named_studies([file_of(entry.file) for entry in entries], studies) if unit == STUDY else ()
+    )
     given = [entry.unit for entry in entries]
     names = given if any(given) or not named else named
     if not any(names):
         raise DataError(_none(unit))
-    found = [entry._replace(unit=name) for entry, name in zip(entries, names, strict=True)]
+    found = [
+        entry._replace(unit=name or _of_frames(entry.file))
+        for entry, name in zip(entries, names, strict=True)
+    ]
     alone = [entry.file for entry in found if not entry.unit]
     warning = alone_warning(unit, alone, len(found))
     return Units(_with_patients(found, unit, patients), (warning,) if alone else ())
@@ -126,6 +134,11 @@ def check_several(entries: Sequence[Entry], unit: str) -> None:
         check_known(entries)
         return
     names = [entry.unit for entry in entries if entry.unit]
+    if unit == FILE and len({*names}) == len(names):
+        raise DataError(
+            "--set frames needs files of several frames, and none of these DICOM, TIFF and GIF "
+            "files has any. Leave it out."
+        )
     if len({*names}) == len(names):
         raise DataError(
             f"--unit {unit} needs {plural_of_unit(unit)} with several images, and no two of these "
@@ -159,6 +172,11 @@ def unread_units(
     ]
 
 
+def _of_frames(file: str) -> str:
+    """Return the file of a frame, whose frames are of one unit; empty for a whole file."""
+    return "" if file_of(file) == file else file_of(file)
+
+
 def _none(unit: str) -> str:
     if column_of_unit(unit):
         return f"--unit {unit}: the column {unit!r} is empty for all images. Fill it in."
@@ -171,16 +189,16 @@ def _none(unit: str) -> str:
 
 def _with_patients(entries: Sequence[Entry], unit: str, dicom: Sequence[str]) -> tuple[Entry, ...]:
     """Return entries whose units each lie within one patient."""
-    images = Counter(entry.group for entry in entries)
+    images = Counter(group for group, _ in {(x.group, file_of(x.file)) for x in entries})
     known = [
-        bool(patient) or images[entry.group] > 1 or entry.group not in ("", entry.file)
+        bool(patient) or images[entry.group] > 1 or entry.group not in ("", file_of(entry.file))
         for entry, patient in zip(entries, dicom or [""] * len(entries), strict=True)
     ]
     patients: dict[str, set[str]] = defaultdict(set)
     first: dict[str, str] = {}
     for entry, is_known in zip(entries, known, strict=True):
         if entry.unit:
-            first.setdefault(entry.unit, entry.file)
+            first.setdefault(entry.unit, file_of(entry.file))
             patients[entry.unit] |= {entry.group} if is_known else set()
     if several := sorted((name for name in patients if len(patients[name]) > 1), key=natural):
         shown = [f"{name} ({', '.join(sorted(patients[name]))})" for name in several]

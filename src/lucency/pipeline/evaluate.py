@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lucency.calibration import operating_point
+from lucency.calibration.units import UnitRule
 from lucency.classifier import Classifier, Spec
 from lucency.comparison import Comparison
 from lucency.config import Config, column_of_unit
@@ -209,6 +210,12 @@ def _record_own(
     return record_test_evaluation(classifier, tested, "evaluate", run.name, progress)
 
 
+def _frames(rule: UnitRule | None) -> int | Literal["all"]:
+    if rule is None:
+        return 1
+    return rule.frames if isinstance(rule.frames, int) else "all"
+
+
 def _load(classifier: Classifier, folder: Source, config: Config, progress: Progress) -> Split:
     spec = classifier.spec
     rule = classifier.unit
@@ -223,6 +230,7 @@ def _load(classifier: Classifier, folder: Source, config: Config, progress: Prog
         task=config.task,
         unit=rule.name if rule else "image",
         group_regex=rule.regex if rule else "",
+        frames=_frames(rule),
     )
     return load_labelled(
         folder, spec.classes, own, size=spec.size,

@@ -28,11 +28,12 @@ import numpy as np
 from lucency.calibration.units import images_of, numbered
 from lucency.classifier import Classifier, Prediction, Spec
 from lucency.cluster import Shared, connect, in_words, kept_pool
-from lucency.config import PATIENT, STUDY
+from lucency.config import FILE, PATIENT, STUDY
 from lucency.dataset.groups import find_new_groups
 from lucency.dataset.units import alone_warning, named_studies, units_in_table
 from lucency.errors import BackendError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
+from lucency.imaging.frames import file_of, opened_as
 from lucency.imaging.source import stamp_of
 from lucency.io import locked, read_json, sha256_of, write_bytes, write_json
 from lucency.progress import SILENT, Progress
@@ -205,9 +206,9 @@ def predict_units(
     rule, key = classifier.unit, PATIENT
     if rule is None or (rule.name == PATIENT and table is None):
         groups = find_new_groups(
-            [each.file for each in predictions],
+            [file_of(each.file) for each in predictions],
             regex=rule.regex or None if rule else None,
-            searched=[_below(Path(each.file), folders) for each in predictions],
+            searched=[_below(Path(file_of(each.file)), folders) for each in predictions],
             patients=[each.patient for each in predictions],
         )
         keys, warnings = [*groups.keys], groups.warnings
@@ -226,9 +227,11 @@ def _keys(
     unit: str, predictions: Sequence[Prediction], table: Path | None
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the unit of each image, its own path where it has none, and warnings."""
-    files = [each.file for each in predictions]
+    files = [file_of(each.file) for each in predictions]
     if table is not None:
         names = units_in_table(table, unit, [*map(Path, files)])
+    elif unit == FILE:
+        names = files
     elif unit == STUDY:
         names = named_studies(files, [each.study for each in predictions])
     else:
@@ -323,7 +326,7 @@ def _job(classifier: Classifier, files: Sequence[Path], prevalence: float | None
     listed = hashlib.sha256()
     for file in files:
         try:
-            stamp = stamp_of(file.stat())
+            stamp = stamp_of(Path(opened_as(file)[0]).stat())
         except OSError:
             stamp = None
         listed.update(repr((os.fsencode(file), stamp)).encode())

@@ -79,7 +79,7 @@ def calibrate(
         rule=point.rule,
         validation_rates=point.rates(),
     )
-    if config.unit != "image":
+    if config.answers != "image":
         rule = _unit(classifier, plan, config, probabilities, held_out, progress)
         classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
 
@@ -146,8 +146,9 @@ def _unit(
     point = _operating_point(classifier, config, pooled, labels, progress)
     return dataclasses.replace(
         rule,
-        name=config.unit,
+        name=config.answers,
         regex=config.group_regex,
+        frames=config.frames,
         threshold=point.threshold,
         rule=point.rule,
         validation=point.rates(),

@@ -269,14 +269,14 @@ def _task(classes: tuple[str, ...], config: Config) -> list[Choice]:
 
 def _unit(config: Config) -> list[Choice]:
     """Describe what has one answer, if not only images have."""
-    if config.unit == "image":
+    if config.answers == "image":
         return []
     return [
         Choice(
-            "unit", config.unit,
-            f"requested; the mean of the logits of all images of a {config.unit}, calibrated on "
-            f"held-out {plural_of_unit(config.unit)} with a threshold and prediction sets of its "
-            "own",
+            "unit", config.answers,
+            f"requested; the mean of the logits of all images of a {config.answers}, calibrated "
+            f"on held-out {plural_of_unit(config.answers)} with a threshold and prediction sets of "
+            "its own",
         )
     ]  # fmt: skip
 

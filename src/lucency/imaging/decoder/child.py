@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import signal
@@ -21,6 +20,7 @@ from lucency.imaging.decoder.protocol import (
     reason_payload,
 )
 from lucency.imaging.detect import HEAD, why_unusable
+from lucency.imaging.frames import content_sha256, opened_as
 from lucency.imaging.image import SourceImage
 from lucency.imaging.raster import PLUGINS
 from lucency.imaging.source import load
@@ -114,13 +114,13 @@ def _respond(request: Request) -> Response:
     sha256, size, patient, study = "", (0, 0), b"", b""
     try:
         source = request.source
-        data = source if isinstance(source, bytes) else load(source, request.stamp)
-        sha256 = hashlib.sha256(data).hexdigest()
+        path, frame = ("", 0) if isinstance(source, bytes) else opened_as(source)
+        data = source if isinstance(source, bytes) else load(path, request.stamp)
+        sha256 = content_sha256(data, frame)
         # The pixels that a camera raw file would give are those of a small preview.
-        name = "" if isinstance(source, bytes) else PurePath(source).name
-        if reason := why_unusable(name, data[:HEAD]):
+        if reason := why_unusable(PurePath(path).name, data[:HEAD]):
             raise ImageError(reason)
-        image = SourceImage(data)
+        image = SourceImage(data, frame)
         size = image.size
         if request.salt:
             patient, study = image.patient_key(request.salt), image.study_key(request.salt)

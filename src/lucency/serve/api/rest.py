@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.classifier import Classifier, Prediction
+from lucency.config import FILE
 from lucency.imaging.headers import MOST_PIXELS
 from lucency.serve.api.extras import MAX_NEIGHBOURS, Extras
 from lucency.serve.api.multipart import files_in, is_form
@@ -56,7 +57,7 @@ class Rest:
                     raise found[0]
                 predictions = [self._document(each) for each in found]
                 document = {"classifier": version.about, "predictions": predictions}
-                if form and (rule := version.classifier.unit):
+                if form and (rule := version.classifier.unit) and rule.name != FILE:
                     document[rule.key] = _unit(version.classifier, found)
                 return as_json(document)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.classifier import ABSTAIN, Classifier
+from lucency.config import FILE
 from lucency.errors import RunError
 from lucency.evaluation import read_evaluation
 from lucency.imaging.headers import MOST_PIXELS
@@ -65,9 +66,9 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
 
 
 def _unit(classifier: Classifier) -> dict[str, Any] | None:
-    """Return how predictions of images become one of a unit; ``None`` if they do not."""
+    """Return how images become one of a unit; ``None`` if they do not, or frames of a file do."""
     rule = classifier.unit
-    if rule is None:
+    if rule is None or rule.name == FILE:
         return None
     sets = rule.conformal.deciding(*ABSTAIN)
     return {

@@ -48,7 +48,7 @@ export function aboutPart(about) {
     make("h2", { id: "about-title" }, "Performance"),
     evaluation ? headlines(about) : make("p", { class: "notice" }, "No evaluation of this classifier is available."),
     evaluation && make("p", {}, scope(evaluation)),
-    evaluation?.per_unit && make("p", {}, ofUnits(about)),
+    evaluation?.per_unit && about.unit && make("p", {}, ofUnits(about)),
     make("p", {}, about.meaning),
     make("p", {}, decisionRule(about)),
     make("p", {}, abstentionRule(about)),

@@ -15,9 +15,9 @@ from PIL import Image
 
 from conftest import call_lucency, draw_folder
 from lucency.calibration.conformal import Conformal, fit
-from lucency.calibration.units import UnitRule, first_of, numbered
+from lucency.calibration.units import UnitRule, evidence, first_of, numbered
 from lucency.calibration.units import fit as fit_rule
-from lucency.classifier import Classifier
+from lucency.classifier import Classifier, Prediction
 from lucency.comparison import compare
 from lucency.config import Config
 from lucency.dataset import Entry
@@ -127,6 +127,45 @@ def test_a_unit_that_is_no_column_is_one_clear_error() -> None:
     assert Config(unit="exam_id", labels="x.csv").unit == "exam_id"
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_decisive_image_changes_the_answer_most_when_it_is_left_out(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    bias = (0.3,) if classes == 2 else (0.3, -0.1, -0.2)
+    rule = dataclasses.replace(RULE, temperature=0.6, bias=bias)
+    for n in (2, 3, 7):
+        p = rng.dirichlet(np.ones(classes), n)
+        k = int(rng.integers(classes))
+        found = evidence(rule, p, k, p.argmax(axis=1))
+
+        def odds(rows: np.ndarray, k: int = k) -> float:
+            pooled = rule.probabilities(rows, np.zeros(len(rows), np.int64))[0]
+            return float(np.log(pooled[k] / (1 - pooled[k])))
+
+        expected = [odds(p) - odds(np.delete(p, i, axis=0)) for i in range(n)]
+        assert found.changes == pytest.approx(expected)
+        largest = max(map(abs, expected))
+        assert abs(expected[found.decisive]) == pytest.approx(largest)
+        assert expected[found.decisive] > 0 or pytest.approx(largest) not in expected
+        assert (found.lowest, found.highest) == (p[:, k].min(), p[:, k].max())
+        assert found.agree == (p.argmax(axis=1) == k).sum()
+    alone = evidence(rule, p[:1], 0, np.array([1]))
+    assert (alone.decisive, alone.changes, alone.agree) == (0, (), 0)
+
+
+def test_the_evidence_does_not_depend_on_the_order_of_images() -> None:
+    spec = dataclasses.replace(spec_of(), unit=with_sets("study").to_json())
+    classifier = Classifier(spec, {})
+    images = [Prediction(f"{k}.png", "", (1 - p, p)) for k, p in enumerate((0.2, 0.9, 0.9, 0.6))]
+    first = classifier.predict_unit("s", images)
+    assert first == classifier.predict_unit("s", images[::-1])
+    assert first.evidence is not None
+    assert (first.evidence["image"], first.evidence["agree"]) == ("0.png", 3)
+    assert classifier.predict_unit("s", images[:1]).evidence == {
+        "class": TWO[0], "image": "0.png", "change": None, "images": 1, "agree": 1,
+        "lowest": 0.8, "highest": 0.8,
+    }  # fmt: skip
+
+
 def predictions_of(rows: int = 120) -> Predictions:
     """Return predictions of two studies of two images for each of 30 patients."""
     rng = np.random.default_rng(0)
@@ -223,7 +262,10 @@ def test_dicom_files_are_of_the_studies_in_their_headers(tmp_path: Path) -> None
     assert "No study is known for 1 of 5 images" in found.stderr
     assert "1.2.1" not in found.stdout + found.stderr
     table = csv.DictReader(io.StringIO(call_lucency("predict", run, folder, "--csv").stdout))
-    assert next(iter(table))["study"].endswith("1.dcm")
+    row = next(iter(table))
+    assert row["study"].endswith("1.dcm")
+    assert row["decisive_image"].endswith(("1.dcm", "3.dcm"))
+    assert (row["images"], row["agree"], float(row["change"])) == ("2", "2", 0)
 
 
 def test_a_table_names_the_units_of_new_images(tmp_path: Path) -> None:
@@ -280,6 +322,7 @@ def test_a_whole_run_answers_for_the_values_of_a_column(tmp_path: Path) -> None:
     assert folds["per_unit"]["n"] == 2 * folds["per_unit"]["groups"]
     assert call_lucency("verify", run).returncode == 0
     assert "One answer for each <bdi>exam_id</bdi>" in (run / "report.html").read_text()
+    assert "What some answers rest on" in (run / "report.html").read_text()
     assert "with one answer for each exam" in (run / "model_card.md").read_text()
     assert json.loads((run / "classifier.json").read_text())["unit"]["name"] == "exam_id"
     again = call_lucency("evaluate", run, folder, "--labels", labels, "--json")

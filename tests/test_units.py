@@ -214,7 +214,7 @@ def test_predict_answers_for_patients(tmp_path: Path) -> None:
     assert one.prediction.probabilities[1] == pytest.approx(special.expit(logits.mean()))
     assert (one.prediction.decision, two.prediction.decision) == (TWO[1], TWO[0])
     assert three.prediction.reason == "no image of the patient can be read"
-    document = one.to_json(TWO)
+    document = one.to_json()
     assert document["patient"] == "patient1"
     assert [Path(each["file"]).name for each in document["images"]] == [
         "patient1_1.png", "patient1_2.png"
@@ -470,7 +470,14 @@ def test_a_form_has_one_answer_for_its_images(service: Running, order: tuple[int
     )
     assert found["patient"]["decision"] == TWO[1]
     assert found["patient"]["prediction_set"] == [TWO[1]]
-    assert found["patient"].keys() == of_images[0].keys()
+    evidence = found["patient"]["evidence"]
+    assert found["patient"].keys() == of_images[0].keys() | {"evidence"}
+    changes = np.abs(np.mean(logits) - np.array(logits[::-1]))
+    places = [i for i, each in enumerate(found["predictions"]) if "error" not in each]
+    # Two changes of one size: the image that speaks for the answer decides.
+    assert evidence["image"] == places[int(np.argmax(logits))]
+    assert evidence["change"] == pytest.approx(changes.max())
+    assert (evidence["images"], evidence["agree"]) == (2, 2)
 
 
 def test_a_form_without_a_readable_image_has_no_answer(service: Running) -> None:

@@ -21,6 +21,7 @@ from lucency.errors import ClassifierError
 from lucency.metrics import FloatArray, IntArray
 
 _TINY = 1e-30  # float32 probabilities can be 0
+_DIGITS = 9  # of changes, to which they count as equal
 _LONGEST = 1000  # characters of a text
 
 
@@ -119,6 +120,64 @@ class UnitRule:
             ) from error
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What the answer for a unit of n images rests on.
+
+    Attributes:
+        decisive: The image whose absence would change the answer most.
+        changes: (n,) how much the log odds of the answered class fall without each image; negative
+            where it speaks against the class. Empty for a single image.
+        agree: Images that are decided by themselves as the unit is.
+        lowest: Smallest probability of the class among the images.
+        highest: Largest one.
+    """
+
+    decisive: int
+    changes: tuple[float, ...]
+    agree: int
+    lowest: float
+    highest: float
+
+
+def evidence(rule: UnitRule, probabilities: FloatArray, k: int, decisions: IntArray) -> Evidence:
+    """Return what the answer for one unit rests on.
+
+    The log odds are those that ``rule`` gives the unit, so that another prevalence, which adds a
+    constant, changes nothing. Any two images of two classes have changes of one size: then the
+    decisive one speaks for the answer. Of equal images, it is the first.
+
+    Args:
+        rule: How the images become one answer.
+        probabilities: (n, classes) of its images, at least one.
+        k: Index of the answered class.
+        decisions: (n,) class indices that the images are decided as by themselves.
+    """
+    z = _logits(probabilities)
+    n, total = len(z), np.sort(z, axis=0).sum(axis=0)
+    changes = np.zeros(0)
+    if n > 1:
+        pooled = np.concatenate([total[None] / n, (total - z) / (n - 1)])
+        p = scaling.probabilities((pooled + np.asarray(rule.bias)) / rule.temperature)
+        odds = np.log(np.maximum(p[:, k], _TINY)) - np.log(
+            np.maximum(np.delete(p, k, axis=1).sum(axis=1), _TINY)
+        )
+        changes = odds[0] - odds[1:]
+    return Evidence(
+        decisive=_decisive(changes),
+        changes=tuple(map(float, changes)),
+        agree=int((decisions == k).sum()),
+        lowest=float(probabilities[:, k].min()),
+        highest=float(probabilities[:, k].max()),
+    )
+
+
+def _decisive(changes: FloatArray) -> int:
+    """Return the place of the largest change, but for rounding; 0 for a single image."""
+    keys = [(abs(each), each) for each in np.round(changes, _DIGITS).tolist()]
+    return keys.index(max(keys)) if keys else 0
+
+
 def fit(
     probabilities: FloatArray,
     labels: IntArray,
@@ -175,10 +234,15 @@ def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
     Returns:
         (units, classes), or (units, 1) for two classes.
     """
-    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
-    z = logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
+    z = _logits(probabilities)
     # Sorted, so that the sum does not depend on the order of the images.
     return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in images_of(unit)])
+
+
+def _logits(probabilities: FloatArray) -> FloatArray:
+    """Return log probabilities (n, classes), of two classes the log odds of the second (n, 1)."""
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
+    return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
 
 
 def images_of(unit: IntArray) -> list[IntArray]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lucency.calibration.conformal import Conformal, Kind
 from lucency.calibration.ood import OODDetector
-from lucency.calibration.units import UnitRule
+from lucency.calibration.units import UnitRule, evidence
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
 from lucency.classifier.network import rebuilt
@@ -445,7 +445,8 @@ class Classifier:
         if not used:
             return Prediction(name, "", (), f"no image of the {rule.name} can be read")
         numbers = np.zeros(len(used), np.int64)
-        p = rule.probabilities(np.array([each.probabilities for each in used]), numbers)
+        of_images = np.array([each.probabilities for each in used])
+        p = rule.probabilities(of_images, numbers)
         positive = None if self.positive is None else self.classes.index(self.positive)
         decision = int(self.task.decide(p, positive, rule.threshold)[0])
         sets = rule.conformal.deciding(*ABSTAIN)
@@ -463,7 +464,30 @@ class Classifier:
             found,
             cut=at_cut(rule.cut, self.classes, found),
             notes=tuple(dict.fromkeys(note for each in used for note in each.notes)),
+            evidence=self._evidence(rule, used, of_images, decision),
         )
+
+    def _evidence(
+        self,
+        rule: UnitRule,
+        used: Sequence[Prediction],
+        probabilities: NDArray[np.float64],
+        decision: int,
+    ) -> dict[str, Any]:
+        """Return ``Prediction.evidence`` of a unit."""
+        # Of equal images the decisive one must not depend on their order.
+        order = sorted(range(len(used)), key=lambda i: used[i].file)
+        p = probabilities[order]
+        found = evidence(rule, p, decision, self.decide(p))
+        return {
+            "class": self.classes[decision],
+            "image": used[order[found.decisive]].file,
+            "change": found.changes[found.decisive] if found.changes else None,
+            "images": len(used),
+            "agree": found.agree,
+            "lowest": found.lowest,
+            "highest": found.highest,
+        }
 
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
         """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from lucency.pipeline.predict import Adjust, Written
 
 
+# Keys of ``Prediction.evidence``, and the columns that they are in.
+_EVIDENCE = (
+    ("images", "images"),
+    ("image", "decisive_image"),
+    ("change", "change"),
+    ("agree", "agree"),
+    ("lowest", "lowest"),
+    ("highest", "highest"),
+)
+
+
 def predict(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     files: Annotated[list[Path], Argument(help="Image files, or folders.")],
@@ -100,7 +111,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         predictions = [each.prediction for each in answers]
     of = rule.name if rule else "file"
     if as_json and rule:
-        options.print_json([each.to_json(classifier.classes) for each in answers])
+        options.print_json([each.to_json() for each in answers])
     elif as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
@@ -183,7 +194,9 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
     at_cut = ["positive", "positive_probability"] if cut else []
     several = any(each.labels for each in predictions)
     at_cut += [f"present_{name}" for name in classes] if several else []
-    rows = [[of, "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
+    named = [f"p_{name}" for name in classes]
+    evidence = [*_EVIDENCE] if of != "file" or any(each.evidence for each in predictions) else []
+    rows = [[of, "decision", *named, *at_cut, "reason", "notes", *(x for _, x in evidence)]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
@@ -192,7 +205,9 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
             values += [labels[name]["present"] if labels else None for name in classes]
         found = ["" if value is None else json.dumps(value) for value in values]
         notes = "; ".join(each.notes)
-        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])
+        known = [(each.evidence or {}).get(key) for key, _ in evidence]
+        last = ["" if value is None else str(value) for value in known]
+        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes, *last])
     if sys.stdout.isatty():
         rows = [[*map(visible, row)] for row in rows]
     sys.stdout.writelines(csv_lines(rows))

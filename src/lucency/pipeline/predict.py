@@ -156,23 +156,31 @@ class UnitAnswer:
     Attributes:
         prediction: Of the unit; its ``file`` is the name of the unit.
         images: Of each image.
+        classes: Class names, in the order of the probabilities.
         key: The key of the name in JSON, such as ``patient``.
     """
 
     prediction: Prediction
     images: tuple[Prediction, ...]
+    classes: tuple[str, ...]
     key: str = PATIENT
 
     def adjusted(self, adjust: Adjust) -> UnitAnswer:
         """Return it with all probabilities moved to another prevalence, as by ``adjustment``."""
-        return UnitAnswer(adjust(self.prediction), tuple(map(adjust, self.images)), self.key)
+        images, found = tuple(map(adjust, self.images)), adjust(self.prediction)
+        if found.evidence:
+            of = self.classes.index(found.evidence["class"])
+            p = [each.probabilities[of] for each in images if each.probabilities]
+            evidence = {**found.evidence, "lowest": min(p), "highest": max(p)}
+            found = dataclasses.replace(found, evidence=evidence)
+        return dataclasses.replace(self, prediction=found, images=images)
 
-    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the name, the prediction and those of the images."""
-        images = [{"file": each.file, **each.to_json(classes)} for each in self.images]
+        images = [{"file": each.file, **each.to_json(self.classes)} for each in self.images]
         return {
             self.key: self.prediction.file,
-            **self.prediction.to_json(classes),
+            **self.prediction.to_json(self.classes),
             "images": images,
         }
 
@@ -220,7 +228,10 @@ def predict_units(
     names, unit = numbered(keys)
     images = [tuple(predictions[i] for i in own) for own in images_of(unit)]
     pairs = zip(names, images, strict=True)
-    return [UnitAnswer(classifier.predict_unit(name, own), own, key) for name, own in pairs]
+    classes = classifier.classes
+    return [
+        UnitAnswer(classifier.predict_unit(name, own), own, classes, key) for name, own in pairs
+    ]
 
 
 def _keys(

@@ -91,7 +91,9 @@ def _first_screen(run: Run) -> dict[str, Any]:
         "headlines": performance.headlines(answered),
         "sentences": performance.sentences(answered),
         "units": performance.units(run),
-        "answers": _answers(answered) if answered is not run else None,
+        "answers": _answers(answered) | {"evidence": performance.evidence(run)}
+        if answered is not run
+        else None,
         "checks": trust.checks(run),
         "warnings": shown,
         "more_warnings": folded,

@@ -121,6 +121,17 @@ def _schemas() -> dict[str, Any]:
                     }
                 ),
             },
+            "evidence": _object(
+                {
+                    "class": _STRING,
+                    "image": {"type": "integer"},
+                    "change": {"type": ["number", "null"]},
+                    "images": {"type": "integer"},
+                    "agree": {"type": "integer"},
+                    "lowest": _NUMBER,
+                    "highest": _NUMBER,
+                }
+            ),
             "activation_map": {"type": ["object", "null"]},
             "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},

@@ -106,16 +106,19 @@ def _unit(classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]
     """Return the answer for the unit whose images are in one form."""
     images = [
         Prediction(
-            "",
+            f"{i:06}",
             "",
             tuple(each["probabilities"].values()),
             ood_score=each["ood_score"],
             notes=tuple(each["notes"]),
         )
-        for each in found
+        for i, each in enumerate(found)
         if not isinstance(each, RequestError)
     ]
-    return classifier.predict_unit("", images).to_json(classifier.classes)
+    document = classifier.predict_unit("", images).to_json(classifier.classes)
+    if evidence := document.get("evidence"):
+        evidence["image"] = int(evidence["image"])  # its place in the form, from 0
+    return document
 
 
 def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:

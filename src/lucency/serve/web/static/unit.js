@@ -3,7 +3,7 @@
 import { answer, spokenAnswer } from "./detail.js";
 import { announce, byId, fill, make } from "./dom.js";
 import { unitOf } from "./pooling.js";
-import { plural } from "./text.js";
+import { percent, plural } from "./text.js";
 
 const UNFINISHED = ["waiting", "running"];
 
@@ -46,9 +46,16 @@ export class Unit {
     const about = aboutUnits(this.#about);
     const unread = this.#items.length - done.length;
     const used = `From ${plural(done.length, "image")}${unread ? `; ${plural(unread, "image")} without a prediction ${unread === 1 ? "is" : "are"} not used` : ""}.`;
-    fill(this.section, make("div", { class: "prediction" }, answer(prediction, about), make("p", { class: "hint" }, used)));
+    fill(this.section, make("div", { class: "prediction" }, answer(prediction, about), make("p", { class: "hint" }, used, basis(prediction, done))));
     announce(`The ${about.what}: ${spokenAnswer(prediction, about)}`);
   }
+}
+
+/** Say what the answer rests on: which image decides, and how far the others differ. */
+function basis({ evidence }, items) {
+  if (!evidence || evidence.images < 2) return "";
+  const { image, agree, images, lowest, highest } = evidence;
+  return ` The image that decides most is ${items[image].name}. By themselves, ${agree} of ${images} images are ${evidence.class}; their probabilities of it lie between ${percent(lowest)} and ${percent(highest)}.`;
 }
 
 /** Return the description of the classifier with what it decides on units by. */

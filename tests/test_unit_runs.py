@@ -28,15 +28,15 @@ def test_folds_have_answers_for_patients(tmp_path: Path) -> None:
     run = trained(draw_folder(tmp_path / "spots", 24), "--folds", "3")
     document = dict(EVALUATION.read(run))
     of_folds = document["cross_validation"]
-    assert (of_folds["n"], of_folds["per_patient"]["n"]) == (40, 20)
+    assert (of_folds["n"], of_folds["per_unit"]["n"]) == (40, 20)
     assert call_lucency("verify", run).returncode == 0
     assert "One answer for each patient" in (run / "report.html").read_text()
     assert "with one answer for each patient" in (run / "model_card.md").read_text()
-    of_folds["per_patient"]["metrics"]["auroc"]["value"] -= 0.01
+    of_folds["per_unit"]["metrics"]["auroc"]["value"] -= 0.01
     (run / "evaluation.json").write_text(json.dumps(document))
     found = call_lucency("verify", run)
     assert found.returncode == 3
-    assert "per_patient.metrics.auroc" in found.stdout + found.stderr
+    assert "per_unit.metrics.auroc" in found.stdout + found.stderr
 
 
 def test_grades_of_patients_have_a_cut(tmp_path: Path) -> None:

@@ -27,13 +27,14 @@ from lucency.classifier import ABSTAIN, Classifier, Prediction, Spec
 from lucency.comparison import compare
 from lucency.config import Config
 from lucency.dataset import Entry
-from lucency.dataset.groups import check_known, check_units, find_groups, find_new_groups
+from lucency.dataset.groups import check_known, find_groups, find_new_groups
+from lucency.dataset.units import check_units
 from lucency.errors import ClassifierError, ConfigError, DataError, InputError
 from lucency.estimator import LucencyClassifier
 from lucency.evaluation import Predictions, evaluate_predictions, write_predictions
 from lucency.evaluation.predictions import pooled
 from lucency.pipeline.evaluate import choose_threshold
-from lucency.pipeline.predict import adjustment, predict_patients
+from lucency.pipeline.predict import adjustment, predict_units
 from lucency.progress import SILENT
 from lucency.serve.api.openapi import openapi
 from lucency.serve.inference.service import Service
@@ -163,17 +164,18 @@ def test_patients_are_evaluated_beside_images() -> None:
     logits, labels, groups = drawn(150, 3, 0.2)
     spec = dataclasses.replace(spec_of(), unit=with_sets().to_json(), class_prior=(0.5, 0.5))
     found = evaluate_predictions(Classifier(spec, {}), predictions_of(logits, labels, groups))
-    patients = found.per_patient
+    patients = found.per_unit
     assert patients is not None
     assert (found.n, patients.n, patients.groups) == (450, 150, 150)
     assert patients.metrics["auroc"].value > found.metrics["auroc"].value + 0.01
     assert np.sum(patients.confusion) == 150
-    assert found.to_json()["per_patient"]["n"] == 150
+    assert found.to_json()["per_unit"]["n"] == 150
     plain = evaluate_predictions(
         Classifier(dataclasses.replace(spec, unit=None), {}), predictions_of(logits, labels, groups)
     )
-    assert plain.per_patient is None
-    assert {**plain.to_json(), "per_patient": patients.to_json()} == found.to_json()
+    assert plain.per_unit is None
+    assert {**plain.to_json(), "per_unit": patients.to_json()} == found.to_json()
+    assert (patients.unit, patients.to_json()["unit"]) == ("patient", "patient")
 
 
 def test_the_prediction_of_a_patient_has_the_median_ood_score() -> None:
@@ -203,7 +205,7 @@ def test_predict_answers_for_patients(tmp_path: Path) -> None:
     (tmp_path / "patient3_1.png").write_bytes(b"damaged")
     classifier = run_of(with_sets())
     images = classifier.predict(sorted(tmp_path.iterdir()))
-    one, two, three = predict_patients(classifier, images)
+    one, two, three = predict_units(classifier, images)
     assert [each.prediction.file for each in (one, two, three)] == [
         "patient1", "patient2", "patient3"
     ]  # fmt: skip
@@ -212,7 +214,7 @@ def test_predict_answers_for_patients(tmp_path: Path) -> None:
     assert one.prediction.probabilities[1] == pytest.approx(special.expit(logits.mean()))
     assert (one.prediction.decision, two.prediction.decision) == (TWO[1], TWO[0])
     assert three.prediction.reason == "no image of the patient can be read"
-    document = one.to_json(TWO)
+    document = one.to_json()
     assert document["patient"] == "patient1"
     assert [Path(each["file"]).name for each in document["images"]] == [
         "patient1_1.png", "patient1_2.png"
@@ -226,7 +228,7 @@ def test_a_prevalence_moves_the_answer_for_a_patient_by_its_odds(order: tuple[in
     classifier = run_of(rule)
     p = probabilities(np.array([0.3, -0.2, 0.9]))
     images = [Prediction(f"patient1_{i}.png", "", tuple(p[i])) for i in order]
-    (found,) = predict_patients(classifier, images)
+    (found,) = predict_units(classifier, images)
     moved = found.adjusted(adjustment(classifier, 0.1)).prediction.probabilities
     odds = special.logit(found.prediction.probabilities[1]) + np.log(0.1 / 0.9)
     assert moved[1] == pytest.approx(special.expit(odds))
@@ -280,7 +282,7 @@ def test_evaluate_knows_the_patients_of_another_folder(tmp_path: Path) -> None:
     found = call_lucency(*command)
     assert found.returncode == 0, found.stderr
     evaluation = json.loads(found.stdout)
-    assert (evaluation["n"], evaluation["per_patient"]["n"]) == (8, 5)
+    assert (evaluation["n"], evaluation["per_unit"]["n"]) == (8, 5)
     assert "No patient is known for 1 of 8 images" in found.stderr
     (tmp_path / "data" / TWO[0] / "q1_2.png").rename(tmp_path / "data" / TWO[1] / "q1_2.png")
     wrong = call_lucency(*command)
@@ -294,7 +296,7 @@ def test_an_expression_searches_below_the_folder_and_need_not_match() -> None:
     files = ["/2024/x/7_a.png", "/2024/x/7_b.png", "/2024/x/8.png", "/2024/x/a.png", "/1/b.png"]
     images = [Prediction(file, "", (0.2, 0.8)) for file in files]
     progress = Heard()
-    found = predict_patients(classifier, images, [Path("/2024/x")], progress)
+    found = predict_units(classifier, images, [Path("/2024/x")], progress)
     assert [(each.prediction.file, len(each.images)) for each in found] == [
         ("7", 2), ("8", 1), ("/2024/x/a.png", 1), ("/1/b.png", 1)
     ]  # fmt: skip
@@ -383,7 +385,7 @@ def test_many_patients_take_no_longer_than_their_images() -> None:
     assert len(found.files) == n // 2
     classifier = run_of(with_sets())
     images = [Prediction(f"patient{i // 2}_{i % 2}.png", "", (0.4, 0.6)) for i in range(4000)]
-    assert len(predict_patients(classifier, images)) == 2000
+    assert len(predict_units(classifier, images)) == 2000
     assert time.monotonic() - start < 30
 
 
@@ -468,7 +470,14 @@ def test_a_form_has_one_answer_for_its_images(service: Running, order: tuple[int
     )
     assert found["patient"]["decision"] == TWO[1]
     assert found["patient"]["prediction_set"] == [TWO[1]]
-    assert found["patient"].keys() == of_images[0].keys()
+    evidence = found["patient"]["evidence"]
+    assert found["patient"].keys() == of_images[0].keys() | {"evidence"}
+    changes = np.abs(np.mean(logits) - np.array(logits[::-1]))
+    places = [i for i, each in enumerate(found["predictions"]) if "error" not in each]
+    # Two changes of one size: the image that speaks for the answer decides.
+    assert evidence["image"] == places[int(np.argmax(logits))]
+    assert evidence["change"] == pytest.approx(changes.max())
+    assert (evidence["images"], evidence["agree"]) == (2, 2)
 
 
 def test_a_form_without_a_readable_image_has_no_answer(service: Running) -> None:
@@ -495,7 +504,8 @@ def test_the_service_describes_the_rule_to_the_page(service: Running) -> None:
     sets = with_sets().conformal.deciding(*ABSTAIN)
     assert sets is not None
     assert found == {
-        "temperature": 1.0, "bias": [0.0], "threshold": 0.5, "rule": "the more probable class",
+        "name": "patient", "plural": "patients", "temperature": 1.0, "bias": [0.0],
+        "threshold": 0.5, "rule": "the more probable class",
         "scores": list(sets.scores), "cut": None,
     }  # fmt: skip
 
@@ -505,7 +515,7 @@ def test_the_images_of_some_patient_must_be_known() -> None:
     with pytest.raises(DataError, match="--group-regex"):
         check_known(alone)
     check_known([*alone, Entry("3.png", "a", group="p")])
-    check_units([Entry("1.png", "a"), Entry("2.png", "b")])
+    check_units([Entry("1.png", "a"), Entry("2.png", "b")], "patient")
 
 
 def test_training_stops_where_no_patient_is_known(tmp_path: Path) -> None:
@@ -522,8 +532,9 @@ def test_training_stops_where_no_patient_is_known(tmp_path: Path) -> None:
 
 
 def test_trackers_log_patients_beside_images() -> None:
-    of_patients = {"metrics": {"auroc": {"value": 0.9, "low": 0.8, "high": None}}}
-    found = of_evaluation({"test": {"metrics": {}, "per_patient": of_patients}, "validation": None})
+    metrics = {"auroc": {"value": 0.9, "low": 0.8, "high": None}}
+    of_patients = {"metrics": metrics, "unit": "patient"}
+    found = of_evaluation({"test": {"metrics": {}, "per_unit": of_patients}, "validation": None})
     assert found == {"test_patients/auroc": 0.9, "test_patients/auroc_low": 0.8}
 
 
@@ -543,10 +554,10 @@ def test_the_images_of_a_patient_must_have_one_class() -> None:
         Entry(f"{k}_{label}.png", label, group=f"p{k}") for k in range(7) for label in ("a", "b")
     ]
     with pytest.raises(DataError, match=r"7 patients have several: p0 \(a, b\), .*p4.* and 2 more"):
-        check_units(several)
-    check_units([Entry("1.png", "a", group="p"), Entry("2.png", "a", group="p")])
+        check_units(several, "patient")
+    check_units([Entry("1.png", "a", group="p"), Entry("2.png", "a", group="p")], "patient")
 
 
 def test_the_unit_is_an_image_or_a_patient() -> None:
-    with pytest.raises(ConfigError, match="unit must be one of image, patient"):
+    with pytest.raises(ConfigError, match="unit must be one of image, patient, study"):
         Config.load(None, unit="hospital")

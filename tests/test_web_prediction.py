@@ -37,8 +37,8 @@ PREDICT = """async (requests) => {
     predictionOf(about, scores, probabilities, score));
 }"""
 PATIENT = """async (requests) => {
-  const { patientOf } = await import("/pooling.js");
-  return requests.map(([about, predictions]) => patientOf(about, predictions));
+  const { unitOf } = await import("/pooling.js");
+  return requests.map(([about, predictions]) => unitOf(about, predictions));
 }"""
 GENERAL = """async (values) => {
   const { general } = await import("/prediction.js");
@@ -196,7 +196,10 @@ def patients(classes: tuple[str, ...], task: str, seed: int, n: int = 60) -> tup
         given = zip(rows, scores, strict=True)
         notes = ("a lateral view",) if rng.random() < 0.2 else ()
         images.append(
-            [Prediction("", "", tuple(map(float, p)), ood_score=s, notes=notes) for p, s in given]
+            [
+                Prediction(f"{i:06}", "", tuple(map(float, p)), ood_score=s, notes=notes)
+                for i, (p, s) in enumerate(given)
+            ]
         )
         if rng.random() < 0.2:
             images[-1].append(Prediction("", "", (), "damaged"))
@@ -225,6 +228,9 @@ def test_answers_for_patients_are_those_of_predict(
         assert list(probabilities.values()) == pytest.approx([*one.pop("probabilities").values()])
         if cut:
             assert cut.pop("probability") == pytest.approx(one["cut"].pop("probability"))
+        of_found, of_one = found.pop("evidence"), one.pop("evidence")
+        of_one["image"] = int(of_one["image"])
+        assert of_found == pytest.approx(of_one)
         assert found == one
 
 

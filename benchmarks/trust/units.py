@@ -109,7 +109,7 @@ def _measured(run: Path) -> list[Figure]:
     figures = []
     for of, chosen in (("all patients", counts[place] > 0), ("several images", counts[place] > 1)):
         images = evaluate_predictions(classifier, _chosen(test, chosen))
-        for what, found in (("per image", images), ("per patient", images.per_patient)):
+        for what, found in (("per image", images), ("per patient", images.per_unit)):
             if found is None:
                 raise ValueError(f"{run} was not trained with --unit patient.")
             for key in KEYS:

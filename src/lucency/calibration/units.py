@@ -1,4 +1,4 @@
-"""One answer for a unit of several images, such as all those of a patient.
+"""One answer for a unit of several images, such as all those of a patient or of a study.
 
 The logarithms of the images' probabilities are averaged, which is the mean of their logits; then a
 temperature and a bias of their own make probabilities of the mean. So several images that agree
@@ -16,10 +16,12 @@ import numpy as np
 
 from lucency.calibration import conformal, scaling
 from lucency.calibration.conformal import Conformal
+from lucency.config import MOST_FRAMES, PATIENT, column_of_unit, plural_of_unit
 from lucency.errors import ClassifierError
 from lucency.metrics import FloatArray, IntArray
 
 _TINY = 1e-30  # float32 probabilities can be 0
+_DIGITS = 9  # of changes, to which they count as equal
 _LONGEST = 1000  # characters of a text
 
 
@@ -38,6 +40,8 @@ class UnitRule:
         validation: Sensitivity and specificity of the threshold on held-out units, if known.
         conformal: Thresholds of the prediction sets of units.
         cut: Of grades, ``Spec.cut`` for units.
+        name: What a unit is: patient, study, or the column of a labels file whose values they are.
+        frames: How many frames of a file are images, at most, or ``all``.
     """
 
     regex: str
@@ -48,6 +52,18 @@ class UnitRule:
     validation: Mapping[str, float] | None
     conformal: Conformal
     cut: Mapping[str, Any] | None = None
+    name: str = PATIENT
+    frames: int | str = 1
+
+    @property
+    def key(self) -> str:
+        """The key of an answer in JSON: patient, study, or unit for a column."""
+        return "unit" if column_of_unit(self.name) else self.name
+
+    @property
+    def plural(self) -> str:
+        """The word for several units."""
+        return plural_of_unit(self.name)
 
     def probabilities(self, probabilities: FloatArray, unit: IntArray) -> FloatArray:
         """Return the probabilities of units.
@@ -93,6 +109,8 @@ class UnitRule:
                 validation=_rates(data["validation"]),
                 conformal=Conformal.from_json(data["conformal"], len(classes)),
                 cut=_cut(data["cut"], classes),
+                name=_name(data["name"]),
+                frames=_frames(data["frames"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -102,12 +120,71 @@ class UnitRule:
             ) from error
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What the answer for a unit of n images rests on.
+
+    Attributes:
+        decisive: The image whose absence would change the answer most.
+        changes: (n,) how much the log odds of the answered class fall without each image; negative
+            where it speaks against the class. Empty for a single image.
+        agree: Images that are decided by themselves as the unit is.
+        lowest: Smallest probability of the class among the images.
+        highest: Largest one.
+    """
+
+    decisive: int
+    changes: tuple[float, ...]
+    agree: int
+    lowest: float
+    highest: float
+
+
+def evidence(rule: UnitRule, probabilities: FloatArray, k: int, decisions: IntArray) -> Evidence:
+    """Return what the answer for one unit rests on.
+
+    The log odds are those that ``rule`` gives the unit, so that another prevalence, which adds a
+    constant, changes nothing. Any two images of two classes have changes of one size: then the
+    decisive one speaks for the answer. Of equal images, it is the first.
+
+    Args:
+        rule: How the images become one answer.
+        probabilities: (n, classes) of its images, at least one.
+        k: Index of the answered class.
+        decisions: (n,) class indices that the images are decided as by themselves.
+    """
+    z = _logits(probabilities)
+    n, total = len(z), np.sort(z, axis=0).sum(axis=0)
+    changes = np.zeros(0)
+    if n > 1:
+        pooled = np.concatenate([total[None] / n, (total - z) / (n - 1)])
+        p = scaling.probabilities((pooled + np.asarray(rule.bias)) / rule.temperature)
+        odds = np.log(np.maximum(p[:, k], _TINY)) - np.log(
+            np.maximum(np.delete(p, k, axis=1).sum(axis=1), _TINY)
+        )
+        changes = odds[0] - odds[1:]
+    return Evidence(
+        decisive=_decisive(changes),
+        changes=tuple(map(float, changes)),
+        agree=int((decisions == k).sum()),
+        lowest=float(probabilities[:, k].min()),
+        highest=float(probabilities[:, k].max()),
+    )
+
+
+def _decisive(changes: FloatArray) -> int:
+    """Return the place of the largest change, but for rounding; 0 for a single image."""
+    keys = [(abs(each), each) for each in np.round(changes, _DIGITS).tolist()]
+    return keys.index(max(keys)) if keys else 0
+
+
 def fit(
     probabilities: FloatArray,
     labels: IntArray,
     groups: Sequence[str],
     prior: Sequence[float],
     *,
+    patients: Sequence[str] = (),
     runs: bool = False,
     seed: int = 0,
 ) -> UnitRule:
@@ -118,19 +195,21 @@ def fit(
         labels: (n,) their true class indices; the images of a unit have one.
         groups: n names of units, "" for an image that stands alone.
         prior: (classes,) how frequent the classes are among units, as the probabilities assume.
+        patients: n patients, each with any number of units; empty where the units are patients.
         runs: Whether the classes are grades, as for ``conformal.fit``.
         seed: Of the folds that decide on the bias.
     """
     names, unit = numbered(groups)
-    truth = labels[first_of(unit)]
+    first = first_of(unit)
+    truth = labels[first]
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
-    alone = [*map(str, range(len(names)))]
+    apart = [patients[i] for i in first] if patients else [*map(str, range(len(names)))]
     fitted = scaling.fit(
-        pooled_logits(probabilities, unit), truth, weights, groups=alone, seed=seed
+        pooled_logits(probabilities, unit), truth, weights, groups=apart, seed=seed
     )
     rule = UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
-    sets = conformal.fit(rule.probabilities(probabilities, unit), truth, alone, runs=runs)
+    sets = conformal.fit(rule.probabilities(probabilities, unit), truth, apart, runs=runs)
     return replace(rule, conformal=sets)
 
 
@@ -155,10 +234,15 @@ def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
     Returns:
         (units, classes), or (units, 1) for two classes.
     """
-    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
-    z = logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
+    z = _logits(probabilities)
     # Sorted, so that the sum does not depend on the order of the images.
     return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in images_of(unit)])
+
+
+def _logits(probabilities: FloatArray) -> FloatArray:
+    """Return log probabilities (n, classes), of two classes the log odds of the second (n, 1)."""
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
+    return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
 
 
 def images_of(unit: IntArray) -> list[IntArray]:
@@ -178,6 +262,20 @@ def first_of(unit: IntArray) -> IntArray:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
         raise ValueError(f"expected up to {_LONGEST} printable characters")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not _text(value) or value == "image":
+        raise ValueError("expected patient, study or the name of a column")
+    return _text(value)
+
+
+def _frames(value: Any) -> int | str:
+    if value == "all":
+        return "all"
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_FRAMES:
+        raise ValueError(f"expected from 1 to {MOST_FRAMES} frames, or all")
     return value
 
 

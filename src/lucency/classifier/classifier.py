@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lucency.calibration.conformal import Conformal, Kind, Threshold
 from lucency.calibration.ood import OODDetector
-from lucency.calibration.units import UnitRule
+from lucency.calibration.units import UnitRule, evidence
 from lucency.calibration.values import ValueRule
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
@@ -116,7 +116,7 @@ class Classifier:
 
     @property
     def unit(self) -> UnitRule | None:
-        """How the images of a patient become one answer, if they do."""
+        """How the images of a patient or another unit become one answer, if they do."""
         document = self.spec.unit
         return None if document is None else UnitRule.from_json(document, self.classes)
 
@@ -452,10 +452,10 @@ class Classifier:
         ]
 
     def predict_unit(self, name: str, images: Sequence[Prediction]) -> Prediction:
-        """Return the answer for a patient from the predictions for its images.
+        """Return the answer for a unit, such as a patient, from the predictions for its images.
 
         Args:
-            name: Of the patient.
+            name: Of the unit.
             images: Predictions; those of unreadable files are not used.
 
         Returns:
@@ -472,9 +472,10 @@ class Classifier:
             )
         used = [each for each in images if each.probabilities]
         if not used:
-            return Prediction(name, "", (), "no image of the patient can be read")
+            return Prediction(name, "", (), f"no image of the {rule.name} can be read")
         numbers = np.zeros(len(used), np.int64)
-        p = rule.probabilities(np.array([each.probabilities for each in used]), numbers)
+        of_images = np.array([each.probabilities for each in used])
+        p = rule.probabilities(of_images, numbers)
         positive = None if self.positive is None else self.classes.index(self.positive)
         decision = int(self.task.decide(p, positive, rule.threshold)[0])
         sets = rule.conformal.deciding(*ABSTAIN)
@@ -492,7 +493,30 @@ class Classifier:
             found,
             cut=at_cut(rule.cut, self.classes, found),
             notes=tuple(dict.fromkeys(note for each in used for note in each.notes)),
+            evidence=self._evidence(rule, used, of_images, decision),
         )
+
+    def _evidence(
+        self,
+        rule: UnitRule,
+        used: Sequence[Prediction],
+        probabilities: NDArray[np.float64],
+        decision: int,
+    ) -> dict[str, Any]:
+        """Return ``Prediction.evidence`` of a unit."""
+        # Of equal images the decisive one must not depend on their order.
+        order = sorted(range(len(used)), key=lambda i: used[i].file)
+        p = probabilities[order]
+        found = evidence(rule, p, decision, self.decide(p))
+        return {
+            "class": self.classes[decision],
+            "image": used[order[found.decisive]].file,
+            "change": found.changes[found.decisive] if found.changes else None,
+            "images": len(used),
+            "agree": found.agree,
+            "lowest": found.lowest,
+            "highest": found.highest,
+        }
 
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
         """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""
@@ -552,7 +576,9 @@ class Classifier:
             predictions = self.predictions(outputs, [files[i] for i in readable])
             found = {
                 i: dataclasses.replace(
-                    each.with_notes(decoded[i].notes), patient=decoded[i].patient
+                    each.with_notes(decoded[i].notes),
+                    patient=decoded[i].patient,
+                    study=decoded[i].study,
                 )
                 for i, each in zip(readable, predictions, strict=True)
             }

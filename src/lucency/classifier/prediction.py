@@ -79,6 +79,12 @@ class Prediction:
             ``None`` for other tasks. ``decision`` is the predicted number as a text.
         patient: PatientID of a DICOM file, hashed with a key of this process, to tell which images
             belong together; empty where unknown or not needed. It is not in ``to_json``.
+        study: StudyInstanceUID likewise.
+        evidence: Of a unit of several images, such as a patient: the "class" that is answered; the
+            "image" without which the answer would change most, and by how much its log odds would
+            fall ("change", ``None`` for a single image); how many "images" could be read, and how
+            many of them "agree" by themselves; the "lowest" and "highest" probability of the class
+            among them. ``None`` for an image.
     """
 
     file: str
@@ -93,6 +99,8 @@ class Prediction:
     labels: Mapping[str, Mapping[str, Any]] | None = None
     value: Mapping[str, Any] | None = None
     patient: str = ""
+    study: str = ""
+    evidence: Mapping[str, Any] | None = None
 
     def with_notes(self, notes: Note) -> Prediction:
         """Return the prediction with the notes on its file."""
@@ -118,6 +126,8 @@ class Prediction:
             document["labels"] = {name: dict(each) for name, each in self.labels.items()}
         if self.cut is not None:
             document["cut"] = dict(self.cut)
+        if self.evidence is not None:
+            document["evidence"] = dict(self.evidence)
         if self.activation_map is not None:
             document["activation_map"] = self.activation_map.to_json()
         return document

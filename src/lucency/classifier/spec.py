@@ -37,8 +37,8 @@ class Spec:
         cut: Of grades, from which one on an image is positive: "from", "threshold" (the smallest
             probability of this grade or a higher one at which it is), "rule" and "validation" (as
             ``validation_rates``); ``None`` for none.
-        unit: How the images of a patient become one answer, as ``UnitRule.to_json`` writes it;
-            ``None`` where only images have answers.
+        unit: How the images of a patient or another unit become one answer, as
+            ``UnitRule.to_json`` writes it; ``None`` where only images have answers.
         labels: Of several labels, for each "temperature" and "bias" (which the weights contain),
             "threshold", "rule", "validation", "prevalence" (on the images that these were chosen
             on) and "conformal" (sets of absent and present). Empty for other tasks, whose fields of

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from lucency.pipeline.predict import Adjust, Written
 
 
+# Keys of ``Prediction.evidence``, and the columns that they are in.
+_EVIDENCE = (
+    ("images", "images"),
+    ("image", "decisive_image"),
+    ("change", "change"),
+    ("agree", "agree"),
+    ("lowest", "lowest"),
+    ("highest", "highest"),
+)
+
+
 def predict(  # noqa: PLR0913, PLR0917 - one per option
     run: options.RunFolder,
     files: Annotated[list[Path], Argument(help="Image files, or folders.")],
@@ -37,14 +48,22 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         ),
     ] = None,
     on: options.On = None,
+    labels: Annotated[
+        Path | None,
+        Option(
+            help="CSV with the columns file and that of the unit, where the classifier was trained "
+            "with --unit COLUMN.",
+            metavar="FILE",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Classify images.
 
     The classifier abstains if an image is unreadable, out of distribution or ambiguous. If it was
-    trained with --unit patient, each patient has one answer, from all of its images; with --explain
-    or --out, each image has. With --explain, a page with overlays is written, as by lucency
-    explain; with --json as well, the maps are in the JSON document.
+    trained with --unit, each patient, study or other unit has one answer, from all of its images;
+    with --explain or --out, each image has. With --explain, a page with overlays is written, as by
+    lucency explain; with --json as well, the maps are in the JSON document.
 
     Examples:
         lucency predict chest_xray-quick-1 new.jpeg
@@ -53,21 +72,24 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
     """
     from lucency.classifier import Classifier
     from lucency.config import Config
+    from lucency.dataset.frames import files_with_frames
     from lucency.pipeline.predict import (
         adjustment,
         predict_files,
-        predict_patients,
         predict_to_folder,
+        predict_units,
     )
 
     _check_options(out, explain, as_csv, on)
     cluster = Config.load(None, on=on).on
     folder, images = options.run_folder(run), options.image_files(files, quiet)
     classifier = Classifier.load(folder)
-    per_patient = classifier.unit is not None and not explain and out is None
-    if classifier.unit and not per_patient:
-        why = "--explain" if explain else "--out"
-        progress(quiet).note(f"Each image has an answer; without {why}, each patient has one.")
+    images = files_with_frames(images, classifier.unit.frames if classifier.unit else 1)
+    rule = classifier.unit if not explain and out is None else None
+    _check_labels(labels, rule.name if rule else "image")
+    if classifier.unit and not rule:
+        why, of = "--explain" if explain else "--out", classifier.unit.name
+        progress(quiet).note(f"Each image has an answer; without {why}, each {of} has one.")
     if out is not None:
         written = predict_to_folder(
             classifier, images, out, on=cluster, prevalence=prevalence, progress=progress(quiet)
@@ -80,16 +102,16 @@ def predict(  # noqa: PLR0913, PLR0917 - one per option
         predictions = _predict_and_explain(classifier, folder, images, adjust)
     else:
         found = predict_files(classifier, images, cluster, maps=explain, progress=shown)
-        predictions = [*found] if per_patient else [*map(adjust, found)]
-    patients = []
-    if per_patient:
+        predictions = [*found] if rule else [*map(adjust, found)]
+    answers = []
+    if rule:
         folders = [each for each in files if each.is_dir()]
-        pooled = predict_patients(classifier, predictions, folders, progress(quiet))
-        patients = [each.adjusted(adjust) for each in pooled]
-        predictions = [each.prediction for each in patients]
-    of = "patient" if per_patient else "file"
-    if as_json and per_patient:
-        options.print_json([each.to_json(classifier.classes) for each in patients])
+        pooled = predict_units(classifier, predictions, folders, progress(quiet), labels)
+        answers = [each.adjusted(adjust) for each in pooled]
+        predictions = [each.prediction for each in answers]
+    of = rule.name if rule else "file"
+    if as_json and rule:
+        options.print_json([each.to_json() for each in answers])
     elif as_json:
         rows = [{"file": x.file} | x.to_json(classifier.classes) for x in predictions]
         options.print_json(
@@ -116,6 +138,15 @@ def _predict_and_explain(
     if any(each.image is not None for each in found):
         write_page(classifier, run, found)
     return [each.prediction for each in found]
+
+
+def _check_labels(labels: Path | None, unit: str) -> None:
+    """Reject a table of units where there are none that a table names."""
+    if labels is not None and unit in ("image", "patient", "file"):
+        raise ConfigError(
+            f"--labels names units such as studies, and here is an answer for each {unit}. Leave "
+            "it out."
+        )
 
 
 def _check_options(out: Path | None, explain: bool, as_csv: bool, on: str | None) -> None:
@@ -165,7 +196,9 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
     at_cut += [f"present_{name}" for name in classes] if several else []
     numbers = any(each.value for each in predictions)
     at_cut += ["value", "low", "high"] if numbers else []
-    rows = [[of, "decision", *(f"p_{name}" for name in classes), *at_cut, "reason", "notes"]]
+    named = [f"p_{name}" for name in classes]
+    evidence = [*_EVIDENCE] if of != "file" or any(each.evidence for each in predictions) else []
+    rows = [[of, "decision", *named, *at_cut, "reason", "notes", *(x for _, x in evidence)]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
@@ -177,7 +210,9 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
             values += [number.get("predicted"), *(number.get("interval") or (None, None))]
         found = ["" if value is None else json.dumps(value) for value in values]
         notes = "; ".join(each.notes)
-        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes])
+        known = [(each.evidence or {}).get(key) for key, _ in evidence]
+        last = ["" if value is None else str(value) for value in known]
+        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes, *last])
     if sys.stdout.isatty():
         rows = [[*map(visible, row)] for row in rows]
     sys.stdout.writelines(csv_lines(rows))

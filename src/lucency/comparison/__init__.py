@@ -27,6 +27,7 @@ from lucency.comparison.paired import Difference, holm
 from lucency.comparison.result import Comparison, Decisions, LabelPair, Pair, Repeated, System
 from lucency.comparison.runs import Run, Truth, read_runs
 from lucency.comparison.systems import Measured, decisions_of, differences_of, measure, system_of
+from lucency.config import PATIENT, plural_of_unit
 from lucency.errors import ConfigError
 from lucency.evaluation import OUT_OF_FOLD
 from lucency.task import Task
@@ -153,8 +154,8 @@ def _seeds(first: System, second: System, figure: str, found: Difference) -> str
 
 
 def _images(truth: Truth) -> str:
-    n = f"{len(truth.labels):,} {truth.unit}s"
-    return f"{n} of {truth.patients:,} patients" if truth.known and truth.unit == "image" else n
+    n = f"{len(truth.labels):,} {plural_of_unit(truth.unit)}"
+    return f"{n} of {truth.patients:,} patients" if truth.known and truth.unit != PATIENT else n
 
 
 def _conclusions(systems: Sequence[System], pairs: Sequence[Pair], labels: int) -> tuple[str, ...]:

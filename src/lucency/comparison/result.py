@@ -161,7 +161,8 @@ class Comparison:
     Attributes:
         split: "test", "val" or "out_of_fold".
         test_set: Identity of the test set in the ledger; None where a run has no split.csv.
-        unit: What is compared: "image", or "patient" where all runs have answers for patients.
+        unit: What is compared: "image", or "patient" or another unit where all runs have answers
+            for it.
         n: How many of these.
         images: Images of the test set; as many as ``n`` where images are compared.
         groups: Patients; None when unknown.

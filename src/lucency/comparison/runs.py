@@ -84,7 +84,8 @@ class Truth:
         values: (n,) true numbers, where these are predicted.
         cluster: (n,) number of the patient, from 0.
         known: Whether any patient is known.
-        unit: What is compared: "image", or "patient" where all runs have answers for patients.
+        unit: What is compared: "image", or "patient" or another unit where all runs have answers
+            for it.
         task: ``ordinal`` where one of the runs answers with grades, as all then have these
             classes; ``multilabel`` where all have several labels; ``regression`` where all answer
             with a number.
@@ -150,9 +151,10 @@ def read_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], Truth]:
         _same_images(runs[0], run)
     task = _task(runs)
     test_set, images = _test_set(runs[0]) if hashed else None, len(runs[0].keys)
-    unit = "patient" if all(run.spec.unit for run in runs) else "image"
-    if unit == "patient":
-        runs = [_per_patient(run) for run in runs]
+    units = {(run.spec.unit or {}).get("name", "image") for run in runs}
+    unit = units.pop() if len(units) == 1 else "image"
+    if unit != "image":
+        runs = [_per_unit(run) for run in runs]
     return runs, _truth(runs[0], task, unit, test_set, images)
 
 
@@ -198,8 +200,8 @@ def _with_classes(found: Predictions, order: tuple[str, ...]) -> Predictions:
     )
 
 
-def _per_patient(run: Run) -> Run:
-    """Return a run with one prediction for each patient."""
+def _per_unit(run: Run) -> Run:
+    """Return a run with one prediction for each unit, such as a patient."""
     spec = run.spec
     rule = UnitRule.from_json(spec.unit or {}, spec.classes)
     found = pooled(_with_classes(run.predictions, spec.classes), rule)
@@ -290,6 +292,7 @@ def _in_order(found: Predictions, order: list[int]) -> Predictions:
         targets=None if found.targets is None else found.targets[order],
         values=None if found.values is None else found.values[order],
         predicted=None if found.predicted is None else found.predicted[order],
+        units=tuple(found.units[i] for i in order) if found.units else (),
     )
 
 
@@ -345,6 +348,8 @@ def _same_images(first: Run, other: Run) -> None:
         _truth_word(first): [_truths(x) for x in rows],
         "patient": [list(x.groups) for x in rows],
     }
+    if all(x.units for x in rows):
+        columns["unit"] = [list(x.units) for x in rows]
     for what, (mine, theirs) in columns.items():
         wrong = [i for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1]]
         if wrong:
@@ -352,7 +357,7 @@ def _same_images(first: Run, other: Run) -> None:
             raise DataError(
                 f"{start}the {what} of {first.predictions.files[i]} is {mine[i]!r} in one and "
                 f"{theirs[i]!r} in the other ({len(wrong):,} such images). Use the same labels "
-                "and the same source of patients."
+                "and the same source of patients and units."
             )
 
 

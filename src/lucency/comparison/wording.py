@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from lucency.comparison.paired import Difference
+from lucency.config import plural_of_unit
 
 NAMES: Mapping[str, str] = {
     "quadratic_kappa": "quadratic weighted kappa",
@@ -111,13 +112,13 @@ def decided(
         p: The deciding p-value.
         swapped: Whose predictions the test swaps together: "patient", where some patient has
             several images, or "image", of several labels; ``None`` for McNemar's test.
-        unit: What is decided on: "image", "patient" or "label".
+        unit: What is decided on: "image", "patient", "label" or another unit.
     """
     exact = "McNemar's exact test"
     test = f"predictions swapped {swapped} by {swapped}" if swapped else exact
     return (
-        f"Decisions: only {second} is correct on {only[1]:,} {unit}s, only {first} on "
-        f"{only[0]:,} ({test}: {p_text(p)})."
+        f"Decisions: only {second} is correct on {only[1]:,} {plural_of_unit(unit)}, only {first} "
+        f"on {only[0]:,} ({test}: {p_text(p)})."
     )
 
 

@@ -5,6 +5,7 @@
     beside            name what is not used, and find images without classes
     walk              list a folder, and recognise images by name or content
     links             follow symbolic links without loops
+    frames            frames of a file as images of their own
     layout            which folders are splits and which are classes
     names             recognise the names of split folders in any spelling
     survey            estimate what a data set costs before it is decoded
@@ -21,6 +22,7 @@
     cache             decode every image once, then read pixels by row
     cache_index       the index of the cache: facts of every file as columns
     groups            identify which images show the same patient
+    units             identify which images have one answer, such as those of a study
     near_duplicates   find images that show the same although their bytes differ
     descriptors       small descriptors of images, for near_duplicates
     candidates        first stage of near_duplicates: descriptors, all against all

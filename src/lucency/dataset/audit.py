@@ -46,6 +46,7 @@ _DICOM_NOTES: Mapping[Note, str] = {
     Note.NO_WINDOW: "have no window: their contrast is stretched, with 0.5 % of the pixels clipped "
     "at either end.",
     Note.OVERLAY: "have overlays, which are ignored.",
+    Note.MIDDLE_FRAME: "have several frames: the middle one is used.",
 }
 _IMAGE_NOTES: Mapping[Note, str] = {
     Note.FIRST_FRAME: "are animations: the first frame is used.",

@@ -44,6 +44,7 @@ from lucency.imaging.decoder.pool import Decoded, Decoders, Pixels, Request
 from lucency.imaging.decoder.protocol import SALT_BYTES
 from lucency.imaging.depths import EIGHT, WORD, is_deep, needed
 from lucency.imaging.dicom.transfer_syntaxes import versions
+from lucency.imaging.frames import opened_as
 from lucency.imaging.source import Stamp, stamp_of
 from lucency.progress import SILENT, Progress, Task
 
@@ -98,6 +99,7 @@ class PixelCache:
         sizes: (n, 2) int32, height and width of the files; zeros where unknown.
         patients: PatientID of DICOM files, hashed with a discarded salt: equal values are the same
             patient, and nothing else can be inferred. Empty where unknown.
+        studies: StudyInstanceUID, hashed like the patients.
         notes: (n,) uint16, what users should know of each file, as flags of ``Note``.
         depth: Bits of files of more than 8; white is the largest number of so many.
         needed: The smallest depth that holds all of them.
@@ -123,6 +125,7 @@ class PixelCache:
         self.shape, self.depth = index.shape, index.depth
         self.sha256: Sequence[str] = Hexadecimal(index.sha256)
         self.patients: Sequence[str] = Hexadecimal(index.patients)
+        self.studies: Sequence[str] = Hexadecimal(index.studies)
         self.sizes: NDArray[np.integer[Any]] = index.sizes
         self.reasons, self.notes = index.reasons, index.notes
         self.needed = needed({*np.unique(index.bits).tolist()})
@@ -253,7 +256,7 @@ def _decoded(
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        return stamp_of(path.stat())
+        return stamp_of(Path(opened_as(path)[0]).stat())
     except OSError:
         return None  # reading it will give the reason
 

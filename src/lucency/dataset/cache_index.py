@@ -1,6 +1,6 @@
 """The index of the pixel cache: facts of every file as columns, in a safetensors file.
 
-A row takes 59 bytes, on disk and in memory. File names are not part of it: the key of the entry
+A row takes 75 bytes, on disk and in memory. File names are not part of it: the key of the entry
 depends on them.
 """
 
@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from lucency.imaging.decoder.pool import Decoded
 from lucency.imaging.depths import KNOWN
-from lucency.imaging.dicom.header import PATIENT_BYTES
+from lucency.imaging.dicom.header import KEY_BYTES
 from lucency.imaging.notes import EVERY_NOTE
 from lucency.io import arrays_of, parse_json, read_bytes
 
-FORMAT = 5  # 1 kept transient reasons, 2 had no DICOM, 3 no depth, 4 was JSON
-_LARGEST = 16 * 2**30  # bytes of an index, those of 270 million rows
+FORMAT = 6  # 1 kept transient reasons, 2 had no DICOM, 3 no depth, 4 was JSON, 5 no studies
+_LARGEST = 16 * 2**30  # bytes of an index, those of 220 million rows
 _HASH_BYTES = 32
 _COLUMNS: Mapping[str, tuple[Any, tuple[int, ...]]] = {  # type and shape of a row
     "sha256": (np.uint8, (_HASH_BYTES,)),
-    "patients": (np.uint8, (PATIENT_BYTES,)),
+    "patients": (np.uint8, (KEY_BYTES,)),
+    "studies": (np.uint8, (KEY_BYTES,)),
     "sizes": (np.int32, (2,)),
     "notes": (np.uint16, ()),
     "bits": (np.uint8, ()),
@@ -70,6 +71,7 @@ class Index(NamedTuple):
         depth: Bits of files of more than 8.
         sha256: (n, 32) uint8, of the bytes of each file; zeros where they could not be read.
         patients: (n, 16) uint8, hashed; zeros where unknown.
+        studies: (n, 16) uint8, hashed; zeros where unknown.
         sizes: (n, 2) int32, height and width of the files; zeros where unknown.
         notes: (n,) uint16, flags of ``Note``.
         bits: (n,) uint8, what each file needs.
@@ -80,6 +82,7 @@ class Index(NamedTuple):
     depth: int
     sha256: NDArray[np.uint8]
     patients: NDArray[np.uint8]
+    studies: NDArray[np.uint8]
     sizes: NDArray[np.int32]
     notes: NDArray[np.uint16]
     bits: NDArray[np.uint8]
@@ -94,7 +97,8 @@ def empty_index(n: int, shape: tuple[int, int, int], depth: int) -> Index:
 
 def fill(index: Index, row: int, decoded: Decoded) -> None:
     """Write what is known of a decoded file into its row."""
-    for column, text in ((index.sha256, decoded.sha256), (index.patients, decoded.patient)):
+    keys = ((index.patients, decoded.patient), (index.studies, decoded.study))
+    for column, text in ((index.sha256, decoded.sha256), *keys):
         if text:
             column[row] = np.frombuffer(bytes.fromhex(text), np.uint8)
     index.sizes[row] = decoded.size

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.config import AUTO, Config, column_of_folds
+from lucency.config import AUTO, STUDY, Config, column_of_folds, column_of_unit
 from lucency.dataset.entry import SPELLINGS, listed
 from lucency.dataset.multilabel import PRESENT, STATES
 from lucency.dataset.table import Table
@@ -53,7 +53,7 @@ class Columns(NamedTuple):
     An empty name stands for a column that is recognised; a group or split ``none`` for no column.
     ``fold`` is the column that folds are made by, which may have another role too; empty for none.
     ``task`` is that of the configuration; ``known`` are the labels of a classifier that is
-    evaluated.
+    evaluated. ``unit`` is the column of what has one answer; ``study`` may be missing.
     """
 
     file: str = ""
@@ -63,6 +63,7 @@ class Columns(NamedTuple):
     fold: str = ""
     task: str = AUTO
     known: tuple[str, ...] = ()
+    unit: str = ""
 
 
 def columns_of(config: Config, known: tuple[str, ...] = ()) -> Columns:
@@ -75,6 +76,7 @@ def columns_of(config: Config, known: tuple[str, ...] = ()) -> Columns:
         column_of_folds(config.folds),
         config.task,
         known,
+        config.unit if config.unit == STUDY else column_of_unit(config.unit),
     )
 
 
@@ -114,7 +116,31 @@ def choose_columns(path: Path, table: Table, given: Columns) -> Chosen:
     note = "" if plain and not unused else f"{path.name}: {said}.{unused}"
     if given.fold:
         found["fold"] = _named(path, table.header, "fold", given.fold)
+    if given.unit and (given.unit != STUDY or STUDY in map(str.lower, table.header)):
+        found["unit"] = _named(path, table.header, "unit", given.unit)
     return Chosen(found, note)
+
+
+def unit_cells(path: Path, table: Table, unit: str) -> list[tuple[str, str]]:
+    """Return the name of the file and the unit of each row of a table without labels.
+
+    Args:
+        path: The table.
+        table: Its content.
+        unit: The column of units.
+
+    Raises:
+        DataError: A column is missing or named twice.
+    """
+    at = _named(path, table.header, "unit", unit)
+    files = _candidates(table.header, "file", {at})
+    if not files:
+        raise DataError(
+            f"{path}: the column 'file' is missing. Expected a header line such as file,{unit}. "
+            f"Received: {_shown(table.header)}."
+        )
+    of = _only(path, table.header, "file", files)
+    return [(line.cells[of], line.cells[at]) for line in table.lines]
 
 
 def indicator_columns(table: Table, given: Columns) -> list[int]:
@@ -127,7 +153,9 @@ def indicator_columns(table: Table, given: Columns) -> list[int]:
         return known
     roles = [role for role in ROLES if role != "label"]
     taken = {i for role in roles for i in _candidates(table.header, role, set())}
-    taken |= {i for i, name in enumerate(table.header) if name in (*given[:4], given.fold)}
+    taken |= {
+        i for i, name in enumerate(table.header) if name in (*given[:4], given.fold, given.unit)
+    }
     found = []
     for at, name in enumerate(table.header):
         values = Counter(line.cells[at].lower() for line in table.lines)
@@ -177,7 +205,7 @@ def _named(path: Path, header: Sequence[str], role: str, name: str) -> int:
 
 
 def _option(role: str) -> str:
-    return "--folds" if role == "fold" else f"--{role}-column"
+    return {"fold": "--folds", "unit": "--unit"}.get(role, f"--{role}-column")
 
 
 def _candidates(header: Sequence[str], role: str, taken: set[int]) -> list[int]:

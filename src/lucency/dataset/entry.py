@@ -31,6 +31,8 @@ class Entry(NamedTuple):
             ``label`` is then a stratum that splits are made by. Else empty.
         value: The number that is to be predicted; ``label`` is then the bin that it lies in. Else
             ``None``.
+        unit: Images with the same unit, such as a study, have one answer; empty where it is unknown
+            or where each image or each patient has.
     """
 
     file: str
@@ -42,6 +44,7 @@ class Entry(NamedTuple):
     fold: str = ""
     states: str = ""
     value: float | None = None
+    unit: str = ""
 
     @property
     def truth(self) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lucency.dataset.entry import Entry, listed, natural
+from lucency.dataset.entry import Entry, listed
 from lucency.errors import ConfigError, DataError
 
 # Each is matched against the whole path without its suffix; the first group is the patient.
@@ -133,21 +133,6 @@ def check_known(entries: Iterable[Entry]) -> None:
         raise DataError(
             "--unit patient needs patients with several images, and no two of these images are "
             f"known to show the same patient. If some do, {_HOW}; else leave out --unit."
-        )
-
-
-def check_units(entries: Iterable[Entry]) -> None:
-    """Raise ``DataError`` where the images of a patient have several classes."""
-    classes = defaultdict(set)
-    for entry in entries:
-        classes[entry.group or entry.file].add(entry.label)
-    several = sorted((group for group in classes if len(classes[group]) > 1), key=natural)
-    if several:
-        shown = [f"{group} ({', '.join(sorted(classes[group]))})" for group in several]
-        raise DataError(
-            f"--unit patient needs one class for each patient. The images of {len(several):,} "
-            f"patients have several: {listed(shown, 5)}. Correct the labels, or train without "
-            "--unit, with an answer for each image."
         )
 
 

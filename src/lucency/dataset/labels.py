@@ -61,6 +61,7 @@ class Row(NamedTuple):
     fold: str = ""
     states: str = ""
     value: float | None = None
+    unit: str = ""
 
 
 class Labels(NamedTuple):
@@ -142,7 +143,8 @@ def read_labels(
     for line, label, text, value in zip(table.lines, labels, texts, values, strict=True):
         file = located.files[line.cells[at["file"]]]
         split, fold = _split(path, line, at), _cell(line, at, "fold")
-        row = Row(label, _cell(line, at, "group"), split, fold, text, value)
+        unit = _cell(line, at, "unit")
+        row = Row(label, _cell(line, at, "group"), split, fold, text, value, unit)
         if rows.setdefault(file, row) != row:
             twice.setdefault(file, _difference(file, rows[file], row, lines[file], line.number))
         lines.setdefault(file, line.number)

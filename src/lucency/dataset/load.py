@@ -26,7 +26,8 @@ from lucency.dataset.columns import columns_of
 from lucency.dataset.duplicates import near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
-from lucency.dataset.groups import Groups, check_known, check_units, find_groups, find_new_groups
+from lucency.dataset.frames import with_frames
+from lucency.dataset.groups import Groups, find_groups, find_new_groups
 from lucency.dataset.labels import labels_path
 from lucency.dataset.multilabel import UNKNOWN, check_config, listing, states_of, targets_of
 from lucency.dataset.near_duplicates import check_search, find_near_duplicates
@@ -35,10 +36,12 @@ from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
+from lucency.dataset.units import check_several, check_units, find_units, unread_units
 from lucency.dataset.values import check_regression
 from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import Decoders, Pixels, Request
 from lucency.imaging.depths import EIGHT
+from lucency.imaging.frames import file_of
 from lucency.imaging.image import COLOUR_CHECK_SIZE, shows_colour
 from lucency.io import default_cache, missing_home
 from lucency.progress import SILENT, Progress
@@ -69,6 +72,8 @@ class Split:
         values: Where numbers are to be predicted, (n,) float64; ``classes`` and ``labels`` are then
             bins of them. Else ``None``.
         value_name: What the numbers are, as the labels file names them.
+        units: The study or other unit of each image, "" where it stands alone; empty where each
+            image or each patient has an answer.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Split:
     learned: NDArray[np.float32] | None = None
     values: NDArray[np.float64] | None = None
     value_name: str = ""
+    units: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -114,6 +120,7 @@ class Split:
             learned=None if self.learned is None else self.learned[indices],
             values=None if self.values is None else self.values[indices],
             value_name=self.value_name,
+            units=tuple(self.units[i] for i in indices) if self.units else (),
         )
 
     def halves(self, cut: float | None = None) -> Split:
@@ -245,11 +252,15 @@ def load_dataset(
         side = size or config.input_size
         cache = _decode(found, side, colour, config, pool, progress, depth=config.depth or 0)
     readable, unreadable = _readable(found, cache, config.max_unreadable)
+    named = {entry.file: entry.unit for entry in found.entries if entry.unit}
     found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
-    if config.unit != "image":
-        check_known(entries)
-        check_units(entries)
+    if config.answers != "image":
+        units = find_units(entries, config.answers, *_keys(entries, groups, cache))
+        entries, lost = units.entries, unread_units(named, readable, unreadable, config.answers)
+        found = replace(found, warnings=(*found.warnings, *units.warnings, *lost))
+        check_several(entries, config.answers)
+        check_units(entries, config.answers)
     near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     partitioned = partition(entries, found.classes, near, config, found.labels)
     used = used_entries(partitioned.entries)
@@ -291,7 +302,7 @@ def load_labelled(
     Args:
         folder: Class folders; if it has a test split, only that is used.
         classes: Classes of the classifier; the folder's classes are among them.
-        config: How to read; the defaults if ``None``. With ``unit=patient``, an image that
+        config: How to read; the defaults if ``None``. With a unit, an image that
             ``group_regex`` does not match is of a patient of its own.
         size: Height and width of the decoded images.
         colour: Whether to keep three channels.
@@ -300,7 +311,7 @@ def load_labelled(
 
     Raises:
         DataError: The folder is not a usable data set, has classes unknown to the classifier, or
-            with ``unit=patient`` several classes of a patient.
+            with a unit several classes of it.
     """
     config = config or Config()
     found = scan_source(folder, config, progress, least=1, known=classes)
@@ -423,6 +434,7 @@ def scan_source(
         found = scan_several(opened, folders, partial(one, least=1), least)
     else:
         found = one(opened, labels=labels_path(config.labels, opened), least=least)
+    found = with_frames(found, config.frames, progress)
     if found.value_name:
         return found
     return replace(found, classes=in_order(found.classes, config.order))
@@ -517,7 +529,7 @@ def _identify_patients(
         given = apply_split(Path(config.split_file), entries)
         return given, Groups("split file", tuple(entry.group for entry in given))
     groups = find_groups(
-        [entry.file for entry in entries],
+        [file_of(entry.file) for entry in entries],
         given=[entry.group for entry in entries],
         regex=config.group_regex or None,
         patients=[cache.patients[entry.row] for entry in entries],
@@ -530,17 +542,29 @@ def _of_patients(
     entries: Sequence[Entry], cache: PixelCache, config: Config, progress: Progress
 ) -> Sequence[Entry]:
     """Return the entries of images to evaluate on, with their patients."""
-    if config.unit == "image":
+    if config.answers == "image":
         return _identify_patients(entries, cache, config)[0]
     if config.group_regex and not any(entry.group for entry in entries):
-        groups = find_new_groups([entry.file for entry in entries], regex=config.group_regex)
+        groups = find_new_groups([file_of(x.file) for x in entries], regex=config.group_regex)
     else:
         _, groups = _identify_patients(entries, cache, replace(config, group_regex=""))
     for line in groups.warnings:
         progress.warn(line)
     known = [entry._replace(group=k) for entry, k in zip(entries, groups.keys, strict=True)]
-    check_units(known)
-    return known
+    units = find_units(known, config.answers, *_keys(known, groups, cache))
+    for line in units.warnings:
+        progress.warn(line)
+    check_units(units.entries, config.answers)
+    return units.entries
+
+
+def _keys(
+    entries: Sequence[Entry], groups: Groups, cache: PixelCache
+) -> tuple[list[str], list[str]]:
+    """Return the hashed StudyInstanceUID of each entry, and PatientID where it counts."""
+    studies = [cache.studies[entry.row] for entry in entries]
+    patients = [cache.patients[entry.row] for entry in entries]
+    return studies, patients if groups.source == "dicom" else []
 
 
 def _split(
@@ -568,6 +592,7 @@ def _split(
         learned=targets_of(texts, labels, uncertain) if labels else None,
         values=np.array([entry.value for entry in inside], np.float64) if value_name else None,
         value_name=value_name,
+        units=tuple(entry.unit for entry in inside) if any(x.unit for x in entries) else (),
     )
 
 

@@ -65,7 +65,7 @@ class Locator:
         Raises:
             DataError: A name fits several images or none.
         """
-        found = {name: self._find(name) for name in dict.fromkeys(names)}
+        found = {name: self.find(name) for name in dict.fromkeys(names)}
         rest = [name for name, file in found.items() if file is None]
         note = ""
         if rest and not any(os.path.lexists(self._path(name)) for name in rest):
@@ -81,7 +81,12 @@ class Locator:
             raise self._missing(rest)
         return Located({name: file for name, file in found.items() if file is not None}, note)
 
-    def _find(self, written: str) -> str | None:
+    def find(self, written: str) -> str | None:
+        """Return the image of a name; ``None`` where it fits none.
+
+        Raises:
+            DataError: It fits several.
+        """
         name = _normal(written)
         for candidate in dict.fromkeys((name, unquote(name))):
             for find in (self._by_path, self._by_place, self._by_name, self._by_form):

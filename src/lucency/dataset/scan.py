@@ -243,6 +243,7 @@ def _by_labels(
                     fold=row.fold,
                     states=row.states,
                     value=row.value,
+                    unit=row.unit,
                 )
             )
         else:

@@ -93,6 +93,7 @@ def out_of_fold(classifier: Classifier, pool: Split, outputs: Outputs) -> Predic
         decisions=classifier.decide(outputs.probabilities),
         probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
+        units=pool.units,
     )
 
 

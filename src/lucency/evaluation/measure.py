@@ -233,18 +233,21 @@ def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -
         grades=_grades(sample, predictions, conditions, seed)
         if conditions.task.is_ordinal
         else None,
-        per_patient=None
+        per_unit=None
         if conditions.unit is None
-        else _evaluate(*_per_patient(predictions, conditions, conditions.unit), seed),
+        else replace(
+            _evaluate(*_per_unit(predictions, conditions, conditions.unit), seed),
+            unit=conditions.unit.name,
+        ),
     )
 
 
-def _per_patient(
+def _per_unit(
     predictions: Predictions, conditions: Conditions, rule: UnitRule
 ) -> tuple[Predictions, Conditions]:
-    """Return predictions of patients, and the conditions that they are evaluated under."""
+    """Return predictions of units, and the conditions that they are evaluated under."""
     found = pooled(predictions, rule)
-    _, unit = units.numbered(predictions.groups)
+    _, unit = units.numbered(predictions.answered)
     first = units.first_of(unit)
     attributes = {
         name: [values[i] for i in first] for name, values in conditions.attributes.items()

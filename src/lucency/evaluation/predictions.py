@@ -27,6 +27,7 @@ from lucency.task import task_of
 
 _COLUMNS = [*PREDICTIONS.columns]
 _PREFIX = "p_"
+_UNIT = "unit"
 
 
 class Labelled(Protocol):
@@ -43,6 +44,10 @@ class Labelled(Protocol):
     @property
     def groups(self) -> tuple[str, ...]:
         """Return n patients, "" where unknown."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Return n studies or other units, "" where unknown; nothing where there are none."""
 
     @property
     def labels(self) -> IntArray:
@@ -103,6 +108,8 @@ class Predictions:
         values: Where the answer is a number, (n,) float64 true numbers; ``classes`` are then bins
             of it, and ``labels`` and ``decisions`` the bins of the true and predicted numbers.
         predicted: (n,) float64 predicted numbers, if there are ``values``.
+        units: n studies or other units, "" where an image stands alone; empty where each image or
+            each patient has an answer.
     """
 
     split: str
@@ -116,6 +123,12 @@ class Predictions:
     targets: NDArray[np.float32] | None = None
     values: FloatArray | None = None
     predicted: FloatArray | None = None
+    units: tuple[str, ...] = ()
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """What has one answer: the n units, or the patients where there are none."""
+        return self.units or self.groups
 
 
 def predict(
@@ -151,6 +164,7 @@ def predict(
         ),
         probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
+        units=split.units,
     )
 
 
@@ -215,18 +229,18 @@ def worst_of_labels(predictions: Predictions) -> IntArray:
 
 
 def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
-    """Return one prediction for each patient, from all of its images.
+    """Return one prediction for each unit, such as a patient, from all of its images.
 
     Args:
-        predictions: Of images. The images of a patient have one class.
+        predictions: Of images. The images of a unit have one class and one patient.
         rule: How they become one.
 
     Returns:
-        Predictions of patients in order of their first image, whose file they have. The OOD score
-        is the median of the images; the decision is the most probable class, to be made again at
-        a threshold.
+        Predictions of units in order of their first image, whose file and patient they have. The
+        OOD score is the median of the images; the decision is the most probable class, to be made
+        again at a threshold.
     """
-    names, unit = units.numbered(predictions.groups)
+    names, unit = units.numbered(predictions.answered)
     first = units.first_of(unit)
     probabilities = rule.probabilities(predictions.probabilities, unit)
     scores = predictions.ood_scores
@@ -234,13 +248,14 @@ def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
         split=predictions.split,
         classes=predictions.classes,
         files=tuple(predictions.files[i] for i in first),
-        groups=names,
+        groups=tuple(predictions.groups[i] for i in first),
         labels=predictions.labels[first],
         decisions=np.asarray(probabilities.argmax(axis=1), np.int64),
         probabilities=probabilities,
         ood_scores=None
         if scores is None
         else np.array([np.median(scores[own]) for own in units.images_of(unit)]),
+        units=names if predictions.units else (),
     )
 
 
@@ -248,7 +263,8 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
     """Write ``predictions.csv``, one row per image.
 
     The columns are split, file, group, label, decision, ood_score (empty without an OOD detector)
-    and ``p_<class>`` for each class, with all digits of every number.
+    and ``p_<class>`` for each class, with all digits of every number; behind them unit, where these
+    are not images or patients.
 
     Args:
         path: The file; its folder exists.
@@ -262,7 +278,9 @@ def write_predictions(path: Path, splits: Iterable[Predictions]) -> None:
     if len({predictions.classes for predictions in given}) != 1:
         received = [predictions.classes for predictions in given]
         raise ConfigError(f"Expected splits that share their classes. Received: {received}.")
-    named = (_PREFIX + name for name in given[0].classes)
+    named = [_PREFIX + name for name in given[0].classes]
+    if any(predictions.units for predictions in given):
+        named.append(_UNIT)
     PREDICTIONS.write(
         path, (row for predictions in given for row in _rows(predictions)), *named, end="\r\n"
     )
@@ -290,7 +308,9 @@ def _rows(predictions: Predictions) -> Iterator[list[object]]:
         predictions.probabilities.tolist(),
         strict=True,
     )
-    yield from ([predictions.split, *row, *probabilities] for *row, probabilities in rows)
+    of = [[name] for name in predictions.units] or [[]] * len(predictions.files)
+    for (*row, probabilities), unit in zip(rows, of, strict=True):
+        yield [predictions.split, *row, *probabilities, *unit]
 
 
 def read_predictions(path: Path) -> tuple[Predictions, ...]:
@@ -309,9 +329,10 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         text = read_table(path)
         cells = csv.reader(io.StringIO(text, newline=""), strict=True)
         header, *rows = ([*map(from_text, row)] for row in cells)
-        classes = _classes(header)
+        has_units = header[-1:] == [_UNIT]
+        classes = _classes(header[:-1] if has_units else header)
         return tuple(
-            _part(name, classes, [row for row in rows if row[0] == name])
+            _part(name, classes, [row for row in rows if row[0] == name], has_units)
             for name in dict.fromkeys(row[0] for row in rows)
         )
     except FileNotFoundError as error:
@@ -329,10 +350,12 @@ def _classes(header: list[str]) -> tuple[str, ...]:
     return tuple(name.removeprefix(_PREFIX) for name in names)
 
 
-def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predictions:
-    ragged = [row for row in rows if len(row) != len(_COLUMNS) + len(classes)]
-    if ragged:
-        raise ValueError(f"expected {len(_COLUMNS) + len(classes)} fields in {ragged[0]}")
+def _part(
+    split: str, classes: tuple[str, ...], rows: list[list[str]], has_units: bool
+) -> Predictions:
+    end = len(_COLUMNS) + len(classes)
+    if ragged := [row for row in rows if len(row) != end + has_units]:
+        raise ValueError(f"expected {end + has_units} fields in {ragged[0]}")
     _, files, groups, labels, decided, far, *_ = zip(*rows, strict=True)
     if all(label.startswith("|") for label in labels):
         return Predictions(
@@ -368,6 +391,7 @@ def _part(split: str, classes: tuple[str, ...], rows: list[list[str]]) -> Predic
         groups=groups,
         labels=np.array([classes.index(name) for name in labels], np.int64),
         decisions=np.array([classes.index(name) for name in decided], np.int64),
-        probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
+        probabilities=np.array([row[len(_COLUMNS) : end] for row in rows], np.float64),
         ood_scores=np.array(far, np.float64) if all(far) else None,
+        units=tuple(row[end] for row in rows) if has_units else (),
     )

@@ -29,7 +29,7 @@ class Conditions:
         attributes: Name -> a value for each image, for subgroups.
         task: What the classifier answers.
         cut: Of grades, ``Spec.cut``.
-        unit: How the images of a patient become one answer, if they do.
+        unit: How the images of a unit, such as a patient, become one answer, if they do.
         value: How probabilities of bins become a number, where that is the answer.
     """
 
@@ -81,8 +81,9 @@ class Evaluation:
             predicted one), "coverage" (promised), "offset" and "tolerance" of the intervals, and
             "thirds" (metrics of the images with low, middle and high numbers). ``baseline`` is
             then the mean of the training numbers, and ``classes`` are bins. None for other tasks.
-        per_patient: The evaluation of one answer for each patient, where there is one; what it
-            counts are patients.
+        per_unit: The evaluation of one answer for each patient or other unit, where there is one;
+            what it counts are units. ``groups`` are still patients.
+        unit: Of ``per_unit``, what has an answer: patient, study, or a column of a labels file.
     """
 
     n: int
@@ -103,18 +104,18 @@ class Evaluation:
     grades: Mapping[str, Any] | None = None
     labels: Mapping[str, Evaluation] | None = None
     values: Mapping[str, Any] | None = None
-    per_patient: Evaluation | None = None
+    per_unit: Evaluation | None = None
+    unit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None.
 
-        What only some runs have, ``values`` and ``per_patient``, is left out of the others.
+        What only some have, ``values``, ``per_unit`` and ``unit``, is left out of the others.
         """
         document = {name: plain(value) for name, value in vars(self).items()}
+        some = ("values", "per_unit", "unit")
         return {
-            name: value
-            for name, value in document.items()
-            if value is not None or name not in ("values", "per_patient")
+            name: value for name, value in document.items() if value is not None or name not in some
         }
 
 

@@ -61,7 +61,7 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
         "outputs": outputs,
         "not_included": "the out-of-distribution detector and the prediction sets: this file never "
         "abstains, and `lucency predict` does"
-        + ("; and one answer for all images of a patient" if spec.unit else ""),
+        + (f"; and one answer for all images of a {spec.unit['name']}" if spec.unit else ""),
     }
 
 

@@ -1,6 +1,7 @@
 """Image files to pixels.
 
 source     read the bytes of one file, and notice if it changes
+frames     frames of a file as images of their own: names, and which are taken
 detect     recognise image files by their first bytes
 headers/   the header of an image file, without its metadata
 dicom/     DICOM files to grey levels

@@ -21,7 +21,7 @@ from PIL import Image
 from lucency.errors import ImageError, TransientError
 from lucency.imaging.depths import EIGHT, UNIT, in_words, white_of
 from lucency.imaging.dicom import is_dicom
-from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, read_header
+from lucency.imaging.headers import ENDS_EARLY, Header, check_sides, frames_in, read_header
 from lucency.imaging.notes import Note
 from lucency.imaging.raster import decoded, is_transposed, notes_on
 from lucency.imaging.source import load
@@ -59,11 +59,13 @@ class SourceImage:
             bits, as ``lucency.imaging.deep`` has them; 0 for other files.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, frame: int = 0) -> None:
         """Read the header.
 
         Args:
             data: The content of an image file.
+            frame: Number of the frame or page, from 1; 0 for the middle one of DICOM, else the
+                first.
 
         Raises:
             ImageError: It is another kind of file, or not a single image, or one that is too
@@ -74,10 +76,10 @@ class SourceImage:
         if is_dicom(data):
             from lucency.imaging.dicom.header import read_dicom
 
-            self._header = dicom = read_dicom(data)
+            self._header = dicom = read_dicom(data, frame)
             self.size, self.notes = dicom.size, dicom.notes
         else:
-            self._header = header = read_header(data)
+            self._header = header = read_header(data, frame)
             self.size, self.notes = _upright(header), notes_on(header)
         check_sides(*self.size)
 
@@ -91,6 +93,10 @@ class SourceImage:
             salt: Secret random bytes; without them, no identifier can be guessed.
         """
         return b"" if isinstance(self._header, Header) else self._header.patient_key(salt)
+
+    def study_key(self, salt: bytes) -> bytes:
+        """Return the StudyInstanceUID as 16 hashed bytes, as ``patient_key`` does the PatientID."""
+        return b"" if isinstance(self._header, Header) else self._header.study_key(salt)
 
     def pixels(self, size: tuple[int, int], colour: bool, depth: int = 0) -> NDArray[np.uint8]:
         """Return the result of ``decode`` as (height, width, 1 or 3) uint8."""
@@ -108,8 +114,7 @@ class SourceImage:
         reveal the shape of the original file to the network, and in data sets of radiographs that
         alone often separates the classes.
 
-        DICOM files are displayed as they specify. Transparent regions become black. Of an animation
-        the first frame is read, of a document the first page.
+        DICOM files are displayed as they specify. Transparent regions become black.
 
         Args:
             size: Height and width to return.
@@ -151,6 +156,21 @@ class SourceImage:
         if deep:
             return image.as_words(size, colour, depth).tobytes()
         return image.as_bytes(size, colour, depth).tobytes()
+
+
+def count_frames(data: bytes) -> int:
+    """Return how many frames a DICOM or GIF file, or pages a TIFF file has; 1 for any other.
+
+    Nothing is decoded. A damaged file has 1: decoding it gives the reason.
+    """
+    try:
+        if is_dicom(data):
+            from lucency.imaging.dicom.header import frames_of
+
+            return frames_of(data)
+        return frames_in(data)
+    except ImageError:
+        return 1
 
 
 def read_image(

@@ -18,6 +18,7 @@ class Note(enum.IntFlag):
     OVERLAY = 64  # overlay planes were ignored
     FIRST_FRAME = 128  # the first frame of an animation was read
     FIRST_PAGE = 256  # page 1 of several was read
+    MIDDLE_FRAME = 1024  # the middle one of several frames of a DICOM file was read
     CLIPPED = 512  # values above the depth of the data set became white
 
 
@@ -32,6 +33,7 @@ _TEXTS: Mapping[Note, str] = {
     Note.NO_WINDOW: "it has no window, so its contrast was stretched",
     Note.FIRST_FRAME: "an animation, of which the first frame was read",
     Note.FIRST_PAGE: "several pages, of which page 1 was read",
+    Note.MIDDLE_FRAME: "several frames, of which the middle one was read",
     Note.CLIPPED: "values above the depth of the training images were clipped",
 }
 

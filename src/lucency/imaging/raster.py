@@ -51,6 +51,8 @@ def opened(header: Header) -> ImageFile:
     image = cast(ImageFile, getattr(found, plugin)(io.BytesIO(header.stream)))
     if image.size != (header.width, header.height):
         raise ValueError("Pillow reads other dimensions in the header")
+    if header.skipped:
+        image.seek(header.skipped)
     return image
 
 

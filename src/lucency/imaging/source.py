@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lucency.errors import DataError, ImageError, TransientError
+from lucency.imaging.frames import content_sha256, opened_as
 
 Source = str | Path | BinaryIO
 
@@ -46,7 +46,7 @@ def load(source: Source, stamp: Stamp | None = None) -> bytes:
     """Read a file's bytes, up to 256 MiB; a pipe or a device is rejected without blocking.
 
     Args:
-        source: A path, or an open binary file.
+        source: A path, perhaps with the name of a frame, or an open binary file.
         stamp: Of the file when it was found; ``None`` if unknown.
 
     Raises:
@@ -56,7 +56,7 @@ def load(source: Source, stamp: Stamp | None = None) -> bytes:
     """
     try:
         if isinstance(source, (str, Path)):
-            return _load_file(source, stamp)
+            return _load_file(opened_as(source)[0], stamp)
         data = source.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         if stamp:
@@ -98,7 +98,7 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
         data = load(path)
     except ImageError as error:
         raise changed_error(path, str(error)) from error
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if content_sha256(data, opened_as(path)[1]) != sha256:
         raise changed_error(path, OTHER_CONTENT)
     return data
 

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lucency.calibration import operating_point
+from lucency.calibration.units import UnitRule
 from lucency.classifier import Classifier, Spec
 from lucency.comparison import Comparison
-from lucency.config import Config
+from lucency.config import Config, column_of_unit
 from lucency.dataset import Source, Split, load_labelled, read_split
 from lucency.dataset.multilabel import UNCERTAIN, UNKNOWN, written
 from lucency.errors import ConfigError, RunError
@@ -120,8 +121,8 @@ def _of_task(config: Config, spec: Spec) -> Config:
 def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     """Set a classifier's threshold by a rule on the validation split of its run, or its folds.
 
-    Patients that have an answer of their own get a threshold of their own, and so does each of
-    several labels.
+    Units that have an answer of their own, such as patients, get a threshold of their own, and so
+    does each of several labels.
 
     Raises:
         ConfigError: There is no positive class and no grade from which on an image is positive, or
@@ -149,10 +150,10 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
         spec = dataclasses.replace(spec, **chosen, validation_rates=rates)
     else:
         spec = dataclasses.replace(spec, cut={**spec.cut, **chosen})
-    if of_patients := classifier.unit:
-        chosen = _chosen(spec, pooled(val, of_patients), rule, config)
+    if of_units := classifier.unit:
+        chosen = _chosen(spec, pooled(val, of_units), rule, config)
         unit = {
-            **of_patients.to_json(),
+            **of_units.to_json(),
             **({"cut": {**spec.cut, **chosen}} if spec.cut else chosen),
         }
         spec = dataclasses.replace(spec, unit=unit)
@@ -251,16 +252,28 @@ def _record_own(
     return record_test_evaluation(classifier, tested, "evaluate", run.name, progress)
 
 
+def _frames(rule: UnitRule | None) -> int | Literal["all"]:
+    if rule is None:
+        return 1
+    return rule.frames if isinstance(rule.frames, int) else "all"
+
+
 def _load(classifier: Classifier, folder: Source, config: Config, progress: Progress) -> Split:
     spec = classifier.spec
     rule = classifier.unit
+    if rule and column_of_unit(rule.name) and not config.labels:
+        raise ConfigError(
+            f"This classifier answers for each {rule.name}, a column of a table. Give a CSV with "
+            f"the columns file, label and {rule.name}: --labels FILE"
+        )
     own = Config(
         cache=config.cache,
         labels=config.labels,
         task=config.task,
         label_column=config.label_column,
-        unit="patient" if rule else "image",
+        unit=rule.name if rule else "image",
         group_regex=rule.regex if rule else "",
+        frames=_frames(rule),
     )
     return load_labelled(
         folder, spec.classes, own, size=spec.size,

@@ -28,9 +28,12 @@ import numpy as np
 from lucency.calibration.units import images_of, numbered
 from lucency.classifier import Classifier, Prediction, Spec
 from lucency.cluster import Shared, connect, in_words, kept_pool
+from lucency.config import FILE, PATIENT, STUDY
 from lucency.dataset.groups import find_new_groups
+from lucency.dataset.units import alone_warning, named_studies, units_in_table
 from lucency.errors import BackendError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
+from lucency.imaging.frames import file_of, opened_as
 from lucency.imaging.source import stamp_of
 from lucency.io import locked, read_json, sha256_of, write_bytes, write_json
 from lucency.progress import SILENT, Progress
@@ -147,66 +150,111 @@ def predict_part(
 
 
 @dataclasses.dataclass(frozen=True)
-class Patient:
-    """The answer for a patient, and those for its images.
+class UnitAnswer:
+    """The answer for a unit, such as a patient, and those for its images.
 
     Attributes:
-        prediction: Of the patient; its ``file`` is the name of the patient.
+        prediction: Of the unit; its ``file`` is the name of the unit.
         images: Of each image.
+        classes: Class names, in the order of the probabilities.
+        key: The key of the name in JSON, such as ``patient``.
     """
 
     prediction: Prediction
     images: tuple[Prediction, ...]
+    classes: tuple[str, ...]
+    key: str = PATIENT
 
-    def adjusted(self, adjust: Adjust) -> Patient:
+    def adjusted(self, adjust: Adjust) -> UnitAnswer:
         """Return it with all probabilities moved to another prevalence, as by ``adjustment``."""
-        return Patient(adjust(self.prediction), tuple(map(adjust, self.images)))
+        images, found = tuple(map(adjust, self.images)), adjust(self.prediction)
+        if found.evidence:
+            of = self.classes.index(found.evidence["class"])
+            p = [each.probabilities[of] for each in images if each.probabilities]
+            evidence = {**found.evidence, "lowest": min(p), "highest": max(p)}
+            found = dataclasses.replace(found, evidence=evidence)
+        return dataclasses.replace(self, prediction=found, images=images)
 
-    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the name, the prediction and those of the images."""
-        images = [{"file": each.file, **each.to_json(classes)} for each in self.images]
+        images = [{"file": each.file, **each.to_json(self.classes)} for each in self.images]
         return {
-            "patient": self.prediction.file,
-            **self.prediction.to_json(classes),
+            self.key: self.prediction.file,
+            **self.prediction.to_json(self.classes),
             "images": images,
         }
 
 
-def predict_patients(
+def predict_units(
     classifier: Classifier,
     predictions: Sequence[Prediction],
     folders: Sequence[Path] = (),
     progress: Progress = SILENT,
-) -> list[Patient]:
-    """Return one answer for each patient, in order of their first image.
+    table: Path | None = None,
+) -> list[UnitAnswer]:
+    """Return one answer for each unit, in order of their first image.
 
-    Patients are identified as in training: by PatientID of DICOM, well-known names of files, or the
-    regular expression that was given. An image of an unknown patient stands alone.
+    Units are identified by the rule of the training. Patients: by PatientID of DICOM, well-known
+    names of files, or the regular expression that was given. Studies: by StudyInstanceUID. Other
+    units: by the table. An image without a unit stands alone.
 
     Args:
-        classifier: Trained with ``unit=patient``.
+        classifier: Trained with a ``unit``.
         predictions: For the images, not adjusted to another prevalence.
         folders: What the expression searches are paths relative to these, as in training, and the
             names of files elsewhere.
-        progress: Warned of images of unknown patients.
+        progress: Warned of images without a unit.
+        table: CSV with the columns file and that of the unit; ``None`` without one.
 
     Raises:
         ClassifierError: The classifier has answers for images only.
         ConfigError: The regular expression is not valid.
+        DataError: The table cannot be read.
     """
-    rule = classifier.unit
-    groups = find_new_groups(
-        [each.file for each in predictions],
-        regex=rule.regex or None if rule else None,
-        searched=[_below(Path(each.file), folders) for each in predictions],
-        patients=[each.patient for each in predictions],
-    )
-    for line in groups.warnings:
+    rule, key = classifier.unit, PATIENT
+    if rule is None or (rule.name == PATIENT and table is None):
+        groups = find_new_groups(
+            [file_of(each.file) for each in predictions],
+            regex=rule.regex or None if rule else None,
+            searched=[_below(Path(file_of(each.file)), folders) for each in predictions],
+            patients=[each.patient for each in predictions],
+        )
+        keys, warnings = [*groups.keys], groups.warnings
+    else:
+        key = rule.key
+        keys, warnings = _keys(rule.name, predictions, table)
+    for line in warnings:
         progress.warn(line)
-    names, unit = numbered(groups.keys)
+    names, unit = numbered(keys)
     images = [tuple(predictions[i] for i in own) for own in images_of(unit)]
     pairs = zip(names, images, strict=True)
-    return [Patient(classifier.predict_unit(name, own), own) for name, own in pairs]
+    classes = classifier.classes
+    return [
+        UnitAnswer(classifier.predict_unit(name, own), own, classes, key) for name, own in pairs
+    ]
+
+
+def _keys(
+    unit: str, predictions: Sequence[Prediction], table: Path | None
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the unit of each image, its own path where it has none, and warnings."""
+    files = [file_of(each.file) for each in predictions]
+    if table is not None:
+        names = units_in_table(table, unit, [*map(Path, files)])
+    elif unit == FILE:
+        names = files
+    elif unit == STUDY:
+        names = named_studies(files, [each.study for each in predictions])
+    else:
+        names = [""] * len(files)
+    keys = [name or file for name, file in zip(names, files, strict=True)]
+    alone = [file for name, file in zip(names, files, strict=True) if not name]
+    if not alone:
+        return keys, ()
+    warning = alone_warning(unit, alone, len(files))
+    if table is None and unit != STUDY:
+        warning += f" Give a CSV with the columns file and {unit}: --labels FILE"
+    return keys, (warning,)
 
 
 def _below(file: Path, folders: Sequence[Path]) -> str:
@@ -289,7 +337,7 @@ def _job(classifier: Classifier, files: Sequence[Path], prevalence: float | None
     listed = hashlib.sha256()
     for file in files:
         try:
-            stamp = stamp_of(file.stat())
+            stamp = stamp_of(Path(opened_as(file)[0]).stat())
         except OSError:
             stamp = None
         listed.update(repr((os.fsencode(file), stamp)).encode())

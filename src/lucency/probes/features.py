@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lucency.imaging.frames import file_of
+
 FloatArray = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
@@ -100,7 +102,7 @@ def name_features(files: Sequence[str], classes: Sequence[str]) -> tuple[FloatAr
     Returns:
         (n, words + 2), and the name of each column.
     """
-    stems = [PurePosixPath(file).stem for file in files]
+    stems = [PurePosixPath(file_of(file)).stem for file in files]
     ignored = {word.lower() for name in classes for word in re.findall("[A-Za-z]+", name)}
     words = [{word.lower() for word in re.findall("[A-Za-z]+", stem)} - ignored for stem in stems]
     counts = Counter(word for each in words for word in each)

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lucency.config import column_of_unit
 from lucency.plots import visible
 from lucency.report import (
     data,
@@ -82,7 +83,7 @@ def of_run(run: Run) -> dict[str, Any]:
 
 def _first_screen(run: Run) -> dict[str, Any]:
     shown, folded = trust.warnings(run)
-    answered = run.per_patient
+    answered = run.per_unit
     return {
         "title": _title(run),
         "subtitle": _subtitle(run),
@@ -91,7 +92,9 @@ def _first_screen(run: Run) -> dict[str, Any]:
         "headlines": performance.headlines(answered),
         "sentences": performance.sentences(answered),
         "units": performance.units(run),
-        "patients": _patients(answered) if answered is not run else None,
+        "answers": _answers(answered) | {"evidence": performance.evidence(run)}
+        if answered is not run
+        else None,
         "checks": trust.checks(run),
         "warnings": shown,
         "more_warnings": folded,
@@ -117,10 +120,13 @@ def _labels(run: Run, album: Album) -> dict[str, Any]:
     }
 
 
-def _patients(run: Run) -> dict[str, Any]:
-    """Return what the section on one answer for each patient shows."""
+def _answers(run: Run) -> dict[str, Any]:
+    """Return what the section on one answer for each unit shows."""
     return {
-        "gist": wording.plural(int(run.split["n"]), "patient"),
+        "unit": wording.isolated(run.unit) if column_of_unit(run.unit) else run.unit,
+        "units": run.units,
+        "heads": ["Figure", run.units if column_of_unit(run.unit) else run.units.title(), "Images"],
+        "gist": wording.plural(int(run.split["n"]), run.unit, run.units),
         "point": utility.point(run.at_cut),
         "confusion": drawings.confusions(run)[0],
     }

@@ -111,7 +111,7 @@ def confusions(run: Run) -> list[Figure]:
             plots.confusion(
                 split["confusion"], split["classes"], title=f"Confusion matrix, {name}"
             ),
-            f"{name.capitalize()}, {plural(split['n'], run.unit)}",
+            f"{name.capitalize()}, {plural(split['n'], run.unit, run.units)}",
         )
         for name, split in run.splits.items()
     ]

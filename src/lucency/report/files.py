@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lucency.config import plural_of_unit
 from lucency.dataset import read_split
 from lucency.errors import RunError
 from lucency.evaluation import Predictions, read_predictions
@@ -63,6 +64,11 @@ class Run:
     checklist: Json | None = None
     explanation: Json | None = None
     unit: str = "image"  # what the figures count
+
+    @property
+    def units(self) -> str:
+        """The word for several of what the figures count."""
+        return plural_of_unit(self.unit)
 
     @property
     def classes(self) -> list[str]:
@@ -129,18 +135,17 @@ class Run:
         return replace(self, evaluation=two, predictions=())
 
     @property
-    def per_patient(self) -> Run:
-        """The run with one answer for each patient; itself where only images have answers."""
+    def per_unit(self) -> Run:
+        """The run with one answer for each unit; itself where only images have answers."""
         found = {
-            key: split.get("per_patient")
+            key: split.get("per_unit")
             for key in ("test", "validation", "cross_validation")
             if (split := self.evaluation.get(key))
         }
         if None in found.values():
             return self
-        return replace(
-            self, evaluation={**self.evaluation, **found}, predictions=(), unit="patient"
-        )
+        unit = str(next(iter(found.values()))["unit"])
+        return replace(self, evaluation={**self.evaluation, **found}, predictions=(), unit=unit)
 
     @property
     def at_cut(self) -> Run:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from lucency.calibration.units import UnitRule, images_of, numbered
+from lucency.calibration.units import evidence as rest_on
+from lucency.evaluation.predictions import pooled
 from lucency.report import labels, values
 from lucency.report.files import Json, Run
 from lucency.report.images import Album
@@ -25,8 +28,10 @@ from lucency.report.wording import (
     trivial,
     value_text,
 )
+from lucency.task import CLASSES, ORDINAL, task_of
 
 _MISTAKES = 10
+_EVIDENCE = 8  # units
 _OF_GRADES = ("quadratic_kappa", "within_one", "mean_absolute_error", "accuracy")
 _OF_UNITS = (
     *("auroc", "sensitivity", "specificity", "accuracy", "balanced_accuracy"),
@@ -120,7 +125,7 @@ def sentences(run: Run) -> list[Markup]:
     frequent = split["baseline"]["class"]
     count = int(split["per_class"][frequent]["n"])
     beside = Markup(
-        "Always predicting {} scores {} accuracy ({:,} of {:,} {} {}s); this classifier scores {}."
+        "Always predicting {} scores {} accuracy ({:,} of {:,} {} {}); this classifier scores {}."
     )
     return [
         meaning(split, run.positive, run.unit),
@@ -130,7 +135,7 @@ def sentences(run: Run) -> list[Markup]:
             count,
             split["n"],
             name,
-            run.unit,
+            run.units,
             figure_text(split["metrics"]["accuracy"], split["n"], share=True),
         ),
     ]
@@ -199,8 +204,8 @@ def grades(run: Run) -> list[list[str]]:
 
 
 def units(run: Run) -> list[list[str]]:
-    """Return the headline figures of patients beside those of images; empty without the former."""
-    other = run.per_patient
+    """Return the headline figures of units beside those of images; empty without the former."""
+    other = run.per_unit
     if other is run:
         return []
     keys = [*(_OF_GRADES if run.is_ordinal else _OF_UNITS)]
@@ -218,6 +223,41 @@ def units(run: Run) -> list[list[str]]:
         for key in keys
         if key in run.split["metrics"]
     ]  # fmt: skip
+
+
+def evidence(run: Run) -> list[list[Any]]:
+    """Return what the answers for some units rest on: those whose images differ most.
+
+    Only units of several images are among them.
+    """
+    found, document = run.predictions_of(run.split_name), (run.classifier or {}).get("unit")
+    if found is None or not document:
+        return []
+    rule, classes = UnitRule.from_json(document, found.classes), found.classes
+    names, unit = numbered(found.answered)
+    answers = pooled(found, rule)
+    positive = None if run.positive is None else classes.index(run.positive)
+    task = task_of(ORDINAL) if run.is_ordinal else CLASSES
+    decisions = task.decide(answers.probabilities, positive, rule.threshold)
+    rows = []
+    for number, own in enumerate(images_of(unit)):
+        k = int(decisions[number])
+        if len(own) > 1:
+            of = rest_on(rule, found.probabilities[own], k, found.decisions[own])
+            rows.append((of.lowest - of.highest, names[number], number, own, of))
+    return [
+        [
+            name,
+            classes[answers.labels[number]],
+            classes[decisions[number]],
+            rounded(float(answers.probabilities[number, decisions[number]]), 100, share=True),
+            found.files[own[of.decisive]],
+            f"{of.changes[of.decisive]:+.2f}".replace("-", "−"),
+            f"{of.agree} of {len(own)}",
+            f"{rounded(of.lowest, 100, share=True)} to {rounded(of.highest, 100, share=True)}",
+        ]
+        for _, name, number, own, of in sorted(rows, key=lambda row: row[:2])[:_EVIDENCE]
+    ]
 
 
 @dataclass(frozen=True)

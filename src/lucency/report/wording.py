@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lucency.config import plural_of_unit
 from lucency.plots import THIN, visible
 from lucency.report.files import Json, number
 
@@ -195,7 +196,8 @@ def of_hundred(entry: Mapping[str, Any]) -> str:
 
 
 def meaning(split: Json, positive: str | None, unit: str = "image") -> Markup:
-    """Return the headline figures as a plain sentence, in images or patients of a hundred."""
+    """Return the headline figures as a plain sentence, in images or units of a hundred."""
+    units = plural_of_unit(unit)
     per_class = {
         name: entry["metrics"]["sensitivity"] for name, entry in split["per_class"].items()
     }
@@ -206,15 +208,13 @@ def meaning(split: Json, positive: str | None, unit: str = "image") -> Markup:
             "Of 100 {} {unit}, {} are detected; of 100 {} {unit}, {} are correctly negative."
         ).format(
             class_name(positive), of_hundred(found), class_name(other), of_hundred(negative),
-            unit=f"{unit}s",
+            unit=units,
         )  # fmt: skip
     if split.get("grades"):
         metrics = split["metrics"]
         return Markup(
             "Of 100 {unit}, {} get the right grade, and {} the right one or a neighbouring one."
-        ).format(
-            of_hundred(metrics["accuracy"]), of_hundred(metrics["within_one"]), unit=f"{unit}s"
-        )
+        ).format(of_hundred(metrics["accuracy"]), of_hundred(metrics["within_one"]), unit=units)
     if len(per_class) > 5:
         known = {name: number(entry["value"]) or 0.0 for name, entry in per_class.items()}
         ends = (max(known, key=known.__getitem__), min(known, key=known.__getitem__))
@@ -225,7 +225,7 @@ def meaning(split: Json, positive: str | None, unit: str = "image") -> Markup:
         sentence = Markup("Best recognised: {}. Worst recognised: {}.")
         return sentence.format(best, worst)
     recognised = [
-        Markup("of 100 {} {}s, {}").format(class_name(name), unit, of_hundred(entry))
+        Markup("of 100 {} {}, {}").format(class_name(name), units, of_hundred(entry))
         for name, entry in per_class.items()
     ]
     return Markup("Correctly recognised: {}.").format(Markup("; ").join(recognised))

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from lucency.config import column_of_unit, plural_of_unit
+
 if TYPE_CHECKING:
     from lucency.config import Config
     from lucency.dataset import Dataset
@@ -101,15 +103,18 @@ def of_evaluation(document: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         ``test/auroc``, ``test/auroc_low``, ``test/auroc_high`` and so on, without undefined ones;
-        of patients that have an answer of their own ``test_patients/auroc`` and so on. Of several
-        labels, these are means, and ``test_labels/effusion/auroc`` is that of a label.
+        of patients, studies or other units with an answer ``test_patients/auroc`` and so on. Of
+        several labels, these are means, and ``test_labels/effusion/auroc`` is that of a label.
     """
     found: dict[str, float] = {}
     for split in SPLITS:
         of_images = document.get(split) or {}
         found |= _estimates(split, of_images)
         found |= _of_labels(split, of_images)
-        found |= _estimates(f"{split}_patients", of_images.get("per_patient") or {})
+        of_units = of_images.get("per_unit") or {}
+        unit = of_units.get("unit", "")
+        many = "units" if column_of_unit(unit) else plural_of_unit(unit)
+        found |= _estimates(f"{split}_{many}", of_units)
     return found
 
 

@@ -35,6 +35,7 @@ class HeldOut:
         groups: n patients.
         targets: (n, labels) ``Split.targets``, where an image may have several labels.
         values: (n,) ``Split.values``, where numbers are to be predicted.
+        units: n units, if they are not the patients; else empty.
     """
 
     logits: NDArray[np.float64]
@@ -42,6 +43,7 @@ class HeldOut:
     groups: Sequence[str]
     targets: NDArray[np.float32] | None = None
     values: NDArray[np.float64] | None = None
+    units: Sequence[str] = ()
 
 
 def calibrate(
@@ -83,7 +85,7 @@ def calibrate(
         rule=point.rule,
         validation_rates=point.rates(),
     )
-    if config.unit != "image":
+    if config.answers != "image":
         rule = _unit(classifier, plan, config, probabilities, held_out, progress)
         classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
 
@@ -149,20 +151,24 @@ def _unit(
     held_out: HeldOut,
     progress: Progress,
 ) -> UnitRule:
-    """Choose how the images of a patient become one answer, on held-out patients.
+    """Choose how the images of a unit, such as a patient, become one answer, on held-out units.
 
     The probabilities assume the same class shares as those of images.
     """
+    names = held_out.units or held_out.groups
     rule = units.fit(
-        probabilities, held_out.labels, held_out.groups, classifier.spec.class_prior,
+        probabilities, held_out.labels, names, classifier.spec.class_prior,
+        patients=held_out.groups if held_out.units else (),
         runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
-    _, unit = units.numbered(held_out.groups)
+    _, unit = units.numbered(names)
     pooled, labels = rule.probabilities(probabilities, unit), held_out.labels[units.first_of(unit)]
     point = _operating_point(classifier, config, pooled, labels, progress)
     return dataclasses.replace(
         rule,
+        name=config.answers,
         regex=config.group_regex,
+        frames=config.frames,
         threshold=point.threshold,
         rule=point.rule,
         validation=point.rates(),

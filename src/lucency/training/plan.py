@@ -17,7 +17,7 @@ from lucency import backend
 from lucency.augmentation import Augmentation
 from lucency.calibration import operating_point
 from lucency.calibration.values import ValueRule
-from lucency.config import Config
+from lucency.config import Config, plural_of_unit
 from lucency.dataset import Folds, Split
 from lucency.dataset.multilabel import check_config
 from lucency.dataset.values import Bins, check_regression
@@ -319,13 +319,14 @@ def _task(classes: tuple[str, ...], config: Config) -> list[Choice]:
 
 def _unit(config: Config) -> list[Choice]:
     """Describe what has one answer, if not only images have."""
-    if config.unit == "image":
+    if config.answers == "image":
         return []
     return [
         Choice(
-            "unit", config.unit,
-            "requested; the mean of the logits of all images of a patient, calibrated on held-out "
-            "patients with a threshold and prediction sets of its own",
+            "unit", config.answers,
+            f"requested; the mean of the logits of all images of a {config.answers}, calibrated "
+            f"on held-out {plural_of_unit(config.answers)} with a threshold and prediction sets of "
+            "its own",
         )
     ]  # fmt: skip
 

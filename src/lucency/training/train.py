@@ -91,7 +91,12 @@ def finish(
     """
     classifier, (train_split, val_split) = fitted.network, splits
     held_out = HeldOut(
-        fitted.logits, val_split.labels, val_split.groups, val_split.targets, val_split.values
+        fitted.logits,
+        val_split.labels,
+        val_split.groups,
+        val_split.targets,
+        val_split.values,
+        val_split.units,
     )
     calibrate(
         classifier, plan, config, train_split.labels, held_out,

@@ -107,20 +107,11 @@ def split(run: Path) -> str:
                 f"{len(other):,} images of {split.split} are in split.csv or predictions.csv and "
                 f"not in both: {other[0]}."
             )
-        rows = zip(split.files, split.groups, split.labels, strict=True)
-        for i, (file, group, label) in enumerate(rows):
-            found, entry = (split.classes[label], group), wanted[file]
-            expected = (entry.label, entry.group)
-            if split.targets is not None:
-                found = (written(split.classes, split.targets[i]), group)
-                expected = (entry.label.replace(UNCERTAIN, UNKNOWN), entry.group)
-            if split.values is not None:
-                found = (repr(float(split.values[i])), group)
-            if found != expected:
-                raise Mismatch(
-                    f"{file}: truth and patient are {found} in predictions.csv and "
-                    f"{expected} in split.csv."
-                )
+        _check_truths(split, wanted)
+        pairs = {(unit, group) for unit, group in zip(split.units, split.groups, strict=False)}
+        several = sorted(name for name, n in Counter(x for x, _ in pairs if x).items() if n > 1)
+        if several:
+            raise Mismatch(f"{len(several):,} units have several patients: {several[0]}.")
     missing = {entry.split for entry in listed if entry.split in ("val", "test")}
     if FOLDS.is_in(run):
         missing.add(OUT_OF_FOLD)
@@ -129,6 +120,24 @@ def split(run: Path) -> str:
         raise Mismatch(f"predictions.csv has no rows of {', '.join(sorted(missing))}.")
     count = sum(len(split.files) for split in splits)
     return f"{count:,} images with equal files, classes and patients"
+
+
+def _check_truths(split: Predictions, wanted: Mapping[str, Entry]) -> None:
+    """Compare truth and patient of each image of predictions.csv with those of split.csv."""
+    rows = zip(split.files, split.groups, split.labels, strict=True)
+    for i, (file, group, label) in enumerate(rows):
+        found, entry = (split.classes[label], group), wanted[file]
+        expected = (entry.label, entry.group)
+        if split.targets is not None:
+            found = (written(split.classes, split.targets[i]), group)
+            expected = (entry.label.replace(UNCERTAIN, UNKNOWN), entry.group)
+        if split.values is not None:
+            found = (repr(float(split.values[i])), group)
+        if found != expected:
+            raise Mismatch(
+                f"{file}: truth and patient are {found} in predictions.csv and {expected} in "
+                "split.csv."
+            )
 
 
 def _check_folds(folds: Mapping[str, str], listed: Sequence[Entry]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from lucency.dataset import Entry, read_split
 from lucency.errors import ImageError
 from lucency.evaluation import OUT_OF_FOLD, Predictions, read_predictions
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Pixels
+from lucency.imaging.frames import content_sha256, opened_as
 from lucency.imaging.source import load
 from lucency.progress import Progress
 from lucency.run_folder.files import ONNX, PREDICTIONS, SPLIT
@@ -56,8 +56,8 @@ def images(run: Path, folder: Path, progress: Progress) -> str:
     with progress.task("Comparing images", len(predictions.files), "files") as task:
         for file in predictions.files:
             try:
-                data = load(folder / file)
-                if hashlib.sha256(data).hexdigest() != listed[file].sha256:
+                path, frame = opened_as(folder / file)
+                if content_sha256(load(path), frame) != listed[file].sha256:
                     changed.append(file)
             except ImageError:
                 missing.append(file)

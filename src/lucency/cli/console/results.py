@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lucency.cli.console import terminal
 from lucency.cli.console.progress import duration
+from lucency.config import PATIENT, plural_of_unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,10 +94,10 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         title = f"{at_cut.positive}, from a probability of {threshold:.3g}"
         console.print()
         console.print(_table(title, at_cut.metrics))
-    if patients := evaluation.per_patient:
-        title = f"One answer for each of {patients.n:,} patients"
+    if of_units := evaluation.per_unit:
+        title = f"One answer for each of {of_units.n:,} {plural_of_unit(of_units.unit or '')}"
         console.print()
-        console.print(_table(title, patients.metrics))
+        console.print(_table(title, of_units.metrics))
     if evaluation.labels:
         console.print(_labels(evaluation.labels))
         return
@@ -197,9 +198,9 @@ def show_check(check: Check) -> None:
 def show_comparison(found: Comparison) -> None:
     """Print the figures of every system, their differences and the verdict."""
     console = terminal.console()
-    of_images = found.groups and found.unit == "image"
-    people = f" of {found.groups:,} patients" if of_images else ""
-    title = f"\nOn {found.n:,} {found.split} {found.unit}s{people}"
+    of_patients = found.groups and found.unit != PATIENT
+    people = f" of {found.groups:,} patients" if of_patients else ""
+    title = f"\nOn {found.n:,} {found.split} {plural_of_unit(found.unit)}{people}"
     console.print(title, style="bold", markup=False)
     for system in found.systems:
         console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import signal
@@ -21,6 +20,7 @@ from lucency.imaging.decoder.protocol import (
     reason_payload,
 )
 from lucency.imaging.detect import HEAD, why_unusable
+from lucency.imaging.frames import content_sha256, opened_as
 from lucency.imaging.image import SourceImage
 from lucency.imaging.raster import PLUGINS
 from lucency.imaging.source import load
@@ -111,18 +111,19 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def _respond(request: Request) -> Response:
-    sha256, size, patient = "", (0, 0), b""
+    sha256, size, patient, study = "", (0, 0), b"", b""
     try:
         source = request.source
-        data = source if isinstance(source, bytes) else load(source, request.stamp)
-        sha256 = hashlib.sha256(data).hexdigest()
+        path, frame = ("", 0) if isinstance(source, bytes) else opened_as(source)
+        data = source if isinstance(source, bytes) else load(path, request.stamp)
+        sha256 = content_sha256(data, frame)
         # The pixels that a camera raw file would give are those of a small preview.
-        name = "" if isinstance(source, bytes) else PurePath(source).name
-        if reason := why_unusable(name, data[:HEAD]):
+        if reason := why_unusable(PurePath(path).name, data[:HEAD]):
             raise ImageError(reason)
-        image = SourceImage(data)
+        image = SourceImage(data, frame)
         size = image.size
-        patient = image.patient_key(request.salt) if request.salt else b""
+        if request.salt:
+            patient, study = image.patient_key(request.salt), image.study_key(request.salt)
         pixels = image.decode(
             request.size or size, request.colour, request.depth, deep=request.deep
         )
@@ -131,7 +132,7 @@ def _respond(request: Request) -> Response:
         return Response(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:
         return Response(Outcome.TRANSIENT, sha256, size, b"not enough memory to read it")
-    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits)
+    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits, study)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Decoded(NamedTuple):
         fatal: Whether decoding it crashed a process or timed out, so that a retry would probably
             do the same.
         bits: The smallest depth that holds a file of more than 8 bits; 0 for others.
+        study: StudyInstanceUID, hashed like the patient.
     """
 
     pixels: Pixels | None
@@ -62,6 +63,7 @@ class Decoded(NamedTuple):
     patient: str = ""
     fatal: bool = False
     bits: int = 0
+    study: str = ""
 
     def or_error(self) -> Pixels:
         """Return the pixels.
@@ -311,5 +313,5 @@ def _decoded(response: Response, request: Request) -> Decoded:
         pixels = pixels.astype(np.float32) / np.float32(WORD)
     return Decoded(
         pixels.reshape(shape), "", False, sha256, size, response.notes, response.patient.hex(),
-        bits=response.bits,
+        bits=response.bits, study=response.study.hex(),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 from lucency.errors import ImageError
-from lucency.imaging.dicom.elements import DAMAGED, fragments
+from lucency.imaging.dicom.elements import DAMAGED
 from lucency.imaging.dicom.header import DicomHeader
 from lucency.imaging.dicom.transfer_syntaxes import Coding
 from lucency.imaging.headers import ENDS_EARLY, read_header
@@ -26,7 +26,7 @@ def codestream(header: DicomHeader) -> tuple[bytes, int]:
     Raises:
         ImageError: They are damaged, or do not match the header.
     """
-    coding, data = header.syntax.coding, b"".join(fragments(header.pixels))
+    coding, data = header.syntax.coding, b"".join(header.fragments)
     if coding is Coding.RLE:
         _check_rle(header, data)
         return data, header.allocated

@@ -163,6 +163,38 @@ def fragments(pixels: Element) -> list[memoryview]:
     return found[1:]
 
 
+def frame_fragments(pixels: Element, frames: int, frame: int) -> list[memoryview]:
+    """Return the fragments of one of several frames of compressed pixels (PS3.5, A.4).
+
+    Args:
+        pixels: The element.
+        frames: How many there are, at least 2.
+        frame: Which is returned, from 0.
+
+    Raises:
+        ImageError: They are damaged, or nothing says where the frame begins.
+    """
+    found = fragments(pixels)
+    if len(found) == frames:
+        return [found[frame]]
+    (length,) = struct.unpack_from("<I", pixels.value, 4)
+    if length != 4 * frames:
+        raise ImageError(
+            f"{frames:,} frames in {len(found):,} fragments, without a table of where each begins; "
+            "export the frames"
+        )
+    starts = struct.unpack_from(f"<{frames}I", pixels.value, 8)
+    places, place = [], 0
+    for each in found:
+        places.append(place)
+        place += 8 + len(each)
+    first, last = starts[frame], (*starts[1:], place)[frame]
+    chosen = [each for at, each in zip(places, found, strict=True) if first <= at < last]
+    if first not in places or not chosen:
+        raise ImageError(DAMAGED.format("its table of frames does not match its pixels"))
+    return chosen
+
+
 def _tag(data: memoryview, place: int, order: str) -> int:
     group, element = struct.unpack_from(order + "HH", data, place)
     return int(group << 16 | element)

@@ -13,7 +13,13 @@ from lucency.errors import ImageError
 from lucency.imaging.dicom import tags, values
 from lucency.imaging.dicom.deflated import Deflated
 from lucency.imaging.dicom.detect import ENOUGH, has_magic
-from lucency.imaging.dicom.elements import DAMAGED, Element, Walk
+from lucency.imaging.dicom.elements import (
+    DAMAGED,
+    Element,
+    Walk,
+    fragments,
+    frame_fragments,
+)
 from lucency.imaging.dicom.sop_classes import check_sop_class
 from lucency.imaging.dicom.transfer_syntaxes import (
     BIG_ENDIAN,
@@ -27,13 +33,15 @@ from lucency.imaging.dicom.values import Elements
 from lucency.imaging.dicom.windows import window_of
 from lucency.imaging.headers import ENDS_EARLY, check_sides
 from lucency.imaging.notes import Note
+from lucency.imaging.source import MOST_BYTES
 
 _GREY, _PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
 _TRUE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _LONGEST_PIXEL = 10  # times its width; beyond, the numbers are wrong
 _ANONYMOUS = {"", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "NA", "N/A",
            "UNKNOWN", "REMOVED", "PATIENT", "NULL"}  # fmt: skip
-PATIENT_BYTES = 16
+KEY_BYTES = 16
+_MOST_FRAMES = 100_000
 
 
 class DicomHeader(NamedTuple):
@@ -53,6 +61,8 @@ class DicomHeader(NamedTuple):
         notes: What users should know.
         pixels: The element with the pixels.
         elements: Elements that define grey levels and colours.
+        frames: Number of frames in the pixels.
+        frame: Which of them the image is, from 0.
     """
 
     syntax: Syntax
@@ -68,6 +78,8 @@ class DicomHeader(NamedTuple):
     notes: Note
     pixels: Element
     elements: Elements
+    frames: int = 1
+    frame: int = 0
 
     def __repr__(self) -> str:  # without any data of the patient
         return f"DicomHeader({self.rows} x {self.columns}, {self.colours})"
@@ -78,6 +90,25 @@ class DicomHeader(NamedTuple):
         tall = max(self.ratio, 1.0)
         wide = max(1 / self.ratio, 1.0)
         return round(self.rows * tall), round(self.columns * wide)
+
+    @property
+    def native(self) -> memoryview:
+        """The bytes of uncompressed pixels."""
+        if self.frames == 1:
+            return self.pixels.value
+        count = _native_bytes(self)
+        return self.pixels.value[self.frame * count : (self.frame + 1) * count]
+
+    @property
+    def fragments(self) -> list[memoryview]:
+        """The fragments of compressed pixels.
+
+        Raises:
+            ImageError: They are damaged, or nothing says where the frame begins.
+        """
+        if self.frames == 1:
+            return fragments(self.pixels)
+        return frame_fragments(self.pixels, self.frames, self.frame)
 
     @property
     def identity(self) -> bool:
@@ -102,27 +133,55 @@ class DicomHeader(NamedTuple):
         name = values.text(self.elements, tags.PATIENT_ID)
         if name.upper().strip("<>[]() ") in _ANONYMOUS:
             return b""
-        return hmac.digest(salt, name.encode(), hashlib.sha256)[:PATIENT_BYTES]
+        return hmac.digest(salt, name.encode(), hashlib.sha256)[:KEY_BYTES]
+
+    def study_key(self, salt: bytes) -> bytes:
+        """Return the StudyInstanceUID as 16 bytes, hashed with the salt; empty without one."""
+        uid = values.text(self.elements, tags.STUDY_INSTANCE_UID)
+        return hmac.digest(salt, uid.encode(), hashlib.sha256)[:KEY_BYTES] if uid else b""
 
 
-def read_dicom(data: bytes) -> DicomHeader:
+def read_dicom(data: bytes, frame: int = 0) -> DicomHeader:
     """Read the header of a DICOM image; nothing is decoded.
 
     Args:
         data: The content of a file for which ``is_dicom`` is true.
+        frame: Number of the frame, from 1; 0 for the middle one.
 
     Raises:
-        ImageError: It is not a single image of a supported kind, or is damaged.
+        ImageError: It is no image of a supported kind, has fewer frames, or is damaged.
     """
     whole = memoryview(data)
     syntax, start, sop_class = _meta(whole)
     if not syntax.deflated:
-        return _header(_elements(whole, start, syntax), syntax, sop_class)
+        return _header(_elements(whole, start, syntax), syntax, sop_class, frame)
     deflated = Deflated(whole[start:])
     beginning = _elements(deflated.beginning(), 0, syntax)
-    first = _header(beginning, syntax, sop_class, truncated=True)
-    most = first.pixels.place + _native_bytes(first)
-    return _header(_elements(deflated.up_to(most), 0, syntax), syntax, sop_class)
+    first = _header(beginning, syntax, sop_class, frame, truncated=True)
+    most = first.pixels.place + (first.frame + 1) * _native_bytes(first)
+    if first.frames > 1 and most > MOST_BYTES:
+        raise ImageError(f"unpacks to {most:,} bytes; at most {MOST_BYTES:,} are read")
+    return _header(_elements(deflated.up_to(most), 0, syntax), syntax, sop_class, frame)
+
+
+def frames_of(data: bytes) -> int:
+    """Return the number of frames of a DICOM file, without decoding any.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    whole = memoryview(data)
+    syntax, start, _ = _meta(whole)
+    if syntax.deflated:
+        whole, start = Deflated(whole[start:]).beginning(), 0
+    return _frames(_elements(whole, start, syntax))
+
+
+def _frames(found: Elements) -> int:
+    count = max(1, values.whole(found, tags.NUMBER_OF_FRAMES, 1))
+    if count > _MOST_FRAMES:
+        raise ImageError(f"{count:,} frames; at most {_MOST_FRAMES:,} are read")
+    return count
 
 
 def _meta(data: memoryview) -> tuple[Syntax, int, str]:
@@ -156,7 +215,7 @@ def _elements(data: memoryview, start: int, syntax: Syntax) -> Elements:
 
 
 def _header(
-    found: Elements, syntax: Syntax, sop_class: str, truncated: bool = False
+    found: Elements, syntax: Syntax, sop_class: str, frame: int, truncated: bool = False
 ) -> DicomHeader:
     note = check_sop_class(values.text(found, tags.SOP_CLASS) or sop_class)
     pixels = found.get(tags.PIXEL_DATA)
@@ -164,8 +223,10 @@ def _header(
         raise ImageError("a DICOM file of floating-point numbers; expected an image")
     if pixels is None or not pixels.value:
         raise ImageError("a DICOM file without pixels; get it again, or the one it belongs to")
-    if (frames := values.whole(found, tags.NUMBER_OF_FRAMES, 1)) > 1:
-        raise ImageError(f"{frames:,} frames; expected one image: export one frame")
+    if frame > (frames := _frames(found)):
+        raise ImageError(f"frame {frame:,} of {frames:,}; expected one that there is")
+    if frames > 1 and not frame:
+        note |= Note.MIDDLE_FRAME
     allocated, stored = (
         values.whole(found, tags.BITS_ALLOCATED),
         values.whole(found, tags.BITS_STORED),
@@ -184,12 +245,14 @@ def _header(
         notes=note,
         pixels=pixels,
         elements=found,
+        frames=frames,
+        frame=(frame or frames // 2 + 1) - 1,
     )
     _check(header, values.whole(found, tags.HIGH_BIT, stored - 1))
     if (
         not truncated
         and syntax.coding is Coding.NATIVE
-        and len(pixels.value) < _native_bytes(header)
+        and len(pixels.value) < (header.frame + 1) * _native_bytes(header)
     ):
         raise ImageError(ENDS_EARLY)
     return header._replace(notes=note | _notes(header))

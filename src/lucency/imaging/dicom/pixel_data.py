@@ -33,7 +33,7 @@ def stored_values(header: DicomHeader) -> NDArray[np.integer[Any]]:
     """
     coding = header.syntax.coding
     if coding is Coding.NATIVE:
-        bits, source = header.stored, bytes(header.pixels.value)
+        bits, source = header.stored, bytes(header.native)
     else:
         data, bits = codestream(header)
         source = _encapsulated(data)

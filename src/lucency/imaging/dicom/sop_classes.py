@@ -22,7 +22,13 @@ _SUPPORTED: Mapping[str, Note] = {
         "1.3.1": Note.FOR_PROCESSING,
         "2": Note(0),  # CT
         "4": Note(0),  # MR
+        "3.1": Note(0),  # ultrasound of several frames
         "7": Note.SECONDARY_CAPTURE,
+        "7.2": Note.SECONDARY_CAPTURE,  # of several frames: 8 bits
+        "7.3": Note.SECONDARY_CAPTURE,  # 16 bits
+        "7.4": Note.SECONDARY_CAPTURE,  # colour
+        "12.1": Note(0),  # angiography
+        "12.2": Note(0),  # fluoroscopy
         "77.1.1": Note(0),  # endoscopy
         "77.1.2": Note(0),  # microscopy
         "77.1.4": Note(0),  # photography

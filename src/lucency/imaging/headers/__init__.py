@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from lucency.imaging.headers.header import ENDS_EARLY, MOST_PIXELS, Header, check_sides
 from lucency.imaging.headers.png_jpeg import JPEG_START, PNG_START
-from lucency.imaging.headers.read import FORMATS, read_header
+from lucency.imaging.headers.read import FORMATS, frames_in, read_header
 
 __all__ = [
     "ENDS_EARLY",
@@ -29,5 +29,6 @@ __all__ = [
     "PNG_START",
     "Header",
     "check_sides",
+    "frames_in",
     "read_header",
 ]

@@ -29,6 +29,7 @@ class Header(NamedTuple):
         stream: The file without its metadata, and without frames or pages after the first.
         bits: Bits of a sample, as declared.
         inverted: Whether 0 is white.
+        skipped: Frames of the stream before the image, which it is drawn over.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Header(NamedTuple):
     stream: bytes
     bits: int = 8
     inverted: bool = False
+    skipped: int = 0
 
 
 def check_sides(height: int, width: int) -> None:

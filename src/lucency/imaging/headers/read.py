@@ -9,11 +9,16 @@ from collections.abc import Callable
 from lucency.errors import ImageError
 from lucency.imaging.headers.avif import is_avif, read_avif
 from lucency.imaging.headers.bitmaps import is_bmp, is_pnm, read_bmp, read_pnm
-from lucency.imaging.headers.gif import GIF_STARTS, read_gif
+from lucency.imaging.headers.gif import (
+    GIF_STARTS,
+    count_gif_frames,
+    read_gif,
+    read_gif_frame,
+)
 from lucency.imaging.headers.header import ENDS_EARLY, Header
 from lucency.imaging.headers.jpeg_2000 import BOX_START, CODESTREAM_START, read_jpeg_2000
 from lucency.imaging.headers.png_jpeg import JPEG_START, PNG_START, read_jpeg, read_png
-from lucency.imaging.headers.tiff import TIFF_STARTS, read_tiff
+from lucency.imaging.headers.tiff import TIFF_STARTS, count_pages, read_tiff
 from lucency.imaging.headers.webp import is_webp, read_webp
 
 FORMATS = "PNG, JPEG, TIFF, WebP, GIF, BMP, JPEG 2000, AVIF, PBM, PGM, PPM or DICOM"
@@ -45,16 +50,19 @@ _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: bytes, frame: int = 0) -> Header:
     """Read the header of an image file and drop its metadata; nothing is decoded.
 
     Args:
         data: The content of the file.
+        frame: Number of the frame of a GIF or page of a TIFF file, from 1; 0 for the first one.
 
     Raises:
         ImageError: It is empty, truncated, damaged or another kind of file.
     """
     try:
+        if frame and (framed := _framed(data)):
+            return framed[0](data, frame)
         if reader := _reader(data):
             return reader(data)
     except (
@@ -65,6 +73,24 @@ def read_header(data: bytes) -> Header:
     ) as error:  # all mean: read past the end
         raise ImageError(ENDS_EARLY) from error
     raise ImageError(_other_format(data))
+
+
+def frames_in(data: bytes) -> int:
+    """Return how many frames a GIF or pages a TIFF file has; 1 for any other, or a damaged one."""
+    framed = _framed(data)
+    try:
+        return framed[1](data) if framed else 1
+    except (struct.error, IndexError, ValueError, OverflowError):
+        return 1
+
+
+def _framed(
+    data: bytes,
+) -> tuple[Callable[[bytes, int], Header], Callable[[bytes], int]] | None:
+    """Return what reads a frame of a file, and what counts them, if it may have several."""
+    if data.startswith(TIFF_STARTS):
+        return read_tiff, count_pages
+    return (read_gif_frame, count_gif_frames) if data.startswith(GIF_STARTS) else None
 
 
 def _reader(data: bytes) -> Callable[[bytes], Header] | None:

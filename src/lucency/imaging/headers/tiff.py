@@ -27,6 +27,7 @@ _WHAT = "a TIFF"
 _MOST_TAGS = 2**12  # of a page
 _MOST_PIECES = 2**18  # strips or tiles; 50 megapixels in tiles of 16 x 16 have 196,608
 _MOST_PAGES = 64  # that are read, to tell pages from smaller copies of the first one
+_MOST_COUNTED = 10_000  # directories that are counted as pages
 _MOST_SAMPLES = 8
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS = 254, 256, 257, 258, 259, 262
@@ -70,16 +71,22 @@ class _Layout(NamedTuple):
         return f"{self.order}HH{self.offset}"
 
 
-def read_tiff(data: bytes) -> Header:
-    """Read the directory of the first page.
+def read_tiff(data: bytes, page: int = 0) -> Header:
+    """Read the directory of a page.
+
+    Args:
+        data: The content of the file.
+        page: Its number, from 1; 0 for the first one.
 
     Raises:
-        ImageError: It is truncated, damaged or of a rare kind.
+        ImageError: It is truncated, damaged or of a rare kind, or has fewer pages.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    large = data[2:4] in (b"+\0", b"\0+")
-    layout = _Layout(order, 8, "Q", "Q") if large else _Layout(order, 4, "H", "I")
-    (place,) = struct.unpack_from(order + layout.offset, data, layout.start)
+    layout, place = _layout(data)
+    if page:
+        places = _places(data, layout, place)
+        if page > len(places):
+            raise ImageError(f"page {page:,} of {len(places):,}; expected one that there is")
+        place = places[page - 1]
     found, following = _directory(data, layout, place)
     width, height = (_number(data, layout, found, tag) for tag in (_WIDTH, _HEIGHT))
     bits, colours = _check_samples(data, layout, found)
@@ -91,11 +98,42 @@ def read_tiff(data: bytes) -> Header:
         height=height,
         width=width,
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        frames=2 if _has_pages(data, layout, following) else 1,
+        frames=2 if not page and _has_pages(data, layout, following) else 1,
         stream=_first_page(data, layout, found, inverted),
         bits=bits if colours <= _RGB else 8,
         inverted=inverted,
     )
+
+
+def count_pages(data: bytes) -> int:
+    """Return the number of pages that are no smaller copies or masks of others, up to 10,000.
+
+    Raises:
+        ImageError: A directory is damaged.
+    """
+    return max(1, len(_places(data, *_layout(data))))
+
+
+def _layout(data: bytes) -> tuple[_Layout, int]:
+    """Return how directories are written, and the place of the first one."""
+    order = "<" if data[:2] == b"II" else ">"
+    large = data[2:4] in (b"+\0", b"\0+")
+    layout = _Layout(order, 8, "Q", "Q") if large else _Layout(order, 4, "H", "I")
+    (place,) = struct.unpack_from(order + layout.offset, data, layout.start)
+    return layout, place
+
+
+def _places(data: bytes, layout: _Layout, place: int) -> list[int]:
+    """Return the places of the directories of pages; a page that was seen ends them."""
+    seen: set[int] = set()
+    pages: list[int] = []
+    while place and place not in seen and len(seen) < _MOST_COUNTED:
+        seen.add(place)
+        found, following = _directory(data, layout, place)
+        if not pages or not _number(data, layout, found, _SUBFILE, 0) & _REDUCED_OR_MASK:
+            pages.append(place)
+        place = following
+    return pages
 
 
 def _directory(data: bytes, layout: _Layout, place: int) -> tuple[dict[int, _Entry], int]:

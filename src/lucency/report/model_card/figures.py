@@ -42,7 +42,7 @@ def figure(split: Any, name: str) -> str | None:
 def performance(documents: Documents, split: str) -> str | None:
     """Return the headline figures of a key of ``evaluation.json`` with their intervals."""
     inside = at(documents.evaluation, split)
-    of_images, of_patients = _headlines(inside), _headlines(at(inside, "per_patient"))
+    of_images, of_units = _headlines(inside), _headlines(at(inside, "per_unit"))
     n, patients = count(at(inside, "n")), count(at(inside, "groups"))
     if not of_images or n is None:
         return None
@@ -50,7 +50,11 @@ def performance(documents: Documents, split: str) -> str | None:
     return (
         f"{'out of fold' if split == 'cross_validation' else split} ({n} images{people}): "
         + of_images
-        + (f"; with one answer for each patient: {of_patients}" if of_patients else "")
+        + (
+            f"; with one answer for each {plain(at(inside, 'per_unit', 'unit'))}: {of_units}"
+            if of_units
+            else ""
+        )
     )
 
 

@@ -129,6 +129,17 @@ def _schemas() -> dict[str, Any]:
                     "coverage": _NUMBER,
                 }
             ),
+            "evidence": _object(
+                {
+                    "class": _STRING,
+                    "image": {"type": "integer"},
+                    "change": {"type": ["number", "null"]},
+                    "images": {"type": "integer"},
+                    "agree": {"type": "integer"},
+                    "lowest": _NUMBER,
+                    "highest": _NUMBER,
+                }
+            ),
             "activation_map": {"type": ["object", "null"]},
             "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},
@@ -149,7 +160,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "classifier": about,
                 "predictions": {"type": "array", "items": either},
-                "patient": prediction,
+                **dict.fromkeys(("patient", "study", "unit"), prediction),
             },
         },
     }

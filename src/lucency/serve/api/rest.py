@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lucency.classifier import Classifier, Prediction
+from lucency.config import FILE
 from lucency.imaging.headers import MOST_PIXELS
 from lucency.serve.api.extras import MAX_NEIGHBOURS, Extras
 from lucency.serve.api.multipart import files_in, is_form
@@ -56,8 +57,8 @@ class Rest:
                     raise found[0]
                 predictions = [self._document(each) for each in found]
                 document = {"classifier": version.about, "predictions": predictions}
-                if form and version.classifier.unit:
-                    document["patient"] = _patient(version.classifier, found)
+                if form and (rule := version.classifier.unit) and rule.name != FILE:
+                    document[rule.key] = _unit(version.classifier, found)
                 return as_json(document)
 
     async def classifier(self, _: Request) -> Response:
@@ -101,22 +102,23 @@ class Rest:
         return found
 
 
-def _patient(
-    classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]
-) -> dict[str, Any]:
-    """Return the answer for the patient whose images are in one form."""
+def _unit(classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]) -> dict[str, Any]:
+    """Return the answer for the unit whose images are in one form."""
     images = [
         Prediction(
-            "",
+            f"{i:06}",
             "",
             tuple(each["probabilities"].values()),
             ood_score=each["ood_score"],
             notes=tuple(each["notes"]),
         )
-        for each in found
+        for i, each in enumerate(found)
         if not isinstance(each, RequestError)
     ]
-    return classifier.predict_unit("", images).to_json(classifier.classes)
+    document = classifier.predict_unit("", images).to_json(classifier.classes)
+    if evidence := document.get("evidence"):
+        evidence["image"] = int(evidence["image"])  # its place in the form, from 0
+    return document
 
 
 def as_json(document: Any, headers: dict[str, str] | None = None) -> Response:

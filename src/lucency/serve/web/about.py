@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lucency.classifier import ABSTAIN, Classifier
+from lucency.config import FILE
 from lucency.errors import RunError
 from lucency.evaluation import read_evaluation
 from lucency.imaging.headers import MOST_PIXELS
@@ -76,12 +77,14 @@ def _labels(classifier: Classifier) -> dict[str, Any] | None:
 
 
 def _unit(classifier: Classifier) -> dict[str, Any] | None:
-    """Return how predictions of images become one of a patient; ``None`` if they do not."""
+    """Return how images become one of a unit; ``None`` if they do not, or frames of a file do."""
     rule = classifier.unit
-    if rule is None:
+    if rule is None or rule.name == FILE:
         return None
     sets = rule.conformal.deciding(*ABSTAIN)
     return {
+        "name": rule.name,
+        "plural": rule.plural,
         "temperature": rule.temperature,
         "bias": list(rule.bias),
         "threshold": rule.threshold,
@@ -104,8 +107,8 @@ def _evaluation(path: Path) -> dict[str, Any] | None:
             "n": int(measured["n"]),
             "groups": measured["groups"],
             "metrics": _metrics(measured),
-            "per_patient": (of_patients := measured.get("per_patient"))
-            and {"n": int(of_patients["n"]), "metrics": _metrics(of_patients)},
+            "per_unit": (of_units := measured.get("per_unit"))
+            and {"n": int(of_units["n"]), "metrics": _metrics(of_units)},
         }
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(

@@ -54,7 +54,7 @@ export function aboutPart(about) {
     make("h2", { id: "about-title" }, "Performance"),
     evaluation ? headlines(about) : make("p", { class: "notice" }, "No evaluation of this classifier is available."),
     evaluation && make("p", {}, scope(evaluation), about.task === "multilabel" && " The figures are means over the labels; the report has those of each."),
-    evaluation?.per_patient && make("p", {}, ofPatients(about)),
+    evaluation?.per_unit && about.unit && make("p", {}, ofUnits(about)),
     make("p", {}, about.meaning),
     about.value ? make("p", {}, valueRules(about)) : [make("p", {}, decisionRule(about)), make("p", {}, abstentionRule(about))],
     make("p", { class: "hint" }, "The 95\u202f% interval reflects only the random choice of these images. On images of other people, hospitals or devices, performance may be worse than the interval suggests."),
@@ -87,12 +87,13 @@ function headlines(about) {
   }));
 }
 
-/** Return the figures of one answer for each patient as a sentence. */
-function ofPatients(about) {
-  const { n, metrics } = about.evaluation.per_patient;
+/** Return the figures of one answer for each unit as a sentence. */
+function ofUnits(about) {
+  const { n, metrics } = about.evaluation.per_unit;
+  const { name, plural: units } = about.unit;
   const known = headlineKeys(about).filter((key) => metrics[key]?.value != null);
   const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC")} ${withInterval(key, metrics[key], { evaluation: { n } })}`);
-  return `With one answer for each of ${plural(n, "patient")}, from all images of the patient: ${figures.join(", ")}.`;
+  return `With one answer for each of ${plural(n, name, units)}, from all images of the ${name}: ${figures.join(", ")}.`;
 }
 
 function scope(evaluation) {

@@ -183,7 +183,7 @@ function unclear({ labels }) {
 }
 
 function meaning(prediction, about) {
-  const what = `${about.what ?? "image"}s`;
+  const what = about.what ? about.unit.plural : "images";
   if (prediction.labels) {
     const [label, p] = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1])[0];
     return [`This means: of 100 ${what} with `, percent(p), " for ", isolated(label), `, ${ofHundred(p, "has", "have")} it, if labels are as frequent as in training. Each label is decided by itself.`];

@@ -5,7 +5,7 @@ import { detail, spokenResult } from "./detail.js";
 import { announce, button, byId, fill, isolated, make } from "./dom.js";
 import { connect } from "./engine.js";
 import { listenForImages } from "./input.js";
-import { Patient } from "./patient.js";
+import { Unit } from "./unit.js";
 import { Queue, release } from "./queue.js";
 import { csv, download, json } from "./save.js";
 import { Table } from "./table.js";
@@ -15,7 +15,7 @@ const MAX_ITEMS = 2000; // images: each has a row to lay out, and its image in m
 const ANNOUNCE_EVERY = 5000; // milliseconds between two announcements of the progress
 const RENDER_EVERY = 60; // milliseconds between two updates of it on the screen
 
-let engine, queue, table, patient;
+let engine, queue, table, unit;
 let items = [];
 let shown = null; // the item whose image is open
 let lastAnnounced = 0;
@@ -59,7 +59,7 @@ function open() {
   });
   queue = new Queue(engine, onChange);
   table = new Table(about, show);
-  patient = new Patient(about);
+  unit = new Unit(about);
   buildResults();
   listenForImages(engine.endings, addImages);
   byId("cancel").addEventListener("click", () => queue.cancel());
@@ -166,7 +166,7 @@ function renderProgress() {
   for (const [key, text] of [["predicted", "predicted"], ["abstained", "no decision"], ["failed", "not read"], ["cancelled", "cancelled"]]) {
     if (found.get(key)) parts.push([`${text} ${found.get(key)}`]);
   }
-  patient.update(items);
+  unit.update(items);
   fill(byId("summary"), parts.map((part) => make("span", {}, part)));
   byId("resume").hidden = !cancelled;
   announceProgress(done, waiting + running);
@@ -198,7 +198,7 @@ function buildResults() {
       button("Download JSON", () => download(json(items), "application/json", file("json"))),
       button("Clear", clear),
     ),
-    patient.element,
+    unit.element,
     make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-labelledby": "results-title" }, table.element),
   );
   byId("resume").addEventListener("click", () => queue.add(items.filter((item) => item.state === "cancelled")));

@@ -1,21 +1,21 @@
-// One answer for all images of a patient, by the rule of lucency/calibration/units.py.
+// One answer for all images of a unit, such as a patient, by the rule of lucency/calibration/units.py.
 
-import { predictionOf } from "./prediction.js";
+import { decide, predictionOf } from "./prediction.js";
 
 const TINY = 1e-30; // probabilities can be 0
 
 /**
- * Make the prediction for a patient from those for the images, as `lucency predict` does.
+ * Make the prediction for a unit from those for the images, as `lucency predict` does.
  *
- * @param {object} about The classifier, with `unit`: `temperature`, `bias`, `threshold`, `scores`
+ * @param {object} about The classifier, with `unit`: `name`, `temperature`, `bias`, `threshold`, `scores`
  *   (as of `predictionOf`) and `cut`.
  * @param {object[]} predictions Of images; those without probabilities are not used.
  */
-export function patientOf(about, predictions) {
+export function unitOf(about, predictions) {
   const used = predictions.filter((each) => each.probabilities);
-  const { temperature, bias, threshold, scores, cut } = about.unit;
+  const { name: what, temperature, bias, threshold, scores, cut } = about.unit;
   if (!used.length) {
-    const reason = "no image of the patient can be read";
+    const reason = `no image of the ${what} can be read`;
     return { decision: null, probabilities: null, reason, prediction_set: [], ood_score: null, notes: [] };
   }
   const logits = used.map((each) => logitsOf(about.classes.map((name) => each.probabilities[name])));
@@ -23,7 +23,43 @@ export function patientOf(about, predictions) {
   const oodScores = used.map((each) => each.ood_score ?? null).filter((score) => score !== null);
   const oodScore = oodScores.length ? median(oodScores) : null;
   const prediction = predictionOf({ ...about, threshold, cut }, scores, probabilitiesOf(pooled), oodScore);
-  return { ...prediction, notes: [...new Set(used.flatMap((each) => each.notes ?? []))] };
+  const rows = used.map((each) => about.classes.map((name) => each.probabilities[name]));
+  const answered = decide({ ...about, threshold }, about.classes.map((name) => prediction.probabilities[name]));
+  const evidence = evidenceOf(about, rows, logits, answered);
+  return { ...prediction, evidence: { ...evidence, image: predictions.indexOf(used[evidence.image]) }, notes: [...new Set(used.flatMap((each) => each.notes ?? []))] };
+}
+
+/** Return what the answer rests on, as `evidence` of lucency/calibration/units.py. */
+function evidenceOf(about, rows, logits, answered) {
+  const { temperature, bias } = about.unit;
+  const k = about.classes.indexOf(answered);
+  const without = (place) => logits.filter((_, i) => i !== place);
+  const oddsOf = (some) => oddsOfClass(probabilitiesOf(bias.map((each, c) => (mean(some.map((row) => row[c])) + each) / temperature)), k);
+  const all = oddsOf(logits);
+  const changes = rows.length > 1 ? rows.map((_, i) => all - oddsOf(without(i))) : [];
+  const image = decisive(changes);
+  const shares = rows.map((row) => row[k]);
+  return {
+    class: answered,
+    image,
+    change: changes.length ? changes[image] : null,
+    images: rows.length,
+    agree: rows.filter((row) => decide(about, row) === answered).length,
+    lowest: Math.min(...shares),
+    highest: Math.max(...shares),
+  };
+}
+
+/** Return the place of the largest change, but for rounding: of equal ones that for the answer. */
+function decisive(changes) {
+  const rounded = changes.map((each) => Math.round(each * 1e9));
+  const largest = Math.max(0, ...rounded.map(Math.abs));
+  return Math.max(0, rounded.indexOf(rounded.includes(largest) ? largest : -largest));
+}
+
+function oddsOfClass(probabilities, k) {
+  const others = probabilities.reduce((sum, p, c) => (c === k ? sum : sum + p), 0);
+  return Math.log(Math.max(probabilities[k], TINY)) - Math.log(Math.max(others, TINY));
 }
 
 /** Return log probabilities; of two classes the log odds of the second. */

@@ -93,7 +93,8 @@ function atCut({ from, threshold }, classes, probabilities, reason) {
   return { from, probability, positive: reason ? null : probability >= threshold };
 }
 
-function decide({ classes, task, positive, threshold }, probabilities) {
+/** Return the class that probabilities are decided as, abstention aside. */
+export function decide({ classes, task, positive, threshold }, probabilities) {
   if (task === "ordinal") return classes[median(probabilities)];
   if (positive === null) return classes[mostProbable(probabilities)];
   const place = classes.indexOf(positive);

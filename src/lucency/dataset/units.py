@@ -1,0 +1,215 @@
+"""Identify which images have one answer: those of a patient, of a study, or of another unit.
+
+A unit lies within one patient, so that splits by patient never divide it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lucency.config import FILE, PATIENT, STUDY, column_of_unit, plural_of_unit
+from lucency.dataset.columns import unit_cells
+from lucency.dataset.entry import Entry, Excluded, listed, natural
+from lucency.dataset.groups import check_known
+from lucency.dataset.locate import Locator
+from lucency.dataset.table import read_table
+from lucency.errors import DataError
+from lucency.imaging.frames import file_of
+
+_SHOWN = 5  # units that a message names
+
+
+class Units(NamedTuple):
+    """Entries with their units, and the patients that follow from them.
+
+    Attributes:
+        entries: In their order.
+        warnings: Plain sentences.
+    """
+
+    entries: tuple[Entry, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def find_units(
+    entries: Sequence[Entry], unit: str, studies: Sequence[str], patients: Sequence[str] = ()
+) -> Units:
+    """Return the entries with the unit of each image.
+
+    The cells of the labels file count before StudyInstanceUID. A DICOM study is named after the
+    first file that shows it, which hides the hash. An image without a unit stands alone. Images of
+    unknown patients in one unit are of one patient: that of the others, if it is known.
+
+    Args:
+        entries: Readable images, with their patients and the cells of the labels file.
+        unit: As in ``Config.unit``.
+        studies: Hashed StudyInstanceUID, one for each image, empty where unknown.
+        patients: Hashed PatientID likewise, where the patients are those of DICOM.
+
+    Raises:
+        DataError: No image has a unit, or a unit has several patients.
+    """
+    if unit in ("image", PATIENT):
+        return Units(tuple(entries))
+    if unit == FILE:
+        return Units(tuple(entry._replace(unit=file_of(entry.file)) for entry in entries))
+    named = (
+        named_studies([file_of(entry.file) for entry in entries], studies) if unit == STUDY else ()
+    )
+    given = [entry.unit for entry in entries]
+    names = given if any(given) or not named else named
+    if not any(names):
+        raise DataError(_none(unit))
+    found = [
+        entry._replace(unit=name or _of_frames(entry.file))
+        for entry, name in zip(entries, names, strict=True)
+    ]
+    alone = [entry.file for entry in found if not entry.unit]
+    warning = alone_warning(unit, alone, len(found))
+    return Units(_with_patients(found, unit, patients), (warning,) if alone else ())
+
+
+def named_studies(files: Sequence[str], studies: Sequence[str]) -> list[str]:
+    """Return a name for the study of each file: the first file that shows it; empty if unknown."""
+    first: dict[str, str] = {}
+    for file, study in zip(files, studies, strict=True):
+        first.setdefault(study, file)
+    return [first[study] if study else "" for study in studies]
+
+
+def alone_warning(unit: str, alone: Sequence[str], total: int) -> str:
+    """Say how many images have no unit, and that each of them stands alone."""
+    return (
+        f"No {unit} is known for {len(alone):,} of {total:,} images ({listed([*alone])}): each of "
+        "them has an answer of its own."
+    )
+
+
+def units_in_table(path: Path, unit: str, files: Sequence[Path]) -> list[str]:
+    """Return the unit of each file to predict from a table with the columns file and ``unit``.
+
+    Rows of other files are left out; a file without a row has no unit.
+
+    Raises:
+        DataError: The table cannot be read, lacks a column, or has two units for a file.
+    """
+    table = read_table(path, f"Expected a header line such as file,{unit}.")
+    root = Path(os.path.commonpath([file.absolute().parent for file in files]))
+    names = [file.absolute().relative_to(root).as_posix() for file in files]
+    locator = Locator(path, names, root, root)
+    found: dict[str, str] = {}
+    for written, cell in unit_cells(path, table, unit):
+        file = locator.find(written)
+        if file and found.setdefault(file, cell) != cell:
+            raise DataError(
+                f"{path}: {written} has several values of {unit} ({found[file]}, {cell}). Keep one "
+                "line per file."
+            )
+    return [found.get(name, "") for name in names]
+
+
+def check_units(entries: Iterable[Entry], unit: str) -> None:
+    """Raise ``DataError`` where the images of a unit have several classes."""
+    classes = defaultdict(set)
+    for entry in entries:
+        name = (entry.group if unit == PATIENT else entry.unit) or entry.file
+        classes[name].add(entry.label)
+    several = sorted((name for name in classes if len(classes[name]) > 1), key=natural)
+    if several:
+        shown = [f"{name} ({', '.join(sorted(classes[name]))})" for name in several]
+        raise DataError(
+            f"--unit {unit} needs one class for each {unit}. The images of {len(several):,} "
+            f"{plural_of_unit(unit)} have several: {listed(shown, _SHOWN)}. Correct the labels, or "
+            "train without --unit, with an answer for each image."
+        )
+
+
+def check_several(entries: Sequence[Entry], unit: str) -> None:
+    """Raise ``DataError`` where no two images are known to be of one unit."""
+    if unit == PATIENT:
+        check_known(entries)
+        return
+    names = [entry.unit for entry in entries if entry.unit]
+    if unit == FILE and len({*names}) == len(names):
+        raise DataError(
+            "--set frames needs files of several frames, and none of these DICOM, TIFF and GIF "
+            "files has any. Leave it out."
+        )
+    if len({*names}) == len(names):
+        raise DataError(
+            f"--unit {unit} needs {plural_of_unit(unit)} with several images, and no two of these "
+            f"images have the same {unit}. Leave out --unit, with an answer for each image."
+        )
+
+
+def unread_units(
+    units: Mapping[str, str], readable: Iterable[Entry], excluded: Iterable[Excluded], unit: str
+) -> list[str]:
+    """Return a sentence on units of which no image can be read, with the reason of one.
+
+    Args:
+        units: The unit of each listed file, empty where unknown.
+        readable: Images that can be used.
+        excluded: Images that cannot.
+        unit: As in ``Config.unit``.
+    """
+    seen = {entry.unit for entry in readable}
+    lost = {
+        name: each for each in excluded if (name := units.get(each.file, "")) and name not in seen
+    }
+    if not lost:
+        return []
+    shown = [
+        f"{name}: {lost[name].file}, {lost[name].reason}" for name in sorted(lost, key=natural)
+    ]
+    return [
+        f"Excluded: {len(lost):,} {unit if len(lost) == 1 else plural_of_unit(unit)} without a "
+        f"readable image ({listed(shown, _SHOWN)})."
+    ]
+
+
+def _of_frames(file: str) -> str:
+    """Return the file of a frame, whose frames are of one unit; empty for a whole file."""
+    return "" if file_of(file) == file else file_of(file)
+
+
+def _none(unit: str) -> str:
+    if column_of_unit(unit):
+        return f"--unit {unit}: the column {unit!r} is empty for all images. Fill it in."
+    return (
+        "--unit study needs DICOM files with a StudyInstanceUID, and none of these images has one. "
+        "Name the studies in a column of a --labels file and give its name to --unit, or leave out "
+        "--unit."
+    )
+
+
+def _with_patients(entries: Sequence[Entry], unit: str, dicom: Sequence[str]) -> tuple[Entry, ...]:
+    """Return entries whose units each lie within one patient."""
+    images = Counter(group for group, _ in {(x.group, file_of(x.file)) for x in entries})
+    known = [
+        bool(patient) or images[entry.group] > 1 or entry.group not in ("", file_of(entry.file))
+        for entry, patient in zip(entries, dicom or [""] * len(entries), strict=True)
+    ]
+    patients: dict[str, set[str]] = defaultdict(set)
+    first: dict[str, str] = {}
+    for entry, is_known in zip(entries, known, strict=True):
+        if entry.unit:
+            first.setdefault(entry.unit, file_of(entry.file))
+            patients[entry.unit] |= {entry.group} if is_known else set()
+    if several := sorted((name for name in patients if len(patients[name]) > 1), key=natural):
+        shown = [f"{name} ({', '.join(sorted(patients[name]))})" for name in several]
+        raise DataError(
+            f"--unit {unit}: {len(several):,} {plural_of_unit(unit)} have images of several "
+            f"patients: {listed(shown, _SHOWN)}. Expected each to be of one patient. Correct the "
+            "table, or give each patient values of its own, as in 17-1 and 18-1."
+        )
+    return tuple(
+        entry._replace(group=next(iter(patients[entry.unit]), first[entry.unit]))
+        if entry.unit and not is_known
+        else entry
+        for entry, is_known in zip(entries, known, strict=True)
+    )

@@ -161,7 +161,8 @@ def show_comparison(found: Comparison) -> None:
     console = terminal.console()
     of_images = found.groups and found.unit == "image"
     people = f" of {found.groups:,} patients" if of_images else ""
-    title = f"\nOn {found.n:,} {found.split} {found.unit}s{people}"
+    means = f", means over {len(found.classes)} labels" if found.systems[0].labels else ""
+    title = f"\nOn {found.n:,} {found.split} {found.unit}s{people}{means}"
     console.print(title, style="bold", markup=False)
     for system in found.systems:
         console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))

@@ -252,6 +252,7 @@ def test_the_command_shows_each_label(tmp_path: Path, pair: Any) -> None:
     done = call_lucency("compare", *runs, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
+    assert "On 300 test images of 150 patients, means over 3 labels" in shown
     assert "label images AUROC 95 % interval p Sensitivity Specificity" in shown
     assert "predictions swapped patient by patient" in shown
     assert "Label a: new is better than old" in shown

@@ -87,8 +87,8 @@ def _figures(
             found.append({name: np.full(len(weights), np.nan) for name in _FIGURES})
             continue
         precision = metrics.rank(truth, outputs.probabilities[:, 1]).cut(own).average_precision()
-        figures_ = figures(truth, outputs, 1, own) | {"average_precision": precision}
-        found.append({name: figures_[name] for name in _FIGURES})
+        every = {**figures(truth, outputs, 1, own), "average_precision": precision}
+        found.append({name: every[name] for name in _FIGURES})
     return found
 
 

@@ -200,7 +200,8 @@ def show_comparison(found: Comparison) -> None:
     console = terminal.console()
     of_patients = found.groups and found.unit != PATIENT
     people = f" of {found.groups:,} patients" if of_patients else ""
-    title = f"\nOn {found.n:,} {found.split} {plural_of_unit(found.unit)}{people}"
+    means = f", means over {len(found.classes)} labels" if found.systems[0].labels else ""
+    title = f"\nOn {found.n:,} {found.split} {plural_of_unit(found.unit)}{people}{means}"
     console.print(title, style="bold", markup=False)
     for system in found.systems:
         console.print(_table(system.name, {k: v.estimate for k, v in system.metrics.items()}))

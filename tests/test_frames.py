@@ -19,9 +19,11 @@ from conftest import Heard, call_lucency
 from lucency.classifier import Classifier
 from lucency.config import Config
 from lucency.dataset import Entry
+from lucency.dataset.duplicates import between_files
 from lucency.dataset.frames import files_with_frames
 from lucency.dataset.groups import find_new_groups
 from lucency.dataset.load import load_dataset, load_labelled
+from lucency.dataset.near_duplicates import NearDuplicate
 from lucency.dataset.units import find_units
 from lucency.errors import ConfigError, DataError, ImageError
 from lucency.imaging.decoder.pool import DecoderPool, Request, decode_again
@@ -185,6 +187,13 @@ def test_frames_are_images_of_their_file_in_one_split(tmp_path: Path) -> None:
     )  # fmt: skip
     assert {*one.train.files} <= files
     assert one.train.units == ()
+
+
+def test_frames_of_one_file_are_no_near_duplicates() -> None:
+    one, two = (Entry(f"a.dcm#frame={k}", "x") for k in (1, 2))
+    other = Entry("b.dcm#frame=1", "x")
+    pairs = [NearDuplicate(one, each, "resized", 0.97) for each in (two, other)]
+    assert between_files(pairs) == (pairs[1],)
 
 
 def test_files_without_frames_are_one_clear_error(tmp_path: Path) -> None:

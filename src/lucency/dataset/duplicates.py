@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lucency.dataset.entry import SPLITS, Entry
 from lucency.dataset.near_duplicates import NearDuplicate
+from lucency.imaging.frames import file_of
 
 
 class Match(NamedTuple):
@@ -71,6 +72,11 @@ def best_matches(
             similarity, kind, other = max(similar[entry.sha256])
             found[entry.file] = _match(other, entry, kind, similarity)
     return found
+
+
+def between_files(near: Iterable[NearDuplicate]) -> tuple[NearDuplicate, ...]:
+    """Return the pairs that are no two frames of one file, which are alike as a rule."""
+    return tuple(pair for pair in near if file_of(pair.first.file) != file_of(pair.second.file))
 
 
 def near_pairs(entries: Iterable[Entry], near: Iterable[NearDuplicate]) -> tuple[Match, ...]:

@@ -23,7 +23,7 @@ from lucency.config import AUTO, Config
 from lucency.dataset.audit import Audit, make_audit
 from lucency.dataset.cache import PixelCache, SourceFile, decode
 from lucency.dataset.columns import columns_of
-from lucency.dataset.duplicates import near_pairs
+from lucency.dataset.duplicates import between_files, near_pairs
 from lucency.dataset.entry import SPLITS, Entry, Excluded, counted, listed
 from lucency.dataset.folds import Folds, make_folds
 from lucency.dataset.frames import with_frames
@@ -261,7 +261,9 @@ def load_dataset(
         found = replace(found, warnings=(*found.warnings, *units.warnings, *lost))
         check_several(entries, config.answers)
         check_units(entries, config.answers)
-    near = find_near_duplicates(cache, used_entries(entries), config, progress=progress)
+    near = between_files(
+        find_near_duplicates(cache, used_entries(entries), config, progress=progress)
+    )
     partitioned = partition(entries, found.classes, near, config, found.labels)
     used = used_entries(partitioned.entries)
     splits = {
@@ -330,7 +332,8 @@ def load_labelled(
     tested = [entry for entry in readable if entry.split == "test"] or readable
     entries = _of_patients(tested, cache, replace(config, split_file=""), progress)
     tested = [entry._replace(split="test") for entry in entries]
-    near = near_pairs(tested, find_near_duplicates(cache, tested, config, progress=progress))
+    found_near = find_near_duplicates(cache, tested, config, progress=progress)
+    near = near_pairs(tested, between_files(found_near))
     if near:
         pairs = listed([f"{pair.first} and {pair.second}" for pair in near])
         progress.note(f"Near-duplicate images: {counted(len(near), 'pair')} ({pairs}).")

@@ -421,7 +421,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return place / "run", data
 
 
-@pytest.mark.backend
 def test_a_run_keeps_its_numbers(trained: tuple[Path, Path]) -> None:
     run, data = trained
     classifier = Classifier.load(run)

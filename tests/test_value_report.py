@@ -122,10 +122,10 @@ def test_without_intervals_and_with_folds_the_page_is_drawn(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("value", "like", "n", "expected"),
     [
-        (0.0213, 0.0213, 1000, "0.0213"), (0.0213, 0.0213, 50, "0.021"),
+        (0.0213, 0.0213, 1000, "0.0213"), (0.0213, 0.0213, 29, "0.021"),
         (-3.456, 12.0, 1000, "−3.5"),
         (1234.5, 1234.5, 1000, "1234"), (0.0, 0.0, 1000, "0.00"), (None, 1.0, 1000, "–"),
-        (0.3, 20.0, 99, "0"),
+        (0.3, 20.0, 29, "0"), (-0.001, 1.0, 1000, "0.00"),
     ],
 )  # fmt: skip
 def test_numbers_have_the_digits_of_the_largest(

@@ -291,7 +291,7 @@ def _form(key: str, beside: Collection[str], like: float, sign: str = "") -> str
     if key in _IN_UNIT and "r2" in beside:
         from lucency.metrics import decimals
 
-        return f"{{:{sign}.{decimals(like)}f}}"
+        return f"{{:{sign}z.{decimals(like)}f}}"
     return f"{{:{sign}.1%}}" if key in _PERCENT else f"{{:{sign}.3f}}"
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lucency import plots
-from lucency.cli.console.results import show_evaluation
+from lucency.cli.console import terminal
+from lucency.cli.console.results import _show_counts, show_evaluation
 from lucency.evaluation import cross_validation, evaluate_predictions, write_evaluation
 from lucency.evaluation.result import Evaluation
 from lucency.report import render, values
@@ -253,3 +254,11 @@ def test_trackers_log_the_error_and_r2(run: Path) -> None:
     logged = of_evaluation(json.loads((run / "evaluation.json").read_text()))
     assert logged["test/mean_absolute_error"] == pytest.approx(4.45, abs=0.01)
     assert logged["test/r2_low"] < logged["test/r2"] < logged["test/r2_high"]
+
+
+def test_sixteen_bins_have_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    bins = {f"{i} to {i + 1}": i for i in range(16)}
+    _show_counts({"train": bins, "test": dict.fromkeys(bins, 1200)}, terminal.console())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["train", "test"]
+    assert lines[1:] == [[str(i), "to", str(i + 1), str(i), "1,200"] for i in range(16)]

@@ -30,6 +30,7 @@ from lucency.tracking.curves import counts, roc_image
 from lucency.tracking.tracker import of_epoch, of_evaluation
 from lucency.tracking.worker import Worker
 from small_runs import TWO, labelled_predictions, labelled_spec, write_images, write_run
+from small_values import draw_values, write_value_run
 from test_docs import ROOT, blocks
 
 
@@ -460,3 +461,18 @@ def test_the_page_says_what_is_sent() -> None:
     for block in blocks(ROOT / "docs/how-to/track.md", "python"):
         exec(compile(block, "docs/how-to/track.md", "exec"), names)  # noqa: S102
     assert names["config"].track == "tensorboard"
+
+
+def test_numbers_are_logged_without_curves_of_their_bins(event_files: Any, tmp_path: Path) -> None:
+    run = write_value_run(tmp_path / "done", draw_values(0))
+    plan = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps(plan | {"best_epoch": 2}))
+    tracker = event_files()
+    tracker.begin(start_of(tmp_path))
+    tracker.finish(run)
+    folder = tmp_path / "tensorboard" / "run"
+    found = values(folder)
+    document = json.loads((run / "evaluation.json").read_text())["test"]["metrics"]
+    for name in ("mean_absolute_error", "r2"):
+        assert found[f"test/{name}"] == [(2, pytest.approx(document[name]["value"], rel=1e-6))]
+    assert all(b"pr_curve" not in path.read_bytes() for path in folder.iterdir())

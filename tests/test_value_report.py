@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lucency import plots
-from lucency.cli.console.results import show_evaluation
+from lucency.cli.console import terminal
+from lucency.cli.console.results import _show_counts, show_evaluation
 from lucency.evaluation import cross_validation, evaluate_predictions, write_evaluation
 from lucency.evaluation.result import Evaluation
 from lucency.report import render, values
@@ -122,10 +123,10 @@ def test_without_intervals_and_with_folds_the_page_is_drawn(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("value", "like", "n", "expected"),
     [
-        (0.0213, 0.0213, 1000, "0.0213"), (0.0213, 0.0213, 50, "0.021"),
+        (0.0213, 0.0213, 1000, "0.0213"), (0.0213, 0.0213, 29, "0.021"),
         (-3.456, 12.0, 1000, "−3.5"),
         (1234.5, 1234.5, 1000, "1234"), (0.0, 0.0, 1000, "0.00"), (None, 1.0, 1000, "–"),
-        (0.3, 20.0, 99, "0"),
+        (0.3, 20.0, 29, "0"), (-0.001, 1.0, 1000, "0.00"),
     ],
 )  # fmt: skip
 def test_numbers_have_the_digits_of_the_largest(
@@ -253,3 +254,11 @@ def test_trackers_log_the_error_and_r2(run: Path) -> None:
     logged = of_evaluation(json.loads((run / "evaluation.json").read_text()))
     assert logged["test/mean_absolute_error"] == pytest.approx(4.45, abs=0.01)
     assert logged["test/r2_low"] < logged["test/r2"] < logged["test/r2_high"]
+
+
+def test_sixteen_bins_have_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    bins = {f"{i} to {i + 1}": i for i in range(16)}
+    _show_counts({"train": bins, "test": dict.fromkeys(bins, 1200)}, terminal.console())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["train", "test"]
+    assert lines[1:] == [[str(i), "to", str(i + 1), str(i), "1,200"] for i in range(16)]

@@ -139,11 +139,12 @@ def choose_folds(
     if val and val == {entry.file for entry in given if entry.split == "val"}:
         return 0, f"the validation split is given, with {counted(len(val), 'image')}"
     label, n = _smallest_class((e for e in entries if e.split == "val"), classes)
+    of = "" if label == NUMBERS else f" of {label!r}"
     if is_measurable(n) or fewest < 2:
-        return 0, f"validation holds {counted(n, 'image')} of {label!r}"
+        return 0, f"validation holds {counted(n, 'image')}{of}"
     if not val:
         return min(FOLDS, fewest), "the split file has no validation split"
-    return min(FOLDS, fewest), f"validation would hold only {counted(n, 'image')} of {label!r}"
+    return min(FOLDS, fewest), f"validation would hold only {counted(n, 'image')}{of}"
 
 
 def is_measurable(n: int) -> bool:

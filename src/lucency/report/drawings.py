@@ -98,7 +98,7 @@ def training(run: Run) -> list[Figure]:
         )
         for title, lines, label, limits in (
             ("Loss", loss, "loss", (0, None)),
-            ("Accuracy", accuracy, "share", (None, 1)),
+            ("In the right bin" if run.is_regression else "Accuracy", accuracy, "share", (None, 1)),
             ("Learning rate", rate, "learning rate", (0, None)),
         )
     ]

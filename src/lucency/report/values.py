@@ -44,6 +44,7 @@ GLOSSARY = {
 _WITHOUT_UNIT = ("r2", "pearson", "concordance")
 _DRAWN = 12  # subgroups in the drawing
 _WORST = 10
+_FEW = 30  # images below which fewer digits are shown
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ def of_number(value: float | None, like: float, n: int = 1000) -> str:
     Args:
         value: The number, or None.
         like: The largest of the numbers that it stands beside.
-        n: Images behind it; below 100, two digits are shown.
+        n: Images behind it; below 30, two digits are shown.
     """
     if value is None:
         return UNDEFINED
-    places = decimals(like, 3 if n >= 100 else 2)
-    return f"{value:.{places}f}".replace("-", "−")
+    places = decimals(like, 3 if n >= _FEW else 2)
+    return f"{value:z.{places}f}".replace("-", "−")
 
 
 def text_of(key: str, entry: Mapping[str, Any] | None, n: int) -> str:
@@ -116,7 +117,9 @@ def _trivial(key: str, split: Json) -> str:
     found = number(split["baseline"].get(key))
     if found is None:
         return UNDEFINED
-    return of_number(found, found) if key not in _WITHOUT_UNIT else f"{found:.2f}".replace("-", "−")
+    return (
+        of_number(found, found) if key not in _WITHOUT_UNIT else f"{found:z.2f}".replace("-", "−")
+    )
 
 
 def sentences(run: Run) -> list[Markup]:
@@ -128,7 +131,7 @@ def sentences(run: Run) -> list[Markup]:
     interval = (
         ""
         if low is None or high is None
-        else f", 95{plots.THIN}% {of_number(low, ends)} to {of_number(high, ends)}"
+        else f", 95{plots.THIN}% {of_number(low, ends, n)} to {of_number(high, ends, n)}"
     )
     people = f" of {plural(int(groups), 'patient')}" if groups else ""
     lead = Markup(
@@ -137,7 +140,7 @@ def sentences(run: Run) -> list[Markup]:
     ).format(
         name,
         of_number(value, value or 0.0, 10),
-        of_number(value, ends),
+        of_number(value, ends, n),
         interval,
         plural(n, "image"),
         people,

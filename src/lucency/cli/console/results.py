@@ -51,6 +51,7 @@ _IN_UNIT = (
     *("agreement_low", "agreement_high", "interval_width"),
 )
 _PAIRS = 5  # leaking pairs to show
+_COLUMNS = 8  # classes beside each other in a table of counts; of more, each has a row
 
 
 def show_run(run: Run) -> None:
@@ -271,6 +272,14 @@ def _show_counts(counts: Mapping[str, Mapping[str, int]], console: Any) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     classes = list(next(iter(counts.values())))
     table.add_column("")
+    if len(classes) > _COLUMNS:  # as bins of a number
+        for split in counts:
+            table.add_column(split, justify="right")
+        for name in classes:
+            cells = (f"{of_class[name]:,}" for of_class in counts.values())
+            table.add_row(Text(terminal.visible(name)), *cells)
+        console.print(table)
+        return
     for name in classes:
         table.add_column(Text(terminal.visible(name)), justify="right")
     for split, of_class in counts.items():
@@ -314,7 +323,7 @@ def _form(key: str, beside: Collection[str], like: float, sign: str = "") -> str
     if key in _IN_UNIT and "r2" in beside:
         from lucency.metrics import decimals
 
-        return f"{{:{sign}.{decimals(like)}f}}"
+        return f"{{:{sign}z.{decimals(like)}f}}"
     return f"{{:{sign}.1%}}" if key in _PERCENT else f"{{:{sign}.3f}}"
 
 

@@ -160,6 +160,9 @@ def _split(documents: Documents, split: str) -> str | None:
     known = at(documents.audit, "groups", "source") not in (None, "none")
     patients = count(at(documents.audit, "groups", "counts", split)) if known else None
     classes = ", ".join(f"{n} {plain(name)}" for name, n in counts)
+    if at(documents.classifier, "task") == REGRESSION:  # bins say nothing to a reader
+        total = sum(number(n) or 0 for _, n in items_of(documents.audit, "counts", split))
+        classes = f"{total:,.0f} images"
     return f"{_SPLITS[split]}: {classes}" + (f" ({patients} patients)" if patients else "")
 
 
@@ -174,7 +177,9 @@ def test_split(documents: Documents) -> str | None:
 
 
 def class_shares(documents: Documents) -> str | None:
-    """Return the share of each class in each split."""
+    """Return the share of each class in each split; None of numbers, whose bins are alike."""
+    if at(documents.classifier, "task") == REGRESSION:
+        return None
     shares = []
     for split, word in _SPLITS.items():
         counts = [(name, number(n)) for name, n in items_of(documents.audit, "counts", split)]
@@ -248,13 +253,14 @@ def output(documents: Documents) -> str | None:
     if rule is None:
         return None
     temperature = number(at(documents.classifier, "temperature"))
+    is_number = at(documents.classifier, "task") == REGRESSION
     return _joined(
         [
             "a number with a prediction interval, from a probability for each bin of its axis"
-            if at(documents.classifier, "task") == REGRESSION
+            if is_number
             else "a probability for each class",
             f"decision: {plain(rule)}",
-            None if threshold is None else f"threshold {threshold:.4g}",
+            None if threshold is None or is_number else f"threshold {threshold:.4g}",
             None if temperature is None else f"temperature {temperature:.3f}, from validation",
             choice(documents, "decision"),
             choice(documents, "unit"),

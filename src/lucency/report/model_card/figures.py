@@ -70,7 +70,7 @@ def _named(name: str) -> str:
         "lr_plus": "LR+",
         "lr_minus": "LR-",
     }
-    capitals = ("auroc", "ppv", "npv", "mcc", "f1")
+    capitals = ("auroc", "ppv", "npv", "mcc", "f1", "r2")
     return short.get(name, name.upper() if name in capitals else name.replace("_", " "))
 
 

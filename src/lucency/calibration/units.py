@@ -109,8 +109,8 @@ class UnitRule:
                 validation=_rates(data["validation"]),
                 conformal=Conformal.from_json(data["conformal"], len(classes)),
                 cut=_cut(data["cut"], classes),
-                name=_name(data["name"]),
-                frames=_frames(data["frames"]),
+                name=_name(data.get("name", PATIENT)),
+                frames=_frames(data.get("frames", 1)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(

@@ -122,9 +122,9 @@ def check_units(entries: Iterable[Entry], unit: str) -> None:
     if several:
         shown = [f"{name} ({', '.join(sorted(classes[name]))})" for name in several]
         raise DataError(
-            f"--unit {unit} needs one class for each {unit}. The images of {len(several):,} "
-            f"{plural_of_unit(unit)} have several: {listed(shown, _SHOWN)}. Correct the labels, or "
-            "train without --unit, with an answer for each image."
+            f"--unit {unit} needs one class for each {unit}. The images of "
+            f"{_counted(len(several), unit)} have several: {listed(shown, _SHOWN)}. Correct the "
+            "labels, or train without --unit, with an answer for each image."
         )
 
 
@@ -167,9 +167,13 @@ def unread_units(
         f"{name}: {lost[name].file}, {lost[name].reason}" for name in sorted(lost, key=natural)
     ]
     return [
-        f"Excluded: {len(lost):,} {unit if len(lost) == 1 else plural_of_unit(unit)} without a "
-        f"readable image ({listed(shown, _SHOWN)})."
+        f"Excluded: {_counted(len(lost), unit)} without a readable image ({listed(shown, _SHOWN)})."
     ]
+
+
+def _counted(n: int, unit: str) -> str:
+    """Return ``1 study`` or ``2,000 studies``."""
+    return f"{n:,} {unit if n == 1 else plural_of_unit(unit)}"
 
 
 def _of_frames(file: str) -> str:
@@ -201,11 +205,12 @@ def _with_patients(entries: Sequence[Entry], unit: str, dicom: Sequence[str]) ->
             first.setdefault(entry.unit, file_of(entry.file))
             patients[entry.unit] |= {entry.group} if is_known else set()
     if several := sorted((name for name in patients if len(patients[name]) > 1), key=natural):
-        shown = [f"{name} ({', '.join(sorted(patients[name]))})" for name in several]
+        shown = [f"{name} ({listed(sorted(patients[name], key=natural))})" for name in several]
         raise DataError(
-            f"--unit {unit}: {len(several):,} {plural_of_unit(unit)} have images of several "
-            f"patients: {listed(shown, _SHOWN)}. Expected each to be of one patient. Correct the "
-            "table, or give each patient values of its own, as in 17-1 and 18-1."
+            f"--unit {unit}: {_counted(len(several), unit)} with images of several patients: "
+            f"{listed(shown, _SHOWN)}. Expected all images of a {unit} to be of one patient. "
+            f"Correct {'the headers' if unit == STUDY else 'the table'}, or give each patient "
+            "values of its own, as in 17-1 and 18-1."
         )
     return tuple(
         entry._replace(group=next(iter(patients[entry.unit]), first[entry.unit]))

@@ -268,6 +268,20 @@ def test_dicom_files_are_of_the_studies_in_their_headers(tmp_path: Path) -> None
     assert (row["images"], row["agree"], float(row["change"])) == ("2", "2", 0)
 
 
+def test_a_negative_change_is_a_number_in_csv(tmp_path: Path) -> None:
+    run, folder = saved_run(tmp_path / "run", "study"), tmp_path / "dicom"
+    folder.mkdir()
+    for name, grey in (("1", 250), ("2", 240), ("3", 90)):
+        pixels = np.full((SIDE, SIDE), grey, np.uint8)
+        file = dicom(pixels, PatientID="Doe", StudyInstanceUID="1.2.1")
+        (folder / f"{name}.dcm").write_bytes(file)
+    text = call_lucency("predict", run, folder, "--csv").stdout
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["decisive_image"].endswith("3.dcm")
+    assert float(row["change"]) < 0
+    assert (row["images"], row["agree"]) == ("3", "2")
+
+
 def test_a_table_names_the_units_of_new_images(tmp_path: Path) -> None:
     run, folder = saved_run(tmp_path / "run", "exam_id"), tmp_path / "new"
     folder.mkdir()

@@ -198,7 +198,8 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
     at_cut += ["value", "low", "high"] if numbers else []
     named = [f"p_{name}" for name in classes]
     evidence = [*_EVIDENCE] if of != "file" or any(each.evidence for each in predictions) else []
-    rows = [[of, "decision", *named, *at_cut, "reason", "notes", *(x for _, x in evidence)]]
+    heads = [of, "decision", *named, *at_cut, "reason", "notes", *(x for _, x in evidence)]
+    rows: list[list[object]] = [[*heads]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
         values = [(each.cut or {}).get(key) for key in ("positive", "probability")] if cut else []
@@ -208,13 +209,13 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
         if numbers:
             number = each.value or {}
             values += [number.get("predicted"), *(number.get("interval") or (None, None))]
-        found = ["" if value is None else json.dumps(value) for value in values]
+        found = [json.dumps(value) if isinstance(value, bool) else value for value in values]
         notes = "; ".join(each.notes)
         known = [(each.evidence or {}).get(key) for key, _ in evidence]
-        last = ["" if value is None else str(value) for value in known]
-        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes, *last])
+        # Numbers stay numbers: a negative one as text could be a formula. None is an empty cell.
+        rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes, *known])
     if sys.stdout.isatty():
-        rows = [[*map(visible, row)] for row in rows]
+        rows = [["" if x is None else visible(str(x)) for x in row] for row in rows]
     sys.stdout.writelines(csv_lines(rows))
 
 

@@ -23,6 +23,8 @@ from lucency.classifier import Classifier, Spec
 from lucency.classifier.prediction import number_text, value_predictions
 from lucency.config import Config
 from lucency.dataset import load_dataset, read_split
+from lucency.dataset.duplicates import Match
+from lucency.dataset.partition import _label_doubts
 from lucency.dataset.phantoms import RATIO, draw_ratios
 from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError, ConfigError, DataError
@@ -402,6 +404,16 @@ def test_ratios_are_drawn_with_their_truth(tmp_path: Path) -> None:
     assert ratios.max() < 0.7
     assert np.abs(ratios[::2] - ratios[1::2]).max() < 0.02  # two images of a patient
     assert np.ptp(ratios) > 0.1
+
+
+def test_duplicates_far_apart_are_doubtful() -> None:
+    bins = Bins((0.0, 1.0, 2.0, 3.0)).names
+    matches = [
+        Match("a", "b", "resized", 0.99, ("", ""), (bins[i], bins[k])) for i, k in ((0, 1), (2, 0))
+    ]
+    assert not _label_doubts(matches[:1], bins)
+    (warning,) = _label_doubts(matches, bins)
+    assert "different numbers: 1 pair" in warning
 
 
 # -- a whole run -----------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def _partition(
         warnings=(
             *checked.warnings,
             *assigned.warnings,
-            *_label_doubts(pairs),
+            *_label_doubts(pairs, classes if is_of_numbers else ()),
             *split_warnings(assigned.entries, shown),
             *(absent_from_test(assigned.entries, labels) if labels else ()),
         ),
@@ -193,12 +193,25 @@ def _given_splits(entries: tuple[Entry, ...], config: Config) -> Assignment:
     return Assignment(entries, (note,), (warning,) if shared else ())
 
 
-def _label_doubts(near: Sequence[Match]) -> list[str]:
-    """Return a warning about near duplicates that have two classes, which numbers may have."""
-    pairs = [f"{pair.first} and {pair.second}" for pair in near if len({*pair.labels}) > 1]
+def _label_doubts(near: Sequence[Match], bins: Sequence[str] = ()) -> list[str]:
+    """Return a warning about near duplicates that have two classes, or numbers that are far apart.
+
+    Args:
+        near: Near duplicates.
+        bins: Names of the bins of numbers, the lowest first; those of neighbouring ones are near.
+    """
+    apart = 2 if bins else 1
+    names = [*bins] or sorted({label for pair in near for label in pair.labels})
+    place = {name: i for i, name in enumerate(names)}
+    pairs = [
+        f"{pair.first} and {pair.second}"
+        for pair in near
+        if abs(place[pair.labels[0]] - place[pair.labels[1]]) >= apart
+    ]
     if not pairs:
         return []
+    what, one = ("numbers", "number") if bins else ("classes", "label")
     return [
-        f"Near-duplicate images have different classes: {counted(len(pairs), 'pair')} "
-        f"({listed(pairs)}). They are kept. Check them: one label is probably wrong."
+        f"Near-duplicate images have different {what}: {counted(len(pairs), 'pair')} "
+        f"({listed(pairs)}). They are kept. Check them: one {one} is probably wrong."
     ]

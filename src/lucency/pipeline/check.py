@@ -19,6 +19,7 @@ from lucency.io import built_folder
 from lucency.pipeline.images import write_check_images
 from lucency.pipeline.start import plan_of, with_start
 from lucency.probes import probe
+from lucency.probes.findings import Finding
 from lucency.progress import SILENT, Progress
 from lucency.report import write_check
 from lucency.run_folder.files import AUDIT, CHECK_PAGE, SPLIT
@@ -127,8 +128,12 @@ def default_check_folder(folder: Path) -> Path:
 
 def audit_data(data: Dataset, config: Config, progress: Progress) -> dict[str, Any]:
     """Return the content of ``audit.json``: the audit of the files and the probes' findings."""
-    found = probe(data.halves(), seed=config.seed, workers=config.workers, progress=progress)
-    return {**data.audit.to_json(), **found.to_json()}
+    probed = data.halves()
+    found = probe(probed, seed=config.seed, workers=config.workers, progress=progress).to_json()
+    if data.train.values is not None:
+        text = f"Numbers are probed as two classes: {' and '.join(probed.classes)}."
+        found["findings"].append(Finding("note", text, "sample")._asdict())
+    return {**data.audit.to_json(), **found}
 
 
 def write_check_folder(data: Dataset, audit: Mapping[str, Any], out: Path) -> Check:

@@ -20,7 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.small_network import use_few_trees, use_small_network, without_extras
+from benchmarks.small_network import (
+    use_few_trees,
+    use_small_network,
+    use_small_report_images,
+    without_extras,
+)
 
 _CALLS = ("write", "fsync", "rename", "mkdir")
 
@@ -74,6 +79,7 @@ def main() -> None:
     if options.get("small"):
         use_small_network()
         use_few_trees()
+        use_small_report_images()
     from lucency.cli import main as lucency
 
     lucency()

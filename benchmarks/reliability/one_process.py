@@ -10,13 +10,21 @@ import json
 import os
 import sys
 
-from benchmarks.small_network import use_few_trees, use_small_network, without_extras
+from benchmarks.lasting_decoders import use_lasting_decoders
+from benchmarks.small_network import (
+    use_few_trees,
+    use_small_network,
+    use_small_report_images,
+    without_extras,
+)
 
 
 def main() -> None:
     without_extras()
     use_small_network()
     use_few_trees()
+    use_small_report_images()
+    use_lasting_decoders()
     result = os.dup(1)
     codes = [_run(*each) for each in json.loads(sys.argv[1])]
     os.write(result, json.dumps(codes).encode())

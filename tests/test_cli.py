@@ -20,6 +20,7 @@ from PIL import Image
 from conftest import ONE_THREAD, call_lucency, draw_folder
 from lucency.cli.console import Lines
 
+ROOT = Path(__file__).parent.parent
 PROGRAM = (sys.executable, "-c", "from lucency.cli import main; main()")
 
 
@@ -176,7 +177,10 @@ def test_a_check_and_an_error_need_no_backend(tmp_path: Path) -> None:
     draw_folder(tmp_path / "three", 20, ("a", "b", "c"))
     script = (
         "import json, sys\n"
+        f"sys.path.append({str(ROOT)!r})\n"
+        "from benchmarks.small_network import use_few_trees\n"
         "from lucency.cli import main\n"
+        "use_few_trees()\n"
         "for arguments in json.loads(sys.argv[1]):\n"
         "    sys.argv = ['lucency', *arguments]\n"
         "    try:\n        main()\n"

@@ -231,8 +231,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.mark.slow
-@pytest.mark.backend
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param("float32", marks=pytest.mark.backend),
+        "mixed_bfloat16",
+        pytest.param("mixed_float16", marks=pytest.mark.backend),
+    ],
+)
 def test_every_step_ends_with_one_score(data: Dataset, precision: str) -> None:
     """Also with accumulated gradients."""
     from lucency.training.step import Stepper

@@ -32,9 +32,17 @@ def spec(side: int = 64, channels: int = 1) -> Spec:
     )  # fmt: skip
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        pytest.param("default", 1, marks=pytest.mark.backend),
+        ("default", 3),
+        ("article", 1),
+        pytest.param("article", 3, marks=pytest.mark.backend),
+        pytest.param("pretrained", 1, marks=pytest.mark.backend),
+        ("pretrained", 3),
+    ],
+)
 def test_files_of_our_exporters_are_accepted(name: str, channels: int, tmp_path: Path) -> None:
     network = models.calibrated(NETWORKS[name](channels), channels, 1.3, (0.2, -0.3, 0.1))
     backend.export_onnx(network, tmp_path / "model.onnx")

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.usefixtures("small"),
 ]
 
-CONFIG = Config(effort="quick", size=16, epochs=2, precision="float32", folds=3, batch=8)
+CONFIG = Config(effort="quick", size=16, epochs=2, precision="float32", folds=2, batch=8)
 THERE = dataclasses.replace(CONFIG, on="ray")
 
 
@@ -97,7 +97,7 @@ class Disturbing(Heard):
 
     def note(self, line: str) -> None:
         super().note(line)
-        for number in [each for each in self._acts if f"Fold {each[-1]} of 3 began" in line]:
+        for number in [each for each in self._acts if f"Fold {each[-1]} of 2 began" in line]:
             self._acts.pop(number)()
 
 
@@ -112,22 +112,22 @@ def test_folds_are_the_same_bytes_also_where_a_process_and_a_node_die(
         nodes.kill(nodes.nodes[0])
         nodes.add()
 
-    progress, rows = Disturbing(fold1=kill_process, fold3=kill_node), list[Epoch]()
+    progress, rows = Disturbing(fold1=kill_process, fold2=kill_node), list[Epoch]()
     found = [*trained(data, THERE, progress, rows.append, tmp_path)]
     assert [facts(each) for each in found] == here
-    assert [row.epoch for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row.epoch for row in rows] == [1, 2, 3, 4]
     assert 1 <= len(progress.warnings) <= 3
     assert all("was lost with its process" in line for line in progress.warnings)
     assert f"{len(progress.warnings)} trial" in progress.notes[-1]
-    assert progress.notes[-1].startswith("3 folds trained on the cluster: 127.0.")
-    assert sum("is trained (on node 127.0." in line for line in progress.notes) == 3
+    assert progress.notes[-1].startswith("2 folds trained on the cluster: 127.0.")
+    assert sum("is trained (on node 127.0." in line for line in progress.notes) == 2
     assert wait_until(lambda: not nodes.workers(), 20)
 
     # A later command needs no cluster.
     heard = Heard()
     resumed = [*trained(data, CONFIG, heard, checkpoints=tmp_path)]
     assert [facts(each) for each in resumed] == here
-    assert heard.notes.count("Resuming from the checkpoint at the end of training.") == 3
+    assert heard.notes.count("Resuming from the checkpoint at the end of training.") == 2
 
 
 @pytest.mark.slow
@@ -143,13 +143,13 @@ def test_what_a_command_began_here_is_finished_on_a_cluster(
     often = dataclasses.replace(CONFIG, checkpoint_seconds=0)
     with pytest.raises(KeyboardInterrupt):
         [*trained(data, often, on_epoch=stop, checkpoints=tmp_path)]
-    assert [bool(newest(tmp_path / f"fold-{k}")) for k in (1, 2, 3)] == [True, True, False]
+    assert [bool(newest(tmp_path / f"fold-{k}")) for k in (1, 2)] == [True, True]
     rows, heard = list[Epoch](), Heard()
     found = [*trained(data, THERE, heard, rows.append, tmp_path)]
     assert [facts(each) for each in found] == here
-    assert [row.epoch for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert not [line for line in heard.notes if "Fold 1 of 3 began" in line]
-    assert heard.notes[-1].startswith("2 folds trained on the cluster")
+    assert [row.epoch for row in rows] == [1, 2, 3, 4]
+    assert not [line for line in heard.notes if "Fold 1 of 2 began" in line]
+    assert heard.notes[-1].startswith("1 fold trained on the cluster")
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_a_fold_that_is_lost_again_and_again_is_given_up(
     monkeypatch.setattr(connection.Cluster, "first", lambda _, references: references[0])
     monkeypatch.setattr(connection.Cluster, "answer", lambda *_: Lost("no memory"))
     heard = Heard()
-    with pytest.raises(RunError, match=r"Fold \d of 3 was lost 4 times .* \(no memory\)\."):
+    with pytest.raises(RunError, match=r"Fold \d of 2 was lost 4 times .* \(no memory\)\."):
         [*trained(data, THERE, heard)]
     assert any("retry 3 of at most 3" in line for line in heard.warnings)
 

@@ -517,7 +517,8 @@ def test_several_images_are_in_a_table_that_can_be_sorted(opened: Opener, serve:
     assert page.evaluate("document.activeElement.textContent") == "4.png"
 
 
-UNIT = {
+UNIT: dict[str, Any] = {
+    "name": "patient", "plural": "patients",
     "temperature": 0.5, "bias": [0.0], "threshold": 0.7, "rule": "a rule of patients",
     "scores": [0.3, 0.3], "cut": None,
 }  # fmt: skip
@@ -526,26 +527,26 @@ UNIT = {
 def test_images_of_one_patient_have_one_answer(opened: Opener, serve: Serve) -> None:
     page = opened(serve(unit=UNIT))
     give(page, "p 0.8", "bad", "p 0.7")
-    assert not page.locator("#patient").is_visible()
+    assert not page.locator("#unit").is_visible()
     page.get_by_label("These images are of one patient").check()
     odds = ((0.8 / 0.2) * (0.7 / 0.3)) ** (1 / 2 / UNIT["temperature"])
-    assert text(page, "#patient .decision") == "PNEUMONIA"
-    shown = text(page, "#patient")
+    assert text(page, "#unit .decision") == "PNEUMONIA"
+    shown = text(page, "#unit")
     assert f"{100 * odds / (1 + odds):.1f} % probability of PNEUMONIA" in shown
     assert "Decision threshold (the mark): 70 %; a rule of patients." in shown
     assert "of 100 patients with" in shown
     assert "From 2 images; 1 image without a prediction is not used." in shown
     assert "The patient: PNEUMONIA." in text(page, "#announcer")
     give(page, "p 0.15", "p 0.2")  # two that disagree
-    assert text(page, "#patient .decision") == "No decision"
-    assert "Ambiguous: no class fits well." in text(page, "#patient")
+    assert text(page, "#unit .decision") == "No decision"
+    assert "Ambiguous: no class fits well." in text(page, "#unit")
     page.locator("tbody button", has_text="0.png").first.press("Enter")
     page.get_by_role("button", name="All 5 images").click()
-    assert text(page, "#patient .decision") == "No decision"
+    assert text(page, "#unit .decision") == "No decision"
     page.get_by_role("button", name="Clear").click()
     give(page, "p 0.8", "p 0.9")  # perhaps of another patient
     assert not page.get_by_label("These images are of one patient").is_checked()
-    assert not page.locator("#patient").is_visible()
+    assert not page.locator("#unit").is_visible()
 
 
 def test_the_answer_for_a_patient_waits_for_all_images(opened: Opener, serve: Serve) -> None:
@@ -559,10 +560,10 @@ def test_the_answer_for_a_patient_waits_for_all_images(opened: Opener, serve: Se
     page = opened(serve(slow, unit=UNIT))
     page.set_input_files("#files", files("p", "slow"))
     page.get_by_label("These images are of one patient").check()
-    assert "Waiting for the predictions of all images" in text(page, "#patient")
+    assert "Waiting for the predictions of all images" in text(page, "#unit")
     released.set()
-    page.locator("#patient .decision").wait_for()
-    assert "From 2 images." in text(page, "#patient")
+    page.locator("#unit .decision").wait_for()
+    assert "From 2 images." in text(page, "#unit")
 
 
 def test_a_classifier_of_images_has_no_answer_for_patients(opened: Opener, serve: Serve) -> None:

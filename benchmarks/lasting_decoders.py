@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -21,12 +22,13 @@ _made: Any = pool.DecoderPool.__init__
 class _Lasting(Child):
     """Is kept for the next pool when its pool ends, unless it is decoding or has died.
 
-    Those of a service, which import all formats when they start, are not kept.
+    Paths may be relative, so it serves only where the working folder is that of its start. Those
+    of a service, which import all formats when they start, are not kept.
     """
 
     def __init__(self, command: Sequence[str], deadline: float) -> None:
         super().__init__(command, deadline)
-        self.command = command
+        self.command, self.folder = command, Path.cwd()
 
     def kill(self) -> None:
         if not self.alive:
@@ -41,7 +43,7 @@ class _Lasting(Child):
 
 def _lent(command: Sequence[str], deadline: float) -> Child:
     for place, kept in enumerate(_idle):
-        if kept.command == command:
+        if (kept.command, kept.folder) == (command, Path.cwd()):
             return _idle.pop(place)
     return _Lasting(command, deadline)
 

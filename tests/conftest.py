@@ -33,8 +33,9 @@ for _name in ONE_THREAD:
 LONG = (
     "test_reliability", "test_cluster", "test_trials", "test_resume", "test_start",
     "test_notebook", "test_page", "test_fine_tuning", "test_warm_start", "test_cli", "test_docs",
-    "test_probes", "test_stored_runs", "test_multilabel", "test_grades", "test_console",
-    "test_hostile_models", "test_corrupt_images", "test_signals", "test_report_trust",
+    "test_probes", "test_stored_runs", "test_multilabel", "test_regression", "test_grades",
+    "test_console", "test_studies", "test_frames", "test_hostile_models", "test_corrupt_images",
+    "test_signals", "test_report_trust",
     "test_folds", "test_export", "test_real", "test_efficientnet_lite", "test_budget",
     "test_check", "test_near_duplicates", "test_dicom_files", "test_pipeline", "test_depth",
     "test_training", "test_graph", "test_tracking", "test_cache", "test_explain_learnt",

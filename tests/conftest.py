@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
-from benchmarks import lasting_decoders
 from benchmarks import small_network as small
 from PIL import Image
 
@@ -76,22 +75,6 @@ def all_trees(_few_trees: type) -> Iterator[None]:
     """Measure shortcuts as the product does, for tests of what the probes find."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lucency.probes.score._Trees", _few_trees)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _lasting_decoders() -> Iterator[None]:
-    """Keep the processes that decode for the next pool; ``own_decoders`` brings the others back."""
-    lasting_decoders.use_lasting_decoders()
-    yield
-    with lasting_decoders.own_decoders():
-        pass
-
-
-@pytest.fixture
-def own_decoders() -> Iterator[None]:
-    """Start and end processes that decode as the product does, for tests of them."""
-    with lasting_decoders.own_decoders():
         yield
 
 

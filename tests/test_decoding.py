@@ -42,8 +42,6 @@ from lucency.imaging.image import encode_png, read_image
 from lucency.imaging.source import load, stamp_of
 from lucency.serve.inference.decoding import Decoders
 
-pytestmark = pytest.mark.usefixtures("own_decoders")
-
 SIZE = (12, 16)
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 

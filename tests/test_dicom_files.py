@@ -86,7 +86,6 @@ def test_bombs_cost_a_decoder_neither_memory_nor_time() -> None:
     assert all(each.pixels is None and not each.transient for each in answers)
 
 
-@pytest.mark.usefixtures("own_decoders")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_a_decoder_of_dicom_has_one_thread() -> None:
     """Its limits forbid more threads, unless it runs as superuser."""

@@ -81,6 +81,8 @@ class Fake:
     labels: IntArray
     answers: FloatArray
     targets: None = None
+    values: None = None
+    units: tuple[str, ...] = ()
 
     @property
     def spec(self) -> Spec:

@@ -69,9 +69,8 @@ SHORTER = {
 }
 SMALL = f"""import sys
 sys.path.append({str(ROOT)!r})
-from benchmarks.lasting_decoders import use_lasting_decoders
 from benchmarks.small_network import use_few_trees, use_small_network, use_small_report_images
-use_few_trees(), use_small_network(), use_small_report_images(), use_lasting_decoders();
+use_few_trees(), use_small_network(), use_small_report_images();
 """
 
 

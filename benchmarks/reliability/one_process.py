@@ -10,7 +10,6 @@ import json
 import os
 import sys
 
-from benchmarks.lasting_decoders import use_lasting_decoders
 from benchmarks.small_network import (
     use_few_trees,
     use_small_network,
@@ -24,7 +23,6 @@ def main() -> None:
     use_small_network()
     use_few_trees()
     use_small_report_images()
-    use_lasting_decoders()
     result = os.dup(1)
     codes = [_run(*each) for each in json.loads(sys.argv[1])]
     os.write(result, json.dumps(codes).encode())

@@ -77,6 +77,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
                 targets=targets,
             )  # fmt: skip
             found[OURS].append(special.expit(cross_fit(examples, held_out)[1][0]))
+            print(f"  seed {seed} of {SEEDS}", flush=True)
     for effort in EFFORTS:
         found[f"--effort {effort}"] = [_command(effort, data)]
     return [*_compared(found, targets, data.train.groups)]

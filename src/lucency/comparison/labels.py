@@ -153,6 +153,6 @@ def sentences(first: str, second: str, labels: Mapping[str, LabelPair]) -> list[
         else:
             rest.append(name)
     if rest:
-        which = "any label" if not found else f"the other labels ({', '.join(rest)})"
-        found.append(f"No difference in AUROC is shown for {which} by itself.")
+        which = ", ".join(rest) if found else "any label by itself"
+        found.append(f"No difference in AUROC is shown for {which}.")
     return found

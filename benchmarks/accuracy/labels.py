@@ -6,8 +6,8 @@ known, so neighbouring images of one smear may be in several folds, for all alik
 
     logistic regressions     of scikit-learn, one for each label, on the features of
                              EfficientNet-Lite0; the strength of each is chosen in the other folds
-    heads of the product     on the same features and two augmented views; the strength of each
-                             label is chosen in the other folds
+    heads of the product     on the same features, scaled, and two augmented views; one strength for
+                             all labels is chosen in the other folds
     EFFORT                   ``lucency train --effort EFFORT --folds 5``, calibrated, seed 0 only
 
 The first two see the same folds, of another seed each time (``LUCENCY_SEEDS``, 5); the commands

@@ -252,6 +252,7 @@ def test_the_page_computes_what_predict_does() -> None:
     [
         {"edges": [0, 10, 20]}, {"edges": [0, 20, 10, 40]}, {"offset": "1"}, {"coverage": 2},
         {"tolerance": -1}, {"centres": [1, 2, float("nan")]}, {"name": 3}, {"name": "a\nb"},
+        {"mean": 10**400}, {"edges": [0, 10, 20, 10**400]},
     ],
 )  # fmt: skip
 def test_a_damaged_rule_is_refused(change: dict[str, Any]) -> None:

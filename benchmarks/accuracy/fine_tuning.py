@@ -1,7 +1,7 @@
 """A pretrained backbone with its last stage frozen or fine-tuned, on images held out of both.
 
 The sets are those of ``proof``, and ``LUCENCY_SETS`` (names with commas) makes it shorter. No test
-split is looked at: with folds, each image outside test is held out once; the radiographs have their
+split is evaluated: with folds, each image outside test is held out once; the radiographs have their
 validation split.
 """
 

@@ -1,6 +1,6 @@
 """Last layers that know the order of grades, beside one that does not, on a frozen backbone.
 
-The sets are the knees and the solar cells of ``proof``. No test split is looked at: each image
+The sets are the knees and the solar cells of ``proof``. No test split is evaluated: each image
 outside test is held out once, by patient, in folds of another seed each time. All heads see the
 same features of EfficientNet-Lite0, and choose their penalty without the fold that they are
 evaluated on. Their probabilities are not calibrated.

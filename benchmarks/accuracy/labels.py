@@ -1,7 +1,7 @@
 """Several labels, beside a logistic regression of scikit-learn for each, on frozen features.
 
 The set is ``rbc12_multilabel`` of ``proof``: 11 types of red cells, of which a smear shows some. No
-test split is looked at: each image outside test is held out once, in five folds. No patients are
+test split is evaluated: each image outside test is held out once, in five folds. No patients are
 known, so neighbouring images of one smear may be in several folds, for all alike.
 
     logistic regressions     of scikit-learn, one for each label, on the features of

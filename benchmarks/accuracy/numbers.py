@@ -1,6 +1,6 @@
 """Last layers that predict numbers, on a frozen backbone: red blood cells in a field (BCCD).
 
-No test split is looked at: each image outside test is held out once, in folds of another seed each
+No test split is evaluated: each image outside test is held out once, in folds of another seed each
 time. All heads see the same features of EfficientNet-Lite0, and choose their penalty without the
 fold that they are evaluated on.
 
@@ -30,6 +30,7 @@ from lucency.calibration import scaling
 from lucency.calibration.values import ValueRule
 from lucency.metrics import FloatArray, IntArray, influences
 from lucency.metrics.influences import Linear
+from lucency.metrics.values import of_unexplained
 from lucency.task import REGRESSION
 from lucency.training.linear_head import Examples, cross_fit
 
@@ -112,15 +113,13 @@ def _compared(found: dict[str, list[Predicted]], truth: FloatArray) -> Iterator[
 
 
 def _r_squared(truth: FloatArray, given: Predicted) -> Linear:
-    squares, spread = (truth - given.mean) ** 2, (truth - truth.mean()) ** 2
-    value = 1 - squares.sum() / spread.sum()
-    return Linear(float(value), (-squares + (1 - value) * spread) / spread.sum())
+    left = of_unexplained(truth, given.mean)
+    return Linear(1 - left.value, -left.influence)
 
 
 def _pinball(truth: FloatArray, given: Predicted) -> Linear:
-    above = truth[:, None] - given.quantiles
-    losses = np.maximum(np.array(LEVELS) * above, (np.array(LEVELS) - 1) * above)
-    return influences.of_mean(losses.mean(axis=1))
+    losses = metrics.pinball_losses(truth, given.quantiles, np.array(LEVELS))
+    return influences.of_mean(losses)
 
 
 FIGURES: dict[str, Callable[[FloatArray, Predicted], Linear]] = {

@@ -80,7 +80,7 @@ def measure(files: Sequence[Path], *, quick: bool) -> list[Figure]:  # noqa: ARG
 
 
 def draw(setting: Setting, random: np.random.Generator, classifiers: int = 1) -> Drawn:
-    """Draw one test set, and what classifiers say of it."""
+    """Draw one test set, and what classifiers predict for it."""
     shape = (setting.images, len(setting.shares))
     cluster = np.arange(setting.images) // setting.each
     patients = (int(cluster[-1]) + 1, shape[1])

@@ -200,10 +200,7 @@ class LucencyClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     def _labels(self, X: NDArray[Any], y: ArrayLike) -> NDArray[np.int64]:
         """Set ``classes_`` and return (n,) indices into it."""
-        if y is None:
-            raise InputError("requires y to be passed, but the target y is None.")
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
+        y = _column(X, y)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -369,12 +366,7 @@ def _split(
     config: Config,
 ) -> tuple[Split, Split]:
     """Split off validation by group, stratified by class."""
-    entries = [
-        Entry(str(i), str(label), group=group, row=i)
-        for i, (label, group) in enumerate(zip(labels, groups, strict=True))
-    ]
-    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
-    in_val = np.array([entry.group in chosen for entry in entries])
+    in_val = _in_validation([*map(str, labels)], groups, config)
     for k, name in enumerate(classes):
         if len({*in_val[labels == k]}) < 2:
             images = int((labels == k).sum())
@@ -382,10 +374,7 @@ def _split(
                 f"The class {name!r} has {images} sample(s), of too few groups to be in training "
                 "and in validation. Expected two or more groups, or two images without groups."
             )
-    return (
-        _split_of("train", cache, labels, groups, classes, np.flatnonzero(~in_val)),
-        _split_of("val", cache, labels, groups, classes, np.flatnonzero(in_val)),
-    )
+    return _splits_of(cache, labels, groups, classes, in_val)
 
 
 def _split_labels(
@@ -402,12 +391,7 @@ def _split_labels(
     of_image = strata(Findings(tuple(names), states, ""))
     classes = tuple(dict.fromkeys(sorted(of_image)))
     numbers = np.array([classes.index(each) for each in of_image])
-    entries = [
-        Entry(str(i), stratum, group=group, row=i)
-        for i, (stratum, group) in enumerate(zip(of_image, groups, strict=True))
-    ]
-    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
-    in_val = np.array([entry.group in chosen for entry in entries])
+    in_val = _in_validation(of_image, groups, config)
     for k, name in enumerate(names):
         for inside, what in ((~in_val, "training"), (in_val, "validation")):
             if not {0.0, 1.0} <= {*targets[inside, k].tolist()}:
@@ -418,22 +402,28 @@ def _split_labels(
                 )
     train, val = (
         dataclasses.replace(
-            _split_of(name, cache, numbers, groups, classes, rows),
+            each,
             label_names=tuple(names),
-            targets=targets[rows],
-            learned=targets[rows],
+            targets=targets[each.rows],
+            learned=targets[each.rows],
         )
-        for name, rows in (("train", np.flatnonzero(~in_val)), ("val", np.flatnonzero(in_val)))
+        for each in _splits_of(cache, numbers, groups, classes, in_val)
     )
     return train, val
 
 
-def _numbers(X: NDArray[Any], y: ArrayLike) -> NDArray[np.float64]:
-    """Return (n,) numbers to predict."""
+def _column(X: NDArray[Any], y: ArrayLike) -> NDArray[Any]:
+    """Return one label or number for each image, (n,)."""
     if y is None:
         raise InputError("requires y to be passed, but the target y is None.")
-    numbers = np.asarray(column_or_1d(y, warn=True))
-    check_consistent_length(X, numbers)
+    column = np.asarray(column_or_1d(y, warn=True))
+    check_consistent_length(X, column)
+    return column
+
+
+def _numbers(X: NDArray[Any], y: ArrayLike) -> NDArray[np.float64]:
+    """Return (n,) numbers to predict."""
+    numbers = _column(X, y)
     try:
         numbers = numbers.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -455,45 +445,52 @@ def _split_numbers(
     except DataError as error:
         raise InputError(f"y: {error}") from error
     labels = bins.numbers(numbers)
-    entries = [
-        Entry(str(i), str(label), group=group, row=i)
-        for i, (label, group) in enumerate(zip(labels, groups, strict=True))
-    ]
-    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
-    in_val = np.array([entry.group in chosen for entry in entries])
+    in_val = _in_validation([*map(str, labels)], groups, config)
     if not in_val.any() or {*labels[~in_val].tolist()} != {*range(len(bins.names))}:
         raise InputError(
             "The images are of too few groups to be in training and in validation. Expected "
             "several groups with numbers in each part of the axis."
         )
     train, val = (
-        dataclasses.replace(
-            _split_of(name, cache, labels, groups, bins.names, rows),
-            values=numbers[rows],
-            value_name="y",
-        )
-        for name, rows in (("train", np.flatnonzero(~in_val)), ("val", np.flatnonzero(in_val)))
+        dataclasses.replace(each, values=numbers[each.rows], value_name="y")
+        for each in _splits_of(cache, labels, groups, bins.names, in_val)
     )
     return train, val
 
 
-def _split_of(
-    name: str,
+def _in_validation(
+    strata: Sequence[str], groups: Sequence[str], config: Config
+) -> NDArray[np.bool_]:
+    """Choose groups for validation, stratified; return for which (n,) images."""
+    entries = [
+        Entry(str(i), stratum, group=group, row=i)
+        for i, (stratum, group) in enumerate(zip(strata, groups, strict=True))
+    ]
+    chosen = choose_groups(entries, fraction=config.val_fraction, seed=config.seed, keep=1)
+    return np.array([entry.group in chosen for entry in entries])
+
+
+def _splits_of(
     cache: InMemoryImages,
     labels: NDArray[np.int64],
     groups: Sequence[str],
     classes: tuple[str, ...],
-    rows: NDArray[np.int64],
-) -> Split:
-    return Split(
-        name=name,
-        classes=classes,
-        files=tuple(str(row) for row in rows),
-        groups=tuple(groups[row] for row in rows),
-        labels=labels[rows],
-        cache=cache,
-        rows=rows.astype(np.int64),
+    in_val: NDArray[np.bool_],
+) -> tuple[Split, Split]:
+    """Return train and val."""
+    train, val = (
+        Split(
+            name=name,
+            classes=classes,
+            files=tuple(str(row) for row in rows),
+            groups=tuple(groups[row] for row in rows.tolist()),
+            labels=labels[rows],
+            cache=cache,
+            rows=rows.astype(np.int64),
+        )
+        for name, rows in (("train", np.flatnonzero(~in_val)), ("val", np.flatnonzero(in_val)))
     )
+    return train, val
 
 
 class InMemoryImages(PixelCache):

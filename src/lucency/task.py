@@ -87,13 +87,10 @@ class Task:
         return np.asarray(probabilities.argmax(axis=1), np.int64)
 
 
-class Ordinal(Task):
-    """Grades: classes with an order, the lowest first."""
+class _Ordered(Task):
+    """Classes with an order, the lowest first."""
 
-    name = ORDINAL
-    is_ordinal = True
     is_ordered = True
-    decision = "the median grade: it and the grades below have a probability of 50 % or more"
     rule = "the median"
 
     def decide(
@@ -102,11 +99,11 @@ class Ordinal(Task):
         positive: int | None,  # noqa: ARG002
         threshold: float | None,  # noqa: ARG002
     ) -> IntArray:
-        """Decide on the median grade, which has the least expected absolute error.
+        """Decide on the median class, which has the least expected absolute error.
 
         Args:
-            probabilities: (n, grades), rows sum to 1.
-            positive: None; grades have no positive class.
+            probabilities: (n, classes), rows sum to 1.
+            positive: None; ordered classes have no positive one.
             threshold: Unused.
         """
         return np.asarray((np.cumsum(probabilities, axis=1)[:, :-1] < 0.5).sum(axis=1), np.int64)
@@ -115,11 +112,11 @@ class Ordinal(Task):
         """Return for which images the prediction set allows a decision.
 
         Args:
-            sets: (n, grades) which grades each set contains.
-            decisions: (n,) decided grades.
+            sets: (n, classes) which classes each set contains.
+            decisions: (n,) decided class indices.
 
         Returns:
-            (n,) whether the set has one grade or two neighbouring ones, the decided one among them.
+            (n,) whether the set has one class or two neighbouring ones, the decided one among them.
             Experts, too, often differ by one grade.
         """
         lowest = sets.argmax(axis=1)
@@ -127,13 +124,21 @@ class Ordinal(Task):
         return np.asarray(highest - lowest <= 1) & _contains(sets, decisions)
 
     def evidence_class(self, probabilities: NDArray[np.floating[Any]]) -> IntArray:
-        """Return the highest grade for each image, (n,): maps show evidence for higher grades."""
+        """Return the highest class for each image, (n,): maps show evidence for higher ones."""
         return np.full(len(probabilities), probabilities.shape[1] - 1, np.int64)
 
     def evidence_side(self, probabilities: NDArray[np.floating[Any]]) -> IntArray:
-        """Return the highest or the lowest grade, whichever is more probable, (n,)."""
+        """Return the highest or the lowest class, whichever is more probable, (n,)."""
         higher = probabilities[:, -1] >= probabilities[:, 0]
         return np.where(higher, probabilities.shape[1] - 1, 0).astype(np.int64)
+
+
+class Ordinal(_Ordered):
+    """Grades, the lowest first."""
+
+    name = ORDINAL
+    is_ordinal = True
+    decision = "the median grade: it and the grades below have a probability of 50 % or more"
 
 
 class Multilabel(Task):
@@ -144,14 +149,12 @@ class Multilabel(Task):
     decision = "each label at its own threshold"
 
 
-class Regression(Ordinal):
+class Regression(_Ordered):
     """A number, whose axis is cut into bins, the lowest first."""
 
     name = REGRESSION
-    is_ordinal = False
     is_regression = True
     decision = "the mean of the predicted distribution"
-    rule = "the median"
 
 
 def _contains(sets: BoolArray, decisions: IntArray) -> BoolArray:

@@ -240,7 +240,7 @@ def fit(
             Threshold(
                 alpha,
                 kind,
-                tuple(_quantile(scores[rows], patient[rows], alpha) for rows in members),
+                tuple(_threshold_of(scores[rows], patient[rows], alpha) for rows in members),
                 tuple(len(np.unique(patient[rows])) for rows in members),
                 runs,
             )
@@ -258,18 +258,31 @@ def _patients(groups: Sequence[str] | IntArray | None, n: int) -> IntArray:
     return np.array([numbers[name] for name in names], np.int64)
 
 
-def _quantile(scores: FloatArray, patients: IntArray, alpha: float) -> float:
-    """Return the 1 - alpha quantile of the scores, weighted by patient.
+def _threshold_of(scores: FloatArray, patients: IntArray, alpha: float) -> float:
+    """Return the 1 - alpha quantile; the additional patient has the largest possible score, 1."""
+    found = quantile_by_patient(scores, patients, 1 - alpha)
+    return 1.0 if found is None else found
 
-    Each of K patients weighs 1 / (K + 1), shared by its images. The additional patient has the
-    largest possible score, 1.
+
+def quantile_by_patient(scores: FloatArray, patients: IntArray, level: float) -> float | None:
+    """Return a quantile of the scores, where each of K patients weighs 1 / (K + 1).
+
+    The images of a patient share its weight; an additional patient has an infinite score.
+
+    Args:
+        scores: (n,) of images.
+        patients: (n,) number of the patient of each.
+        level: In (0, 1).
+
+    Returns:
+        A score, or ``None`` where the quantile is that of the additional patient.
     """
     _, patient, images = np.unique(patients, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
     cumulative = np.cumsum(1 / images[patient][order])
     # The tolerance keeps 9 of 10 from missing 0.9 by the last bit.
-    index = np.searchsorted(cumulative, (1 - alpha) * (len(images) + 1) - _NEGLIGIBLE)
-    return float(scores[order[index]]) if index < len(scores) else 1.0
+    index = np.searchsorted(cumulative, level * (len(images) + 1) - _NEGLIGIBLE)
+    return float(scores[order[index]]) if index < len(scores) else None
 
 
 def expected_coverage(

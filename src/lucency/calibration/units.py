@@ -102,10 +102,10 @@ class UnitRule:
         try:
             return cls(
                 regex=_regex(data["regex"]),
-                temperature=_number(data["temperature"], 1e-3, 1e3),
+                temperature=number(data["temperature"], 1e-3, 1e3),
                 bias=_bias(data["bias"], len(classes)),
-                threshold=_number(data["threshold"], 0, 1),
-                rule=_text(data["rule"]),
+                threshold=number(data["threshold"], 0, 1),
+                rule=text(data["rule"]),
                 validation=_rates(data["validation"]),
                 conformal=Conformal.from_json(data["conformal"], len(classes)),
                 cut=_cut(data["cut"], classes),
@@ -259,16 +259,17 @@ def first_of(unit: IntArray) -> IntArray:
     return np.asarray(np.unique(unit, return_index=True)[1], np.int64)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return a value of JSON that is a text to show; raises ``ValueError`` for another."""
     if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
         raise ValueError(f"expected up to {_LONGEST} printable characters")
     return value
 
 
 def _name(value: Any) -> str:
-    if not _text(value) or value == "image":
+    if not text(value) or value == "image":
         raise ValueError("expected patient, study or the name of a column")
-    return _text(value)
+    return text(value)
 
 
 def _frames(value: Any) -> int | str:
@@ -285,14 +286,15 @@ def _regex(value: Any) -> str:
     return value
 
 
-def _number(value: Any, low: float, high: float) -> float:
+def number(value: Any, low: float, high: float) -> float:
+    """Return a value of JSON that is a number in a range; raises ``ValueError`` for another."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"expected a number from {low:g} to {high:g}")
     return float(value)
 
 
 def _bias(value: Any, classes: int) -> tuple[float, ...]:
-    bias = tuple(_number(each, -1e4, 1e4) for each in value)
+    bias = tuple(number(each, -1e4, 1e4) for each in value)
     if len(bias) != (1 if classes == 2 else classes):
         raise ValueError("the bias has not one number for each class")
     return bias
@@ -305,8 +307,8 @@ def _cut(value: Any, classes: Sequence[str]) -> Mapping[str, Any] | None:
         raise ValueError("the cut is not from a grade above the lowest")
     return {
         "from": str(value["from"]),
-        "threshold": _number(value["threshold"], 0, 1),
-        "rule": _text(value["rule"]),
+        "threshold": number(value["threshold"], 0, 1),
+        "rule": text(value["rule"]),
         "validation": _rates(value["validation"]),
     }
 
@@ -314,4 +316,4 @@ def _cut(value: Any, classes: Sequence[str]) -> Mapping[str, Any] | None:
 def _rates(value: Any) -> Mapping[str, float] | None:
     if value is None:
         return None
-    return {name: _number(value[name], 0, 1) for name in ("sensitivity", "specificity")}
+    return {name: number(value[name], 0, 1) for name in ("sensitivity", "specificity")}

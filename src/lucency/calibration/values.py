@@ -8,20 +8,19 @@ interval is that between two quantiles, moved outwards by an offset that held-ou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
-from lucency.calibration.units import numbered
+from lucency.calibration.conformal import quantile_by_patient
+from lucency.calibration.units import number, numbered, text
 from lucency.errors import ClassifierError, DataError
-from lucency.metrics import BoolArray, FloatArray, IntArray
+from lucency.metrics import BoolArray, FloatArray
 
 COVERAGE = 0.9  # of the prediction intervals
-_NEGLIGIBLE = 1e-9
-_LONGEST = 1000  # characters of a name
+_LARGEST = 1e300  # of the numbers in classifier.json
 
 
 @dataclass(frozen=True)
@@ -113,19 +112,19 @@ class ValueRule:
             ClassifierError: It is incomplete, or a value is out of range.
         """
         try:
-            edges = tuple(_number(each) for each in data["edges"])
-            centres = tuple(_number(each) for each in data["centres"])
+            edges = tuple(_finite(each) for each in data["edges"])
+            centres = tuple(_finite(each) for each in data["centres"])
             if not len(edges) - 1 == len(centres) == bins or [*edges] != sorted({*edges}):
                 raise ValueError(f"expected {bins + 1} ascending edges and {bins} centres")
             offset, tolerance = data["offset"], data["tolerance"]
             return cls(
-                name=_name(data["name"]),
+                name=text(data["name"]),
                 edges=edges,
                 centres=centres,
-                mean=_number(data["mean"]),
-                coverage=_number(data["coverage"], 0.01, 0.999),
-                offset=None if offset is None else _number(offset),
-                tolerance=None if tolerance is None else _number(tolerance, 0),
+                mean=_finite(data["mean"]),
+                coverage=number(data["coverage"], 0.01, 0.999),
+                offset=None if offset is None else _finite(offset),
+                tolerance=None if tolerance is None else number(tolerance, 0, _LARGEST),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -166,29 +165,9 @@ def fit(
         raise DataError("Cannot fit prediction intervals: there are no held-out images.")
     ends = rule.quantiles(probabilities, tails(rule.coverage))
     outside = np.maximum(ends[:, 0] - values, values - ends[:, 1])
-    names, patient = numbered(groups)
-    found = _quantile(outside, patient, rule.coverage * (len(names) + 1))
-    return replace(rule, offset=found)
+    _, patient = numbered(groups)
+    return replace(rule, offset=quantile_by_patient(outside, patient, rule.coverage))
 
 
-def _quantile(scores: FloatArray, patient: IntArray, weight: float) -> float | None:
-    """Return the first score up to which the patients weigh that much; ``None`` if none."""
-    images = np.bincount(patient)
-    order = np.argsort(scores, kind="stable")
-    cumulative = np.cumsum(1 / images[patient][order])
-    index = np.searchsorted(cumulative, weight - _NEGLIGIBLE)
-    return float(scores[order[index]]) if index < len(scores) else None
-
-
-def _number(value: Any, low: float = -1e300, high: float = 1e300) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError("expected a number")
-    if not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"expected a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
-        raise ValueError(f"expected up to {_LONGEST} printable characters")
-    return value
+def _finite(value: Any) -> float:
+    return number(value, -_LARGEST, _LARGEST)

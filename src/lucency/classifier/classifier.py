@@ -366,8 +366,8 @@ class Classifier:
         Of several labels, (n, labels): 1 for those that are present at their thresholds. Of a
         number, the bin that the predicted number lies in.
         """
-        if self.value:
-            return Bins(self.value.edges).numbers(self.value.predicted(probabilities))
+        if rule := self.value:
+            return Bins(rule.edges).numbers(rule.predicted(probabilities))
         if self.spec.labels:
             thresholds = np.array([each["threshold"] for each in self.spec.labels])
             return (probabilities >= thresholds).astype(np.int64)
@@ -388,22 +388,26 @@ class Classifier:
             outputs: As ``infer`` returns them.
             files: A name for each image.
         """
+        names = [*map(str, files)]
         if self.spec.labels:
-            return self._label_predictions(outputs, files)
-        if self.value:
-            names, p = [*map(str, files)], outputs.probabilities
-            return [
-                dataclasses.replace(each, activation_map=self.activation_map(outputs, i))
-                for i, each in enumerate(
-                    value_predictions(names, p, self.value, outputs.ood_scores)
-                )
-            ]
+            made = self._label_predictions(outputs, names)
+        elif rule := self.value:
+            made = value_predictions(names, outputs.probabilities, rule, outputs.ood_scores)
+        else:
+            made = self._class_predictions(outputs, names)
+        return [
+            dataclasses.replace(each, activation_map=self.activation_map(outputs, i))
+            for i, each in enumerate(made)
+        ]
+
+    def _class_predictions(self, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
+        """Return predictions of one class each."""
         decisions = self.decide(outputs.probabilities)
         rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
         sets = rule.sets(outputs.probabilities) if rule else None
         made = [
             predicted(
-                str(file),
+                name,
                 self.classes,
                 outputs.probabilities[i],
                 int(decisions[i]),
@@ -411,15 +415,11 @@ class Classifier:
                 None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
                 self.task,
             )
-            for i, file in enumerate(files)
+            for i, name in enumerate(names)
         ]
         return [
-            dataclasses.replace(
-                each,
-                activation_map=self.activation_map(outputs, i),
-                cut=at_cut(self.spec.cut, self.classes, each),
-            )
-            for i, each in enumerate(made)
+            dataclasses.replace(each, cut=at_cut(self.spec.cut, self.classes, each))
+            for each in made
         ]
 
     def label_rules(self) -> list[Threshold | None]:
@@ -432,23 +432,20 @@ class Classifier:
             for each in self.spec.labels
         ]
 
-    def _label_predictions(self, outputs: Outputs, files: Sequence[str | Path]) -> list[Prediction]:
+    def _label_predictions(self, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
         """Return predictions of several labels."""
         rules = self.label_rules()
         present = self.decide(outputs.probabilities) == 1
         return [
-            dataclasses.replace(
-                label_prediction(
-                    str(file),
-                    self.classes,
-                    outputs.probabilities[i],
-                    present[i],
-                    rules,
-                    None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
-                ),
-                activation_map=self.activation_map(outputs, i),
+            label_prediction(
+                name,
+                self.classes,
+                outputs.probabilities[i],
+                present[i],
+                rules,
+                None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
             )
-            for i, file in enumerate(files)
+            for i, name in enumerate(names)
         ]
 
     def predict_unit(self, name: str, images: Sequence[Prediction]) -> Prediction:

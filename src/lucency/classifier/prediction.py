@@ -157,10 +157,12 @@ def predicted(
         task: Of the classifier.
     """
     names = () if in_set is None else tuple(np.array(classes, object)[in_set])
-    reason = ""
-    if ood_score is not None and not ood_score <= 1:
-        reason = f"out of distribution: OOD score {ood_score:.3g}, limit 1"
-    elif in_set is not None and not task.is_clear(in_set[None], np.array([decision]))[0]:
+    reason = _out_of_distribution(ood_score)
+    if (
+        not reason
+        and in_set is not None
+        and not task.is_clear(in_set[None], np.array([decision]))[0]
+    ):
         between = f"{names[0]} to {names[-1]}" if len(names) > 1 and task.is_ordinal else ""
         shown = between or " or ".join(names)
         reason = f"ambiguous: {shown}" if names else "ambiguous: no class fits well"
@@ -174,6 +176,13 @@ def predicted(
         prediction_set=names,
         ood_score=ood_score,
     )
+
+
+def _out_of_distribution(score: float | None) -> str:
+    """Return why an image with this OOD score has no answer; empty if it may have one."""
+    if score is None or score <= 1:
+        return ""
+    return f"out of distribution: OOD score {score:.3g}, limit 1"
 
 
 def at_cut(
@@ -222,10 +231,8 @@ def value_predictions(
     for i, file in enumerate(files):
         ends = None if intervals is None else [float(end) for end in intervals[i]]
         score = None if ood_scores is None else float(ood_scores[i])
-        reason = ""
-        if score is not None and not score <= 1:
-            reason = f"out of distribution: OOD score {score:.3g}, limit 1"
-        elif not clear[i]:
+        reason = _out_of_distribution(score)
+        if not reason and not clear[i]:
             between = " to ".join(map(number_text, ends)) if ends else "no interval"
             reason = f"ambiguous: {between}, wider than {number_text(rule.tolerance or 0)}"
         found.append(
@@ -279,10 +286,8 @@ def label_prediction(
         }
     sure = [name for name, each in found.items() if each["present"]]
     unclear = [name for name, each in found.items() if each["present"] is None]
-    reason = ""
-    if ood_score is not None and not ood_score <= 1:
-        reason = f"out of distribution: OOD score {ood_score:.3g}, limit 1"
-    elif unclear and not sure:
+    reason = _out_of_distribution(ood_score)
+    if not reason and unclear and not sure:
         reason = f"ambiguous: {', '.join(unclear)}"
     return Prediction(
         file=file,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from lucency import metrics
+from lucency.evaluation.values import inside
 from lucency.metrics import BoolArray, FloatArray, IntArray
 from lucency.task import CLASSES, Task
 
@@ -273,7 +274,7 @@ def value_figures(
     found = metrics.value_figures(values, outputs.predicted, weights)
     ends, coverage = outputs.intervals, np.full(len(weights), math.nan)
     if ends is not None:
-        covered = (ends[:, 0] <= values) & (values <= ends[:, 1])
+        covered = inside(values, ends)
         of_patients = weights / np.bincount(cluster)[cluster]
         coverage = of_patients @ covered.astype(np.float64) / of_patients.sum(axis=1)
     return {**found, "interval_coverage": coverage}

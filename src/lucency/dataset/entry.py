@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
@@ -59,6 +59,11 @@ class Entry(NamedTuple):
         if not self.states:
             return [self.label]
         return [part for part in self.states.split("|") if part and part[0] not in "~?"]
+
+
+def have_numbers(entries: Iterable[Entry]) -> bool:
+    """Tell whether images have a number instead of one of several classes."""
+    return any(entry.value is not None for entry in entries)
 
 
 class Excluded(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.config import MOST_FOLDS, Config
-from lucency.dataset.entry import Entry, counted, listed, natural
+from lucency.dataset.entry import Entry, counted, have_numbers, listed, natural
 from lucency.dataset.labels import MISSING
 from lucency.errors import ConfigError, DataError, RunError
 from lucency.io import why
@@ -78,9 +78,10 @@ def are_divisible(entries: Sequence[Entry], count: int, seed: int) -> bool:
     """
     held_out = [str(k) for k in _random(entries, count, seed)]
     whole = len({*held_out}) == count
-    if any(entry.value is not None for entry in entries):
-        return whole
-    return whole and all(len(found) > 1 for found in _by_class(entries, held_out).values())
+    return whole and (
+        have_numbers(entries)
+        or all(len(found) > 1 for found in _by_class(entries, held_out).values())
+    )
 
 
 def write_folds(path: Path, files: Iterable[str], folds: Folds) -> None:
@@ -109,7 +110,7 @@ def _random(entries: Sequence[Entry], count: int, seed: int) -> NDArray[np.int64
     """Return the fold of each image, from 0: stratified by class, a patient in one of them."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if any(entry.value is not None for entry in entries):
+    if have_numbers(entries):
         return _random_of_numbers(entries, count, seed)
     patients = _by_class(entries, [entry.group for entry in entries])
     label = min(patients, key=lambda name: len(patients[name]))
@@ -180,9 +181,8 @@ def _check_rest(
     entries: Sequence[Entry], values: Sequence[str], names: Collection[str], what: str
 ) -> None:
     """Reject folds that are empty, or without which a class has no images to train on."""
-    of_class = {} if any(e.value is not None for e in entries) else _by_class(entries, values)
-    for label, found in of_class.items():
-        if len(found) < 2:
+    for label, found in _by_class(entries, values).items():
+        if len(found) < 2 and not have_numbers(entries):
             raise DataError(
                 f"All images of the class {label!r} are in {what} {found.pop()}, so nothing is "
                 "left to train on when it is held out. Add images of the class, or use other folds."

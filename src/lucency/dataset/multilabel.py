@@ -60,7 +60,7 @@ class Findings(NamedTuple):
 def from_columns(path: Path, table: Table, columns: Sequence[int]) -> Findings:
     """Read a column for each label.
 
-    A column that says that there is no finding, and is never 1 beside others, is left out: where it
+    A column that says that there is no finding, and is never 1 beside others, is ignored: where it
     is 1, labels whose cells are empty are absent.
 
     Raises:
@@ -150,7 +150,6 @@ def check_config(config: Config) -> None:
         "--prevalence": config.prevalence is not None,
         f"--unit {config.unit}": config.unit != "image",
         "--set frames": config.frames != 1,
-        f"--set frames={config.frames}": config.frames != 1,
         "--set shards": config.shards > 1,
         "--neighbours": config.neighbours > 0,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lucency.config import AUTO, Config
 from lucency.dataset.duplicates import Match, near_pairs
-from lucency.dataset.entry import NUMBERS, Entry, Excluded, counted, listed
+from lucency.dataset.entry import NUMBERS, Entry, Excluded, counted, have_numbers, listed
 from lucency.dataset.folds import are_divisible
 from lucency.dataset.leaks import Leaks, check_leaks
 from lucency.dataset.multilabel import absent_from_test, check_labels
@@ -95,7 +95,7 @@ def _partition(
     labels: Sequence[str],
 ) -> Partition:
     checked = check_leaks(used_entries(entries), near, on_leak=config.on_leak)
-    is_of_numbers = any(entry.value is not None for entry in entries)
+    is_of_numbers = have_numbers(entries)
     shown = (NUMBERS,) if is_of_numbers else labels or classes
     folds, reason, assigned = _folds(checked.entries, classes, config, shown)
     if assigned is None:

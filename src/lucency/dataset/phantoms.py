@@ -174,11 +174,7 @@ def _draw_finding(folder: Path, seed: int, number: int) -> list[object]:
     anatomy = np.random.default_rng([seed, 2, patient])
     density = float("opacity" in findings)
     chest, _ = _draw_chest(anatomy, shot, density=density, findings=findings)
-    image = _expose(chest, shot)
-    _burn_in_marker(image, shot)
-    file = f"images/patient{patient:04d}_{number % 2 + 1}.png"
-    image.save(folder / file, compress_level=1)
-    return [file, f"patient{patient:04d}", *map(int, has)]
+    return [*_save(folder, chest, shot, number), *map(int, has)]
 
 
 def _draw_ratio(folder: Path, seed: int, number: int) -> list[object]:
@@ -186,11 +182,16 @@ def _draw_ratio(folder: Path, seed: int, number: int) -> list[object]:
     patient, shot = number // 2, np.random.default_rng([seed, 5, number])
     anatomy = np.random.default_rng([seed, 4, patient])
     chest, ratio = _draw_chest(anatomy, shot, density=0.0, hearts=_HEARTS_OF_RATIOS)
-    image = _expose(chest, shot)
-    _burn_in_marker(image, shot)
-    file = f"images/patient{patient:04d}_{number % 2 + 1}.png"
+    return [*_save(folder, chest, shot, number), f"{ratio:.4f}"]
+
+
+def _save(folder: Path, chest: Field, shot: Generator, number: int) -> list[str]:
+    """Write an image of a table, two of each patient; return its file and its patient."""
+    image = _exposed(chest, shot)
+    patient = f"patient{number // 2:04d}"
+    file = f"images/{patient}_{number % 2 + 1}.png"
     image.save(folder / file, compress_level=1)
-    return [file, f"patient{patient:04d}", f"{ratio:.4f}"]
+    return [file, patient]
 
 
 def _draw_all(
@@ -223,8 +224,7 @@ def _write(folder: Path, shot: _Shot, seed: int) -> Path:
     rng = np.random.default_rng([seed, 1, shot.patient, shot.number])
     anatomy = np.random.default_rng([seed, 2, shot.patient])
     chest, _ = _draw_chest(anatomy, rng, density=_DENSITY[shot.label])
-    image = _expose(chest, rng)
-    _burn_in_marker(image, rng)
+    image = _exposed(chest, rng)
     place = folder / shot.split / shot.label
     place.mkdir(parents=True, exist_ok=True)
     stem = place / f"patient{shot.patient:04d}_{shot.number}"
@@ -403,8 +403,8 @@ def _clouds(rng: Generator, cells: int) -> Field:
     return np.asarray(noise.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
 
 
-def _expose(attenuation: Field, rng: Generator) -> Image.Image:
-    """Return the attenuation as an image of random size, exposure and noise."""
+def _exposed(attenuation: Field, rng: Generator) -> Image.Image:
+    """Return the attenuation as an image of random size, exposure and noise, with a marker."""
     height = int(rng.integers(300, 641))
     width = int(np.clip(height * rng.uniform(0.85, 1.30), 300, 700))
     contrast, gamma = rng.uniform(0.82, 1.08), rng.uniform(0.80, 1.30)
@@ -414,7 +414,9 @@ def _expose(attenuation: Field, rng: Generator) -> Image.Image:
     # Quantum noise: relatively, it is stronger where fewer photons arrive.
     grain = rng.standard_normal((height, width), np.float32) * rng.uniform(0.008, 0.025)
     pixels = np.clip(255 * (grown + grain * (0.5 + grown)), 0, 255)
-    return Image.fromarray(pixels.astype(np.uint8))
+    image = Image.fromarray(pixels.astype(np.uint8))
+    _burn_in_marker(image, rng)
+    return image
 
 
 def _burn_in_marker(image: Image.Image, rng: Generator) -> None:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lucency.dataset.entry import NUMBERS, SPLITS, Entry, counted, listed, natural
+from lucency.dataset.entry import NUMBERS, SPLITS, Entry, counted, have_numbers, listed, natural
 from lucency.errors import ConfigError, DataError
 from lucency.metrics import clopper_pearson
 
@@ -161,7 +161,7 @@ def check_splits(
 ) -> None:
     """Raise ``DataError`` where a class is missing from train or val."""
     present = {(entry.split, entry.label) for entry in entries}
-    if any(entry.value is not None for entry in entries):
+    if have_numbers(entries):
         _check_numbers(entries, classes, splits)
         return
     for label in classes:
@@ -303,7 +303,7 @@ def _with_validation(pool: Sequence[Entry], fraction: float, seed: int) -> list[
 def _check_splittable(
     entries: Sequence[Entry], classes: Sequence[str], *, splits: Collection[str]
 ) -> None:
-    if any(entry.value is not None for entry in entries):
+    if have_numbers(entries):
         if len({entry.group for entry in entries}) < len(splits):
             raise DataError(
                 f"There are images of {counted(len({e.group for e in entries}), 'patient')} to "

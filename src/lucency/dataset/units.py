@@ -92,7 +92,7 @@ def alone_warning(unit: str, alone: Sequence[str], total: int) -> str:
 def units_in_table(path: Path, unit: str, files: Sequence[Path]) -> list[str]:
     """Return the unit of each file to predict from a table with the columns file and ``unit``.
 
-    Rows of other files are left out; a file without a row has no unit.
+    Rows of other files are ignored; a file without a row has no unit.
 
     Raises:
         DataError: The table cannot be read, lacks a column, or has two units for a file.

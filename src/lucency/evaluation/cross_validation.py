@@ -19,7 +19,7 @@ from lucency.dataset import Split
 from lucency.dataset.entry import natural
 from lucency.evaluation.figures import make_sample, overall_metrics
 from lucency.evaluation.labels import mean_metrics
-from lucency.evaluation.predictions import Predictions, of_labels, of_values
+from lucency.evaluation.predictions import Predictions, of_outputs
 from lucency.evaluation.result import Evaluation, plain
 from lucency.metrics import (
     Estimate,
@@ -80,21 +80,7 @@ class CrossValidation:
 
 def out_of_fold(classifier: Classifier, pool: Split, outputs: Outputs) -> Predictions:
     """Return the out-of-fold predictions of the images of all folds."""
-    if pool.targets is not None:
-        return replace(of_labels(classifier.spec, pool, outputs), split=OUT_OF_FOLD)
-    if pool.values is not None:
-        return replace(of_values(classifier.spec, pool, outputs), split=OUT_OF_FOLD)
-    return Predictions(
-        split=OUT_OF_FOLD,
-        classes=pool.classes,
-        files=pool.files,
-        groups=pool.groups,
-        labels=pool.labels,
-        decisions=classifier.decide(outputs.probabilities),
-        probabilities=outputs.probabilities,
-        ood_scores=outputs.ood_scores,
-        units=pool.units,
-    )
+    return replace(of_outputs(classifier, pool, outputs), split=OUT_OF_FOLD)
 
 
 def cross_validation(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,71 +147,57 @@ def predict(
     Raises:
         ConfigError: The positive class is not one of exactly two, or has no threshold.
     """
-    outputs = classifier.infer_split(split, progress)
-    if split.targets is not None:
-        return of_labels(classifier.spec, split, outputs)
-    if split.values is not None:
-        return of_values(classifier.spec, split, outputs)
-    positive = positive_index(classifier.classes, classifier.positive)
-    return Predictions(
+    return of_outputs(classifier, split, classifier.infer_split(split, progress))
+
+
+def of_outputs(classifier: Predictor[Any], split: Labelled, outputs: Outputs) -> Predictions:
+    """Return the predictions for the images of a split whose outputs are known.
+
+    Args:
+        classifier: Provides the threshold.
+        split: The images with their true labels.
+        outputs: For them.
+
+    Raises:
+        ConfigError: The positive class is not one of exactly two, or has no threshold.
+    """
+    p, spec = outputs.probabilities, classifier.spec
+    found = Predictions(
         split=split.name,
         classes=classifier.classes,
         files=split.files,
         groups=split.groups,
         labels=split.labels,
-        decisions=task_of(classifier.spec.task).decide(
-            outputs.probabilities, positive, classifier.threshold
-        ),
-        probabilities=outputs.probabilities,
+        decisions=np.zeros(len(p), np.int64),
+        probabilities=p,
         ood_scores=outputs.ood_scores,
         units=split.units,
     )
+    if split.targets is not None:
+        thresholds = np.array([each["threshold"] for each in spec.labels])
+        return replace(
+            found,
+            labels=np.zeros(len(p), np.int64),
+            decisions=(p >= thresholds).astype(np.int64),
+            targets=split.targets,
+        )
+    if split.values is not None:
+        return _of_values(found, spec, split.values)
+    positive = positive_index(classifier.classes, classifier.positive)
+    decisions = task_of(spec.task).decide(p, positive, classifier.threshold)
+    return replace(found, decisions=decisions)
 
 
-def of_labels(spec: Spec, split: Labelled, outputs: Outputs) -> Predictions:
-    """Return the predictions of several labels for the images of a split.
-
-    Args:
-        spec: Of the classifier, with the threshold of each label.
-        split: With targets.
-        outputs: For its images.
-    """
-    thresholds = np.array([each["threshold"] for each in spec.labels])
-    return Predictions(
-        split=split.name,
-        classes=spec.classes,
-        files=split.files,
-        groups=split.groups,
-        labels=np.zeros(len(split.files), np.int64),
-        decisions=(outputs.probabilities >= thresholds).astype(np.int64),
-        probabilities=outputs.probabilities,
-        ood_scores=outputs.ood_scores,
-        targets=split.targets,
-    )
-
-
-def of_values(spec: Spec, split: Labelled, outputs: Outputs) -> Predictions:
-    """Return the predicted numbers for the images of a split.
-
-    Args:
-        spec: Of the classifier, with the rule that makes numbers of probabilities.
-        split: With values.
-        outputs: For its images.
-    """
-    if split.values is None or spec.value is None:
-        raise ValueError("these are images or a classifier without numbers")
+def _of_values(found: Predictions, spec: Spec, values: FloatArray) -> Predictions:
+    if spec.value is None:
+        raise ValueError("this is a classifier without numbers")
     rule = ValueRule.from_json(spec.value, len(spec.classes))
-    predicted = rule.predicted(outputs.probabilities)
-    return Predictions(
-        split=split.name,
-        classes=spec.classes,
-        files=split.files,
-        groups=split.groups,
-        labels=Bins(rule.edges).numbers(split.values),
-        decisions=Bins(rule.edges).numbers(predicted),
-        probabilities=outputs.probabilities,
-        ood_scores=outputs.ood_scores,
-        values=split.values,
+    bins, predicted = Bins(rule.edges), rule.predicted(found.probabilities)
+    return replace(
+        found,
+        labels=bins.numbers(values),
+        decisions=bins.numbers(predicted),
+        values=values,
         predicted=predicted,
     )
 
@@ -357,41 +343,37 @@ def _part(
     if ragged := [row for row in rows if len(row) != end + has_units]:
         raise ValueError(f"expected {end + has_units} fields in {ragged[0]}")
     _, files, groups, labels, decided, far, *_ = zip(*rows, strict=True)
-    if all(label.startswith("|") for label in labels):
-        return Predictions(
-            split=split,
-            classes=classes,
-            files=files,
-            groups=groups,
-            labels=np.zeros(len(files), np.int64),
-            decisions=np.array([read_written(text, classes) for text in decided], np.int64),
-            probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
-            ood_scores=np.array(far, np.float64) if all(far) else None,
-            targets=np.array([read_written(text, classes) for text in labels], np.float32),
-        )
-    if not {*labels} <= {*classes}:
-        bins = Bins.of_names(classes)
-        values, predicted = (np.array(texts, np.float64) for texts in (labels, decided))
-        return Predictions(
-            split=split,
-            classes=classes,
-            files=files,
-            groups=groups,
-            labels=bins.numbers(values),
-            decisions=bins.numbers(predicted),
-            probabilities=np.array([row[len(_COLUMNS) :] for row in rows], np.float64),
-            ood_scores=np.array(far, np.float64) if all(far) else None,
-            values=values,
-            predicted=predicted,
-        )
-    return Predictions(
+    zeros = np.zeros(len(files), np.int64)
+    found = Predictions(
         split=split,
         classes=classes,
         files=files,
         groups=groups,
-        labels=np.array([classes.index(name) for name in labels], np.int64),
-        decisions=np.array([classes.index(name) for name in decided], np.int64),
+        labels=zeros,
+        decisions=zeros,
         probabilities=np.array([row[len(_COLUMNS) : end] for row in rows], np.float64),
         ood_scores=np.array(far, np.float64) if all(far) else None,
         units=tuple(row[end] for row in rows) if has_units else (),
+    )
+    if all(label.startswith("|") for label in labels):
+        present, decisions = ([read_written(x, classes) for x in xs] for xs in (labels, decided))
+        return replace(
+            found,
+            decisions=np.array(decisions, np.int64),
+            targets=np.array(present, np.float32),
+        )
+    if not {*labels} <= {*classes}:
+        bins = Bins.of_names(classes)
+        values, predicted = (np.array(texts, np.float64) for texts in (labels, decided))
+        return replace(
+            found,
+            labels=bins.numbers(values),
+            decisions=bins.numbers(predicted),
+            values=values,
+            predicted=predicted,
+        )
+    return replace(
+        found,
+        labels=np.array([classes.index(name) for name in labels], np.int64),
+        decisions=np.array([classes.index(name) for name in decided], np.int64),
     )

@@ -110,7 +110,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists and finite numbers, nan as None.
 
-        What only some have, ``values``, ``per_unit`` and ``unit``, is left out of the others.
+        What only some have, ``values``, ``per_unit`` and ``unit``, is omitted from the others.
         """
         document = {name: plain(value) for name, value in vars(self).items()}
         some = ("values", "per_unit", "unit")

@@ -36,7 +36,7 @@ def evaluate_values(predictions: Predictions, conditions: Conditions, seed: int 
     """
     true, predicted, rule = given(predictions, conditions)
     p, cluster = predictions.probabilities, metrics.cluster_numbers(predictions.groups)
-    intervals, errors = rule.intervals(p), abs(predicted - true)
+    intervals, quantiles = rule.intervals(p), rule.quantiles(p, LEVELS)
     widths = np.diff(rule.quantiles(p, tails(rule.coverage)), axis=1)[:, 0]
     weights = metrics.bootstrap_weights(cluster, REPLICATES, seed)
     return Evaluation(
@@ -45,7 +45,7 @@ def evaluate_values(predictions: Predictions, conditions: Conditions, seed: int 
         classes=predictions.classes,
         positive=None,
         baseline=_baseline(true, rule.mean),
-        metrics=estimates(true, predicted, p, rule, cluster),
+        metrics=_estimates(true, predicted, intervals, quantiles, cluster),
         per_class={},
         confusion=(),
         curves={},
@@ -54,15 +54,21 @@ def evaluate_values(predictions: Predictions, conditions: Conditions, seed: int 
         predictive_values=[],
         decision_curve=None,
         selective={
-            "risk_coverage": error_coverage(errors, widths, weights),
+            "risk_coverage": error_coverage(abs(predicted - true), widths, weights),
             "conformal": [],
-            "abstention": _abstention(predictions, rule, true, predicted, cluster),
+            "abstention": _abstention(
+                true,
+                predicted,
+                predictions.ood_scores,
+                rule.is_clear(intervals, len(true)),
+                cluster,
+            ),
         },
         subgroups=_subgroups(conditions.attributes, true, predicted, predictions.groups),
         values={
             "name": rule.name,
             "points": _points(true, predicted),
-            "quantiles": _quantiles(true, rule.quantiles(p, LEVELS), cluster),
+            "quantiles": _quantiles(true, quantiles, cluster),
             "coverage": rule.coverage,
             "offset": rule.offset,
             "tolerance": rule.tolerance,
@@ -85,24 +91,15 @@ def given(
     return true, predicted, rule
 
 
-def estimates(
+def _estimates(
     true: FloatArray,
     predicted: FloatArray,
-    probabilities: FloatArray,
-    rule: ValueRule,
+    intervals: FloatArray | None,
+    quantiles: FloatArray,
     cluster: IntArray,
 ) -> dict[str, Estimate]:
-    """Estimate how well numbers, their quantiles and their intervals are predicted.
-
-    Args:
-        true: (n,) true numbers; n >= 1.
-        predicted: (n,) predicted ones.
-        probabilities: (n, bins) that these come from.
-        rule: How.
-        cluster: (n,) number of the patient.
-    """
-    intervals = rule.intervals(probabilities)
-    losses = metrics.pinball_losses(true, rule.quantiles(probabilities, LEVELS), np.asarray(LEVELS))
+    """Estimate how well numbers, their quantiles and their intervals are predicted."""
+    losses = metrics.pinball_losses(true, quantiles, np.asarray(LEVELS))
     found = metrics.value_estimates(true, predicted, cluster)
     found["pinball_loss"] = metrics.mean_of(losses, cluster)
     return found | {
@@ -160,15 +157,14 @@ def _mean_errors(errors: FloatArray, ends: IntArray, rows: FloatArray) -> FloatA
 
 
 def _abstention(
-    predictions: Predictions,
-    rule: ValueRule,
     true: FloatArray,
     predicted: FloatArray,
+    scores: FloatArray | None,
+    clear: BoolArray,
     cluster: IntArray,
 ) -> dict[str, Any]:
     """Evaluate the answers that remain where intervals are too wide or images unknown."""
-    n, scores = len(true), predictions.ood_scores
-    clear = rule.is_clear(rule.intervals(predictions.probabilities), n)
+    n = len(true)
     outside = np.zeros(n, bool) if scores is None else ~(scores <= 1)
     kept = clear & ~outside
     found = (

@@ -165,7 +165,7 @@ class Backbone(ABC):
         if self._folds is not None:
             held_out = OutOfFold(logits, pooled.train, pooled.of_folds)
             return finish_folds(made, train, self._folds, held_out, plan, config, progress)
-        images = HeldOut(logits, val.labels, val.groups, val.targets, val.values, val.units)
+        images = HeldOut.of(logits, val)
         calibrate(
             made, plan, config, train.labels, images,
             lambda: probabilities_of(made, logits, bias), progress,

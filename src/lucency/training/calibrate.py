@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,11 @@ class HeldOut:
     targets: NDArray[np.float32] | None = None
     values: NDArray[np.float64] | None = None
     units: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, logits: NDArray[np.float64], split: Split) -> Self:
+        """Return the images of a split, with their logits."""
+        return cls(logits, split.labels, split.groups, split.targets, split.values, split.units)
 
 
 def calibrate(

@@ -188,7 +188,7 @@ def finish_folds(
     def predict() -> NDArray[np.float64]:
         return probabilities_of(classifier, logits, before)
 
-    images = HeldOut(logits, pool.labels, pool.groups, pool.targets, pool.values, pool.units)
+    images = HeldOut.of(logits, pool)
     calibrate(classifier, plan, config, pool.labels, images, predict, progress)
     classifier.ood_detector, scores = _ood_detector(classifier, pool, folds, held_out)
     return CrossValidated(classifier, Outputs(predict(), scores))

@@ -239,11 +239,15 @@ def _multilabel_plan(train: Split, config: Config) -> Plan:
         "task", f"multilabel, {len(names)} labels: {', '.join(names)}",
         f"an image has any number of them; unknown ones do not count; {doubt}, and never evaluated",
     )  # fmt: skip
-    kept = [each for each in plan.choices if each.name not in ("class weights", _NEAREST)]
     return dataclasses.replace(
-        plan, task=MULTILABEL, choices=(task, *kept),
+        plan, task=MULTILABEL, choices=(task, *_without_classes(plan)),
         parameters={**plan.parameters, "multilabel": True},
     )  # fmt: skip
+
+
+def _without_classes(plan: Plan) -> tuple[Choice, ...]:
+    """Return the choices that remain where an image does not have one of several classes."""
+    return tuple(each for each in plan.choices if each.name not in ("class weights", _NEAREST))
 
 
 def _regression_plan(train: Split, config: Config) -> Plan:
@@ -263,10 +267,10 @@ def _regression_plan(train: Split, config: Config) -> Plan:
         f"images each, from {train.classes[0]} to {train.classes[-1]}",
         "a network that knows the order of the bins predicts a distribution, not only its mean",
     )  # fmt: skip
-    kept = [each for each in plan.choices if each.name not in ("class weights", _NEAREST)]
     return dataclasses.replace(
-        plan, task=REGRESSION, choices=(task, *kept), value=_value_rule(train, config)
-    )
+        plan, task=REGRESSION, choices=(task, *_without_classes(plan)),
+        value=_value_rule(train, config),
+    )  # fmt: skip
 
 
 def _value_rule(train: Split, config: Config) -> ValueRule:

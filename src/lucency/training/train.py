@@ -90,14 +90,7 @@ def finish(
         progress: Warned if the images do not reach the rule of the operating point.
     """
     classifier, (train_split, val_split) = fitted.network, splits
-    held_out = HeldOut(
-        fitted.logits,
-        val_split.labels,
-        val_split.groups,
-        val_split.targets,
-        val_split.values,
-        val_split.units,
-    )
+    held_out = HeldOut.of(fitted.logits, val_split)
     calibrate(
         classifier, plan, config, train_split.labels, held_out,
         lambda: classifier.predict_split(val_split), progress,

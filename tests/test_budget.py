@@ -179,7 +179,6 @@ def data(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 
 
 @pytest.mark.slow
-@pytest.mark.backend
 @pytest.mark.usefixtures("small_network")
 def test_measuring_changes_nothing_in_what_is_trained(data: Dataset) -> None:
     timed = dataclasses.replace(FAST, effort="1h")

@@ -233,11 +233,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "precision",
-    [
-        pytest.param("float32", marks=pytest.mark.backend),
-        "mixed_bfloat16",
-        pytest.param("mixed_float16", marks=pytest.mark.backend),
-    ],
+    ["float32", "mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.backend)],
 )
 def test_every_step_ends_with_one_score(data: Dataset, precision: str) -> None:
     """Also with accumulated gradients."""
@@ -534,7 +530,6 @@ def test_two_classes_are_no_grades(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.backend
 def test_from_class_folders_to_predictions(tmp_path: Path) -> None:
     folder = draw_grades(tmp_path / "graded", 60)
     settings = ("--effort", "quick", "--start", "scratch", "--folds", 0, "--set", "size=16",

@@ -394,9 +394,7 @@ def test_a_label_that_is_rare_in_a_fold_has_a_head() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.backend)]
-)
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_a_step_learns_from_known_labels_alone(data: Dataset, precision: str) -> None:
     """The first label is never known: its unit keeps its weights. Also in parts of a batch."""
     from lucency.training.step import Stepper

@@ -77,10 +77,15 @@ def _compiled_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("lucency.training.fit.borrowed", lent)
 
 
+_plans: dict[Config, Plan] = {}
+
+
 def planned(data: Dataset, config: Config = FAST) -> Plan:
     """Plan a network that compiles in a second, with all kinds of layers that have a state."""
-    plan = make_plan(data.train, config)
-    return dataclasses.replace(plan, parameters={"width": 4, "blocks": (1,)})
+    if config not in _plans:
+        plan = make_plan(data.train, config)
+        _plans[config] = dataclasses.replace(plan, parameters={"width": 4, "blocks": (1,)})
+    return _plans[config]
 
 
 def fitted(

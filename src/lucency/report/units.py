@@ -33,6 +33,7 @@ _OF_LABELS = (*labels.MEANS, "brier", "log_loss")
 _OF_VALUES = (
     *("mean_absolute_error", "root_mean_squared_error", "r2", "mean_error", "agreement_low"),
     *("agreement_high", "interval_coverage", "interval_width"),
+    "answered",
 )
 
 
@@ -79,14 +80,9 @@ def contents(run: Run) -> dict[str, Any] | None:
 def _figures(run: Run, other: Run) -> list[list[str]]:
     """Return the headline figures of units beside those of images."""
     if run.is_regression:
+        pairs = [_numbers(each) for each in (other, run)]
         return [
-            [
-                values.NAMES[key].title,
-                *(
-                    values.text_of(key, each.split["metrics"].get(key), int(each.split["n"]))
-                    for each in (other, run)
-                ),
-            ]
+            [values.NAMES[key].title, *(values.text_of(key, x.get(key), n) for x, n in pairs)]
             for key in _OF_VALUES
         ]
     keys = _OF_GRADES if run.is_ordinal else _OF_LABELS if run.is_multilabel else _OF_CLASSES
@@ -107,6 +103,12 @@ def _figures(run: Run, other: Run) -> list[list[str]]:
         for key in keys
         if key in run.split["metrics"]
     ]
+
+
+def _numbers(run: Run) -> tuple[dict[str, Any], int]:
+    """Return the figures of numbers, with the share that is answered, and on how many they are."""
+    answered = run.split["selective"]["abstention"]["metrics"]["answered"]
+    return {**run.split["metrics"], "answered": answered}, int(run.split["n"])
 
 
 def _evidence(run: Run) -> Table | None:

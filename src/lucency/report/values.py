@@ -200,7 +200,7 @@ def agreement(run: Run) -> list[Figure]:
             figure(
                 plots.predicted_values(
                     points["true"], points["predicted"],
-                    title=f"Predicted and true {name}, {split_name}", name=name,
+                    title=f"Predicted and true {name}, {split_name}", name=name, unit=run.unit,
                 ),
                 f"{of}: predicted and true",
                 f"On the dotted line, the prediction is right.{note}",

@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import special
 
 from lucency.calibration.conformal import Conformal, Kind, Threshold
+from lucency.calibration.units import UnitRule
 from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
 from lucency.dataset.multilabel import written
@@ -84,6 +85,17 @@ def labelled_spec(names: tuple[str, ...] = NAMES, threshold: float = 0.4) -> Spe
     spec = dataclasses.replace(spec_of(names), positive=None, task="multilabel")
     parameters = {**spec.parameters, "multilabel": True}
     return dataclasses.replace(spec, labels=(each,) * len(names), parameters=parameters)
+
+
+def labelled_unit_spec() -> Spec:
+    """Return the description of a classifier of labels with an answer for each patient."""
+    spec = labelled_spec()
+    labels = tuple(
+        {**each, "temperature": 0.5 + k, "bias": 0.3 * k, "threshold": 0.45}
+        for k, each in enumerate(spec.labels)
+    )
+    rule = UnitRule("", 1.0, (), 0.5, "r", None, Conformal(()), labels=labels)
+    return dataclasses.replace(spec, unit=rule.to_json())
 
 
 def labelled_predictions(n: int = 300, seed: int = 0, each: int = 2) -> Predictions:

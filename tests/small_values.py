@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from lucency.calibration.conformal import Conformal
+from lucency.calibration.units import UnitRule
 from lucency.calibration.values import ValueRule, fit
 from lucency.classifier import Classifier, Spec
 from lucency.dataset import Entry
@@ -29,6 +31,8 @@ BINS = Bins(EDGES)
 RULE = ValueRule(
     "age", EDGES, tuple(x + 5.0 for x in EDGES[:-1]), mean=48.0, offset=2.0, tolerance=None
 )
+
+UNIT_RULE = replace(RULE, offset=4.0)
 
 
 def draw_values(
@@ -76,6 +80,13 @@ def value_spec(rule: ValueRule = RULE, **changed: Any) -> Spec:
         spec_of(Bins(rule.edges).names), task="regression", value=rule.to_json(),
         rule="the mean of the predicted distribution", **changed,
     )  # fmt: skip
+
+
+def value_unit_spec(rule: ValueRule = UNIT_RULE) -> Spec:
+    """Return the description of a classifier of numbers with an answer for each patient."""
+    bias = tuple(np.linspace(-0.2, 0.2, len(rule.centres)))
+    of_units = UnitRule("", 0.7, bias, 0.5, "r", None, Conformal(()), value=rule.to_json())
+    return replace(value_spec(), unit=of_units.to_json())
 
 
 def classifier_of(rule: ValueRule = RULE, seed: int = 0) -> Classifier:

@@ -641,7 +641,7 @@ def test_the_description_of_labels_is_checked() -> None:
         (("--recipe", "article"), "--recipe article is for one class per image"),
         (("--positive", "a"), "--positive is for one class per image"),
         (("--prevalence", "0.1"), "--prevalence is for one class per image"),
-        (("--unit", "patient"), "--unit patient is for one class per image"),
+        (("--unit", "patient"), "--unit patient needs labels that agree within each patient"),
         (("--neighbours", "5"), "--neighbours is for one class per image"),
         (("--task", "ordinal"), "several labels per image. Expected one."),
         (("--task", "classification"), "or train with --task multilabel"),

@@ -330,7 +330,7 @@ def test_many_numbers_without_the_task_are_pointed_to_it(tmp_path: Path) -> None
     [
         ({"order": "a,b,c"}, "--order"), ({"positive": "a"}, "--positive"),
         ({"prevalence": 0.1}, "--prevalence"), ({"operating_point": "youden"}, "--operating-point"),
-        ({"unit": "patient"}, "--unit patient"), ({"neighbours": 5}, "--neighbours"),
+        ({"neighbours": 5}, "--neighbours"),
         ({"recipe": "article"}, "--recipe article"), ({"class_weighting": True}, "class_weighting"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from lucency.classifier.prediction import at_cut, label_prediction, predicted
 from lucency.metrics import decide
 from lucency.serve.web import about as web_about
 from lucency.task import task_of
+from small_runs import labelled_unit_spec
+from small_values import UNIT_RULE, value_unit_spec
 from web_browser import browser, modules, packed
 
 OOD_DETECTOR = """async ([file, requests]) => {
@@ -232,6 +235,47 @@ def test_answers_for_patients_are_those_of_predict(
         of_one["image"] = int(of_one["image"])
         assert of_found == pytest.approx(of_one)
         assert found == one
+
+
+@pytest.mark.parametrize("tolerance", [None, 60.0])
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_numbers_and_labels_of_patients_are_those_of_predict(
+    page: Any, tmp_path: Path, task: str, tolerance: float | None
+) -> None:
+    rule, rng = dataclasses.replace(UNIT_RULE, tolerance=tolerance), np.random.default_rng(5)
+    spec = value_unit_spec(rule) if task == "regression" else labelled_unit_spec()
+    classifier, n = Classifier(spec, {}), len(spec.classes)
+    given, requests, expected = web_about(tmp_path, classifier), [], []
+    for i in range(40):
+        images = int(rng.integers(1, 6))
+        rows = (
+            rng.dirichlet(np.full(n, 0.3), images)
+            if spec.value
+            else rng.beta(0.5, 0.5, (images, n))
+        )
+        some = [
+            Prediction(f"{k:06}", "", tuple(map(float, row)), ood_score=(None, 0.5, 1.4)[i % 3])
+            for k, row in enumerate(rows)
+        ]
+        expected.append(classifier.predict_unit("", some).to_json(spec.classes))
+        requests.append([given, [each.to_json(spec.classes) for each in some]])
+    for one, found in zip(expected, page.evaluate(PATIENT, requests), strict=True):
+        for each in (one["evidence"], *one["evidence"].get("labels", {}).values()):
+            if "image" in each:
+                each["image"] = int(each["image"])
+        assert found == near(one)
+    reasons = {str(each["reason"]).partition(":")[0] for each in expected}
+    assert {"None", "out of distribution"} <= reasons
+    assert ("ambiguous" in reasons) == (task == "multilabel" or tolerance is not None)
+
+
+def near(value: Any) -> Any:
+    """Return a document whose numbers equal others that are as good as equal."""
+    if isinstance(value, dict):
+        return {name: near(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [near(each) for each in value]
+    return pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
 
 
 def test_a_patient_without_a_readable_image_has_no_answer(page: Any, tmp_path: Path) -> None:

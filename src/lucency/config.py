@@ -88,7 +88,8 @@ class Config:
             threshold for it is chosen by ``operating_point``. Empty for none.
         unit: What has one answer: each ``image``, or also each ``patient``, each ``study`` (of
             DICOM, or of a column ``study`` of the labels file) or each value of another column of
-            the labels file, from all of its images, which must be of one class and one patient.
+            the labels file, from all of its images, which must be of one class or number, have no
+            label that another lacks, and be of one patient.
         frames: How many frames of a DICOM file, or pages of a TIFF or GIF file, are images: at most
             so many, evenly spread, or ``all``; the file then has one answer, unless ``unit`` names
             something else. With 1, the middle frame or the first page.

@@ -86,7 +86,12 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             **task,
         }
         plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-        return Config.load(None, (), **plain)
+        config = Config.load(None, (), **plain)
+        if config.answers != "image":
+            raise InputError(
+                "An estimator answers for each image. Leave out the settings unit and frames."
+            )
+        return config
 
     def _keep(self, trained: Classifier, X: NDArray[Any]) -> Self:
         """Keep what was trained on images."""
@@ -155,10 +160,6 @@ class LucencyClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         from lucency.training.train import train
 
         config = self._config()
-        if config.answers != "image":
-            raise InputError(
-                "An estimator answers for each image. Leave out the settings unit and frames."
-            )
         X = _images(X)
         names = [str(i) for i in range(len(X))] if groups is None else _names(X, groups)
         if np.ndim(y) == 2 and np.shape(y)[1] > 1:

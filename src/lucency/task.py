@@ -38,6 +38,8 @@ class Task:
         is_multilabel: Whether each class is a label that an image may have beside others.
         decision: How a decision is made without a positive class, in words.
         rule: What decides, in words.
+        pooled: What is averaged over the images of a unit, in words.
+        calibrated: What is chosen on held-out units beside a temperature, in words.
     """
 
     name: ClassVar[str] = CLASSIFICATION
@@ -47,6 +49,8 @@ class Task:
     is_multilabel: ClassVar[bool] = False
     decision: ClassVar[str] = "the most probable class"
     rule: ClassVar[str] = "the threshold"
+    pooled: ClassVar[str] = "the mean of the logits"
+    calibrated: ClassVar[str] = "a threshold and prediction sets"
 
     def decide(
         self, probabilities: FloatArray, positive: int | None, threshold: float | None
@@ -147,6 +151,7 @@ class Multilabel(Task):
     name = MULTILABEL
     is_multilabel = True
     decision = "each label at its own threshold"
+    calibrated = "thresholds and prediction sets"
 
 
 class Regression(_Ordered):
@@ -155,6 +160,8 @@ class Regression(_Ordered):
     name = REGRESSION
     is_regression = True
     decision = "the mean of the predicted distribution"
+    pooled = "the mean of the log probabilities"
+    calibrated = "a prediction interval"
 
 
 def _contains(sets: BoolArray, decisions: IntArray) -> BoolArray:

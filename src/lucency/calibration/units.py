@@ -3,7 +3,7 @@
 The logarithms of the images' probabilities are averaged, which is the mean of their logits; then a
 temperature and a bias of their own make probabilities of the mean. So several images that agree
 may say more than one, or no more, as the held-out units show. The order of the images changes
-nothing.
+nothing. Several labels are pooled each by itself, as two classes: absent and present.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucency.calibration import conformal, scaling
 from lucency.calibration.conformal import Conformal
@@ -42,6 +43,9 @@ class UnitRule:
         cut: Of grades, ``Spec.cut`` for units.
         name: What a unit is: patient, study, or the column of a labels file whose values they are.
         frames: How many frames of a file are images, at most, or ``all``.
+        labels: Of several labels, ``Spec.labels`` for units; each has the temperature and the bias
+            that replace those above. Empty for other tasks.
+        value: Of a number, ``Spec.value`` for units; ``None`` for other tasks.
     """
 
     regex: str
@@ -54,6 +58,8 @@ class UnitRule:
     cut: Mapping[str, Any] | None = None
     name: str = PATIENT
     frames: int | str = 1
+    labels: tuple[Mapping[str, Any], ...] = ()
+    value: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -69,28 +75,41 @@ class UnitRule:
         """Return the probabilities of units.
 
         Args:
-            probabilities: (n, classes) of the images, rows sum to 1.
+            probabilities: (n, classes) of the images, rows sum to 1; or that each of several labels
+                is present.
             unit: (n,) number of the unit of each image, from 0.
 
         Returns:
-            (units, classes) float64, rows sum to 1.
+            (units, classes) float64, rows sum to 1; or that each label is present.
         """
+        if self.labels:
+            pairs = [two_classes(p) for p in np.asarray(probabilities).T]
+            found = [self.of_label(k).probabilities(pair, unit) for k, pair in enumerate(pairs)]
+            return np.stack([pair[:, 1] for pair in found], axis=1)
         z = pooled_logits(probabilities, unit)
         return scaling.probabilities((z + np.asarray(self.bias)) / self.temperature)
 
+    def of_label(self, k: int) -> Self:
+        """Return the rule of one of several labels, as of two classes: absent and present."""
+        of = self.labels[k]
+        return replace(self, temperature=of["temperature"], bias=(of["bias"],), labels=())
+
     def to_json(self) -> dict[str, Any]:
-        """Return the values for ``classifier.json``."""
-        return {
+        """Return the values for ``classifier.json``; ``labels`` and ``value`` only if given."""
+        document = {
             **vars(self),
             "bias": list(self.bias),
             "validation": self.validation and dict(self.validation),
             "conformal": self.conformal.to_json(),
             "cut": self.cut and dict(self.cut),
+            "labels": [dict(each) for each in self.labels],
+            "value": self.value and dict(self.value),
         }
+        return {name: x for name, x in document.items() if x or name not in ("labels", "value")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], classes: Sequence[str]) -> Self:
-        """Check the output of ``to_json``.
+        """Check the output of ``to_json``, but for ``labels`` and ``value``: ``Spec`` checks them.
 
         Args:
             data: The object.
@@ -100,10 +119,11 @@ class UnitRule:
             ClassifierError: It is incomplete, or a value is out of range.
         """
         try:
+            labels = tuple(data.get("labels", ()))
             return cls(
                 regex=_regex(data["regex"]),
                 temperature=number(data["temperature"], 1e-3, 1e3),
-                bias=_bias(data["bias"], len(classes)),
+                bias=_bias(data["bias"], 0 if labels else len(classes)),
                 threshold=number(data["threshold"], 0, 1),
                 rule=text(data["rule"]),
                 validation=_rates(data["validation"]),
@@ -111,6 +131,8 @@ class UnitRule:
                 cut=_cut(data["cut"], classes),
                 name=_name(data.get("name", PATIENT)),
                 frames=_frames(data.get("frames", 1)),
+                labels=labels,
+                value=data.get("value"),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -127,15 +149,17 @@ class Evidence:
     Attributes:
         decisive: The image whose absence would change the answer most.
         changes: (n,) how much the log odds of the answered class fall without each image; negative
-            where it speaks against the class. Empty for a single image.
-        agree: Images that are decided by themselves as the unit is.
-        lowest: Smallest probability of the class among the images.
+            where it speaks against the class. Of a number, how much it falls. Empty for a single
+            image.
+        agree: Images that are decided by themselves as the unit is; of a number, those whose own
+            numbers lie in the interval of the unit, or ``None`` without one.
+        lowest: Smallest probability of the class among the images, or smallest number.
         highest: Largest one.
     """
 
     decisive: int
     changes: tuple[float, ...]
-    agree: int
+    agree: int | None
     lowest: float
     highest: float
 
@@ -153,18 +177,13 @@ def evidence(rule: UnitRule, probabilities: FloatArray, k: int, decisions: IntAr
         k: Index of the answered class.
         decisions: (n,) class indices that the images are decided as by themselves.
     """
-    z = _logits(probabilities)
-    n, total = len(z), np.sort(z, axis=0).sum(axis=0)
-    changes = np.zeros(0)
-    if n > 1:
-        pooled = np.concatenate([total[None] / n, (total - z) / (n - 1)])
-        p = scaling.probabilities((pooled + np.asarray(rule.bias)) / rule.temperature)
-        odds = np.log(np.maximum(p[:, k], _TINY)) - np.log(
-            np.maximum(np.delete(p, k, axis=1).sum(axis=1), _TINY)
-        )
-        changes = odds[0] - odds[1:]
+    p = without_each(rule, probabilities)
+    odds = np.log(np.maximum(p[:, k], _TINY)) - np.log(
+        np.maximum(np.delete(p, k, axis=1).sum(axis=1), _TINY)
+    )
+    changes = odds[0] - odds[1:]
     return Evidence(
-        decisive=_decisive(changes),
+        decisive=decisive(changes),
         changes=tuple(map(float, changes)),
         agree=int((decisions == k).sum()),
         lowest=float(probabilities[:, k].min()),
@@ -172,7 +191,25 @@ def evidence(rule: UnitRule, probabilities: FloatArray, k: int, decisions: IntAr
     )
 
 
-def _decisive(changes: FloatArray) -> int:
+def without_each(rule: UnitRule, probabilities: FloatArray) -> FloatArray:
+    """Return the probabilities of one unit of n images, and those without each of them.
+
+    Args:
+        rule: How the images become one answer.
+        probabilities: (n, classes) of its images, at least one.
+
+    Returns:
+        (1 + n, classes); (1, classes) for a single image.
+    """
+    z = _logits(probabilities)
+    n, total = len(z), np.sort(z, axis=0).sum(axis=0)
+    pooled = total[None] / n
+    if n > 1:
+        pooled = np.concatenate([pooled, (total - z) / (n - 1)])
+    return scaling.probabilities((pooled + np.asarray(rule.bias)) / rule.temperature)
+
+
+def decisive(changes: FloatArray) -> int:
     """Return the place of the largest change, but for rounding; 0 for a single image."""
     keys = [(abs(each), each) for each in np.round(changes, _DIGITS).tolist()]
     return keys.index(max(keys)) if keys else 0
@@ -190,27 +227,53 @@ def fit(
 ) -> UnitRule:
     """Fit temperature, bias and prediction sets of units, without a threshold for decisions.
 
+    Args: see ``fit_scaling``.
+        runs: Whether the classes are grades, as for ``conformal.fit``.
+    """
+    rule = fit_scaling(probabilities, labels, groups, prior, patients=patients, seed=seed)
+    _, unit = numbered(groups)
+    apart = independent(groups, patients)
+    pooled, truth = rule.probabilities(probabilities, unit), labels[first_of(unit)]
+    return replace(rule, conformal=conformal.fit(pooled, truth, apart, runs=runs))
+
+
+def fit_scaling(
+    probabilities: FloatArray,
+    labels: IntArray,
+    groups: Sequence[str],
+    prior: Sequence[float],
+    *,
+    patients: Sequence[str] = (),
+    seed: int = 0,
+) -> UnitRule:
+    """Fit temperature and bias of units, without what makes decisions.
+
     Args:
         probabilities: (n, classes) of held-out images.
         labels: (n,) their true class indices; the images of a unit have one.
         groups: n names of units, "" for an image that stands alone.
         prior: (classes,) how frequent the classes are among units, as the probabilities assume.
         patients: n patients, each with any number of units; empty where the units are patients.
-        runs: Whether the classes are grades, as for ``conformal.fit``.
         seed: Of the folds that decide on the bias.
     """
-    names, unit = numbered(groups)
-    first = first_of(unit)
-    truth = labels[first]
+    _, unit = numbered(groups)
+    truth = labels[first_of(unit)]
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
-    apart = [patients[i] for i in first] if patients else [*map(str, range(len(names)))]
-    fitted = scaling.fit(
-        pooled_logits(probabilities, unit), truth, weights, groups=apart, seed=seed
-    )
-    rule = UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
-    sets = conformal.fit(rule.probabilities(probabilities, unit), truth, apart, runs=runs)
-    return replace(rule, conformal=sets)
+    z, apart = pooled_logits(probabilities, unit), independent(groups, patients)
+    fitted = scaling.fit(z, truth, weights, groups=apart, seed=seed)
+    return UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
+
+
+def independent(groups: Sequence[str], patients: Sequence[str] = ()) -> list[str]:
+    """Return the patient of each unit, in order of appearance.
+
+    Args:
+        groups: n names of units, "" for an image that stands alone.
+        patients: n patients, each with any number of units; empty where the units are patients.
+    """
+    names, unit = numbered(groups)
+    return [patients[i] for i in first_of(unit)] if patients else [*map(str, range(len(names)))]
 
 
 def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
@@ -237,6 +300,25 @@ def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
     z = _logits(probabilities)
     # Sorted, so that the sum does not depend on the order of the images.
     return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in images_of(unit)])
+
+
+def two_classes(present: FloatArray) -> FloatArray:
+    """Return the probabilities of a label, (n,), as those of absent and present, (n, 2)."""
+    return np.stack([1 - present, present], axis=1)
+
+
+def pooled_targets(targets: NDArray[np.float32], unit: IntArray) -> NDArray[np.float32]:
+    """Return which labels the units have: known where one of their images knows it.
+
+    Args:
+        targets: (n, labels) of images: 1 present, 0 absent, below 0 unknown. The known ones of a
+            unit are equal.
+        unit: (n,) number of the unit of each image; every number from 0 occurs.
+
+    Returns:
+        (units, labels).
+    """
+    return np.stack([targets[own].max(axis=0) for own in images_of(unit)])
 
 
 def _logits(probabilities: FloatArray) -> FloatArray:

@@ -15,7 +15,15 @@ from typing import Any, Self
 import numpy as np
 
 from lucency.calibration.conformal import quantile_by_patient
-from lucency.calibration.units import number, numbered, text
+from lucency.calibration.units import (
+    Evidence,
+    UnitRule,
+    decisive,
+    number,
+    numbered,
+    text,
+    without_each,
+)
 from lucency.errors import ClassifierError, DataError
 from lucency.metrics import BoolArray, FloatArray
 
@@ -167,6 +175,28 @@ def fit(
     outside = np.maximum(ends[:, 0] - values, values - ends[:, 1])
     _, patient = numbered(groups)
     return replace(rule, offset=quantile_by_patient(outside, patient, rule.coverage))
+
+
+def value_evidence(rule: ValueRule, of_unit: UnitRule, probabilities: FloatArray) -> Evidence:
+    """Return what the number of one unit rests on.
+
+    Args:
+        rule: How probabilities of the unit become a number.
+        of_unit: How its images become one answer.
+        probabilities: (n, bins) of its images, at least one.
+    """
+    p = without_each(of_unit, probabilities)
+    answers, own = rule.predicted(p), rule.predicted(probabilities)
+    changes, interval = answers[0] - answers[1:], rule.intervals(p[:1])
+    return Evidence(
+        decisive=decisive(changes / (rule.edges[-1] - rule.edges[0])),
+        changes=tuple(map(float, changes)),
+        agree=None
+        if interval is None
+        else int(((interval[:, 0] <= own) & (own <= interval[:, 1])).sum()),
+        lowest=float(own.min()),
+        highest=float(own.max()),
+    )
 
 
 def _finite(value: Any) -> float:

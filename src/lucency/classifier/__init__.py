@@ -5,6 +5,7 @@
     stored_files        the other files of the folder, with sizes and checksums checked
     activation_map      the evidence at each position of an image
     prediction          the outputs of the network, decisions, and when to abstain
+    unit_prediction     the prediction for a unit of several images, and what it rests on
     reference_images    real images with the predictions for them after training
     neighbours          training images to compare a new image with
     onnx                an untrusted ONNX file: validated, and run within a memory limit
@@ -21,9 +22,9 @@ networks use all of its operations and it is within limits of size.
 from __future__ import annotations
 
 from lucency.classifier.activation_map import ActivationMap
-from lucency.classifier.classifier import ABSTAIN, Classifier
+from lucency.classifier.classifier import Classifier
 from lucency.classifier.neighbours import Neighbours, neighbours_json, neighbours_of
-from lucency.classifier.prediction import Outputs, Prediction
+from lucency.classifier.prediction import ABSTAIN, Outputs, Prediction
 from lucency.classifier.reference_images import ReferenceImages, reference_images_of
 from lucency.classifier.spec import Spec
 

@@ -16,9 +16,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration.conformal import Conformal, Kind, Threshold
+from lucency.calibration.conformal import Conformal
 from lucency.calibration.ood import OODDetector
-from lucency.calibration.units import UnitRule, evidence
+from lucency.calibration.units import UnitRule
 from lucency.calibration.values import ValueRule
 from lucency.classifier.activation_map import ActivationMap, method_of, scale_of, signed
 from lucency.classifier.neighbours import Neighbours, StoredNeighbours
@@ -27,19 +27,16 @@ from lucency.classifier.onnx.session import BATCH, Session, batch_of
 from lucency.classifier.prediction import (
     Outputs,
     Prediction,
-    at_cut,
     concatenated,
-    label_prediction,
-    predicted,
-    value_predictions,
+    predictions,
 )
 from lucency.classifier.reference_images import ReferenceImages
 from lucency.classifier.spec import Spec
 from lucency.classifier.storage import Contents, load_contents, save_contents, weights_file
 from lucency.classifier.stored_files import StoredWeights
+from lucency.classifier.unit_prediction import predict_unit
 from lucency.dataset import Split
 from lucency.dataset.batches import pixel_batches
-from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError
 from lucency.imaging.decoder.pool import Decoded, DecoderPool, Decoders, Pixels
 from lucency.imaging.decoder.protocol import SALT_BYTES
@@ -49,7 +46,6 @@ from lucency.task import Task, task_of
 LOGITS_BIAS = "logits/bias"  # the end of the name of the last layer's bias
 # Batches that are decoded or predicted at once: at the end of each, some processors would wait.
 _AT_ONCE = 2
-ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # the sets that make an image ambiguous
 
 
 class Classifier:
@@ -117,14 +113,12 @@ class Classifier:
     @property
     def unit(self) -> UnitRule | None:
         """How the images of a patient or another unit become one answer, if they do."""
-        document = self.spec.unit
-        return None if document is None else UnitRule.from_json(document, self.classes)
+        return self.spec.unit_rule
 
     @property
     def value(self) -> ValueRule | None:
         """How probabilities of bins become a number, where that is the answer."""
-        document = self.spec.value
-        return None if document is None else ValueRule.from_json(document, len(self.classes))
+        return self.spec.value_rule
 
     @property
     def threshold(self) -> float:
@@ -172,8 +166,7 @@ class Classifier:
     @property
     def conformal(self) -> Conformal | None:
         """Prediction sets with guaranteed coverage, if they were calibrated."""
-        document = self.spec.conformal
-        return None if document is None else Conformal.from_json(document, len(self.classes))
+        return self.spec.sets
 
     @property
     def keras_model(self) -> Any:
@@ -366,13 +359,7 @@ class Classifier:
         Of several labels, (n, labels): 1 for those that are present at their thresholds. Of a
         number, the bin that the predicted number lies in.
         """
-        if rule := self.value:
-            return Bins(rule.edges).numbers(rule.predicted(probabilities))
-        if self.spec.labels:
-            thresholds = np.array([each["threshold"] for each in self.spec.labels])
-            return (probabilities >= thresholds).astype(np.int64)
-        positive = None if self.positive is None else self.classes.index(self.positive)
-        return self.task.decide(probabilities, positive, self.threshold)
+        return self.spec.decide(probabilities)
 
     def decides_alike(
         self, first: NDArray[np.float64], second: NDArray[np.float64]
@@ -388,132 +375,15 @@ class Classifier:
             outputs: As ``infer`` returns them.
             files: A name for each image.
         """
-        names = [*map(str, files)]
-        if self.spec.labels:
-            made = self._label_predictions(outputs, names)
-        elif rule := self.value:
-            made = value_predictions(names, outputs.probabilities, rule, outputs.ood_scores)
-        else:
-            made = self._class_predictions(outputs, names)
+        made = predictions(self.spec, outputs, [*map(str, files)])
         return [
             dataclasses.replace(each, activation_map=self.activation_map(outputs, i))
             for i, each in enumerate(made)
         ]
 
-    def _class_predictions(self, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
-        """Return predictions of one class each."""
-        decisions = self.decide(outputs.probabilities)
-        rule = self.conformal.deciding(*ABSTAIN) if self.conformal else None
-        sets = rule.sets(outputs.probabilities) if rule else None
-        made = [
-            predicted(
-                name,
-                self.classes,
-                outputs.probabilities[i],
-                int(decisions[i]),
-                None if sets is None else sets[i],
-                None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
-                self.task,
-            )
-            for i, name in enumerate(names)
-        ]
-        return [
-            dataclasses.replace(each, cut=at_cut(self.spec.cut, self.classes, each))
-            for each in made
-        ]
-
-    def label_rules(self) -> list[Threshold | None]:
-        """Return the rule of each label's prediction set, absent and present; of labels only.
-
-        ``None`` stands for a label that has none; the list is empty for other tasks.
-        """
-        return [
-            Conformal.from_json(each["conformal"], 2).deciding(*ABSTAIN)
-            for each in self.spec.labels
-        ]
-
-    def _label_predictions(self, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
-        """Return predictions of several labels."""
-        rules = self.label_rules()
-        present = self.decide(outputs.probabilities) == 1
-        return [
-            label_prediction(
-                name,
-                self.classes,
-                outputs.probabilities[i],
-                present[i],
-                rules,
-                None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
-            )
-            for i, name in enumerate(names)
-        ]
-
     def predict_unit(self, name: str, images: Sequence[Prediction]) -> Prediction:
-        """Return the answer for a unit, such as a patient, from the predictions for its images.
-
-        Args:
-            name: Of the unit.
-            images: Predictions; those of unreadable files are not used.
-
-        Returns:
-            A prediction whose ``file`` is the name. It abstains as that of an image does: if half
-            of the images are out of distribution, or if the prediction set is ambiguous.
-
-        Raises:
-            ClassifierError: The classifier has answers for images only.
-        """
-        rule = self.unit
-        if rule is None:
-            raise ClassifierError(
-                "This classifier has answers for images only. Train with --unit patient."
-            )
-        used = [each for each in images if each.probabilities]
-        if not used:
-            return Prediction(name, "", (), f"no image of the {rule.name} can be read")
-        numbers = np.zeros(len(used), np.int64)
-        of_images = np.array([each.probabilities for each in used])
-        p = rule.probabilities(of_images, numbers)
-        positive = None if self.positive is None else self.classes.index(self.positive)
-        decision = int(self.task.decide(p, positive, rule.threshold)[0])
-        sets = rule.conformal.deciding(*ABSTAIN)
-        scores = [each.ood_score for each in used if each.ood_score is not None]
-        found = predicted(
-            name,
-            self.classes,
-            p[0],
-            decision,
-            sets.sets(p)[0] if sets else None,
-            float(np.median(scores)) if scores else None,
-            self.task,
-        )
-        return dataclasses.replace(
-            found,
-            cut=at_cut(rule.cut, self.classes, found),
-            notes=tuple(dict.fromkeys(note for each in used for note in each.notes)),
-            evidence=self._evidence(rule, used, of_images, decision),
-        )
-
-    def _evidence(
-        self,
-        rule: UnitRule,
-        used: Sequence[Prediction],
-        probabilities: NDArray[np.float64],
-        decision: int,
-    ) -> dict[str, Any]:
-        """Return ``Prediction.evidence`` of a unit."""
-        # Of equal images the decisive one must not depend on their order.
-        order = sorted(range(len(used)), key=lambda i: used[i].file)
-        p = probabilities[order]
-        found = evidence(rule, p, decision, self.decide(p))
-        return {
-            "class": self.classes[decision],
-            "image": used[order[found.decisive]].file,
-            "change": found.changes[found.decisive] if found.changes else None,
-            "images": len(used),
-            "agree": found.agree,
-            "lowest": found.lowest,
-            "highest": found.highest,
-        }
+        """Return the answer for a unit from the predictions for its images."""
+        return predict_unit(self.spec, name, images)
 
     def activation_map(self, outputs: Outputs, i: int) -> ActivationMap | None:
         """Return the activation map of image ``i`` of the outputs; ``None`` if it has none."""

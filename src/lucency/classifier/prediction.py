@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration.conformal import Threshold
+from lucency.calibration.conformal import Conformal, Kind, Threshold
 from lucency.calibration.values import ValueRule
 from lucency.classifier.activation_map import ActivationMap
+from lucency.classifier.spec import Spec
 from lucency.dataset.multilabel import NO_FINDING
 from lucency.imaging.notes import Note, describe_notes
-from lucency.task import CLASSES, Task
+from lucency.task import CLASSES, Task, task_of
+
+ABSTAIN: tuple[float, Kind] = (0.05, "class-conditional")  # the sets that make an image ambiguous
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +87,10 @@ class Prediction:
             "image" without which the answer would change most, and by how much its log odds would
             fall ("change", ``None`` for a single image); how many "images" could be read, and how
             many of them "agree" by themselves; the "lowest" and "highest" probability of the class
-            among them. ``None`` for an image.
+            among them. Of a number there is no class: the change is that of the number, the images
+            whose own numbers lie in the interval of the unit agree (``None`` without intervals),
+            and the lowest and highest are numbers. Of several labels it has "images", and under
+            "labels" the same for each that reaches its threshold. ``None`` for an image.
     """
 
     file: str
@@ -131,6 +137,71 @@ class Prediction:
         if self.activation_map is not None:
             document["activation_map"] = self.activation_map.to_json()
         return document
+
+
+def predictions(spec: Spec, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
+    """Turn outputs into predictions, which abstain rather than guess; without maps.
+
+    Args:
+        spec: What decides: of a classifier, or for units its ``per_unit``.
+        outputs: For n images or units.
+        names: Of each.
+    """
+    if spec.labels:
+        return _label_predictions(spec, outputs, names)
+    if rule := spec.value_rule:
+        return value_predictions(names, outputs.probabilities, rule, outputs.ood_scores)
+    return _class_predictions(spec, outputs, names)
+
+
+def _class_predictions(spec: Spec, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
+    """Return predictions of one class each."""
+    decisions = spec.decide(outputs.probabilities)
+    given = spec.sets
+    rule = given.deciding(*ABSTAIN) if given else None
+    sets = rule.sets(outputs.probabilities) if rule else None
+    made = [
+        predicted(
+            name,
+            spec.classes,
+            outputs.probabilities[i],
+            int(decisions[i]),
+            None if sets is None else sets[i],
+            None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
+            task_of(spec.task),
+        )
+        for i, name in enumerate(names)
+    ]
+    return [dataclasses.replace(each, cut=at_cut(spec.cut, spec.classes, each)) for each in made]
+
+
+def label_rules(labels: Sequence[Mapping[str, Any]]) -> list[Threshold | None]:
+    """Return the rule of each label's prediction set, absent and present.
+
+    Args:
+        labels: ``Spec.labels``.
+
+    Returns:
+        ``None`` stands for a label that has none; the list is empty for other tasks.
+    """
+    return [Conformal.from_json(each["conformal"], 2).deciding(*ABSTAIN) for each in labels]
+
+
+def _label_predictions(spec: Spec, outputs: Outputs, names: Sequence[str]) -> list[Prediction]:
+    """Return predictions of several labels."""
+    rules = label_rules(spec.labels)
+    present = spec.decide(outputs.probabilities) == 1
+    return [
+        label_prediction(
+            name,
+            spec.classes,
+            outputs.probabilities[i],
+            present[i],
+            rules,
+            None if outputs.ood_scores is None else float(outputs.ood_scores[i]),
+        )
+        for i, name in enumerate(names)
+    ]
 
 
 def predicted(

@@ -9,6 +9,8 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from lucency.calibration.conformal import Conformal
 from lucency.calibration.units import UnitRule
 from lucency.calibration.values import ValueRule
@@ -17,8 +19,9 @@ from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError, ConfigError
 from lucency.imaging.decoder.protocol import Request
 from lucency.imaging.depths import EIGHT, KNOWN, dtype_of, is_deep
+from lucency.metrics import FloatArray, IntArray, positive_index
 from lucency.run_folder.files import CLASSIFIER, FORMAT
-from lucency.task import CLASSIFICATION, check_grades, task_of
+from lucency.task import CLASSIFICATION, Task, check_grades, task_of
 
 _MAX_CLASSES = 10_000
 _MAX_LENGTH = 1000  # characters of a name or a sentence
@@ -127,6 +130,56 @@ class Spec:
         odds = (self.bias or (0.0, 0.0))[k] - (self.bias or (0.0, 0.0))[1 - k]
         return 1 / (1 + math.exp(-odds))
 
+    @property
+    def unit_rule(self) -> UnitRule | None:
+        """How the images of a patient or another unit become one answer, if they do."""
+        return None if self.unit is None else UnitRule.from_json(self.unit, self.classes)
+
+    @property
+    def value_rule(self) -> ValueRule | None:
+        """How probabilities of bins become a number, where that is the answer."""
+        return None if self.value is None else ValueRule.from_json(self.value, len(self.classes))
+
+    @property
+    def sets(self) -> Conformal | None:
+        """The prediction sets with guaranteed coverage, if they were calibrated."""
+        given = self.conformal
+        return None if given is None else Conformal.from_json(given, len(self.classes))
+
+    @property
+    def per_unit(self) -> Spec | None:
+        """What decides on the pooled probabilities of a unit, as this does on those of an image.
+
+        ``None`` where only images have answers.
+        """
+        if (rule := self.unit_rule) is None:
+            return None
+        return dataclasses.replace(
+            self,
+            threshold=rule.threshold,
+            rule=rule.rule,
+            validation_rates=rule.validation,
+            conformal=rule.conformal.to_json() if rule.conformal.thresholds else None,
+            cut=rule.cut,
+            labels=rule.labels,
+            value=rule.value,
+            unit=None,
+        )
+
+    def decide(self, probabilities: FloatArray) -> IntArray:
+        """Return the index of the decided class for each row of probabilities, (n,).
+
+        Of several labels, (n, labels): 1 for those that are present at their thresholds. Of a
+        number, the bin that the predicted number lies in.
+        """
+        if rule := self.value_rule:
+            return Bins(rule.edges).numbers(rule.predicted(probabilities))
+        if self.labels:
+            thresholds = np.array([each["threshold"] for each in self.labels])
+            return (probabilities >= thresholds).astype(np.int64)
+        positive = positive_index(self.classes, self.positive)
+        return task_of(self.task).decide(probabilities, positive, self.threshold)
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``classifier.json`` without the checksums of the other files."""
         return {
@@ -199,7 +252,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "positive": data["positive"],
         "task": task.name,
         "cut": _cut(data.get("cut"), classes[1:] if task.is_ordinal else ()),
-        "unit": _unit(data.get("unit"), classes),
+        "unit": _unit(data.get("unit"), classes, task),
         "labels": _labels(data.get("labels"), len(classes) if task.is_multilabel else 0),
         "value": _value(data.get("value"), classes) if task.is_regression else None,
         "size": (_whole(given["height"], 2048), _whole(given["width"], 2048)),
@@ -285,10 +338,16 @@ def _cut(value: Any, known: tuple[str, ...]) -> Mapping[str, Any] | None:
     }
 
 
-def _unit(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any] | None:
+def _unit(value: Any, classes: tuple[str, ...], task: Task) -> Mapping[str, Any] | None:
+    """Return how images become one answer, with labels or a number where images have them."""
     if value is None:
         return None
     UnitRule.from_json(value, classes)
+    _labels(value.get("labels"), len(classes) if task.is_multilabel else 0)
+    if task.is_regression:
+        _value(value["value"], classes)
+    elif "value" in value:
+        raise ValueError("the unit has a number, and the task is another")
     return dict(value)
 
 

@@ -197,8 +197,12 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
     numbers = any(each.value for each in predictions)
     at_cut += ["value", "low", "high"] if numbers else []
     named = [f"p_{name}" for name in classes]
-    evidence = [*_EVIDENCE] if of != "file" or any(each.evidence for each in predictions) else []
+    of_units = of != "file" or any(each.evidence for each in predictions)
+    # Of several labels, each that is present has a decisive image.
+    evidence = [*(_EVIDENCE[:1] if several else _EVIDENCE)] if of_units else []
+    decisive = [*classes] if of_units and several else []
     heads = [of, "decision", *named, *at_cut, "reason", "notes", *(x for _, x in evidence)]
+    heads += [f"decisive_image_{name}" for name in decisive]
     rows: list[list[object]] = [[*heads]]
     for each in predictions:
         probabilities = map(repr, each.probabilities) if each.probabilities else [""] * len(classes)
@@ -211,7 +215,9 @@ def _print_csv(classes: tuple[str, ...], predictions: list[Prediction], of: str)
             values += [number.get("predicted"), *(number.get("interval") or (None, None))]
         found = [json.dumps(value) if isinstance(value, bool) else value for value in values]
         notes = "; ".join(each.notes)
-        known = [(each.evidence or {}).get(key) for key, _ in evidence]
+        found_in = each.evidence or {}
+        known = [found_in.get(key) for key, _ in evidence]
+        known += [found_in.get("labels", {}).get(name, {}).get("image") for name in decisive]
         # Numbers stay numbers: a negative one as text could be a formula. None is an empty cell.
         rows.append([each.file, each.decision, *probabilities, *found, each.reason, notes, *known])
     if sys.stdout.isatty():

@@ -112,7 +112,7 @@ def _pairs(systems: Sequence[System], measured: Measured) -> list[Pair]:
             only = (decisions.only_first, decisions.only_second)
             p_decided = decisions.by_patient
             names = (first.name, other.name)
-            swapped = "patient" if truth.clustered else "image" if labels else None
+            swapped = "patient" if truth.clustered else truth.unit if labels else None
             unit = "label" if labels else truth.unit
             sentences += [wording.decided(*names, only, p_decided, swapped=swapped, unit=unit)]
             if figure == "auroc" and p_decided < 0.05 <= p:

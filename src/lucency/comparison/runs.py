@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lucency.calibration.units import UnitRule
-from lucency.calibration.values import ValueRule
 from lucency.classifier import Spec
 from lucency.classifier.stored_files import read_document
 from lucency.comparison.paired import Outputs
@@ -21,7 +19,7 @@ from lucency.dataset.multilabel import written
 from lucency.errors import DataError, RunError
 from lucency.evaluation import Predictions, read_predictions
 from lucency.evaluation.ledger import test_set_id
-from lucency.evaluation.predictions import pooled
+from lucency.evaluation.predictions import decided, pooled
 from lucency.io import read_json
 from lucency.metrics import FloatArray, IntArray, cluster_numbers, positive_index
 from lucency.run_folder.files import PLAN, PREDICTIONS, SPLIT
@@ -66,9 +64,8 @@ class Run:
     def outputs(self) -> Outputs:
         """Decisions and probabilities, and predicted numbers with their intervals."""
         found = self.predictions
-        if self.spec.value is None:
+        if (rule := self.spec.value_rule) is None:
             return Outputs(found.decisions, found.probabilities)
-        rule = ValueRule.from_json(self.spec.value, len(self.spec.classes))
         intervals = rule.intervals(found.probabilities)
         return Outputs(found.decisions, found.probabilities, found.predicted, intervals)
 
@@ -202,13 +199,12 @@ def _with_classes(found: Predictions, order: tuple[str, ...]) -> Predictions:
 
 def _per_unit(run: Run) -> Run:
     """Return a run with one prediction for each unit, such as a patient."""
-    spec = run.spec
-    rule = UnitRule.from_json(spec.unit or {}, spec.classes)
-    found = pooled(_with_classes(run.predictions, spec.classes), rule)
-    positive = positive_index(spec.classes, spec.positive)
-    decisions = run.task.decide(found.probabilities, positive, rule.threshold)
-    decided = replace(found, decisions=decisions)
-    return replace(run, predictions=_with_classes(decided, run.predictions.classes))
+    rule, of_units = run.spec.unit_rule, run.spec.per_unit
+    if rule is None or of_units is None:
+        raise ValueError(f"{run.name} has answers for images only")
+    found = pooled(_with_classes(run.predictions, of_units.classes), rule)
+    made = _with_classes(decided(found, of_units), run.predictions.classes)
+    return replace(run, spec=of_units, predictions=made)
 
 
 def _test_set(run: Run) -> str:

@@ -260,7 +260,7 @@ def load_dataset(
         entries, lost = units.entries, unread_units(named, readable, unreadable, config.answers)
         found = replace(found, warnings=(*found.warnings, *units.warnings, *lost))
         check_several(entries, config.answers)
-        check_units(entries, config.answers)
+        check_units(entries, config.answers, found.labels)
     near = between_files(
         find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     )
@@ -330,7 +330,7 @@ def load_labelled(
         progress.warn(line)
     readable, _ = _readable(found, cache, config.max_unreadable)
     tested = [entry for entry in readable if entry.split == "test"] or readable
-    entries = _of_patients(tested, cache, replace(config, split_file=""), progress)
+    entries = _of_patients(tested, cache, replace(config, split_file=""), progress, found.labels)
     tested = [entry._replace(split="test") for entry in entries]
     found_near = find_near_duplicates(cache, tested, config, progress=progress)
     near = near_pairs(tested, between_files(found_near))
@@ -542,9 +542,13 @@ def _identify_patients(
 
 
 def _of_patients(
-    entries: Sequence[Entry], cache: PixelCache, config: Config, progress: Progress
+    entries: Sequence[Entry],
+    cache: PixelCache,
+    config: Config,
+    progress: Progress,
+    labels: Sequence[str] = (),
 ) -> Sequence[Entry]:
-    """Return the entries of images to evaluate on, with their patients."""
+    """Return the entries of images to evaluate on, with their patients and units."""
     if config.answers == "image":
         return _identify_patients(entries, cache, config)[0]
     if config.group_regex and not any(entry.group for entry in entries):
@@ -557,7 +561,7 @@ def _of_patients(
     units = find_units(known, config.answers, *_keys(known, groups, cache))
     for line in units.warnings:
         progress.warn(line)
-    check_units(units.entries, config.answers)
+    check_units(units.entries, config.answers, labels)
     return units.entries
 
 

@@ -148,8 +148,6 @@ def check_config(config: Config) -> None:
         "--recipe article": config.recipe != "default",
         "--positive": config.positive != "auto",
         "--prevalence": config.prevalence is not None,
-        f"--unit {config.unit}": config.unit != "image",
-        "--set frames": config.frames != 1,
         "--set shards": config.shards > 1,
         "--neighbours": config.neighbours > 0,
     }

@@ -16,6 +16,7 @@ from lucency.dataset.columns import unit_cells
 from lucency.dataset.entry import Entry, Excluded, listed, natural
 from lucency.dataset.groups import check_known
 from lucency.dataset.locate import Locator
+from lucency.dataset.multilabel import ABSENT, PRESENT, states_of
 from lucency.dataset.table import read_table
 from lucency.errors import DataError
 from lucency.imaging.frames import file_of
@@ -112,20 +113,42 @@ def units_in_table(path: Path, unit: str, files: Sequence[Path]) -> list[str]:
     return [found.get(name, "") for name in names]
 
 
-def check_units(entries: Iterable[Entry], unit: str) -> None:
-    """Raise ``DataError`` where the images of a unit have several classes."""
-    classes = defaultdict(set)
+def check_units(entries: Iterable[Entry], unit: str, labels: Sequence[str] = ()) -> None:
+    """Raise ``DataError`` where the images of a unit have several classes or numbers.
+
+    Of several labels, a unit is wrong where a label is present in one image and absent in another.
+
+    Args:
+        entries: With their patients and units.
+        unit: As in ``Config.unit``.
+        labels: Names of the labels, where an image may have several.
+    """
+    truths, kind = defaultdict(set), "class"
     for entry in entries:
         name = (entry.group if unit == PATIENT else entry.unit) or entry.file
-        classes[name].add(entry.label)
-    several = sorted((name for name in classes if len(classes[name]) > 1), key=natural)
-    if several:
-        shown = [f"{name} ({', '.join(sorted(classes[name]))})" for name in several]
-        raise DataError(
-            f"--unit {unit} needs one class for each {unit}. The images of "
-            f"{_counted(len(several), unit)} have several: {listed(shown, _SHOWN)}. Correct the "
-            "labels, or train without --unit, with an answer for each image."
-        )
+        truths[name].add(entry.truth)
+        kind = "class" if entry.value is None else "number"
+    wrong = {name: found for name, each in truths.items() if (found := _several(each, labels))}
+    if not wrong:
+        return
+    shown = [f"{name} ({', '.join(wrong[name])})" for name in sorted(wrong, key=natural)]
+    needs, have = f"one {kind} for each {unit}", "have several"
+    if labels:
+        needs = f"labels that agree within each {unit}"
+        have = "contradict each other, where one has a label and another lacks it"
+    raise DataError(
+        f"--unit {unit} needs {needs}. The images of {_counted(len(wrong), unit)} {have}: "
+        f"{listed(shown, _SHOWN)}. Correct the labels, or train without --unit, with an answer for "
+        "each image."
+    )
+
+
+def _several(truths: set[str], labels: Sequence[str]) -> list[str]:
+    """Return the classes or numbers of a unit that has several, or the labels that contradict."""
+    if not labels:
+        return sorted(truths, key=natural) if len(truths) > 1 else []
+    states = zip(*(states_of(text, labels) for text in truths), strict=True)
+    return [name for name, of in zip(labels, states, strict=True) if {PRESENT, ABSENT} <= {*of}]
 
 
 def check_several(entries: Sequence[Entry], unit: str) -> None:

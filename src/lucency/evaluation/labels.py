@@ -42,6 +42,7 @@ def of_label(predictions: Predictions, k: int) -> tuple[Predictions, IntArray]:
         probabilities=np.stack([1 - p, p], axis=1),
         ood_scores=None if scores is None else scores[known],
         targets=None,
+        units=(),
     )
     return found, known
 

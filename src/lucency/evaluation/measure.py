@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from lucency import metrics
 from lucency.calibration import reliability, units
-from lucency.calibration.conformal import Conformal
-from lucency.calibration.units import UnitRule
-from lucency.calibration.values import ValueRule
 from lucency.classifier import ABSTAIN, Spec
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.evaluation import labels
@@ -31,7 +28,14 @@ from lucency.evaluation.figures import (
     overall_metrics,
     proportion,
 )
-from lucency.evaluation.predictions import Predictions, Predictor, SplitT, pooled, predict
+from lucency.evaluation.predictions import (
+    Predictions,
+    Predictor,
+    SplitT,
+    decided,
+    pooled,
+    predict,
+)
 from lucency.evaluation.result import Conditions, Evaluation
 from lucency.evaluation.selective import abstention, conformal_coverage, risk_coverage
 from lucency.evaluation.subgroups import subgroups
@@ -87,25 +91,41 @@ def evaluate_predictions(
         ConfigError: The positive class is not one of exactly two or has no threshold, or the
             prevalence is not between 0 and 1.
     """
-    spec = classifier.spec
+    spec, several = classifier.spec, predictions.targets is not None
+    given: Mapping[str, Sequence[str]] = attributes or {}
+    if attributes is None and not several:
+        given = from_names(predictions.files, predictions.labels)
+    found = _evaluate_by(spec, predictions, given, prevalence)
+    rule, of_units = spec.unit_rule, spec.per_unit
+    if rule is None or of_units is None:
+        return found
+    first = units.first_of(units.numbered(predictions.answered)[1])
+    own = {name: [cells[i] for i in first] for name, cells in given.items()}
+    per_unit = _evaluate_by(of_units, decided(pooled(predictions, rule), of_units), own, prevalence)
+    return replace(found, per_unit=replace(per_unit, unit=rule.name))
+
+
+def _evaluate_by(
+    spec: Spec,
+    predictions: Predictions,
+    attributes: Mapping[str, Sequence[str]],
+    prevalence: float | None,
+) -> Evaluation:
+    """Evaluate predictions of images, or of units, by what decides on them."""
     if predictions.targets is not None:
-        return _evaluate_labels(spec, predictions, attributes or {})
-    given = spec.conformal
+        return _evaluate_labels(spec, predictions, attributes)
     conditions = Conditions(
-        positive=classifier.positive,
-        threshold=classifier.threshold,
+        positive=spec.positive,
+        threshold=spec.threshold,
         rule=spec.rule,
         chosen=spec.validation_rates,
         prior=spec.class_prior,
         prevalence=prevalence,
-        conformal=None if given is None else Conformal.from_json(given, len(predictions.classes)),
-        attributes=(
-            from_names(predictions.files, predictions.labels) if attributes is None else attributes
-        ),
+        conformal=spec.sets,
+        attributes=attributes,
         task=task_of(spec.task),
         cut=spec.cut,
-        unit=None if spec.unit is None else UnitRule.from_json(spec.unit, spec.classes),
-        value=None if spec.value is None else ValueRule.from_json(spec.value, len(spec.classes)),
+        value=spec.value_rule,
     )
     return _evaluate(predictions, conditions)
 
@@ -115,9 +135,7 @@ def _evaluate_labels(
 ) -> Evaluation:
     """Evaluate several labels: each on the images where it is known, and their means."""
     evaluations = {}
-    thresholds = np.array([each["threshold"] for each in spec.labels])
-    decisions = (predictions.probabilities >= thresholds).astype(np.int64)
-    predictions = replace(predictions, decisions=decisions)
+    predictions = replace(predictions, decisions=spec.decide(predictions.probabilities))
     for k, name in enumerate(spec.classes):
         found, known = labels.of_label(predictions, k)
         conditions = labels.conditions_of(spec, k, attributes, known)
@@ -233,35 +251,6 @@ def _evaluate(predictions: Predictions, conditions: Conditions, seed: int = 0) -
         grades=_grades(sample, predictions, conditions, seed)
         if conditions.task.is_ordinal
         else None,
-        per_unit=None
-        if conditions.unit is None
-        else replace(
-            _evaluate(*_per_unit(predictions, conditions, conditions.unit), seed),
-            unit=conditions.unit.name,
-        ),
-    )
-
-
-def _per_unit(
-    predictions: Predictions, conditions: Conditions, rule: UnitRule
-) -> tuple[Predictions, Conditions]:
-    """Return predictions of units, and the conditions that they are evaluated under."""
-    found = pooled(predictions, rule)
-    _, unit = units.numbered(predictions.answered)
-    first = units.first_of(unit)
-    attributes = {
-        name: [values[i] for i in first] for name, values in conditions.attributes.items()
-    }
-    threshold = None if conditions.threshold is None else rule.threshold
-    return found, replace(
-        conditions,
-        threshold=threshold,
-        rule=rule.rule,
-        chosen=rule.validation,
-        conformal=rule.conformal,
-        attributes=attributes,
-        cut=rule.cut,
-        unit=None,
     )
 
 

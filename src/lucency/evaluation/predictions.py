@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from lucency.calibration import units
 from lucency.calibration.units import UnitRule
-from lucency.calibration.values import ValueRule
 from lucency.classifier import Outputs, Spec
 from lucency.dataset.multilabel import read_written, written
 from lucency.dataset.values import Bins
 from lucency.errors import ConfigError, RunError
 from lucency.io import from_text, read_table, why
-from lucency.metrics import FloatArray, IntArray, positive_index
+from lucency.metrics import FloatArray, IntArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS
-from lucency.task import task_of
 
 _COLUMNS = [*PREDICTIONS.columns]
 _PREFIX = "p_"
@@ -161,44 +159,44 @@ def of_outputs(classifier: Predictor[Any], split: Labelled, outputs: Outputs) ->
     Raises:
         ConfigError: The positive class is not one of exactly two, or has no threshold.
     """
-    p, spec = outputs.probabilities, classifier.spec
     found = Predictions(
         split=split.name,
         classes=classifier.classes,
         files=split.files,
         groups=split.groups,
         labels=split.labels,
-        decisions=np.zeros(len(p), np.int64),
-        probabilities=p,
+        decisions=np.zeros(len(split.labels), np.int64),
+        probabilities=outputs.probabilities,
         ood_scores=outputs.ood_scores,
+        targets=split.targets,
+        values=split.values,
         units=split.units,
     )
-    if split.targets is not None:
-        thresholds = np.array([each["threshold"] for each in spec.labels])
-        return replace(
-            found,
-            labels=np.zeros(len(p), np.int64),
-            decisions=(p >= thresholds).astype(np.int64),
-            targets=split.targets,
-        )
-    if split.values is not None:
-        return _of_values(found, spec, split.values)
-    positive = positive_index(classifier.classes, classifier.positive)
-    decisions = task_of(spec.task).decide(p, positive, classifier.threshold)
-    return replace(found, decisions=decisions)
+    return decided(found, classifier.spec)
 
 
-def _of_values(found: Predictions, spec: Spec, values: FloatArray) -> Predictions:
-    if spec.value is None:
+def decided(found: Predictions, spec: Spec) -> Predictions:
+    """Return predictions with the decisions that follow from their probabilities.
+
+    Args:
+        found: Of images, or of units; ``decisions`` and ``predicted`` are not used.
+        spec: Of the classifier; for units its ``per_unit``.
+
+    Raises:
+        ConfigError: The positive class is not one of exactly two, or has no threshold.
+    """
+    decisions = spec.decide(found.probabilities)
+    if found.targets is not None:
+        return replace(found, labels=np.zeros(len(decisions), np.int64), decisions=decisions)
+    if found.values is None:
+        return replace(found, decisions=decisions)
+    if (rule := spec.value_rule) is None:
         raise ValueError("this is a classifier without numbers")
-    rule = ValueRule.from_json(spec.value, len(spec.classes))
-    bins, predicted = Bins(rule.edges), rule.predicted(found.probabilities)
     return replace(
         found,
-        labels=bins.numbers(values),
-        decisions=bins.numbers(predicted),
-        values=values,
-        predicted=predicted,
+        labels=Bins(rule.edges).numbers(found.values),
+        decisions=decisions,
+        predicted=rule.predicted(found.probabilities),
     )
 
 
@@ -218,18 +216,19 @@ def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
     """Return one prediction for each unit, such as a patient, from all of its images.
 
     Args:
-        predictions: Of images. The images of a unit have one class and one patient.
+        predictions: Of images. The images of a unit have one class or number, labels that do not
+            contradict each other, and one patient.
         rule: How they become one.
 
     Returns:
         Predictions of units in order of their first image, whose file and patient they have. The
         OOD score is the median of the images; the decision is the most probable class, to be made
-        again at a threshold.
+        again by ``decided``.
     """
     names, unit = units.numbered(predictions.answered)
     first = units.first_of(unit)
     probabilities = rule.probabilities(predictions.probabilities, unit)
-    scores = predictions.ood_scores
+    scores, targets, values = predictions.ood_scores, predictions.targets, predictions.values
     return Predictions(
         split=predictions.split,
         classes=predictions.classes,
@@ -241,6 +240,8 @@ def pooled(predictions: Predictions, rule: UnitRule) -> Predictions:
         ood_scores=None
         if scores is None
         else np.array([np.median(scores[own]) for own in units.images_of(unit)]),
+        targets=None if targets is None else units.pooled_targets(targets, unit),
+        values=None if values is None else values[first],
         units=names if predictions.units else (),
     )
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lucency.calibration.conformal import Conformal
-from lucency.calibration.units import UnitRule
 from lucency.calibration.values import ValueRule
 from lucency.metrics import Estimate
 from lucency.task import CLASSES, Task
@@ -29,7 +28,6 @@ class Conditions:
         attributes: Name -> a value for each image, for subgroups.
         task: What the classifier answers.
         cut: Of grades, ``Spec.cut``.
-        unit: How the images of a unit, such as a patient, become one answer, if they do.
         value: How probabilities of bins become a number, where that is the answer.
     """
 
@@ -43,7 +41,6 @@ class Conditions:
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     task: Task = CLASSES
     cut: Mapping[str, Any] | None = None
-    unit: UnitRule | None = None
     value: ValueRule | None = None
 
 

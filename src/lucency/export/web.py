@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from lucency.classifier import Classifier
 from lucency.classifier.activation_map import method_of, scale_of
-from lucency.classifier.classifier import ABSTAIN
+from lucency.classifier.prediction import ABSTAIN, label_rules
 from lucency.errors import BackendError, ClassifierError, ParityError
 from lucency.export.folder import check_output
 from lucency.export.synthetic_images import SyntheticImages, synthetic_images
@@ -149,7 +149,7 @@ def _data(run: Path, classifier: Classifier, synthetic: SyntheticImages) -> dict
 
 def _settings(classifier: Classifier) -> dict[str, Any]:
     """Return the settings of the engine that the description of the classifier does not have."""
-    rules = classifier.label_rules()
+    rules = label_rules(classifier.spec.labels)
     rule = classifier.conformal.deciding(*ABSTAIN) if classifier.conformal else None
     scores = [each and [*each.scores] for each in rules] if rules else rule and [*rule.scores]
     return {

@@ -29,7 +29,7 @@ from lucency.evaluation import (
 )
 from lucency.evaluation.labels import of_label
 from lucency.evaluation.ledger import LedgerEntries, What, record, test_set_id
-from lucency.evaluation.predictions import pooled
+from lucency.evaluation.predictions import decided, pooled
 from lucency.metrics import BoolArray, FloatArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import PREDICTIONS, SPLIT
@@ -142,7 +142,12 @@ def choose_threshold(classifier: Classifier, run: Path, config: Config) -> None:
     if val is None:
         raise RunError(f"{run / PREDICTIONS} has no validation split to choose a threshold on.")
     if spec.labels:
-        classifier.spec = dataclasses.replace(spec, labels=_chosen_labels(spec, val, rule))
+        spec = dataclasses.replace(spec, labels=_chosen_labels(spec, val, rule))
+        if (of_units := spec.unit_rule) and (decides := spec.per_unit):
+            chosen_labels = _chosen_labels(decides, decided(pooled(val, of_units), decides), rule)
+            unit = dataclasses.replace(of_units, labels=chosen_labels).to_json()
+            spec = dataclasses.replace(spec, unit=unit)
+        classifier.spec = spec
         return
     chosen = _chosen(spec, val, rule, config)
     if spec.cut is None:

@@ -168,7 +168,7 @@ class UnitAnswer:
     def adjusted(self, adjust: Adjust) -> UnitAnswer:
         """Return it with all probabilities moved to another prevalence, as by ``adjustment``."""
         images, found = tuple(map(adjust, self.images)), adjust(self.prediction)
-        if found.evidence:
+        if found.evidence and "class" in found.evidence:
             of = self.classes.index(found.evidence["class"])
             p = [each.probabilities[of] for each in images if each.probabilities]
             evidence = {**found.evidence, "lowest": min(p), "highest": max(p)}

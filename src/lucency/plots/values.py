@@ -26,7 +26,12 @@ _RADIUS = 2.6  # pixels of one image among many
 
 
 def predicted_values(
-    true: Sequence[float], predicted: Sequence[float], *, title: str, name: str
+    true: Sequence[float],
+    predicted: Sequence[float],
+    *,
+    title: str,
+    name: str,
+    unit: str = "image",
 ) -> str:
     """Draw predicted over true numbers, with the diagonal.
 
@@ -35,9 +40,10 @@ def predicted_values(
         predicted: n predicted ones.
         title: title for screen readers.
         name: what the number is.
+        unit: what has a number.
     """
     ends = _ends([*true, *predicted])
-    keys = [Key("image", SERIES[0], mark="dot"), Key("right", MUTED, DASHES[2])]
+    keys = [Key(unit, SERIES[0], mark="dot"), Key("right", MUTED, DASHES[2])]
     axes = Axes(ends, ends, f"true {name}", f"predicted {name}", keys, _SQUARE)
     axes.line(ends, ends, MUTED, dash=DASHES[2], width=1.2)
     _cloud(axes, true, predicted)

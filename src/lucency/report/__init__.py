@@ -8,6 +8,7 @@
     folds          cross-validation
     labels         several labels: figures of each, curves, wrong ones
     values         numbers: errors, agreement, intervals
+    units          one answer for each unit: its figures, and what some answers rest on
     drawings       drawings of curves and figures
     utility        operating point, predictive values, net benefit, subgroups
     uncertainty    calibration, abstention, prediction sets

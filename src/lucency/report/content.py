@@ -6,7 +6,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lucency.config import column_of_unit
 from lucency.plots import visible
 from lucency.report import (
     data,
@@ -20,6 +19,7 @@ from lucency.report import (
     shortcuts,
     trust,
     uncertainty,
+    units,
     utility,
     values,
     wording,
@@ -91,10 +91,7 @@ def _first_screen(run: Run) -> dict[str, Any]:
         "task": trust.task(run),
         "headlines": performance.headlines(answered),
         "sentences": performance.sentences(answered),
-        "units": performance.units(run),
-        "answers": _answers(answered) | {"evidence": performance.evidence(run)}
-        if answered is not run
-        else None,
+        "answers": units.contents(run),
         "checks": trust.checks(run),
         "warnings": shown,
         "more_warnings": folded,
@@ -117,18 +114,6 @@ def _labels(run: Run, album: Album) -> dict[str, Any]:
         "rule": _rule(run),
         "metrics": performance.means(run),
         "selective": run.split["labels"][run.classes[0]].get("selective"),
-    }
-
-
-def _answers(run: Run) -> dict[str, Any]:
-    """Return what the section on one answer for each unit shows."""
-    return {
-        "unit": wording.isolated(run.unit) if column_of_unit(run.unit) else run.unit,
-        "units": run.units,
-        "heads": ["Figure", run.units if column_of_unit(run.unit) else run.units.title(), "Images"],
-        "gist": wording.plural(int(run.split["n"]), run.unit, run.units),
-        "point": utility.point(run.at_cut),
-        "confusion": drawings.confusions(run)[0],
     }
 
 

@@ -35,7 +35,11 @@ def rows(run: Run) -> list[list[str]]:
 
 def heads(run: Run) -> list[str]:
     """Return the heads of the columns of ``rows``."""
-    return ["Label", f"Present, of {run.split_name} images", *(name_of(x).title for x in MEANS)]
+    return [
+        "Label",
+        f"Present, of {run.split_name} {run.units}",
+        *(name_of(x).title for x in MEANS),
+    ]
 
 
 def _row(name: str, split: Json) -> list[str]:
@@ -71,11 +75,14 @@ def sentences(run: Run) -> list[Markup]:
     known = {name: number(each["metrics"]["auroc"]["value"]) for name, each in of_labels.items()}
     ranked = sorted((value, name) for name, value in known.items() if value is not None)
     lead = Markup(
-        "On average over {} labels, of 100 images that have a label {} are detected, and of 100 "
+        "On average over {} labels, of 100 {unit} that have a label {} are detected, and of 100 "
         "that do not, {} are correctly negative."
-    ).format(len(of_labels), of_hundred(metrics["sensitivity"]), of_hundred(metrics["specificity"]))
+    ).format(
+        len(of_labels), of_hundred(metrics["sensitivity"]), of_hundred(metrics["specificity"]),
+        unit=run.units,
+    )  # fmt: skip
     if not ranked:
-        return [lead, Markup("No label has images with and without it.")]
+        return [lead, Markup("No label has {} with and without it.").format(run.units)]
     (low, worst), (high, best) = ranked[0], ranked[-1]
     if f"{low:.2f}" == f"{high:.2f}":
         return [lead, Markup("All labels are ranked equally well (AUROC {}).").format(f"{low:.2f}")]

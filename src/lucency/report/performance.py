@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from lucency.calibration.units import UnitRule, images_of, numbered
-from lucency.calibration.units import evidence as rest_on
-from lucency.evaluation.predictions import pooled
 from lucency.report import labels, values
 from lucency.report.files import Json, Run
 from lucency.report.images import Album
@@ -28,15 +25,9 @@ from lucency.report.wording import (
     trivial,
     value_text,
 )
-from lucency.task import CLASSES, ORDINAL, task_of
 
 _MISTAKES = 10
-_EVIDENCE = 8  # units
 _OF_GRADES = ("quadratic_kappa", "within_one", "mean_absolute_error", "accuracy")
-_OF_UNITS = (
-    *("auroc", "sensitivity", "specificity", "accuracy", "balanced_accuracy"),
-    *("ece", "brier", "log_loss"),
-)
 _PER_CLASS = ("sensitivity", "specificity", "ppv", "f1", "auroc")
 
 
@@ -201,63 +192,6 @@ def grades(run: Run) -> list[list[str]]:
         ]
         for each in cuts
     ]  # fmt: skip
-
-
-def units(run: Run) -> list[list[str]]:
-    """Return the headline figures of units beside those of images; empty without the former."""
-    other = run.per_unit
-    if other is run:
-        return []
-    keys = [*(_OF_GRADES if run.is_ordinal else _OF_UNITS)]
-    return [
-        [
-            name_of(key).title,
-            *(
-                figure_text(
-                    each.split["metrics"].get(key), support(key, each.split, each.positive),
-                    share=name_of(key).share,
-                )
-                for each in (other, run)
-            ),
-        ]
-        for key in keys
-        if key in run.split["metrics"]
-    ]  # fmt: skip
-
-
-def evidence(run: Run) -> list[list[Any]]:
-    """Return what the answers for some units rest on: those whose images differ most.
-
-    Only units of several images are among them.
-    """
-    found, document = run.predictions_of(run.split_name), (run.classifier or {}).get("unit")
-    if found is None or not document:
-        return []
-    rule, classes = UnitRule.from_json(document, found.classes), found.classes
-    names, unit = numbered(found.answered)
-    answers = pooled(found, rule)
-    positive = None if run.positive is None else classes.index(run.positive)
-    task = task_of(ORDINAL) if run.is_ordinal else CLASSES
-    decisions = task.decide(answers.probabilities, positive, rule.threshold)
-    rows = []
-    for number, own in enumerate(images_of(unit)):
-        k = int(decisions[number])
-        if len(own) > 1:
-            of = rest_on(rule, found.probabilities[own], k, found.decisions[own])
-            rows.append((of.lowest - of.highest, names[number], number, own, of))
-    return [
-        [
-            name,
-            classes[answers.labels[number]],
-            classes[decisions[number]],
-            rounded(float(answers.probabilities[number, decisions[number]]), 100, share=True),
-            found.files[own[of.decisive]],
-            f"{of.changes[of.decisive]:+.2f}".replace("-", "−"),
-            f"{of.agree} of {len(own)}",
-            f"{rounded(of.lowest, 100, share=True)} to {rounded(of.highest, 100, share=True)}",
-        ]
-        for _, name, number, own, of in sorted(rows, key=lambda row: row[:2])[:_EVIDENCE]
-    ]
 
 
 @dataclass(frozen=True)

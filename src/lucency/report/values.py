@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lucency import plots
+from lucency.config import PATIENT
 from lucency.metrics import decimals
 from lucency.report.drawings import Figure, estimate, figure
 from lucency.report.files import Json, Run, number
@@ -133,7 +134,7 @@ def sentences(run: Run) -> list[Markup]:
         if low is None or high is None
         else f", 95{plots.THIN}% {of_number(low, ends, n)} to {of_number(high, ends, n)}"
     )
-    people = f" of {plural(int(groups), 'patient')}" if groups else ""
+    people = f" of {plural(int(groups), 'patient')}" if groups and run.unit != PATIENT else ""
     lead = Markup(
         "Predicts {} to within {} on average (MAE {}{}, n = {}{}); always answering the mean gives "
         "{}."
@@ -142,7 +143,7 @@ def sentences(run: Run) -> list[Markup]:
         of_number(value, value or 0.0, 10),
         of_number(value, ends, n),
         interval,
-        plural(n, "image"),
+        plural(n, run.unit, run.units),
         people,
         _trivial("mean_absolute_error", split),
     )
@@ -155,7 +156,7 @@ def agreement_text(split: Json) -> str:
     ends = [number(metrics[key]["value"]) for key in ("agreement_low", "agreement_high")]
     bias = number(metrics["mean_error"]["value"])
     if bias is None or None in ends:
-        return "There are too few images for limits of agreement."
+        return "There are too few answers for limits of agreement."
     like = max(abs(x or 0.0) for x in ends)
     low, high = (of_number(x, like, n) for x in ends)
     side = "above" if bias > 0 else "below"
@@ -171,7 +172,7 @@ def contents(run: Run, album: Album) -> dict[str, Any]:
     found, n = split["values"], int(split["n"])
     return {
         "number": plots.visible(str(found["name"])),
-        "value_plots": _agreement(run),
+        "value_plots": agreement(run),
         "agreement_text": agreement_text(split),
         "value_errors": largest_errors(run, album),
         "value_calibration": _quantiles(run),
@@ -187,19 +188,19 @@ def contents(run: Run, album: Album) -> dict[str, Any]:
     }
 
 
-def _agreement(run: Run) -> list[Figure]:
+def agreement(run: Run) -> list[Figure]:
     """Draw predicted over true numbers and their differences, of each split."""
     drawn = []
     for split_name, split in run.splits.items():
         points, name = split["values"]["points"], str(split["values"]["name"])
         of, metrics = split_name.capitalize(), split["metrics"]
         shown = len(points["true"])
-        note = f" {shown:,} of {int(split['n']):,} images." if shown < split["n"] else ""
+        note = f" {shown:,} of {int(split['n']):,} {run.units}." if shown < split["n"] else ""
         drawn += [
             figure(
                 plots.predicted_values(
                     points["true"], points["predicted"],
-                    title=f"Predicted and true {name}, {split_name}", name=name,
+                    title=f"Predicted and true {name}, {split_name}", name=name, unit=run.unit,
                 ),
                 f"{of}: predicted and true",
                 f"On the dotted line, the prediction is right.{note}",

@@ -115,6 +115,7 @@ def of_evaluation(document: Mapping[str, Any]) -> dict[str, float]:
         unit = of_units.get("unit", "")
         many = "units" if column_of_unit(unit) else plural_of_unit(unit)
         found |= _estimates(f"{split}_{many}", of_units)
+        found |= _of_labels(f"{split}_{many}", of_units)
     return found
 
 

@@ -50,6 +50,16 @@ class HeldOut:
         """Return the images of a split, with their logits."""
         return cls(logits, split.labels, split.groups, split.targets, split.values, split.units)
 
+    @property
+    def answered(self) -> Sequence[str]:
+        """What has one answer: the n units, or the patients where there are none."""
+        return self.units or self.groups
+
+    @property
+    def apart(self) -> Sequence[str]:
+        """The n patients that the units are of; empty where the units are patients."""
+        return self.groups if self.units else ()
+
 
 def calibrate(
     classifier: Classifier,
@@ -77,7 +87,7 @@ def calibrate(
     _scale(classifier, plan, labels, held_out)
     probabilities = predict()
     if held_out.values is not None:
-        _calibrate_values(classifier, probabilities, held_out.values, held_out.groups)
+        _calibrate_values(classifier, plan, config, probabilities, held_out, held_out.values)
         return
     runs = classifier.task.is_ordinal
     sets = conformal.fit(probabilities, held_out.labels, held_out.groups, runs=runs)
@@ -92,21 +102,33 @@ def calibrate(
     )
     if config.answers != "image":
         rule = _unit(classifier, plan, config, probabilities, held_out, progress)
-        classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
+        _set_unit(classifier, config, rule)
 
 
 def _calibrate_values(
     classifier: Classifier,
+    plan: Plan,
+    config: Config,
     probabilities: NDArray[np.float64],
+    held_out: HeldOut,
     found: NDArray[np.float64],
-    groups: Sequence[str],
 ) -> None:
-    """Choose how wide the prediction intervals of numbers are."""
-    spec = classifier.spec
+    """Choose how wide the prediction intervals of numbers are, of images and of units."""
+    spec, words = classifier.spec, classifier.task.decision
     rule = ValueRule.from_json(spec.value or {}, len(spec.classes))
-    fitted = values.fit(rule, probabilities, found, groups)
-    rule_words = classifier.task.decision
-    classifier.spec = dataclasses.replace(spec, value=fitted.to_json(), rule=rule_words)
+    fitted = values.fit(rule, probabilities, found, held_out.groups)
+    classifier.spec = dataclasses.replace(spec, value=fitted.to_json(), rule=words)
+    if config.answers == "image":
+        return
+    names, apart = held_out.answered, held_out.apart
+    pooling = units.fit_scaling(
+        probabilities, held_out.labels, names, spec.class_prior, patients=apart, seed=plan.seed
+    )
+    _, unit = units.numbered(names)
+    pooled, groups = pooling.probabilities(probabilities, unit), units.independent(names, apart)
+    fitted = values.fit(rule, pooled, found[units.first_of(unit)], groups)
+    of_units = dataclasses.replace(pooling, rule=words, value=fitted.to_json())
+    _set_unit(classifier, config, of_units)
 
 
 def _calibrate_labels(
@@ -119,19 +141,49 @@ def _calibrate_labels(
 ) -> None:
     """Choose scaling, threshold and prediction sets of each label, on images where it is known.
 
-    The scaling becomes part of the last layer, whose logits are then calibrated.
+    The scaling becomes part of the last layer, whose logits are then calibrated. That of units
+    stays apart.
     """
-    scaled = scaling.fit_labels(held_out.logits, targets, groups=held_out.groups, seed=plan.seed)
+    words, groups = classifier.task.decision, held_out.groups
+    scaled = scaling.fit_labels(held_out.logits, targets, groups=groups, seed=plan.seed)
     classifier.scale_logits(scaled.temperature, scaled.bias)
+    z = scaled(held_out.logits)
+    found = _labels(classifier, config, scaled, z, targets, groups, progress)
+    classifier.spec = dataclasses.replace(classifier.spec, labels=found, rule=words)
+    if config.answers == "image":
+        return
+    names = held_out.answered
+    _, unit = units.numbered(names)
+    pairs = [units.two_classes(p) for p in special.expit(z).T]
+    pooled = np.concatenate([units.pooled_logits(pair, unit) for pair in pairs], axis=1)
+    targets, groups = (
+        units.pooled_targets(targets, unit), units.independent(names, held_out.apart)
+    )  # fmt: skip
+    scaled = scaling.fit_labels(pooled, targets, groups=groups, seed=plan.seed)
+    found = _labels(classifier, config, scaled, scaled(pooled), targets, groups, progress)
+    of_units = UnitRule("", 1.0, (), 0.5, words, None, conformal.Conformal(()), labels=found)
+    _set_unit(classifier, config, of_units)
+
+
+def _labels(
+    classifier: Classifier,
+    config: Config,
+    scaled: scaling.LabelScaling,
+    logits: NDArray[np.float64],
+    targets: NDArray[np.float32],
+    groups: Sequence[str],
+    progress: Progress,
+) -> tuple[dict[str, Any], ...]:
+    """Return ``Spec.labels`` for images, or for units, from their calibrated logits."""
     found, balanced = [], operating_point.parse("balanced").words
-    for k, z in enumerate(scaled(held_out.logits).T):
+    for k, z in enumerate(logits.T):
         known = np.flatnonzero(targets[:, k] >= 0).tolist()
         p, truth = special.expit(z[known]), targets[known, k] > 0
-        groups = [held_out.groups[i] for i in known]
         # A rare label hardly ever is the more probable side.
         even = float(truth.mean())
         point = _chosen(p, truth, even, config, progress, classifier.classes[k])
-        sets = conformal.fit(np.stack([1 - p, p], axis=1), truth.astype(np.int64), groups)
+        own = [groups[i] for i in known]
+        sets = conformal.fit(units.two_classes(p), truth.astype(np.int64), own)
         found.append(
             {
                 "temperature": float(scaled.temperature[k]),
@@ -143,9 +195,15 @@ def _calibrate_labels(
                 "conformal": sets.to_json(),
             }
         )
-    classifier.spec = dataclasses.replace(
-        classifier.spec, labels=tuple(found), rule=classifier.task.decision
+    return tuple(found)
+
+
+def _set_unit(classifier: Classifier, config: Config, rule: UnitRule) -> None:
+    """Give the classifier the rule of units, with what identifies them."""
+    rule = dataclasses.replace(
+        rule, name=config.answers, regex=config.group_regex, frames=config.frames
     )
+    classifier.spec = dataclasses.replace(classifier.spec, unit=rule.to_json())
 
 
 def _unit(
@@ -160,20 +218,16 @@ def _unit(
 
     The probabilities assume the same class shares as those of images.
     """
-    names = held_out.units or held_out.groups
+    names = held_out.answered
     rule = units.fit(
         probabilities, held_out.labels, names, classifier.spec.class_prior,
-        patients=held_out.groups if held_out.units else (),
-        runs=classifier.task.is_ordinal, seed=plan.seed,
+        patients=held_out.apart, runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
     _, unit = units.numbered(names)
     pooled, labels = rule.probabilities(probabilities, unit), held_out.labels[units.first_of(unit)]
     point = _operating_point(classifier, config, pooled, labels, progress)
     return dataclasses.replace(
         rule,
-        name=config.answers,
-        regex=config.group_regex,
-        frames=config.frames,
         threshold=point.threshold,
         rule=point.rule,
         validation=point.rates(),

@@ -188,7 +188,7 @@ def make_plan(train: Split, config: Config) -> Plan:
     positive = positive_class(train.classes, config.positive)
     decision = _decision(train, config)
     plan = _make_plan(train, config, positive, decision)
-    choices = (*_task(train.classes, config), *plan.choices, *_unit(config))
+    choices = (*_task(train.classes, config), *plan.choices, *_unit(config, task))
     return dataclasses.replace(plan, task=task, positive_from=config.positive_from, choices=choices)
 
 
@@ -240,7 +240,8 @@ def _multilabel_plan(train: Split, config: Config) -> Plan:
         f"an image has any number of them; unknown ones do not count; {doubt}, and never evaluated",
     )  # fmt: skip
     return dataclasses.replace(
-        plan, task=MULTILABEL, choices=(task, *_without_classes(plan)),
+        plan, task=MULTILABEL,
+        choices=(task, *_without_classes(plan), *_unit(config, MULTILABEL)),
         parameters={**plan.parameters, "multilabel": True},
     )  # fmt: skip
 
@@ -268,7 +269,8 @@ def _regression_plan(train: Split, config: Config) -> Plan:
         "a network that knows the order of the bins predicts a distribution, not only its mean",
     )  # fmt: skip
     return dataclasses.replace(
-        plan, task=REGRESSION, choices=(task, *_without_classes(plan)),
+        plan, task=REGRESSION,
+        choices=(task, *_without_classes(plan), *_unit(config, REGRESSION)),
         value=_value_rule(train, config),
     )  # fmt: skip
 
@@ -321,16 +323,16 @@ def _task(classes: tuple[str, ...], config: Config) -> list[Choice]:
     return []
 
 
-def _unit(config: Config) -> list[Choice]:
+def _unit(config: Config, task: str) -> list[Choice]:
     """Describe what has one answer, if not only images have."""
     if config.answers == "image":
         return []
+    of = task_of(task)
     return [
         Choice(
             "unit", config.answers,
-            f"requested; the mean of the logits of all images of a {config.answers}, calibrated "
-            f"on held-out {plural_of_unit(config.answers)} with a threshold and prediction sets of "
-            "its own",
+            f"requested; {of.pooled} of all images of a {config.answers}, calibrated on held-out "
+            f"{plural_of_unit(config.answers)} with {of.calibrated} of its own",
         )
     ]  # fmt: skip
 

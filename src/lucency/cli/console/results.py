@@ -99,6 +99,8 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         title = f"One answer for each of {of_units.n:,} {plural_of_unit(of_units.unit or '')}"
         console.print()
         console.print(_table(title, of_units.metrics))
+        if of_units.labels:
+            console.print(_labels(of_units.labels, of_units.unit or ""))
     if evaluation.labels:
         console.print(_labels(evaluation.labels))
         return
@@ -125,20 +127,23 @@ def _of_values(found: Evaluation) -> str:
     if values["offset"] is None:
         lines.append("There are no prediction intervals: too few patients were held out.")
     if (widest := values["tolerance"]) is not None:
-        kept = found.selective["abstention"]["predicted"]
-        lines.append(
-            f"Answered, with an interval of at most {widest:.6g}: {kept:,} of {found.n:,} images."
-        )
+        kept = [
+            f"{each.selective['abstention']['predicted']:,} of {each.n:,} "
+            f"{plural_of_unit(each.unit or 'image')}"
+            for each in (found, found.per_unit)
+            if each
+        ]
+        lines.append(f"Answered, with an interval of at most {widest:.6g}: {', '.join(kept)}.")
     return "\n".join(lines)
 
 
-def _labels(found: Mapping[str, Evaluation]) -> Any:
+def _labels(found: Mapping[str, Evaluation], unit: str = "image") -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     keys = ("auroc", "sensitivity", "specificity")
-    for name in ("\nlabel", "images", *(_HEADLINES[key] for key in keys)):
+    for name in ("\nlabel", plural_of_unit(unit), *(_HEADLINES[key] for key in keys)):
         table.add_column(Text(name), justify="left" if name == "\nlabel" else "right")
     for name, each in found.items():
         values = (_figures(key, each.metrics[key])[0] for key in keys)
@@ -147,13 +152,19 @@ def _labels(found: Mapping[str, Evaluation]) -> Any:
     return table
 
 
-def _label_pairs(found: Mapping[str, LabelPair]) -> Any:
+def _label_pairs(found: Mapping[str, LabelPair], unit: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     keys = ("sensitivity", "specificity")
-    titles = ("images", "AUROC", "95 % interval", "p", *(_HEADLINES[key] for key in keys))
+    titles = (
+        plural_of_unit(unit),
+        "AUROC",
+        "95 % interval",
+        "p",
+        *(_HEADLINES[key] for key in keys),
+    )
     for name in ("\nlabel", *titles):
         table.add_column(Text(name), justify="left" if name == "\nlabel" else "right")
     for name, each in found.items():
@@ -220,7 +231,7 @@ def show_comparison(found: Comparison) -> None:
         title = f"{pair.second} minus {pair.first}"
         console.print(_table(title, pair.differences, signed=True))
         if pair.labels:
-            console.print(_label_pairs(pair.labels))
+            console.print(_label_pairs(pair.labels, found.unit))
     for line in found.warnings:
         console.print(f"! {line}", style="yellow", markup=False)
     for line in found.conclusions:

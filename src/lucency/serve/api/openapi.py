@@ -99,6 +99,14 @@ def _web() -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     about = _object({"name": _STRING, "sha256": _STRING, "calibration": _STRING})
     maybe = ["string", "null"]
+    basis = {
+        "image": {"type": "integer"},
+        "change": {"type": ["number", "null"]},
+        "images": {"type": "integer"},
+        "agree": {"type": ["integer", "null"]},
+        "lowest": _NUMBER,
+        "highest": _NUMBER,
+    }
     prediction = {
         "type": "object",
         "properties": {
@@ -129,17 +137,15 @@ def _schemas() -> dict[str, Any]:
                     "coverage": _NUMBER,
                 }
             ),
-            "evidence": _object(
-                {
+            "evidence": {
+                "type": "object",
+                "required": ["images"],
+                "properties": {
                     "class": _STRING,
-                    "image": {"type": "integer"},
-                    "change": {"type": ["number", "null"]},
-                    "images": {"type": "integer"},
-                    "agree": {"type": "integer"},
-                    "lowest": _NUMBER,
-                    "highest": _NUMBER,
-                }
-            ),
+                    **basis,
+                    "labels": {"type": "object", "additionalProperties": _object(basis)},
+                },
+            },
             "activation_map": {"type": ["object", "null"]},
             "image": _STRING,
             "size": {"type": "array", "items": {"type": "integer"}},

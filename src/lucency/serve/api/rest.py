@@ -116,8 +116,10 @@ def _unit(classifier: Classifier, found: Sequence[dict[str, Any] | RequestError]
         if not isinstance(each, RequestError)
     ]
     document = classifier.predict_unit("", images).to_json(classifier.classes)
-    if evidence := document.get("evidence"):
-        evidence["image"] = int(evidence["image"])  # its place in the form, from 0
+    evidence = document.get("evidence", {})
+    for each in (evidence, *evidence.get("labels", {}).values()):
+        if "image" in each:
+            each["image"] = int(each["image"])  # its place in the form, from 0
     return document
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lucency.classifier import ABSTAIN, Classifier
+from lucency.classifier import ABSTAIN, Classifier, Spec
+from lucency.classifier.prediction import label_rules
 from lucency.config import FILE
 from lucency.errors import RunError
 from lucency.evaluation import read_evaluation
@@ -69,19 +70,22 @@ def about(run: Path, classifier: Classifier) -> dict[str, Any]:
 
 def _labels(classifier: Classifier) -> dict[str, Any] | None:
     """Return the threshold and the rule of each of several labels; ``None`` for other tasks."""
-    spec = classifier.spec
-    return {
-        name: {key: each[key] for key in ("threshold", "rule")}
-        for name, each in zip(spec.classes, spec.labels, strict=False)
-    } or None
+    return _by_label(classifier.spec, "threshold", "rule") or None
+
+
+def _by_label(spec: Spec, *keys: str) -> dict[str, Any]:
+    pairs = zip(spec.classes, spec.labels, strict=False)
+    return {name: {key: each[key] for key in keys} for name, each in pairs}
 
 
 def _unit(classifier: Classifier) -> dict[str, Any] | None:
     """Return how images become one of a unit; ``None`` if they do not, or frames of a file do."""
-    rule = classifier.unit
-    if rule is None or rule.name == FILE:
+    rule, spec = classifier.unit, classifier.spec.per_unit
+    if rule is None or spec is None or rule.name == FILE:
         return None
-    sets = rule.conformal.deciding(*ABSTAIN)
+    sets = spec.sets.deciding(*ABSTAIN) if spec.sets else None
+    labels = _by_label(spec, "temperature", "bias", "threshold", "rule")
+    of_labels = [each and [*each.scores] for each in label_rules(spec.labels)]
     return {
         "name": rule.name,
         "plural": rule.plural,
@@ -89,8 +93,10 @@ def _unit(classifier: Classifier) -> dict[str, Any] | None:
         "bias": list(rule.bias),
         "threshold": rule.threshold,
         "rule": rule.rule,
-        "scores": sets and list(sets.scores),
+        "scores": of_labels or (sets and list(sets.scores)),
         "cut": rule.cut and dict(rule.cut),
+        **({"labels": labels} if labels else {}),
+        **({"value": dict(spec.value)} if spec.value else {}),
     }
 
 

@@ -92,7 +92,7 @@ function ofUnits(about) {
   const { n, metrics } = about.evaluation.per_unit;
   const { name, plural: units } = about.unit;
   const known = headlineKeys(about).filter((key) => metrics[key]?.value != null);
-  const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC")} ${withInterval(key, metrics[key], { evaluation: { n } })}`);
+  const figures = known.map((key) => `${METRICS[key][0].toLowerCase().replace("auroc", "AUROC").replace("r²", "R²")} ${withInterval(key, metrics[key], { ...about, evaluation: { n } })}`);
   return `With one answer for each of ${plural(n, name, units)}, from all images of the ${name}: ${figures.join(", ")}.`;
 }
 

@@ -1,6 +1,7 @@
 // One answer for all images of a unit, such as a patient, by the rule of lucency/calibration/units.py.
 
 import { decide, predictionOf } from "./prediction.js";
+import { intervalOf, predictedOf } from "./value.js";
 
 const TINY = 1e-30; // probabilities can be 0
 
@@ -8,46 +9,101 @@ const TINY = 1e-30; // probabilities can be 0
  * Make the prediction for a unit from those for the images, as `lucency predict` does.
  *
  * @param {object} about The classifier, with `unit`: `name`, `temperature`, `bias`, `threshold`, `scores`
- *   (as of `predictionOf`) and `cut`.
+ *   (as of `predictionOf`) and `cut`; of several labels `labels`, of a number `value`.
  * @param {object[]} predictions Of images; those without probabilities are not used.
  */
 export function unitOf(about, predictions) {
   const used = predictions.filter((each) => each.probabilities);
-  const { name: what, temperature, bias, threshold, scores, cut } = about.unit;
+  const { name: what, scores } = about.unit;
   if (!used.length) {
     const reason = `no image of the ${what} can be read`;
     return { decision: null, probabilities: null, reason, prediction_set: [], ood_score: null, notes: [] };
   }
-  const logits = used.map((each) => logitsOf(about.classes.map((name) => each.probabilities[name])));
-  const pooled = bias.map((each, k) => (mean(logits.map((row) => row[k])) + each) / temperature);
+  const rows = used.map((each) => about.classes.map((name) => each.probabilities[name]));
   const oodScores = used.map((each) => each.ood_score ?? null).filter((score) => score !== null);
   const oodScore = oodScores.length ? median(oodScores) : null;
-  const prediction = predictionOf({ ...about, threshold, cut }, scores, probabilitiesOf(pooled), oodScore);
-  const rows = used.map((each) => about.classes.map((name) => each.probabilities[name]));
-  const answered = decide({ ...about, threshold }, about.classes.map((name) => prediction.probabilities[name]));
-  const evidence = evidenceOf(about, rows, logits, answered);
-  return { ...prediction, evidence: { ...evidence, image: predictions.indexOf(used[evidence.image]) }, notes: [...new Set(used.flatMap((each) => each.notes ?? []))] };
+  const prediction = predictionOf(aboutUnits(about), scores, probabilitiesOfUnit(about, rows), oodScore);
+  const evidence = evidenceOf(about, rows, about.classes.map((name) => prediction.probabilities[name]));
+  const place = (each) => ({ ...each, image: predictions.indexOf(used[each.image]) });
+  const placed = evidence.labels ? { ...evidence, labels: mapped(evidence.labels, place) } : place(evidence);
+  return { ...prediction, evidence: placed, notes: [...new Set(used.flatMap((each) => each.notes ?? []))] };
 }
 
-/** Return what the answer rests on, as `evidence` of lucency/calibration/units.py. */
-function evidenceOf(about, rows, logits, answered) {
-  const { temperature, bias } = about.unit;
-  const k = about.classes.indexOf(answered);
-  const without = (place) => logits.filter((_, i) => i !== place);
-  const oddsOf = (some) => oddsOfClass(probabilitiesOf(bias.map((each, c) => (mean(some.map((row) => row[c])) + each) / temperature)), k);
-  const all = oddsOf(logits);
-  const changes = rows.length > 1 ? rows.map((_, i) => all - oddsOf(without(i))) : [];
-  const image = decisive(changes);
-  const shares = rows.map((row) => row[k]);
+/** Return the description of the classifier with what it decides on units by. */
+export function aboutUnits(about) {
+  const { name, threshold, rule, cut, scores, labels, value } = about.unit;
+  const decides = { threshold, rule, cut, conformal: scores !== null && !labels, what: name };
+  return { ...about, ...decides, ...(labels && { labels }), ...(value && { value }) };
+}
+
+/** Return the probabilities of a unit from those of its images, one row each. */
+function probabilitiesOfUnit({ classes, unit }, rows) {
+  if (!unit.labels) return pooled(unit, rows);
+  return classes.map((label, k) => pooled(ofLabel(unit, label), rows.map((row) => twoClasses(row[k])))[1]);
+}
+
+/** Return the rule of one of several labels, as of two classes: absent and present. */
+function ofLabel({ labels }, label) {
+  const { temperature, bias } = labels[label];
+  return { temperature, bias: [bias] };
+}
+
+function twoClasses(present) {
+  return [1 - present, present];
+}
+
+function pooled({ temperature, bias }, rows) {
+  const logits = rows.map(logitsOf);
+  return probabilitiesOf(bias.map((each, k) => (mean(logits.map((row) => row[k])) + each) / temperature));
+}
+
+/** Return what the answer rests on, as `_evidence` of lucency/classifier/unit_prediction.py. */
+function evidenceOf(about, rows, probabilities) {
+  const { unit, classes } = about;
+  if (unit.value) return basisOf(rows, (some) => predictedOf(unit.value, pooled(unit, some)), ...ofNumbers(unit.value, rows, probabilities));
+  if (!unit.labels) {
+    const answered = decide(aboutUnits(about), probabilities);
+    const agree = rows.filter((row) => decide(about, row) === answered).length;
+    return { class: answered, ...ofClass(unit, rows, classes.indexOf(answered), agree) };
+  }
+  const present = classes.filter((label, k) => probabilities[k] >= unit.labels[label].threshold);
+  const found = present.map((label) => {
+    const [own, { threshold }] = [rows.map((row) => row[classes.indexOf(label)]), about.labels[label]];
+    return [label, ofClass(ofLabel(unit, label), own.map(twoClasses), 1, own.filter((p) => p >= threshold).length)];
+  });
+  return { images: rows.length, labels: Object.fromEntries(found) };
+}
+
+/** Return what an answer of class `k` rests on, by the log odds of the class. */
+function ofClass(rule, rows, k, agree) {
+  return basisOf(rows, (some) => oddsOfClass(pooled(rule, some), k), agree, rows.map((row) => row[k]), 1);
+}
+
+/** Return how many images agree with a number, the numbers of the images, and the range of the axis. */
+function ofNumbers(rule, rows, probabilities) {
+  const own = rows.map((row) => predictedOf(rule, row));
+  const interval = intervalOf(rule, probabilities);
+  const agree = interval && own.filter((x) => interval[0] <= x && x <= interval[1]).length;
+  return [agree, own, rule.edges.at(-1) - rule.edges[0]];
+}
+
+/** Return how an answer changes without each of its images, in parts of `scale` to be compared. */
+function basisOf(rows, answerOf, agree, own, scale) {
+  const all = answerOf(rows);
+  const changes = rows.length > 1 ? rows.map((_, i) => all - answerOf(rows.filter((_, k) => k !== i))) : [];
+  const image = decisive(changes.map((each) => each / scale));
   return {
-    class: answered,
     image,
     change: changes.length ? changes[image] : null,
     images: rows.length,
-    agree: rows.filter((row) => decide(about, row) === answered).length,
-    lowest: Math.min(...shares),
-    highest: Math.max(...shares),
+    agree,
+    lowest: Math.min(...own),
+    highest: Math.max(...own),
   };
+}
+
+function mapped(object, change) {
+  return Object.fromEntries(Object.entries(object).map(([name, each]) => [name, change(each)]));
 }
 
 /** Return the place of the largest change, but for rounding: of equal ones that for the answer. */

@@ -46,7 +46,7 @@ export function isDecided(label, { decision, labels }) {
 
 const AMBIGUOUS = {
   multilabel: "At these probabilities, validation does not settle whether they are present.",
-  regression: "The image does not determine the number closely enough.",
+  regression: "The number is not determined closely enough.",
 };
 
 /** Return the reason for an abstention as a sentence, and what it means for a task. */

@@ -2,8 +2,9 @@
 
 import { answer, spokenAnswer } from "./detail.js";
 import { announce, byId, fill, make } from "./dom.js";
-import { unitOf } from "./pooling.js";
+import { aboutUnits, unitOf } from "./pooling.js";
 import { percent, plural } from "./text.js";
+import { numberText } from "./value.js";
 
 const UNFINISHED = ["waiting", "running"];
 
@@ -52,14 +53,17 @@ export class Unit {
 }
 
 /** Say what the answer rests on: which image decides, and how far the others differ. */
-function basis({ evidence }, items) {
+function basis({ evidence, value }, items) {
   if (!evidence || evidence.images < 2) return "";
-  const { image, agree, images, lowest, highest } = evidence;
-  return ` The image that decides most is ${items[image].name}. By themselves, ${agree} of ${images} images are ${evidence.class}; their probabilities of it lie between ${percent(lowest)} and ${percent(highest)}.`;
+  if (evidence.labels) return Object.entries(evidence.labels).map(([label, each]) => ofClass({ ...each, class: label }, items, ` for ${label}`)).join("");
+  return value ? ofNumber(evidence, items) : ofClass(evidence, items);
 }
 
-/** Return the description of the classifier with what it decides on units by. */
-function aboutUnits(about) {
-  const { name, threshold, rule, cut, scores } = about.unit;
-  return { ...about, threshold, rule, cut, conformal: scores !== null, what: name };
+function ofClass({ image, agree, images, lowest, highest, class: name }, items, of = "") {
+  return ` The image that decides most${of} is ${items[image].name}. By themselves, ${agree} of ${images} images are ${name}; their probabilities of it lie between ${percent(lowest)} and ${percent(highest)}.`;
+}
+
+function ofNumber({ image, agree, images, lowest, highest }, items) {
+  const inside = agree === null ? "" : `; ${agree} of ${images} lie in its interval`;
+  return ` The image that decides most is ${items[image].name}. The predictions of the images lie between ${numberText(lowest)} and ${numberText(highest)}${inside}.`;
 }

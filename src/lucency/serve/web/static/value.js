@@ -12,7 +12,7 @@ import { share } from "./text.js";
  * @param {string|null} outside Why the image is out of distribution; null if it is not.
  */
 export function valueOf({ classes, value: rule }, probabilities, outside) {
-  const predicted = probabilities.reduce((sum, p, k) => sum + p * rule.centres[k], 0);
+  const predicted = predictedOf(rule, probabilities);
   const interval = intervalOf(rule, probabilities);
   const wide = rule.tolerance !== null && !(interval && interval[1] - interval[0] <= rule.tolerance);
   const between = interval ? interval.map(numberText).join(" to ") : "no interval";
@@ -27,7 +27,13 @@ export function valueOf({ classes, value: rule }, probabilities, outside) {
   };
 }
 
-function intervalOf(rule, probabilities) {
+/** Return the mean of a distribution. */
+export function predictedOf({ centres }, probabilities) {
+  return probabilities.reduce((sum, p, k) => sum + p * centres[k], 0);
+}
+
+/** Return the ends of the prediction interval; null where there is none. */
+export function intervalOf(rule, probabilities) {
   if (rule.offset === null) return null;
   const [low, high] = [(1 - rule.coverage) / 2, (1 + rule.coverage) / 2].map((level) => quantile(rule.edges, probabilities, level));
   const ends = [low - rule.offset, high + rule.offset];
@@ -68,6 +74,7 @@ export function intervalText({ interval }) {
 export function valuePart({ value }, about) {
   const { edges, coverage } = about.value;
   const [from, to] = [edges[0], edges.at(-1)];
+  const what = about.what ? about.unit.plural : "images";
   const place = (x) => `${100 * Math.min(1, Math.max(0, (x - from) / (to - from)))}%`;
   const tick = make("div", { class: "bar-mark" });
   tick.style.left = place(value.predicted);
@@ -80,7 +87,7 @@ export function valuePart({ value }, about) {
     make("p", { class: "figure" }, make("strong", {}, numberText(value.predicted)), " ", isolated(value.name)),
     make("div", { class: "bar", "aria-hidden": "true" }, value.interval && range, tick),
     make("p", { class: "hint" }, `The axis goes from ${numberText(from)} to ${numberText(to)}, the range of the training images.`),
-    make("p", {}, value.interval ? `Prediction interval: ${intervalText(value)}. Such intervals contain the true value of ${share(coverage)} of images or more, if these are like the held-out images.` : `There is no prediction interval: too few patients were held out to promise ${share(coverage)}.`),
+    make("p", {}, value.interval ? `Prediction interval: ${intervalText(value)}. Such intervals contain the true value of ${share(coverage)} of ${what} or more, if these are like the held-out ${what}.` : `There is no prediction interval: too few patients were held out to promise ${share(coverage)}.`),
   ];
 }
 

@@ -2,8 +2,10 @@
 
 The logarithms of the images' probabilities are averaged, which is the mean of their logits; then a
 temperature and a bias of their own make probabilities of the mean. So several images that agree
-may say more than one, or no more, as the held-out units show. The order of the images changes
-nothing.
+may say more than one, or no more, as the held-out units show. Where one image of many shows the
+finding, the mean dilutes it: log-sum-exp pooling (Pinheiro and Collobert 2015) weighs the highest
+logits more, or the lowest, if held-out units have a smaller log loss with it. The order of the
+images changes nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from lucency.metrics import FloatArray, IntArray
 _TINY = 1e-30  # float32 probabilities can be 0
 _DIGITS = 9  # of changes, to which they count as equal
 _LONGEST = 1000  # characters of a text
+SHARPNESS = (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)  # of pooling, that is compared with the mean
+_SHARPEST = 100.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class UnitRule:
     Attributes:
         regex: The regular expression that finds the patient in a path; empty where the patients
             are those of well-known names of files or of DICOM.
-        temperature: Divides the mean log probabilities.
+        temperature: Divides the pooled log probabilities.
         bias: Added to them before, one value for each class; for two classes one for their log
             odds.
         threshold: Smallest probability at which a unit of the positive class is predicted.
@@ -42,6 +46,8 @@ class UnitRule:
         cut: Of grades, ``Spec.cut`` for units.
         name: What a unit is: patient, study, or the column of a labels file whose values they are.
         frames: How many frames of a file are images, at most, or ``all``.
+        pooling: Sharpness of the pooling, as of ``pooled_logits``; 0 for the mean.
+        pooling_rule: How the pooling was chosen, in words.
     """
 
     regex: str
@@ -54,11 +60,20 @@ class UnitRule:
     cut: Mapping[str, Any] | None = None
     name: str = PATIENT
     frames: int | str = 1
+    pooling: float = 0.0
+    pooling_rule: str = ""
 
     @property
     def key(self) -> str:
         """The key of an answer in JSON: patient, study, or unit for a column."""
         return "unit" if column_of_unit(self.name) else self.name
+
+    @property
+    def pooling_words(self) -> str:
+        """What is made of the logits of a unit's images, in words."""
+        if not self.pooling:
+            return "mean of the logits"
+        return f"log-sum-exp pooling of the logits with sharpness {self.pooling:g}"
 
     @property
     def plural(self) -> str:
@@ -75,7 +90,7 @@ class UnitRule:
         Returns:
             (units, classes) float64, rows sum to 1.
         """
-        z = pooled_logits(probabilities, unit)
+        z = pooled_logits(probabilities, unit, self.pooling)
         return scaling.probabilities((z + np.asarray(self.bias)) / self.temperature)
 
     def to_json(self) -> dict[str, Any]:
@@ -111,6 +126,8 @@ class UnitRule:
                 cut=_cut(data["cut"], classes),
                 name=_name(data.get("name", PATIENT)),
                 frames=_frames(data.get("frames", 1)),
+                pooling=number(data.get("pooling", 0), -_SHARPEST, _SHARPEST),
+                pooling_rule=text(data.get("pooling_rule", "")),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -154,10 +171,9 @@ def evidence(rule: UnitRule, probabilities: FloatArray, k: int, decisions: IntAr
         decisions: (n,) class indices that the images are decided as by themselves.
     """
     z = _logits(probabilities)
-    n, total = len(z), np.sort(z, axis=0).sum(axis=0)
-    changes = np.zeros(0)
+    n, changes = len(z), np.zeros(0)
     if n > 1:
-        pooled = np.concatenate([total[None] / n, (total - z) / (n - 1)])
+        pooled = np.concatenate([_pooled(z, rule.pooling)[None], _without_each(z, rule.pooling)])
         p = scaling.probabilities((pooled + np.asarray(rule.bias)) / rule.temperature)
         odds = np.log(np.maximum(p[:, k], _TINY)) - np.log(
             np.maximum(np.delete(p, k, axis=1).sum(axis=1), _TINY)
@@ -170,6 +186,13 @@ def evidence(rule: UnitRule, probabilities: FloatArray, k: int, decisions: IntAr
         lowest=float(probabilities[:, k].min()),
         highest=float(probabilities[:, k].max()),
     )
+
+
+def _without_each(z: FloatArray, sharpness: float) -> FloatArray:
+    """Return the pooled logits of a unit without each of its images, (n, classes)."""
+    if sharpness:
+        return np.stack([_pooled(np.delete(z, i, axis=0), sharpness) for i in range(len(z))])
+    return np.asarray((np.sort(z, axis=0).sum(axis=0) - z) / (len(z) - 1))
 
 
 def _decisive(changes: FloatArray) -> int:
@@ -188,7 +211,10 @@ def fit(
     runs: bool = False,
     seed: int = 0,
 ) -> UnitRule:
-    """Fit temperature, bias and prediction sets of units, without a threshold for decisions.
+    """Fit pooling, temperature, bias and prediction sets, without a threshold for decisions.
+
+    The pooling is the mean, unless another has a smaller cross-validated log loss by more than the
+    standard error of the difference, by patient.
 
     Args:
         probabilities: (n, classes) of held-out images.
@@ -197,7 +223,7 @@ def fit(
         prior: (classes,) how frequent the classes are among units, as the probabilities assume.
         patients: n patients, each with any number of units; empty where the units are patients.
         runs: Whether the classes are grades, as for ``conformal.fit``.
-        seed: Of the folds that decide on the bias.
+        seed: Of the folds that decide on pooling and bias.
     """
     names, unit = numbered(groups)
     first = first_of(unit)
@@ -205,12 +231,57 @@ def fit(
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
     apart = [patients[i] for i in first] if patients else [*map(str, range(len(names)))]
-    fitted = scaling.fit(
-        pooled_logits(probabilities, unit), truth, weights, groups=apart, seed=seed
-    )
-    rule = UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
+    of_units = _HeldOut(probabilities, unit, truth, weights, apart, seed)
+    pooling, words = of_units.choose()
+    z = pooled_logits(probabilities, unit, pooling)
+    fitted = scaling.fit(z, truth, weights, groups=apart, seed=seed)
+    rule = UnitRule(
+        "", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()),
+        pooling=pooling, pooling_rule=words,
+    )  # fmt: skip
     sets = conformal.fit(rule.probabilities(probabilities, unit), truth, apart, runs=runs)
     return replace(rule, conformal=sets)
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Held-out units, to choose the pooling on."""
+
+    probabilities: FloatArray
+    unit: IntArray
+    labels: IntArray
+    weights: FloatArray
+    patients: Sequence[str]
+    seed: int
+
+    def choose(self) -> tuple[float, str]:
+        """Return the sharpness of the pooling, and how it was chosen, in words."""
+        several = int((np.bincount(self.unit) > 1).sum())
+        mean = self._losses(0.0) if several else None
+        if mean is None:
+            return 0.0, "too few held-out units to choose another"
+        others = ((each, self._losses(each)) for each in SHARPNESS)
+        pairs = [(each, losses) for each, losses in others if losses is not None]
+        best, losses = min(pairs, key=lambda pair: float(pair[1].sum()))
+        members = np.unique(self.patients, return_inverse=True)[1]
+        gain, error = scaling.gain_with_error(losses, mean, members)
+        chosen = best if gain > error else 0.0
+        of_mean, of_best, error = (
+            float(x) / self.weights.sum() for x in (mean.sum(), losses.sum(), error)
+        )
+        words = (
+            f"log loss on {len(self.labels):,} held-out units, {several:,} with several images: "
+            f"{of_mean:.3f} with the mean, {of_best:.3f} with log-sum-exp pooling of sharpness "
+            f"{best:g} (standard error of the difference {error:.3f})"
+        )
+        return chosen, words
+
+    def _losses(self, sharpness: float) -> FloatArray | None:
+        """Return the weighted log loss of each unit out of fold."""
+        z = pooled_logits(self.probabilities, self.unit, sharpness)
+        return scaling.out_of_fold(
+            z, self.labels, self.weights, groups=self.patients, seed=self.seed
+        )
 
 
 def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
@@ -224,19 +295,36 @@ def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
     return tuple(name for name, _ in numbers), np.array([numbers[key] for key in keys], np.int64)
 
 
-def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
-    """Return the mean log probabilities of units, for two classes the mean log odds.
+def pooled_logits(probabilities: FloatArray, unit: IntArray, sharpness: float = 0.0) -> FloatArray:
+    """Return the pooled log probabilities of units, for two classes the pooled log odds.
+
+    Without a sharpness this is their mean. With one, it is ``log(mean(exp(r z))) / r`` (Pinheiro
+    and Collobert 2015, "From Image-level to Pixel-level Labeling with Convolutional Networks",
+    equation 6), of more than two classes of log probabilities whose mean over the classes is 0. It
+    lies between the mean and the maximum for r > 0, and between the mean and the minimum for r < 0.
 
     Args:
         probabilities: (n, classes).
         unit: (n,) number of the unit of each image; every number from 0 occurs.
+        sharpness: r; 0 for the mean.
 
     Returns:
         (units, classes), or (units, 1) for two classes.
     """
     z = _logits(probabilities)
+    return np.stack([_pooled(z[own], sharpness) for own in images_of(unit)])
+
+
+def _pooled(z: FloatArray, sharpness: float) -> FloatArray:
+    """Return the pooled logits of one unit, (classes,) or (1,), of those of its images."""
     # Sorted, so that the sum does not depend on the order of the images.
-    return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in images_of(unit)])
+    if not sharpness:
+        return np.asarray(np.sort(z, axis=0).mean(axis=0))
+    scaled = np.sort(
+        sharpness * (z - z.mean(axis=1, keepdims=True) if z.shape[1] > 1 else z), axis=0
+    )
+    highest = scaled[-1]
+    return np.asarray((highest + np.log(np.exp(scaled - highest).mean(axis=0))) / sharpness)
 
 
 def _logits(probabilities: FloatArray) -> FloatArray:

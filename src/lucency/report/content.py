@@ -127,6 +127,7 @@ def _answers(run: Run) -> dict[str, Any]:
         "units": run.units,
         "heads": ["Figure", run.units if column_of_unit(run.unit) else run.units.title(), "Images"],
         "gist": wording.plural(int(run.split["n"]), run.unit, run.units),
+        **performance.pooling(run),
         "point": utility.point(run.at_cut),
         "confusion": drawings.confusions(run)[0],
     }

@@ -225,6 +225,15 @@ def units(run: Run) -> list[list[str]]:
     ]  # fmt: skip
 
 
+def pooling(run: Run) -> dict[str, str]:
+    """Return how the logits of a unit's images are pooled, and why."""
+    document = (run.classifier or {}).get("unit")
+    if not document:
+        return {"pooling": "mean of the logits", "pooling_rule": ""}
+    rule = UnitRule.from_json(document, run.classes)
+    return {"pooling": rule.pooling_words, "pooling_rule": rule.pooling_rule}
+
+
 def evidence(run: Run) -> list[list[Any]]:
     """Return what the answers for some units rest on: those whose images differ most.
 

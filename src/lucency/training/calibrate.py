@@ -18,7 +18,7 @@ from lucency.config import Config
 from lucency.dataset import Split, evenly
 from lucency.errors import ConfigError
 from lucency.progress import Progress
-from lucency.training.plan import BALANCED_LABEL, Plan
+from lucency.training.plan import BALANCED_LABEL, Choice, Plan
 
 _MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
 _MAX_BYTES = 2**27
@@ -166,6 +166,7 @@ def _unit(
         patients=held_out.groups if held_out.units else (),
         runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
+    progress.note(Choice("pooling", rule.pooling_words, rule.pooling_rule).words)
     _, unit = units.numbered(names)
     pooled, labels = rule.probabilities(probabilities, unit), held_out.labels[units.first_of(unit)]
     point = _operating_point(classifier, config, pooled, labels, progress)

@@ -328,7 +328,7 @@ def _unit(config: Config) -> list[Choice]:
     return [
         Choice(
             "unit", config.answers,
-            f"requested; the mean of the logits of all images of a {config.answers}, calibrated "
+            f"requested; the logits of all images of a {config.answers} are pooled, and calibrated "
             f"on held-out {plural_of_unit(config.answers)} with a threshold and prediction sets of "
             "its own",
         )

@@ -85,6 +85,7 @@ def _unit(classifier: Classifier) -> dict[str, Any] | None:
     return {
         "name": rule.name,
         "plural": rule.plural,
+        "pooling": rule.pooling,
         "temperature": rule.temperature,
         "bias": list(rule.bias),
         "threshold": rule.threshold,

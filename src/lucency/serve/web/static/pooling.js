@@ -7,22 +7,21 @@ const TINY = 1e-30; // probabilities can be 0
 /**
  * Make the prediction for a unit from those for the images, as `lucency predict` does.
  *
- * @param {object} about The classifier, with `unit`: `name`, `temperature`, `bias`, `threshold`, `scores`
- *   (as of `predictionOf`) and `cut`.
+ * @param {object} about The classifier, with `unit`: `name`, `pooling`, `temperature`, `bias`, `threshold`,
+ *   `scores` (as of `predictionOf`) and `cut`.
  * @param {object[]} predictions Of images; those without probabilities are not used.
  */
 export function unitOf(about, predictions) {
   const used = predictions.filter((each) => each.probabilities);
-  const { name: what, temperature, bias, threshold, scores, cut } = about.unit;
+  const { name: what, threshold, scores, cut } = about.unit;
   if (!used.length) {
     const reason = `no image of the ${what} can be read`;
     return { decision: null, probabilities: null, reason, prediction_set: [], ood_score: null, notes: [] };
   }
   const logits = used.map((each) => logitsOf(about.classes.map((name) => each.probabilities[name])));
-  const pooled = bias.map((each, k) => (mean(logits.map((row) => row[k])) + each) / temperature);
   const oodScores = used.map((each) => each.ood_score ?? null).filter((score) => score !== null);
   const oodScore = oodScores.length ? median(oodScores) : null;
-  const prediction = predictionOf({ ...about, threshold, cut }, scores, probabilitiesOf(pooled), oodScore);
+  const prediction = predictionOf({ ...about, threshold, cut }, scores, probabilitiesOfUnit(about.unit, logits), oodScore);
   const rows = used.map((each) => about.classes.map((name) => each.probabilities[name]));
   const answered = decide({ ...about, threshold }, about.classes.map((name) => prediction.probabilities[name]));
   const evidence = evidenceOf(about, rows, logits, answered);
@@ -31,10 +30,9 @@ export function unitOf(about, predictions) {
 
 /** Return what the answer rests on, as `evidence` of lucency/calibration/units.py. */
 function evidenceOf(about, rows, logits, answered) {
-  const { temperature, bias } = about.unit;
   const k = about.classes.indexOf(answered);
   const without = (place) => logits.filter((_, i) => i !== place);
-  const oddsOf = (some) => oddsOfClass(probabilitiesOf(bias.map((each, c) => (mean(some.map((row) => row[c])) + each) / temperature)), k);
+  const oddsOf = (some) => oddsOfClass(probabilitiesOfUnit(about.unit, some), k);
   const all = oddsOf(logits);
   const changes = rows.length > 1 ? rows.map((_, i) => all - oddsOf(without(i))) : [];
   const image = decisive(changes);
@@ -74,6 +72,19 @@ function probabilitiesOf(logits) {
   const powers = logits.map((z) => Math.exp(z - highest));
   const sum = powers.reduce((total, each) => total + each, 0);
   return powers.map((each) => each / sum);
+}
+
+function probabilitiesOfUnit({ pooling, temperature, bias }, logits) {
+  return probabilitiesOf(bias.map((each, k) => (pooled(logits, k, pooling) + each) / temperature));
+}
+
+/** Return the pooled logits of a class, as `pooled_logits` of lucency/calibration/units.py. */
+function pooled(logits, k, sharpness) {
+  if (!sharpness) return mean(logits.map((row) => row[k]));
+  const centre = (row) => (row.length > 1 ? mean([...row]) : 0);
+  const scaled = logits.map((row) => sharpness * (row[k] - centre(row)));
+  const highest = Math.max(...scaled);
+  return (highest + Math.log(mean(scaled.map((each) => Math.exp(each - highest))))) / sharpness;
 }
 
 /** Return the mean; sorted, so that the sum does not depend on the order of the images. */

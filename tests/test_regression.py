@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import small_network as small
+from onnxruntime import InferenceSession
 from PIL import Image
 from sklearn.base import clone, is_regressor
 from sklearn.metrics import r2_score
@@ -30,6 +31,7 @@ from lucency.dataset.values import Bins
 from lucency.errors import ClassifierError, ConfigError, DataError
 from lucency.estimator import LucencyRegressor
 from lucency.evaluation.predictions import read_predictions
+from lucency.imaging.image import read_image
 from lucency.task import task_of
 from lucency.training.plan import make_plan
 from web_browser import browser, modules
@@ -467,6 +469,29 @@ def test_predict_prints_numbers(trained: tuple[Path, Path]) -> None:
         assert [float(row["low"]), float(row["high"])] == value["interval"]
         assert value["interval"][0] < value["predicted"] < value["interval"][1]
         assert each["decision"] in {None, number_text(value["predicted"])}
+
+
+def test_an_exported_file_gives_the_numbers_of_predict(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, data = trained
+    done = call_lucency("export", str(run), str(data), "--format", "onnx", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    certificate = json.loads((tmp_path / "o/certificate.json").read_text())
+    assert {*certificate["answers"]} == {"value", "interval"}
+    for each in certificate["answers"].values():
+        assert each["n"] == certificate["agreement"]["n"]
+        assert each["max_abs_difference"] <= each["tolerance"]
+    session = InferenceSession(tmp_path / "o/model.onnx")
+    classifier, path = Classifier.load(run), data / "images" / "p000_0.png"
+    (expected,) = classifier.predict([path])
+    pixels = read_image(path, classifier.spec.size, classifier.spec.channels == 3)[None]
+    value, interval = session.run(["value", "interval"], {"pixels": pixels})
+    assert expected.value is not None
+    assert value == pytest.approx([expected.value["predicted"]], rel=1e-5)
+    assert interval[0] == pytest.approx(expected.value["interval"], rel=1e-5)
+    outputs = json.loads((tmp_path / "o/model.json").read_text())["outputs"]
+    assert "brightness" in outputs["value"]
 
 
 def test_other_images_are_evaluated(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -504,7 +504,7 @@ def test_the_service_describes_the_rule_to_the_page(service: Running) -> None:
     sets = with_sets().conformal.deciding(*ABSTAIN)
     assert sets is not None
     assert found == {
-        "name": "patient", "plural": "patients", "temperature": 1.0, "bias": [0.0],
+        "name": "patient", "plural": "patients", "pooling": 0.0, "temperature": 1.0, "bias": [0.0],
         "threshold": 0.5, "rule": "the more probable class",
         "scores": list(sets.scores), "cut": None,
     }  # fmt: skip
@@ -561,3 +561,104 @@ def test_the_images_of_a_patient_must_have_one_class() -> None:
 def test_the_unit_is_an_image_or_a_patient() -> None:
     with pytest.raises(ConfigError, match="unit must be one of image, patient, study"):
         Config.load(None, unit="hospital")
+
+
+# Pooling
+
+
+def test_log_sum_exp_pooling_lies_between_mean_and_maximum() -> None:
+    logits, unit = np.array([2.0, -1.0, 0.5]), np.zeros(3, np.int64)
+    p = probabilities(logits)
+
+    def pooled_at(r: float) -> float:
+        return float(units.pooled_logits(p, unit, r)[0, 0])
+
+    assert pooled_at(0) == pytest.approx(0.5)
+    assert pooled_at(1) == pytest.approx(np.log(np.exp(logits).mean()))
+    assert pooled_at(1e-4) == pytest.approx(0.5, abs=1e-3)
+    assert pooled_at(100) == pytest.approx(2 - np.log(3) / 100)
+    assert pooled_at(-100) == pytest.approx(-1 + np.log(3) / 100)
+    three = special.softmax(np.array([[1.0, 0, 2], [3, 1, 0]]), axis=1)
+    centred = np.log(three) - np.log(three).mean(axis=1, keepdims=True)
+    found = units.pooled_logits(three, np.zeros(2, np.int64), 2.0)[0]
+    assert found == pytest.approx(np.log(np.exp(2 * centred).mean(axis=0)) / 2)
+    assert units.pooled_logits(three[:1], np.zeros(1, np.int64), 2.0)[0] == pytest.approx(
+        centred[0]
+    )
+
+
+@pytest.mark.parametrize("sharpness", [4.0, -1.0])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_order_of_the_images_changes_no_bit_of_any_pooling(
+    classes: int, sharpness: float
+) -> None:
+    rng = np.random.default_rng(0)
+    p, unit = rng.dirichlet(np.full(classes, 0.2), 50), np.zeros(50, np.int64)
+    expected = units.pooled_logits(p, unit, sharpness)
+    for _ in range(5):
+        assert (units.pooled_logits(rng.permutation(p), unit, sharpness) == expected).all()
+
+
+def with_one_finding(images: int, seed: int = 0, swapped: bool = False) -> tuple[Any, ...]:
+    """Draw 300 patients: in every other one, a single image shows the finding."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(300) % 2
+    logits = rng.normal(-1.5, 1, (300, images))
+    logits[labels == 1, 0] = rng.normal(3, 1, 150)
+    logits, names = logits.reshape(-1), [f"p{i}" for i in range(300) for _ in range(images)]
+    if swapped:
+        logits, labels = -logits, 1 - labels
+    return probabilities(logits), np.repeat(labels, images), names
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_pooling_is_chosen_where_one_image_shows_the_finding(swapped: bool) -> None:
+    """The sharpness is above 0 where the finding is the second class, and below where the first."""
+    p, labels, names = with_one_finding(6, swapped=swapped)
+    rule = units.fit(p, labels, names, (0.5, 0.5))
+    assert (rule.pooling < 0) if swapped else (rule.pooling > 0)
+    assert "300 held-out units, 300 with several images" in rule.pooling_rule
+    new, truth, names = with_one_finding(6, seed=1, swapped=swapped)
+    _, unit = units.numbered(names)
+    first = truth[units.first_of(unit)]
+    losses = [
+        -np.log(each.probabilities(new, unit)[np.arange(300), first]).mean()
+        for each in (rule, units.fit(p, labels, [""] * len(p), (0.5, 0.5)))
+    ]
+    assert losses[0] < losses[1] - 0.1
+
+
+def test_the_mean_is_kept_where_all_images_show_the_finding() -> None:
+    """False alarms of the choice: the mean is the best pooling of these logits."""
+    kept = 0
+    for seed in range(10):
+        logits, labels, names = drawn(300, 3, 0.2, seed)
+        rule = units.fit(probabilities(logits), labels, names, (0.5, 0.5), seed=seed)
+        kept += rule.pooling == 0
+    assert kept >= 8
+    alone = units.fit(probabilities(logits), labels, [""] * len(labels), (0.5, 0.5))
+    assert (alone.pooling, alone.pooling_rule) == (0, "too few held-out units to choose another")
+
+
+def test_a_rule_without_pooling_has_the_mean() -> None:
+    document = RULE.to_json()
+    del document["pooling"], document["pooling_rule"]
+    assert UnitRule.from_json(document, TWO) == RULE
+    for wrong in (101, "1", None, True):
+        with pytest.raises(ClassifierError):
+            UnitRule.from_json({**document, "pooling": wrong}, TWO)
+
+
+def test_the_decisive_image_is_the_one_with_the_finding() -> None:
+    logits = np.array([-1.0, 4.0, -1.0, -1.0, -8.0])
+    p = probabilities(logits)
+    rule = dataclasses.replace(RULE, pooling=4.0)
+    found = units.evidence(rule, p, 1, (logits > 0).astype(np.int64))
+    assert found.decisive == 1
+    unit = np.zeros(4, np.int64)
+    whole = special.logit(rule.probabilities(p, np.zeros(5, np.int64))[0, 1])
+    for i, change in enumerate(found.changes):
+        without = special.logit(rule.probabilities(np.delete(p, i, axis=0), unit)[0, 1])
+        assert change == pytest.approx(whole - without)
+    mean = units.evidence(RULE, p, 1, (logits > 0).astype(np.int64))
+    assert mean.decisive == 4

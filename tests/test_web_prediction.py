@@ -175,7 +175,9 @@ def test_labels_are_those_of_predict(page: Any) -> None:
     assert "No finding" in {each["decision"] for each in expected}
 
 
-def patients(classes: tuple[str, ...], task: str, seed: int, n: int = 60) -> tuple[Any, ...]:
+def patients(
+    classes: tuple[str, ...], task: str, seed: int, n: int = 60, pooling: float = 0.0
+) -> tuple[Any, ...]:
     """Draw a classifier with a rule for patients, and images of n of them."""
     rng = np.random.default_rng(seed)
     k = len(classes)
@@ -185,7 +187,7 @@ def patients(classes: tuple[str, ...], task: str, seed: int, n: int = 60) -> tup
     cut = {"from": classes[-1], "threshold": 0.4, "rule": "r", "validation": None}
     rule = UnitRule(
         "", float(rng.uniform(0.3, 3)), tuple(rng.normal(size=1 if k == 2 else k)), 0.3, "r", None,
-        sets, cut if task == "ordinal" else None,
+        sets, cut if task == "ordinal" else None, pooling=pooling,
     )  # fmt: skip
     spec = Spec(
         classes=classes, positive=classes[0] if k == 2 else None, size=(8, 8), channels=1,
@@ -210,17 +212,18 @@ def patients(classes: tuple[str, ...], task: str, seed: int, n: int = 60) -> tup
 
 
 @pytest.mark.parametrize(
-    ("classes", "task"),
+    ("classes", "task", "pooling"),
     [
-        (("ill", "well"), "classification"),
-        (("a", "b", "c", "d"), "classification"),
-        (("0", "1", "2", "3"), "ordinal"),
+        (("ill", "well"), "classification", 0.0),
+        (("ill", "well"), "classification", -2.0),
+        (("a", "b", "c", "d"), "classification", 2.0),
+        (("0", "1", "2", "3"), "ordinal", 0.0),
     ],
 )
 def test_answers_for_patients_are_those_of_predict(
-    page: Any, tmp_path: Path, classes: tuple[str, ...], task: str
+    page: Any, tmp_path: Path, classes: tuple[str, ...], task: str, pooling: float
 ) -> None:
-    classifier, images = patients(classes, task, seed=len(classes))
+    classifier, images = patients(classes, task, seed=len(classes), pooling=pooling)
     given = web_about(tmp_path, classifier)
     requests = [[given, [each.to_json(classes) for each in some]] for some in images]
     expected = [classifier.predict_unit("", some).to_json(classes) for some in images]

@@ -38,7 +38,7 @@ class Task:
         is_multilabel: Whether each class is a label that an image may have beside others.
         decision: How a decision is made without a positive class, in words.
         rule: What decides, in words.
-        pooled: What is averaged over the images of a unit, in words.
+        pooled: What of the images of a unit is pooled, in words.
         calibrated: What is chosen on held-out units beside a temperature, in words.
     """
 
@@ -49,7 +49,7 @@ class Task:
     is_multilabel: ClassVar[bool] = False
     decision: ClassVar[str] = "the most probable class"
     rule: ClassVar[str] = "the threshold"
-    pooled: ClassVar[str] = "the mean of the logits"
+    pooled: ClassVar[str] = "the logits"
     calibrated: ClassVar[str] = "a threshold and prediction sets"
 
     def decide(
@@ -160,7 +160,7 @@ class Regression(_Ordered):
     name = REGRESSION
     is_regression = True
     decision = "the mean of the predicted distribution"
-    pooled = "the mean of the log probabilities"
+    pooled = "the log probabilities"
     calibrated = "a prediction interval"
 
 

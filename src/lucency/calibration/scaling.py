@@ -104,11 +104,59 @@ def fit(
     losses = None if groups is None else _cross_validated(z, truth, w, members, seed)
     if losses is None:
         return _fitted(z, truth, w, with_bias=False)
-    gains = np.bincount(members, losses[:, 0] - losses[:, 1])
-    error = np.sqrt(len(gains)) * gains.std(ddof=1)
-    best = _fitted(z, truth, w, with_bias=bool(gains.sum() > error))
+    best = _fitted(z, truth, w, with_bias=is_better(losses[:, 1], losses[:, 0], members))
     means = losses.sum(axis=0) / w.sum()
     return Scaling(best.temperature, best.bias, (float(means[0]), float(means[1])))
+
+
+def out_of_fold(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    weights: ArrayLike,
+    *,
+    groups: Sequence[str],
+    seed: int = 0,
+) -> FloatArray | None:
+    """Return the weighted log loss of each image under a scaling that has not seen its group.
+
+    The scaling has a bias where ``fit`` would give it one.
+
+    Args:
+        logits: As for ``fit``.
+        labels: As for ``fit``.
+        weights: (n,) weight of each image.
+        groups: n patients.
+        seed: Of the folds.
+
+    Returns:
+        (n,), or ``None`` where a class has too few groups to cross-validate.
+    """
+    z, truth, w = _columns(logits), np.asarray(labels, np.int64), np.asarray(weights, np.float64)
+    members = np.unique(groups, return_inverse=True)[1]
+    losses = _cross_validated(z, truth, w, members, seed)
+    if losses is None:
+        return None
+    return np.asarray(losses[:, int(is_better(losses[:, 1], losses[:, 0], members))])
+
+
+def is_better(losses: FloatArray, others: FloatArray, members: IntArray) -> bool:
+    """Tell whether losses are smaller than others by more than the standard error, by group.
+
+    Args:
+        losses: (n,) of images.
+        others: (n,) of the same images.
+        members: (n,) number of the group of each image, from 0; two groups or more.
+    """
+    gain, error = gain_with_error(losses, others, members)
+    return gain > error
+
+
+def gain_with_error(
+    losses: FloatArray, others: FloatArray, members: IntArray
+) -> tuple[float, float]:
+    """Return by how much the sum of losses is smaller, as ``is_better``, and its standard error."""
+    gains = np.bincount(members, others - losses)
+    return float(gains.sum()), float(np.sqrt(len(gains)) * gains.std(ddof=1))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 The logarithms of the images' probabilities are averaged, which is the mean of their logits; then a
 temperature and a bias of their own make probabilities of the mean. So several images that agree
-may say more than one, or no more, as the held-out units show. The order of the images changes
-nothing. Several labels are pooled each by itself, as two classes: absent and present.
+may say more than one, or no more, as the held-out units show. Where one image of many shows the
+finding, the mean dilutes it: log-sum-exp pooling (Pinheiro and Collobert 2015) weighs the highest
+logits more, or the lowest, if held-out units have a smaller log loss with it. The order of the
+images changes nothing. Several labels are pooled each by itself, as two classes: absent and
+present.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from lucency.metrics import FloatArray, IntArray
 _TINY = 1e-30  # float32 probabilities can be 0
 _DIGITS = 9  # of changes, to which they count as equal
 _LONGEST = 1000  # characters of a text
+SHARPNESS = (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)  # of pooling, that is compared with the mean
+SHARPEST = 100.0  # of those in classifier.json
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class UnitRule:
     Attributes:
         regex: The regular expression that finds the patient in a path; empty where the patients
             are those of well-known names of files or of DICOM.
-        temperature: Divides the mean log probabilities.
+        temperature: Divides the pooled log probabilities.
         bias: Added to them before, one value for each class; for two classes one for their log
             odds.
         threshold: Smallest probability at which a unit of the positive class is predicted.
@@ -43,9 +48,11 @@ class UnitRule:
         cut: Of grades, ``Spec.cut`` for units.
         name: What a unit is: patient, study, or the column of a labels file whose values they are.
         frames: How many frames of a file are images, at most, or ``all``.
-        labels: Of several labels, ``Spec.labels`` for units; each has the temperature and the bias
-            that replace those above. Empty for other tasks.
+        labels: Of several labels, ``Spec.labels`` for units; each has pooling, temperature and a
+            bias that replace those of this rule. Empty for other tasks.
         value: Of a number, ``Spec.value`` for units; ``None`` for other tasks.
+        pooling: Sharpness of the pooling, as of ``pooled_logits``; 0 for the mean.
+        pooling_rule: How the pooling was chosen, in words.
     """
 
     regex: str
@@ -60,6 +67,8 @@ class UnitRule:
     frames: int | str = 1
     labels: tuple[Mapping[str, Any], ...] = ()
     value: Mapping[str, Any] | None = None
+    pooling: float = 0.0
+    pooling_rule: str = ""
 
     @property
     def key(self) -> str:
@@ -86,13 +95,16 @@ class UnitRule:
             pairs = [two_classes(p) for p in np.asarray(probabilities).T]
             found = [self.of_label(k).probabilities(pair, unit) for k, pair in enumerate(pairs)]
             return np.stack([pair[:, 1] for pair in found], axis=1)
-        z = pooled_logits(probabilities, unit)
+        z = pooled_logits(probabilities, unit, self.pooling)
         return scaling.probabilities((z + np.asarray(self.bias)) / self.temperature)
 
     def of_label(self, k: int) -> Self:
         """Return the rule of one of several labels, as of two classes: absent and present."""
         of = self.labels[k]
-        return replace(self, temperature=of["temperature"], bias=(of["bias"],), labels=())
+        return replace(
+            self, temperature=of["temperature"], bias=(of["bias"],),
+            pooling=of.get("pooling", 0.0), labels=(),
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Return the values for ``classifier.json``; ``labels`` and ``value`` only if given."""
@@ -133,6 +145,8 @@ class UnitRule:
                 frames=_frames(data.get("frames", 1)),
                 labels=labels,
                 value=data.get("value"),
+                pooling=number(data.get("pooling", 0), -SHARPEST, SHARPEST),
+                pooling_rule=text(data.get("pooling_rule", "")),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(
@@ -202,11 +216,17 @@ def without_each(rule: UnitRule, probabilities: FloatArray) -> FloatArray:
         (1 + n, classes); (1, classes) for a single image.
     """
     z = _logits(probabilities)
-    n, total = len(z), np.sort(z, axis=0).sum(axis=0)
-    pooled = total[None] / n
-    if n > 1:
-        pooled = np.concatenate([pooled, (total - z) / (n - 1)])
-    return scaling.probabilities((pooled + np.asarray(rule.bias)) / rule.temperature)
+    found = _pooled(z, rule.pooling)[None]
+    if len(z) > 1:
+        found = np.concatenate([found, _without_each(z, rule.pooling)])
+    return scaling.probabilities((found + np.asarray(rule.bias)) / rule.temperature)
+
+
+def _without_each(z: FloatArray, sharpness: float) -> FloatArray:
+    """Return the pooled logits of a unit without each of its images, (n, classes)."""
+    if sharpness:
+        return np.stack([_pooled(np.delete(z, i, axis=0), sharpness) for i in range(len(z))])
+    return np.asarray((np.sort(z, axis=0).sum(axis=0) - z) / (len(z) - 1))
 
 
 def decisive(changes: FloatArray) -> int:
@@ -225,7 +245,7 @@ def fit(
     runs: bool = False,
     seed: int = 0,
 ) -> UnitRule:
-    """Fit temperature, bias and prediction sets of units, without a threshold for decisions.
+    """Fit pooling, scaling and prediction sets of units, without a threshold for decisions.
 
     Args: see ``fit_scaling``.
         runs: Whether the classes are grades, as for ``conformal.fit``.
@@ -246,7 +266,9 @@ def fit_scaling(
     patients: Sequence[str] = (),
     seed: int = 0,
 ) -> UnitRule:
-    """Fit temperature and bias of units, without what makes decisions.
+    """Fit pooling, temperature and bias of units, without what makes decisions.
+
+    The pooling is as ``choose_pooling`` chooses it.
 
     Args:
         probabilities: (n, classes) of held-out images.
@@ -254,15 +276,70 @@ def fit_scaling(
         groups: n names of units, "" for an image that stands alone.
         prior: (classes,) how frequent the classes are among units, as the probabilities assume.
         patients: n patients, each with any number of units; empty where the units are patients.
-        seed: Of the folds that decide on the bias.
+        seed: Of the folds that decide on pooling and bias.
     """
     _, unit = numbered(groups)
     truth = labels[first_of(unit)]
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
-    z, apart = pooled_logits(probabilities, unit), independent(groups, patients)
+    apart = independent(groups, patients)
+    pooling, words = choose_pooling(probabilities, unit, truth, weights, apart, seed)
+    z = pooled_logits(probabilities, unit, pooling)
     fitted = scaling.fit(z, truth, weights, groups=apart, seed=seed)
-    return UnitRule("", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()))
+    return UnitRule(
+        "", fitted.temperature, fitted.bias, 0.5, "", None, Conformal(()),
+        pooling=pooling, pooling_rule=words,
+    )  # fmt: skip
+
+
+def choose_pooling(
+    probabilities: FloatArray,
+    unit: IntArray,
+    labels: IntArray,
+    weights: FloatArray,
+    patients: Sequence[str],
+    seed: int,
+) -> tuple[float, str]:
+    """Return the sharpness of the pooling, and how it was chosen, in words.
+
+    It is the mean, unless another has a smaller cross-validated log loss by more than the standard
+    error of the difference, by patient.
+
+    Args:
+        probabilities: (n, classes) of held-out images.
+        unit: (n,) number of the unit of each image; every number from 0 occurs.
+        labels: (units,) true class indices.
+        weights: (units,) weights of the losses.
+        patients: The patient of each unit.
+        seed: Of the folds.
+    """
+
+    def out_of_fold(sharpness: float) -> FloatArray | None:
+        z = pooled_logits(probabilities, unit, sharpness)
+        return scaling.out_of_fold(z, labels, weights, groups=patients, seed=seed)
+
+    several = int((np.bincount(unit) > 1).sum())
+    mean = out_of_fold(0.0) if several else None
+    if mean is None:
+        return 0.0, "too few held-out units to choose another"
+    others = ((each, out_of_fold(each)) for each in SHARPNESS)
+    pairs = [(each, losses) for each, losses in others if losses is not None]
+    best, losses = min(pairs, key=lambda pair: float(pair[1].sum()))
+    members = np.unique(patients, return_inverse=True)[1]
+    gain, error = scaling.gain_with_error(losses, mean, members)
+    chosen = best if gain > error else 0.0
+    of_mean, of_best, error = (float(x) / weights.sum() for x in (mean.sum(), losses.sum(), error))
+    words = (
+        f"log loss on {len(labels):,} held-out units, {several:,} with several images: "
+        f"{of_mean:.3f} with the mean, {of_best:.3f} with log-sum-exp pooling of sharpness "
+        f"{best:g} (standard error of the difference {error:.3f})"
+    )
+    return chosen, words
+
+
+def pooling_words(sharpness: float) -> str:
+    """Return how the logits of a unit's images are pooled, in words."""
+    return f"log-sum-exp pooling with sharpness {sharpness:g}" if sharpness else "mean"
 
 
 def independent(groups: Sequence[str], patients: Sequence[str] = ()) -> list[str]:
@@ -287,19 +364,36 @@ def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
     return tuple(name for name, _ in numbers), np.array([numbers[key] for key in keys], np.int64)
 
 
-def pooled_logits(probabilities: FloatArray, unit: IntArray) -> FloatArray:
-    """Return the mean log probabilities of units, for two classes the mean log odds.
+def pooled_logits(probabilities: FloatArray, unit: IntArray, sharpness: float = 0.0) -> FloatArray:
+    """Return the pooled log probabilities of units, for two classes the pooled log odds.
+
+    Without a sharpness this is their mean. With one, it is ``log(mean(exp(r z))) / r`` (Pinheiro
+    and Collobert 2015, "From Image-level to Pixel-level Labeling with Convolutional Networks",
+    equation 6), of more than two classes of log probabilities whose mean over the classes is 0. It
+    lies between the mean and the maximum for r > 0, and between the mean and the minimum for r < 0.
 
     Args:
         probabilities: (n, classes).
         unit: (n,) number of the unit of each image; every number from 0 occurs.
+        sharpness: r; 0 for the mean.
 
     Returns:
         (units, classes), or (units, 1) for two classes.
     """
     z = _logits(probabilities)
+    return np.stack([_pooled(z[own], sharpness) for own in images_of(unit)])
+
+
+def _pooled(z: FloatArray, sharpness: float) -> FloatArray:
+    """Return the pooled logits of one unit, (classes,) or (1,), of those of its images."""
     # Sorted, so that the sum does not depend on the order of the images.
-    return np.stack([np.sort(z[own], axis=0).mean(axis=0) for own in images_of(unit)])
+    if not sharpness:
+        return np.asarray(np.sort(z, axis=0).mean(axis=0))
+    scaled = np.sort(
+        sharpness * (z - z.mean(axis=1, keepdims=True) if z.shape[1] > 1 else z), axis=0
+    )
+    highest = scaled[-1]
+    return np.asarray((highest + np.log(np.exp(scaled - highest).mean(axis=0))) / sharpness)
 
 
 def two_classes(present: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from lucency.calibration.conformal import Conformal
-from lucency.calibration.units import UnitRule
+from lucency.calibration.units import SHARPEST, UnitRule
 from lucency.calibration.values import ValueRule
 from lucency.classifier.architectures import check_parameters, weight_count
 from lucency.dataset.values import Bins
@@ -44,8 +44,8 @@ class Spec:
             ``UnitRule.to_json`` writes it; ``None`` where only images have answers.
         labels: Of several labels, for each "temperature" and "bias" (which the weights contain),
             "threshold", "rule", "validation", "prevalence" (on the images that these were chosen
-            on) and "conformal" (sets of absent and present). Empty for other tasks, whose fields of
-            these names it replaces.
+            on) and "conformal" (sets of absent and present); of units also "pooling" and
+            "pooling_rule". Empty for other tasks, whose fields of these names it replaces.
         value: How probabilities become a number, as ``ValueRule.to_json`` writes it; ``None`` for
             other tasks.
         size: Height and width of the input in pixels.
@@ -369,6 +369,12 @@ def _value(value: Any, classes: tuple[str, ...]) -> Mapping[str, Any]:
 
 def _label(value: Any) -> Mapping[str, Any]:
     Conformal.from_json(value["conformal"], 2)
+    pooling = {}
+    if "pooling" in value:  # of units
+        pooling = {
+            "pooling": _number(value["pooling"], -SHARPEST, SHARPEST),
+            "pooling_rule": _text(value["pooling_rule"]),
+        }
     return {
         "temperature": _number(value["temperature"], 1e-3, 1e3),
         "bias": _number(value["bias"], -100, 100),
@@ -377,6 +383,7 @@ def _label(value: Any) -> Mapping[str, Any]:
         "validation": _rates(value["validation"]),
         "prevalence": _number(value["prevalence"], 0, 1),
         "conformal": dict(value["conformal"]),
+        **pooling,
     }
 
 

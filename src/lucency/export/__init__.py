@@ -3,6 +3,7 @@
     parity              the ONNX file of a run compared with Keras, after training
     images              images that an export is compared on, and images to calibrate 8-bit numbers
     formats             the file of each format: how it is written and run
+    answers             units and numbers in an ONNX file, compared with the classifier's
     quantization        8-bit weights and activations in an ONNX file
     certificate         an export compared with the classifier: probabilities, decisions, time
     description         inputs, outputs, and how to use an export

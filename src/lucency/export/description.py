@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lucency.classifier import Classifier, Spec
+from lucency.export.answers import INTERVAL, UNIT, VALUE, answers_of
 from lucency.imaging.depths import is_deep, white_of
 from lucency.imaging.raster import DRAFT
 from lucency.run_folder.files import FORMAT
@@ -18,6 +19,12 @@ _OUTPUTS = {
     "those of its pretrained network",
     "activation_map": "float32 (rows, columns, logits): the evidence at each position; its mean is "
     "the logit before calibration; with one logit it is the evidence for the second class",
+}
+_ANSWERS = {
+    UNIT: "float32 (1, classes): the answer for one {unit}, whose images are all images of the "
+    "call, one or more in any order; calibrated, they sum to 1",
+    VALUE: "float32 (n,): {value}, the mean of the distribution of each image",
+    INTERVAL: "float32 (n, 2): both ends of its prediction interval, with a coverage of {coverage}",
 }
 _OF_LABELS = (
     "float32, one per label in the order of `classes`, that it is present; calibrated, each by "
@@ -40,6 +47,8 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
         outputs["probabilities"] = _OF_LABELS
     if spec.architecture == "article":  # it has no feature map
         del outputs["activation_map"]
+    answers = answers_of(spec) if name == "onnx" else ()
+    outputs |= {each: _ANSWERS[each].format(**_words(spec)) for each in answers}
     return {
         "format": FORMAT,
         "exported": name,
@@ -47,6 +56,7 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
         "classifier": {"run": run, "sha256": classifier.fingerprint},
         "classes": list(spec.classes),
         **({"value": dict(spec.value)} if spec.value else {}),
+        **({"unit": _unit(spec.unit)} if spec.unit and UNIT in answers else {}),
         "positive": spec.positive,
         "threshold": spec.threshold if spec.positive else None,
         "decision": _decision(spec),
@@ -61,17 +71,36 @@ def describe(name: str, file: str, classifier: Classifier, run: str) -> dict[str
         "outputs": outputs,
         "not_included": "the out-of-distribution detector and the prediction sets: this file never "
         "abstains, and `lucency predict` does"
-        + (f"; and one answer for all images of a {spec.unit['name']}" if spec.unit else ""),
+        + (
+            f"; and one answer for all images of a {spec.unit['name']}"
+            if spec.unit and UNIT not in answers
+            else ""
+        ),
     }
+
+
+def _words(spec: Spec) -> dict[str, Any]:
+    """Return what the texts on answers name."""
+    value = spec.value or {}
+    return {
+        "unit": (spec.unit or {}).get("name"),
+        "value": value.get("name"),
+        "coverage": value.get("coverage"),
+    }
+
+
+def _unit(unit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a unit is, and how it is decided from its probabilities."""
+    return {key: unit.get(key) for key in ("name", "threshold", "rule", "cut")}
 
 
 def metadata(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the description as strings by key, for formats that store metadata."""
-    keys = ("classes", "positive", "threshold", "decision", "input", "classifier")
+    keys = ("classes", "positive", "threshold", "decision", "input", "classifier", "unit")
     return {
         f"lucency.{key}": json.dumps(document[key], ensure_ascii=False)
         for key in keys
-        if document[key] is not None
+        if document.get(key) is not None
     }
 
 

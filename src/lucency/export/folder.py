@@ -11,6 +11,7 @@ from typing import Any
 from lucency import backend
 from lucency.classifier import Classifier
 from lucency.errors import ParityError, RunError
+from lucency.export.answers import compare_answers
 from lucency.export.certificate import (
     FLOAT32,
     INT8,
@@ -21,7 +22,7 @@ from lucency.export.certificate import (
     measure_latency,
 )
 from lucency.export.description import describe, metadata, readme
-from lucency.export.formats import format_of, versions
+from lucency.export.formats import format_of, onnx_runner, versions
 from lucency.export.images import Chosen, choose
 from lucency.io import built_folder, sync_files, write_json, write_text
 from lucency.progress import SILENT, Progress
@@ -90,6 +91,7 @@ def export(
         predict = chosen.load(path)
         agreement = compare(classifier, predict, images.check, progress)
         _check_agreement(name, agreement, tolerance)
+        answers = _compare_answers(name, classifier, path, images, tolerance, progress)
         certificate = {
             "format": FORMAT,
             "exported": name,
@@ -97,6 +99,7 @@ def export(
             "classifier": document["classifier"],
             "reference": "ONNX Runtime" if classifier.onnx else "Keras",
             **_figures(images, agreement, tolerance),
+            "answers": answers,
             "latency": [each.to_json() for each in measure_latency(classifier, predict, first)],
             "files": files,
             "bytes": sum(each["bytes"] for each in files),
@@ -150,6 +153,21 @@ def _figures(images: Chosen, agreement: Agreement, tolerance: Tolerance) -> dict
         "tolerance": dataclasses.asdict(tolerance),
         "passed": True,  # otherwise there is no certificate
     }
+
+
+def _compare_answers(
+    name: str,
+    classifier: Classifier,
+    path: Path,
+    images: Chosen,
+    tolerance: Tolerance,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Compare the answers that only the ONNX file has: of units, and numbers."""
+    if name != "onnx":
+        return {}
+    largest = tolerance.max_abs_difference
+    return compare_answers(classifier, onnx_runner(path), images.check, largest, progress)
 
 
 def _check_agreement(name: str, agreement: Agreement, tolerance: Tolerance) -> None:

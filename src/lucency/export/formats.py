@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lucency import backend
 from lucency.classifier import Classifier
 from lucency.errors import BackendError, ConfigError, nearest
+from lucency.export.answers import Run, add_answers
 from lucency.export.quantization import quantized
 from lucency.imaging.decoder.pool import Pixels
 
@@ -82,13 +83,21 @@ def _probabilities(run: Callable[[Pixels], Mapping[str, NDArray[Any]]]) -> Predi
 def _write_onnx(
     classifier: Classifier, path: Path, metadata: Mapping[str, str], examples: Pixels | None
 ) -> None:
-    from onnx import load_model_from_string
+    from onnx import checker
 
-    data = classifier.onnx or _onnx_of(classifier)
-    model = load_model_from_string(data if examples is None else quantized(data, examples))
+    model = _onnx_model(classifier, examples)
+    add_answers(model, classifier.spec)
+    checker.check_model(model)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _onnx_model(classifier: Classifier, examples: Pixels | None) -> Any:
+    from onnx import load_model_from_string
+
+    data = classifier.onnx or _onnx_of(classifier)
+    return load_model_from_string(data if examples is None else quantized(data, examples))
 
 
 def _onnx_of(classifier: Classifier) -> bytes:
@@ -98,10 +107,21 @@ def _onnx_of(classifier: Classifier) -> bytes:
 
 
 def _load_onnx(path: Path) -> Predict:
+    run = onnx_runner(path)
+    return lambda pixels: run(pixels, ["probabilities"])[0]
+
+
+def onnx_runner(path: Path) -> Run:
+    """Return a function from pixels and names of outputs to these outputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(["probabilities"], {"pixels": pixels})[0]
+
+    def run(pixels: Pixels, names: Sequence[str]) -> Sequence[NDArray[Any]]:
+        found: Sequence[NDArray[Any]] = session.run([*names], {"pixels": pixels})
+        return found
+
+    return run
 
 
 def _write_saved_model(
@@ -145,7 +165,8 @@ def _write_openvino(
 
 def _read_by_openvino(classifier: Classifier, examples: Pixels | None) -> Any:
     with tempfile.TemporaryDirectory(prefix="lucency-") as folder:
-        _write_onnx(classifier, file := Path(folder) / "model.onnx", {}, examples)
+        model = _onnx_model(classifier, examples)
+        (file := Path(folder) / "model.onnx").write_bytes(model.SerializeToString())
         try:
             # ``openvino.convert_model`` does the same, but sends telemetry.
             return importlib.import_module("openvino").Core().read_model(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from lucency.calibration.units import images_of, numbered
+from lucency.calibration.units import images_of, numbered, pooling_words
 from lucency.classifier import Prediction, Spec
 from lucency.classifier.unit_prediction import predict_unit
 from lucency.config import column_of_unit
@@ -66,6 +66,7 @@ def contents(run: Run) -> dict[str, Any] | None:
         "gist": plural(int(of.split["n"]), of.unit, of.units),
         "figures": _figures(run, of),
         "labels": [labels.heads(of), labels.rows(of)] if of.is_multilabel else None,
+        "pooling": _pooling(run),
         "agreement": values.agreement_text(of.split) if of.is_regression else None,
         "point": utility.point(of.at_cut) if one_class else None,
         "evidence": _evidence(run),
@@ -75,6 +76,21 @@ def contents(run: Run) -> dict[str, Any] | None:
         if of.is_regression
         else [],
     }
+
+
+def _pooling(run: Run) -> list[tuple[str, str, str]]:
+    """Return how the logits of a unit's images are pooled and why, by label if there are several.
+
+    Runs of earlier versions have nothing on it, and the mean.
+    """
+    rule = Spec.from_json(run.classifier).unit_rule if run.classifier else None
+    if rule is None:
+        return []
+    of = zip(run.classes, rule.labels, strict=True) if rule.labels else [("", vars(rule))]
+    return [
+        (name, pooling_words(each.get("pooling", 0.0)), each.get("pooling_rule", ""))
+        for name, each in of
+    ]
 
 
 def _figures(run: Run, other: Run) -> list[list[str]]:

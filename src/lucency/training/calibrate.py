@@ -18,7 +18,7 @@ from lucency.config import Config
 from lucency.dataset import Split, evenly
 from lucency.errors import ConfigError
 from lucency.progress import Progress
-from lucency.training.plan import BALANCED_LABEL, Plan
+from lucency.training.plan import BALANCED_LABEL, Choice, Plan
 
 _MAX_IMAGES = 2000  # for the OOD detector; more change nothing and cost memory
 _MAX_BYTES = 2**27
@@ -87,7 +87,9 @@ def calibrate(
     _scale(classifier, plan, labels, held_out)
     probabilities = predict()
     if held_out.values is not None:
-        _calibrate_values(classifier, plan, config, probabilities, held_out, held_out.values)
+        _calibrate_values(
+            classifier, plan, config, probabilities, held_out, held_out.values, progress
+        )
         return
     runs = classifier.task.is_ordinal
     sets = conformal.fit(probabilities, held_out.labels, held_out.groups, runs=runs)
@@ -112,6 +114,7 @@ def _calibrate_values(
     probabilities: NDArray[np.float64],
     held_out: HeldOut,
     found: NDArray[np.float64],
+    progress: Progress,
 ) -> None:
     """Choose how wide the prediction intervals of numbers are, of images and of units."""
     spec, words = classifier.spec, classifier.task.decision
@@ -124,6 +127,7 @@ def _calibrate_values(
     pooling = units.fit_scaling(
         probabilities, held_out.labels, names, spec.class_prior, patients=apart, seed=plan.seed
     )
+    _tell(progress, pooling.pooling, pooling.pooling_rule)
     _, unit = units.numbered(names)
     pooled, groups = pooling.probabilities(probabilities, unit), units.independent(names, apart)
     fitted = values.fit(rule, pooled, found[units.first_of(unit)], groups)
@@ -155,14 +159,65 @@ def _calibrate_labels(
     names = held_out.answered
     _, unit = units.numbered(names)
     pairs = [units.two_classes(p) for p in special.expit(z).T]
-    pooled = np.concatenate([units.pooled_logits(pair, unit) for pair in pairs], axis=1)
     targets, groups = (
         units.pooled_targets(targets, unit), units.independent(names, held_out.apart)
     )  # fmt: skip
+    choices = [
+        _pooling_of_label(pair, unit, own, groups, plan.seed)
+        for pair, own in zip(pairs, targets.T, strict=True)
+    ]
+    for name, choice in zip(classifier.classes, choices, strict=True):
+        _tell(progress, *choice, name)
+    pooled = np.concatenate(
+        [
+            units.pooled_logits(pair, unit, sharpness)
+            for pair, (sharpness, _) in zip(pairs, choices, strict=True)
+        ],
+        axis=1,
+    )
     scaled = scaling.fit_labels(pooled, targets, groups=groups, seed=plan.seed)
     found = _labels(classifier, config, scaled, scaled(pooled), targets, groups, progress)
+    found = tuple(
+        {**each, "pooling": sharpness, "pooling_rule": words}
+        for each, (sharpness, words) in zip(found, choices, strict=True)
+    )
     of_units = UnitRule("", 1.0, (), 0.5, words, None, conformal.Conformal(()), labels=found)
     _set_unit(classifier, config, of_units)
+
+
+def _pooling_of_label(
+    probabilities: NDArray[np.float64],
+    unit: NDArray[np.int64],
+    targets: NDArray[np.float32],
+    patients: Sequence[str],
+    seed: int,
+) -> tuple[float, str]:
+    """Choose the pooling of one of several labels on the units where it is known.
+
+    Args:
+        probabilities: (n, 2) that it is absent and present, of images.
+        unit: (n,) number of the unit of each image.
+        targets: (units,) 1 present, 0 absent, below 0 unknown.
+        patients: The patient of each unit.
+        seed: Of the folds.
+    """
+    known = targets >= 0
+    inside = known[unit]
+    numbers = np.cumsum(known) - 1
+    return units.choose_pooling(
+        probabilities[inside],
+        numbers[unit[inside]],
+        (targets[known] > 0).astype(np.int64),
+        np.ones(int(known.sum())),
+        [patients[i] for i in np.flatnonzero(known).tolist()],
+        seed,
+    )
+
+
+def _tell(progress: Progress, sharpness: float, reason: str, label: str = "") -> None:
+    """Tell how the images of a unit are pooled, and why."""
+    name = f"pooling of {label}" if label else "pooling"
+    progress.note(Choice(name, units.pooling_words(sharpness), reason).words)
 
 
 def _labels(
@@ -223,6 +278,7 @@ def _unit(
         probabilities, held_out.labels, names, classifier.spec.class_prior,
         patients=held_out.apart, runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
+    _tell(progress, rule.pooling, rule.pooling_rule)
     _, unit = units.numbered(names)
     pooled, labels = rule.probabilities(probabilities, unit), held_out.labels[units.first_of(unit)]
     point = _operating_point(classifier, config, pooled, labels, progress)

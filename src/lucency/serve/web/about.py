@@ -75,7 +75,7 @@ def _labels(classifier: Classifier) -> dict[str, Any] | None:
 
 def _by_label(spec: Spec, *keys: str) -> dict[str, Any]:
     pairs = zip(spec.classes, spec.labels, strict=False)
-    return {name: {key: each[key] for key in keys} for name, each in pairs}
+    return {name: {key: each[key] for key in keys if key in each} for name, each in pairs}
 
 
 def _unit(classifier: Classifier) -> dict[str, Any] | None:
@@ -84,11 +84,12 @@ def _unit(classifier: Classifier) -> dict[str, Any] | None:
     if rule is None or spec is None or rule.name == FILE:
         return None
     sets = spec.sets.deciding(*ABSTAIN) if spec.sets else None
-    labels = _by_label(spec, "temperature", "bias", "threshold", "rule")
+    labels = _by_label(spec, "pooling", "temperature", "bias", "threshold", "rule")
     of_labels = [each and [*each.scores] for each in label_rules(spec.labels)]
     return {
         "name": rule.name,
         "plural": rule.plural,
+        "pooling": rule.pooling,
         "temperature": rule.temperature,
         "bias": list(rule.bias),
         "threshold": rule.threshold,

@@ -8,8 +8,8 @@ const TINY = 1e-30; // probabilities can be 0
 /**
  * Make the prediction for a unit from those for the images, as `lucency predict` does.
  *
- * @param {object} about The classifier, with `unit`: `name`, `temperature`, `bias`, `threshold`, `scores`
- *   (as of `predictionOf`) and `cut`; of several labels `labels`, of a number `value`.
+ * @param {object} about The classifier, with `unit`: `name`, `pooling`, `temperature`, `bias`, `threshold`,
+ *   `scores` (as of `predictionOf`) and `cut`; of several labels `labels`, of a number `value`.
  * @param {object[]} predictions Of images; those without probabilities are not used.
  */
 export function unitOf(about, predictions) {
@@ -44,17 +44,26 @@ function probabilitiesOfUnit({ classes, unit }, rows) {
 
 /** Return the rule of one of several labels, as of two classes: absent and present. */
 function ofLabel({ labels }, label) {
-  const { temperature, bias } = labels[label];
-  return { temperature, bias: [bias] };
+  const { pooling, temperature, bias } = labels[label];
+  return { pooling, temperature, bias: [bias] };
 }
 
 function twoClasses(present) {
   return [1 - present, present];
 }
 
-function pooled({ temperature, bias }, rows) {
+function pooled({ pooling, temperature, bias }, rows) {
   const logits = rows.map(logitsOf);
-  return probabilitiesOf(bias.map((each, k) => (mean(logits.map((row) => row[k])) + each) / temperature));
+  return probabilitiesOf(bias.map((each, k) => (pooledLogit(logits, k, pooling) + each) / temperature));
+}
+
+/** Return the pooled logit of a class, as `pooled_logits` of lucency/calibration/units.py. */
+function pooledLogit(logits, k, sharpness) {
+  if (!sharpness) return mean(logits.map((row) => row[k]));
+  const centre = (row) => (row.length > 1 ? mean([...row]) : 0);
+  const scaled = logits.map((row) => sharpness * (row[k] - centre(row)));
+  const highest = Math.max(...scaled);
+  return (highest + Math.log(mean(scaled.map((each) => Math.exp(each - highest))))) / sharpness;
 }
 
 /** Return what the answer rests on, as `_evidence` of lucency/classifier/unit_prediction.py. */

@@ -1,0 +1,253 @@
+"""Answers in an ONNX graph: what is made of the probabilities of images, as standard nodes.
+
+For a run with an answer for units, such as patients, ``unit_probabilities`` are those of one unit,
+whose images are all images of the call: ``UnitRule.probabilities`` in float32. For a run that
+predicts a number, ``value`` and ``interval`` are those of each image, as of ``ValueRule``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lucency.calibration.units import UnitRule
+from lucency.calibration.values import ValueRule, tails
+from lucency.classifier import Classifier, Spec
+from lucency.errors import ParityError
+from lucency.export.images import Images
+from lucency.imaging.decoder.pool import Pixels
+from lucency.progress import Progress
+
+UNIT, VALUE, INTERVAL = "unit_probabilities", "value", "interval"
+SIZES = (1, 2, 4, 8)  # images of units that are compared, and one of all that are left of a batch
+_TINY = 1e-30  # of probabilities that are divided by, or whose logarithm is taken
+_FLOAT, _DOUBLE = 1, 11  # types of ONNX
+_AXES_ARE_INPUTS = 18  # operator set from which on the axes of ReduceMean are an input
+
+
+def answers_of(spec: Spec) -> tuple[str, ...]:
+    """Return the outputs that an ONNX file of a classifier has beyond those for images."""
+    value = None if spec.value is None else ValueRule.from_json(spec.value, len(spec.classes))
+    found = [UNIT] if spec.unit else []
+    if value is not None:
+        found += [VALUE] if value.offset is None else [VALUE, INTERVAL]
+    return tuple(found)
+
+
+def add_answers(model: Any, spec: Spec) -> None:
+    """Add the nodes and the outputs to an ONNX model with the output ``probabilities``.
+
+    Args:
+        model: A ``ModelProto``; changed in place.
+        spec: Of the classifier.
+    """
+    graph = _Graph(model)
+    if spec.unit:
+        _add_unit(graph, UnitRule.from_json(spec.unit, spec.classes))
+    if spec.value:
+        _add_value(graph, ValueRule.from_json(spec.value, len(spec.classes)))
+
+
+def _add_unit(graph: _Graph, rule: UnitRule) -> None:
+    if rule.labels:
+        _add_labels_of_unit(graph, rule)
+        return
+    two = len(rule.bias) == 1
+    classes = 2 if two else len(rule.bias)
+    z = graph("Log", graph("Max", "probabilities", graph.constant(_TINY)))
+    if two:
+        z = graph("MatMul", z, graph.constant([[-1.0], [1.0]]))
+    if rule.pooling and not two:
+        z = graph("Sub", z, graph.reduced("ReduceMean", z, 1))
+    pooled = _pooled(graph, z, rule.pooling)
+    biased = graph("Add", pooled, graph.constant([rule.bias]))
+    scaled = graph("Div", biased, graph.constant(rule.temperature))
+    if two:
+        both = graph("MatMul", scaled, graph.constant([[-1.0, 1.0]]))
+        graph.output("Sigmoid", UNIT, (1, classes), both)
+    else:
+        graph.output("Softmax", UNIT, (1, classes), scaled, axis=1)
+
+
+def _add_labels_of_unit(graph: _Graph, rule: UnitRule) -> None:
+    """Add what makes probabilities of a unit for each of several labels by itself."""
+    # In 64 bits: of a float32 near 1, the difference from 1 has few digits.
+    p = graph("Cast", "probabilities", to=_DOUBLE)
+    one, tiny = (graph.constant(x, np.float64) for x in (1.0, _TINY))
+    logs = [graph("Log", graph("Max", x, tiny)) for x in (p, graph("Sub", one, p))]
+    z = graph("Sub", *logs)
+    columns = []
+    for k, of in enumerate(rule.labels):
+        own = graph("Gather", z, graph.integers([k]), axis=1)
+        pooled = _pooled(graph, own, of.get("pooling", 0.0), np.float64)
+        biased = graph("Add", pooled, graph.constant(of["bias"], np.float64))
+        columns.append(graph("Div", biased, graph.constant(of["temperature"], np.float64)))
+    scaled = graph("Sigmoid", graph("Concat", *columns, axis=1))
+    graph.output("Cast", UNIT, (1, len(columns)), scaled, to=_FLOAT)
+
+
+def _pooled(graph: _Graph, z: str, sharpness: float, dtype: type = np.float32) -> str:
+    """Return the pooled rows of logits, as of ``units.pooled_logits``, (1, classes)."""
+    if not sharpness:
+        return graph.reduced("ReduceMean", z, 0)
+    r = graph.constant(sharpness, dtype)
+    images = graph("Gather", graph("Shape", z), graph.integers([0]))
+    images = graph("Cast", images, to=_DOUBLE if dtype is np.float64 else _FLOAT)
+    total = graph.reduced("ReduceLogSumExp", graph("Mul", z, r), 0)
+    return graph("Div", graph("Sub", total, graph("Log", images)), r)
+
+
+def _add_value(graph: _Graph, rule: ValueRule) -> None:
+    rows = graph.integers([-1])
+    mean = graph("MatMul", "probabilities", graph.constant(np.transpose([rule.centres])))
+    graph.output("Reshape", VALUE, ("n",), mean, rows)
+    if rule.offset is None:
+        return
+    low, high = (_quantile(graph, rule, level) for level in tails(rule.coverage))
+    offset = graph.constant(rule.offset)
+    low, high = graph("Sub", low, offset), graph("Add", high, offset)
+    middle = graph("Mul", graph("Add", low, high), graph.constant(0.5))
+    ends = graph("Min", low, middle), graph("Max", high, middle)
+    graph.output("Concat", INTERVAL, ("n", 2), *ends, axis=1)
+
+
+def _quantile(graph: _Graph, rule: ValueRule, level: float) -> str:
+    """Return a quantile of the distribution that is even within each bin, (n, 1).
+
+    Each bin counts with the share of its width that lies below the quantile: 0 or 1, but for one.
+    A bin without probability has a share of 0 or 1, too.
+    """
+    p = "probabilities"
+    below = graph("CumSum", p, graph.integers(1), exclusive=1)
+    wanted = graph("Mul", graph.summed(p), graph.constant(level))
+    share = graph("Div", graph("Sub", wanted, below), graph("Max", p, graph.constant(_TINY)))
+    share = graph("Clip", share, graph.constant(0.0), graph.constant(1.0))
+    widths = graph.constant([np.diff(rule.edges)])
+    return graph("Add", graph.summed(graph("Mul", share, widths)), graph.constant(rule.edges[0]))
+
+
+Run = Callable[[Pixels, Sequence[str]], Sequence[NDArray[Any]]]
+
+
+def compare_answers(
+    classifier: Classifier, run: Run, images: Images, tolerance: float, progress: Progress
+) -> dict[str, Any]:
+    """Compare the answers of an ONNX file with those of the classifier.
+
+    Units are made of successive images.
+
+    Args:
+        classifier: The classifier.
+        run: Runs the file: pixels and names of outputs to outputs.
+        images: The images.
+        tolerance: Largest permitted difference of a probability; of a value, as a share of the
+            width of all bins together.
+        progress: Called on every batch.
+
+    Returns:
+        For each output the number of answers, the largest difference, and the largest permitted.
+
+    Raises:
+        ParityError: A difference is larger.
+    """
+    names = answers_of(classifier.spec)
+    n, largest = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
+    with progress.task("Comparing answers", images.n if names else 0, "images") as task:
+        for pixels in images.batches() if names else ():
+            for name, ours, theirs in _pairs(classifier, run, pixels, names):
+                difference = float(np.nan_to_num(np.abs(ours - theirs), nan=np.inf).max())
+                n[name], largest[name] = n[name] + len(ours), max(largest[name], difference)
+            task.advance(len(pixels))
+    found = {}
+    for name in names:
+        limit = tolerance if name == UNIT else tolerance * _width(classifier.spec)
+        if largest[name] > limit:
+            raise ParityError(
+                f"The output {name} of the onnx file differs from the classifier's by up to "
+                f"{largest[name]:.2g} (at most {limit:g} allowed) in {n[name]:,} answers. It was "
+                "not kept."
+            )
+        found[name] = {"n": n[name], "max_abs_difference": largest[name], "tolerance": limit}
+    return found
+
+
+def _pairs(
+    classifier: Classifier, run: Run, pixels: Pixels, names: Sequence[str]
+) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Yield the answers of the classifier and of the file, by name."""
+    spec, probabilities = classifier.spec, classifier.predict_pixels(pixels)
+    if UNIT in names:
+        rule = UnitRule.from_json(spec.unit or {}, spec.classes)
+        for own in np.split(np.arange(len(pixels)), np.cumsum(SIZES)):
+            if len(own):
+                answer = rule.probabilities(probabilities[own], np.zeros(len(own), np.int64))
+                yield UNIT, answer, run(pixels[own], [UNIT])[0]
+    if VALUE in names:
+        of_values = ValueRule.from_json(spec.value or {}, len(spec.classes))
+        intervals = of_values.intervals(probabilities)
+        yield VALUE, of_values.predicted(probabilities), run(pixels, [VALUE])[0]
+        if intervals is not None:
+            yield INTERVAL, intervals, run(pixels, [INTERVAL])[0]
+
+
+def _width(spec: Spec) -> float:
+    """Return the width of all bins of a number together."""
+    edges = ValueRule.from_json(spec.value or {}, len(spec.classes)).edges
+    return edges[-1] - edges[0]
+
+
+class _Graph:
+    """Adds nodes to an ONNX model; a call returns the name of the node's output."""
+
+    def __init__(self, model: Any) -> None:
+        self._onnx = importlib.import_module("onnx")
+        self._graph = model.graph
+        versions = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
+        self._axes_are_inputs = max(versions) >= _AXES_ARE_INPUTS
+
+    def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        name = f"answer{len(self._graph.node)}"
+        self._node(operator, inputs, name, attributes)
+        return name
+
+    def output(
+        self, operator: str, name: str, shape: tuple[int | str, ...], *inputs: str, **given: Any
+    ) -> None:
+        """Add a node that makes a float32 output of the model."""
+        self._node(operator, inputs, name, given)
+        made = self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.FLOAT, shape)
+        self._graph.output.append(made)
+
+    def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
+        """Return the name of numbers, by default float32."""
+        return self._held(np.asarray(values, dtype))
+
+    def integers(self, values: ArrayLike) -> str:
+        """Return the name of int64 numbers."""
+        return self._held(np.asarray(values, np.int64))
+
+    def reduced(self, operator: str, name: str, axis: int) -> str:
+        """Return a reduction along an axis, which keeps the axis."""
+        if self._axes_are_inputs:
+            return self(operator, name, self.integers([axis]), keepdims=1)
+        return self(operator, name, axes=[axis], keepdims=1)
+
+    def summed(self, name: str) -> str:
+        """Return the sums of rows, (n, 1)."""
+        return self("ReduceSum", name, self.integers([1]), keepdims=1)
+
+    def _held(self, values: Any) -> str:
+        name = f"answer_constant{len(self._graph.initializer)}"
+        self._graph.initializer.append(self._onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def _node(
+        self, operator: str, inputs: tuple[str, ...], output: str, given: dict[str, Any]
+    ) -> None:
+        name = f"{operator}_{len(self._graph.node)}"
+        node = self._onnx.helper.make_node(operator, list(inputs), [output], name, **given)
+        self._graph.node.append(node)

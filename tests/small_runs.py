@@ -91,7 +91,14 @@ def labelled_unit_spec() -> Spec:
     """Return the description of a classifier of labels with an answer for each patient."""
     spec = labelled_spec()
     labels = tuple(
-        {**each, "temperature": 0.5 + k, "bias": 0.3 * k, "threshold": 0.45}
+        {
+            **each,
+            "temperature": 0.5 + k,
+            "bias": 0.3 * k,
+            "threshold": 0.45,
+            "pooling": (0.0, 2.0, -1.0)[k],
+            "pooling_rule": "r",
+        }
         for k, each in enumerate(spec.labels)
     )
     rule = UnitRule("", 1.0, (), 0.5, "r", None, Conformal(()), labels=labels)

@@ -12,16 +12,25 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, checker, helper
-from scipy import stats
+from scipy import special, stats
 
 from lucency.calibration.conformal import Conformal
 from lucency.calibration.units import UnitRule
 from lucency.classifier import Classifier, ReferenceImages, Spec
 from lucency.errors import ParityError
 from lucency.export import answers, export
-from lucency.export.answers import INTERVAL, UNIT, VALUE, add_answers, answers_of
-from small_runs import SIDE, brightness_network, spec_of
+from lucency.export.answers import (
+    INTERVAL,
+    UNIT,
+    UNIT_INTERVAL,
+    UNIT_VALUE,
+    VALUE,
+    add_answers,
+    answers_of,
+)
+from small_runs import SIDE, brightness_network, labelled_unit_spec, spec_of
 from small_values import RULE as OF_VALUES
+from small_values import value_unit_spec
 
 OF_UNITS = UnitRule(
     "", 0.7, (0.3,), 0.5, "the more probable class", None, Conformal(()), pooling=2.0
@@ -65,6 +74,37 @@ def test_a_graph_answers_for_a_unit_of_any_number_of_images(
         expected = rule.probabilities(p.astype(np.float64), np.zeros(n, np.int64))
         assert found.shape == (1, classes)
         assert found == pytest.approx(expected, abs=2e-5)
+
+
+def test_a_graph_answers_with_several_labels_for_a_unit() -> None:
+    """Each label has a pooling of its own, and may be certain."""
+    spec, random = labelled_unit_spec(), np.random.default_rng(0)
+    rule = spec.unit_rule
+    assert rule is not None
+    assert len({each["pooling"] for each in rule.labels}) == 3
+    assert answers_of(spec) == (UNIT,)
+    for n in (1, 2, 50):
+        p = special.expit(random.normal(0, 4, (n, 3))).astype(np.float32)
+        p[0] = 0, 1, 1 - 1e-7
+        expected = rule.probabilities(p.astype(np.float64), np.zeros(n, np.int64))
+        found = outputs_of(spec, p)[UNIT]
+        assert found.shape == (1, 3)
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_graph_gives_the_number_of_a_unit() -> None:
+    spec = value_unit_spec()
+    rule, of_unit = spec.unit_rule, spec.per_unit
+    assert rule is not None
+    assert of_unit is not None
+    assert (of_values := of_unit.value_rule) is not None
+    assert answers_of(spec) == (UNIT, VALUE, INTERVAL, UNIT_VALUE, UNIT_INTERVAL)
+    p = np.random.default_rng(0).dirichlet(np.ones(len(spec.classes)), 5).astype(np.float32)
+    pooled = rule.probabilities(p.astype(np.float64), np.zeros(5, np.int64))
+    found = outputs_of(spec, p)
+    assert found[UNIT_VALUE] == pytest.approx(of_values.predicted(pooled), abs=1e-4)
+    assert found[UNIT_INTERVAL] == pytest.approx(of_values.intervals(pooled), abs=1e-3)
+    assert found[VALUE].shape == (5,)
 
 
 @pytest.mark.parametrize("offset", [2.0, -3.0, None])

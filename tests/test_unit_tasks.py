@@ -56,13 +56,14 @@ def images_of(rows: Any) -> list[Prediction]:
 # -- the rule --------------------------------------------------------------------------------------
 
 
-def test_each_label_is_the_calibrated_mean_of_its_log_odds() -> None:
+def test_each_label_has_its_own_calibrated_pooling_of_log_odds() -> None:
     rule, random = LABELS.unit_rule, np.random.default_rng(0)
     assert rule is not None
     p, unit = random.uniform(0.02, 0.98, (12, 3)), np.repeat([0, 1, 2], [3, 4, 5])
     found = rule.probabilities(p, unit)
     for k, each in enumerate(rule.labels):
-        z = [special.logit(p[unit == i, k]).mean() for i in range(3)]
+        r, logits = each["pooling"], [special.logit(p[unit == i, k]) for i in range(3)]
+        z = [np.log(np.exp(r * own).mean()) / r if r else own.mean() for own in logits]
         expected = special.expit((np.array(z) + each["bias"]) / each["temperature"])
         np.testing.assert_allclose(found[:, k], expected)
     order = random.permutation(12)
@@ -102,6 +103,7 @@ def test_the_rule_is_read_as_it_was_written(spec: Spec) -> None:
         )),
         *((LABELS, {"labels": [{**each, **wrong} for each in OF_LABELS]}) for wrong in (
             {"temperature": 0}, {"bias": "x"}, {"threshold": 2}, {"conformal": {}},
+            {"pooling": "x"}, {"pooling": 101}, {"pooling_rule": None},
         )),
     ],
     ids=str,

@@ -2,7 +2,8 @@
 
 For a run with an answer for units, such as patients, ``unit_probabilities`` are those of one unit,
 whose images are all images of the call: ``UnitRule.probabilities`` in float32. For a run that
-predicts a number, ``value`` and ``interval`` are those of each image, as of ``ValueRule``.
+predicts a number, ``value`` and ``interval`` are those of each image, as of ``ValueRule``, and
+``unit_value`` and ``unit_interval`` those of the unit.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from lucency.imaging.decoder.pool import Pixels
 from lucency.progress import Progress
 
 UNIT, VALUE, INTERVAL = "unit_probabilities", "value", "interval"
+UNIT_VALUE, UNIT_INTERVAL = "unit_value", "unit_interval"
 SIZES = (1, 2, 4, 8)  # images of units that are compared, and one of all that are left of a batch
 _TINY = 1e-30  # of probabilities that are divided by, or whose logarithm is taken
 _FLOAT, _DOUBLE = 1, 11  # types of ONNX
@@ -31,10 +33,14 @@ _AXES_ARE_INPUTS = 18  # operator set from which on the axes of ReduceMean are a
 
 def answers_of(spec: Spec) -> tuple[str, ...]:
     """Return the outputs that an ONNX file of a classifier has beyond those for images."""
-    value = None if spec.value is None else ValueRule.from_json(spec.value, len(spec.classes))
-    found = [UNIT] if spec.unit else []
-    if value is not None:
-        found += [VALUE] if value.offset is None else [VALUE, INTERVAL]
+    of_unit = spec.per_unit
+    found = [UNIT] if of_unit else []
+    for rule, names in (
+        (spec.value_rule, (VALUE, INTERVAL)),
+        (of_unit and of_unit.value_rule, (UNIT_VALUE, UNIT_INTERVAL)),
+    ):
+        if rule:
+            found += names[:1] if rule.offset is None else names
     return tuple(found)
 
 
@@ -46,10 +52,13 @@ def add_answers(model: Any, spec: Spec) -> None:
         spec: Of the classifier.
     """
     graph = _Graph(model)
-    if spec.unit:
-        _add_unit(graph, UnitRule.from_json(spec.unit, spec.classes))
-    if spec.value:
-        _add_value(graph, ValueRule.from_json(spec.value, len(spec.classes)))
+    if rule := spec.value_rule:
+        _add_value(graph, rule, "probabilities", ("n", VALUE, INTERVAL))
+    of_unit = spec.per_unit
+    if of_unit and (pooling := spec.unit_rule):
+        _add_unit(graph, pooling)
+        if rule := of_unit.value_rule:
+            _add_value(graph, rule, UNIT, (1, UNIT_VALUE, UNIT_INTERVAL))
 
 
 def _add_unit(graph: _Graph, rule: UnitRule) -> None:
@@ -101,27 +110,34 @@ def _pooled(graph: _Graph, z: str, sharpness: float, dtype: type = np.float32) -
     return graph("Div", graph("Sub", total, graph("Log", images)), r)
 
 
-def _add_value(graph: _Graph, rule: ValueRule) -> None:
-    rows = graph.integers([-1])
-    mean = graph("MatMul", "probabilities", graph.constant(np.transpose([rule.centres])))
-    graph.output("Reshape", VALUE, ("n",), mean, rows)
+def _add_value(graph: _Graph, rule: ValueRule, p: str, outputs: tuple[int | str, str, str]) -> None:
+    """Add what makes numbers of probabilities of bins.
+
+    Args:
+        graph: To be added to.
+        rule: How they become numbers.
+        p: The name of the probabilities, (rows, bins).
+        outputs: The number of rows, and the names of the numbers and of the intervals.
+    """
+    n, value, interval = outputs
+    mean = graph("MatMul", p, graph.constant(np.transpose([rule.centres])))
+    graph.output("Reshape", value, (n,), mean, graph.integers([-1]))
     if rule.offset is None:
         return
-    low, high = (_quantile(graph, rule, level) for level in tails(rule.coverage))
+    low, high = (_quantile(graph, rule, p, level) for level in tails(rule.coverage))
     offset = graph.constant(rule.offset)
     low, high = graph("Sub", low, offset), graph("Add", high, offset)
     middle = graph("Mul", graph("Add", low, high), graph.constant(0.5))
     ends = graph("Min", low, middle), graph("Max", high, middle)
-    graph.output("Concat", INTERVAL, ("n", 2), *ends, axis=1)
+    graph.output("Concat", interval, (n, 2), *ends, axis=1)
 
 
-def _quantile(graph: _Graph, rule: ValueRule, level: float) -> str:
+def _quantile(graph: _Graph, rule: ValueRule, p: str, level: float) -> str:
     """Return a quantile of the distribution that is even within each bin, (n, 1).
 
     Each bin counts with the share of its width that lies below the quantile: 0 or 1, but for one.
     A bin without probability has a share of 0 or 1, too.
     """
-    p = "probabilities"
     below = graph("CumSum", p, graph.integers(1), exclusive=1)
     wanted = graph("Mul", graph.summed(p), graph.constant(level))
     share = graph("Div", graph("Sub", wanted, below), graph("Max", p, graph.constant(_TINY)))
@@ -164,7 +180,7 @@ def compare_answers(
             task.advance(len(pixels))
     found = {}
     for name in names:
-        limit = tolerance if name == UNIT else tolerance * _width(classifier.spec)
+        limit = tolerance if name == UNIT else tolerance * _width(classifier.spec.value_rule)
         if largest[name] > limit:
             raise ParityError(
                 f"The output {name} of the onnx file differs from the classifier's by up to "
@@ -180,24 +196,40 @@ def _pairs(
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
     """Yield the answers of the classifier and of the file, by name."""
     spec, probabilities = classifier.spec, classifier.predict_pixels(pixels)
-    if UNIT in names:
-        rule = UnitRule.from_json(spec.unit or {}, spec.classes)
-        for own in np.split(np.arange(len(pixels)), np.cumsum(SIZES)):
-            if len(own):
-                answer = rule.probabilities(probabilities[own], np.zeros(len(own), np.int64))
-                yield UNIT, answer, run(pixels[own], [UNIT])[0]
-    if VALUE in names:
-        of_values = ValueRule.from_json(spec.value or {}, len(spec.classes))
-        intervals = of_values.intervals(probabilities)
-        yield VALUE, of_values.predicted(probabilities), run(pixels, [VALUE])[0]
-        if intervals is not None:
-            yield INTERVAL, intervals, run(pixels, [INTERVAL])[0]
+    yield from _numbers(spec.value_rule, probabilities, run, pixels, (VALUE, INTERVAL))
+    of_unit, rule = spec.per_unit, spec.unit_rule
+    if of_unit is None or rule is None or UNIT not in names:
+        return
+    for own in np.split(np.arange(len(pixels)), np.cumsum(SIZES)):
+        if len(own):
+            answer = rule.probabilities(probabilities[own], np.zeros(len(own), np.int64))
+            yield UNIT, answer, run(pixels[own], [UNIT])[0]
+            of_numbers = of_unit.value_rule
+            yield from _numbers(of_numbers, answer, run, pixels[own], (UNIT_VALUE, UNIT_INTERVAL))
 
 
-def _width(spec: Spec) -> float:
+def _numbers(
+    rule: ValueRule | None,
+    probabilities: NDArray[np.float64],
+    run: Run,
+    pixels: Pixels,
+    names: tuple[str, str],
+) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Yield the numbers of the classifier and of the file, and their intervals, by name."""
+    if rule is None:
+        return
+    value, interval = names
+    yield value, rule.predicted(probabilities), run(pixels, [value])[0]
+    intervals = rule.intervals(probabilities)
+    if intervals is not None:
+        yield interval, intervals, run(pixels, [interval])[0]
+
+
+def _width(rule: ValueRule | None) -> float:
     """Return the width of all bins of a number together."""
-    edges = ValueRule.from_json(spec.value or {}, len(spec.classes)).edges
-    return edges[-1] - edges[0]
+    if rule is None:
+        raise ValueError("this is a classifier without numbers")
+    return rule.edges[-1] - rule.edges[0]
 
 
 class _Graph:

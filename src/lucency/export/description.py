@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lucency.classifier import Classifier, Spec
-from lucency.export.answers import INTERVAL, UNIT, VALUE, answers_of
+from lucency.export.answers import (
+    INTERVAL,
+    UNIT,
+    UNIT_INTERVAL,
+    UNIT_VALUE,
+    VALUE,
+    answers_of,
+)
 from lucency.imaging.depths import is_deep, white_of
 from lucency.imaging.raster import DRAFT
 from lucency.run_folder.files import FORMAT
@@ -22,9 +29,12 @@ _OUTPUTS = {
 }
 _ANSWERS = {
     UNIT: "float32 (1, classes): the answer for one {unit}, whose images are all images of the "
-    "call, one or more in any order; calibrated, they sum to 1",
+    "call, one or more in any order; calibrated, as `probabilities` are",
     VALUE: "float32 (n,): {value}, the mean of the distribution of each image",
     INTERVAL: "float32 (n, 2): both ends of its prediction interval, with a coverage of {coverage}",
+    UNIT_VALUE: "float32 (1,): {value} of the {unit}",
+    UNIT_INTERVAL: "float32 (1, 2): both ends of its prediction interval, with a coverage of "
+    "{coverage}",
 }
 _OF_LABELS = (
     "float32, one per label in the order of `classes`, that it is present; calibrated, each by "
@@ -91,7 +101,8 @@ def _words(spec: Spec) -> dict[str, Any]:
 
 def _unit(unit: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a unit is, and how it is decided from its probabilities."""
-    return {key: unit.get(key) for key in ("name", "threshold", "rule", "cut")}
+    keys = ("name", "threshold", "rule", "cut", "labels", "value")
+    return {key: unit[key] for key in keys if key in unit}
 
 
 def metadata(document: Mapping[str, Any]) -> dict[str, str]:

@@ -44,6 +44,7 @@ GROUPS = {
         "shard_accuracy": "four shards with two learning rates, beside none; half an hour",
         "numbers": "last layers that predict numbers, beside ridge regression and the mean",
         "grades": "last layers that know the order of grades, beside one that does not",
+        "pooling": "one answer for several images: mean, log-sum-exp or attention; half an hour",
         "labels": "several labels, beside a logistic regression for each",
         "other_datasets": "the default recipe on images that are not radiographs",
     },

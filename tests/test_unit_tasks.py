@@ -70,6 +70,15 @@ def test_each_label_is_the_calibrated_mean_of_its_log_odds() -> None:
     assert (moved == found).all()  # to the last bit
 
 
+def test_a_certain_image_does_not_outweigh_the_others() -> None:
+    """A float32 probability is 1 from log odds of 17 on, and its own log odds are infinite."""
+    rule = LABELS.unit_rule
+    assert rule is not None
+    p = np.array([[1.0, 0.0, 1.0], *[[0.01, 0.99, 0.01]] * 4])
+    found = rule.probabilities(p, np.zeros(5, np.int64))[0]
+    assert found[0] < 0.5 < found[1]
+
+
 def test_a_label_is_known_where_one_image_knows_it() -> None:
     targets = np.array([[-1, 0, -1], [1, -1, -1], [-1, -1, 0]], np.float32)
     found = pooled_targets(targets, np.array([0, 0, 1]))

@@ -40,8 +40,8 @@ from lucency.dataset.units import (
     check_several,
     check_units,
     find_units,
-    patients_apart,
     unread_units,
+    with_patients_as_units,
 )
 from lucency.dataset.values import check_regression
 from lucency.errors import ConfigError, DataError, LeakError
@@ -273,7 +273,7 @@ def load_dataset(
     partitioned = partition(entries, found.classes, near, config, found.labels)
     if config.answers == PATIENT:
         own = {entry.file: entry.group for entry in entries}
-        kept = patients_apart(partitioned.entries, own, found.labels)
+        kept = with_patients_as_units(partitioned.entries, own, found.labels)
         partitioned = replace(partitioned, entries=kept)
     used = used_entries(partitioned.entries)
     splits = {

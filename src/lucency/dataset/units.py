@@ -139,7 +139,7 @@ def check_units(entries: Sequence[Entry], unit: str, labels: Sequence[str] = ())
     )
 
 
-def patients_apart(
+def with_patients_as_units(
     entries: Sequence[Entry], patients: Mapping[str, str], labels: Sequence[str] = ()
 ) -> tuple[Entry, ...]:
     """Return entries with each patient as a unit, where joined patients disagree.

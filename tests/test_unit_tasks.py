@@ -71,6 +71,15 @@ def test_each_label_has_its_own_calibrated_pooling_of_log_odds() -> None:
     assert (moved == found).all()  # to the last bit
 
 
+def test_a_certain_image_does_not_outweigh_the_others() -> None:
+    """A float32 probability is 1 from log odds of 17 on, and its own log odds are infinite."""
+    rule = LABELS.unit_rule
+    assert rule is not None
+    p = np.array([[1.0, 0.0, 1.0], *[[0.01, 0.99, 0.01]] * 4])
+    found = rule.probabilities(p, np.zeros(5, np.int64))[0]
+    assert found[0] < 0.5 < found[1]
+
+
 def test_a_label_is_known_where_one_image_knows_it() -> None:
     targets = np.array([[-1, 0, -1], [1, -1, -1], [-1, -1, 0]], np.float32)
     found = pooled_targets(targets, np.array([0, 0, 1]))
@@ -308,6 +317,33 @@ def test_the_images_of_a_unit_must_not_contradict_each_other() -> None:
     with pytest.raises(DataError, match="7 patients contradict each other") as e:
         check_units(wrong, "patient", ("a", "b"))
     assert "p0 (a), p1 (a), p2 (a), p3 (a), p4 (a) and 2 more. Correct the" in str(e.value)
+
+
+def test_patients_with_similar_images_answer_apart_where_they_disagree(tmp_path: Path) -> None:
+    folder, random, lines = tmp_path / "data", np.random.default_rng(0), ["file,patient,value"]
+    folder.mkdir()
+    for i in range(80):
+        grey = random.integers(0, 256, (24, 24), np.uint8)
+        if i == 0:
+            first = grey
+        if i == 2:  # of another patient
+            grey = first.copy()
+            grey[0, 0] ^= 1
+        Image.fromarray(grey).save(folder / f"{i}.png")
+        lines.append(f"{i}.png,p{i // 2},{i // 2}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    config = Config(
+        labels="labels.csv", task="regression", unit="patient", size=16, folds=0,
+        cache=str(tmp_path / "cache"),
+    )  # fmt: skip
+    data = load_dataset(folder, config)
+    of = {entry.file: entry for entry in data.entries}
+    assert of["0.png"].group == of["2.png"].group
+    assert (of["0.png"].unit, of["2.png"].unit) == ("p0", "p1")
+    assert len({entry.unit for entry in data.entries}) == 40
+    lines[3:5] = ["2.png,p1,0", "3.png,p1,0"]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    assert load_dataset(folder, config).train.units == ()  # they agree, and have one answer
 
 
 # -- whole runs ------------------------------------------------------------------------------------

@@ -254,7 +254,7 @@ def test_numbers_and_labels_of_patients_are_those_of_predict(
         rows = (
             rng.dirichlet(np.full(n, 0.3), images)
             if spec.value
-            else rng.beta(0.5, 0.5, (images, n))
+            else rng.beta(0.5, 0.5, (images, n)).round(1)
         )
         some = [
             Prediction(f"{k:06}", "", tuple(map(float, row)), ood_score=(None, 0.5, 1.4)[i % 3])

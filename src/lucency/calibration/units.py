@@ -25,6 +25,7 @@ from lucency.errors import ClassifierError
 from lucency.metrics import FloatArray, IntArray
 
 _TINY = 1e-30  # float32 probabilities can be 0
+NEAREST = 2.0**-24  # of the float32 probabilities of a label to 1, and so also to 0
 _DIGITS = 9  # of changes, to which they count as equal
 _LONGEST = 1000  # characters of a text
 SHARPNESS = (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)  # of pooling, that is compared with the mean
@@ -252,7 +253,7 @@ def fit(
     """
     rule = fit_scaling(probabilities, labels, groups, prior, patients=patients, seed=seed)
     _, unit = numbered(groups)
-    apart = independent(groups, patients)
+    apart = patients_of(groups, patients)
     pooled, truth = rule.probabilities(probabilities, unit), labels[first_of(unit)]
     return replace(rule, conformal=conformal.fit(pooled, truth, apart, runs=runs))
 
@@ -282,7 +283,7 @@ def fit_scaling(
     truth = labels[first_of(unit)]
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
-    apart = independent(groups, patients)
+    apart = patients_of(groups, patients)
     pooling, words = choose_pooling(probabilities, unit, truth, weights, apart, seed)
     z = pooled_logits(probabilities, unit, pooling)
     fitted = scaling.fit(z, truth, weights, groups=apart, seed=seed)
@@ -342,7 +343,7 @@ def pooling_words(sharpness: float) -> str:
     return f"log-sum-exp pooling with sharpness {sharpness:g}" if sharpness else "mean"
 
 
-def independent(groups: Sequence[str], patients: Sequence[str] = ()) -> list[str]:
+def patients_of(groups: Sequence[str], patients: Sequence[str] = ()) -> list[str]:
     """Return the patient of each unit, in order of appearance.
 
     Args:
@@ -397,8 +398,12 @@ def _pooled(z: FloatArray, sharpness: float) -> FloatArray:
 
 
 def two_classes(present: FloatArray) -> FloatArray:
-    """Return the probabilities of a label, (n,), as those of absent and present, (n, 2)."""
-    return np.stack([1 - present, present], axis=1)
+    """Return the probabilities of a label, (n,), as those of absent and present, (n, 2).
+
+    None is 0 or 1, whose log odds would outweigh those of all other images.
+    """
+    p = np.clip(present, NEAREST, 1 - NEAREST)
+    return np.stack([1 - p, p], axis=1)
 
 
 def pooled_targets(targets: NDArray[np.float32], unit: IntArray) -> NDArray[np.float32]:

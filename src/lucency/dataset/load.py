@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.cluster import decoders
-from lucency.config import AUTO, Config
+from lucency.config import AUTO, PATIENT, Config
 from lucency.dataset.audit import Audit, make_audit
 from lucency.dataset.cache import PixelCache, SourceFile, decode
 from lucency.dataset.columns import columns_of
@@ -36,7 +36,13 @@ from lucency.dataset.sampling import evenly
 from lucency.dataset.scan import Scan, scan
 from lucency.dataset.several import joined, open_sources, scan_several
 from lucency.dataset.split_file import apply_split, write_entries
-from lucency.dataset.units import check_several, check_units, find_units, unread_units
+from lucency.dataset.units import (
+    check_several,
+    check_units,
+    find_units,
+    unread_units,
+    with_patients_as_units,
+)
 from lucency.dataset.values import check_regression
 from lucency.errors import ConfigError, DataError, LeakError
 from lucency.imaging.decoder.pool import Decoders, Pixels, Request
@@ -265,6 +271,10 @@ def load_dataset(
         find_near_duplicates(cache, used_entries(entries), config, progress=progress)
     )
     partitioned = partition(entries, found.classes, near, config, found.labels)
+    if config.answers == PATIENT:
+        own = {entry.file: entry.group for entry in entries}
+        kept = with_patients_as_units(partitioned.entries, own, found.labels)
+        partitioned = replace(partitioned, entries=kept)
     used = used_entries(partitioned.entries)
     splits = {
         split: _split(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lucency.config import FILE, PATIENT, STUDY, column_of_unit, plural_of_unit
 from lucency.dataset.columns import unit_cells
-from lucency.dataset.entry import Entry, Excluded, listed, natural
+from lucency.dataset.entry import SPLITS, Entry, Excluded, have_numbers, listed, natural
 from lucency.dataset.groups import check_known
 from lucency.dataset.locate import Locator
 from lucency.dataset.multilabel import ABSENT, PRESENT, states_of
@@ -113,7 +113,7 @@ def units_in_table(path: Path, unit: str, files: Sequence[Path]) -> list[str]:
     return [found.get(name, "") for name in names]
 
 
-def check_units(entries: Iterable[Entry], unit: str, labels: Sequence[str] = ()) -> None:
+def check_units(entries: Sequence[Entry], unit: str, labels: Sequence[str] = ()) -> None:
     """Raise ``DataError`` where the images of a unit have several classes or numbers.
 
     Of several labels, a unit is wrong where a label is present in one image and absent in another.
@@ -123,14 +123,10 @@ def check_units(entries: Iterable[Entry], unit: str, labels: Sequence[str] = ())
         unit: As in ``Config.unit``.
         labels: Names of the labels, where an image may have several.
     """
-    truths, kind = defaultdict(set), "class"
-    for entry in entries:
-        name = (entry.group if unit == PATIENT else entry.unit) or entry.file
-        truths[name].add(entry.truth)
-        kind = "class" if entry.value is None else "number"
-    wrong = {name: found for name, each in truths.items() if (found := _several(each, labels))}
+    wrong = _disagreeing(entries, unit, labels)
     if not wrong:
         return
+    kind = "number" if have_numbers(entries) else "class"
     shown = [f"{name} ({', '.join(wrong[name])})" for name in sorted(wrong, key=natural)]
     needs, have = f"one {kind} for each {unit}", "have several"
     if labels:
@@ -141,6 +137,34 @@ def check_units(entries: Iterable[Entry], unit: str, labels: Sequence[str] = ())
         f"{listed(shown, _SHOWN)}. Correct the labels, or train without --unit, with an answer for "
         "each image."
     )
+
+
+def with_patients_as_units(
+    entries: Sequence[Entry], patients: Mapping[str, str], labels: Sequence[str] = ()
+) -> tuple[Entry, ...]:
+    """Return entries with each patient as a unit, where joined patients disagree.
+
+    Near-duplicate images join patients, which then are in one split and count as one. If all of
+    them agree, they also have one answer.
+
+    Args:
+        entries: With joined patients.
+        patients: The patient of each file before.
+        labels: As for ``check_units``.
+    """
+    if not _disagreeing((each for each in entries if each.split in SPLITS), PATIENT, labels):
+        return tuple(entries)
+    return tuple(each._replace(unit=patients[each.file]) for each in entries)
+
+
+def _disagreeing(
+    entries: Iterable[Entry], unit: str, labels: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return the units that are wrong by ``check_units``, with what their images disagree in."""
+    truths = defaultdict(set)
+    for entry in entries:
+        truths[(entry.group if unit == PATIENT else entry.unit) or entry.file].add(entry.truth)
+    return {name: found for name, each in truths.items() if (found := _several(each, labels))}
 
 
 def _several(truths: set[str], labels: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lucency.calibration.units import UnitRule
+from lucency.calibration.units import NEAREST, UnitRule
 from lucency.calibration.values import ValueRule, tails
 from lucency.classifier import Classifier, Spec
 from lucency.errors import ParityError
@@ -85,10 +85,9 @@ def _add_unit(graph: _Graph, rule: UnitRule) -> None:
 def _add_labels_of_unit(graph: _Graph, rule: UnitRule) -> None:
     """Add what makes probabilities of a unit for each of several labels by itself."""
     # In 64 bits: of a float32 near 1, the difference from 1 has few digits.
-    p = graph("Cast", "probabilities", to=_DOUBLE)
-    one, tiny = (graph.constant(x, np.float64) for x in (1.0, _TINY))
-    logs = [graph("Log", graph("Max", x, tiny)) for x in (p, graph("Sub", one, p))]
-    z = graph("Sub", *logs)
+    one, low, high = (graph.constant(x, np.float64) for x in (1.0, NEAREST, 1 - NEAREST))
+    p = graph("Clip", graph("Cast", "probabilities", to=_DOUBLE), low, high)
+    z = graph("Sub", graph("Log", p), graph("Log", graph("Sub", one, p)))
     columns = []
     for k, of in enumerate(rule.labels):
         own = graph("Gather", z, graph.integers([k]), axis=1)

@@ -56,7 +56,7 @@ class HeldOut:
         return self.units or self.groups
 
     @property
-    def apart(self) -> Sequence[str]:
+    def patients(self) -> Sequence[str]:
         """The n patients that the units are of; empty where the units are patients."""
         return self.groups if self.units else ()
 
@@ -123,13 +123,13 @@ def _calibrate_values(
     classifier.spec = dataclasses.replace(spec, value=fitted.to_json(), rule=words)
     if config.answers == "image":
         return
-    names, apart = held_out.answered, held_out.apart
+    names, patients = held_out.answered, held_out.patients
     pooling = units.fit_scaling(
-        probabilities, held_out.labels, names, spec.class_prior, patients=apart, seed=plan.seed
+        probabilities, held_out.labels, names, spec.class_prior, patients=patients, seed=plan.seed
     )
     _tell(progress, pooling.pooling, pooling.pooling_rule)
     _, unit = units.numbered(names)
-    pooled, groups = pooling.probabilities(probabilities, unit), units.independent(names, apart)
+    pooled, groups = pooling.probabilities(probabilities, unit), units.patients_of(names, patients)
     fitted = values.fit(rule, pooled, found[units.first_of(unit)], groups)
     of_units = dataclasses.replace(pooling, rule=words, value=fitted.to_json())
     _set_unit(classifier, config, of_units)
@@ -145,8 +145,8 @@ def _calibrate_labels(
 ) -> None:
     """Choose scaling, threshold and prediction sets of each label, on images where it is known.
 
-    The scaling becomes part of the last layer, whose logits are then calibrated. That of units
-    stays apart.
+    The scaling becomes part of the last layer, whose logits are then calibrated; that of units does
+    not.
     """
     words, groups = classifier.task.decision, held_out.groups
     scaled = scaling.fit_labels(held_out.logits, targets, groups=groups, seed=plan.seed)
@@ -160,7 +160,7 @@ def _calibrate_labels(
     _, unit = units.numbered(names)
     pairs = [units.two_classes(p) for p in special.expit(z).T]
     targets, groups = (
-        units.pooled_targets(targets, unit), units.independent(names, held_out.apart)
+        units.pooled_targets(targets, unit), units.patients_of(names, held_out.patients)
     )  # fmt: skip
     choices = [
         _pooling_of_label(pair, unit, own, groups, plan.seed)
@@ -238,7 +238,7 @@ def _labels(
         even = float(truth.mean())
         point = _chosen(p, truth, even, config, progress, classifier.classes[k])
         own = [groups[i] for i in known]
-        sets = conformal.fit(units.two_classes(p), truth.astype(np.int64), own)
+        sets = conformal.fit(np.stack([1 - p, p], axis=1), truth.astype(np.int64), own)
         found.append(
             {
                 "temperature": float(scaled.temperature[k]),
@@ -276,7 +276,7 @@ def _unit(
     names = held_out.answered
     rule = units.fit(
         probabilities, held_out.labels, names, classifier.spec.class_prior,
-        patients=held_out.apart, runs=classifier.task.is_ordinal, seed=plan.seed,
+        patients=held_out.patients, runs=classifier.task.is_ordinal, seed=plan.seed,
     )  # fmt: skip
     _tell(progress, rule.pooling, rule.pooling_rule)
     _, unit = units.numbered(names)

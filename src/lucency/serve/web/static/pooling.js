@@ -4,6 +4,7 @@ import { decide, predictionOf } from "./prediction.js";
 import { intervalOf, predictedOf } from "./value.js";
 
 const TINY = 1e-30; // probabilities can be 0
+const NEAREST = 2 ** -24; // of the float32 probabilities of a label to 1, and so also to 0
 
 /**
  * Make the prediction for a unit from those for the images, as `lucency predict` does.
@@ -48,8 +49,10 @@ function ofLabel({ labels }, label) {
   return { pooling, temperature, bias: [bias] };
 }
 
+/** Return the probability of a label as those of absent and present, neither 0 nor 1. */
 function twoClasses(present) {
-  return [1 - present, present];
+  const p = Math.min(1 - NEAREST, Math.max(NEAREST, present));
+  return [1 - p, p];
 }
 
 function pooled({ pooling, temperature, bias }, rows) {

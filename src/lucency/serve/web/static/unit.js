@@ -55,12 +55,12 @@ export class Unit {
 /** Say what the answer rests on: which image decides, and how far the others differ. */
 function basis({ evidence, value }, items) {
   if (!evidence || evidence.images < 2) return "";
-  if (evidence.labels) return Object.entries(evidence.labels).map(([label, each]) => ofClass({ ...each, class: label }, items, ` for ${label}`)).join("");
+  if (evidence.labels) return Object.entries(evidence.labels).map(([label, each]) => ofClass({ ...each, class: label }, items, "have", ` for ${label}`)).join("");
   return value ? ofNumber(evidence, items) : ofClass(evidence, items);
 }
 
-function ofClass({ image, agree, images, lowest, highest, class: name }, items, of = "") {
-  return ` The image that decides most${of} is ${items[image].name}. By themselves, ${agree} of ${images} images are ${name}; their probabilities of it lie between ${percent(lowest)} and ${percent(highest)}.`;
+function ofClass({ image, agree, images, lowest, highest, class: name }, items, verb = "are", of = "") {
+  return ` The image that decides most${of} is ${items[image].name}. By themselves, ${agree} of ${images} images ${verb} ${name}; their probabilities of it lie between ${percent(lowest)} and ${percent(highest)}.`;
 }
 
 function ofNumber({ image, agree, images, lowest, highest }, items) {

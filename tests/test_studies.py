@@ -96,6 +96,8 @@ def test_a_data_set_without_studies_is_one_clear_error() -> None:
     entries = images(("1.png", "p", ""), ("2.png", "p", ""))
     with pytest.raises(DataError, match="StudyInstanceUID, and none of these images has one"):
         find_units(entries, "study", ["", ""])
+    with pytest.raises(DataError, match=r"a SeriesInstanceUID, .*Name the series in a column"):
+        find_units(entries, "series", ["", ""])
     with pytest.raises(DataError, match="the column 'exam_id' is empty"):
         find_units(entries, "exam_id", ["", ""])
     with pytest.raises(DataError, match="no two of these images have the same exam_id"):
@@ -121,7 +123,7 @@ def test_a_unit_without_a_readable_image_is_named_with_the_reason() -> None:
 
 def test_a_unit_that_is_no_column_is_one_clear_error() -> None:
     with pytest.raises(
-        ConfigError, match=r"unit must be one of image, patient, study, or the name"
+        ConfigError, match=r"unit must be one of image, patient, study, series, or the name"
     ):
         Config.load(None, unit="studdy")
     assert Config(unit="exam_id", labels="x.csv").unit == "exam_id"
@@ -232,16 +234,17 @@ def write_studies(folder: Path) -> Path:
     """Write five DICOM files: a patient with two studies, one with one."""
     folder.mkdir()
     bright = np.full((SIDE, SIDE), 240, np.uint8)
-    for name, patient, study in (
-        ("1", "Doe", "1.2.1"), ("2", "Doe", "1.2.2"), ("3", "Doe", "1.2.1"), ("4", "Roe", "1.2.3"),
-        ("5", "Poe", None),
+    for name, patient, study, series in (
+        ("1", "Doe", "1.2.1", "1.3.1"), ("2", "Doe", "1.2.2", "1.3.1"),
+        ("3", "Doe", "1.2.1", "1.3.2"), ("4", "Roe", "1.2.3", "1.3.3"), ("5", "Poe", None, None),
     ):  # fmt: skip
-        file = dicom(bright, PatientID=patient, StudyInstanceUID=study)
+        ids = {"PatientID": patient, "StudyInstanceUID": study, "SeriesInstanceUID": series}
+        file = dicom(bright, **ids)
         (folder / f"{name}.dcm").write_bytes(file)
     return folder
 
 
-def test_the_decoder_hashes_the_study(tmp_path: Path) -> None:
+def test_the_decoder_hashes_study_and_series(tmp_path: Path) -> None:
     folder, salt = write_studies(tmp_path / "dicom"), b"s" * 16
     names = [str(folder / f"{k}.dcm") for k in range(1, 6)]
     with DecoderPool(1) as pool:
@@ -249,7 +252,10 @@ def test_the_decoder_hashes_the_study(tmp_path: Path) -> None:
         (plain,) = pool.map([Request(names[0], (4, 4), False)])
     studies = [each.study for each in found]
     assert studies[0] == studies[2] != studies[1]
-    assert (studies[4], plain.study, plain.patient) == ("", "", "")
+    assert (studies[4], plain.study, plain.series, plain.patient) == ("", "", "", "")
+    series = [each.series for each in found]
+    assert series[0] == series[1] != series[2]
+    assert (series[4], len({*series, *studies})) == ("", 7)
     assert len({*studies[:4]}) == 3
     assert b"1.2.1".hex() not in studies[0]
 
@@ -266,6 +272,14 @@ def test_dicom_files_are_of_the_studies_in_their_headers(tmp_path: Path) -> None
     assert row["study"].endswith("1.dcm")
     assert row["decisive_image"].endswith(("1.dcm", "3.dcm"))
     assert (row["images"], row["agree"], float(row["change"])) == ("2", "2", 0)
+
+
+def test_dicom_files_are_of_the_series_in_their_headers(tmp_path: Path) -> None:
+    folder, run = write_studies(tmp_path / "dicom"), saved_run(tmp_path / "run", "series")
+    found = call_lucency("predict", run, folder, "--json")
+    rows = [(Path(x["series"]).name, len(x["images"])) for x in json.loads(found.stdout)]
+    assert rows == [("1.dcm", 2), ("3.dcm", 1), ("4.dcm", 1), ("5.dcm", 1)]
+    assert "No series is known for 1 of 5 images" in found.stderr
 
 
 def test_a_negative_change_is_a_number_in_csv(tmp_path: Path) -> None:

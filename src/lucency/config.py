@@ -27,7 +27,7 @@ Corruptions = Literal["standard", "all"]
 Start = Literal["auto", "scratch", "ensemble", "EfficientNetLite0", "EfficientNetLite2"]
 ENSEMBLE: Final = "ensemble"
 Depth = Literal[1, 8, 10, 12, 14, 16, 24, 32]
-UnitName = Literal["image", "patient", "study"]
+UnitName = Literal["image", "patient", "study", "series"]
 Frames = Literal["all"]
 TaskName = Literal["auto", "classification", "ordinal", "multilabel", "regression"]
 Uncertain = Literal["ignore", "positive", "negative", "soft"]
@@ -41,6 +41,8 @@ UNITS: tuple[str, ...] = get_args(UnitName)
 PATIENT: Final = "patient"
 FILE: Final = "file"  # what has one answer where a file has several frames
 STUDY: Final = "study"
+SERIES: Final = "series"
+DICOM_UNITS = (STUDY, SERIES)
 AUTO = "auto"  # of folds and start: the images decide
 _LARGEST_FILE = 2**20  # bytes; a device would never end
 
@@ -86,10 +88,10 @@ class Config:
         order: The classes, lowest grade first, separated by commas; empty for natural order.
         positive_from: Grade from which on an image counts as positive, such as one to refer: a
             threshold for it is chosen by ``operating_point``. Empty for none.
-        unit: What has one answer: each ``image``, or also each ``patient``, each ``study`` (of
-            DICOM, or of a column ``study`` of the labels file) or each value of another column of
-            the labels file, from all of its images, which must be of one class or number, have no
-            label that another lacks, and be of one patient.
+        unit: What has one answer: each ``image``, or also each ``patient``, each ``study`` or
+            ``series`` (of DICOM, or of a column of that name of the labels file) or each value of
+            another column of the labels file, from all of its images, which must be of one class or
+            number, have no label that another lacks, and be of one patient.
         frames: How many frames of a DICOM file, or pages of a TIFF or GIF file, are images: at most
             so many, evenly spread, or ``all``; the file then has one answer, unless ``unit`` names
             something else. With 1, the middle frame or the first page.
@@ -357,9 +359,14 @@ def column_of_unit(unit: str) -> str:
 
 def plural_of_unit(unit: str) -> str:
     """Return the word for several units, such as patients, studies or ``exam_id units``."""
-    return {"image": "images", PATIENT: "patients", STUDY: "studies", FILE: "files"}.get(
-        unit, f"{unit} units"
-    )
+    plurals = {
+        "image": "images",
+        PATIENT: "patients",
+        FILE: "files",
+        STUDY: "studies",
+        SERIES: SERIES,
+    }
+    return plurals.get(unit, f"{unit} units")
 
 
 def _check_units(config: Config) -> None:

@@ -47,7 +47,8 @@ class UnitRule:
         validation: Sensitivity and specificity of the threshold on held-out units, if known.
         conformal: Thresholds of the prediction sets of units.
         cut: Of grades, ``Spec.cut`` for units.
-        name: What a unit is: patient, study, or the column of a labels file whose values they are.
+        name: What a unit is: patient, study, series, or the column of a labels file whose values
+            they are.
         frames: How many frames of a file are images, at most, or ``all``.
         labels: Of several labels, ``Spec.labels`` for units; each has pooling, temperature and a
             bias that replace those of this rule. Empty for other tasks.
@@ -73,7 +74,7 @@ class UnitRule:
 
     @property
     def key(self) -> str:
-        """The key of an answer in JSON: patient, study, or unit for a column."""
+        """The key of an answer in JSON: patient, study, series, or unit for a column."""
         return "unit" if column_of_unit(self.name) else self.name
 
     @property
@@ -449,7 +450,7 @@ def text(value: Any) -> str:
 
 def _name(value: Any) -> str:
     if not text(value) or value == "image":
-        raise ValueError("expected patient, study or the name of a column")
+        raise ValueError("expected patient, study, series or the name of a column")
     return text(value)
 
 

@@ -446,6 +446,7 @@ class Classifier:
                     each.with_notes(decoded[i].notes),
                     patient=decoded[i].patient,
                     study=decoded[i].study,
+                    series=decoded[i].series,
                 )
                 for i, each in zip(readable, predictions, strict=True)
             }

@@ -83,6 +83,7 @@ class Prediction:
         patient: PatientID of a DICOM file, hashed with a key of this process, to tell which images
             belong together; empty where unknown or not needed. It is not in ``to_json``.
         study: StudyInstanceUID likewise.
+        series: SeriesInstanceUID likewise.
         evidence: Of a unit of several images, such as a patient: the "class" that is answered; the
             "image" without which the answer would change most, and by how much its log odds would
             fall ("change", ``None`` for a single image); how many "images" could be read, and how
@@ -106,6 +107,7 @@ class Prediction:
     value: Mapping[str, Any] | None = None
     patient: str = ""
     study: str = ""
+    series: str = ""
     evidence: Mapping[str, Any] | None = None
 
     def with_notes(self, notes: Note) -> Prediction:

@@ -266,9 +266,9 @@ Order = Annotated[
 Unit = Annotated[
     str | None,
     Option(
-        help="Give one answer for each image, or also for each patient, DICOM study or value of a "
-        "column of the --labels file, from all its images (image).",
-        metavar="image|patient|study|COLUMN",
+        help="Give one answer for each image, or also for each patient, DICOM study, DICOM series "
+        "or value of a column of the --labels file, from all its images (image).",
+        metavar="image|patient|study|series|COLUMN",
         autocompletion=words("unit"),
         rich_help_panel=_EVALUATION,
     ),

@@ -100,6 +100,7 @@ class PixelCache:
         patients: PatientID of DICOM files, hashed with a discarded salt: equal values are the same
             patient, and nothing else can be inferred. Empty where unknown.
         studies: StudyInstanceUID, hashed like the patients.
+        series: SeriesInstanceUID likewise.
         notes: (n,) uint16, what users should know of each file, as flags of ``Note``.
         depth: Bits of files of more than 8; white is the largest number of so many.
         needed: The smallest depth that holds all of them.
@@ -126,6 +127,7 @@ class PixelCache:
         self.sha256: Sequence[str] = Hexadecimal(index.sha256)
         self.patients: Sequence[str] = Hexadecimal(index.patients)
         self.studies: Sequence[str] = Hexadecimal(index.studies)
+        self.series: Sequence[str] = Hexadecimal(index.series)
         self.sizes: NDArray[np.integer[Any]] = index.sizes
         self.reasons, self.notes = index.reasons, index.notes
         self.needed = needed({*np.unique(index.bits).tolist()})

@@ -20,13 +20,15 @@ from lucency.imaging.dicom.header import KEY_BYTES
 from lucency.imaging.notes import EVERY_NOTE
 from lucency.io import arrays_of, parse_json, read_bytes
 
-FORMAT = 6  # 1 kept transient reasons, 2 had no DICOM, 3 no depth, 4 was JSON, 5 no studies
+# 1 kept transient reasons, 2 had no DICOM, 3 no depth, 4 was JSON, 5 no studies, 6 no series.
+FORMAT = 7
 _LARGEST = 16 * 2**30  # bytes of an index, those of 220 million rows
 _HASH_BYTES = 32
 _COLUMNS: Mapping[str, tuple[Any, tuple[int, ...]]] = {  # type and shape of a row
     "sha256": (np.uint8, (_HASH_BYTES,)),
     "patients": (np.uint8, (KEY_BYTES,)),
     "studies": (np.uint8, (KEY_BYTES,)),
+    "series": (np.uint8, (KEY_BYTES,)),
     "sizes": (np.int32, (2,)),
     "notes": (np.uint16, ()),
     "bits": (np.uint8, ()),
@@ -72,6 +74,7 @@ class Index(NamedTuple):
         sha256: (n, 32) uint8, of the bytes of each file; zeros where they could not be read.
         patients: (n, 16) uint8, hashed; zeros where unknown.
         studies: (n, 16) uint8, hashed; zeros where unknown.
+        series: (n, 16) uint8 likewise.
         sizes: (n, 2) int32, height and width of the files; zeros where unknown.
         notes: (n,) uint16, flags of ``Note``.
         bits: (n,) uint8, what each file needs.
@@ -83,6 +86,7 @@ class Index(NamedTuple):
     sha256: NDArray[np.uint8]
     patients: NDArray[np.uint8]
     studies: NDArray[np.uint8]
+    series: NDArray[np.uint8]
     sizes: NDArray[np.int32]
     notes: NDArray[np.uint16]
     bits: NDArray[np.uint8]
@@ -97,8 +101,10 @@ def empty_index(n: int, shape: tuple[int, int, int], depth: int) -> Index:
 
 def fill(index: Index, row: int, decoded: Decoded) -> None:
     """Write what is known of a decoded file into its row."""
-    keys = ((index.patients, decoded.patient), (index.studies, decoded.study))
-    for column, text in ((index.sha256, decoded.sha256), *keys):
+    for column, text in (
+        (index.sha256, decoded.sha256), (index.patients, decoded.patient),
+        (index.studies, decoded.study), (index.series, decoded.series),
+    ):  # fmt: skip
         if text:
             column[row] = np.frombuffer(bytes.fromhex(text), np.uint8)
     index.sizes[row] = decoded.size

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.config import AUTO, STUDY, Config, column_of_folds, column_of_unit
+from lucency.config import AUTO, DICOM_UNITS, Config, column_of_folds, column_of_unit
 from lucency.dataset.entry import SPELLINGS, listed
 from lucency.dataset.multilabel import PRESENT, STATES
 from lucency.dataset.table import Table
@@ -53,7 +53,8 @@ class Columns(NamedTuple):
     An empty name stands for a column that is recognised; a group or split ``none`` for no column.
     ``fold`` is the column that folds are made by, which may have another role too; empty for none.
     ``task`` is that of the configuration; ``known`` are the labels of a classifier that is
-    evaluated. ``unit`` is the column of what has one answer; ``study`` may be missing.
+    evaluated. ``unit`` is the column of what has one answer; ``study`` and ``series`` may be
+    missing.
     """
 
     file: str = ""
@@ -76,7 +77,7 @@ def columns_of(config: Config, known: tuple[str, ...] = ()) -> Columns:
         column_of_folds(config.folds),
         config.task,
         known,
-        config.unit if config.unit == STUDY else column_of_unit(config.unit),
+        config.unit if config.unit in DICOM_UNITS else column_of_unit(config.unit),
     )
 
 
@@ -116,7 +117,7 @@ def choose_columns(path: Path, table: Table, given: Columns) -> Chosen:
     note = "" if plain and not unused else f"{path.name}: {said}.{unused}"
     if given.fold:
         found["fold"] = _named(path, table.header, "fold", given.fold)
-    if given.unit and (given.unit != STUDY or STUDY in map(str.lower, table.header)):
+    if given.unit and (given.unit not in DICOM_UNITS or given.unit in map(str.lower, table.header)):
         found["unit"] = _named(path, table.header, "unit", given.unit)
     return Chosen(found, note)
 

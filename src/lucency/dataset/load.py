@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.cluster import decoders
-from lucency.config import AUTO, PATIENT, Config
+from lucency.config import AUTO, PATIENT, SERIES, Config
 from lucency.dataset.audit import Audit, make_audit
 from lucency.dataset.cache import PixelCache, SourceFile, decode
 from lucency.dataset.columns import columns_of
@@ -262,7 +262,7 @@ def load_dataset(
     found = replace(found, entries=(), stamps={})  # millions of them take gigabytes
     entries, groups = _identify_patients(readable, cache, config)
     if config.answers != "image":
-        units = find_units(entries, config.answers, *_keys(entries, groups, cache))
+        units = find_units(entries, config.answers, *_keys(entries, config.answers, groups, cache))
         entries, lost = units.entries, unread_units(named, readable, unreadable, config.answers)
         found = replace(found, warnings=(*found.warnings, *units.warnings, *lost))
         check_several(entries, config.answers)
@@ -568,7 +568,7 @@ def _of_patients(
     for line in groups.warnings:
         progress.warn(line)
     known = [entry._replace(group=k) for entry, k in zip(entries, groups.keys, strict=True)]
-    units = find_units(known, config.answers, *_keys(known, groups, cache))
+    units = find_units(known, config.answers, *_keys(known, config.answers, groups, cache))
     for line in units.warnings:
         progress.warn(line)
     check_units(units.entries, config.answers, labels)
@@ -576,12 +576,13 @@ def _of_patients(
 
 
 def _keys(
-    entries: Sequence[Entry], groups: Groups, cache: PixelCache
+    entries: Sequence[Entry], unit: str, groups: Groups, cache: PixelCache
 ) -> tuple[list[str], list[str]]:
-    """Return the hashed StudyInstanceUID of each entry, and PatientID where it counts."""
-    studies = [cache.studies[entry.row] for entry in entries]
+    """Return the hashed UID of the unit of each entry, and PatientID where it counts."""
+    column = cache.series if unit == SERIES else cache.studies
+    uids = [column[entry.row] for entry in entries]
     patients = [cache.patients[entry.row] for entry in entries]
-    return studies, patients if groups.source == "dicom" else []
+    return uids, patients if groups.source == "dicom" else []
 
 
 def _split(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lucency.config import FILE, PATIENT, STUDY, column_of_unit, plural_of_unit
+from lucency.config import DICOM_UNITS, FILE, PATIENT, column_of_unit, plural_of_unit
 from lucency.dataset.columns import unit_cells
 from lucency.dataset.entry import SPLITS, Entry, Excluded, have_numbers, listed, natural
 from lucency.dataset.groups import check_known
@@ -37,18 +37,19 @@ class Units(NamedTuple):
 
 
 def find_units(
-    entries: Sequence[Entry], unit: str, studies: Sequence[str], patients: Sequence[str] = ()
+    entries: Sequence[Entry], unit: str, uids: Sequence[str], patients: Sequence[str] = ()
 ) -> Units:
     """Return the entries with the unit of each image.
 
-    The cells of the labels file count before StudyInstanceUID. A DICOM study is named after the
-    first file that shows it, which hides the hash. An image without a unit stands alone. Images of
-    unknown patients in one unit are of one patient: that of the others, if it is known.
+    The cells of the labels file count before StudyInstanceUID and SeriesInstanceUID. A DICOM study
+    or series is named after its first file, which hides the hash. An image without a unit stands
+    alone. Images of unknown patients in one unit are of one patient: that of the others, if it is
+    known.
 
     Args:
         entries: Readable images, with their patients and the cells of the labels file.
         unit: As in ``Config.unit``.
-        studies: Hashed StudyInstanceUID, one for each image, empty where unknown.
+        uids: Hashed StudyInstanceUID or SeriesInstanceUID, one for each image, empty where unknown.
         patients: Hashed PatientID likewise, where the patients are those of DICOM.
 
     Raises:
@@ -58,9 +59,8 @@ def find_units(
         return Units(tuple(entries))
     if unit == FILE:
         return Units(tuple(entry._replace(unit=file_of(entry.file)) for entry in entries))
-    named = (
-        named_studies([file_of(entry.file) for entry in entries], studies) if unit == STUDY else ()
-    )
+    files = [file_of(entry.file) for entry in entries]
+    named = named_by_uid(files, uids) if unit in DICOM_UNITS else ()
     given = [entry.unit for entry in entries]
     names = given if any(given) or not named else named
     if not any(names):
@@ -74,12 +74,12 @@ def find_units(
     return Units(_with_patients(found, unit, patients), (warning,) if alone else ())
 
 
-def named_studies(files: Sequence[str], studies: Sequence[str]) -> list[str]:
-    """Return a name for the study of each file: the first file that shows it; empty if unknown."""
+def named_by_uid(files: Sequence[str], uids: Sequence[str]) -> list[str]:
+    """Return a name for the study or series of each file: its first file; empty if unknown."""
     first: dict[str, str] = {}
-    for file, study in zip(files, studies, strict=True):
-        first.setdefault(study, file)
-    return [first[study] if study else "" for study in studies]
+    for file, uid in zip(files, uids, strict=True):
+        first.setdefault(uid, file)
+    return [first[uid] if uid else "" for uid in uids]
 
 
 def alone_warning(unit: str, alone: Sequence[str], total: int) -> str:
@@ -232,9 +232,9 @@ def _none(unit: str) -> str:
     if column_of_unit(unit):
         return f"--unit {unit}: the column {unit!r} is empty for all images. Fill it in."
     return (
-        "--unit study needs DICOM files with a StudyInstanceUID, and none of these images has one. "
-        "Name the studies in a column of a --labels file and give its name to --unit, or leave out "
-        "--unit."
+        f"--unit {unit} needs DICOM files with a {unit.title()}InstanceUID, and none of these "
+        f"images has one. Name the {plural_of_unit(unit)} in a column of a --labels file and give "
+        "its name to --unit, or leave out --unit."
     )
 
 
@@ -256,8 +256,8 @@ def _with_patients(entries: Sequence[Entry], unit: str, dicom: Sequence[str]) ->
         raise DataError(
             f"--unit {unit}: {_counted(len(several), unit)} with images of several patients: "
             f"{listed(shown, _SHOWN)}. Expected all images of a {unit} to be of one patient. "
-            f"Correct {'the headers' if unit == STUDY else 'the table'}, or give each patient "
-            "values of its own, as in 17-1 and 18-1."
+            f"Correct {'the headers' if unit in DICOM_UNITS else 'the table'}, or give each "
+            "patient values of its own, as in 17-1 and 18-1."
         )
     return tuple(
         entry._replace(group=next(iter(patients[entry.unit]), first[entry.unit]))

@@ -80,7 +80,7 @@ class Evaluation:
             then the mean of the training numbers, and ``classes`` are bins. None for other tasks.
         per_unit: The evaluation of one answer for each patient or other unit, where there is one;
             what it counts are units. ``groups`` are still patients.
-        unit: Of ``per_unit``, what has an answer: patient, study, or a column of a labels file.
+        unit: Of ``per_unit``, what has an answer: patient, study, series, or a column of labels.
     """
 
     n: int

@@ -98,6 +98,10 @@ class SourceImage:
         """Return the StudyInstanceUID as 16 hashed bytes, as ``patient_key`` does the PatientID."""
         return b"" if isinstance(self._header, Header) else self._header.study_key(salt)
 
+    def series_key(self, salt: bytes) -> bytes:
+        """Return the SeriesInstanceUID as 16 hashed bytes likewise."""
+        return b"" if isinstance(self._header, Header) else self._header.series_key(salt)
+
     def pixels(self, size: tuple[int, int], colour: bool, depth: int = 0) -> NDArray[np.uint8]:
         """Return the result of ``decode`` as (height, width, 1 or 3) uint8."""
         import numpy as np

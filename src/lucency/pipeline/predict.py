@@ -28,9 +28,9 @@ import numpy as np
 from lucency.calibration.units import images_of, numbered
 from lucency.classifier import Classifier, Prediction, Spec
 from lucency.cluster import Shared, connect, in_words, kept_pool
-from lucency.config import FILE, PATIENT, STUDY
+from lucency.config import DICOM_UNITS, FILE, PATIENT, STUDY
 from lucency.dataset.groups import find_new_groups
-from lucency.dataset.units import alone_warning, named_studies, units_in_table
+from lucency.dataset.units import alone_warning, named_by_uid, units_in_table
 from lucency.errors import BackendError, RunError
 from lucency.imaging.decoder.pool import DecoderPool
 from lucency.imaging.frames import file_of, opened_as
@@ -243,8 +243,9 @@ def _keys(
         names = units_in_table(table, unit, [*map(Path, files)])
     elif unit == FILE:
         names = files
-    elif unit == STUDY:
-        names = named_studies(files, [each.study for each in predictions])
+    elif unit in DICOM_UNITS:
+        uids = [each.study if unit == STUDY else each.series for each in predictions]
+        names = named_by_uid(files, uids)
     else:
         names = [""] * len(files)
     keys = [name or file for name, file in zip(names, files, strict=True)]
@@ -252,7 +253,7 @@ def _keys(
     if not alone:
         return keys, ()
     warning = alone_warning(unit, alone, len(files))
-    if table is None and unit != STUDY:
+    if table is None and unit not in DICOM_UNITS:
         warning += f" Give a CSV with the columns file and {unit}: --labels FILE"
     return keys, (warning,)
 

@@ -111,7 +111,8 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def _respond(request: Request) -> Response:
-    sha256, size, patient, study = "", (0, 0), b"", b""
+    sha256, size = "", (0, 0)
+    patient = study = series = b""
     try:
         source = request.source
         path, frame = ("", 0) if isinstance(source, bytes) else opened_as(source)
@@ -124,6 +125,7 @@ def _respond(request: Request) -> Response:
         size = image.size
         if request.salt:
             patient, study = image.patient_key(request.salt), image.study_key(request.salt)
+            series = image.series_key(request.salt)
         pixels = image.decode(
             request.size or size, request.colour, request.depth, deep=request.deep
         )
@@ -132,7 +134,9 @@ def _respond(request: Request) -> Response:
         return Response(outcome, sha256, size, reason_payload(str(error)))
     except MemoryError:
         return Response(Outcome.TRANSIENT, sha256, size, b"not enough memory to read it")
-    return Response(Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits, study)
+    return Response(
+        Outcome.PIXELS, sha256, size, pixels, image.notes, patient, image.bits, study, series
+    )
 
 
 if __name__ == "__main__":

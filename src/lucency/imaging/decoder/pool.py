@@ -52,6 +52,7 @@ class Decoded(NamedTuple):
             do the same.
         bits: The smallest depth that holds a file of more than 8 bits; 0 for others.
         study: StudyInstanceUID, hashed like the patient.
+        series: SeriesInstanceUID likewise.
     """
 
     pixels: Pixels | None
@@ -64,6 +65,7 @@ class Decoded(NamedTuple):
     fatal: bool = False
     bits: int = 0
     study: str = ""
+    series: str = ""
 
     def or_error(self) -> Pixels:
         """Return the pixels.
@@ -313,5 +315,5 @@ def _decoded(response: Response, request: Request) -> Decoded:
         pixels = pixels.astype(np.float32) / np.float32(WORD)
     return Decoded(
         pixels.reshape(shape), "", False, sha256, size, response.notes, response.patient.hex(),
-        bits=response.bits, study=response.study.hex(),
+        bits=response.bits, study=response.study.hex(), series=response.series.hex(),
     )  # fmt: skip

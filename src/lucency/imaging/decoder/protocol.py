@@ -20,12 +20,12 @@ from lucency.imaging.headers import MOST_PIXELS
 from lucency.imaging.notes import EVERY_NOTE, Note
 from lucency.imaging.source import Stamp
 
-GREETING = b"lucency decoder 4\n"
+GREETING = b"lucency decoder 5\n"
 # is content?, has stamp?, length, height, width, colour, depth, deep?, stamp, has salt?, salt
 _REQUEST = struct.Struct(">??IHHBB?3q?16s")
 # outcome, has sha256?, sha256, height, width, length, notes, bits, has patient?, patient,
-# has study?, study
-_RESPONSE = struct.Struct(">B?32sIIIHB?16s?16s")
+# has study?, study, has series?, series
+_RESPONSE = struct.Struct(">B?32sIIIHB?16s?16s?16s")
 SALT_BYTES = 16
 _MOST_REASON = 1000  # bytes
 
@@ -52,7 +52,7 @@ class Request(NamedTuple):
         size: Height and width to return; ``None`` for the image's own.
         colour: Three channels if true, else one.
         stamp: Of the file when it was found; ``None`` if unknown.
-        salt: 16 secret bytes to hash patient and study with; empty if they are not requested.
+        salt: 16 secret bytes to hash patient, study and series with; empty if these are not wanted.
         depth: Bits of files of more than 8; 0 for the fewest that hold the image.
         deep: Whether to return two bytes per value.
     """
@@ -78,6 +78,7 @@ class Response(NamedTuple):
         patient: PatientID, 16 bytes hashed with the salt; empty where unknown.
         bits: The smallest depth that holds a file of more than 8 bits; 0 for others.
         study: StudyInstanceUID, hashed like the patient; empty where unknown.
+        series: SeriesInstanceUID likewise.
     """
 
     outcome: Outcome
@@ -88,6 +89,7 @@ class Response(NamedTuple):
     patient: bytes = b""
     bits: int = 0
     study: bytes = b""
+    series: bytes = b""
 
 
 def pack_request(request: Request) -> bytes:
@@ -127,8 +129,9 @@ def pack_response(response: Response) -> bytes:
     """Return the header of a response; its payload follows."""
     hashed, digest = bool(response.sha256), bytes.fromhex(response.sha256)
     head = (response.outcome, hashed, digest, *response.size, len(response.payload))
-    keys = [part for key in (response.patient, response.study) for part in (bool(key), key)]
-    return _RESPONSE.pack(*head, response.notes, response.bits, *keys)
+    keys = response.patient, response.study, response.series
+    parts = [part for key in keys for part in (bool(key), key)]
+    return _RESPONSE.pack(*head, response.notes, response.bits, *parts)
 
 
 def reason_payload(reason: str) -> bytes:
@@ -144,13 +147,14 @@ def read_response(read: Read, request: Request) -> Response:
         EOFError: It ends early.
     """
     head = _RESPONSE.unpack(read(_RESPONSE.size))
-    kind, hashed, digest, height, width, length, notes, bits, known, patient, found, study = head
+    kind, hashed, digest, height, width, length, notes, bits, *parts = head
+    known, keys = parts[::2], parts[1::2]
     if kind not in Outcome.__members__.values():
         raise ProtocolError(f"outcome {kind}")
     if height * width > MOST_PIXELS or (height == 0) != (width == 0):
         raise ProtocolError(f"an image of {height} x {width}")
-    if notes & ~EVERY_NOTE or bits not in (0, *KNOWN) or ((known or found) and not request.salt):
-        raise ProtocolError("notes, bits, a patient or a study that were not requested")
+    if notes & ~EVERY_NOTE or bits not in (0, *KNOWN) or (any(known) and not request.salt):
+        raise ProtocolError("notes, bits, a patient, a study or a series that were not requested")
     outcome, size = Outcome(kind), (height, width)
     if outcome == Outcome.PIXELS:
         rows, columns = request.size or size
@@ -161,10 +165,10 @@ def read_response(read: Read, request: Request) -> Response:
         raise ProtocolError(f"a reason of {length} bytes")
     payload = read(length)
     sha256 = digest.hex() if hashed else ""
-    return Response(
-        outcome, sha256, size, payload, Note(notes), patient if known else b"", bits,
-        study if found else b"",
-    )  # fmt: skip
+    patient, study, series = (
+        key if is_known else b"" for is_known, key in zip(known, keys, strict=True)
+    )
+    return Response(outcome, sha256, size, payload, Note(notes), patient, bits, study, series)
 
 
 def reason_of(response: Response) -> str:

@@ -137,7 +137,14 @@ class DicomHeader(NamedTuple):
 
     def study_key(self, salt: bytes) -> bytes:
         """Return the StudyInstanceUID as 16 bytes, hashed with the salt; empty without one."""
-        uid = values.text(self.elements, tags.STUDY_INSTANCE_UID)
+        return self._uid_key(tags.STUDY_INSTANCE_UID, salt)
+
+    def series_key(self, salt: bytes) -> bytes:
+        """Return the SeriesInstanceUID as 16 bytes, hashed with the salt; empty without one."""
+        return self._uid_key(tags.SERIES_INSTANCE_UID, salt)
+
+    def _uid_key(self, tag: int, salt: bytes) -> bytes:
+        uid = values.text(self.elements, tag)
         return hmac.digest(salt, uid.encode(), hashlib.sha256)[:KEY_BYTES] if uid else b""
 
 

@@ -166,7 +166,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "classifier": about,
                 "predictions": {"type": "array", "items": either},
-                **dict.fromkeys(("patient", "study", "unit"), prediction),
+                **dict.fromkeys(("patient", "study", "series", "unit"), prediction),
             },
         },
     }

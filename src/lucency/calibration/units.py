@@ -231,8 +231,14 @@ def fit(
     seen = np.bincount(truth, minlength=len(prior)) / len(truth)
     weights = np.divide(prior, seen, out=np.ones(len(prior)), where=seen > 0)[truth]
     apart = [patients[i] for i in first] if patients else [*map(str, range(len(names)))]
-    of_units = _HeldOut(probabilities, unit, truth, weights, apart, seed)
-    pooling, words = of_units.choose()
+    several = np.bincount(unit) > 1
+    rows = np.flatnonzero(several[unit]).tolist()
+    _, among = numbered([str(unit[i]) for i in rows])
+    chosen_on = _Several(
+        probabilities[rows], among, truth[several], weights[several],
+        [apart[k] for k in np.flatnonzero(several)], seed,
+    )  # fmt: skip
+    pooling, words = chosen_on.choose()
     z = pooled_logits(probabilities, unit, pooling)
     fitted = scaling.fit(z, truth, weights, groups=apart, seed=seed)
     rule = UnitRule(
@@ -244,8 +250,13 @@ def fit(
 
 
 @dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """Held-out units, to choose the pooling on."""
+class _Several:
+    """Held-out units with several images, to choose the pooling on.
+
+    Those with a single image are left out. Any pooling says the same of them, and how many images a
+    unit has often tells its class: log-sum-exp pooling, which exceeds the mean of several images,
+    would be chosen for that.
+    """
 
     probabilities: FloatArray
     unit: IntArray
@@ -256,10 +267,9 @@ class _HeldOut:
 
     def choose(self) -> tuple[float, str]:
         """Return the sharpness of the pooling, and how it was chosen, in words."""
-        several = int((np.bincount(self.unit) > 1).sum())
-        mean = self._losses(0.0) if several else None
+        mean = self._losses(0.0) if len(self.labels) else None
         if mean is None:
-            return 0.0, "too few held-out units to choose another"
+            return 0.0, "too few held-out units with several images to choose another"
         others = ((each, self._losses(each)) for each in SHARPNESS)
         pairs = [(each, losses) for each, losses in others if losses is not None]
         best, losses = min(pairs, key=lambda pair: float(pair[1].sum()))
@@ -270,9 +280,9 @@ class _HeldOut:
             float(x) / self.weights.sum() for x in (mean.sum(), losses.sum(), error)
         )
         words = (
-            f"log loss on {len(self.labels):,} held-out units, {several:,} with several images: "
-            f"{of_mean:.3f} with the mean, {of_best:.3f} with log-sum-exp pooling of sharpness "
-            f"{best:g} (standard error of the difference {error:.3f})"
+            f"log loss on {len(self.labels):,} held-out units with several images: {of_mean:.3f} "
+            f"with the mean, {of_best:.3f} with log-sum-exp pooling of sharpness {best:g}; "
+            f"standard error of the difference {error:.3f}"
         )
         return chosen, words
 

@@ -70,10 +70,8 @@ class UnitRule:
 
     @property
     def pooling_words(self) -> str:
-        """What is made of the logits of a unit's images, in words."""
-        if not self.pooling:
-            return "mean of the logits"
-        return f"log-sum-exp pooling of the logits with sharpness {self.pooling:g}"
+        """How the logits of a unit's images become one, in words."""
+        return f"log-sum-exp with sharpness {self.pooling:g}" if self.pooling else "mean"
 
     @property
     def plural(self) -> str:

@@ -229,7 +229,7 @@ def pooling(run: Run) -> dict[str, str]:
     """Return how the logits of a unit's images are pooled, and why."""
     document = (run.classifier or {}).get("unit")
     if not document:
-        return {"pooling": "mean of the logits", "pooling_rule": ""}
+        return {"pooling": "mean", "pooling_rule": ""}
     rule = UnitRule.from_json(document, run.classes)
     return {"pooling": rule.pooling_words, "pooling_rule": rule.pooling_rule}
 

@@ -351,8 +351,11 @@ def test_a_whole_run_answers_for_the_values_of_a_column(tmp_path: Path) -> None:
     assert call_lucency("verify", run).returncode == 0
     assert "One answer for each <bdi>exam_id</bdi>" in (run / "report.html").read_text()
     assert "What some answers rest on" in (run / "report.html").read_text()
+    assert "Pooling: " in (run / "report.html").read_text()
     assert "with one answer for each exam" in (run / "model_card.md").read_text()
-    assert json.loads((run / "classifier.json").read_text())["unit"]["name"] == "exam_id"
+    unit = json.loads((run / "classifier.json").read_text())["unit"]
+    assert (unit["name"], unit["pooling"]) == ("exam_id", 0)
+    assert unit["pooling_rule"] in (run / "report.html").read_text()
     again = call_lucency("evaluate", run, folder, "--labels", labels, "--json")
     assert json.loads(again.stdout)["per_unit"]["n"] == 24
     assert "--labels FILE" in call_lucency("evaluate", run, folder).stderr

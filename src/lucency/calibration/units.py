@@ -305,7 +305,9 @@ def choose_pooling(
     """Return the sharpness of the pooling, and how it was chosen, in words.
 
     It is the mean, unless another has a smaller cross-validated log loss by more than the standard
-    error of the difference, by patient.
+    error of the difference, by patient. Units with a single image are left out. Any pooling says
+    the same of them, and how many images a unit has often tells its class: log-sum-exp pooling,
+    which exceeds the mean of several images, would be chosen for that.
 
     Args:
         probabilities: (n, classes) of held-out images.
@@ -315,33 +317,37 @@ def choose_pooling(
         patients: The patient of each unit.
         seed: Of the folds.
     """
+    several = np.bincount(unit) > 1
+    inside = several[unit]
+    p, numbers = probabilities[inside], (np.cumsum(several) - 1)[unit[inside]]
+    truth, w = labels[several], weights[several]
+    names = [patients[i] for i in np.flatnonzero(several).tolist()]
 
     def out_of_fold(sharpness: float) -> FloatArray | None:
-        z = pooled_logits(probabilities, unit, sharpness)
-        return scaling.out_of_fold(z, labels, weights, groups=patients, seed=seed)
+        z = pooled_logits(p, numbers, sharpness)
+        return scaling.out_of_fold(z, truth, w, groups=names, seed=seed)
 
-    several = int((np.bincount(unit) > 1).sum())
-    mean = out_of_fold(0.0) if several else None
+    mean = out_of_fold(0.0) if len(truth) else None
     if mean is None:
-        return 0.0, "too few held-out units to choose another"
+        return 0.0, "too few held-out units with several images to choose another"
     others = ((each, out_of_fold(each)) for each in SHARPNESS)
     pairs = [(each, losses) for each, losses in others if losses is not None]
     best, losses = min(pairs, key=lambda pair: float(pair[1].sum()))
-    members = np.unique(patients, return_inverse=True)[1]
+    members = np.unique(names, return_inverse=True)[1]
     gain, error = scaling.gain_with_error(losses, mean, members)
     chosen = best if gain > error else 0.0
-    of_mean, of_best, error = (float(x) / weights.sum() for x in (mean.sum(), losses.sum(), error))
+    of_mean, of_best, error = (float(x) / w.sum() for x in (mean.sum(), losses.sum(), error))
     words = (
-        f"log loss on {len(labels):,} held-out units, {several:,} with several images: "
-        f"{of_mean:.3f} with the mean, {of_best:.3f} with log-sum-exp pooling of sharpness "
-        f"{best:g} (standard error of the difference {error:.3f})"
+        f"log loss on {len(truth):,} held-out units with several images: {of_mean:.3f} with the "
+        f"mean, {of_best:.3f} with log-sum-exp pooling of sharpness {best:g}; standard error of "
+        f"the difference {error:.3f}"
     )
     return chosen, words
 
 
 def pooling_words(sharpness: float) -> str:
     """Return how the logits of a unit's images are pooled, in words."""
-    return f"log-sum-exp pooling with sharpness {sharpness:g}" if sharpness else "mean"
+    return f"log-sum-exp with sharpness {sharpness:g}" if sharpness else "mean"
 
 
 def patients_of(groups: Sequence[str], patients: Sequence[str] = ()) -> list[str]:

@@ -73,8 +73,6 @@ class Fake:
     """A classifier that knows its answers, and the split that it is asked for."""
 
     classes: tuple[str, ...]
-    positive: str | None
-    threshold: float | None
     name: str
     files: tuple[str, ...]
     groups: tuple[str, ...]
@@ -87,7 +85,7 @@ class Fake:
     @property
     def spec(self) -> Spec:
         return Spec(
-            classes=self.classes, positive=self.positive, size=(8, 8), channels=1,
+            classes=self.classes, positive="PNEUMONIA", threshold=0.3, size=(8, 8), channels=1,
             architecture="default", network_channels=1, parameters={}, rule="at 0.3",
             class_prior=(0.5, 0.5),
         )  # fmt: skip
@@ -102,7 +100,7 @@ def fake(n: int = 60) -> Fake:
     labels, probabilities = answers(n, 2)
     files = tuple(f"test/{i}.png" for i in range(n))
     groups = tuple(str(i // 2) for i in range(n))
-    return Fake(TWO, "PNEUMONIA", 0.3, "test", files, groups, labels, probabilities)
+    return Fake(TWO, "test", files, groups, labels, probabilities)
 
 
 # -- figures --------------------------------------------------------------------------------------

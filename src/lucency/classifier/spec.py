@@ -7,6 +7,7 @@ import math
 import re
 import reprlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -130,23 +131,23 @@ class Spec:
         odds = (self.bias or (0.0, 0.0))[k] - (self.bias or (0.0, 0.0))[1 - k]
         return 1 / (1 + math.exp(-odds))
 
-    @property
+    @cached_property
     def unit_rule(self) -> UnitRule | None:
         """How the images of a patient or another unit become one answer, if they do."""
         return None if self.unit is None else UnitRule.from_json(self.unit, self.classes)
 
-    @property
+    @cached_property
     def value_rule(self) -> ValueRule | None:
         """How probabilities of bins become a number, where that is the answer."""
         return None if self.value is None else ValueRule.from_json(self.value, len(self.classes))
 
-    @property
+    @cached_property
     def sets(self) -> Conformal | None:
         """The prediction sets with guaranteed coverage, if they were calibrated."""
         given = self.conformal
         return None if given is None else Conformal.from_json(given, len(self.classes))
 
-    @property
+    @cached_property
     def per_unit(self) -> Spec | None:
         """What decides on the pooled probabilities of a unit, as this does on those of an image.
 

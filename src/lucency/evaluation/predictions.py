@@ -72,16 +72,8 @@ class Predictor(Protocol[_SplitT_contra]):
         """Return the class names in the order of the probabilities."""
 
     @property
-    def positive(self) -> str | None:
-        """Return the positive class of two; None for any other number of classes."""
-
-    @property
-    def threshold(self) -> float | None:
-        """Return the least probability of the positive class."""
-
-    @property
     def spec(self) -> Spec:
-        """Return how the threshold was chosen, the class prior and the conformal thresholds."""
+        """Return what decides: positive class, threshold, class prior and prediction sets."""
 
     def infer_split(self, split: _SplitT_contra, progress: Progress) -> Outputs:
         """Return calibrated probabilities and OOD scores."""

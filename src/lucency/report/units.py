@@ -35,8 +35,6 @@ _OF_VALUES = (
     *("agreement_high", "interval_coverage", "interval_width"),
     "answered",
 )
-
-
 _BASIS = ("Decisive image", "Change", "Images that agree")
 _PROBABILITIES = (*_BASIS, "Probability, image by image")
 # Heads of the columns of the evidence, behind the name of the unit, and their kinds.

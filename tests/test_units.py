@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import special
 
 from conftest import Heard, call_lucency
-from lucency.calibration import units
+from lucency.calibration import scaling, units
 from lucency.calibration.conformal import Conformal, fit
 from lucency.calibration.units import UnitRule
 from lucency.classifier import ABSTAIN, Classifier, Prediction, Spec
@@ -651,8 +651,16 @@ def test_the_pooling_is_not_chosen_for_the_number_of_images() -> None:
     assert rule.pooling == 0
     _, unit = units.numbered(groups)
     truth = labels[kept][units.first_of(unit)]
-    of_all = units._Several(p, unit, truth, np.ones(len(truth)), [*map(str, range(200))], 0)
-    assert of_all.choose()[0] > 0
+    patients = [*map(str, range(200))]
+    losses = [
+        scaling.out_of_fold(
+            units.pooled_logits(p, unit, r), truth, np.ones(200), groups=patients, seed=0
+        )
+        for r in (4.0, 0.0)
+    ]
+    assert losses[0] is not None
+    assert losses[1] is not None
+    assert scaling.is_better(losses[0], losses[1], np.arange(200))  # on all units
 
 
 def test_a_rule_without_pooling_has_the_mean() -> None:

@@ -95,6 +95,8 @@ def _figures(name: str, data: Units) -> Iterator[Figure]:
             )
             interval = metrics.linearised(mean.value, mean, np.arange(len(truth)), "plain")
             values = [interval.low, interval.value, interval.high]
+            if not mean.influence.any():  # the same answers
+                values = [mean.value]
             label = f"{name}, {pooling}: {figure}, difference from {beside} with its 95 % interval"
             yield Figure(label, "", values, len(truth))
 

@@ -45,6 +45,7 @@ GROUPS = {
         "numbers": "last layers that predict numbers, beside ridge regression and the mean",
         "grades": "last layers that know the order of grades, beside one that does not",
         "labels": "several labels, beside a logistic regression for each",
+        "label_phantoms": "several labels at once, beside a network for each; half an hour",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {

@@ -46,6 +46,7 @@ GROUPS = {
         "grades": "last layers that know the order of grades, beside one that does not",
         "pooling": "one answer for several images: mean, log-sum-exp or attention; half an hour",
         "labels": "several labels, beside a logistic regression for each",
+        "label_phantoms": "several labels at once, beside a network for each; half an hour",
         "other_datasets": "the default recipe on images that are not radiographs",
     },
     "trust": {

@@ -12,7 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from lucency.dataset.phantoms import CLASSES, draw_dataset
+from lucency.dataset.phantoms import CLASSES, FINDINGS, draw_dataset, draw_findings
 from lucency.errors import ImageError, RunError
 from lucency.imaging.image import full_size, is_colour, read_image
 
@@ -156,6 +156,18 @@ def test_the_lungs_separate_the_classes(folder: Path) -> None:
         trees, seen, labels, groups=patients, cv=folds, method="predict_proba"
     )
     assert roc_auc_score(labels, judged[:, 1]) > 0.75
+
+
+def test_contrasts_change_the_findings_alone(tmp_path: Path) -> None:
+    faint = {**dict.fromkeys(FINDINGS, 1.0), "effusion": 0.1}
+    draw_findings(tmp_path / "usual", seed=2, images=8)
+    draw_findings(tmp_path / "faint", seed=2, images=8, contrasts=faint)
+    usual, changed = digests(tmp_path / "usual"), digests(tmp_path / "faint")
+    table = (tmp_path / "usual" / "labels.csv").read_text(encoding="utf-8").splitlines()
+    rows = [dict(zip(table[0].split(","), row.split(","), strict=True)) for row in table[1:]]
+    with_effusion = {row["file"] for row in rows if row["effusion"] == "1"}
+    assert 0 < len(with_effusion) < 8
+    assert {file for file in usual if usual[file] != changed[file]} == with_effusion
 
 
 def test_a_folder_in_use_is_not_changed(tmp_path: Path) -> None:

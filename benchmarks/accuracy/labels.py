@@ -6,8 +6,8 @@ known, so neighbouring images of one smear may be in several folds, for all alik
 
     logistic regressions     of scikit-learn, one for each label, on the features of
                              EfficientNet-Lite0; the strength of each is chosen in the other folds
-    heads of the product     on the same features, scaled, and two augmented views; one strength for
-                             all labels is chosen in the other folds
+    heads of the product     on the same features, scaled, as they are and augmented; one of the
+                             same strengths, for all labels, is chosen in the other folds
     EFFORT                   ``lucency train --effort EFFORT --folds 5``, calibrated, seed 0 only
 
 The first two see the same folds, of another seed each time (``LUCENCY_SEEDS``, 5); the commands
@@ -44,7 +44,7 @@ EFFORTS = [*filter(None, os.environ.get("LUCENCY_EFFORTS", "").split(","))]
 FOLDS = 5
 SET = ProofSet("rbc12_multilabel", ("--labels", "LABELS"))
 BASELINE, OURS = "logistic regressions", "heads of the product"
-_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+_STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 0.3, 1.0)
 
 Targets = NDArray[np.float32]
 
@@ -133,14 +133,27 @@ def _compared(
             yield Figure(f"{SET.name}, {name}: {figure}", "", [x.value for x in measured], n)
         for name in (name for name in each if name != BASELINE):
             pairs = [*zip(each[name], each[BASELINE], strict=False)]
-            mean = Linear(
-                float(np.mean([a.value - b.value for a, b in pairs])),
-                np.mean([a.influence - b.influence for a, b in pairs], axis=0),
-            )
-            interval = metrics.linearised(mean.value, mean, cluster, "plain")
-            values = [interval.low, interval.value, interval.high]
+            values = mean_difference(pairs, cluster)
             label = f"{SET.name}, {name}: {figure}, difference from {BASELINE} with its interval"
             yield Figure(label, "", values, n)
+
+
+def mean_difference(pairs: Sequence[tuple[Linear, Linear]], cluster: IntArray) -> list[float]:
+    """Return the mean difference of pairs of metrics on the same images, in its 95 % interval.
+
+    Args:
+        pairs: One of each seed: a metric, and the one that is subtracted.
+        cluster: (n,) the patient of each image.
+
+    Returns:
+        The lower limit, the mean and the upper limit.
+    """
+    mean = Linear(
+        float(np.mean([a.value - b.value for a, b in pairs])),
+        np.mean([a.influence - b.influence for a, b in pairs], axis=0),
+    )
+    interval = metrics.linearised(mean.value, mean, cluster, "plain")
+    return [interval.low, interval.value, interval.high]
 
 
 def _mean_over_labels(

@@ -11,7 +11,7 @@ cardiothoracic ratio of each image is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ from lucency.progress import SILENT, Progress
 CLASSES = ("NORMAL", "OPACITY")
 FINDINGS = ("opacity", "effusion", "nodule", "device")
 _HAVE = 0.35  # share of the images that have a finding
+_NOTHING: Mapping[str, float] = {}
+_USUAL = dict.fromkeys(FINDINGS, 1.0)
 LABELS = "labels.csv"
 RATIO = "cardiothoracic_ratio"
 _HEARTS = (0.85, 1.15)  # range of their sizes
@@ -97,7 +99,12 @@ def draw_dataset(
 
 
 def draw_findings(
-    folder: Path, *, seed: int = 0, images: int = 240, progress: Progress = SILENT
+    folder: Path,
+    *,
+    seed: int = 0,
+    images: int = 240,
+    contrasts: Mapping[str, float] = _USUAL,
+    progress: Progress = SILENT,
 ) -> None:
     """Draw a data set of several labels: ``images/`` and ``labels.csv``, without splits or faults.
 
@@ -108,12 +115,17 @@ def draw_findings(
         folder: Output folder; it must be missing.
         seed: Determines everything.
         images: Images to draw, two of each patient.
+        contrasts: How dense each finding is, as a multiple of the usual density.
         progress: Called for every image.
 
     Raises:
         RunError: The folder exists or cannot be written.
     """
-    _draw_table(folder, [*FINDINGS], lambda at, k: _draw_finding(at, seed, k), images, progress)
+
+    def draw(at: Path, k: int) -> list[object]:
+        return _draw_finding(at, seed, k, contrasts)
+
+    _draw_table(folder, [*FINDINGS], draw, images, progress)
 
 
 def draw_ratios(
@@ -166,13 +178,15 @@ def _draw_table(
         ) from error
 
 
-def _draw_finding(folder: Path, seed: int, number: int) -> list[object]:
+def _draw_finding(
+    folder: Path, seed: int, number: int, contrasts: Mapping[str, float]
+) -> list[object]:
     """Draw an image with findings; return its row of the table."""
     patient, shot = number // 2, np.random.default_rng([seed, 3, number])
     has = shot.random(len(FINDINGS)) < _HAVE
-    findings = [name for name, each in zip(FINDINGS, has, strict=True) if each]
+    findings = {name: contrasts[name] for name, each in zip(FINDINGS, has, strict=True) if each}
     anatomy = np.random.default_rng([seed, 2, patient])
-    density = float("opacity" in findings)
+    density = findings.get("opacity", 0.0)
     chest, _ = _draw_chest(anatomy, shot, density=density, findings=findings)
     return [*_save(folder, chest, shot, number), *map(int, has)]
 
@@ -261,7 +275,7 @@ def _draw_chest(
     shot: Generator,
     *,
     density: float,
-    findings: Sequence[str] = (),
+    findings: Mapping[str, float] = _NOTHING,
     hearts: tuple[float, float] = _HEARTS,
 ) -> tuple[Field, float]:
     """Return the attenuation and the cardiothoracic ratio.
@@ -286,18 +300,22 @@ def _draw_chest(
     opacities = _opacities(x, y, anatomy)
     if density:
         chest += density * opacities * air
-    if "effusion" in findings:  # fluid fills the lungs from below, with a curved level
+    if contrast := findings.get(
+        "effusion"
+    ):  # fluid fills the lungs from below, with a curved level
         level = shot.uniform(0.12, 0.30)
-        chest += 0.42 * air * _soft(y - level + 0.5 * (np.abs(x) - 0.2), 0.03)
-    if "nodule" in findings:
+        chest += 0.42 * contrast * air * _soft(y - level + 0.5 * (np.abs(x) - 0.2), 0.03)
+    if contrast := findings.get("nodule"):
         centre = (shot.choice((_LEFT, _RIGHT)) * shot.uniform(0.28, 0.48), shot.uniform(-0.3, 0.25))
         radius = float(shot.uniform(0.05, 0.08))
-        chest += 0.34 * _soft(_blob(x, y, centre, (radius, radius)), 0.2)
-    if "device" in findings:  # a pacemaker, and its lead to the heart
+        chest += 0.34 * contrast * _soft(_blob(x, y, centre, (radius, radius)), 0.2)
+    if contrast := findings.get("device"):  # a pacemaker, and its lead to the heart
         box = np.maximum(np.abs(x + 0.45) / 0.10, np.abs(y + 0.52) / 0.08)
         lead = np.abs(y + 0.52 - 1.25 * (x + 0.45)) + np.maximum(0, x - 0.05)
-        chest = np.maximum(chest, 1.05 * _soft(1 - box, 0.05))
-        chest = np.maximum(chest, 0.95 * _soft(0.018 - lead, 0.006) * _soft(x + 0.45, 0.02))
+        chest = np.maximum(chest, 1.05 * contrast * _soft(1 - box, 0.05))
+        chest = np.maximum(
+            chest, 0.95 * contrast * _soft(0.018 - lead, 0.006) * _soft(x + 0.45, 0.02)
+        )
     return chest, float(np.ptp(x[heart > 0.5]) / np.ptp(x[lungs > 0.5]))
 
 

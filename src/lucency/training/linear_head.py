@@ -23,6 +23,8 @@ from lucency.training.ordinal import ordinal_heads
 Floats = NDArray[np.float64]
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse of the penalty, as C of scikit-learn
+# Of several labels, which share one: a strength for each, chosen on as few images, was worse.
+_LABEL_STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 0.3, 1.0)
 _USUAL = 1e-2  # where there are too few images to choose
 
 
@@ -69,6 +71,11 @@ class Examples(NamedTuple):
     targets: NDArray[np.float32] | None = None
 
     @property
+    def strengths(self) -> tuple[float, ...]:
+        """Strengths that one is chosen from."""
+        return _STRENGTHS if self.targets is None else _LABEL_STRENGTHS
+
+    @property
     def units(self) -> int:
         """Number of logits."""
         if self.targets is not None:
@@ -111,7 +118,8 @@ def fit_head(examples: Examples, groups: Sequence[str], seed: int) -> Head:
     if folds is None:
         return _heads(space, examples, (_USUAL,))[0]
     losses = [_losses(space, examples, folds != k, folds == k) for k in range(metrics.FOLDS)]
-    return _heads(space, examples, (_STRENGTHS[int(np.sum(losses, axis=0).argmin())],))[0]
+    best = examples.strengths[int(np.sum(losses, axis=0).argmin())]
+    return _heads(space, examples, (best,))[0]
 
 
 @_single_thread()
@@ -136,7 +144,7 @@ def cross_fit(examples: Examples, held_out: NDArray[np.int64]) -> tuple[list[Hea
         strength = _USUAL
         if examples.is_whole(inner):
             losses = _losses(space, examples, inner, next_one)
-            strength = _STRENGTHS[int(losses.argmin())]
+            strength = examples.strengths[int(losses.argmin())]
         head = _heads(space, examples.where(held_out != k), (strength,))[0]
         logits[:, held_out == k] = head.logits(examples.features[:, held_out == k])
         heads.append(head)
@@ -180,7 +188,7 @@ def _losses(
 ) -> Floats:
     """Return the weighted log loss of held-out images, the mean of all views, for each strength."""
     views, labels, weights, _, targets = examples.where(held)
-    heads = _heads(space, examples.where(rest), _STRENGTHS)
+    heads = _heads(space, examples.where(rest), examples.strengths)
     if targets is not None:
         return np.array([
             np.mean([metrics.label_losses(targets, special.expit(head.logits(x))) for x in views])

@@ -45,7 +45,7 @@ SIDE = 48
 WIDTH = 16  # of the network; that of ``quick`` is twice as wide
 IMAGES, EPOCHS = 2000, 20
 QUICK_IMAGES, QUICK_EPOCHS = 200, 1
-# As usual, two findings are always found by such networks, and two hardly ever.
+# With the usual ones, few epochs find two findings always and two hardly ever.
 CONTRASTS = {"opacity": 2.0, "effusion": 0.15, "nodule": 2.0, "device": 0.5}
 VAL, TEST = 0.075, 0.55  # shares of the images
 AT_ONCE, ALONE, HALF = "at once", "alone", "half known"

@@ -331,7 +331,7 @@ def _unit(config: Config, task: str) -> list[Choice]:
     return [
         Choice(
             "unit", config.answers,
-            f"requested; {of.pooled} of all images of a {config.answers} are pooled, and "
+            f"requested; {of.pooled} of all images of one {config.answers} are pooled, and "
             f"calibrated on held-out {plural_of_unit(config.answers)} with {of.calibrated} of its "
             "own",
         )

@@ -2,8 +2,8 @@
 
 Drawn chest radiographs have each of four findings with a probability of 35 %, whatever the others
 are. All networks are those of ``quick`` at half its width, trained from scratch at 48 px on the
-same 750 images, with the same split and for as many epochs. Contrasts are such that no finding is found
-always.
+same 750 images, with the same split and for as many epochs as ``quick`` takes. Contrasts are such
+that no finding is found always.
 
     at once       one network for all four labels
     alone         a network for each label, of two classes that count the same

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_resizing_as_documented_gives_the_pixels_of_the_classifier(
     for kind in ("JPEG", "PNG"):
         image.save("image.png", kind)  # Pillow goes by the content, not by the name
         for channels in (1, 3):
-            spec = Spec(**{**vars(SPEC), "size": size, "channels": channels})
+            spec = replace(SPEC, size=size, channels=channels)
             lines = usage("onnx", "model.onnx", spec).splitlines()
             names: dict[str, Any] = {}
             exec("\n".join(lines[:-2]), names)  # noqa: S102 - all but opening and running
@@ -238,7 +239,7 @@ def test_keras_saves_the_network_of_a_run(run: Path, tmp_path: Path) -> None:
 
 
 def test_an_article_network_has_no_map_in_its_description() -> None:
-    spec = Spec(**{**vars(SPEC), "architecture": "article", "parameters": {}})
+    spec = replace(SPEC, architecture="article", parameters={})
     document = describe("onnx", "model.onnx", Classifier(spec, {}, brightness_network()), "x")
     assert set(document["outputs"]) == {"probabilities", "embedding"}
 
@@ -349,7 +350,7 @@ def test_an_image_on_the_threshold_is_no_disagreement() -> None:
 
 
 def test_for_several_classes_a_tie_is_between_the_two_most_probable() -> None:
-    spec = Spec(**{**vars(SPEC), "classes": ("a", "b", "c"), "positive": None})
+    spec = replace(SPEC, classes=("a", "b", "c"), positive=None)
     pixels = np.zeros((2, SIDE, SIDE, 1), np.uint8)
     ours = np.array([[0.4, 0.40005, 0.19995], [0.6, 0.3, 0.1]])
     theirs = np.array([[0.40005, 0.4, 0.19995], [0.3, 0.6, 0.1]])

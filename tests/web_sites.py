@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def classifier(classes: tuple[str, ...], channels: int) -> Classifier:
     sets = conformal.fit(plain.predict_pixels(pixels), labels)
     features = plain._onnx_session().run(["probabilities", "embedding"], pixels)["embedding"]
     fitted = ood.fit(features[:80], labels[:80], pixels[:80], features[80:], pixels[80:])
-    full = Spec(**{**vars(spec), "conformal": sets.to_json()})
+    full = replace(spec, conformal=sets.to_json())
     weights = {"w": np.ones(full.weight_count, np.float32)}
     return Classifier(full, weights, onnx, fitted)
 

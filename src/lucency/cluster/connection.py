@@ -347,7 +347,8 @@ def _initialised(on: str) -> Any:
         # Nothing of this process is sent anywhere.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         number = int(on.removeprefix("local:"))
-        return ray.init(num_cpus=number, include_dashboard=False, **options)
+        # By name: otherwise a cluster that this machine has already would answer.
+        return ray.init("local", num_cpus=number, include_dashboard=False, **options)
     address = "auto" if on == "ray" else on
     try:
         with warnings.catch_warnings():

@@ -312,16 +312,16 @@ def choose_pooling(
     Args:
         probabilities: (n, classes) of held-out images.
         unit: (n,) number of the unit of each image; every number from 0 occurs.
-        labels: (units,) true class indices.
+        labels: (units,) true class indices; below 0 unknown, which are left out, too.
         weights: (units,) weights of the losses.
         patients: The patient of each unit.
         seed: Of the folds.
     """
-    several = np.bincount(unit) > 1
-    inside = several[unit]
-    p, numbers = probabilities[inside], (np.cumsum(several) - 1)[unit[inside]]
-    truth, w = labels[several], weights[several]
-    names = [patients[i] for i in np.flatnonzero(several).tolist()]
+    used = (np.bincount(unit) > 1) & (labels >= 0)
+    inside = used[unit]
+    p, numbers = probabilities[inside], (np.cumsum(used) - 1)[unit[inside]]
+    truth, w = labels[used], weights[used]
+    names = [patients[i] for i in np.flatnonzero(used).tolist()]
 
     def out_of_fold(sharpness: float) -> FloatArray | None:
         z = pooled_logits(p, numbers, sharpness)

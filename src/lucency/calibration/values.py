@@ -191,12 +191,15 @@ def value_evidence(rule: ValueRule, of_unit: UnitRule, probabilities: FloatArray
     return Evidence(
         decisive=decisive(changes / (rule.edges[-1] - rule.edges[0])),
         changes=tuple(map(float, changes)),
-        agree=None
-        if interval is None
-        else int(((interval[:, 0] <= own) & (own <= interval[:, 1])).sum()),
+        agree=None if interval is None else int(inside(own, interval).sum()),
         lowest=float(own.min()),
         highest=float(own.max()),
     )
+
+
+def inside(true: FloatArray, intervals: FloatArray) -> BoolArray:
+    """Return which (n,) numbers lie in their (n, 2) intervals, or all in one, ends included."""
+    return np.asarray((intervals[:, 0] <= true) & (true <= intervals[:, 1]))
 
 
 def _finite(value: Any) -> float:

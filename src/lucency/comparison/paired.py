@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from lucency import metrics
-from lucency.evaluation.values import inside
+from lucency.calibration.values import inside
 from lucency.metrics import BoolArray, FloatArray, IntArray
 from lucency.task import CLASSES, Task
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lucency import metrics
-from lucency.calibration.values import ValueRule, tails
+from lucency.calibration.values import ValueRule, inside, tails
 from lucency.evaluation.figures import REPLICATES
 from lucency.evaluation.predictions import Predictions
 from lucency.evaluation.result import Conditions, Evaluation
@@ -110,11 +110,6 @@ def _estimates(
         if intervals is None
         else metrics.mean_of(intervals[:, 1] - intervals[:, 0], cluster),
     }
-
-
-def inside(true: FloatArray, intervals: FloatArray) -> BoolArray:
-    """Return which (n,) numbers lie in their (n, 2) intervals, ends included."""
-    return np.asarray((intervals[:, 0] <= true) & (true <= intervals[:, 1]))
 
 
 def _baseline(true: FloatArray, mean: float) -> dict[str, float]:

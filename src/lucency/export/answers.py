@@ -9,7 +9,7 @@ predicts a number, ``value`` and ``interval`` are those of each image, as of ``V
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from lucency.calibration.units import NEAREST, UnitRule
 from lucency.calibration.values import ValueRule, tails
-from lucency.classifier import Classifier, Spec
+from lucency.classifier import Spec
 from lucency.errors import ParityError
-from lucency.export.images import Images
 from lucency.imaging.decoder.pool import Pixels
-from lucency.progress import Progress
 
 UNIT, VALUE, INTERVAL = "unit_probabilities", "value", "interval"
 UNIT_VALUE, UNIT_INTERVAL = "unit_value", "unit_interval"
@@ -148,80 +146,75 @@ def _quantile(graph: _Graph, rule: ValueRule, p: str, level: float) -> str:
 Run = Callable[[Pixels, Sequence[str]], Sequence[NDArray[Any]]]
 
 
-def compare_answers(
-    classifier: Classifier, run: Run, images: Images, tolerance: float, progress: Progress
-) -> dict[str, Any]:
-    """Compare the answers of an ONNX file with those of the classifier.
+class Answers:
+    """Compares the answers of an ONNX file with those of the classifier, batch by batch.
 
     Units are made of successive images.
 
     Args:
-        classifier: The classifier.
+        spec: Of the classifier.
         run: Runs the file: pixels and names of outputs to outputs.
-        images: The images.
-        tolerance: Largest permitted difference of a probability; of a value, as a share of the
-            width of all bins together.
-        progress: Called on every batch.
-
-    Returns:
-        For each output the number of answers, the largest difference, and the largest permitted.
-
-    Raises:
-        ParityError: A difference is larger.
     """
-    names = answers_of(classifier.spec)
-    n, largest = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
-    with progress.task("Comparing answers", images.n if names else 0, "images") as task:
-        for pixels in images.batches() if names else ():
-            for name, ours, theirs in _pairs(classifier, run, pixels, names):
-                difference = float(np.nan_to_num(np.abs(ours - theirs), nan=np.inf).max())
-                n[name], largest[name] = n[name] + len(ours), max(largest[name], difference)
-            task.advance(len(pixels))
-    found = {}
-    for name in names:
-        limit = tolerance if name == UNIT else tolerance * _width(classifier.spec.value_rule)
-        if largest[name] > limit:
-            raise ParityError(
-                f"The output {name} of the onnx file differs from the classifier's by up to "
-                f"{largest[name]:.2g} (at most {limit:g} allowed) in {n[name]:,} answers. It was "
-                "not kept."
-            )
-        found[name] = {"n": n[name], "max_abs_difference": largest[name], "tolerance": limit}
-    return found
 
+    def __init__(self, spec: Spec, run: Run) -> None:
+        self._spec, self._run = spec, run
+        self._found = dict.fromkeys(answers_of(spec), (0, 0.0))
 
-def _pairs(
-    classifier: Classifier, run: Run, pixels: Pixels, names: Sequence[str]
-) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """Yield the answers of the classifier and of the file, by name."""
-    spec, probabilities = classifier.spec, classifier.predict_pixels(pixels)
-    yield from _numbers(spec.value_rule, probabilities, run, pixels, (VALUE, INTERVAL))
-    of_unit, rule = spec.per_unit, spec.unit_rule
-    if of_unit is None or rule is None or UNIT not in names:
-        return
-    for own in np.split(np.arange(len(pixels)), np.cumsum(SIZES)):
-        if len(own):
-            answer = rule.probabilities(probabilities[own], np.zeros(len(own), np.int64))
-            yield UNIT, answer, run(pixels[own], [UNIT])[0]
-            of_numbers = of_unit.value_rule
-            yield from _numbers(of_numbers, answer, run, pixels[own], (UNIT_VALUE, UNIT_INTERVAL))
+    def add(self, pixels: Pixels, probabilities: NDArray[np.float64]) -> None:
+        """Compare the answers for a batch, with those from the classifier's probabilities."""
+        rule, of_unit = self._spec.unit_rule, self._spec.per_unit
+        self._compare(pixels, _numbers(self._spec.value_rule, probabilities, (VALUE, INTERVAL)))
+        if of_unit is None or rule is None:
+            return
+        for own in np.split(np.arange(len(pixels)), np.cumsum(SIZES)):
+            if len(own):
+                answer = rule.probabilities(probabilities[own], np.zeros(len(own), np.int64))
+                numbers = _numbers(of_unit.value_rule, answer, (UNIT_VALUE, UNIT_INTERVAL))
+                self._compare(pixels[own], {UNIT: answer, **numbers})
+
+    def _compare(self, pixels: Pixels, expected: Mapping[str, NDArray[np.float64]]) -> None:
+        if not expected:
+            return
+        pairs = zip(expected.items(), self._run(pixels, [*expected]), strict=True)
+        for (name, ours), theirs in pairs:
+            difference = float(np.nan_to_num(np.abs(ours - theirs), nan=np.inf).max())
+            n, largest = self._found[name]
+            self._found[name] = n + len(ours), max(largest, difference)
+
+    def figures(self, tolerance: float) -> dict[str, Any]:
+        """Return what was found.
+
+        Args:
+            tolerance: Largest permitted difference of a probability; of a value, as a share of the
+                width of all bins together.
+
+        Returns:
+            For each output the number of answers, the largest difference, and the largest
+            permitted.
+
+        Raises:
+            ParityError: A difference is larger.
+        """
+        found = {}
+        for name, (n, largest) in self._found.items():
+            limit = tolerance if name == UNIT else tolerance * _width(self._spec.value_rule)
+            if largest > limit:
+                raise ParityError(
+                    f"The output {name} of the onnx file differs from the classifier's by up to "
+                    f"{largest:.2g} (at most {limit:g} allowed) in {n:,} answers. It was not kept."
+                )
+            found[name] = {"n": n, "max_abs_difference": largest, "tolerance": limit}
+        return found
 
 
 def _numbers(
-    rule: ValueRule | None,
-    probabilities: NDArray[np.float64],
-    run: Run,
-    pixels: Pixels,
-    names: tuple[str, str],
-) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """Yield the numbers of the classifier and of the file, and their intervals, by name."""
+    rule: ValueRule | None, probabilities: NDArray[np.float64], names: tuple[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return numbers and, if there are any, intervals, by the names of their outputs."""
     if rule is None:
-        return
-    value, interval = names
-    yield value, rule.predicted(probabilities), run(pixels, [value])[0]
-    intervals = rule.intervals(probabilities)
-    if intervals is not None:
-        yield interval, intervals, run(pixels, [interval])[0]
+        return {}
+    found, intervals = {names[0]: rule.predicted(probabilities)}, rule.intervals(probabilities)
+    return found if intervals is None else {**found, names[1]: intervals}
 
 
 def _width(rule: ValueRule | None) -> float:

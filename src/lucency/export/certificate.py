@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency.classifier import Classifier
+from lucency.export.answers import Answers
 from lucency.export.formats import Predict
 from lucency.export.images import BATCH, Images
 from lucency.imaging.decoder.pool import Pixels
@@ -99,13 +100,27 @@ class Latency:
 
 
 def compare(
-    classifier: Classifier, predict: Predict, images: Images, progress: Progress
+    classifier: Classifier,
+    predict: Predict,
+    images: Images,
+    progress: Progress,
+    answers: Answers | None = None,
 ) -> Agreement:
-    """Compare the predictions of the classifier and its export for the same images."""
+    """Compare the predictions of the classifier and its export for the same images.
+
+    Args:
+        classifier: The classifier.
+        predict: Predicts with its export.
+        images: The images.
+        progress: Called on every batch.
+        answers: What else to compare, if the export has it.
+    """
     largest, total, differing, ties, n = 0.0, 0.0, 0, 0, 0
     with progress.task("Comparing predictions", images.n, "images") as task:
         for pixels in images.batches():
             ours, theirs = classifier.predict_pixels(pixels), predict(pixels).astype(np.float64)
+            if answers:
+                answers.add(pixels, ours)
             difference = np.abs(ours - theirs)
             # Comparisons with NaN are false; it counts as the largest difference.
             largest = max(largest, float(np.nan_to_num(difference, nan=np.inf).max()))

@@ -11,7 +11,7 @@ from typing import Any
 from lucency import backend
 from lucency.classifier import Classifier
 from lucency.errors import ParityError, RunError
-from lucency.export.answers import compare_answers
+from lucency.export.answers import Answers
 from lucency.export.certificate import (
     FLOAT32,
     INT8,
@@ -89,9 +89,9 @@ def export(
         chosen.write(classifier, path, metadata(document), examples)
         files = _list_files(partial)
         predict = chosen.load(path)
-        agreement = compare(classifier, predict, images.check, progress)
+        answers = Answers(classifier.spec, onnx_runner(path)) if name == "onnx" else None
+        agreement = compare(classifier, predict, images.check, progress, answers)
         _check_agreement(name, agreement, tolerance)
-        answers = _compare_answers(name, classifier, path, images, tolerance, progress)
         certificate = {
             "format": FORMAT,
             "exported": name,
@@ -99,7 +99,7 @@ def export(
             "classifier": document["classifier"],
             "reference": "ONNX Runtime" if classifier.onnx else "Keras",
             **_figures(images, agreement, tolerance),
-            "answers": answers,
+            "answers": answers.figures(tolerance.max_abs_difference) if answers else {},
             "latency": [each.to_json() for each in measure_latency(classifier, predict, first)],
             "files": files,
             "bytes": sum(each["bytes"] for each in files),
@@ -153,21 +153,6 @@ def _figures(images: Chosen, agreement: Agreement, tolerance: Tolerance) -> dict
         "tolerance": dataclasses.asdict(tolerance),
         "passed": True,  # otherwise there is no certificate
     }
-
-
-def _compare_answers(
-    name: str,
-    classifier: Classifier,
-    path: Path,
-    images: Chosen,
-    tolerance: Tolerance,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Compare the answers that only the ONNX file has: of units, and numbers."""
-    if name != "onnx":
-        return {}
-    largest = tolerance.max_abs_difference
-    return compare_answers(classifier, onnx_runner(path), images.check, largest, progress)
 
 
 def _check_agreement(name: str, agreement: Agreement, tolerance: Tolerance) -> None:

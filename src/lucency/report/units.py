@@ -56,6 +56,7 @@ def contents(run: Run) -> dict[str, Any] | None:
     of = run.per_unit
     if of is run:
         return None
+    spec = Spec.from_json(run.classifier) if run.classifier else None
     one_class = not (of.is_regression or of.is_multilabel)
     return {
         "unit": isolated(of.unit) if column_of_unit(of.unit) else of.unit,
@@ -64,10 +65,10 @@ def contents(run: Run) -> dict[str, Any] | None:
         "gist": plural(int(of.split["n"]), of.unit, of.units),
         "figures": _figures(run, of),
         "labels": [labels.heads(of), labels.rows(of)] if of.is_multilabel else None,
-        "pooling": _pooling(run),
+        "pooling": _pooling(spec),
         "agreement": values.agreement_text(of.split) if of.is_regression else None,
         "point": utility.point(of.at_cut) if one_class else None,
-        "evidence": _evidence(run),
+        "evidence": _evidence(run, spec),
         "plots": drawings.confusions(of)[:1]
         if one_class
         else values.agreement(of)[:2]
@@ -76,15 +77,14 @@ def contents(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _pooling(run: Run) -> list[tuple[str, str, str]]:
+def _pooling(spec: Spec | None) -> list[tuple[str, str, str]]:
     """Return how the logits of a unit's images are pooled and why, by label if there are several.
 
     Runs of earlier versions have nothing on it, and the mean.
     """
-    rule = Spec.from_json(run.classifier).unit_rule if run.classifier else None
-    if rule is None:
+    if spec is None or (rule := spec.unit_rule) is None:
         return []
-    of = zip(run.classes, rule.labels, strict=True) if rule.labels else [("", vars(rule))]
+    of = zip(spec.classes, rule.labels, strict=True) if rule.labels else [("", vars(rule))]
     return [
         (name, pooling_words(each.get("pooling", 0.0)), each.get("pooling_rule", ""))
         for name, each in of
@@ -125,15 +125,14 @@ def _numbers(run: Run) -> tuple[dict[str, Any], int]:
     return {**run.split["metrics"], "answered": answered}, int(run.split["n"])
 
 
-def _evidence(run: Run) -> Table | None:
+def _evidence(run: Run, spec: Spec | None) -> Table | None:
     """Return what the answers for some units rest on: those whose images differ most.
 
     Only units of several images are among them. ``None`` without any, or without predictions.
     """
     found = run.predictions_of(run.split_name)
-    if found is None or not (run.classifier or {}).get("unit"):
+    if found is None or spec is None:
         return None
-    spec = Spec.from_json(run.classifier or {})
     rows = sorted(_rows(spec, found), key=lambda row: row[:2])[:_EVIDENCE]
     heads, kinds = _OF_NUMBER if spec.value else _OF_LABEL if spec.labels else _OF_CLASS
     return Table(heads, kinds, [cells for *_, cells in rows]) if rows else None

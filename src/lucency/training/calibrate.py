@@ -163,7 +163,7 @@ def _calibrate_labels(
         units.pooled_targets(targets, unit), units.patients_of(names, held_out.patients)
     )  # fmt: skip
     choices = [
-        _pooling_of_label(pair, unit, own, groups, plan.seed)
+        units.choose_pooling(pair, unit, own.astype(np.int64), np.ones(len(own)), groups, plan.seed)
         for pair, own in zip(pairs, targets.T, strict=True)
     ]
     for name, choice in zip(classifier.classes, choices, strict=True):
@@ -178,40 +178,11 @@ def _calibrate_labels(
     scaled = scaling.fit_labels(pooled, targets, groups=groups, seed=plan.seed)
     found = _labels(classifier, config, scaled, scaled(pooled), targets, groups, progress)
     found = tuple(
-        {**each, "pooling": sharpness, "pooling_rule": words}
-        for each, (sharpness, words) in zip(found, choices, strict=True)
+        {**each, "pooling": sharpness, "pooling_rule": reason}
+        for each, (sharpness, reason) in zip(found, choices, strict=True)
     )
     of_units = UnitRule("", 1.0, (), 0.5, words, None, conformal.Conformal(()), labels=found)
     _set_unit(classifier, config, of_units)
-
-
-def _pooling_of_label(
-    probabilities: NDArray[np.float64],
-    unit: NDArray[np.int64],
-    targets: NDArray[np.float32],
-    patients: Sequence[str],
-    seed: int,
-) -> tuple[float, str]:
-    """Choose the pooling of one of several labels on the units where it is known.
-
-    Args:
-        probabilities: (n, 2) that it is absent and present, of images.
-        unit: (n,) number of the unit of each image.
-        targets: (units,) 1 present, 0 absent, below 0 unknown.
-        patients: The patient of each unit.
-        seed: Of the folds.
-    """
-    known = targets >= 0
-    inside = known[unit]
-    numbers = np.cumsum(known) - 1
-    return units.choose_pooling(
-        probabilities[inside],
-        numbers[unit[inside]],
-        (targets[known] > 0).astype(np.int64),
-        np.ones(int(known.sum())),
-        [patients[i] for i in np.flatnonzero(known).tolist()],
-        seed,
-    )
 
 
 def _tell(progress: Progress, sharpness: float, reason: str, label: str = "") -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucency import metrics
-from lucency.calibration.values import ValueRule
+from lucency.calibration.values import ValueRule, inside
 from lucency.config import Corruptions
 from lucency.dataset import Split, evenly
 from lucency.errors import DataError
@@ -22,7 +22,6 @@ from lucency.evaluation.robustness.reencode import (
     FileCorruption,
     corrupted_files,
 )
-from lucency.evaluation.values import inside
 from lucency.metrics import FloatArray, IntArray
 from lucency.progress import SILENT, Progress
 from lucency.run_folder.files import FORMAT
